@@ -1,0 +1,1 @@
+"""What is the machine? Cost records and the catalog of CPUs, GPUs and accelerators."""

@@ -1,0 +1,1 @@
+"""How long and how much energy? Operators of a model, bounds and throughput."""

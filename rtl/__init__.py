@@ -1,0 +1,1 @@
+"""Is it real hardware? Processing elements made from the format objects."""

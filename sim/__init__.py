@@ -1,0 +1,1 @@
+"""What happens to the model? Forward pass, sweeps, reports and the command line."""
