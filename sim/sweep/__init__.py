@@ -1,0 +1,1 @@
+"""Accuracy sweeps: recipes, windows of text, metrics, the results store and the engine."""
