@@ -1,0 +1,160 @@
+"""The ``qsim`` command."""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+
+from sim.errors import UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+app = App(
+    name="qsim",
+    help="What a number format costs: in accuracy, in silicon, in time.",
+    version=lambda: version("qsim-codesign"),
+)
+models = App(name="models", help="List the models that sweeps can use, or fetch one.")
+app.command(models)
+
+Count = Annotated[int, Parameter(validator=Number(gt=0))]
+
+
+@app.command
+def sweep(
+    recipes: Path | None = None,
+    /,
+    *,
+    format: list[str] | None = None,
+    model: str = "embedded",
+    text: Path | None = None,
+    tokens: Count = 16384,
+    context: Count = 512,
+    spread: bool = False,
+    group_size: Count | None = None,
+    activations: str | None = None,
+    kv: str | None = None,
+    skip: list[str] | None = None,
+    bit_true: bool = False,
+    dither_source: bool = False,
+    seed: int = 0,
+    out: Path = Path("qsim-out"),
+    json: bool = False,
+) -> None:
+    """Measure what storing a model in other number formats does to its predictions.
+
+    Every point is compared with the float32 model on the same windows of text. Finished points are
+    kept in results.sqlite under --out: run the same command again and it goes on where it stopped.
+
+    Parameters
+    ----------
+    recipes
+        TOML file of recipes and grids, instead of or beside --format.
+    format
+        Weight format such as fp4, int4, mxfp4, nvfp4 or fp4_e2m1:g64:bf16; repeat it for more, or
+        say all.
+    model
+        embedded, the id of a fetched model, a directory, a .gguf file or a hub id.
+    text
+        UTF-8 text to score; the built-in held-out text if not given.
+    tokens
+        Tokens to read, in windows of --context.
+    context
+        Window length in tokens; every position but the first of a window is scored.
+    spread
+        Take the windows evenly over the text instead of consecutively from its start.
+    group_size
+        Consecutive weights that share a scale, for formats that leave it open.
+    activations
+        Format of the inputs of the linear layers, quantized on the fly.
+    kv
+        Format of the KV cache.
+    skip
+        Pattern of layers to keep in float32, such as '*.down_proj'; repeat it for more. Embeddings
+        and lm_head are always kept unless a recipe names them.
+    bit_true
+        Compute dot products of quantized weights and activations as exact integers, group by group.
+    dither_source
+        Add noise of one source quantization step to a model whose weights lie on a grid.
+    seed
+        Seed of that noise.
+    out
+        Directory of the store and the report.
+    json
+        Print one JSON object a point on standard output instead of the table.
+    """
+    from sim.sweep.command import SweepOptions, run_sweep
+
+    run_sweep(
+        SweepOptions(
+            recipes=recipes,
+            formats=tuple(format or ()),
+            model=model,
+            text=text,
+            tokens=tokens,
+            context=context,
+            spread=spread,
+            group_size=group_size,
+            activations=activations,
+            kv=kv,
+            skip=tuple(skip or ()),
+            bit_true=bit_true,
+            dither_seed=seed if dither_source else None,
+            out=out,
+            as_json=json,
+        )
+    )
+
+
+@models.default
+def list_models() -> None:
+    """List the embedded, the fetched and the known models."""
+    from sim.sources.catalog import list_models as rows
+    from sim.sources.table import models_table
+
+    Console().print(models_table(rows()))
+
+
+@models.command
+def fetch(model: str, /) -> None:
+    """Fetch a known model into the user's cache, checking its hash.
+
+    Parameters
+    ----------
+    model
+        Id of a known model, as listed by qsim models.
+    """
+    from sim.sources.catalog import fetch as fetch_model
+
+    Console().print(f"{model} is at {fetch_model(model)}", soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exit with 2 on bad input and 130 on Ctrl-C."""
+    sys.exit(_exit_code(lambda: app(arguments, exit_on_error=False, print_error=False)))
+
+
+def _exit_code(run: Callable[[], Any]) -> int:
+    try:
+        run()
+    except (UserError, cyclopts.CycloptsError) as error:
+        return _complain(str(error), EXIT_USER_ERROR)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        return _complain("interrupted; run the same command to go on", EXIT_INTERRUPTED)
+    return 0
+
+
+def _complain(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"qsim: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,173 @@
+"""What ``qsim sweep`` does: options to recipes, recipes to points, points to a report."""
+
+import datetime
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from numerics import SCHEMES
+from sim.errors import UserError
+from sim.sources.catalog import open_model
+from sim.sources.dither import DitheredSource
+from sim.sources.embedded import held_out_text
+from sim.sources.source import ModelSource
+from sim.sweep.engine import Sweep
+from sim.sweep.progress import ProgressObserver
+from sim.sweep.recipe import Recipe
+from sim.sweep.recipe_file import make_recipe, read_recipes
+from sim.sweep.result import PointResult
+from sim.sweep.windows import Text, read_text, take_windows
+
+PACKAGES = ("qsim-codesign", "jax", "numpy", "ml_dtypes", "tokenizers", "gguf", "safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """The options of ``qsim sweep``, as its help describes them."""
+
+    recipes: Path | None
+    formats: tuple[str, ...]
+    model: str
+    text: Path | None
+    tokens: int
+    context: int
+    spread: bool
+    group_size: int | None
+    activations: str | None
+    kv: str | None
+    skip: tuple[str, ...]
+    bit_true: bool
+    #: Seed of the noise on the source's grid; ``None`` for no noise.
+    dither_seed: int | None
+    out: Path
+    as_json: bool
+
+
+def run_sweep(options: SweepOptions) -> list[PointResult]:
+    """Measure every recipe of the options, print the results and write the report."""
+    recipes = collect_recipes(options)
+    source = open_source(options)
+    check_context(source, options.context)
+    text = read_text(options.text) if options.text else built_in_text()
+    windows = take_windows(
+        text,
+        source.tokenizer(),
+        tokens=options.tokens,
+        context=options.context,
+        spread=options.spread,
+    )
+    sweep = Sweep(
+        source=source, text=text, windows=windows, recipes=recipes, directory=options.out
+    )
+    sweep.check()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with ProgressObserver(Console(stderr=True), as_json=options.as_json) as observer:
+        results = sweep.run(observer)
+    _report(results, options, source, text)
+    return results
+
+
+def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
+    """Return the recipes of --format and of the recipe file."""
+    recipes: list[Recipe] = []
+    if options.recipes is not None:
+        recipes += read_recipes(options.recipes, skip=options.skip, bit_true=options.bit_true)
+    formats: Sequence[str | None] = _expand(options.formats)
+    if not formats and (options.activations or options.kv):
+        formats = [None]
+    recipes += [
+        make_recipe(
+            name,
+            options.activations,
+            options.kv,
+            group_size=options.group_size if _has_free_group(name, options) else None,
+            skip=options.skip,
+            bit_true=options.bit_true,
+        )
+        for name in formats
+    ]
+    if not recipes:
+        raise UserError(
+            "nothing to sweep; give --format fp4 (repeat it for more, or say all), "
+            "--activations, --kv or a recipe file"
+        )
+    return tuple(recipes)
+
+
+def _expand(formats: Sequence[str]) -> list[str]:
+    expanded: list[str] = []
+    for name in formats:
+        expanded += SCHEMES if name == "all" else [name]
+    return expanded
+
+
+def _has_free_group(name: str | None, options: SweepOptions) -> bool:
+    """With --format all, --group-size applies to the formats that leave the group open."""
+    if name is None or "all" not in options.formats or name not in SCHEMES:
+        return True
+    return not SCHEMES[name].has_fixed_group
+
+
+def open_source(options: SweepOptions) -> ModelSource:
+    """Open the model, with noise on its grid if asked."""
+    source = open_model(options.model)
+    return source if options.dither_seed is None else DitheredSource(source, options.dither_seed)
+
+
+def check_context(source: ModelSource, context: int) -> None:
+    """Refuse windows longer than the model's positions, and windows with nothing to score."""
+    if context > source.config.max_positions:
+        raise UserError(
+            f"--context {context} is more than the {source.config.max_positions} positions of "
+            f"{source.name}; give at most {source.config.max_positions}"
+        )
+    if context < 2:
+        raise UserError(f"--context {context} leaves nothing to score; give at least 2")
+
+
+def built_in_text() -> Text:
+    """Return the held-out text of the embedded model."""
+    return held_out_text()
+
+
+def machine() -> str:
+    """Name the processor and how many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_processor()}, {cores} cores, {platform.system()}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _report(
+    results: list[PointResult], options: SweepOptions, source: ModelSource, text: Text
+) -> None:
+    from sim.report import ReportProvenance, print_table, write_report
+
+    provenance = ReportProvenance(
+        command=shlex.join(["qsim", *sys.argv[1:]]),
+        versions={"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        hashes={"model": source.content_hash, "text": text.sha256},
+        seed=options.dither_seed,
+        machine=machine(),
+        created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    written = write_report(results, options.out, provenance=provenance)
+    if options.as_json:
+        return
+    console = Console()
+    print_table(results, console)
+    console.print(f"Report: {written[-1]}", soft_wrap=True, highlight=False)

@@ -1,0 +1,138 @@
+"""The engine of a sweep: recipes in, finished points out, each stored as soon as it is measured."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+import numerics
+from sim.model.params import ModelBuffers
+from sim.sources.source import ModelSource
+from sim.sweep.evaluate import Evaluator, Scores
+from sim.sweep.recipe import FLOAT32, Plan, Recipe, plan
+from sim.sweep.result import PointResult
+from sim.sweep.store import Store, point_key
+from sim.sweep.weights import WeightLoader, bits_per_weight, model_bytes
+from sim.sweep.windows import Text, Windows
+
+
+class Observer(Protocol):
+    """Told how a sweep goes on."""
+
+    def start(self, points: int, tokens: int) -> None:
+        """So many points are to be measured, each on so many tokens."""
+
+    def point(self, recipe: str) -> None:
+        """The measurement of this recipe begins."""
+
+    def tokens(self, count: int) -> None:
+        """So many more tokens are done."""
+
+    def finish(self, result: PointResult, *, reused: bool) -> None:
+        """A point is in the store: measured just now, or found there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Recipes to measure on one model and one sample of text.
+
+    The float model is always a point too, since every other is a difference to it.
+    """
+
+    source: ModelSource
+    text: Text
+    windows: Windows
+    recipes: tuple[Recipe, ...]
+    #: Where ``results.sqlite`` is kept.
+    directory: Path
+
+    def run(self, observer: Observer) -> list[PointResult]:
+        """Measure what the store lacks; return every point, the float model's first."""
+        plans = [plan(r, self.source.config) for r in dict.fromkeys((FLOAT32, *self.recipes))]
+        keyed = {point_key(self._content(p.recipe)): p for p in plans}
+        store = Store(self.directory / "results.sqlite")
+        found = {key: known for key in keyed if (known := store.get(key)) is not None}
+        missing = {key: p for key, p in keyed.items() if key not in found}
+        has_float = any(p.recipe == FLOAT32 for p in missing.values())
+        observer.start(len(missing) + (bool(missing) and not has_float), self.windows.tokens.size)
+        for known in found.values():
+            observer.finish(known, reused=True)
+        for key, result in self._measure(missing, observer):
+            store.put(key, result)
+            found[key] = result
+            observer.finish(result, reused=False)
+        return [dataclasses.replace(found[k], recipe=p.recipe.name) for k, p in keyed.items()]
+
+    def _content(self, recipe: Recipe) -> Mapping[str, str]:
+        """Everything that decides a point's numbers."""
+        return {
+            "model": self.source.content_hash,
+            "text": self.text.sha256,
+            "sampling": self.windows.sampling,
+            "recipe": recipe.canonical(),
+            "numerics": str(numerics.VERSION),
+        }
+
+    def _measure(
+        self, missing: Mapping[str, Plan], observer: Observer
+    ) -> Iterator[tuple[str, PointResult]]:
+        if not missing:
+            return
+        loader = WeightLoader(self.source, ModelBuffers(self.source.config))
+        evaluator = Evaluator(self.source.config, self.windows, self.directory)
+        started = time.perf_counter()
+        observer.point(FLOAT32.name)
+        float_plan = plan(FLOAT32, self.source.config)
+        loader.load(float_plan)
+        reference = evaluator.reference(loader.buffers.params(), observer.tokens)
+        reference_s = time.perf_counter() - started
+        for key, point in missing.items():
+            if point.recipe == FLOAT32:
+                yield key, self._result(point, reference, (0.0, 0.0), {}, reference_s)
+                continue
+            observer.point(point.recipe.name)
+            started = time.perf_counter()
+            sqnr_db = loader.load(point)
+            params = loader.params(point)
+            scored = evaluator.quantized(params, point.numerics, observer.tokens)
+            wall_s = time.perf_counter() - started
+            yield key, self._result(point, scored, evaluator.difference(scored), sqnr_db, wall_s)
+
+    def _result(
+        self,
+        point: Plan,
+        scored: Scores,
+        delta: tuple[float, float | None],
+        sqnr_db: dict[str, float],
+        wall_s: float,
+    ) -> PointResult:
+        return PointResult(
+            model=self.source.name,
+            recipe=point.recipe.name,
+            text=self.text.name,
+            tokens=self.windows.tokens.size,
+            context=self.windows.tokens.shape[1],
+            sampling=self.windows.sampling,
+            scored=self.windows.scored,
+            perplexity=scored.perplexity,
+            delta_nats=delta[0],
+            delta_nats_se=delta[1],
+            kl_mean=float(scored.kl.mean(dtype=np.float64)),
+            kl_p99=float(np.percentile(scored.kl, 99)),
+            top1_agreement=float(scored.agrees.mean()),
+            bits_per_weight=bits_per_weight(point, self.source.config),
+            model_bytes=model_bytes(point, self.source.config),
+            sqnr_db=sqnr_db,
+            tokens_per_s=self.windows.tokens.size / scored.eval_s,
+            wall_s=wall_s,
+            notes=self.source.notes,
+            provenance={
+                "model_sha256": self.source.content_hash,
+                "text_sha256": self.text.sha256,
+                "numerics_version": str(numerics.VERSION),
+            },
+        )

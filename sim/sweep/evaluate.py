@@ -1,0 +1,166 @@
+"""Run a model over windows of text and compare its next-token distributions with the float model's.
+
+The float model's logits of every scored position wait in an anonymous temporary file, one window
+after another; the file leaves nothing behind, however the process ends.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float32, Int32
+
+from sim.errors import UserError
+from sim.model.config import ModelConfig
+from sim.model.forward import LayerNumerics, Params, hidden_states
+from sim.model.head import reference_scores, scores
+from sim.sweep.windows import Windows
+
+Numerics = tuple[LayerNumerics, ...] | None
+#: Called after each window with the number of tokens done.
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Measurements of every scored position, each of shape (windows, context - 1), and the time.
+
+    ``eval_s`` is the time of the forward passes, compilation excluded.
+    """
+
+    nll: Float32[np.ndarray, "n scored"]
+    kl: Float32[np.ndarray, "n scored"]
+    agrees: Bool[np.ndarray, "n scored"]
+    eval_s: float
+
+    @property
+    def perplexity(self) -> float:
+        """Exponential of the mean negative log-likelihood."""
+        return float(np.exp(self.nll.mean(dtype=np.float64)))
+
+
+def paired_difference(
+    nll: Float32[np.ndarray, "n scored"], reference: Float32[np.ndarray, "n scored"]
+) -> tuple[float, float | None]:
+    """Mean difference in nats and its standard error over windows (``None`` for one window)."""
+    windows = (nll.astype(np.float64) - reference).mean(axis=1)
+    if len(windows) < 2:
+        return float(windows.mean()), None
+    return float(windows.mean()), float(windows.std(ddof=1) / np.sqrt(len(windows)))
+
+
+@dataclass(slots=True)
+class Evaluator:
+    """Evaluates parameters of one model on fixed windows; the float model comes first.
+
+    Parameters
+    ----------
+    config, windows
+        The model's shape and the text.
+    directory : Path
+        Where the float model's logits wait; ``windows.scored * vocab_size * 4`` bytes.
+    """
+
+    config: ModelConfig
+    windows: Windows
+    directory: Path
+    _compiled: dict[Any, Any] = field(default_factory=dict)
+    _logits: Any = None
+    _reference_nll: Float32[np.ndarray, "n scored"] | None = None
+
+    def reference(self, params: Params, progress: Progress) -> Scores:
+        """Score the float model and keep its logits."""
+        self._logits = self._open_logits_file()
+        run = self._compile(("reference",), _score_reference, params)
+        nll, started = [], time.perf_counter()
+        for window in self.windows.tokens:
+            logits, window_nll = run(params, jnp.asarray(window))
+            np.asarray(logits).tofile(self._logits)
+            nll.append(np.asarray(window_nll))
+            progress(len(window))
+        self._logits.flush()
+        self._reference_nll = np.stack(nll)
+        return Scores(
+            nll=self._reference_nll,
+            kl=np.zeros_like(self._reference_nll),
+            agrees=np.ones(self._reference_nll.shape, bool),
+            eval_s=time.perf_counter() - started,
+        )
+
+    def quantized(self, params: Params, numerics: Numerics, progress: Progress) -> Scores:
+        """Score quantized parameters against the float model's logits."""
+        key = (numerics, jax.tree.structure(params))
+        run = self._compile(key, _score, params, numerics=numerics)
+        rows, started = [], time.perf_counter()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            reading: Future[np.ndarray] = pool.submit(self._read_logits, 0)
+            for index, window in enumerate(self.windows.tokens):
+                reference = reading.result()
+                if index + 1 < len(self.windows.tokens):
+                    reading = pool.submit(self._read_logits, index + 1)
+                rows.append(jax.device_get(run(params, jnp.asarray(window), reference)))
+                progress(len(window))
+        nll, kl, agrees = (np.stack(column) for column in zip(*rows, strict=True))
+        return Scores(nll=nll, kl=kl, agrees=agrees, eval_s=time.perf_counter() - started)
+
+    def difference(self, scored: Scores) -> tuple[float, float | None]:
+        """Mean difference in nats to the float model and its standard error over windows."""
+        assert self._reference_nll is not None
+        return paired_difference(scored.nll, self._reference_nll)
+
+    @property
+    def _logits_shape(self) -> tuple[int, int]:
+        return self.windows.tokens.shape[1] - 1, self.config.vocab_size
+
+    def _open_logits_file(self) -> Any:
+        needed = 4 * len(self.windows.tokens) * self._logits_shape[0] * self._logits_shape[1]
+        free = shutil.disk_usage(self.directory).free
+        if needed > free:
+            raise UserError(
+                f"the float model's logits need {needed / 1e9:.1f} GB in {self.directory}, "
+                f"which has {free / 1e9:.1f} GB free; lower --tokens or give another --out"
+            )
+        return tempfile.TemporaryFile(dir=self.directory, prefix=".logits-")
+
+    def _read_logits(self, index: int) -> Float32[np.ndarray, "scored v"]:
+        rows, vocab = self._logits_shape
+        count = rows * vocab
+        self._logits.seek(4 * count * index)
+        return np.fromfile(self._logits, np.float32, count).reshape(rows, vocab)
+
+    def _compile(self, key: Any, function: Any, params: Params, **static: Any) -> Any:
+        if key not in self._compiled:
+            rows, vocab = self._logits_shape
+            arguments = [params, jax.ShapeDtypeStruct((rows + 1,), jnp.int32)]
+            if function is _score:
+                arguments.append(jax.ShapeDtypeStruct((rows, vocab), jnp.float32))
+            jitted = jax.jit(function, static_argnames=("config", "numerics"))
+            self._compiled[key] = jitted.lower(*arguments, config=self.config, **static).compile()
+        return self._compiled[key]
+
+
+def _score_reference(
+    params: Params, tokens: Int32[Array, " t"], *, config: ModelConfig
+) -> tuple[Float32[Array, "t-1 v"], Float32[Array, " t-1"]]:
+    hidden = hidden_states(params, tokens, config)
+    return reference_scores(hidden, params, config, tokens)
+
+
+def _score(
+    params: Params,
+    tokens: Int32[Array, " t"],
+    reference_logits: Float32[Array, "t-1 v"],
+    *,
+    config: ModelConfig,
+    numerics: Numerics,
+) -> tuple[Float32[Array, " t-1"], Float32[Array, " t-1"], Bool[Array, " t-1"]]:
+    hidden = hidden_states(params, tokens, config, numerics)
+    return scores(hidden, params, config, tokens, reference_logits)

@@ -1,0 +1,81 @@
+"""Progress of a sweep on the terminal."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from sim.sweep.result import PointResult
+
+
+class _Rate(ProgressColumn):
+    """Tokens a second over the whole sweep, loading and quantizing included."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if not task.speed else f"{task.speed:,.0f} tokens/s")
+
+
+class ProgressObserver:
+    """Bars for points and tokens, and a line for each finished point."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._points = Progress()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._sweep = self._progress.add_task("tokens", total=None)
+        self._total = self._measured = 0
+
+    def __enter__(self) -> "ProgressObserver":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, points: int, tokens: int) -> None:
+        """Set the totals."""
+        self._total = points
+        self._progress.update(self._sweep, total=points * tokens)
+
+    def point(self, recipe: str) -> None:
+        """Name the point in flight."""
+        self._measured += 1
+        self._progress.update(
+            self._sweep, description=f"point {self._measured}/{self._total} {recipe}"
+        )
+
+    def tokens(self, count: int) -> None:
+        """Move the bar."""
+        self._progress.advance(self._sweep, count)
+
+    def finish(self, result: PointResult, *, reused: bool) -> None:
+        """Print the point's line."""
+        how = "in the store" if reused else f"{result.wall_s:.1f} s"
+        self._progress.console.print(
+            f"{result.recipe}: perplexity {result.perplexity:.4g}, "
+            f"{result.delta_nats:+.4f} nats ({how})",
+            highlight=False,
+            markup=False,
+        )

@@ -1,0 +1,137 @@
+"""Recipes: which scheme for weights, activations and KV cache of which layers."""
+
+import fnmatch
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from numerics import Scheme
+from sim.errors import UserError
+from sim.model.config import ModelConfig
+from sim.model.families import linear_names, tensor_shapes
+from sim.model.forward import LayerNumerics
+
+#: Matrices that are not linear layers; a rule reaches them only by naming them.
+EMBEDDINGS = ("embed_tokens", "lm_head")
+#: Linear layers that read the same input, hence share one activation scheme.
+SHARED_INPUTS = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "o": ("self_attn.o_proj",),
+    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Schemes for the layers whose name matches the shell pattern ``match``; ``None`` is float32.
+
+    Names are those of the linear layers, such as ``layers.3.mlp.down_proj``, the two embeddings
+    ``embed_tokens`` and ``lm_head``, and for the cache of a layer ``layers.3.self_attn.kv_cache``.
+    """
+
+    match: str = "layers.*"
+    weights: Scheme | None = None
+    activations: Scheme | None = None
+    kv: Scheme | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Rules, of which the first that matches a name decides; what none matches stays float32."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    #: Dot products of quantized weights and activations in exact integers, group by group.
+    bit_true: bool = False
+
+    def rule_for(self, name: str) -> Rule:
+        """Return the rule that decides ``name``; one that changes nothing where none matches."""
+        return next((r for r in self.rules if fnmatch.fnmatchcase(name, r.match)), Rule())
+
+    def canonical(self) -> str:
+        """Return a text that is equal exactly for recipes that compute the same."""
+        rows = [
+            [rule.match, *(s and s.name for s in (rule.weights, rule.activations, rule.kv))]
+            for rule in self.rules
+        ]
+        return json.dumps([rows, self.bit_true])
+
+
+FLOAT32 = Recipe(name="float32", rules=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A recipe worked out for one model."""
+
+    recipe: Recipe
+    #: Scheme of each matrix that is quantized, by layer name.
+    weights: dict[str, Scheme]
+    #: One entry a layer; ``None`` where no layer quantizes activations or cache.
+    numerics: tuple[LayerNumerics, ...] | None
+
+
+def plan(recipe: Recipe, config: ModelConfig) -> Plan:
+    """Resolve ``recipe`` for a model; raise :class:`UserError` where the two don't fit."""
+    linear = linear_names(config)
+    caches = tuple(f"layers.{i}.self_attn.kv_cache" for i in range(config.layers))
+    names = (*linear, *embedding_names(config))
+    _check_matches(recipe, (*names, *caches))
+    weights = {n: s for n in names if (s := recipe.rule_for(n).weights) is not None}
+    inputs = {n: s for n in linear if (s := recipe.rule_for(n).activations) is not None}
+    cached = {n: s for n in caches if (s := recipe.rule_for(n).kv) is not None}
+    shapes = tensor_shapes(config)
+    rows = {n: shapes[f"{n}.weight"][-1] for n in names} | dict.fromkeys(caches, config.head_dim)
+    for schemes in (weights, inputs, cached):
+        _check_rows(schemes, rows)
+    layers = tuple(_layer_numerics(recipe, i, inputs, cached) for i in range(config.layers))
+    return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
+
+
+def embedding_names(config: ModelConfig) -> tuple[str, ...]:
+    """Return the names of the embedding matrices that the model has."""
+    return EMBEDDINGS[:1] if config.tie_embeddings else EMBEDDINGS
+
+
+def _check_matches(recipe: Recipe, names: Sequence[str]) -> None:
+    for rule in recipe.rules:
+        if not fnmatch.filter(names, rule.match):
+            raise UserError(
+                f"pattern '{rule.match}' of recipe {recipe.name} matches no layer of the model; "
+                f"names look like '{names[0]}' and '{names[-1]}'"
+            )
+
+
+def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
+    """Refuse groups longer than the rows they divide."""
+    short: dict[int, list[str]] = {}
+    for name, scheme in schemes.items():
+        if scheme.group_size is not None and scheme.group_size > rows[name]:
+            short.setdefault(rows[name], []).append(name)
+    if short:
+        given = {s.group_size for n, s in schemes.items() if n in sum(short.values(), [])}
+        places = "; ".join(
+            f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''} has {row} values a row"
+            for row, names in sorted(short.items())
+        )
+        raise UserError(
+            f"group size {max(filter(None, given))} is larger than a row: {places}; "
+            f"use --group-size {min(short)} or less, or one scale a channel (FORMAT:channel)"
+        )
+
+
+def _layer_numerics(
+    recipe: Recipe, index: int, inputs: Mapping[str, Scheme], cached: Mapping[str, Scheme]
+) -> LayerNumerics:
+    shared: dict[str, Scheme | None] = {}
+    for field, members in SHARED_INPUTS.items():
+        names = [f"layers.{index}.{member}" for member in members]
+        schemes = {inputs.get(name) for name in names if name in inputs or "gate" not in name}
+        if len(schemes) > 1:
+            raise UserError(
+                f"recipe {recipe.name}: {', '.join(names)} read the same input; "
+                f"give them one activation format"
+            )
+        shared[field] = next(iter(schemes))
+    return LayerNumerics(**shared, kv=cached.get(f"layers.{index}.self_attn.kv_cache"))

@@ -1,0 +1,178 @@
+"""Recipes and grids from a TOML file.
+
+A file has any number of ``[[recipe]]`` tables, each with a ``name`` and either the fields of one
+rule or ``[[recipe.rule]]`` tables, and of ``[[grid]]`` tables, whose lists are combined::
+
+    [[recipe]]
+    name = "mixed"
+    [[recipe.rule]]
+    match = "layers.*.mlp.down_proj"
+    weights = "int8"
+    [[recipe.rule]]
+    match = "layers.*"
+    weights = "fp4:g64"
+    activations = "int8"
+
+    [[grid]]
+    weights = ["fp4", "int4"]
+    group_size = [32, 128]
+    kv = ["none", "int8"]
+"""
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from numerics import Scheme, parse_scheme
+from sim.errors import UserError
+from sim.sweep.recipe import FLOAT32, Recipe, Rule
+
+MAX_FILE_BYTES = 2**20
+RULE_FIELDS = ("match", "weights", "activations", "kv")
+GRID_FIELDS = ("weights", "activations", "kv", "group_size")
+Role = Literal["weight", "activation", "kv"]
+
+
+def make_scheme(name: str | None, role: Role, group_size: int | None = None) -> Scheme | None:
+    """Return the scheme that ``name`` means in that role; ``None`` for none and float32."""
+    if name in (None, "none", "float32"):
+        return None
+    try:
+        return parse_scheme(name, group_size=group_size, role=role)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def make_recipe(
+    weights: str | None,
+    activations: str | None = None,
+    kv: str | None = None,
+    *,
+    group_size: int | None = None,
+    skip: Sequence[str] = (),
+    bit_true: bool = False,
+) -> Recipe:
+    """Return the recipe that quantizes every linear layer alike, except the skipped ones."""
+    rule = Rule(
+        weights=make_scheme(weights, "weight", group_size),
+        activations=make_scheme(activations, "activation"),
+        kv=make_scheme(kv, "kv"),
+    )
+    if rule == Rule():
+        return FLOAT32
+    skips = tuple(Rule(match=pattern) for pattern in skip)
+    name = recipe_name(
+        weights if rule.weights else None,
+        activations if rule.activations else None,
+        kv if rule.kv else None,
+        group_size=group_size,
+    )
+    suffix = "".join(f" skip={pattern}" for pattern in skip) + (" bit-true" if bit_true else "")
+    return Recipe(name=name + suffix, rules=(*skips, rule), bit_true=bit_true)
+
+
+def recipe_name(
+    weights: str | None, activations: str | None, kv: str | None, *, group_size: int | None
+) -> str:
+    """Return ``fp4``, ``fp4:g64``, ``w=fp4,a=int8``, ``kv=int8``: the parts that are quantized."""
+    if weights and group_size:
+        weights = f"{weights}:g{group_size}"
+    if weights and not activations and not kv:
+        return weights
+    parts = {"w": weights, "a": activations, "kv": kv}
+    return ",".join(f"{key}={value}" for key, value in parts.items() if value)
+
+
+def read_recipes(path: Path, *, skip: Sequence[str] = (), bit_true: bool = False) -> list[Recipe]:
+    """Read every recipe of a TOML file; the first rule that matches a layer decides."""
+    tables = _read_toml(path)
+    unknown = set(tables) - {"recipe", "grid"}
+    if unknown or not tables:
+        raise UserError(
+            f"{path} has {_quoted(unknown) or 'no tables'}; "
+            f"a recipe file has [[recipe]] and [[grid]] tables"
+        )
+    recipes = [_recipe(t, path, skip, bit_true) for t in _tables(tables, "recipe", path)]
+    for table in _tables(tables, "grid", path):
+        recipes.extend(_grid(table, path, skip, bit_true))
+    return recipes
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"no recipe file at {path}; it is a TOML file with [[recipe]] tables")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise UserError(f"{path} is larger than {MAX_FILE_BYTES} bytes; recipe files are small")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a TOML file: {error}") from None
+
+
+def _tables(raw: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
+    tables = raw.get(key, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise UserError(f"{path}: '{key}' must be [[{key}]] tables")
+    return tables
+
+
+def _recipe(table: dict[str, Any], path: Path, skip: Sequence[str], bit_true: bool) -> Recipe:
+    name = table.get("name")
+    if not isinstance(name, str) or not name or name == FLOAT32.name:
+        raise UserError(f"{path}: each [[recipe]] needs a name, and not '{FLOAT32.name}'")
+    fields = {key: value for key, value in table.items() if key not in ("name", "rule")}
+    rules = _tables(table, "rule", path) if "rule" in table else [fields]
+    if "rule" in table and fields:
+        raise UserError(f"{path}: recipe {name} has {_quoted(fields)} beside its rules")
+    skips = tuple(Rule(match=pattern) for pattern in skip)
+    return Recipe(
+        name=name,
+        rules=(*skips, *(_rule(rule, name, path) for rule in rules)),
+        bit_true=bit_true,
+    )
+
+
+def _rule(table: dict[str, Any], recipe: str, path: Path) -> Rule:
+    unknown = set(table) - set(RULE_FIELDS)
+    if unknown:
+        raise UserError(
+            f"{path}: recipe {recipe} has {_quoted(unknown)}; a rule has {_quoted(RULE_FIELDS)}"
+        )
+    for key, value in table.items():
+        if not isinstance(value, str):
+            raise UserError(f"{path}: {key} of recipe {recipe} must be a string, not {value!r}")
+    return Rule(
+        match=table.get("match", Rule().match),
+        weights=make_scheme(table.get("weights"), "weight"),
+        activations=make_scheme(table.get("activations"), "activation"),
+        kv=make_scheme(table.get("kv"), "kv"),
+    )
+
+
+def _grid(
+    table: dict[str, Any], path: Path, skip: Sequence[str], bit_true: bool
+) -> Iterator[Recipe]:
+    unknown = set(table) - set(GRID_FIELDS)
+    if unknown:
+        raise UserError(f"{path}: a grid has {_quoted(GRID_FIELDS)}, not {_quoted(unknown)}")
+    axes = [_axis(table, key, path) for key in GRID_FIELDS]
+    for weights, activations, kv, group_size in itertools.product(*axes):
+        yield make_recipe(
+            weights, activations, kv, group_size=group_size, skip=skip, bit_true=bit_true
+        )
+
+
+def _axis(table: dict[str, Any], key: str, path: Path) -> list[Any]:
+    values = table.get(key, [None])
+    kind = int if key == "group_size" else str
+    is_list = isinstance(values, list) and len(values) > 0
+    if not is_list or not all(value is None or type(value) is kind for value in values):
+        raise UserError(f"{path}: {key} of a grid must be a list of {kind.__name__}, as in {key} = "
+                        f"{[16, 32] if kind is int else ['int8', 'fp4']}")
+    return list(values)
+
+
+def _quoted(names: object) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names))  # type: ignore[call-overload]

@@ -1,0 +1,71 @@
+"""The results store: one SQLite file, a row per finished point, keyed by content."""
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sim.errors import UserError
+from sim.sweep.result import PointResult
+
+#: Raised when the table changes shape.
+STORE_VERSION = 1
+#: How long a writer waits for another sweep's transaction.
+LOCK_TIMEOUT_S = 60.0
+
+
+def point_key(parts: Mapping[str, str]) -> str:
+    """Return the content key of a point: the SHA-256 of what decides its numbers."""
+    return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
+
+
+class Store:
+    """Finished points of any number of sweeps.
+
+    Each :meth:`put` is one transaction: a killed process loses at most the point in flight, and
+    sweeps that share a store wait for each other. Of two equal keys the first stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._connect() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, STORE_VERSION):
+                raise UserError(
+                    f"{path} was written by another version of qsim (store version {version}, "
+                    f"not {STORE_VERSION}); give another --out"
+                )
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS points (key TEXT PRIMARY KEY, model TEXT NOT NULL, "
+                "recipe TEXT NOT NULL, result TEXT NOT NULL, "
+                "finished TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+            )
+            db.execute(f"PRAGMA user_version = {STORE_VERSION}")
+
+    def get(self, key: str) -> PointResult | None:
+        """Return the finished point of that key, if there is one."""
+        with self._connect() as db:
+            row = db.execute("SELECT result FROM points WHERE key = ?", (key,)).fetchone()
+        return None if row is None else PointResult.from_json(row[0])
+
+    def put(self, key: str, result: PointResult) -> None:
+        """Keep a finished point."""
+        row = (key, result.model, result.recipe, result.to_json())
+        with self._connect() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO points (key, model, recipe, result) VALUES (?, ?, ?, ?)", row
+            )
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S)
+            try:
+                with db:
+                    yield db
+            finally:
+                db.close()
+        except sqlite3.Error as error:
+            raise UserError(f"cannot use the results store {self.path}: {error}") from error

@@ -1,0 +1,116 @@
+"""Quantize a model's weights into the buffers that the forward pass reads."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32
+
+from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
+from sim.model.config import ModelConfig
+from sim.model.families import linear_names, tensor_shapes
+from sim.model.params import ModelBuffers
+from sim.sources.source import ModelSource
+from sim.sweep.recipe import Plan
+
+FLOAT_BITS = 32.0
+
+
+@partial(jax.jit, static_argnames="scheme")
+def quantize_and_measure(
+    matrix: Float32[Array, "out in"], *, scheme: Scheme
+) -> tuple[Float32[Array, "out in"], Float32[Array, ""], Float32[Array, ""]]:
+    """Return the fake-quantized matrix, its signal power and its error power (sums of squares)."""
+    rounded = fake_quantize(matrix, scheme)
+    error = rounded - matrix
+    return rounded, jnp.sum(matrix * matrix), jnp.sum(error * error)
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """Signal to quantization-noise ratio in decibels."""
+    return 10.0 * math.log10(signal / noise)
+
+
+@dataclass(slots=True)
+class WeightLoader:
+    """Fills one set of buffers with one quantized copy of a model after another.
+
+    The float weights stay on disk; a matrix is read again when its scheme changes, the next one
+    while the last is being quantized. A matrix whose scheme stays is not touched.
+    """
+
+    source: ModelSource
+    buffers: ModelBuffers
+    _schemes: dict[str, Scheme | None] = field(default_factory=dict)
+    _sqnr_db: dict[str, float] = field(default_factory=dict)
+
+    def load(self, plan: Plan) -> dict[str, float]:
+        """Write the weights of ``plan``; return the SQNR of each quantized matrix in dB."""
+        wanted = {name: plan.weights.get(_layer(name)) for name in tensor_shapes(self.source.config)}
+        changed = [n for n, s in wanted.items() if n not in self._schemes or self._schemes[n] != s]
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            reading = pool.submit(self.source.read, changed[0]) if changed else None
+            for name, following in zip(changed, [*changed[1:], None], strict=True):
+                assert reading is not None
+                matrix = reading.result()
+                reading = pool.submit(self.source.read, following) if following else None
+                self._write(name, matrix, wanted[name])
+        return {n: self._sqnr_db[n] for n in plan.weights if n in self._sqnr_db}
+
+    def _write(self, name: str, matrix: np.ndarray, scheme: Scheme | None) -> None:
+        self._schemes.pop(name, None)
+        self._sqnr_db.pop(_layer(name), None)
+        if scheme is None:
+            self.buffers.write(name, matrix)
+        else:
+            rounded, signal, noise = quantize_and_measure(matrix, scheme=scheme)
+            self.buffers.write(name, np.asarray(rounded))
+            if float(noise) > 0:
+                self._sqnr_db[_layer(name)] = sqnr_db(float(signal), float(noise))
+        self._schemes[name] = scheme
+
+
+def quantized_layers(source: ModelSource, plan: Plan) -> dict[str, QuantizedTensor]:
+    """Return the quantized matrices of ``plan`` as codes and scales, for bit-true products."""
+    return {
+        name: quantize(jnp.asarray(source.read(f"{name}.weight")), scheme)
+        for name, scheme in plan.weights.items()
+        if name.startswith("layers.")
+    }
+
+
+def bits_per_weight(plan: Plan, config: ModelConfig) -> float:
+    """Mean storage of a weight, side data included, over the linear layers.
+
+    Layers kept as they are count 32 bits; embeddings count only where the plan quantizes them.
+    """
+    shapes = tensor_shapes(config)
+    counted = dict.fromkeys((*linear_names(config), *plan.weights))
+    bits, weights = 0.0, 0
+    for name in counted:
+        size = math.prod(shapes[f"{name}.weight"])
+        bits += size * _matrix_bits(plan.weights.get(name), shapes[f"{name}.weight"])
+        weights += size
+    return bits / weights
+
+
+def model_bytes(plan: Plan, config: ModelConfig) -> int:
+    """Bytes of all tensors of the model under ``plan``; what is not quantized is float32."""
+    bits = sum(
+        math.prod(shape) * _matrix_bits(plan.weights.get(_layer(name)), shape)
+        for name, shape in tensor_shapes(config).items()
+    )
+    return math.ceil(bits / 8)
+
+
+def _matrix_bits(scheme: Scheme | None, shape: tuple[int, ...]) -> float:
+    return FLOAT_BITS if scheme is None else scheme.bits_per_weight(shape, kind="full")
+
+
+def _layer(tensor_name: str) -> str:
+    """Name of the layer whose matrix this is; a bias keeps its own name and is not quantized."""
+    return tensor_name.removesuffix(".weight")

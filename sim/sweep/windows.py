@@ -1,0 +1,113 @@
+"""Windows of text: which tokens a sweep reads and which positions it scores."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int32
+
+from sim.errors import UserError
+
+#: Tokenising happens at once and in memory.
+MAX_TEXT_BYTES = 256 * 2**20
+
+
+class Encoder(Protocol):
+    """What this module needs of a tokenizer."""
+
+    @property
+    def bos_id(self) -> int | None:
+        """Token that the model expects at the start of its input, if any."""
+
+    def encode(self, text: str) -> Int32[np.ndarray, " n"]:
+        """Token ids of ``text``, none added."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text with the name it is shown by and the hash it is known by."""
+
+    name: str
+    content: str
+    sha256: str
+
+
+def read_text(path: Path) -> Text:
+    """Read a UTF-8 text file of at most 256 MiB."""
+    if not path.is_file():
+        raise UserError(f"no text file at {path}; --text takes the path of a UTF-8 file")
+    size = path.stat().st_size
+    if size > MAX_TEXT_BYTES:
+        raise UserError(f"{path} has {size} bytes, more than {MAX_TEXT_BYTES}; give a part of it")
+    raw = path.read_bytes()
+    try:
+        content = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    return Text(name=path.name, content=content, sha256=hashlib.sha256(raw).hexdigest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Non-overlapping windows of tokens, shape (n, context), and how they were taken, in words."""
+
+    tokens: Int32[np.ndarray, "n context"]
+    sampling: str
+
+    @property
+    def scored(self) -> int:
+        """Positions whose token is predicted from others: all but the first of each window."""
+        return self.tokens.shape[0] * (self.tokens.shape[1] - 1)
+
+
+def take_windows(
+    text: Text, encoder: Encoder, *, tokens: int, context: int, spread: bool
+) -> Windows:
+    """Cut ``tokens // context`` windows from ``text``.
+
+    They are consecutive from the start of the text, or with ``spread`` taken evenly over all of
+    it. A model with a start-of-sequence token has it as the first position of every window.
+    """
+    if tokens < context:
+        raise UserError(
+            f"{tokens} tokens are less than one window of {context}; "
+            f"raise --tokens to {context} or lower --context"
+        )
+    ids = encoder.encode(text.content)
+    prefix = [] if encoder.bos_id is None else [encoder.bos_id]
+    count, step = tokens // context, context - len(prefix)
+    if len(ids) < count * step:
+        raise UserError(_too_short(text.name, len(ids), count=count, step=step, context=context))
+    starts = np.arange(count) * step
+    if spread and count > 1:
+        starts = np.arange(count) * (len(ids) - step) // (count - 1)
+    body = ids[starts[:, None] + np.arange(step)]
+    start = np.tile(np.array(prefix, np.int32), (count, 1))
+    return Windows(
+        tokens=np.concatenate([start, body], axis=1).astype(np.int32),
+        sampling=_describe(count, context, spread=spread, has_prefix=bool(prefix)),
+    )
+
+
+def _too_short(name: str, length: int, *, count: int, step: int, context: int) -> str:
+    fits = length // step
+    if fits == 0:
+        return (
+            f"text {name} has {length} tokens, too short for one window of {context}; "
+            f"give a longer text or lower --context"
+        )
+    return (
+        f"text {name} has {length} tokens, too short for {count} windows of {context}; "
+        f"lower --tokens to {fits * context}"
+    )
+
+
+def _describe(count: int, context: int, *, spread: bool, has_prefix: bool) -> str:
+    place = "spread evenly over the text" if spread else "consecutive from the start of the text"
+    start = ", each after a start-of-sequence token" if has_prefix else ""
+    return (
+        f"{count} non-overlapping windows of {context} tokens, {place}{start}; "
+        f"every position but the first of a window is scored"
+    )

@@ -1,0 +1,88 @@
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from sim.errors import UserError
+from sim.sweep.result import PointResult
+from sim.sweep.store import Store, point_key
+
+
+def result(recipe="fp4", perplexity=20.5):
+    return PointResult(
+        model="m",
+        recipe=recipe,
+        text="t",
+        tokens=8,
+        context=4,
+        sampling="s",
+        scored=6,
+        perplexity=perplexity,
+        delta_nats=0.25,
+        delta_nats_se=None,
+        kl_mean=0.1,
+        kl_p99=1 / 3,
+        top1_agreement=0.9,
+        bits_per_weight=4.125,
+        model_bytes=1000,
+        sqnr_db={"layers.0.mlp.up_proj": 19.2},
+        tokens_per_s=1e4,
+        wall_s=0.5,
+        notes=("a note",),
+        provenance={"model_sha256": "0"},
+    )
+
+
+def test_a_point_comes_back_as_it_went_in(tmp_path):
+    Store(tmp_path / "results.sqlite").put("k", result())
+    assert Store(tmp_path / "results.sqlite").get("k") == result()
+    assert Store(tmp_path / "results.sqlite").get("other") is None
+
+
+def test_of_two_equal_keys_the_first_stays(tmp_path):
+    store = Store(tmp_path / "results.sqlite")
+    store.put("k", result(perplexity=1.0))
+    store.put("k", result(perplexity=2.0))
+    found = store.get("k")
+    assert found is not None and found.perplexity == 1.0
+
+
+def test_the_key_depends_on_every_part_and_not_on_their_order():
+    assert point_key({"a": "1", "b": "2"}) == point_key({"b": "2", "a": "1"})
+    assert point_key({"a": "1", "b": "2"}) != point_key({"a": "2", "b": "1"})
+
+
+def put_many(path, first):
+    store = Store(path)
+    for i in range(first, first + 40):
+        store.put(str(i), result(recipe=str(i)))
+
+
+def test_writers_at_the_same_time_lose_nothing(tmp_path):
+    path = tmp_path / "results.sqlite"
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        list(pool.map(put_many, [path] * 3, [0, 20, 40]))
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("SELECT COUNT(*) FROM points").fetchone() == (80,)
+    db.close()
+
+
+def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "results.sqlite"
+    path.write_bytes(b"not a database, but long enough to be looked at" * 30)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"^cannot use the results store .*: file is not a database$"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_store_of_another_version_is_refused(tmp_path):
+    path = tmp_path / "results.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    message = r"was written by another version of qsim \(store version 99, not 1\); give another --out$"
+    with pytest.raises(UserError, match=message):
+        Store(path)
