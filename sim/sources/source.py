@@ -1,0 +1,111 @@
+"""What the rest of the simulator sees of a model on disk."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+from sim.errors import UserError
+from sim.model.config import ModelConfig
+from sim.sources.tokenizer import Tokenizer
+
+#: A float32 tensor in memory, matrices as (out, in).
+Tensor = Float32[np.ndarray, "..."]
+
+
+class ModelSource(Protocol):
+    """A model whose tensors are read from disk one at a time.
+
+    Opening a source checks everything but the weights' values: shapes, types, and that there is
+    no tensor missing or left over. ``read`` may be called from any thread.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name to show to people."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Shape and mathematics of the model."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results must know of this source."""
+
+    @property
+    def source_types(self) -> Mapping[str, int]:
+        """Number of stored tensors of each storage type, such as ``{"Q4_1": 210, "F32": 61}``."""
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over everything that decides this model's results: weights and configuration."""
+
+    def read(self, name: str) -> Tensor:
+        """Return the canonical tensor ``name``, contiguous, as float32; it is not kept."""
+
+    def grid_step(self, name: str) -> Tensor:
+        """Return the distance of neighbouring stored values at each element of ``name``.
+
+        Raises ``UserError`` where the stored values are not on a grid.
+        """
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the model's own tokenizer."""
+
+
+def is_linear(name: str) -> bool:
+    """Tell whether a canonical tensor is the weight of a linear layer inside a block."""
+    return name.startswith("layers.") and name.endswith("_proj.weight")
+
+
+def finished(tensor: np.ndarray, *, name: str, path: Path) -> Tensor:
+    """Return ``tensor`` as contiguous float32; refuse values that are not finite."""
+    with np.errstate(over="ignore"):  # a float64 beyond float32 is refused as infinite below
+        result = np.ascontiguousarray(tensor, dtype=np.float32)
+    # A sum is finite only if its terms are, and is several times faster than looking at each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        looks_finite = np.isfinite(np.sum(result, dtype=np.float32))
+    if not looks_finite and (bad := result.size - int(np.isfinite(result).sum())):
+        raise UserError(
+            f"tensor {name} of {path} has {bad} values that are NaN or infinite; "
+            "weights must be finite, use an intact copy of the model"
+        )
+    return result
+
+
+def hash_of(*parts: str) -> str:
+    """SHA-256 of several texts, each delimited by its length."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode()
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; computed once a process for an unchanged file."""
+    status = path.stat()
+    return _file_sha256(os.fspath(path), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_text_file(path: Path, *, limit: int) -> str:
+    """Return the text of a small UTF-8 file of at most ``limit`` bytes."""
+    if not path.is_file():
+        raise UserError(f"no {path.name} in {path.parent}")
+    if (size := path.stat().st_size) > limit:
+        raise UserError(f"{path} has {size} bytes, more than the {limit} that such a file may have")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
