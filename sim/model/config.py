@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RopeConfig:
@@ -12,14 +14,35 @@ class RopeConfig:
     ``dim`` is how many leading values of each head rotate (partial rotation below the head size).
     ``factors`` divides each of the ``dim / 2`` base frequencies (llama3, linear and longrope
     scaling all reduce to that); ``attention_factor`` multiplies both cosine and sine.
+    ``long_factors`` takes the place of ``factors`` in a window of more than
+    ``original_max_positions`` tokens (longrope).
 
-    Source: RoFormer (arXiv 2104.09864), section 3.4.
+    Sources: RoFormer (arXiv 2104.09864), section 3.4; LongRoPE (arXiv 2402.13753).
     """
 
     dim: int
     theta: float = 10000.0
     factors: tuple[float, ...] | None = None
     attention_factor: float = 1.0
+    long_factors: tuple[float, ...] | None = None
+    original_max_positions: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dim < 2 or self.dim % 2:
+            raise ValueError(f"rotary dimension must be even and at least 2, not {self.dim}")
+        for factors in (self.factors, self.long_factors):
+            if factors is not None and len(factors) != self.dim // 2:
+                raise ValueError(
+                    f"{len(factors)} rotary frequency factors given, but {self.dim // 2} "
+                    f"frequencies belong to {self.dim} rotating values of a head"
+                )
+
+    def factors_for(self, tokens: int) -> tuple[float, ...] | None:
+        """Return the frequency divisors of a window of ``tokens`` tokens."""
+        limit = self.original_max_positions
+        if self.long_factors is not None and limit is not None and tokens > limit:
+            return self.long_factors
+        return self.factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +50,9 @@ class ModelConfig:
     """Everything the forward pass needs to know about a model, and nothing else.
 
     A field that a family does not use keeps its default, which switches the part off.
+
+    Invariants: ``heads`` is a multiple of ``kv_heads``; no more of a head rotates than it has;
+    ``windowed_layers`` is empty or has one entry a layer; positions are rotary or learned.
     """
 
     family: str
@@ -44,13 +70,16 @@ class ModelConfig:
     norm_weight_offset: float = 0.0
     #: Gemma-2 also normalises what attention and MLP return, before the residual addition.
     post_norms: bool = False
+    #: OPT-350m: False, it normalises the residual stream after each addition instead.
+    norm_first: bool = True
+    final_norm: bool = True
     #: Phi-2: attention and MLP both read the same normalised input.
     parallel_block: bool = False
     rope: RopeConfig | None = None
     #: Learned positions (GPT-2, OPT); the row of position 0 in the table (2 in OPT).
     learned_positions: bool = False
     position_offset: int = 0
-    activation: Literal["silu", "gelu", "gelu_tanh", "relu"] = "silu"
+    activation: Activation = "silu"
     gated_mlp: bool = True
     qkv_bias: bool = False
     attention_output_bias: bool = False
@@ -70,7 +99,31 @@ class ModelConfig:
     #: Multiplies the token embedding (Gemma: the square root of the hidden size).
     embedding_scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"{self.heads} query heads can't share {self.kv_heads} key/value heads evenly"
+            )
+        if self.rope is not None and self.rope.dim > self.head_dim:
+            raise ValueError(
+                f"{self.rope.dim} values of a head rotate, but it has only {self.head_dim}"
+            )
+        if len(self.windowed_layers) not in (0, self.layers):
+            raise ValueError(
+                f"windowed_layers has {len(self.windowed_layers)} entries for {self.layers} layers"
+            )
+        if (self.rope is not None) == self.learned_positions:
+            raise ValueError("positions must be either rotary or learned")
+
     @property
     def score_scale(self) -> float:
         """Factor on the dot product of a query and a key."""
-        return self.attention_scale or 1.0 / math.sqrt(self.head_dim)
+        if self.attention_scale is not None:
+            return self.attention_scale
+        return 1.0 / math.sqrt(self.head_dim)
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """Tokens that a query of each layer sees, itself included; ``None`` sees all."""
+        windowed = self.windowed_layers or (True,) * self.layers
+        return tuple(self.sliding_window if w else None for w in windowed)

@@ -1,0 +1,41 @@
+"""A linear layer, on float weights or on quantized ones."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float32
+
+from numerics import QuantizedTensor, Scheme, fake_quantize, grouped_dot, quantize
+
+#: One float32 matrix (out, in), or quantized matrices whose rows follow one another.
+Weight = Float32[Array, "out in"] | tuple[QuantizedTensor, ...]
+
+
+def linear(
+    x: Float32[Array, "t in"],
+    weight: Weight,
+    bias: Float32[Array, " out"] | None,
+    scheme: Scheme | None,
+) -> Float32[Array, "t out"]:
+    """Return ``x @ weight.T + bias``, with ``x`` rounded to ``scheme`` first.
+
+    Quantized weights meet quantized activations in exact integer dot products, group by group;
+    float activations meet their dequantized values.
+    """
+    if isinstance(weight, tuple):
+        out = jnp.concatenate([_quantized_product(x, member, scheme) for member in weight], -1)
+    else:
+        out = _product(x if scheme is None else fake_quantize(x, scheme), weight)
+    return out if bias is None else out + bias
+
+
+def _quantized_product(
+    x: Float32[Array, "t in"], weight: QuantizedTensor, scheme: Scheme | None
+) -> Float32[Array, "t out"]:
+    if scheme is None:
+        return _product(x, weight.dequantize())
+    return grouped_dot(quantize(x, scheme), weight)
+
+
+def _product(x: Float32[Array, "t in"], weight: Float32[Array, "out in"]) -> Array:
+    # Accelerators would otherwise multiply float32 with fewer bits.
+    return jnp.matmul(x, weight.T, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,146 @@
+"""The rotary embedding that a ``config.json`` describes, in the old spelling and the new one.
+
+Old: ``rope_theta`` and ``rope_scaling``; new (transformers 5): all in ``rope_parameters``.
+Formulas as in ``modeling_rope_utils.py`` of transformers 5.23.
+"""
+
+import math
+from collections.abc import Mapping
+
+from sim.model.config import RopeConfig
+from sim.model.config_reader import ConfigReader, float_or_nan, shown
+
+#: Names of LongRoPE over time.
+LONGROPE_NAMES = ("longrope", "su")
+
+
+def read_rope(
+    reader: ConfigReader,
+    *,
+    head_dim: int,
+    max_positions: int,
+    types: tuple[str, ...] = ("default", "linear", "llama3", "longrope"),
+    partial: float | None = None,
+    original_positions: int | None = None,
+) -> RopeConfig:
+    """Read the rotary embedding of a model.
+
+    ``partial`` is the family's default share of a head that rotates; ``None`` for families
+    whose heads rotate whole. ``original_positions`` is the context before extension where the
+    family keeps it beside the rotary parameters (Phi-3).
+    """
+    theta = reader.number("rope_theta", 10000.0)
+    share = _share(reader, partial) if partial is not None else None
+    scaling = _scaling(reader)
+    theta = scaling.number("rope_theta", theta)
+    if share is None:
+        scaling.only("partial_rotary_factor", 1.0)
+    else:
+        share = _share(scaling, share)
+    kind = _kind(scaling, types)
+    dim = head_dim if share is None else int(head_dim * share)
+    rope = RopeConfig(dim=dim, theta=theta)
+    if kind == "linear":
+        rope = RopeConfig(
+            dim=dim, theta=theta, factors=(_required(scaling, "factor"),) * (dim // 2)
+        )
+    elif kind == "llama3":
+        rope = _llama3(scaling, rope, max_positions)
+    elif kind == "longrope":
+        rope = _longrope(scaling, rope, max_positions, original_positions)
+    elif scaling.given("factor"):
+        scaling.only("factor", 1.0)
+    scaling.finish()
+    return rope
+
+
+def _share(reader: ConfigReader, default: float) -> float:
+    share = reader.number("partial_rotary_factor", default)
+    if share > 1:
+        raise reader.wrong("partial_rotary_factor", "must be at most 1")
+    return share
+
+
+def _scaling(reader: ConfigReader) -> ConfigReader:
+    """Return the object that holds the parameters, empty where there is none."""
+    old, new = reader.take("rope_scaling"), reader.take("rope_parameters")
+    if old and new and old != new:
+        raise reader.wrong("rope_scaling", "must equal rope_parameters where both are given")
+    name = "rope_parameters" if new else "rope_scaling"
+    parameters = new or old or {}
+    if not isinstance(parameters, Mapping):
+        raise reader.wrong(name, "must be an object")
+    return ConfigReader(parameters, f"{reader.context}, {name}")
+
+
+def _kind(scaling: ConfigReader, types: tuple[str, ...]) -> str:
+    """Return the type of scaling, which old files call ``type``."""
+    old, kind = scaling.take("type"), scaling.take("rope_type")
+    if old is not None and kind is not None and old != kind:
+        raise scaling.wrong("type", f"must equal rope_type {shown(kind)} where both are given")
+    name = "type" if kind is None and old is not None else "rope_type"
+    choices = {kind: kind for kind in types}
+    if "longrope" in types:
+        choices |= dict.fromkeys(LONGROPE_NAMES, "longrope")
+    return scaling.choice(name, "default", choices)
+
+
+def _required(scaling: ConfigReader, name: str) -> float:
+    if scaling.take(name) is None:
+        raise scaling.wrong(name, "is required for this type of scaling")
+    return scaling.number(name, 1.0)
+
+
+def _llama3(scaling: ConfigReader, rope: RopeConfig, max_positions: int) -> RopeConfig:
+    """Divide low frequencies by ``factor``, keep high ones, blend in between (Llama 3.1).
+
+    A pair that turns ``n`` times in the original context counts as low where ``n <
+    low_freq_factor`` and as high where ``n > high_freq_factor``.
+    """
+    factor = _required(scaling, "factor")
+    low, high = _required(scaling, "low_freq_factor"), _required(scaling, "high_freq_factor")
+    if high <= low:
+        raise scaling.wrong("high_freq_factor", f"must be greater than low_freq_factor {low}")
+    context = scaling.integer("original_max_position_embeddings", max_positions)
+
+    def divisor(index: int) -> float:
+        turns: float = context * rope.theta ** (-2 * index / rope.dim) / (2 * math.pi)
+        if turns < low:
+            return factor
+        if turns > high:
+            return 1.0
+        blend = (turns - low) / (high - low)
+        return 1.0 / ((1.0 - blend) / factor + blend)
+
+    factors = tuple(divisor(i) for i in range(rope.dim // 2))
+    return RopeConfig(dim=rope.dim, theta=rope.theta, factors=factors)
+
+
+def _longrope(
+    scaling: ConfigReader, rope: RopeConfig, max_positions: int, original_positions: int | None
+) -> RopeConfig:
+    """Own divisor for each frequency; another set beyond the original context (LongRoPE)."""
+    name = "original_max_position_embeddings"
+    context = scaling.integer(name, original_positions or max_positions, low=2)
+    if original_positions not in (None, context):
+        raise scaling.wrong(name, f"must equal the configuration's {original_positions}")
+    factor = scaling.number("factor", max_positions / context)
+    default = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(context))
+    return RopeConfig(
+        dim=rope.dim,
+        theta=rope.theta,
+        factors=_factors(scaling, "short_factor"),
+        long_factors=_factors(scaling, "long_factor"),
+        original_max_positions=context,
+        attention_factor=scaling.number("attention_factor", default),
+    )
+
+
+def _factors(scaling: ConfigReader, name: str) -> tuple[float, ...]:
+    values = scaling.take(name)
+    if not isinstance(values, list) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) and 0 < float_or_nan(v) < math.inf
+        for v in values
+    ):
+        raise scaling.wrong(name, "must be a list of finite numbers greater than 0")
+    return tuple(float(v) for v in values)

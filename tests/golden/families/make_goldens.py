@@ -1,0 +1,176 @@
+"""Make the golden logits of the model families: ``python make_goldens.py [CASE ...]``.
+
+Needs torch and transformers (the ``goldens`` extra). Each case is a small random model of one
+architecture, saved as transformers saves it, with the logits of its own eager float32 forward
+pass. Sizes are odd on purpose, biases are not zero and norm weights not one, so that a part left
+out shows. ``versions.json`` says what made the files.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.numpy import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+HERE = Path(__file__).parent
+VOCAB, TOKENS = 97, 24
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model: its ``model_type`` and the fields that differ from :data:`COMMON`."""
+
+    family: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+COMMON = {
+    "vocab_size": VOCAB,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 3.0,
+    "original_max_position_embeddings": 32,
+}
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 1000.0,
+    "short_factor": [1.0, 1.25, 1.5, 2.0],
+    "long_factor": [1.5, 2.5, 3.5, 4.5],
+}
+
+CASES = {
+    "llama": Case("llama", {"rms_norm_eps": 1e-3}),
+    "llama-llama3-tied": Case("llama", {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
+    "llama-linear-biases": Case(
+        "llama",
+        {
+            "rope_parameters": {"rope_type": "linear", "rope_theta": 300.0, "factor": 2.5},
+            "attention_bias": True,
+            "mlp_bias": True,
+        },
+    ),
+    "mistral": Case("mistral", {"sliding_window": 7, "head_dim": 12}),
+    "qwen2": Case("qwen2", {"tie_word_embeddings": True}),
+    "qwen2-window": Case(
+        "qwen2",
+        {
+            "num_hidden_layers": 3,
+            "use_sliding_window": True,
+            "sliding_window": 5,
+            "max_window_layers": 1,
+        },
+    ),
+    "qwen3": Case("qwen3", {"head_dim": 12, "rms_norm_eps": 1e-2}),
+    "phi3": Case("phi3", {"sliding_window": 9}),
+    "phi3-longrope-short": Case(
+        "phi3", {"rope_parameters": LONGROPE, "original_max_position_embeddings": TOKENS}
+    ),
+    "phi3-longrope-long": Case(
+        "phi3",
+        {
+            "rope_parameters": {**LONGROPE, "partial_rotary_factor": 1.0},
+            "original_max_position_embeddings": TOKENS - 1,
+        },
+    ),
+    "gemma2": Case(
+        "gemma2",
+        {
+            "num_hidden_layers": 3,
+            "head_dim": 12,
+            "sliding_window": 6,
+            "query_pre_attn_scalar": 5,
+            "attn_logit_softcapping": 3.0,
+            "final_logit_softcapping": 4.0,
+        },
+    ),
+    "opt": Case("opt", {"ffn_dim": 80}),
+    "opt-post-norm": Case(
+        "opt",
+        {
+            "ffn_dim": 80,
+            "do_layer_norm_before": False,
+            "enable_bias": False,
+            "tie_word_embeddings": False,
+        },
+    ),
+    "gpt2": Case("gpt2", {"n_inner": 80}),
+    "phi": Case(
+        "phi", {"rope_parameters": {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
+    ),
+}
+
+
+def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
+    """Matrices keep a vector's size, embeddings are of size one, norms are about their neutral."""
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.ndim == 2:
+            is_table = any(part in name for part in ("embed", "wte", "wpe"))
+            fan_in = parameter.shape[0 if ".c_" in name else 1]  # GPT-2 stores (in, out)
+            value = noise if is_table else 1.5 * noise / fan_in**0.5
+        elif name.endswith("bias"):
+            value = 0.3 * noise
+        else:
+            value = parameter.data.float() + 0.3 * noise  # fresh norm weights are neutral
+        parameter.data = value.to(parameter.dtype)
+
+
+def make(name: str, case: Case) -> dict[str, Any]:
+    """Write one case and return what is to be recorded of it."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    generator = torch.Generator().manual_seed(seed)
+    fields = {k: v for k, v in (COMMON | case.fields).items()}
+    if case.family in ("opt", "gpt2"):
+        fields = {k: v for k, v in fields.items() if k != "num_key_value_heads"}
+    if case.family in ("opt", "gpt2"):
+        fields.pop("intermediate_size")
+    config = AutoConfig.for_model(case.family, **fields)
+    config.architectures = None
+    model = AutoModelForCausalLM.from_config(
+        config, attn_implementation="eager", dtype=torch.float32
+    ).eval()
+    randomize(model, generator)
+    tokens = torch.randint(VOCAB, (TOKENS,), generator=generator)
+    with torch.no_grad():
+        logits = model(tokens[None]).logits[0]
+    folder = HERE / name
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    golden = {"tokens": tokens.to(torch.int32).numpy(), "logits": logits.numpy()}
+    save_file(golden, folder / "golden.safetensors")
+    return {"seed": seed, "logit_deviation": round(float(logits.std()), 3)}
+
+
+def main() -> None:
+    """Make the cases named on the command line, or all of them."""
+    torch.set_num_threads(1)
+    path = HERE / "versions.json"
+    record = json.loads(path.read_text()) if path.exists() else {"cases": {}}
+    record["versions"] = {"torch": torch.__version__, "transformers": transformers.__version__}
+    for name in sys.argv[1:] or CASES:
+        record["cases"][name] = make(name, CASES[name])
+        print(name, record["cases"][name])
+    path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
