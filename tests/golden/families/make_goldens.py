@@ -113,9 +113,7 @@ CASES = {
         },
     ),
     "gpt2": Case("gpt2", {"n_inner": 80}),
-    "phi": Case(
-        "phi", {"rope_parameters": {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
-    ),
+    "phi": Case("phi", {"rope_parameters": {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}}),
 }
 
 
