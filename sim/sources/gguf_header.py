@@ -181,7 +181,8 @@ def _read_entry(cursor: _Cursor) -> TensorInfo:
         cursor.fail(f"tensor {name} has the unknown type {number}")
     block, block_bytes = GGML_QUANT_SIZES[kind]
     elements = math.prod(shape)
-    if elements == 0 or shape[-1] % block:
+    is_split_vector = dimensions == 1 and block > 1  # ggml keeps vectors in floating point
+    if elements == 0 or shape[-1] % block or is_split_vector:
         cursor.fail(f"tensor {name} of shape {_show(shape)} is not rows of {kind.name} blocks")
     size = elements // block * block_bytes
     return TensorInfo(name=name, shape=shape, type=kind, offset=offset, size=size)

@@ -1,9 +1,6 @@
 """What the rest of the simulator sees of a model on disk."""
 
-import hashlib
-import os
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -76,36 +73,3 @@ def finished(tensor: np.ndarray, *, name: str, path: Path) -> Tensor:
             "weights must be finite, use an intact copy of the model"
         )
     return result
-
-
-def hash_of(*parts: str) -> str:
-    """SHA-256 of several texts, each delimited by its length."""
-    digest = hashlib.sha256()
-    for part in parts:
-        raw = part.encode()
-        digest.update(len(raw).to_bytes(8, "little") + raw)
-    return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes; computed once a process for an unchanged file."""
-    status = path.stat()
-    return _file_sha256(os.fspath(path), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_text_file(path: Path, *, limit: int) -> str:
-    """Return the text of a small UTF-8 file of at most ``limit`` bytes."""
-    if not path.is_file():
-        raise UserError(f"no {path.name} in {path.parent}")
-    if (size := path.stat().st_size) > limit:
-        raise UserError(f"{path} has {size} bytes, more than the {limit} that such a file may have")
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None

@@ -1,0 +1,129 @@
+"""Build a tokenizer from the vocabulary and merges that a GGUF file carries.
+
+Only byte-level BPE (``tokenizer.ggml.model`` = ``gpt2``) is built. A SentencePiece vocabulary is
+stored without its normalizer and, for unigram models, without its kind, so it is refused.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as Backend
+
+from sim.errors import UserError
+from sim.sources.gguf_header import GgufHeader
+from sim.sources.tokenizer import Tokenizer, load_tokenizer
+
+_CONTROL, _USER_DEFINED = 3, 4
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
+_LLAMA3 = (
+    r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_QWEN2 = _LLAMA3.replace("{1,3}", "")
+_DIGITS = r"\p{N}"
+
+#: Expressions that cut a text into words, one after the other, by ``tokenizer.ggml.pre``; as in
+#: ``llama-vocab.cpp`` of llama.cpp, where matches and what lies between them are words.
+PRE_TOKENIZERS: Mapping[str, tuple[str, ...]] = {
+    "gpt-2": (_GPT2,),
+    "phi-2": (_GPT2,),
+    "olmo": (_GPT2,),
+    "smollm": (_DIGITS, _GPT2),
+    "starcoder": (_DIGITS, _GPT2),
+    "llama-bpe": (_LLAMA3,),
+    "llama-v3": (_LLAMA3,),
+    "llama3": (_LLAMA3,),
+    "smaug-bpe": (_LLAMA3,),
+    "dbrx": (_LLAMA3,),
+    "qwen2": (_QWEN2,),
+    "deepseek-r1-qwen": (_QWEN2,),
+}
+#: Tags whose vocabulary holds words that merges alone can't reach, and whose input begins with
+#: BOS unless the file says otherwise.
+_LLAMA3_TAGS = ("llama-bpe", "llama-v3", "llama3")
+
+
+def gguf_tokenizer(header: GgufHeader) -> Tokenizer:
+    """Return the tokenizer in a GGUF file; if it can't be rebuilt, tokenizer.json beside it."""
+    try:
+        return build_tokenizer(header)
+    except UserError:
+        if (header.path.parent / "tokenizer.json").is_file():
+            return load_tokenizer(header.path.parent)
+        raise
+
+
+def build_tokenizer(header: GgufHeader) -> Tokenizer:
+    """Return the tokenizer built from the vocabulary in a GGUF file."""
+    kind = header.metadata.get("tokenizer.ggml.model")
+    tag = header.metadata.get("tokenizer.ggml.pre", "default")
+    if kind != "gpt2":
+        raise UserError(
+            f"{header.path} has a vocabulary of the kind {kind!r}; only byte-level BPE ('gpt2') "
+            "can be rebuilt from a GGUF file, so put the model's tokenizer.json beside it"
+        )
+    if not isinstance(tag, str) or tag not in PRE_TOKENIZERS:
+        raise UserError(
+            f"{header.path} has the pre-tokenizer {tag!r}; known are {', '.join(PRE_TOKENIZERS)}; "
+            "put the model's tokenizer.json beside the file instead"
+        )
+    backend = _backend(header, tag)
+    return Tokenizer(backend, _bos_id(header, tag, backend.get_vocab_size()))
+
+
+def _backend(header: GgufHeader, tag: str) -> Backend:
+    tokens = _strings(header, "tokenizer.ggml.tokens")
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    if len(vocabulary) != len(tokens):
+        raise UserError(f"{header.path}: tokenizer.ggml.tokens has a token twice")
+    try:
+        model = models.BPE(vocabulary, _merges(header), ignore_merges=tag in _LLAMA3_TAGS)
+    except Exception as error:  # the library raises plain Exception
+        raise UserError(f"{header.path}: merges don't fit the vocabulary: {error}") from None
+    backend = Backend(model)
+    words = [pre_tokenizers.Split(Regex(r), "isolated") for r in PRE_TOKENIZERS[tag]]
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([*words, to_bytes])  # type: ignore[assignment]
+    backend.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    _add_special(backend, header, tokens)
+    return backend
+
+
+def _add_special(backend: Backend, header: GgufHeader, tokens: list[str]) -> None:
+    types = header.metadata.get("tokenizer.ggml.token_type", np.ones(len(tokens), np.int32))
+    if not isinstance(types, np.ndarray) or len(types) != len(tokens):
+        raise UserError(f"{header.path}: tokenizer.ggml.token_type must have one entry a token")
+    control = [tokens[i] for i in np.flatnonzero(types == _CONTROL)]
+    named = [tokens[i] for i in np.flatnonzero(types == _USER_DEFINED)]
+    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control if t])
+    backend.add_tokens([AddedToken(t, normalized=False) for t in named if t])
+
+
+def _strings(header: GgufHeader, key: str) -> list[str]:
+    value = header.metadata.get(key)
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{header.path} has no list of strings {key}")
+    return value
+
+
+def _merges(header: GgufHeader) -> list[tuple[str, str]]:
+    merges: list[tuple[str, str]] = []
+    for merge in _strings(header, "tokenizer.ggml.merges"):
+        # A token may be a space itself in no byte-level alphabet: there it is written as Ġ.
+        left, _, right = merge.partition(" ")
+        if not left or not right or " " in right:
+            raise UserError(f"{header.path}: {merge!r:.60} is not a merge of two tokens")
+        merges.append((left, right))
+    return merges
+
+
+def _bos_id(header: GgufHeader, tag: str, tokens: int) -> int | None:
+    flag = header.metadata.get("tokenizer.ggml.add_bos_token", tag in _LLAMA3_TAGS)
+    bos_id = header.metadata.get("tokenizer.ggml.bos_token_id")
+    if not flag:
+        return None
+    if type(bos_id) is not int or not 0 <= bos_id < tokens:
+        raise UserError(f"{header.path} asks for a BOS token, but names none of its vocabulary")
+    return bos_id
