@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,6 +15,7 @@ from sim.sources.tokenizer import Tokenizer
 Tensor = Float32[np.ndarray, "..."]
 
 
+@runtime_checkable
 class ModelSource(Protocol):
     """A model whose tensors are read from disk one at a time.
 

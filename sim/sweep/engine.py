@@ -1,11 +1,12 @@
 """The engine of a sweep: recipes in, finished points out, each stored as soon as it is measured."""
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from sim.sweep.weights import WeightLoader, bits_per_weight, model_bytes
 from sim.sweep.windows import Text, Windows
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Told how a sweep goes on."""
 
@@ -73,6 +75,7 @@ class Sweep:
             "model": self.source.content_hash,
             "text": self.text.sha256,
             "sampling": self.windows.sampling,
+            "tokens": hashlib.sha256(self.windows.tokens.tobytes()).hexdigest(),
             "recipe": recipe.canonical(),
             "numerics": str(numerics.VERSION),
         }

@@ -20,8 +20,10 @@ from jaxtyping import Array, Bool, Float32, Int32
 
 from sim.errors import UserError
 from sim.model.config import ModelConfig
-from sim.model.forward import LayerNumerics, Params, hidden_states
+from sim.model.forward import hidden_states
 from sim.model.head import reference_scores, scores
+from sim.model.layer_numerics import LayerNumerics
+from sim.model.params import Params
 from sim.sweep.windows import Windows
 
 Numerics = tuple[LayerNumerics, ...] | None

@@ -8,19 +8,8 @@ from dataclasses import dataclass
 from numerics import Scheme
 from sim.errors import UserError
 from sim.model.config import ModelConfig
-from sim.model.families import linear_names, tensor_shapes
-from sim.model.forward import LayerNumerics
-
-#: Matrices that are not linear layers; a rule reaches them only by naming them.
-EMBEDDINGS = ("embed_tokens", "lm_head")
-#: Linear layers that read the same input, hence share one activation scheme.
-SHARED_INPUTS = {
-    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "o": ("self_attn.o_proj",),
-    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
-    "down": ("mlp.down_proj",),
-}
-
+from sim.model.layer_numerics import LayerNumerics
+from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
@@ -85,13 +74,13 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     rows = {n: shapes[f"{n}.weight"][-1] for n in names} | dict.fromkeys(caches, config.head_dim)
     for schemes in (weights, inputs, cached):
         _check_rows(schemes, rows)
-    layers = tuple(_layer_numerics(recipe, i, inputs, cached) for i in range(config.layers))
+    layers = tuple(_layer_numerics(recipe, config, i, inputs, cached) for i in range(config.layers))
     return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
 
 
 def embedding_names(config: ModelConfig) -> tuple[str, ...]:
     """Return the names of the embedding matrices that the model has."""
-    return EMBEDDINGS[:1] if config.tie_embeddings else EMBEDDINGS
+    return (EMBED_TOKENS,) if config.tie_embeddings else (EMBED_TOKENS, LM_HEAD)
 
 
 def _check_matches(recipe: Recipe, names: Sequence[str]) -> None:
@@ -122,16 +111,20 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
 
 
 def _layer_numerics(
-    recipe: Recipe, index: int, inputs: Mapping[str, Scheme], cached: Mapping[str, Scheme]
+    recipe: Recipe,
+    config: ModelConfig,
+    index: int,
+    inputs: Mapping[str, Scheme],
+    cached: Mapping[str, Scheme],
 ) -> LayerNumerics:
     shared: dict[str, Scheme | None] = {}
-    for field, members in SHARED_INPUTS.items():
+    for buffer, members in fused_members(config).items():
         names = [f"layers.{index}.{member}" for member in members]
-        schemes = {inputs.get(name) for name in names if name in inputs or "gate" not in name}
+        schemes = {inputs.get(name) for name in names}
         if len(schemes) > 1:
             raise UserError(
                 f"recipe {recipe.name}: {', '.join(names)} read the same input; "
                 f"give them one activation format"
             )
-        shared[field] = next(iter(schemes))
+        shared[buffer] = next(iter(schemes))
     return LayerNumerics(**shared, kv=cached.get(f"layers.{index}.self_attn.kv_cache"))

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float32
 
 from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
 from sim.model.config import ModelConfig
-from sim.model.families import linear_names, tensor_shapes
-from sim.model.params import ModelBuffers
+from sim.model.params import ModelBuffers, Params
+from sim.model.tensors import fused_members, linear_names, tensor_shapes
+from sim.errors import UserError
 from sim.sources.source import ModelSource
 from sim.sweep.recipe import Plan
 
@@ -61,6 +62,11 @@ class WeightLoader:
                 self._write(name, matrix, wanted[name])
         return {n: self._sqnr_db[n] for n in plan.weights if n in self._sqnr_db}
 
+    def params(self, point: Plan) -> Params:
+        """Return the parameters of the plan loaded last."""
+        params = self.buffers.params()
+        return bit_true_params(self.source, params, point) if point.recipe.bit_true else params
+
     def _write(self, name: str, matrix: np.ndarray, scheme: Scheme | None) -> None:
         self._schemes.pop(name, None)
         self._sqnr_db.pop(_layer(name), None)
@@ -74,13 +80,31 @@ class WeightLoader:
         self._schemes[name] = scheme
 
 
-def quantized_layers(source: ModelSource, plan: Plan) -> dict[str, QuantizedTensor]:
-    """Return the quantized matrices of ``plan`` as codes and scales, for bit-true products."""
-    return {
-        name: quantize(jnp.asarray(source.read(f"{name}.weight")), scheme)
-        for name, scheme in plan.weights.items()
-        if name.startswith("layers.")
-    }
+def bit_true_params(source: ModelSource, params: Params, point: Plan) -> Params:
+    """Return ``params`` with codes and scales in place of the matrices that ``point`` quantizes."""
+    layers = dict(params["layers"])
+    for buffer, members in fused_members(source.config).items():
+        stacks = [_stack(source, point, member) for member in members]
+        present = [stack for stack in stacks if stack is not None]
+        if present and len(present) < len(stacks):
+            raise UserError(f"bit-true products need one kind of weights in {', '.join(members)}")
+        if present:
+            layers[buffer] = tuple(present)
+    return params | {"layers": layers}
+
+
+def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | None:
+    """Quantize one linear layer of every block; leaves have a leading layer axis."""
+    names = [f"layers.{i}.{member}" for i in range(source.config.layers)]
+    schemes = {point.weights.get(name) for name in names}
+    if len(schemes) > 1:
+        raise UserError(f"bit-true products need one weight format for every layer's {member}")
+    scheme = next(iter(schemes))
+    if scheme is None:
+        return None
+    tensors = [quantize(jnp.asarray(source.read(f"{name}.weight")), scheme) for name in names]
+    stacked: QuantizedTensor = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tensors)
+    return stacked
 
 
 def bits_per_weight(plan: Plan, config: ModelConfig) -> float:

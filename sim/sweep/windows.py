@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32
@@ -14,6 +14,7 @@ from sim.errors import UserError
 MAX_TEXT_BYTES = 256 * 2**20
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """What this module needs of a tokenizer."""
 
