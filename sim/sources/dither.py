@@ -73,7 +73,8 @@ class DitheredSource:
         """Uniform noise from minus to plus a half, always the same for a name."""
         words = np.frombuffer(hashlib.sha256(name.encode()).digest(), "<u4")
         seeds = np.random.SeedSequence([self.seed, *words.tolist()])
-        return np.random.Generator(np.random.Philox(seeds)).random(shape, np.float32) - np.float32(0.5)
+        generator = np.random.Generator(np.random.Philox(seeds))
+        return generator.random(shape, np.float32) - np.float32(0.5)
 
     def grid_step(self, name: str) -> Tensor:
         """Return the step of the source's grid."""

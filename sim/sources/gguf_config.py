@@ -207,7 +207,7 @@ def _qwen3(keys: _Keys) -> dict[str, Any]:
 def _phi3(keys: _Keys) -> dict[str, Any]:
     shape, head_dim = _even_heads(keys)
     window = keys.integer("attention.sliding_window", 0)  # 0 is how the converter says none
-    raw = {"model_type": "phi3", "sliding_window": window or None}
+    raw: dict[str, Any] = {"model_type": "phi3", "sliding_window": window or None}
     raw |= shape | _rms(keys) | _rope(keys, head_dim, partial=True)
     context = keys.integer("rope.scaling.original_context_length", 4096)
     raw["original_max_position_embeddings"] = context

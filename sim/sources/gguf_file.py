@@ -1,4 +1,4 @@
-"""A model in a GGUF file, read without the ``gguf`` library's slow reader but by its dequantizer."""
+"""A model in a GGUF file. Only the dequantizer is the ``gguf`` library's; its reader is slow."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -94,7 +94,9 @@ def open_gguf(path: Path, *, name: str | None = None) -> GgufFile:
     stored = Counter(tensor.type.name for tensor in header.tensors.values()).most_common()
     quantized = [kind for kind, _ in stored if kind not in _FLOAT_TYPES]
     suffix = f", dequantized from {'/'.join(quantized)}" if quantized else ""
-    return GgufFile(name=f"{name or path.stem}{suffix}", config=config, header=header, pieces=pieces)
+    return GgufFile(
+        name=f"{name or path.stem}{suffix}", config=config, header=header, pieces=pieces
+    )
 
 
 def _ordered(rows: np.ndarray, piece: Piece) -> np.ndarray:

@@ -39,7 +39,7 @@ Value = bool | int | float | str | list[str] | np.ndarray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorInfo:
-    """Where a tensor lies. ``shape`` is outermost first, as in numpy; in the file it is reversed."""
+    """Where a tensor lies. ``shape`` is outermost first, as in numpy and unlike in the file."""
 
     name: str
     shape: tuple[int, ...]
@@ -148,7 +148,7 @@ def _read_value(cursor: _Cursor, key: str, kind: int) -> Value:
     if kind not in _SCALARS:
         cursor.fail(f"{key} has the unknown type {kind}")
     scalar = _read_numbers(cursor, key, kind, 1)[0]
-    return bool(scalar) if kind == _BOOL else scalar.item()  # type: ignore[no-any-return]
+    return bool(scalar) if kind == _BOOL else scalar.item()
 
 
 def _read_array(cursor: _Cursor, key: str) -> Value:
@@ -194,9 +194,7 @@ def _show(shape: tuple[int, ...]) -> str:
 
 def _data_start(cursor: _Cursor, metadata: Mapping[str, Value]) -> int:
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-    is_power_of_two = (
-        type(alignment) is int and alignment > 0 and alignment & (alignment - 1) == 0
-    )
+    is_power_of_two = type(alignment) is int and alignment > 0 and alignment & (alignment - 1) == 0
     if not isinstance(alignment, int) or not is_power_of_two:
         cursor.fail("general.alignment is not a power of two")
     return -(-cursor.position // alignment) * alignment

@@ -15,7 +15,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.families import tensor_shapes
-from sim.sources.gguf_header import GgufHeader, TensorInfo
+from sim.sources.gguf_header import GgufHeader
 
 _MODULES: Mapping[str, str] = {
     "embed_tokens": "token_embd",
@@ -184,9 +184,7 @@ def read_blocks(
     return raw.reshape(stop - start, row_bytes)
 
 
-def read_rows(
-    header: GgufHeader, name: str, start: int = 0, stop: int | None = None
-) -> np.ndarray:
+def read_rows(header: GgufHeader, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
     """Return the values of some rows of a stored tensor as float32."""
     info = header.tensors[name]
     blocks = read_blocks(header, name, start, stop)

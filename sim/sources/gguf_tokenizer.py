@@ -85,8 +85,8 @@ def _backend(header: GgufHeader, tag: str) -> Backend:
     backend = Backend(model)
     words = [pre_tokenizers.Split(Regex(r), "isolated") for r in PRE_TOKENIZERS[tag]]
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([*words, to_bytes])  # type: ignore[assignment]
-    backend.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    backend.pre_tokenizer = pre_tokenizers.Sequence([*words, to_bytes])
+    backend.decoder = decoders.ByteLevel()
     _add_special(backend, header, tokens)
     return backend
 
@@ -97,7 +97,9 @@ def _add_special(backend: Backend, header: GgufHeader, tokens: list[str]) -> Non
         raise UserError(f"{header.path}: tokenizer.ggml.token_type must have one entry a token")
     control = [tokens[i] for i in np.flatnonzero(types == _CONTROL)]
     named = [tokens[i] for i in np.flatnonzero(types == _USER_DEFINED)]
-    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control if t])
+    backend.add_special_tokens(
+        [AddedToken(t, special=True, normalized=False) for t in control if t]
+    )
     backend.add_tokens([AddedToken(t, normalized=False) for t in named if t])
 
 

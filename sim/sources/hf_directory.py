@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -95,7 +96,7 @@ def open_directory(path: Path, *, name: str | None = None) -> HfDirectory:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[safe_open]:
+def _opened(file: Path) -> Iterator[Any]:
     """Open one safetensors file; the library checks its header against its size."""
     try:
         with safe_open(file, framework="numpy") as opened:

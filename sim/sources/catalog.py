@@ -1,0 +1,123 @@
+"""All models by name: what there is, and how to open one."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sim.errors import UserError
+from sim.sources.embedded import FILES, embedded_directory, open_embedded
+from sim.sources.fetch import checked_path, is_fetched
+from sim.sources.fetch import fetch as fetch
+from sim.sources.gguf_file import open_gguf
+from sim.sources.hf_directory import HfDirectory, open_directory
+from sim.sources.hub import download_snapshot
+from sim.sources.known import EMBEDDED_ID, KNOWN
+from sim.sources.source import ModelSource
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A line of the list of models. A known model can be fetched; a fetched one can be used."""
+
+    id: str
+    state: Literal["embedded", "fetched", "known"]
+    parameters: int | None
+    size_bytes: int | None
+    source: str
+    licence: str
+    note: str
+
+
+def open_model(spec: str) -> ModelSource:
+    """Open the model that ``spec`` names.
+
+    Tried in this order: ``embedded``, the id of a known model, a directory, a ``.gguf`` file, an
+    id of the Hugging Face hub.
+    """
+    if spec == EMBEDDED_ID:
+        return open_embedded()
+    if spec in KNOWN:
+        return open_gguf(checked_path(KNOWN[spec]), name=KNOWN[spec].title)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return open_directory(path)
+    if path.is_file():
+        return _open_file(path)
+    if _HUB_ID.fullmatch(spec) and not spec.endswith((".gguf", ".safetensors")):
+        return open_directory(download_snapshot(spec), name=spec)
+    raise UserError(_unknown(spec))
+
+
+def _open_file(path: Path) -> ModelSource:
+    if path.suffix.lower() == ".gguf":
+        return open_gguf(path)
+    raise UserError(
+        f"{path} is not a .gguf file; for safetensors give the directory that holds them together "
+        "with config.json and tokenizer.json"
+    )
+
+
+def _unknown(spec: str) -> str:
+    """Say that there is no such model, and what is near or known."""
+    if spec.endswith(".gguf") or spec.startswith((".", "/", "~")):
+        return f"no file or directory at {spec}"
+    names = [EMBEDDED_ID, *KNOWN]
+    near = [name for name in names if spec and name.startswith(spec.lower())]
+    near += difflib.get_close_matches(spec.lower(), names, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else "."
+    return (
+        f"unknown model {spec!r}{hint} Known: {', '.join(names)}; "
+        "a directory, a .gguf file or a hub id is a model too"
+    )
+
+
+def list_models() -> list[ModelRow]:
+    """Return the embedded model and the known ones, each with its state."""
+    return [_embedded_row(), *_known_rows()]
+
+
+def _embedded_row() -> ModelRow:
+    try:
+        directory, model = embedded_directory(), open_embedded()
+    except UserError as error:
+        text = str(error)
+        return _row_of_embedded(None, None, note=text[0].upper() + text[1:])
+    size = sum((directory / name).stat().st_size for name in FILES)
+    note = "Small, for trying things out; not evidence"
+    return _row_of_embedded(count_parameters(model), size, note=note)
+
+
+def _row_of_embedded(parameters: int | None, size: int | None, *, note: str) -> ModelRow:
+    return ModelRow(
+        id=EMBEDDED_ID,
+        state="embedded",
+        parameters=parameters,
+        size_bytes=size,
+        source="trained by qsim on public-domain text",
+        licence="Apache-2.0",
+        note=note,
+    )
+
+
+def _known_rows() -> Iterable[ModelRow]:
+    for model in KNOWN.values():
+        yield ModelRow(
+            id=model.id,
+            state="fetched" if is_fetched(model) else "known",
+            parameters=model.parameters,
+            size_bytes=model.size_bytes,
+            source=f"wheel {model.requirement}",
+            licence=model.licence,
+            note=model.note,
+        )
+
+
+def count_parameters(model: HfDirectory) -> int:
+    """Return the number of values in the stored tensors of a model."""
+    return sum(math.prod(tensor.shape) for tensor in model.stored.values())

@@ -1,0 +1,34 @@
+"""The small model that comes with qsim, and the text that it was not trained on."""
+
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+from sim.errors import UserError
+from sim.sources.hf_directory import HfDirectory, open_directory
+from sim.sources.known import EMBEDDED_ID
+from sim.sweep.windows import Text, read_text
+
+FILES = ("config.json", "tokenizer.json", "model.safetensors", "held_out.txt")
+
+
+def embedded_directory() -> Path:
+    """Return the directory of the embedded model; refuse an installation that lacks it."""
+    directory = resources.files("sim") / "data" / "embedded"
+    missing = [name for name in FILES if not (directory / name).is_file()]
+    if missing or not isinstance(directory, Path):
+        raise UserError(
+            f"this installation of qsim lacks {', '.join(missing) or 'a directory'} of the "
+            "embedded model; reinstall it, or give --model a directory or a .gguf file"
+        )
+    return directory
+
+
+def open_embedded() -> HfDirectory:
+    """Open the embedded model."""
+    return open_directory(embedded_directory(), name=EMBEDDED_ID)
+
+
+def held_out_text() -> Text:
+    """Return the text that the embedded model was not trained on."""
+    return replace(read_text(embedded_directory() / "held_out.txt"), name="built-in held-out text")

