@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from numerics import SCHEMES
+from numerics import CATALOG
 from sim.errors import UserError
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
@@ -55,7 +55,7 @@ def run_sweep(options: SweepOptions) -> list[PointResult]:
     recipes = collect_recipes(options)
     source = open_source(options)
     check_context(source, options.context)
-    text = read_text(options.text) if options.text else built_in_text()
+    text = read_text(options.text) if options.text else held_out_text()
     windows = take_windows(
         text,
         source.tokenizer(),
@@ -66,7 +66,7 @@ def run_sweep(options: SweepOptions) -> list[PointResult]:
     sweep = Sweep(
         source=source, text=text, windows=windows, recipes=recipes, directory=options.out
     )
-    sweep.check()
+    sweep.plans()
     options.out.mkdir(parents=True, exist_ok=True)
     with ProgressObserver(Console(stderr=True), as_json=options.as_json) as observer:
         results = sweep.run(observer)
@@ -104,15 +104,15 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
 def _expand(formats: Sequence[str]) -> list[str]:
     expanded: list[str] = []
     for name in formats:
-        expanded += SCHEMES if name == "all" else [name]
+        expanded += CATALOG if name == "all" else [name]
     return expanded
 
 
 def _has_free_group(name: str | None, options: SweepOptions) -> bool:
-    """With --format all, --group-size applies to the formats that leave the group open."""
-    if name is None or "all" not in options.formats or name not in SCHEMES:
+    """Of --format all, --group-size is for the formats that leave the group open."""
+    if "all" not in options.formats or name not in CATALOG:
         return True
-    return not SCHEMES[name].has_fixed_group
+    return not CATALOG[name].is_fixed
 
 
 def open_source(options: SweepOptions) -> ModelSource:
@@ -130,11 +130,6 @@ def check_context(source: ModelSource, context: int) -> None:
         )
     if context < 2:
         raise UserError(f"--context {context} leaves nothing to score; give at least 2")
-
-
-def built_in_text() -> Text:
-    """Return the held-out text of the embedded model."""
-    return held_out_text()
 
 
 def machine() -> str:

@@ -52,22 +52,26 @@ class Sweep:
     #: Where ``results.sqlite`` is kept.
     directory: Path
 
+    def plans(self) -> list[Plan]:
+        """Return what to measure, the float model first; refuse recipes that don't fit."""
+        return [plan(r, self.source.config) for r in dict.fromkeys((FLOAT32, *self.recipes))]
+
     def run(self, observer: Observer) -> list[PointResult]:
         """Measure what the store lacks; return every point, the float model's first."""
-        plans = [plan(r, self.source.config) for r in dict.fromkeys((FLOAT32, *self.recipes))]
-        keyed = {point_key(self._content(p.recipe)): p for p in plans}
+        keyed = {point_key(self._content(p.recipe)): p for p in self.plans()}
         store = Store(self.directory / "results.sqlite")
         found = {key: known for key in keyed if (known := store.get(key)) is not None}
         missing = {key: p for key, p in keyed.items() if key not in found}
         has_float = any(p.recipe == FLOAT32 for p in missing.values())
         observer.start(len(missing) + (bool(missing) and not has_float), self.windows.tokens.size)
-        for known in found.values():
-            observer.finish(known, reused=True)
+        for key, known in found.items():
+            found[key] = dataclasses.replace(known, recipe=keyed[key].recipe.name)
+            observer.finish(found[key], reused=True)
         for key, result in self._measure(missing, observer):
             store.put(key, result)
             found[key] = result
             observer.finish(result, reused=False)
-        return [dataclasses.replace(found[k], recipe=p.recipe.name) for k, p in keyed.items()]
+        return [found[key] for key in keyed]
 
     def _content(self, recipe: Recipe) -> Mapping[str, str]:
         """Everything that decides a point's numbers."""

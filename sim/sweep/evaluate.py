@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Evaluator:
     def reference(self, params: Params, progress: Progress) -> Scores:
         """Score the float model and keep its logits."""
         self._logits = self._open_logits_file()
-        run = self._compile(("reference",), _score_reference, params)
+        run = self._compile("reference", partial(_score_reference, config=self.config), params)
         nll, started = [], time.perf_counter()
         for window in self.windows.tokens:
             logits, window_nll = run(params, jnp.asarray(window))
@@ -100,7 +101,9 @@ class Evaluator:
     def quantized(self, params: Params, numerics: Numerics, progress: Progress) -> Scores:
         """Score quantized parameters against the float model's logits."""
         key = (numerics, jax.tree.structure(params))
-        run = self._compile(key, _score, params, numerics=numerics)
+        score = partial(_score, config=self.config, numerics=numerics)
+        logits = jax.ShapeDtypeStruct(self._logits_shape, jnp.float32)
+        run = self._compile(key, score, params, logits)
         rows, started = [], time.perf_counter()
         with ThreadPoolExecutor(max_workers=1) as pool:
             reading: Future[np.ndarray] = pool.submit(self._read_logits, 0)
@@ -138,14 +141,11 @@ class Evaluator:
         self._logits.seek(4 * count * index)
         return np.fromfile(self._logits, np.float32, count).reshape(rows, vocab)
 
-    def _compile(self, key: Any, function: Any, params: Params, **static: Any) -> Any:
+    def _compile(self, key: Any, function: Any, params: Params, *more: jax.ShapeDtypeStruct) -> Any:
+        """Compile a scoring function for one window, once for each key."""
         if key not in self._compiled:
-            rows, vocab = self._logits_shape
-            arguments = [params, jax.ShapeDtypeStruct((rows + 1,), jnp.int32)]
-            if function is _score:
-                arguments.append(jax.ShapeDtypeStruct((rows, vocab), jnp.float32))
-            jitted = jax.jit(function, static_argnames=("config", "numerics"))
-            self._compiled[key] = jitted.lower(*arguments, config=self.config, **static).compile()
+            tokens = jax.ShapeDtypeStruct((self.windows.tokens.shape[1],), jnp.int32)
+            self._compiled[key] = jax.jit(function).lower(params, tokens, *more).compile()
         return self._compiled[key]
 
 

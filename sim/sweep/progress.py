@@ -25,11 +25,10 @@ class _Rate(ProgressColumn):
 
 
 class ProgressObserver:
-    """Bars for points and tokens, and a line for each finished point."""
+    """A bar over all points and a line for each finished one: in words, or as JSON on stdout."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._points = Progress()
+    def __init__(self, console: Console, *, as_json: bool) -> None:
+        self._as_json = as_json
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -72,6 +71,9 @@ class ProgressObserver:
 
     def finish(self, result: PointResult, *, reused: bool) -> None:
         """Print the point's line."""
+        if self._as_json:
+            print(result.to_json(), flush=True)
+            return
         how = "in the store" if reused else f"{result.wall_s:.1f} s"
         self._progress.console.print(
             f"{result.recipe}: perplexity {result.perplexity:.4g}, "
