@@ -126,7 +126,21 @@ def _stored_tensors(path: Path) -> dict[str, StoredTensor]:
     for tensor, shard in weight_map.items():
         if tensor not in listed[str(shard)]:
             raise UserError(f"{path / INDEX} says that {tensor} is in {shard}, but it is not there")
-    return {name: t for tensors in listed.values() for name, t in tensors.items()}
+    return _joined(listed, path)
+
+
+def _joined(
+    listed: Mapping[str, Mapping[str, StoredTensor]], path: Path
+) -> dict[str, StoredTensor]:
+    """Put the tensors of all shards together; none may be in two."""
+    joined: dict[str, StoredTensor] = {}
+    for shard, tensors in listed.items():
+        for name in joined.keys() & tensors.keys():
+            raise UserError(
+                f"tensor {name} is in two files of {path}, {joined[name].file.name} and {shard}"
+            )
+        joined |= tensors
+    return joined
 
 
 def _shard(path: Path, shard: str) -> Path:
