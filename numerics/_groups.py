@@ -1,0 +1,51 @@
+"""Tensors as groups that share a scale, and back."""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Num
+
+from numerics.scheme import PerTensor, Scheme
+
+
+def split_groups(x: Num[Array, "*shape"], scheme: Scheme) -> list[Num[Array, "rows groups group"]]:
+    """Return the full groups and, if the rows don't divide evenly, the shorter last ones."""
+    rows = x.reshape(1, -1) if _is_one_group(scheme) else x.reshape(-1, x.shape[-1])
+    count, length = rows.shape
+    size = min(scheme.group_size or length, length)
+    full = length // size
+    blocks = [rows[:, : full * size].reshape(count, full, size)]
+    if full * size < length:
+        blocks.append(rows[:, None, full * size :])
+    return blocks
+
+
+def split_scales(
+    scales: Num[Array, "*lead groups"], blocks: list[Num[Array, "rows groups group"]]
+) -> list[Num[Array, "rows groups"]]:
+    """Return the scales of each of the ``blocks`` of :func:`split_groups`."""
+    rows = scales.reshape(blocks[0].shape[0], -1)
+    full = blocks[0].shape[1]
+    return [rows[:, :full], rows[:, full:]][: len(blocks)]
+
+
+def join_groups(
+    blocks: list[Num[Array, "rows groups group"]], shape: tuple[int, ...]
+) -> Num[Array, "*shape"]:
+    """Return the values of all groups in the shape of the tensor."""
+    rows = [block.reshape(block.shape[0], -1) for block in blocks]
+    return _concatenate(rows).reshape(shape)
+
+
+def join_scales(
+    scales: list[Num[Array, "rows groups"]], shape: tuple[int, ...]
+) -> Num[Array, "*lead groups"]:
+    """Return what there is one of for each group, in the shape of the scales."""
+    return _concatenate(scales).reshape(shape)
+
+
+def _concatenate(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
+
+
+def _is_one_group(scheme: Scheme) -> bool:
+    return isinstance(scheme.granularity, PerTensor)

@@ -1,0 +1,157 @@
+"""The text form of schemes: ``fp4``, ``fp4_e2m1:g128:fp16``, ``int4:g64:asym:bf16``."""
+
+import dataclasses
+import difflib
+import re
+from typing import Any, Literal
+
+from numerics.catalog import CATALOG, FORMATS, GROUP, SCHEMES, Entry, int_format
+from numerics.formats import FP16, FP32, IntFormat
+from numerics.scheme import (
+    SCALE_NAMES,
+    Granularity,
+    PerChannel,
+    PerGroup,
+    PerTensor,
+    PerToken,
+    ScaleRule,
+    Scheme,
+    ZeroPoint,
+    default_rule,
+)
+
+Role = Literal["weight", "activation", "kv"]
+
+GRANULARITIES: dict[str, Granularity] = {
+    str(granularity): granularity for granularity in (PerTensor(), PerChannel(), PerToken())
+}
+SCALE_FORMATS = {name: fmt for fmt, name in SCALE_NAMES.items()}
+TWO_LEVEL = "two-level"
+TOKENS = "tensor, channel, token, g<size>, sym, asym, floatmin, a scale format or a scale rule"
+#: Formats of elements that are not the name of a scheme as well.
+ELEMENTS = tuple(
+    name
+    for name, fmt in FORMATS.items()
+    if name not in SCHEMES and fmt not in SCALE_NAMES and not name.startswith("uint")
+)
+
+
+def parse_scheme(text: str, *, group_size: int | None = None, role: Role = "weight") -> Scheme:
+    """Return the scheme that a text means.
+
+    The text is a name of the catalog or an element format, then, each after a colon and in any
+    order: the granularity (``tensor``, ``channel``, ``token``, ``g128``), ``asym`` or
+    ``floatmin``, the scale format (``fp32``, ``fp16``, ``bf16``, ``e4m3``, ``e8m0``), the scale
+    rule. Without them weights have groups of 128 with FP16 scales. In the roles ``"activation"``
+    and ``"kv"`` integer and float formats have float32 scales, one for each token unless the text
+    or ``group_size`` says groups.
+
+    ``group_size`` changes the group of a scheme that has groups.
+
+    Examples
+    --------
+    >>> parse_scheme("fp4").name, parse_scheme("fp4", group_size=64).name
+    ('fp4_e2m1:g128:fp16', 'fp4_e2m1:g64:fp16')
+    >>> parse_scheme("int8", role="activation").name, parse_scheme("mxfp4:rceil").name
+    ('int8:token:fp32', 'mxfp4-rceil')
+    """
+    head, *tokens = text.strip().lower().split(":")
+    entry = _entry(head)
+    changes = _changes(tokens, text)
+    if group_size is not None:
+        _change_group(changes, entry, group_size, text)
+    if entry.is_fixed:
+        _check_fixed(entry, changes, head)
+    scheme = entry.scheme
+    if entry.follows_role and role != "weight":
+        changes = {"granularity": PerToken(), "scale_format": FP32} | changes
+    return _apply(scheme, changes)
+
+
+def short_name(scheme: Scheme) -> str:
+    """Return the name under which the catalog has a scheme, else its canonical text.
+
+    >>> short_name(parse_scheme("fp4_e2m1:g128:fp16")), short_name(parse_scheme("fp4:g64"))
+    ('fp4', 'fp4_e2m1:g64:fp16')
+    """
+    return next((name for name, named in SCHEMES.items() if named == scheme), scheme.name)
+
+
+def _entry(head: str) -> Entry:
+    if head in CATALOG:
+        return CATALOG[head]
+    if head in ELEMENTS:
+        element = FORMATS[head]
+        scheme = Scheme(
+            element=element,
+            granularity=GROUP,
+            scale_format=FP16,
+            rule=default_rule(element, FP16, ZeroPoint.NONE),
+        )
+        return Entry(scheme=scheme, source="", follows_role=True)
+    known = [*CATALOG, *ELEMENTS]
+    close = difflib.get_close_matches(head, known, n=1, cutoff=0.5)
+    hint = f", did you mean '{close[0]}'?" if close else "."
+    raise ValueError(f"unknown format '{head}'{hint} Known: {', '.join(known)}")
+
+
+def _changes(tokens: list[str], text: str) -> dict[str, Any]:
+    """Return the fields of a scheme that the tokens set."""
+    changes: dict[str, Any] = {}
+    for token in tokens:
+        field, value = _field(token, text)
+        if field in changes:
+            raise ValueError(f"'{text}' says its {field.replace('_', ' ')} twice")
+        changes[field] = value
+    return changes
+
+
+def _field(token: str, text: str) -> tuple[str, Any]:
+    if match := re.fullmatch(r"g(\d+)", token):
+        return "granularity", PerGroup(int(match[1]))
+    if token in GRANULARITIES:
+        return "granularity", GRANULARITIES[token]
+    if token in SCALE_FORMATS:
+        return "scale_format", SCALE_FORMATS[token]
+    if token in list(ZeroPoint):
+        return "zero_point", ZeroPoint(token)
+    if token in list(ScaleRule):
+        return "rule", ScaleRule(token)
+    if token == TWO_LEVEL:
+        return "tensor_scale", True
+    raise ValueError(f"'{token}' in '{text}' is none of {TOKENS}")
+
+
+def _change_group(changes: dict[str, Any], entry: Entry, group_size: int, text: str) -> None:
+    wanted = PerGroup(group_size)
+    said = changes.get("granularity", entry.scheme.granularity)
+    if not isinstance(said, PerGroup):
+        raise ValueError(f"'{text}' has one scale per {said}, no group for group_size={group_size}")
+    if changes.get("granularity", wanted) != wanted:
+        raise ValueError(f"'{text}' says its group, and group_size={group_size} another")
+    changes["granularity"] = wanted
+
+
+def _check_fixed(entry: Entry, changes: dict[str, Any], head: str) -> None:
+    """Refuse to change what belongs to the definition of a scheme."""
+    scheme = entry.scheme
+    for field, value in changes.items():
+        if field != "rule" and value != getattr(scheme, field):
+            raise ValueError(
+                f"{head} is defined with blocks of {scheme.group_size} and "
+                f"{SCALE_NAMES[scheme.scale_format]} scales; for others name the element, "
+                f"as in {scheme.element.name}:g64:fp16"
+            )
+
+
+def _apply(scheme: Scheme, changes: dict[str, Any]) -> Scheme:
+    """Return the scheme with some fields changed and the rest made to fit."""
+    zero_point = changes.get("zero_point", scheme.zero_point)
+    scale_format = changes.get("scale_format", scheme.scale_format)
+    element = scheme.element
+    if isinstance(element, IntFormat) and zero_point is not scheme.zero_point:
+        kind = "narrow" if zero_point is ZeroPoint.NONE else "unsigned"
+        element = int_format(element.bits, kind=kind)
+    if zero_point is not scheme.zero_point or scale_format != scheme.scale_format:
+        changes = {"rule": default_rule(element, scale_format, zero_point)} | changes
+    return dataclasses.replace(scheme, element=element, **changes)
