@@ -1,63 +1,185 @@
-"""The forward pass: token ids to the final hidden states, one window at a time."""
+"""The forward pass: token ids to the final hidden states, one window at a time.
 
+One function serves every family; :class:`~sim.model.config.ModelConfig` switches its parts.
+Layers run in ``jax.lax.scan`` over stacked parameters, once for each run of layers whose
+numerics are equal, so that compilation takes as long for 80 layers as for two.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Array, Float32, Int32
 
-from sim.model.config import ModelConfig, RopeConfig
+from numerics import fake_quantize
+from sim.model.attention import attention
+from sim.model.config import Activation, ModelConfig
+from sim.model.layer_numerics import LayerNumerics as LayerNumerics
+from sim.model.layer_numerics import segments
+from sim.model.linear import linear
+from sim.model.norm import layer_norm, rms_norm
+from sim.model.params import Params as Params
+from sim.model.rope import RopeTables, rope_tables, rotate
 
-Params = dict[str, Any]
+Hidden = Float32[Array, "t d"]
 
-
-def rms_norm(x: Array, weight: Array, eps: float) -> Array:
-    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + eps) * weight
-
-
-def rope_tables(rope: RopeConfig, positions: Array) -> tuple[Array, Array]:
-    exponents = jnp.arange(0, rope.dim, 2, dtype=jnp.float32) / rope.dim
-    inverse_frequencies = 1.0 / rope.theta**exponents
-    angles = positions[:, None] * inverse_frequencies  # (t, dim / 2)
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x: Array, cos: Array, sin: Array) -> Array:
-    first, second = jnp.split(x, 2, axis=-1)  # (heads, t, dim / 2)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-
-
-def attention(x: Array, layer: Params, config: ModelConfig, cos: Array, sin: Array) -> Array:
-    t, heads, kv_heads, size = x.shape[0], config.heads, config.kv_heads, config.head_dim
-    qkv = (x @ layer["qkv"].T).reshape(t, heads + 2 * kv_heads, size).transpose(1, 0, 2)
-    q = rotate(qkv[:heads], cos, sin) * config.score_scale
-    k = rotate(qkv[heads : heads + kv_heads], cos, sin)
-    v = qkv[heads + kv_heads :]
-    # Fold the query heads of a kv head into rows: plain batched matrix products.
-    groups = heads // kv_heads
-    scores = q.reshape(kv_heads, groups * t, size) @ k.transpose(0, 2, 1)
-    seen = jnp.tril(jnp.ones((t, t), bool))
-    scores = jnp.where(seen, scores.reshape(kv_heads, groups, t, t), -jnp.inf)
-    weights = jax.nn.softmax(scores, axis=-1).reshape(kv_heads, groups * t, t)
-    out = (weights @ v).reshape(heads, t, size).transpose(1, 0, 2).reshape(t, heads * size)
-    return out @ layer["o"].T
+ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
+    "silu": jax.nn.silu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+}
 
 
-def mlp(x: Array, layer: Params) -> Array:
-    gate, up = jnp.split(x @ layer["gate_up"].T, 2, axis=-1)
-    return (jax.nn.silu(gate) * up) @ layer["down"].T
+def hidden_states(
+    params: Params,
+    tokens: Int32[Array, " t"],
+    config: ModelConfig,
+    numerics: tuple[LayerNumerics, ...] | None = None,
+) -> Hidden:
+    """Return the final normalised hidden states, shape (t, hidden_size), of one window.
+
+    Parameters
+    ----------
+    params : Params
+        See :mod:`sim.model.params`.
+    tokens : Array
+        Token ids; the first is at position 0.
+    config : ModelConfig
+        Static under ``jax.jit``.
+    numerics : tuple of LayerNumerics, optional
+        How each layer rounds its activations; static under ``jax.jit``.
+    """
+    numerics = (LayerNumerics(),) * config.layers if numerics is None else numerics
+    if len(numerics) != config.layers:
+        raise ValueError(f"numerics has {len(numerics)} entries for {config.layers} layers")
+    count = tokens.shape[0]
+    x = embed(params, tokens, config)
+    shared_window, layer_windows = _windows(config, count)
+    block = partial(
+        _block,
+        config=config,
+        rope=None if config.rope is None else rope_tables(config.rope, count),
+        shared_window=shared_window,
+    )
+    for layers, entry in segments(numerics):
+        run = partial(block, numerics=entry)
+        x = _scan(run, x, (params["layers"], layer_windows), layers, config.layers)
+    return _norm(x, params, "final_norm", config) if config.final_norm else x
 
 
-def hidden_states(params: Params, tokens: Array, config: ModelConfig) -> Array:
-    """Return the final normalised hidden states, shape (t, hidden_size), of one window."""
-    assert config.rope is not None
-    cos, sin = rope_tables(config.rope, jnp.arange(tokens.shape[0], dtype=jnp.float32))
+def embed(params: Params, tokens: Int32[Array, " t"], config: ModelConfig) -> Hidden:
+    """Return what enters the first layer: token embeddings, and positions where learned."""
+    x: Hidden = params["embed"][tokens] * config.embedding_scale
+    if not config.learned_positions:
+        return x
+    count = tokens.shape[0]
+    if count > config.max_positions:
+        raise ValueError(
+            f"{count} tokens given, but the model has {config.max_positions} learned positions"
+        )
+    positions: Hidden = params["positions"][config.position_offset :][:count]
+    return x + positions
 
-    def block(x: Array, layer: Params) -> tuple[Array, None]:
-        normed = rms_norm(x, layer["attn_norm"], config.norm_eps)
-        x = x + attention(normed, layer, config, cos, sin)
-        x = x + mlp(rms_norm(x, layer["mlp_norm"], config.norm_eps), layer)
-        return x, None
 
-    x, _ = jax.lax.scan(block, params["embed"][tokens], params["layers"])
-    return rms_norm(x, params["final_norm"], config.norm_eps)
+def _windows(config: ModelConfig, count: int) -> tuple[int | None, Int32[Array, " layers"] | None]:
+    """Return the one window of all layers, or else an array with the window of each.
+
+    Windows that hold all ``count`` tokens are none.
+    """
+    sizes = [None if w is None or w >= count else w for w in config.windows]
+    if len(set(sizes)) == 1:
+        return sizes[0], None
+    return None, jnp.asarray([count if size is None else size for size in sizes], jnp.int32)
+
+
+def _scan(
+    run: Callable[[Hidden, Any], Hidden], x: Hidden, stacked: Any, layers: range, total: int
+) -> Hidden:
+    """Run consecutive layers of a stack."""
+    if len(layers) == total:
+        return jax.lax.scan(lambda x, layer: (run(x, layer), None), x, stacked)[0]
+
+    # Indexing inside the loop reads one layer at a time; slicing the stack would copy it.
+    def step(x: Hidden, index: Array) -> tuple[Hidden, None]:
+        layer = jax.tree.map(
+            partial(jax.lax.dynamic_index_in_dim, index=index, keepdims=False), stacked
+        )
+        return run(x, layer), None
+
+    return jax.lax.scan(step, x, jnp.arange(layers.start, layers.stop))[0]
+
+
+def _block(
+    x: Hidden,
+    scanned: tuple[Params, Int32[Array, ""] | None],
+    *,
+    config: ModelConfig,
+    numerics: LayerNumerics,
+    rope: RopeTables | None,
+    shared_window: int | None,
+) -> Hidden:
+    """One transformer layer."""
+    layer, own_window = scanned
+    window = shared_window if own_window is None else own_window
+    normed = _norm(x, layer, "attn_norm", config) if config.norm_first else x
+    attended = _attend(normed, layer, config, numerics, rope, window)
+    if config.parallel_block:
+        return attended + _mlp(normed, layer, config, numerics) + x
+    x = _residual(x, attended, layer, "attn", config)
+    normed = _norm(x, layer, "mlp_norm", config) if config.norm_first else x
+    return _residual(x, _mlp(normed, layer, config, numerics), layer, "mlp", config)
+
+
+def _residual(x: Hidden, update: Hidden, layer: Params, part: str, config: ModelConfig) -> Hidden:
+    """Add a part's output to the residual stream, normalised before or after as configured."""
+    if config.post_norms:
+        update = _norm(update, layer, f"{part}_post_norm", config)
+    x = x + update
+    return x if config.norm_first else _norm(x, layer, f"{part}_norm", config)
+
+
+def _norm(x: Float32[Array, "*rows d"], params: Params, name: str, config: ModelConfig) -> Array:
+    weight = params[name] + config.norm_weight_offset
+    if config.norm == "rms":
+        return rms_norm(x, weight, eps=config.norm_eps)
+    return layer_norm(x, weight, params[f"{name}_bias"], eps=config.norm_eps)
+
+
+def _attend(
+    x: Hidden,
+    layer: Params,
+    config: ModelConfig,
+    numerics: LayerNumerics,
+    rope: RopeTables | None,
+    window: int | Int32[Array, ""] | None,
+) -> Hidden:
+    """Self-attention with its four linear layers."""
+    heads, kv_heads = config.heads, config.kv_heads
+    qkv = linear(x, layer["qkv"], layer.get("qkv_bias"), numerics.qkv)
+    split = qkv.reshape(len(x), heads + 2 * kv_heads, config.head_dim).transpose(1, 0, 2)
+    q, k, v = split[:heads], split[heads : heads + kv_heads], split[heads + kv_heads :]
+    if config.qk_norm:
+        q, k = _norm(q, layer, "q_norm", config), _norm(k, layer, "k_norm", config)
+    if rope is not None:
+        q, k = rotate(q, rope), rotate(k, rope)
+    if numerics.kv is not None:
+        k, v = fake_quantize(k, numerics.kv), fake_quantize(v, numerics.kv)
+    mixed = attention(
+        q, k, v, scale=config.score_scale, softcap=config.attention_softcap, window=window
+    )
+    return linear(mixed, layer["o"], layer.get("o_bias"), numerics.o)
+
+
+def _mlp(x: Hidden, layer: Params, config: ModelConfig, numerics: LayerNumerics) -> Hidden:
+    """Two linear layers with an activation function between, which a gate may multiply."""
+    inner = linear(x, layer["gate_up"], layer.get("gate_up_bias"), numerics.gate_up)
+    activate = ACTIVATIONS[config.activation]
+    if config.gated_mlp:
+        gate, up = jnp.split(inner, 2, axis=-1)
+        inner = activate(gate) * up
+    else:
+        inner = activate(inner)
+    return linear(inner, layer["down"], layer.get("down_bias"), numerics.down)

@@ -170,7 +170,7 @@ def read_hf(
     if raw.dtype not in FLOAT_TYPES:
         raise ValueError(
             f"tensor {recipe.name} is stored as {raw.dtype}; only "
-            f"{', '.join(str(t) for t in FLOAT_TYPES)} can be read"
+            f"{', '.join(str(t) for t in FLOAT_TYPES)} can be read (needed for {name})"
         )
     if recipe.transpose:
         raw = raw.T

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
-from numerics import QuantizedTensor, Scheme, fake_quantize, grouped_dot, quantize
+import numerics
+from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
 
 #: One float32 matrix (out, in), or quantized matrices whose rows follow one another.
 Weight = Float32[Array, "out in"] | tuple[QuantizedTensor, ...]
@@ -33,7 +34,7 @@ def _quantized_product(
 ) -> Float32[Array, "t out"]:
     if scheme is None:
         return _product(x, weight.dequantize())
-    return grouped_dot(quantize(x, scheme), weight)
+    return numerics.grouped_dot(quantize(x, scheme), weight)
 
 
 def _product(x: Float32[Array, "t in"], weight: Float32[Array, "out in"]) -> Array:

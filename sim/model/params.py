@@ -6,6 +6,8 @@ memory that :class:`ModelBuffers` owns, so that one float32 copy of the weights 
 """
 
 import math
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
+from numerics import QuantizedTensor
 from sim.model.config import ModelConfig
-from sim.model.tensors import buffer_shapes, slots, tensor_shapes
+from sim.model.tensors import buffer_shapes, fused_members, slots, tensor_shapes
 
 #: ``embed`` (vocab, d), ``positions`` (rows, d), ``final_norm`` (d,), ``final_norm_bias``, ``head``
 #: (vocab, d; absent where tied) and ``head_bias``; under ``layers`` the stacked ``qkv``, ``o``,
@@ -45,13 +48,13 @@ class ModelBuffers:
         self._shapes, self._slots = tensor_shapes(config), slots(config)
         self._missing = set(self._shapes)
         needed = buffer_shapes(config)
-        try:
-            self._buffers = {key: aligned_empty(shape) for key, shape in needed.items()}
-        except (MemoryError, ValueError):
-            size = 4 * sum(map(math.prod, needed.values()))
+        size, memory = 4 * sum(map(math.prod, needed.values())), physical_memory_bytes()
+        if memory is not None and size > memory:
             raise ValueError(
-                f"the model's float32 weights need {size / 1e9:.1f} GB, more than there is memory"
-            ) from None
+                f"the model's float32 weights need {size / 1e9:.1f} GB, "
+                f"but this machine has {memory / 1e9:.1f} GB of memory"
+            )
+        self._buffers = {key: aligned_empty(shape) for key, shape in needed.items()}
 
     def write(self, name: str, matrix: np.ndarray) -> None:
         """Copy a canonical tensor to its place; it must have the shape of ``tensor_shapes``."""
@@ -78,9 +81,49 @@ class ModelBuffers:
         return params | {"layers": {key: arrays[key] for key in arrays if key in stacked}}
 
 
+def physical_memory_bytes() -> int | None:
+    """Return the size of the machine's memory, ``None`` where the system doesn't tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
 def to_device(array: np.ndarray) -> jax.Array:
     """Return an aligned array for JAX: on a CPU without a copy, else on the default device."""
-    if jax.default_backend() == "cpu":
-        shared: jax.Array = jnp.from_dlpack(array)
-        return shared
-    return jax.device_put(array)
+    is_cpu = jax.default_backend() == "cpu"
+    result: jax.Array = jnp.from_dlpack(array) if is_cpu else jax.device_put(array)
+    return result
+
+
+def with_quantized(
+    params: Params, config: ModelConfig, quantized: Mapping[str, QuantizedTensor]
+) -> Params:
+    """Return parameters whose linear layers hold quantized matrices, for bit-true products.
+
+    ``quantized`` is by name, as in ``linear_names``. The matrices of a fused buffer must be all
+    there or none of them, and those of one name share a scheme.
+    """
+    layers = dict(params["layers"])
+    for buffer, members in fused_members(config).items():
+        names = [[f"layers.{i}.{member}" for i in range(config.layers)] for member in members]
+        lacking = [name for column in names for name in column if name not in quantized]
+        if not lacking:
+            layers[buffer] = tuple(_stack([quantized[n] for n in column]) for column in names)
+        elif len(lacking) < len(members) * config.layers:
+            raise ValueError(
+                f"bit-true products need every layer's {' and '.join(members)} quantized, "
+                f"but {lacking[0]} is not"
+            )
+    return params | {"layers": layers}
+
+
+def _stack(tensors: list[QuantizedTensor]) -> QuantizedTensor:
+    """Stack the leaves of one matrix of every layer."""
+    kinds = {jax.tree.structure(tensor) for tensor in tensors}
+    if len(kinds) > 1:
+        raise ValueError(
+            "bit-true products need one weight scheme for the same matrix of all layers"
+        )
+    stacked: QuantizedTensor = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tensors)
+    return stacked

@@ -2,8 +2,9 @@
 
 Needs torch and transformers (the ``goldens`` extra). Each case is a small random model of one
 architecture, saved as transformers saves it, with the logits of its own eager float32 forward
-pass. Sizes are odd on purpose, biases are not zero and norm weights not one, so that a part left
-out shows. ``versions.json`` says what made the files.
+pass and, where it has them, the rotary frequencies it used. Sizes are odd on purpose, biases are
+not zero and norm weights not one, so that a part left out shows. ``versions.json`` says what made
+the files.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ COMMON = {
     "bos_token_id": None,
     "eos_token_id": None,
 }
+LLAMA_ONLY = ("num_key_value_heads", "intermediate_size")
 LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 500.0,
@@ -136,13 +138,10 @@ def make(name: str, case: Case) -> dict[str, Any]:
     """Write one case and return what is to be recorded of it."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     generator = torch.Generator().manual_seed(seed)
-    fields = {k: v for k, v in (COMMON | case.fields).items()}
+    fields = COMMON | case.fields
     if case.family in ("opt", "gpt2"):
-        fields = {k: v for k, v in fields.items() if k != "num_key_value_heads"}
-    if case.family in ("opt", "gpt2"):
-        fields.pop("intermediate_size")
+        fields = {k: v for k, v in fields.items() if k not in LLAMA_ONLY}
     config = AutoConfig.for_model(case.family, **fields)
-    config.architectures = None
     model = AutoModelForCausalLM.from_config(
         config, attn_implementation="eager", dtype=torch.float32
     ).eval()
@@ -154,6 +153,9 @@ def make(name: str, case: Case) -> dict[str, Any]:
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     golden = {"tokens": tokens.to(torch.int32).numpy(), "logits": logits.numpy()}
+    rotary = getattr(model.base_model, "rotary_emb", None)
+    if rotary is not None:  # after the forward pass, which may have switched to other factors
+        golden["inverse_frequencies"] = rotary.inv_freq.numpy()
     save_file(golden, folder / "golden.safetensors")
     return {"seed": seed, "logit_deviation": round(float(logits.std()), 3)}
 
