@@ -1,0 +1,98 @@
+"""The dot product of :mod:`numerics.dot` in plain Python: exact fractions, rounded where it says.
+
+Slow, for tests and for hardware to be held against. It reads codes and scales of a quantized
+tensor and nothing else of the array code.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Float32
+
+from numerics.division import MIN_NORMAL
+from numerics.formats import E8M0, FP32
+from numerics.tensor import QuantizedTensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One row of an operand."""
+
+    integers: list[int]
+    unit: Fraction
+    group: int
+    #: Factors of the scale of each group, applied one after the other.
+    scales: list[list[float]]
+
+
+def reference_dot(a: QuantizedTensor, w: QuantizedTensor) -> Float32[np.ndarray, "m n"]:
+    """Return what :func:`numerics.dot.grouped_dot` must return, bit for bit but for NaN."""
+    left, right = _rows(a), _rows(w)
+    return np.array([[_dot(x, y) for y in right] for x in left], np.float32)
+
+
+def rounded(x: Fraction | float) -> float:
+    """Round to float32, half to even, with zero for what is below 2^-126."""
+    value = FP32.round(x)
+    return 0.0 if abs(value) < MIN_NORMAL else value
+
+
+def _dot(a: _Row, w: _Row) -> float:
+    length, segment = len(a.integers), min(a.group, w.group)
+    total = 0.0
+    for start in range(0, length, segment):
+        within = range(start, min(start + segment, length))
+        integer = sum(a.integers[i] * w.integers[i] for i in within)
+        term = rounded(FP32.round(integer) * a.unit * w.unit)
+        for operand in (w, a):
+            if len(operand.scales) > 1:
+                term = _times(term, operand.scales[start // operand.group])
+        total = rounded(Fraction(total) + Fraction(term)) if math.isfinite(term) else math.nan
+        if math.isnan(total):
+            return total
+    for operand in (w, a):
+        if len(operand.scales) == 1:
+            total = _times(total, operand.scales[0])
+    return total
+
+
+def _times(x: float, factors: list[float]) -> float:
+    for factor in factors:
+        x = rounded(Fraction(x) * Fraction(factor)) if math.isfinite(factor) else math.nan
+        if math.isnan(x):
+            break
+    return x
+
+
+def _rows(q: QuantizedTensor) -> list[_Row]:
+    scheme, (count, length) = q.scheme, q.shape
+    group = min(scheme.group_size or length, length)
+    assert scheme.element.unit is not None
+    unit = Fraction(scheme.element.unit)
+    shape = (count, -(-length // group))
+    scales = np.broadcast_to(np.asarray(q.scales).astype(np.float64), shape)
+    rows = []
+    for i, codes in enumerate(np.asarray(q.codes).tolist()):
+        integers = [int(Fraction(scheme.element.decode(code)) / unit) for code in codes]
+        if q.zero_points is not None:
+            zeros = np.broadcast_to(np.asarray(q.zero_points), shape)[i].tolist()
+            integers = [n - zeros[j // group] for j, n in enumerate(integers)]
+        factors = [_factors(scale, q) for scale in scales[i].tolist()]
+        if scheme.group_size is None:
+            factors = factors[:1]
+        rows.append(_Row(integers=integers, unit=unit, group=group, scales=factors))
+    return rows
+
+
+def _factors(scale: float, q: QuantizedTensor) -> list[float]:
+    """Return a scale as the factors that it is applied in: a power of two in two halves."""
+    if math.isnan(scale):
+        return [scale]
+    if q.scheme.scale_format == E8M0:
+        exponent = math.frexp(scale)[1] - 1
+        return [math.ldexp(1.0, exponent // 2), math.ldexp(1.0, exponent - exponent // 2)]
+    if q.tensor_scale is not None:
+        return [rounded(Fraction(scale) * Fraction(float(q.tensor_scale)))]
+    return [scale]
