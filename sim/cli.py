@@ -20,6 +20,8 @@ app = App(
     name="qsim",
     help="What a number format costs: in accuracy, in silicon, in time.",
     version=lambda: version("qsim-codesign"),
+    # No --no-spread or --empty-format.
+    default_parameter=Parameter(negative=()),
 )
 models = App(name="models", help="List the models that sweeps can use, or fetch one.")
 app.command(models)

@@ -1,0 +1,171 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import numerics
+from sim.errors import UserError
+from sim.sources.catalog import open_model
+from sim.sweep.engine import Sweep
+from sim.sweep.evaluate import paired_difference
+from sim.sweep.recipe_file import make_recipe
+from sim.sweep.result import PointResult
+from sim.sweep.windows import read_text, take_windows
+
+
+class Log:
+    """An observer that writes down what it is told."""
+
+    def __init__(self):
+        self.started = None
+        self.measured = []
+        self.tokens_done = 0
+        self.finished = []
+
+    def start(self, points, tokens):
+        self.started = (points, tokens)
+
+    def point(self, recipe):
+        self.measured.append(recipe)
+
+    def tokens(self, count):
+        self.tokens_done += count
+
+    def finish(self, result, *, reused):
+        self.finished.append((result.recipe, reused))
+
+
+@pytest.fixture
+def sweep(tiny_model, text_file, tmp_path):
+    source, text = open_model(str(tiny_model)), read_text(text_file)
+    windows = take_windows(text, source.tokenizer(), tokens=128, context=32, spread=False)
+    recipes = tuple(make_recipe(name) for name in ("int8:g64", "int4:g64", "ternary:g64"))
+    return Sweep(source=source, text=text, windows=windows, recipes=recipes, directory=tmp_path)
+
+
+def test_fewer_bits_lose_more(sweep):
+    log = Log()
+    points = sweep.run(log)
+    assert [p.recipe for p in points] == ["float32", "int8:g64", "int4:g64", "ternary:g64"]
+    kl = [p.kl_mean for p in points]
+    assert kl[0] == 0 < kl[1] < kl[2] / 10 < kl[3] / 10
+    agreement = [p.top1_agreement for p in points]
+    assert agreement[0] == 1 and sorted(agreement, reverse=True) == agreement
+    assert [p.bits_per_weight for p in points] == pytest.approx([32, 8.29, 4.29, 2.29], abs=0.05)
+    assert log.started == (4, 128) and log.tokens_done == 4 * 128
+    assert log.finished == [(p.recipe, False) for p in points]
+
+
+def test_the_float_point_is_its_own_reference(sweep):
+    point = sweep.run(Log())[0]
+    assert (point.delta_nats, point.delta_nats_se, point.sqnr_db) == (0.0, 0.0, {})
+    assert point.model_bytes == 4 * sum(
+        np.prod(s) for s in ([256, 64], [64], *2 * ([64, 64], [64, 64], [32, 64], [32, 64],
+        [96, 64], [96, 64], [64, 96], [64], [64])))  # fmt: skip
+
+
+def test_a_second_run_measures_nothing(sweep):
+    first = sweep.run(Log())
+    log = Log()
+    assert sweep.run(log) == first
+    assert log.measured == [] and log.started == (0, 128)
+    assert log.finished == [(p.recipe, True) for p in first]
+
+
+def test_a_new_recipe_is_measured_against_the_float_model_again(sweep):
+    sweep.run(Log())
+    log = Log()
+    more = dataclasses.replace(sweep, recipes=(*sweep.recipes, make_recipe("fp4:g64")))
+    more.run(log)
+    assert log.measured == ["float32", "fp4:g64"]
+    assert log.started == (2, 128) and log.tokens_done == 2 * 128
+
+
+def test_a_stored_point_answers_to_the_name_that_asks(sweep):
+    sweep.run(Log())
+    renamed = dataclasses.replace(sweep.recipes[0], name="mine")
+    points = dataclasses.replace(sweep, recipes=(renamed,)).run(Log())
+    assert [p.recipe for p in points] == ["float32", "mine"]
+
+
+def change_text(sweep):
+    return dataclasses.replace(sweep, text=dataclasses.replace(sweep.text, sha256="other"))
+
+
+def change_tokens(sweep):
+    windows = dataclasses.replace(sweep.windows, tokens=sweep.windows.tokens[:, ::-1].copy())
+    return dataclasses.replace(sweep, windows=windows)
+
+
+@pytest.mark.parametrize("change", [change_text, change_tokens])
+def test_other_content_is_another_point(sweep, change):
+    sweep.run(Log())
+    log = Log()
+    change(sweep).run(log)
+    assert len(log.measured) == 4
+
+
+def test_another_version_of_the_numerics_is_another_point(sweep, monkeypatch):
+    sweep.run(Log())
+    monkeypatch.setattr(numerics, "VERSION", "another")
+    log = Log()
+    sweep.run(log)
+    assert len(log.measured) == 4
+
+
+def test_order_does_not_change_a_number(sweep, tmp_path):
+    """Buffers are reused between points; nothing of one may reach the next."""
+    there = sweep.run(Log())
+    (tmp_path / "back").mkdir()
+    reversed_sweep = dataclasses.replace(
+        sweep, recipes=sweep.recipes[::-1], directory=tmp_path / "back"
+    )
+    back = {p.recipe: p for p in reversed_sweep.run(Log())}
+    for point in there:
+        same = dataclasses.replace(
+            back[point.recipe], wall_s=point.wall_s, tokens_per_s=point.tokens_per_s
+        )
+        assert same == point
+
+
+def test_activations_and_cache_cost_accuracy_of_their_own(sweep):
+    recipes = (
+        make_recipe("int8:g64"),
+        make_recipe("int8:g64", "int4"),
+        make_recipe("int8:g64", "int4", "int3"),
+        make_recipe(None, None, "int3"),
+    )
+    _, w, wa, wakv, kv = dataclasses.replace(sweep, recipes=recipes).run(Log())
+    assert 0 < w.kl_mean < wa.kl_mean < wakv.kl_mean
+    assert kv.kl_mean > 0 and kv.sqnr_db == {} and kv.bits_per_weight == 32
+    assert w.sqnr_db == wa.sqnr_db
+
+
+@pytest.mark.parametrize(("weights", "inputs"), [("int8:g64", "int8"), ("fp4:g32", "int8:g32")])
+def test_bit_true_products_agree_with_float_ones_up_to_rounding(sweep, weights, inputs):
+    recipes = tuple(make_recipe(weights, inputs, bit_true=exact) for exact in (False, True))
+    _, fake, exact = dataclasses.replace(sweep, recipes=recipes).run(Log())
+    assert exact.recipe == f"{fake.recipe} bit-true"
+    assert exact.delta_nats == pytest.approx(fake.delta_nats, abs=2e-3)
+    assert exact.kl_mean == pytest.approx(fake.kl_mean, rel=0.05)
+
+
+def test_bit_true_products_need_quantized_inputs(sweep):
+    recipe = make_recipe("int8:g64", bit_true=True)
+    with pytest.raises(UserError, match=r"^recipe .* bit-true .*--activations"):
+        dataclasses.replace(sweep, recipes=(recipe,)).run(Log())
+
+
+def test_a_result_survives_json(sweep):
+    for point in sweep.run(Log()):
+        assert PointResult.from_json(point.to_json()) == point
+        assert json.loads(point.to_json())["recipe"] == point.recipe
+
+
+def test_the_standard_error_is_over_windows():
+    nll = np.float32([[1.0, 3.0], [2.0, 4.0]])
+    reference = np.float32([[1.0, 2.0], [1.0, 2.0]])
+    # Window means differ by 0.5 and 1.5: mean 1, deviation sqrt(0.5), error sqrt(0.5 / 2).
+    assert paired_difference(nll, reference) == (1.0, pytest.approx(0.5))
+    assert paired_difference(nll[:1], reference[:1]) == (0.5, None)

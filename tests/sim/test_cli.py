@@ -1,0 +1,176 @@
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+SWEEP = ["sweep", "--tokens", "256", "--context", "32", "--group-size", "32"]
+KEYS = {
+    "model", "recipe", "text", "tokens", "context", "perplexity", "delta_nats", "delta_nats_se",
+    "kl_mean", "kl_p99", "top1_agreement", "bits_per_weight", "model_bytes", "sqnr_db",
+    "tokens_per_s", "wall_s",
+}  # fmt: skip
+#: As a user's shell starts it, with warnings shown as errors.
+QSIM = [sys.executable, "-W", "error", "-c", "from sim.cli import main; main()"]
+
+
+def qsim(*arguments, **options):
+    return subprocess.run(
+        [*QSIM, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.fixture(scope="session")
+def sweep(tiny_model, text_file):
+    """Return the arguments of a small sweep."""
+    return [*SWEEP, "--model", str(tiny_model), "--text", str(text_file)]
+
+
+def test_a_sweep_prints_a_table_and_writes_a_report(sweep, tmp_path):
+    out = tmp_path / "out"
+    done = qsim(*sweep, "--format", "fp4", "--format", "int8", "--out", out)
+    assert (done.returncode, "fp4" in done.stdout) == (0, True), done.stderr
+    names = {"results.sqlite", "results.csv", "report.html", "loss.png", "sqnr.png"}
+    assert names <= {path.name for path in out.iterdir()}
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_json_is_one_object_a_point(sweep, tmp_path):
+    done = qsim(*sweep, "--format", "fp4", "--out", tmp_path, "--json")
+    points = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert [point["recipe"] for point in points] == ["float32", "fp4:g32"]
+    assert all(set(point) >= KEYS for point in points)
+    assert qsim(*sweep, "--format", "fp4", "--out", tmp_path, "--json").stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "fp5"], "qsim: unknown format 'fp5', did you mean 'fp4'"),
+        (["--model", "embeded"], "qsim: unknown model 'embeded', did you mean 'embedded'?"),
+        (["--format", "int4", "--group-size", "4096"], "qsim: group size 4096 is larger than a row"),
+        (["--format", "mxfp4", "--group-size", "64"], "qsim: "),
+        (["--format", "int4", "--context", "100000"], "qsim: --context 100000 is more than the 128"),
+        (["--format", "int4", "--context", "1"], "qsim: --context 1 leaves nothing to score"),
+        (["--format", "int4", "--tokens", "0"], 'qsim: Invalid value "0" for --tokens. Must be > 0.'),
+        (["--format", "int4", "--tokens", "9999"], "qsim: text letters.txt has 1000 tokens"),
+        (["--format", "int4", "--text", "nowhere.txt"], "qsim: no text file at nowhere.txt"),
+        (["--format", "int4", "--skip", "*.layer"], "qsim: pattern '*.layer' of recipe"),
+        (["--format", "nf4", "--activations", "int8", "--bit-true"], "qsim: "),
+        (["--format", "int4", "--bit-true"], "qsim: "),
+        (["--format", "int4", "--dither-source"], "qsim: the weights of"),
+        ([], "qsim: nothing to sweep; give --format fp4"),
+        (["nowhere.toml"], "qsim: no recipe file at nowhere.toml"),
+        (["--fromat", "int4"], "qsim: Unknown option"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(sweep, tmp_path, arguments, message):
+    from sim.cli import main
+
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        main([*sweep, "--out", str(out), *arguments])
+    assert stop.value.code == 2
+    assert not out.exists()
+
+
+def test_no_permission_to_write_is_one_line(sweep, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = qsim(*sweep, "--format", "fp4", "--out", tmp_path / "file" / "out")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("qsim: ")
+    assert "Traceback" not in done.stderr
+
+
+def start(arguments):
+    return subprocess.Popen(
+        [*QSIM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_points(path, count, process):
+    """Wait until the store has so many points."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if path.exists() and len(stored(path)) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no {count} points: {process.communicate()}")
+
+
+def stored(path):
+    db = sqlite3.connect(path)
+    try:
+        return dict(db.execute("SELECT recipe, finished FROM points").fetchall())
+    except sqlite3.OperationalError:
+        return {}
+    finally:
+        db.close()
+
+
+def test_kill_loses_only_the_point_in_flight(sweep, tmp_path):
+    """Killed twice at different points, a sweep ends with the results of one never killed."""
+    formats = [x for n in ("int8", "int6", "int5", "int4", "int3", "int2") for x in ("--format", n)]
+    arguments = [*sweep, *formats, "--out", tmp_path / "killed"]
+    store = tmp_path / "killed" / "results.sqlite"
+    for count in (2, 4):
+        process = start(arguments)
+        wait_for_points(store, count, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    survived = stored(store)
+    done = qsim(*arguments, "--json")
+    whole = qsim(*sweep, *formats, "--out", tmp_path / "whole", "--json")
+    assert done.returncode == whole.returncode == 0, done.stderr + whole.stderr
+    assert len(survived) >= 4 and survived.items() <= stored(store).items()
+    assert numbers(done.stdout) == numbers(whole.stdout)
+    leftovers = [p.name for p in (tmp_path / "killed").iterdir() if p.name.startswith(".logits")]
+    assert leftovers == []
+
+
+def numbers(lines):
+    """Points without what differs from run to run."""
+    points = {point["recipe"]: point for point in map(json.loads, lines.splitlines())}
+    assert len(points) == 7
+    return {
+        name: {key: value for key, value in point.items() if key not in ("wall_s", "tokens_per_s")}
+        for name, point in points.items()
+    }
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(sweep, tmp_path):
+    formats = [x for n in ("int8", "int7", "int6", "int5", "int4", "int3") for x in ("--format", n)]
+    arguments = [*sweep, *formats, "--out", tmp_path]
+    process = start(arguments)
+    wait_for_points(tmp_path / "results.sqlite", 2, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1].startswith("qsim: interrupted; ")
+    assert "Traceback" not in stderr
+    assert 2 <= len(stored(tmp_path / "results.sqlite")) < 7
+
+
+def test_two_sweeps_into_one_store_agree(sweep, tmp_path):
+    formats = [x for n in ("int8", "int4", "int3") for x in ("--format", n)]
+    both = [start([*sweep, *formats, "--out", tmp_path, "--json"]) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    (first, _), (second, _) = (process.communicate() for process in both)
+    assert len(first.splitlines()) == len(second.splitlines()) == 4
+    assert len(stored(tmp_path / "results.sqlite")) == 4
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_standard_output_is_no_traceback(sweep, tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*QSIM, *map(str, [*sweep, "--format", "fp4", "--out", tmp_path, "--json"])],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
