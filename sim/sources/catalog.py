@@ -45,7 +45,7 @@ def open_model(spec: str) -> ModelSource:
     if spec in KNOWN:
         return open_gguf(checked_path(KNOWN[spec]), name=KNOWN[spec].title)
     path = Path(spec).expanduser()
-    if path.is_dir():
+    if spec and path.is_dir():
         return open_directory(path)
     if path.is_file():
         return _open_file(path)

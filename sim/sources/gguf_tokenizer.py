@@ -78,8 +78,9 @@ def _backend(header: GgufHeader, tag: str) -> Backend:
     vocabulary = {token: index for index, token in enumerate(tokens)}
     if len(vocabulary) != len(tokens):
         raise UserError(f"{header.path}: tokenizer.ggml.tokens has a token twice")
+    merges = _merges(header)
     try:
-        model = models.BPE(vocabulary, _merges(header), ignore_merges=tag in _LLAMA3_TAGS)
+        model = models.BPE(vocabulary, merges, ignore_merges=tag in _LLAMA3_TAGS)
     except Exception as error:  # the library raises plain Exception
         raise UserError(f"{header.path}: merges don't fit the vocabulary: {error}") from None
     backend = Backend(model)
