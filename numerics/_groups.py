@@ -7,7 +7,7 @@ from jaxtyping import Num
 from numerics.scheme import PerTensor, Scheme
 
 
-def split_groups(x: Num[Array, "*shape"], scheme: Scheme) -> list[Num[Array, "rows groups group"]]:
+def split_groups(x: Num[Array, "*shape"], scheme: Scheme) -> list[Num[Array, "rows _ _"]]:
     """Return the full groups and, if the rows don't divide evenly, the shorter last ones."""
     rows = x.reshape(1, -1) if _is_one_group(scheme) else x.reshape(-1, x.shape[-1])
     count, length = rows.shape
@@ -20,8 +20,8 @@ def split_groups(x: Num[Array, "*shape"], scheme: Scheme) -> list[Num[Array, "ro
 
 
 def split_scales(
-    scales: Num[Array, "*lead groups"], blocks: list[Num[Array, "rows groups group"]]
-) -> list[Num[Array, "rows groups"]]:
+    scales: Num[Array, "*lead groups"], blocks: list[Num[Array, "rows _ _"]]
+) -> list[Num[Array, "rows _"]]:
     """Return the scales of each of the ``blocks`` of :func:`split_groups`."""
     rows = scales.reshape(blocks[0].shape[0], -1)
     full = blocks[0].shape[1]
@@ -29,7 +29,7 @@ def split_scales(
 
 
 def join_groups(
-    blocks: list[Num[Array, "rows groups group"]], shape: tuple[int, ...]
+    blocks: list[Num[Array, "rows _ _"]], shape: tuple[int, ...]
 ) -> Num[Array, "*shape"]:
     """Return the values of all groups in the shape of the tensor."""
     rows = [block.reshape(block.shape[0], -1) for block in blocks]
@@ -37,7 +37,7 @@ def join_groups(
 
 
 def join_scales(
-    scales: list[Num[Array, "rows groups"]], shape: tuple[int, ...]
+    scales: list[Num[Array, "rows _"]], shape: tuple[int, ...]
 ) -> Num[Array, "*lead groups"]:
     """Return what there is one of for each group, in the shape of the scales."""
     return _concatenate(scales).reshape(shape)
