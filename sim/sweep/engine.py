@@ -1,5 +1,6 @@
 """The engine of a sweep: recipes in, finished points out, each stored as soon as it is measured."""
 
+import contextlib
 import dataclasses
 import hashlib
 import time
@@ -91,23 +92,28 @@ class Sweep:
             return
         loader = WeightLoader(self.source, ModelBuffers(self.source.config))
         evaluator = Evaluator(self.source.config, self.windows, self.directory)
-        started = time.perf_counter()
-        observer.point(FLOAT32.name)
-        float_plan = plan(FLOAT32, self.source.config)
-        loader.load(float_plan)
-        reference = evaluator.reference(loader.buffers.params(), observer.tokens)
-        reference_s = time.perf_counter() - started
-        for key, point in missing.items():
-            if point.recipe == FLOAT32:
-                yield key, self._result(point, reference, (0.0, 0.0), {}, reference_s)
-                continue
-            observer.point(point.recipe.name)
+        with contextlib.closing(evaluator):
+            observer.point(FLOAT32.name)
             started = time.perf_counter()
-            sqnr_db = loader.load(point)
-            params = loader.params(point)
-            scored = evaluator.quantized(params, point.numerics, observer.tokens)
-            wall_s = time.perf_counter() - started
-            yield key, self._result(point, scored, evaluator.difference(scored), sqnr_db, wall_s)
+            loader.load(plan(FLOAT32, self.source.config))
+            reference = evaluator.reference(loader.buffers.params(), observer.tokens)
+            reference_s = time.perf_counter() - started
+            for key, point in missing.items():
+                if point.recipe == FLOAT32:
+                    yield key, self._result(point, reference, (0.0, 0.0), {}, reference_s)
+                else:
+                    observer.point(point.recipe.name)
+                    yield key, self._measure_one(point, loader, evaluator, observer)
+
+    def _measure_one(
+        self, point: Plan, loader: WeightLoader, evaluator: Evaluator, observer: Observer
+    ) -> PointResult:
+        started = time.perf_counter()
+        sqnr_db = loader.load(point)
+        params = loader.params(point)
+        scored = evaluator.quantized(params, point.numerics, observer.tokens)
+        wall_s = time.perf_counter() - started
+        return self._result(point, scored, evaluator.difference(scored), sqnr_db, wall_s)
 
     def _result(
         self,

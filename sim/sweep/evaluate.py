@@ -116,6 +116,11 @@ class Evaluator:
         nll, kl, agrees = (np.stack(column) for column in zip(*rows, strict=True))
         return Scores(nll=nll, kl=kl, agrees=agrees, eval_s=time.perf_counter() - started)
 
+    def close(self) -> None:
+        """Give the space of the logits back."""
+        if self._logits is not None:
+            self._logits.close()
+
     def difference(self, scored: Scores) -> tuple[float, float | None]:
         """Mean difference in nats to the float model and its standard error over windows."""
         assert self._reference_nll is not None

@@ -4,8 +4,13 @@ import fnmatch
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from numerics import Scheme
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from numerics import Scheme, grouped_dot, quantize
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
@@ -74,6 +79,8 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     rows = {n: shapes[f"{n}.weight"][-1] for n in names} | dict.fromkeys(caches, config.head_dim)
     for schemes in (weights, inputs, cached):
         _check_rows(schemes, rows)
+    if recipe.bit_true:
+        _check_bit_true(recipe, weights, inputs, rows)
     layers = tuple(_layer_numerics(recipe, config, i, inputs, cached) for i in range(config.layers))
     return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
 
@@ -108,6 +115,32 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
             f"group size {max(filter(None, given))} is larger than a row: {places}; "
             f"use --group-size {min(short)} or less, or one scale a channel (FORMAT:channel)"
         )
+
+
+def _check_bit_true(
+    recipe: Recipe,
+    weights: Mapping[str, Scheme],
+    inputs: Mapping[str, Scheme],
+    rows: Mapping[str, int],
+) -> None:
+    """Refuse weights that bit-true products can't use: with float inputs, or on no common grid."""
+    for name, scheme in weights.items():
+        if name not in inputs:
+            raise UserError(
+                f"recipe {recipe.name} leaves the inputs of {name} in float32; bit-true products "
+                f"need them quantized, as with --activations int8"
+            )
+    needed = {(scheme, inputs[name], rows[name]) for name, scheme in weights.items()}
+    for weight, activation, row in sorted(needed, key=str):
+        example = jax.ShapeDtypeStruct((1, row), jnp.float32)
+        try:
+            jax.eval_shape(partial(_product, weight=weight, activation=activation), example)
+        except ValueError as error:
+            raise UserError(f"recipe {recipe.name}: {error}") from None
+
+
+def _product(x: Array, *, weight: Scheme, activation: Scheme) -> Array:
+    return grouped_dot(quantize(x, activation), quantize(x, weight))
 
 
 def _layer_numerics(

@@ -1,5 +1,6 @@
 """Quantize a model's weights into the buffers that the forward pass reads."""
 
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class WeightLoader:
         changed = [n for n, s in wanted.items() if n not in self._schemes or self._schemes[n] != s]
         with ThreadPoolExecutor(max_workers=1) as pool:
             reading = pool.submit(self.source.read, changed[0]) if changed else None
-            for name, following in zip(changed, [*changed[1:], None], strict=True):
+            for name, following in itertools.zip_longest(changed, changed[1:]):
                 assert reading is not None
                 matrix = reading.result()
                 reading = pool.submit(self.source.read, following) if following else None
