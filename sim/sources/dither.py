@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.families import linear_names
 from sim.sources.files import hash_of
@@ -31,7 +32,11 @@ class DitheredSource:
     seed: int
 
     def __post_init__(self) -> None:
-        self.source.grid_step(f"{linear_names(self.source.config)[0]}.weight")
+        if self.seed < 0:
+            raise UserError(f"the seed of the dither must be 0 or more, not {self.seed}")
+        for name in linear_names(self.source.config):
+            if not self.source.has_grid(f"{name}.weight"):
+                self.source.grid_step(f"{name}.weight")  # says what is wrong
 
     @property
     def name(self) -> str:
@@ -75,6 +80,10 @@ class DitheredSource:
         seeds = np.random.SeedSequence([self.seed, *words.tolist()])
         generator = np.random.Generator(np.random.Philox(seeds))
         return generator.random(shape, np.float32) - np.float32(0.5)
+
+    def has_grid(self, name: str) -> bool:
+        """Tell whether the source's values are on a grid."""
+        return self.source.has_grid(name)
 
     def grid_step(self, name: str) -> Tensor:
         """Return the step of the source's grid."""

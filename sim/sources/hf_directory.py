@@ -71,6 +71,10 @@ class HfDirectory:
         with _opened(self.stored[name].file) as file:
             return np.asarray(file.get_tensor(name))
 
+    def has_grid(self, name: str) -> bool:
+        """Tell that floating-point storage has no grid."""
+        return False
+
     def grid_step(self, name: str) -> Tensor:
         """Refuse: floating-point storage has no grid."""
         raise UserError(

@@ -46,10 +46,13 @@ class ModelSource(Protocol):
     def read(self, name: str) -> Tensor:
         """Return the canonical tensor ``name``, contiguous, as float32; it is not kept."""
 
+    def has_grid(self, name: str) -> bool:
+        """Tell whether the stored values of ``name`` are equally spaced in blocks."""
+
     def grid_step(self, name: str) -> Tensor:
         """Return the distance of neighbouring stored values at each element of ``name``.
 
-        Raises ``UserError`` where the stored values are not on a grid.
+        Raises ``UserError`` where it has no grid.
         """
 
     def tokenizer(self) -> Tokenizer:

@@ -181,8 +181,9 @@ def write_gguf(
     kind: Type = Type.F32,
     edit: Callable[[gguf.GGUFWriter], None] = lambda writer: None,
     tag: str = "smollm",
+    plain: tuple[str, ...] = (),
 ) -> Path:
-    """Write a GGUF file with matrices of blocks stored as ``kind`` and the rest as F32."""
+    """Write a GGUF file with matrices stored as ``kind``, ``plain`` and the rest as they are."""
     config = config_from_hf(raw_config)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(config.layers)
@@ -213,7 +214,7 @@ def write_gguf(
     writer.add_token_types([1] * (len(tokens) - 1) + [3])
     writer.add_token_merges(merges)
     for name, tensor in stored.items():
-        if kind != Type.F32 and name.startswith("blk.") and tensor.ndim == 2:
+        if kind != Type.F32 and name.startswith("blk.") and tensor.ndim == 2 and name not in plain:
             writer.add_tensor(name, gguf.quants.quantize(tensor, kind), raw_dtype=kind)
         else:
             writer.add_tensor(name, tensor)

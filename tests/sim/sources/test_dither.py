@@ -72,6 +72,24 @@ def test_a_dithered_source_says_so(source):
     assert dithered.tokenizer().encode("a").size == 1
 
 
+def test_a_negative_seed_is_refused(source):
+    with pytest.raises(UserError, match=r"^the seed of the dither must be 0 or more, not -1$"):
+        DitheredSource(source, -1)
+
+
+def test_one_matrix_off_the_grid_is_enough_to_refuse(tiny, tmp_path):
+    raw = tiny.CONFIGS["llama"]
+    config = tiny.config_from_hf(raw)
+    stored = tiny.gguf_tensors("llama", config, tiny.random_tensors(config))
+    name = "blk.1.ffn_down.weight"
+    stored[name] = stored[name].astype(np.float16)
+    path = tmp_path / "m.gguf"
+    source = open_gguf(tiny.write_gguf(path, "llama", raw, stored, kind=Type.Q4_1, plain=(name,)))
+    message = rf"^tensor {name} of {path} is stored as F16, which is not a grid of equal steps; .*$"
+    with pytest.raises(UserError, match=message):
+        DitheredSource(source, 0)
+
+
 def test_a_source_without_a_grid_is_refused_at_once(tiny, tmp_path):
     raw = tiny.CONFIGS["llama"]
     config = tiny.config_from_hf(raw)
