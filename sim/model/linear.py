@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
-import numerics
-from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
+from numerics import QuantizedTensor, Scheme, fake_quantize, grouped_dot, quantize
 
 #: One float32 matrix (out, in), or quantized matrices whose rows follow one another.
 Weight = Float32[Array, "out in"] | tuple[QuantizedTensor, ...]
@@ -34,7 +33,7 @@ def _quantized_product(
 ) -> Float32[Array, "t out"]:
     if scheme is None:
         return _product(x, weight.dequantize())
-    return numerics.grouped_dot(quantize(x, scheme), weight)
+    return grouped_dot(quantize(x, scheme), weight)
 
 
 def _product(x: Float32[Array, "t in"], weight: Float32[Array, "out in"]) -> Array:
