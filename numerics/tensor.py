@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import GetAttrKey
 from jaxtyping import Float32, Shaped, UInt8
 
 from numerics import _groups
@@ -56,11 +58,22 @@ class QuantizedTensor:
         return self.scheme.bits_per_weight(self.shape, kind=kind)
 
 
-jax.tree_util.register_dataclass(
-    QuantizedTensor,
-    data_fields=["codes", "scales", "zero_points", "minimums", "tensor_scale"],
-    meta_fields=["scheme"],
-)
+_LEAVES = ("codes", "scales", "zero_points", "minimums", "tensor_scale")
+
+
+def _flatten(q: QuantizedTensor) -> tuple[tuple[tuple[GetAttrKey, Any], ...], Scheme]:
+    return tuple((GetAttrKey(name), getattr(q, name)) for name in _LEAVES), q.scheme
+
+
+def _unflatten(scheme: Scheme, leaves: tuple[Any, ...]) -> QuantizedTensor:
+    """Rebuild around whatever JAX puts in place of arrays, hence without checking types."""
+    q = object.__new__(QuantizedTensor)
+    for name, leaf in zip((*_LEAVES, "scheme"), (*leaves, scheme), strict=True):
+        object.__setattr__(q, name, leaf)
+    return q
+
+
+jax.tree_util.register_pytree_with_keys(QuantizedTensor, _flatten, _unflatten)
 
 
 @partial(jax.jit, static_argnames="scheme")
@@ -127,7 +140,7 @@ def _dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 def split_quantized(
     q: QuantizedTensor,
-) -> list[tuple[UInt8[Array, "rows groups group"], SideData]]:
+) -> list[tuple[UInt8[Array, "rows _ _"], SideData]]:
     """Return codes and side data of the full groups and, if any, of the shorter last ones."""
     blocks = _groups.split_groups(q.codes, q.scheme)
     side = SideData(scales=q.scales, zero_points=q.zero_points, minimums=q.minimums)
