@@ -2,12 +2,12 @@
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Num
+from jaxtyping import Shaped
 
 from numerics.scheme import PerTensor, Scheme
 
 
-def split_groups(x: Num[Array, "*shape"], scheme: Scheme) -> list[Num[Array, "rows _ _"]]:
+def split_groups(x: Shaped[Array, "*shape"], scheme: Scheme) -> list[Shaped[Array, "rows _ _"]]:
     """Return the full groups and, if the rows don't divide evenly, the shorter last ones."""
     rows = x.reshape(1, -1) if _is_one_group(scheme) else x.reshape(-1, x.shape[-1])
     count, length = rows.shape
@@ -20,8 +20,8 @@ def split_groups(x: Num[Array, "*shape"], scheme: Scheme) -> list[Num[Array, "ro
 
 
 def split_scales(
-    scales: Num[Array, "*lead groups"], blocks: list[Num[Array, "rows _ _"]]
-) -> list[Num[Array, "rows _"]]:
+    scales: Shaped[Array, "*lead groups"], blocks: list[Shaped[Array, "rows _ _"]]
+) -> list[Shaped[Array, "rows _"]]:
     """Return the scales of each of the ``blocks`` of :func:`split_groups`."""
     rows = scales.reshape(blocks[0].shape[0], -1)
     full = blocks[0].shape[1]
@@ -29,16 +29,16 @@ def split_scales(
 
 
 def join_groups(
-    blocks: list[Num[Array, "rows _ _"]], shape: tuple[int, ...]
-) -> Num[Array, "*shape"]:
+    blocks: list[Shaped[Array, "rows _ _"]], shape: tuple[int, ...]
+) -> Shaped[Array, "*shape"]:
     """Return the values of all groups in the shape of the tensor."""
     rows = [block.reshape(block.shape[0], -1) for block in blocks]
     return _concatenate(rows).reshape(shape)
 
 
 def join_scales(
-    scales: list[Num[Array, "rows _"]], shape: tuple[int, ...]
-) -> Num[Array, "*lead groups"]:
+    scales: list[Shaped[Array, "rows _"]], shape: tuple[int, ...]
+) -> Shaped[Array, "*lead groups"]:
     """Return what there is one of for each group, in the shape of the scales."""
     return _concatenate(scales).reshape(shape)
 
