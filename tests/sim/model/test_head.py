@@ -1,0 +1,158 @@
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sim.model.config import ModelConfig, RopeConfig
+from sim.model.head import CHUNK, divergence, logits, reference_scores, scores
+
+#: Two whole chunks of the vocabulary and a part of one.
+ROWS, VOCAB, DIM = 9, 2 * CHUNK + 100, 16
+CONFIG = ModelConfig(
+    family="llama",
+    vocab_size=VOCAB,
+    hidden_size=DIM,
+    intermediate_size=1,
+    layers=1,
+    heads=1,
+    kv_heads=1,
+    head_dim=DIM,
+    max_positions=ROWS + 1,
+    rope=RopeConfig(dim=DIM),
+)
+
+
+def normal(rng, *shape, spread=1.0):
+    return jnp.asarray(spread * rng.standard_normal(shape), jnp.float32)
+
+
+def model(softcap=None, bias=False, tied=True, vocab=VOCAB):
+    rng = np.random.default_rng(0)
+    config = replace(CONFIG, final_softcap=softcap, vocab_size=vocab)
+    params = {"embed": normal(rng, vocab, DIM)}
+    if not tied:
+        params["head"] = normal(rng, vocab, DIM)
+    if bias:
+        params["head_bias"] = normal(rng, vocab)
+    tokens = jnp.asarray(rng.integers(0, vocab, ROWS + 1), jnp.int32)
+    return normal(rng, ROWS + 1, DIM), params, config, tokens
+
+
+def exact_logits(hidden, params, config):
+    head = np.asarray(params.get("head", params["embed"]), np.float64)
+    out = np.asarray(hidden, np.float64) @ head.T + np.asarray(params.get("head_bias", 0.0))
+    cap = config.final_softcap
+    return out if cap is None else cap * np.tanh(out / cap)
+
+
+def exact_log_probs(values):
+    values = np.asarray(values, np.float64)
+    top = values.max(-1, keepdims=True)
+    return values - top - np.log(np.exp(values - top).sum(-1, keepdims=True))
+
+
+def exact_divergence(log_p, log_q):
+    return (np.exp(log_p) * (log_p - log_q)).sum(-1)
+
+
+def check_definition(hidden, moved, params, config, tokens):
+    reference, reference_nll = reference_scores(hidden, params, config, tokens)
+    nll, kl, agrees = scores(moved, params, config, tokens, reference)
+    p, q = (exact_logits(h[:-1], params, config) for h in (hidden, moved))
+    log_p, log_q = exact_log_probs(p), exact_log_probs(q)
+    rows = np.arange(ROWS)
+    np.testing.assert_allclose(reference, p, atol=1e-5)
+    np.testing.assert_allclose(reference_nll, -log_p[rows, tokens[1:]], atol=1e-5)
+    np.testing.assert_allclose(nll, -log_q[rows, tokens[1:]], atol=1e-5)
+    np.testing.assert_allclose(kl, exact_divergence(log_p, log_q), rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(agrees, log_p.argmax(-1) == log_q.argmax(-1))
+    return agrees
+
+
+@pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+def test_scores_are_the_definition(softcap, bias, tied):
+    hidden, params, config, tokens = model(softcap, bias, tied)
+    moved = hidden + 0.3 * jnp.roll(hidden, 1)
+    agrees = check_definition(hidden, moved, params, config, tokens)
+    assert 0 < agrees.sum() < ROWS
+
+
+@pytest.mark.parametrize("vocab", [1, 7, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+def test_any_vocabulary(vocab):
+    hidden, params, config, tokens = model(vocab=vocab)
+    check_definition(hidden, 0.7 * hidden, params, config, tokens)
+
+
+def test_the_reference_agrees_with_itself():
+    hidden, params, config, tokens = model()
+    reference, reference_nll = reference_scores(hidden, params, config, tokens)
+    nll, kl, agrees = scores(hidden, params, config, tokens, reference)
+    np.testing.assert_allclose(nll, reference_nll, atol=2e-6)
+    np.testing.assert_allclose(kl, 0.0, atol=1e-10)
+    assert agrees.all()
+
+
+def test_tied_likeliest_tokens_agree():
+    """Tokens 1 and VOCAB - 1 lie in different chunks and have the same row in the head."""
+    hidden, params, config, tokens = model()
+    params["embed"] = params["embed"].at[jnp.asarray([1, VOCAB - 1])].set(9 * hidden[0])
+    reference, _ = reference_scores(hidden, params, config, tokens)
+    _, _, agrees = scores(hidden, params, config, tokens, reference.at[0, 1].add(1.0))
+    assert agrees[0]
+
+
+def test_a_window_of_one_token_has_no_scores():
+    hidden, params, config, tokens = model()
+    reference, nll = reference_scores(hidden[:1], params, config, tokens[:1])
+    assert reference.shape == (0, VOCAB) and nll.shape == (0,)
+    for values in scores(hidden[:1], params, config, tokens[:1], reference):
+        assert values.shape == (0,)
+
+
+@pytest.mark.parametrize("spread", [3.0, 7.0])
+@pytest.mark.parametrize("step", [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 3.0])
+def test_divergence_is_accurate(spread, step):
+    """Logits as far apart as a real model's; the divergence is about ``step**2 / 2``."""
+    rng = np.random.default_rng(1)
+    p = rng.normal(0.0, spread, (16, 49152)).astype(np.float32)
+    q = (p + rng.normal(3.0, step, p.shape)).astype(np.float32)
+    got, log_p, log_q = divergence(jnp.asarray(p), jnp.asarray(q))
+    want = exact_divergence(exact_log_probs(p), exact_log_probs(q))
+    np.testing.assert_allclose(got, want, rtol=3e-6, atol=1e-9)
+    np.testing.assert_allclose(log_p, p[:, 0] - exact_log_probs(p)[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(log_q, q[:, 0] - exact_log_probs(q)[:, 0], rtol=1e-6)
+
+
+def test_divergence_of_chunks_is_accurate():
+    """The same through all of ``scores``: hidden states of one value, so the head is the logits."""
+    rng = np.random.default_rng(2)
+    config = replace(CONFIG, vocab_size=49152, hidden_size=1)
+    p = normal(rng, 49152, 1, spread=7.0)
+    q = p + normal(rng, 49152, 1, spread=3e-3)
+    hidden, tokens = jnp.ones((2, 1)), jnp.zeros(2, jnp.int32)
+    reference, _ = reference_scores(hidden, {"embed": p}, config, tokens)
+    _, kl, _ = scores(hidden, {"embed": q}, config, tokens, reference)
+    want = exact_divergence(exact_log_probs(p.T), exact_log_probs(q.T))
+    assert 1e-6 < want[0] < 1e-5
+    np.testing.assert_allclose(kl, want, rtol=0, atol=1e-9)
+
+
+def test_distant_distributions_stay_finite():
+    p = jnp.asarray([[100.0, 0.0, -100.0], [0.0, 0.0, 0.0]])
+    q = jnp.asarray([[-100.0, 0.0, 100.0], [-200.0, 0.0, 200.0]])
+    want = exact_divergence(exact_log_probs(p), exact_log_probs(q))
+    np.testing.assert_allclose(divergence(p, q)[0], want, rtol=1e-6)
+
+
+def test_logits_of_softcap_stay_in_bounds():
+    hidden, params, config, _ = model(softcap=2.0)
+    assert np.abs(logits(5 * hidden, params, config)).max() <= 2.0
+
+
+def test_logits_of_a_part_of_the_vocabulary():
+    hidden, params, config, _ = model(bias=True)
+    whole = logits(hidden, params, config)
+    np.testing.assert_allclose(logits(hidden, params, config, 5, 20), whole[:, 5:25], atol=1e-5)
