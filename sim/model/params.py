@@ -7,7 +7,6 @@ memory that :class:`ModelBuffers` owns, so that one float32 copy of the weights 
 
 import math
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
-from numerics import QuantizedTensor
 from sim.model.config import ModelConfig
-from sim.model.tensors import buffer_shapes, fused_members, slots, tensor_shapes
+from sim.model.tensors import buffer_shapes, slots, tensor_shapes
 
 #: ``embed`` (vocab, d), ``positions`` (rows, d), ``final_norm`` (d,), ``final_norm_bias``, ``head``
 #: (vocab, d; absent where tied) and ``head_bias``; under ``layers`` the stacked ``qkv``, ``o``,
-#: ``gate_up``, ``down`` (layers, out, in), each perhaps with ``_bias``, and the norms.
+#: ``gate_up``, ``down`` (layers, out, in), each perhaps with ``_bias``, and the norms. For
+#: bit-true products a matrix may instead be a tuple of ``QuantizedTensor``, one for each of the
+#: linear layers fused in it, whose leaves begin with the layer axis.
 Params = dict[str, Any]
 
 #: What XLA asks of memory that it shall use without a copy.
@@ -94,36 +94,3 @@ def to_device(array: np.ndarray) -> jax.Array:
     is_cpu = jax.default_backend() == "cpu"
     result: jax.Array = jnp.from_dlpack(array) if is_cpu else jax.device_put(array)
     return result
-
-
-def with_quantized(
-    params: Params, config: ModelConfig, quantized: Mapping[str, QuantizedTensor]
-) -> Params:
-    """Return parameters whose linear layers hold quantized matrices, for bit-true products.
-
-    ``quantized`` is by name, as in ``linear_names``. The matrices of a fused buffer must be all
-    there or none of them, and those of one name share a scheme.
-    """
-    layers = dict(params["layers"])
-    for buffer, members in fused_members(config).items():
-        names = [[f"layers.{i}.{member}" for i in range(config.layers)] for member in members]
-        lacking = [name for column in names for name in column if name not in quantized]
-        if not lacking:
-            layers[buffer] = tuple(_stack([quantized[n] for n in column]) for column in names)
-        elif len(lacking) < len(members) * config.layers:
-            raise ValueError(
-                f"bit-true products need every layer's {' and '.join(members)} quantized, "
-                f"but {lacking[0]} is not"
-            )
-    return params | {"layers": layers}
-
-
-def _stack(tensors: list[QuantizedTensor]) -> QuantizedTensor:
-    """Stack the leaves of one matrix of every layer."""
-    kinds = {jax.tree.structure(tensor) for tensor in tensors}
-    if len(kinds) > 1:
-        raise ValueError(
-            "bit-true products need one weight scheme for the same matrix of all layers"
-        )
-    stacked: QuantizedTensor = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tensors)
-    return stacked

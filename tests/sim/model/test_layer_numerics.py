@@ -3,12 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from numerics import parse_scheme, quantize
+from numerics import fake_quantize, parse_scheme, quantize
 from sim.model import forward
-from sim.model.families import linear_names
 from sim.model.forward import LayerNumerics, hidden_states
 from sim.model.layer_numerics import segments
-from sim.model.params import with_quantized
+from sim.model.tensors import fused_members
 
 INT4 = parse_scheme("int4:g32:fp32")
 INT8 = parse_scheme("int8:token:fp32")
@@ -35,13 +34,15 @@ def test_runs_of_equal_layers_become_segments():
 
 def test_layers_without_schemes_change_nothing(golden_model):
     golden = golden_model("gemma2")
-    np.testing.assert_array_equal(states(golden, (FLOAT,) * 3), states(golden))
+    arguments = golden.params(), jnp.asarray(golden.tokens), golden.config
+    plain, floating = (run.lower(*arguments, n).as_text() for n in (None, (FLOAT,) * 3))
+    assert plain == floating
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_field_acts(field, golden_model):
     golden = golden_model("llama")
-    rounded = states(golden, (LayerNumerics(**{field: ROUGH}), FLOAT))
+    rounded = states(golden, (LayerNumerics(**{field: ROUGH}),) * 2)
     change = np.abs(rounded - states(golden))
     assert 1e-2 < change.max() < 10
 
@@ -103,49 +104,20 @@ def test_compilation_depends_on_segments_not_layers(golden_model):
     assert loops((FLOAT, other, other)) == 2
 
 
-def quantized(golden, *, scheme=INT4, only=""):
-    buffers = {}
-    for name in linear_names(golden.config):
-        if only in name:
-            matrix = golden.raw[f"model.{name}.weight"]
-            buffers[name] = quantize(jnp.asarray(matrix), scheme)
-    return buffers
-
-
 def test_bit_true_layers_equal_simulated_ones_but_for_rounding(golden_model):
     golden = golden_model("llama")
-    matrices = quantized(golden)
-    exact = with_quantized(golden.params(), golden.config, matrices)
-    simulated = golden.params()
-    for key, members in exact["layers"].items():
-        if isinstance(members, tuple):
-            rows = [jax.vmap(lambda q: q.dequantize())(member) for member in members]
-            simulated["layers"][key] = jnp.concatenate(rows, axis=1)
-    numerics = (LayerNumerics(qkv=INT8, o=INT8, gate_up=INT8, down=INT8), FLOAT)
+    exact, simulated = golden.params(), golden.params()
+    for buffer, members in fused_members(golden.config).items():
+        stacks = [
+            np.stack([golden.raw[f"model.layers.{i}.{member}.weight"] for i in range(2)])
+            for member in members
+        ]
+        quantized = [jax.vmap(lambda w: quantize(w, INT4))(jnp.asarray(s)) for s in stacks]
+        exact["layers"][buffer] = tuple(quantized)
+        rows = [fake_quantize(jnp.asarray(stack), INT4) for stack in stacks]
+        simulated["layers"][buffer] = jnp.concatenate(rows, axis=1)
+    numerics = (LayerNumerics(qkv=INT8, o=INT8, gate_up=INT8, down=INT8),) * 2
     difference = np.abs(states(golden, numerics, exact) - states(golden, numerics, simulated))
     # Rarely a different last bit makes an activation round to the next code.
     assert np.median(difference) < 1e-5
     assert difference.max() < 0.1
-
-
-def test_matrices_that_share_an_input_are_quantized_together(golden_model):
-    golden = golden_model("llama")
-    message = (
-        "bit-true products need every layer's self_attn.q_proj and self_attn.k_proj and "
-        "self_attn.v_proj quantized, but layers.0.self_attn.q_proj is not"
-    )
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        with_quantized(golden.params(), golden.config, quantized(golden, only="k_proj"))
-
-
-def test_layers_of_one_name_share_a_scheme(golden_model):
-    golden = golden_model("llama")
-    matrices = quantized(golden, only="down_proj")
-    matrices |= {
-        name: q
-        for name, q in quantized(golden, scheme=ROUGH, only="down_proj").items()
-        if name.startswith("layers.1")
-    }
-    message = "bit-true products need one weight scheme for the same matrix of all layers"
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        with_quantized(golden.params(), golden.config, matrices)
