@@ -120,11 +120,6 @@ class _Operand:
     row_scales: list[Float32[Array, " rows"]]
 
 
-jax.tree_util.register_dataclass(
-    _Operand, data_fields=["parts", "segment_scales", "row_scales"], meta_fields=[]
-)
-
-
 #: Parts of both operands and the factors of their scales.
 _Segment = tuple[Array, Array, list[Array], list[Array]]
 

@@ -33,10 +33,13 @@ def reference_dot(a: QuantizedTensor, w: QuantizedTensor) -> Float32[np.ndarray,
     return np.array([[_dot(x, y) for y in right] for x in left], np.float32)
 
 
-def rounded(x: Fraction | float) -> float:
-    """Round to float32, half to even, with zero for what is below 2^-126."""
-    value = FP32.round(x)
-    return 0.0 if abs(value) < MIN_NORMAL else value
+def rounded(exact: Fraction, approximate: float) -> float:
+    """Round to float32, half to even, with zero for what is below 2^-126.
+
+    ``approximate`` is the same number in Python's floats, for the sign of a zero.
+    """
+    value = FP32.round(exact)
+    return math.copysign(0.0 if abs(value) < MIN_NORMAL else value, approximate)
 
 
 def _dot(a: _Row, w: _Row) -> float:
@@ -45,24 +48,29 @@ def _dot(a: _Row, w: _Row) -> float:
     for start in range(0, length, segment):
         within = range(start, min(start + segment, length))
         integer = sum(a.integers[i] * w.integers[i] for i in within)
-        term = rounded(FP32.round(integer) * a.unit * w.unit)
+        term = _times(FP32.round(integer), float(a.unit * w.unit))
         for operand in (w, a):
             if len(operand.scales) > 1:
-                term = _times(term, operand.scales[start // operand.group])
-        total = rounded(Fraction(total) + Fraction(term)) if math.isfinite(term) else math.nan
-        if math.isnan(total):
-            return total
+                term = _times(term, *operand.scales[start // operand.group])
+        total = _plus(total, term)
     for operand in (w, a):
         if len(operand.scales) == 1:
-            total = _times(total, operand.scales[0])
+            total = _times(total, *operand.scales[0])
     return total
 
 
-def _times(x: float, factors: list[float]) -> float:
+def _plus(x: float, y: float) -> float:
+    if not math.isfinite(x + y):
+        return x + y
+    return rounded(Fraction(x) + Fraction(y), x + y)
+
+
+def _times(x: float, *factors: float) -> float:
     for factor in factors:
-        x = rounded(Fraction(x) * Fraction(factor)) if math.isfinite(factor) else math.nan
-        if math.isnan(x):
-            break
+        if math.isfinite(x * factor):
+            x = rounded(Fraction(x) * Fraction(factor), x * factor)
+        else:
+            x = x * factor
     return x
 
 
@@ -94,5 +102,5 @@ def _factors(scale: float, q: QuantizedTensor) -> list[float]:
         exponent = math.frexp(scale)[1] - 1
         return [math.ldexp(1.0, exponent // 2), math.ldexp(1.0, exponent - exponent // 2)]
     if q.tensor_scale is not None:
-        return [rounded(Fraction(scale) * Fraction(float(q.tensor_scale)))]
+        return [_times(scale, float(q.tensor_scale))]
     return [scale]

@@ -161,7 +161,8 @@ class FloatFormat(Format):
 
     Field widths don't count the implicit leading one. ``specials`` says which codes are not
     numbers: ``"none"``; ``"nan"``, the all-ones code of each sign; ``"ieee"``, the whole top
-    exponent. Stored exponent 0 is subnormal. Zero is signed.
+    exponent. Stored exponent 0 is subnormal. Zero is signed. Ties go to the even significand,
+    which without mantissa bits is the next power of two.
 
     Examples
     --------
@@ -233,7 +234,7 @@ class FloatFormat(Format):
         return self.max_code + 1
 
     def encode(self, x: Real, *, overflow: Overflow = "sat") -> int:
-        """Return the code of the value nearest to ``x``, ties to the even code."""
+        """Return the code of the value nearest to ``x``, ties to the even significand."""
         if math.isnan(x):
             return self._encode_nan(x)
         sign = (math.copysign(1.0, x) < 0) << (self.bits - 1)

@@ -1,5 +1,6 @@
 """Quantized tensors: codes and side data under a scheme, and the round trip through them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -65,7 +66,7 @@ def _flatten(q: QuantizedTensor) -> tuple[tuple[tuple[GetAttrKey, Any], ...], Sc
     return tuple((GetAttrKey(name), getattr(q, name)) for name in _LEAVES), q.scheme
 
 
-def _unflatten(scheme: Scheme, leaves: tuple[Any, ...]) -> QuantizedTensor:
+def _unflatten(scheme: Scheme, leaves: Iterable[Any]) -> QuantizedTensor:
     """Rebuild around whatever JAX puts in place of arrays, hence without checking types."""
     q = object.__new__(QuantizedTensor)
     for name, leaf in zip((*_LEAVES, "scheme"), (*leaves, scheme), strict=True):

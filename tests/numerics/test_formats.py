@@ -1,0 +1,239 @@
+"""The scalar formats, on every code, against tables of facts and foreign libraries."""
+
+import math
+from fractions import Fraction
+
+import gfloat
+import gfloat.formats
+import ml_dtypes
+import numpy as np
+import pytest
+
+from numerics.formats import (
+    BF16,
+    E2M1,
+    E2M3,
+    E3M2,
+    E4M3,
+    E5M2,
+    E8M0,
+    FP16,
+    FP32,
+    MXINT8,
+    NF4,
+    TERNARY,
+    FloatFormat,
+    IntFormat,
+    TableFormat,
+)
+
+INT4 = IntFormat(name="int4", bits=4)
+FOREIGN = {
+    E2M1: (ml_dtypes.float4_e2m1fn, gfloat.formats.format_info_ocp_e2m1),
+    E2M3: (ml_dtypes.float6_e2m3fn, gfloat.formats.format_info_ocp_e2m3),
+    E3M2: (ml_dtypes.float6_e3m2fn, gfloat.formats.format_info_ocp_e3m2),
+    E4M3: (ml_dtypes.float8_e4m3fn, gfloat.formats.format_info_ocp_e4m3),
+    E5M2: (ml_dtypes.float8_e5m2, gfloat.formats.format_info_ocp_e5m2),
+    E8M0: (ml_dtypes.float8_e8m0fnu, gfloat.formats.format_info_ocp_e8m0),
+    FP16: (np.float16, gfloat.formats.format_info_binary16),
+    BF16: (ml_dtypes.bfloat16, gfloat.formats.format_info_bfloat16),
+}
+SMALL = [E2M1, E2M3, E3M2, E4M3, E5M2]
+by_name = {"ids": lambda fmt: fmt.name}
+
+
+def same(x: float, y: float) -> bool:
+    """Equal, signs of zeros included, or both NaN."""
+    if math.isnan(x) or math.isnan(y):
+        return math.isnan(x) and math.isnan(y)
+    return x == y and math.copysign(1, x) == math.copysign(1, y)
+
+
+@pytest.mark.parametrize("fmt", FOREIGN, **by_name)
+def test_every_code_has_the_value_that_ml_dtypes_gives_it(fmt):
+    dtype = FOREIGN[fmt][0]
+    # Of the 16-bit formats every 19th code: a full list takes seconds and repeats itself.
+    codes = np.arange(0, 2**fmt.bits, 1 if fmt.bits <= 8 else 19)
+    stored = codes.astype(np.uint8 if fmt.bits <= 8 else np.uint16).view(dtype)
+    with np.errstate(invalid="ignore"):
+        values = stored.astype(np.float64).tolist()
+    assert all(same(fmt.decode(c), v) for c, v in zip(codes.tolist(), values, strict=True))
+
+
+@pytest.mark.parametrize("fmt", [*SMALL, E8M0], **by_name)
+def test_every_code_has_the_value_that_gfloat_gives_it(fmt):
+    info = FOREIGN[fmt][1]
+    assert all(same(v, gfloat.decode_float(info, c).fval) for c, v in enumerate(fmt.values))
+
+
+@pytest.mark.parametrize("fmt", [*SMALL, FP16, BF16, E8M0, NF4], **by_name)
+def test_encoding_a_finite_value_gives_its_code_back(fmt):
+    step = 1 if fmt.bits <= 8 else 37
+    for code in range(0, 2**fmt.bits, step):
+        if math.isfinite(fmt.decode(code)):
+            assert fmt.encode(fmt.decode(code)) == code
+
+
+# Number of values, max, smallest normal, smallest positive, threshold that no longer rounds to max.
+FACTS = [
+    (E2M1, 15, 6, 1, 0.5, 7),
+    (E2M3, 63, 7.5, 1, 0.125, 7.75),
+    (E3M2, 63, 28, 0.25, 0.0625, 30),
+    (E4M3, 253, 448, 2**-6, 2**-9, 464),
+    (E5M2, 247, 57344, 2**-14, 2**-16, 61440),
+]
+
+
+@pytest.mark.parametrize(("fmt", "count", "largest", "normal", "smallest", "threshold"), FACTS)
+def test_formats_have_the_published_limits(fmt, count, largest, normal, smallest, threshold):
+    assert len({v for v in fmt.values if math.isfinite(v)}) == count
+    assert (fmt.max, fmt.min, fmt.half_range) == (largest, -largest, largest)
+    assert 2.0**fmt.min_exponent == normal
+    assert fmt.smallest == smallest == fmt.unit
+    below = math.nextafter(threshold, 0)
+    assert fmt.round(below) == fmt.encode(below, overflow="ieee") * 0 + largest
+    expected = {E4M3: fmt.max_code, E5M2: fmt.inf_code}.get(fmt, fmt.max_code)
+    assert fmt.encode(threshold, overflow="ieee") == expected
+
+
+def test_fp4_ties_go_to_the_even_code():
+    ties = {0.25: 0, 0.75: 1, 1.25: 1, 1.75: 2, 2.5: 2, 3.5: 4, 5: 4}
+    assert {x: E2M1.round(x) for x in ties} == ties
+    assert [E2M1.decode(c) for c in range(8)] == [0, 0.5, 1, 1.5, 2, 3, 4, 6]
+
+
+def test_overflow_policies_differ_where_they_say():
+    x = 1e9
+    assert [E4M3.encode(x, overflow=p) for p in ("ieee", "sat", "satfinite")] == [0x7F, 0x7E, 0x7E]
+    assert [E5M2.encode(x, overflow=p) for p in ("ieee", "sat", "satfinite")] == [0x7C, 0x7B, 0x7B]
+    assert [E2M1.encode(x, overflow=p) for p in ("ieee", "sat", "satfinite")] == [7, 7, 7]
+    inf = -math.inf
+    assert [E4M3.encode(inf, overflow=p) for p in ("sat", "satfinite")] == [0xFF, 0xFE]
+    assert [E5M2.encode(inf, overflow=p) for p in ("sat", "satfinite")] == [0xFC, 0xFB]
+    assert E2M1.encode(inf) == 0xF
+
+
+def test_nan_keeps_its_sign_where_there_is_a_code_for_it():
+    assert (E4M3.encode(math.nan), E4M3.encode(-math.nan)) == (0x7F, 0xFF)
+    assert (E5M2.encode(math.nan), FP16.encode(math.nan)) == (0x7E, 0x7E00)
+
+
+@pytest.mark.parametrize("fmt", [E2M1, E2M3, INT4, NF4], **by_name)
+def test_nan_is_refused_where_there_is_no_code_for_it(fmt):
+    with pytest.raises(ValueError, match=rf"^{fmt.name} has no code for NaN$"):
+        fmt.encode(math.nan)
+
+
+def test_scalar_rounding_rounds_once():
+    # A double a hair above a midpoint, which float32 would first round onto it.
+    hair_above = 2.5 + 2.0**-40
+    assert E2M1.round(hair_above) == 3
+    assert E2M1.round(Fraction(5, 2) + Fraction(1, 2**99)) == 3
+    assert FP32.round(1 + 2.0**-24 + 2.0**-50) == 1 + 2.0**-23
+
+
+def test_rounding_to_a_wider_format_first_is_another_function():
+    # 0.2578125 is a tie in E4M3, which goes down onto 0.25, a tie of E2M1, which goes to 0.
+    x = 0.2578125
+    assert E2M1.round(E4M3.round(x)) == 0
+    assert E2M1.round(x) == 0.5
+
+
+@pytest.mark.parametrize("fmt", [FP16, BF16, FP32], **by_name)
+def test_wide_formats_round_like_numpy(fmt):
+    rng = np.random.default_rng(0)
+    dtype = {FP32: np.float32, **{f: FOREIGN[f][0] for f in (FP16, BF16)}}[fmt]
+    x = rng.standard_normal(500) * 2.0 ** rng.integers(-20, 15, 500)
+    x = x if fmt == FP32 else x.astype(np.float32)
+    for value in x:
+        assert fmt.round(float(value)) == float(value.astype(dtype))
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_integers_round_half_to_even_and_saturate(bits):
+    narrow = IntFormat(name="i", bits=bits)
+    full = IntFormat(name="i", bits=bits, kind="full")
+    unsigned = IntFormat(name="u", bits=bits, kind="unsigned")
+    top = 2 ** (bits - 1) - 1
+    assert (narrow.min, narrow.max, narrow.half_range) == (-top, top, top)
+    assert (full.min, full.max, full.half_range) == (-top - 1, top, top + 0.5)
+    assert (unsigned.min, unsigned.max) == (0, 2 * top + 1)
+    for fmt in (narrow, full, unsigned):
+        assert fmt.encode(fmt.min) == int(fmt.min) % 2**bits
+        assert (fmt.round(-1e9), fmt.round(math.inf)) == (fmt.min, fmt.max)
+        for code in range(2**bits):
+            value = fmt.decode(code)
+            if value >= fmt.min:
+                assert fmt.encode(value) == code
+            if fmt.min <= value < fmt.max:
+                assert fmt.round(value + 0.5) == (value if value % 2 == 0 else value + 1)
+    assert narrow.decode(2 ** (bits - 1)) == -top - 1
+
+
+def test_mx_integers_count_in_sixty_fourths():
+    assert (MXINT8.max, MXINT8.min, MXINT8.unit) == (127 / 64, -127 / 64, 1 / 64)
+    assert (MXINT8.encode(-2.0), MXINT8.decode(0x81), MXINT8.max_exponent) == (0x81, -127 / 64, 0)
+
+
+def test_ternary_has_three_values():
+    assert [TERNARY.round(x) for x in (-9, -0.6, -0.5, 0.5, 0.51)] == [-1, -1, 0, 0, 1]
+
+
+def test_every_value_is_an_integer_times_the_unit():
+    for fmt in (*SMALL, INT4, MXINT8, TERNARY):
+        integers = [v / fmt.unit for v in fmt.values if math.isfinite(v)]
+        assert all(n == int(n) for n in integers)
+        assert fmt.max_integer == max(abs(n) for n in integers)
+    assert NF4.unit is None and NF4.max_integer is None
+
+
+# The table of bitsandbytes, as quoted by QLoRA's appendix E and its CPU backend.
+def test_nf4_is_the_table_of_bitsandbytes():
+    assert NF4.bits == 4 and NF4.values[7] == 0.0
+    assert (NF4.min, NF4.max, NF4.half_range) == (-1.0, 1.0, 1.0)
+    assert NF4.values[1] == float(np.float32(-0.6961928009986877))
+    assert NF4.values[14] == float(np.float32(0.7229568362236023))
+    assert [float(np.float32(v)) for v in NF4.values] == list(NF4.values)
+
+
+def test_nf4_ties_go_to_the_lower_index():
+    for index, threshold in enumerate(NF4.thresholds):
+        above = float(np.nextafter(np.float32(threshold), np.float32(2)))
+        assert (NF4.encode(threshold), NF4.encode(above)) == (index, index + 1)
+        assert threshold == np.float32((NF4.values[index] + NF4.values[index + 1]) / 2)
+
+
+def test_e8m0_rounds_ties_up_and_has_no_zero():
+    assert (E8M0.encode(1.5), E8M0.encode(math.nextafter(1.5, 0))) == (128, 127)
+    assert [E8M0.encode(x) for x in (0, -1, math.inf, math.nan, 1.5 * 2.0**127)] == [255] * 5
+    assert (E8M0.encode(2.0**-149), E8M0.min, E8M0.max) == (0, 2.0**-127, 2.0**127)
+
+
+def test_codes_outside_the_format_are_refused():
+    with pytest.raises(ValueError, match=r"^a code of fp4_e2m1 is between 0 and 15, not 16$"):
+        E2M1.decode(16)
+    with pytest.raises(ValueError, match=r"^a code of int4 is between 0 and 15, not -1$"):
+        INT4.decode(-1)
+
+
+def test_a_wide_format_does_not_list_its_values():
+    with pytest.raises(ValueError, match=r"^fp32 has 2\*\*32 codes, too many to list$"):
+        _ = FP32.values
+
+
+def test_tables_must_increase_and_be_float32():
+    with pytest.raises(ValueError, match=r"^the table of t needs two or more values, increasing$"):
+        TableFormat(name="t", table=(0.0, 0.0))
+    with pytest.raises(ValueError, match=r"^the values of t must be float32 numbers$"):
+        TableFormat(name="t", table=(0.0, 0.1))
+
+
+def test_a_table_may_have_a_length_that_is_no_power_of_two():
+    signs = TableFormat(name="signs", table=(-1.0, 0.0, 1.0))
+    assert (signs.bits, signs.values) == (2, (-1.0, 0.0, 1.0, 1.0))
+
+
+def test_a_float_format_without_mantissa_is_signed_powers_of_two():
+    fmt = FloatFormat(name="e3m0", exponent_bits=3, mantissa_bits=0, bias=3)
+    assert fmt.values[:8] == (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+    assert [fmt.round(x) for x in (0.1, 0.125, 0.13, 3.0, 6.0)] == [0.0, 0.0, 0.25, 4.0, 8.0]
