@@ -25,7 +25,7 @@ class ReportProvenance:
 
 STYLESHEET = """
 :root { color-scheme: light; --line: #d9d9d9; --soft: #555; --shade: #f5f5f2; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1080px; padding: 1.5rem;
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1180px; padding: 1.5rem;
        color: #1a1a1a; background: #fff; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .answer { font-size: 1.15rem; margin: .75rem 0; } .soft, dt { color: var(--soft); }

@@ -1,5 +1,6 @@
 """Which results nothing else beats, and which kind of format each one is."""
 
+import statistics
 from collections.abc import Sequence
 
 from sim.report.table import by_loss
@@ -16,6 +17,8 @@ FAMILIES = {
     "ternary": ("ternary",),
 }
 OTHER = "other"
+#: An SQNR that only rounding in float32 explains.
+EXACT_DB = 100.0
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -53,9 +56,15 @@ def family(recipe: str) -> str:
     return next((kind for kind, starts in FAMILIES.items() if name.startswith(starts)), OTHER)
 
 
+def holds_source_grid(point: PointResult) -> bool:
+    """Whether the format reproduces the weights, which says something of their source alone."""
+    return bool(point.sqnr_db) and statistics.median(point.sqnr_db.values()) > EXACT_DB
+
+
 def headline(results: Sequence[PointResult]) -> str:
     """Say in one sentence what the results show."""
-    points = [p for p in by_loss(results) if p.recipe != FLOAT32.name]
+    compared = [p for p in by_loss(results) if p.recipe != FLOAT32.name]
+    points = [p for p in compared if not holds_source_grid(p)] or compared
     if not points:
         return f"The float32 model has perplexity {results[0].perplexity:,.4g}; nothing to compare."
     if len(points) == 1:

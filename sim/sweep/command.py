@@ -164,5 +164,6 @@ def _report(
     if options.as_json:
         return
     console = Console()
+    console.print()
     print_table(results, console)
-    console.print(f"Report: {written[-1]}", soft_wrap=True, highlight=False)
+    console.print(f"\nReport: {written[-1]}", soft_wrap=True, highlight=False)
