@@ -27,7 +27,10 @@ GRANULARITIES: dict[str, Granularity] = {
 }
 SCALE_FORMATS = {name: fmt for fmt, name in SCALE_NAMES.items()}
 TWO_LEVEL = "two-level"
-TOKENS = "tensor, channel, token, g<size>, sym, asym, floatmin, a scale format or a scale rule"
+TOKENS = (
+    f"{', '.join(GRANULARITIES)}, g<size>, {', '.join(ZeroPoint)}, {TWO_LEVEL}, "
+    f"a scale format ({', '.join(SCALE_FORMATS)}) or a scale rule ({', '.join(ScaleRule)})"
+)
 #: Formats of elements that are not the name of a scheme as well.
 ELEMENTS = tuple(
     name

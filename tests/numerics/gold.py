@@ -143,7 +143,7 @@ def _quantize_mx(x: np.ndarray, scheme) -> Quantized:
     exponent = np.where(amax == 0, -127, np.clip(exponent, -127, 127))
     if str(scheme.rule) == "rceil":
         exponent = np.minimum(exponent + (amax > largest * 2.0**exponent), 127)
-    scale = 2.0**exponent.astype(np.float64)
+    scale = 2.0 ** exponent.astype(np.float64)
     codes, values = round_element(scheme.element, exact / scale[:, None])
     return Quantized(
         codes=codes,
@@ -233,9 +233,7 @@ def element_max(element) -> float:
         return float(positive_values(element.name)[-1])
     if element.name == "nf4":
         return 1.0
-    return {"int8_q6": 127 / 64, "ternary": 1.0}.get(
-        element.name, 2.0 ** (element.bits - 1) - 1
-    )
+    return {"int8_q6": 127 / 64, "ternary": 1.0}.get(element.name, 2.0 ** (element.bits - 1) - 1)
 
 
 def round_element(element, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

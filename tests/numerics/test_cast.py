@@ -68,7 +68,7 @@ def assert_codes_equal_ml_dtypes(fmt, x: np.ndarray) -> None:
     expected = foreign_codes(fmt, x)
     if isinstance(fmt, FloatFormat) and fmt.nan_code is None:
         codes, expected, x = (v[~np.isnan(x)] for v in (codes, expected, x))
-    elif fmt == FP16 or fmt == BF16:
+    elif fmt in (FP16, BF16):
         # Payloads of NaN are not part of the contract.
         is_nan = np.isnan(x)
         assert np.isnan(float32(codes[is_nan].view(DTYPES[fmt]))).all()

@@ -138,9 +138,7 @@ def test_what_cannot_be_computed_exactly_is_refused_in_one_line():
         "a sum of 100 products of fp8_e5m2 and fp8_e5m2 needs 71 bits, more than the 53 of "
         "float64; use smaller groups or narrower formats"
     )
-    assert refused("int4:g24", "int4:g32") == (
-        "groups of 32 values can't be cut into groups of 24"
-    )
+    assert refused("int4:g24", "int4:g32") == ("groups of 32 values can't be cut into groups of 24")
     assert re.fullmatch(
         r"operands must be \(m, k\) and \(n, k\), not \(3, 100\) and \(3, 90\)",
         refused("int4", "int4", (3, 90)),
