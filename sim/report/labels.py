@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation, Text
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, BboxBase
 
 #: Distances from point to label that are tried, in points, the nearest first.
 RADII = (5, 9, 14, 20, 28, 38, 50, 64, 80)
@@ -24,7 +24,7 @@ def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, bool]]) -
     figure.draw_without_rendering()
     pixels_per_point = figure.dpi / 72
     spots = axes.transData.transform([(x, y) for x, y, *_ in labels]) if labels else []
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in spots]
+    taken: list[BboxBase] = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in spots]
     if (legend := axes.get_legend()) is not None:
         taken.append(legend.get_window_extent())
     placed = []
@@ -70,7 +70,7 @@ def _gap(spot: np.ndarray, box: Bbox) -> float:
 
 
 def _free_offset(
-    spot: np.ndarray, size: Bbox, taken: Sequence[Bbox], bounds: Bbox, scale: float
+    spot: np.ndarray, size: Bbox, taken: Sequence[BboxBase], bounds: BboxBase, scale: float
 ) -> tuple[float, float]:
     """Return the offset in points of the nearest free place for a label's lower left corner."""
     width, height = size.width / scale, size.height / scale

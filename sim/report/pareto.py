@@ -40,9 +40,9 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def weight_format(recipe: str) -> str:
     """Return the weight format that a recipe is named after, without its group and the like."""
-    parts = dict(part.split("=", 1) for part in recipe.split(",") if "=" in part)
-    name = parts.get("w", "float32") if parts else recipe
-    return name.split(":")[0].split(" ")[0]
+    bare = recipe.split(" ")[0]
+    parts = dict(part.split("=", 1) for part in bare.split(",") if "=" in part)
+    return (parts.get("w", "float32") if parts else bare).split(":")[0]
 
 
 def quantizes_inputs(recipe: str) -> bool:

@@ -36,7 +36,10 @@ class Text:
 
 
 def read_text(path: Path) -> Text:
-    """Read a UTF-8 text file of at most 256 MiB."""
+    """Read a UTF-8 text file of at most 256 MiB, line ends translated as Python's text mode does.
+
+    The hash is that of the bytes as they are.
+    """
     if not path.is_file():
         raise UserError(f"no text file at {path}; --text takes the path of a UTF-8 file")
     size = path.stat().st_size
@@ -47,6 +50,7 @@ def read_text(path: Path) -> Text:
         content = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    content = content.replace("\r\n", "\n").replace("\r", "\n")
     return Text(name=path.name, content=content, sha256=hashlib.sha256(raw).hexdigest())
 
 

@@ -126,7 +126,6 @@ def main() -> None:
     columns = np.unique(np.concatenate([np.unique(tokens)[::20], spread]).astype(np.int32))
     columns = np.sort(np.random.default_rng(0).choice(columns, COLUMNS, replace=False))
     golden = {
-        "tokens": tokens,
         "nll": nll.numpy().astype(np.float32),
         "positions": positions,
         "columns": columns,

@@ -26,9 +26,14 @@ from sim.model.params import ModelBuffers
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
 from sim.sources.known import SMOLLM2_135M
+from sim.sweep.windows import read_text
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "smollm2"
-TEXT_VARIABLE = "QSIM_WIKITEXT2"
+#: The joined WikiText-2 raw test split: beside the project, or where the variable says.
+TEXT = Path(
+    os.environ.get("QSIM_WIKITEXT2")
+    or Path(__file__).parents[4] / "shared" / "data" / "wikitext2_test_raw_joined.txt"
+)
 STATM = Path("/proc/self/statm")
 
 
@@ -81,25 +86,21 @@ def test_the_dither_has_the_error_of_the_grid(source):
     assert 10 * np.log10(signal / noise) == pytest.approx(21.7, abs=1.0)
 
 
-def test_the_first_512_tokens_are_those_of_transformers(source, golden):
+@pytest.fixture(scope="module")
+def tokens(source):
+    if not TEXT.is_file():
+        pytest.skip("needs the joined WikiText-2 raw test split; QSIM_WIKITEXT2 names its file")
+    return source.tokenizer().encode(read_text(TEXT).content)
+
+
+def test_all_tokens_of_wikitext_are_those_of_llama_cpp(source, golden, tokens):
+    text = read_text(TEXT).content
+    assert hashlib.sha256(text.encode()).hexdigest() == golden["text_sha256"]
+    assert tokens.size == golden["text_tokens"] == 304_978
+    assert hashlib.sha256(tokens.astype("<i4").tobytes()).hexdigest() == golden["tokens_sha256"]
     tokenizer = source.tokenizer()
     assert tokenizer.bos_id is None and tokenizer.vocab_size == source.config.vocab_size
-    text = tokenizer.decode(golden["tokens"])
-    assert tokenizer.encode(text).tolist() == golden["tokens"].tolist()
-
-
-@pytest.mark.skipif(
-    TEXT_VARIABLE not in os.environ,
-    reason=f"needs the joined WikiText-2 raw test split; {TEXT_VARIABLE} names its file",
-)
-def test_all_tokens_of_wikitext_are_those_of_llama_cpp(source, golden):
-    text = Path(os.environ[TEXT_VARIABLE]).read_text(encoding="utf-8")
-    assert hashlib.sha256(text.encode()).hexdigest() == golden["text_sha256"]
-    tokenizer = source.tokenizer()
-    ids = tokenizer.encode(text)
-    assert ids.size == golden["text_tokens"] == 304_978
-    assert hashlib.sha256(ids.astype("<i4").tobytes()).hexdigest() == golden["tokens_sha256"]
-    assert tokenizer.decode(ids) == text
+    assert tokenizer.decode(tokens) == text
 
 
 @pytest.mark.slow
@@ -120,16 +121,14 @@ def test_weights_are_those_of_the_librarys_own_reader(source):
     assert np.array_equal(source.read("layers.29.mlp.down_proj.weight"), expected)
 
 
-@pytest.mark.slow
-def test_the_likelihood_of_wikitext_is_that_of_transformers(source, golden):
+def test_the_likelihood_of_wikitext_is_that_of_transformers(source, golden, tokens):
     buffers = ModelBuffers(source.config)
     for name in tensor_shapes(source.config):
         buffers.write(name, source.read(name))
-    params, tokens = buffers.params(), jnp.asarray(golden["tokens"])
+    params, tokens = buffers.params(), jnp.asarray(tokens[:512])
     hidden = jax.jit(partial(hidden_states, config=source.config))(params, tokens)
     log_probs, nll = reference_scores(hidden, params, source.config, tokens)
-    # float32 keeps about 1e-3 absolute beside the residual stream's 25,000.
-    assert np.abs(np.asarray(nll) - golden["nll"]).max() < 2e-3
+    assert np.abs(np.asarray(nll) - golden["nll"]).max() < 5e-4
     perplexity = float(np.exp(np.mean(np.asarray(nll, np.float64))))
     assert perplexity == pytest.approx(golden["perplexity"], rel=1e-5)  # 280.6 in GGUF's row order
     is_asked = golden["positions"] < log_probs.shape[0]
@@ -137,4 +136,4 @@ def test_the_likelihood_of_wikitext_is_that_of_transformers(source, golden):
     ours = np.asarray(log_probs)[golden["positions"][is_asked]][:, golden["columns"]]
     # Log-probabilities and logits differ by a constant a row.
     difference = (ours - theirs) - (ours - theirs)[:, :1]
-    assert np.abs(difference).max() < 5e-3
+    assert np.abs(difference).max() < 5e-4

@@ -83,3 +83,8 @@ def test_a_text_must_exist_and_be_utf_8(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9!")
     with pytest.raises(UserError, match=r"latin\.txt is not UTF-8 text: invalid .* at byte 3$"):
         read_text(tmp_path / "latin.txt")
+
+
+def test_line_ends_are_those_of_python(tmp_path):
+    (tmp_path / "dos.txt").write_bytes(b"a\r\nb\rc\n")
+    assert read_text(tmp_path / "dos.txt").content == "a\nb\nc\n"
