@@ -39,7 +39,7 @@ BIT_TICKS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
 #: Colours end here; a scheme that contains the source's own grid reaches more than 100 dB.
 MAX_SQNR_DB = 60.0
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.hashsalt": "qsim",
     "svg.fonttype": "none",
     "font.size": 9,
@@ -137,7 +137,9 @@ def sqnr_figure(results: Sequence[PointResult]) -> Figure | None:
     points = [p for p in by_loss(results) if p.sqnr_db]
     if not points:
         return None
-    panels = [n for n in PROJECTIONS if any(layer.endswith(n) for p in points for layer in p.sqnr_db)]
+    panels = [
+        n for n in PROJECTIONS if any(layer.endswith(n) for p in points for layer in p.sqnr_db)
+    ]
     grids = [_sqnr_grid(points, name) for name in panels]
     with matplotlib.rc_context(STYLE):
         height = 1.5 + 0.2 * len(points)

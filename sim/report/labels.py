@@ -20,10 +20,11 @@ def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, bool]]) -
     Each label takes the nearest free place in the axes; a place is free if the label covers no
     other label and no point.
     """
-    figure = axes.figure
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.draw_without_rendering()
     pixels_per_point = figure.dpi / 72
-    spots = axes.transData.transform([(x, y) for x, y, *_ in labels]) if labels else []
+    spots = [axes.transData.transform((x, y)) for x, y, *_ in labels]
     taken: list[BboxBase] = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in spots]
     if (legend := axes.get_legend()) is not None:
         taken.append(legend.get_window_extent())
@@ -83,7 +84,7 @@ def _free_offset(
 
 
 def _offsets(width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Yield corners that put a label around its point: right first, then all round, then farther."""
+    """Yield corners that put a label around its point, the right first, then farther away."""
     for radius in RADII:
         for angle in np.linspace(0, 2 * np.pi, ANGLES, endpoint=False):
             across, up = np.cos(angle), np.sin(angle)

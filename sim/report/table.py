@@ -3,7 +3,7 @@
 import csv
 import io
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -66,7 +66,9 @@ def notes(results: Sequence[PointResult]) -> list[str]:
 def markdown_table(results: Sequence[PointResult]) -> str:
     """Return the results sorted by loss as a Markdown table of all columns."""
     rows = [list(COLUMNS), ["---", *["---:"] * (len(COLUMNS) - 1)]]
-    rows += [[show(point).replace("|", r"\|") for show in COLUMNS.values()] for point in by_loss(results)]
+    rows += [
+        [show(point).replace("|", r"\|") for show in COLUMNS.values()] for point in by_loss(results)
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
@@ -107,7 +109,7 @@ def sqnr_csv(results: Sequence[PointResult]) -> str:
     return _csv(rows)
 
 
-def _csv(rows: Sequence[dict[str, object]]) -> str:
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]) if rows else ["recipe", "layer", "sqnr_db"])
     writer.writeheader()

@@ -63,9 +63,7 @@ def run_sweep(options: SweepOptions) -> list[PointResult]:
         context=options.context,
         spread=options.spread,
     )
-    sweep = Sweep(
-        source=source, text=text, windows=windows, recipes=recipes, directory=options.out
-    )
+    sweep = Sweep(source=source, text=text, windows=windows, recipes=recipes, directory=options.out)
     sweep.plans()
     options.out.mkdir(parents=True, exist_ok=True)
     with ProgressObserver(Console(stderr=True), as_json=options.as_json) as observer:

@@ -27,16 +27,16 @@ class Observer(Protocol):
     """Told how a sweep goes on."""
 
     def start(self, points: int, tokens: int) -> None:
-        """So many points are to be measured, each on so many tokens."""
+        """Take note that so many points are to be measured, each on so many tokens."""
 
     def point(self, recipe: str) -> None:
-        """The measurement of this recipe begins."""
+        """Take note that the measurement of this recipe begins."""
 
     def tokens(self, count: int) -> None:
-        """So many more tokens are done."""
+        """Take note that so many more tokens are done."""
 
     def finish(self, result: PointResult, *, reused: bool) -> None:
-        """A point is in the store: measured just now, or found there."""
+        """Take a point that is in the store, measured just now or found there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

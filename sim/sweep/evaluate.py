@@ -102,7 +102,7 @@ class Evaluator:
         """Score quantized parameters against the float model's logits."""
         key = (numerics, jax.tree.structure(params))
         score = partial(_score, config=self.config, numerics=numerics)
-        logits = jax.ShapeDtypeStruct(self._logits_shape, jnp.float32)
+        logits = jax.eval_shape(partial(jnp.zeros, self._logits_shape, jnp.float32))
         run = self._compile(key, score, params, logits)
         rows, started = [], time.perf_counter()
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -146,10 +146,10 @@ class Evaluator:
         self._logits.seek(4 * count * index)
         return np.fromfile(self._logits, np.float32, count).reshape(rows, vocab)
 
-    def _compile(self, key: Any, function: Any, params: Params, *more: jax.ShapeDtypeStruct) -> Any:
+    def _compile(self, key: Any, function: Any, params: Params, *more: Any) -> Any:
         """Compile a scoring function for one window, once for each key."""
         if key not in self._compiled:
-            tokens = jax.ShapeDtypeStruct((self.windows.tokens.shape[1],), jnp.int32)
+            tokens = self.windows.tokens[0]
             self._compiled[key] = jax.jit(function).lower(params, tokens, *more).compile()
         return self._compiled[key]
 

@@ -16,6 +16,7 @@ from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """Schemes for the layers whose name matches the shell pattern ``match``; ``None`` is float32.
@@ -106,7 +107,8 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
         if scheme.group_size is not None and scheme.group_size > rows[name]:
             short.setdefault(rows[name], []).append(name)
     if short:
-        given = {s.group_size for n, s in schemes.items() if n in sum(short.values(), [])}
+        names_of_short = {name for names in short.values() for name in names}
+        given = {s.group_size for n, s in schemes.items() if n in names_of_short}
         places = "; ".join(
             f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''} has {row} values a row"
             for row, names in sorted(short.items())
@@ -124,7 +126,7 @@ def _check_bit_true(
     rows: Mapping[str, int],
 ) -> None:
     """Refuse weights that bit-true products can't use: with float inputs, or on no common grid."""
-    for name, scheme in weights.items():
+    for name in weights:
         if name not in inputs:
             raise UserError(
                 f"recipe {recipe.name} leaves the inputs of {name} in float32; bit-true products "
@@ -132,7 +134,7 @@ def _check_bit_true(
             )
     needed = {(scheme, inputs[name], rows[name]) for name, scheme in weights.items()}
     for weight, activation, row in sorted(needed, key=str):
-        example = jax.ShapeDtypeStruct((1, row), jnp.float32)
+        example = jax.eval_shape(partial(jnp.zeros, (1, row), jnp.float32))
         try:
             jax.eval_shape(partial(_product, weight=weight, activation=activation), example)
         except ValueError as error:

@@ -169,8 +169,10 @@ def _axis(table: dict[str, Any], key: str, path: Path) -> list[Any]:
     kind = int if key == "group_size" else str
     is_list = isinstance(values, list) and len(values) > 0
     if not is_list or not all(value is None or type(value) is kind for value in values):
-        raise UserError(f"{path}: {key} of a grid must be a list of {kind.__name__}, as in {key} = "
-                        f"{[16, 32] if kind is int else ['int8', 'fp4']}")
+        raise UserError(
+            f"{path}: {key} of a grid must be a list of {kind.__name__}, as in {key} = "
+            f"{[16, 32] if kind is int else ['int8', 'fp4']}"
+        )
     return list(values)
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float32
 
 from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
+from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.params import ModelBuffers, Params
 from sim.model.tensors import fused_members, linear_names, tensor_shapes
-from sim.errors import UserError
 from sim.sources.source import ModelSource
 from sim.sweep.recipe import Plan
 
@@ -52,7 +52,9 @@ class WeightLoader:
 
     def load(self, plan: Plan) -> dict[str, float]:
         """Write the weights of ``plan``; return the SQNR of each quantized matrix in dB."""
-        wanted = {name: plan.weights.get(_layer(name)) for name in tensor_shapes(self.source.config)}
+        wanted = {
+            name: plan.weights.get(_layer(name)) for name in tensor_shapes(self.source.config)
+        }
         changed = [n for n, s in wanted.items() if n not in self._schemes or self._schemes[n] != s]
         with ThreadPoolExecutor(max_workers=1) as pool:
             reading = pool.submit(self.source.read, changed[0]) if changed else None

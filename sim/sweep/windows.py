@@ -64,7 +64,7 @@ class Windows:
     @property
     def scored(self) -> int:
         """Positions whose token is predicted from others: all but the first of each window."""
-        return self.tokens.shape[0] * (self.tokens.shape[1] - 1)
+        return self.tokens.size - len(self.tokens)
 
 
 def take_windows(

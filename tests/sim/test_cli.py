@@ -53,11 +53,20 @@ def test_json_is_one_object_a_point(sweep, tmp_path):
     [
         (["--format", "fp5"], "qsim: unknown format 'fp5', did you mean 'fp4'"),
         (["--model", "embeded"], "qsim: unknown model 'embeded', did you mean 'embedded'?"),
-        (["--format", "int4", "--group-size", "4096"], "qsim: group size 4096 is larger than a row"),
+        (
+            ["--format", "int4", "--group-size", "4096"],
+            "qsim: group size 4096 is larger than a row",
+        ),
         (["--format", "mxfp4", "--group-size", "64"], "qsim: "),
-        (["--format", "int4", "--context", "100000"], "qsim: --context 100000 is more than the 128"),
+        (
+            ["--format", "int4", "--context", "100000"],
+            "qsim: --context 100000 is more than the 128",
+        ),
         (["--format", "int4", "--context", "1"], "qsim: --context 1 leaves nothing to score"),
-        (["--format", "int4", "--tokens", "0"], 'qsim: Invalid value "0" for --tokens. Must be > 0.'),
+        (
+            ["--format", "int4", "--tokens", "0"],
+            'qsim: Invalid value "0" for --tokens. Must be > 0.',
+        ),
         (["--format", "int4", "--tokens", "9999"], "qsim: text letters.txt has 1000 tokens"),
         (["--format", "int4", "--text", "nowhere.txt"], "qsim: no text file at nowhere.txt"),
         (["--format", "int4", "--skip", "*.layer"], "qsim: pattern '*.layer' of recipe"),

@@ -43,7 +43,9 @@ def page(results, tmp_path_factory):
 
 
 def test_the_page_fetches_nothing(page):
-    assert {url.split(",")[0] for url in Page(page).fetched if url[0] != "#"} == {"data:image/png;base64"}
+    assert {url.split(",")[0] for url in Page(page).fetched if url[0] != "#"} == {
+        "data:image/png;base64"
+    }
     assert not re.search(r"@import|url\(\s*['\"]?(?!#)", page)
 
 

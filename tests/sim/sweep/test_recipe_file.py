@@ -81,7 +81,10 @@ def test_nothing_to_quantize_is_the_float_model():
         ("x = 1", r" has 'x'; a recipe file has \[\[recipe\]\] and \[\[grid\]\] tables$"),
         ("[recipe]", r": 'recipe' must be \[\[recipe\]\] tables$"),
         ("[[recipe]]\nweights='fp4'", r": each \[\[recipe\]\] needs a name, and not 'float32'$"),
-        ("[[recipe]]\nname='a'\nwieghts='fp4'", r": recipe a has 'wieghts'; a rule has 'activations'"),
+        (
+            "[[recipe]]\nname='a'\nwieghts='fp4'",
+            r": recipe a has 'wieghts'; a rule has 'activations'",
+        ),
         ("[[recipe]]\nname='a'\nweights=4", r": weights of recipe a must be a string, not 4$"),
         ("[[recipe]]\nname='a'\nweights='fp5'", r"^unknown format 'fp5', did you mean 'fp4'"),
         ("[[grid]]\nweights='fp4'", r": weights of a grid must be a list of str, as in weights = "),

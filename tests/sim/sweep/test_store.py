@@ -73,7 +73,9 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "results.sqlite"
     path.write_bytes(b"not a database, but long enough to be looked at" * 30)
     before = path.read_bytes()
-    with pytest.raises(UserError, match=r"^cannot use the results store .*: file is not a database$"):
+    with pytest.raises(
+        UserError, match=r"^cannot use the results store .*: file is not a database$"
+    ):
         Store(path)
     assert path.read_bytes() == before
 
@@ -83,6 +85,8 @@ def test_a_store_of_another_version_is_refused(tmp_path):
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    message = r"was written by another version of qsim \(store version 99, not 1\); give another --out$"
+    message = (
+        r"was written by another version of qsim \(store version 99, not 1\); give another --out$"
+    )
     with pytest.raises(UserError, match=message):
         Store(path)

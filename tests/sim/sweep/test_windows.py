@@ -69,7 +69,12 @@ def test_windows_never_overlap_and_never_leave_the_text(length, context, tokens,
     [
         (9, 3, 4, r"^3 tokens are less than one window of 4; raise --tokens to 4 or lower --c"),
         (3, 8, 4, r"^text letters has 3 tokens, too short for one window of 4; give a longer te"),
-        (9, 12, 4, r"^text letters has 9 tokens, too short for 3 windows of 4; lower --tokens to 8$"),
+        (
+            9,
+            12,
+            4,
+            r"^text letters has 9 tokens, too short for 3 windows of 4; lower --tokens to 8$",
+        ),
     ],
 )
 def test_a_text_that_is_too_short_is_refused(length, tokens, context, message):
