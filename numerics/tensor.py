@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import GetAttrKey
 from jaxtyping import Float32, Shaped, UInt8
@@ -77,8 +78,7 @@ def _unflatten(scheme: Scheme, leaves: Iterable[Any]) -> QuantizedTensor:
 jax.tree_util.register_pytree_with_keys(QuantizedTensor, _flatten, _unflatten)
 
 
-@partial(jax.jit, static_argnames="scheme")
-def quantize(x: Float32[Array, "*shape"], scheme: Scheme) -> QuantizedTensor:
+def quantize(x: Shaped[Array | np.ndarray, "*shape"], scheme: Scheme) -> QuantizedTensor:
     """Quantize float32 numbers along the last axis.
 
     Examples
@@ -89,6 +89,12 @@ def quantize(x: Float32[Array, "*shape"], scheme: Scheme) -> QuantizedTensor:
     ([[1, 9, 0, 2]], [[1.0]], [[1.0, -7.0, 0.0, 2.0]])
     """
     _check(x)
+    quantized: QuantizedTensor = _quantize(x, scheme)
+    return quantized
+
+
+@partial(jax.jit, static_argnames="scheme")
+def _quantize(x: Float32[Array, "*shape"], scheme: Scheme) -> QuantizedTensor:
     tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
     blocks = _groups.split_groups(x, scheme)
     sides = [find_side_data(block, scheme, tensor_scale) for block in blocks]
@@ -108,8 +114,9 @@ def quantize(x: Float32[Array, "*shape"], scheme: Scheme) -> QuantizedTensor:
     )
 
 
-@partial(jax.jit, static_argnames="scheme")
-def fake_quantize(x: Float32[Array, "*shape"], scheme: Scheme) -> Float32[Array, "*shape"]:
+def fake_quantize(
+    x: Shaped[Array | np.ndarray, "*shape"], scheme: Scheme
+) -> Float32[Array, "*shape"]:
     """Return ``quantize(x, scheme).dequantize()``, bit for bit, without making the codes.
 
     Examples
@@ -119,6 +126,12 @@ def fake_quantize(x: Float32[Array, "*shape"], scheme: Scheme) -> Float32[Array,
     [[1.0, -6.0, 0.5, 3.0]]
     """
     _check(x)
+    values: Array = _fake_quantize(x, scheme)
+    return values
+
+
+@partial(jax.jit, static_argnames="scheme")
+def _fake_quantize(x: Float32[Array, "*shape"], scheme: Scheme) -> Float32[Array, "*shape"]:
     tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
     rounded = []
     for block in _groups.split_groups(x, scheme):
@@ -182,7 +195,7 @@ def _asymmetric_codes(x: Groups, side: SideData, scheme: Scheme) -> Groups:
     return jnp.clip(shifted, 0, scheme.element.max)
 
 
-def _check(x: Array) -> None:
+def _check(x: Array | np.ndarray) -> None:
     if x.dtype != jnp.float32:
         raise TypeError(f"x is {x.dtype}, not float32; convert it first")
     if x.ndim == 0 or x.size == 0:

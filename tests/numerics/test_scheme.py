@@ -127,8 +127,8 @@ REFUSED = [
     (
         {"element": FORMATS["uint4"], "zero_point": ZeroPoint.MINIMUM},
         (
-            r"zero point floatmin does not go with rule absmax; asym and floatmin go with minmax, sym "
-            r"with other rules"
+            r"zero point floatmin does not go with rule absmax; asym and floatmin go with minmax, "
+            r"sym with other rules"
         ),
     ),
 ]

@@ -93,8 +93,8 @@ REFUSED = [
         "nvfp4:g32",
         None,
         (
-            "nvfp4 is defined with blocks of 16 and e4m3 scales; for others name the element, as in "
-            "fp4_e2m1:g64:fp16"
+            "nvfp4 is defined with blocks of 16 and e4m3 scales; for others name the element, as "
+            "in fp4_e2m1:g64:fp16"
         ),
     ),
     ("int8:channel", 64, "'int8:channel' has one scale per channel, no group for group_size=64"),
@@ -106,8 +106,8 @@ REFUSED = [
         None,
         (
             "'g' in 'int8:g' is none of tensor, channel, token, g<size>, sym, asym, floatmin, "
-            "two-level, a scale format (fp32, fp16, bf16, e4m3, e8m0) or a scale rule (absmax, minmax, "
-            "absmean, floor, rceil)"
+            "two-level, a scale format (fp32, fp16, bf16, e4m3, e8m0) or a scale rule (absmax, "
+            "minmax, absmean, floor, rceil)"
         ),
     ),
     ("int8:g0", None, "a group has at least 1 value, not 0"),
