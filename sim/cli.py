@@ -1,5 +1,6 @@
 """The ``qsim`` command."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -92,9 +93,10 @@ def sweep(
     json
         Print one JSON object a point on standard output instead of the table.
     """
+    from sim.report import print_table
     from sim.sweep.command import SweepOptions, run_sweep
 
-    run_sweep(
+    outcome = run_sweep(
         SweepOptions(
             recipes=recipes,
             formats=tuple(format or ()),
@@ -113,6 +115,11 @@ def sweep(
             as_json=json,
         )
     )
+    if not json:
+        console = Console()
+        console.print()
+        print_table(outcome.results, console)
+        console.print(f"\nReport: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 @models.default
@@ -143,6 +150,14 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_exit_code(lambda: app(arguments, exit_on_error=False, print_error=False)))
 
 
+def _drop_unwritable_output() -> None:
+    """Keep what standard output can't take from failing once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _exit_code(run: Callable[[], Any]) -> int:
     try:
         run()
@@ -157,6 +172,7 @@ def _exit_code(run: Callable[[], Any]) -> int:
 
 
 def _complain(message: str, code: int) -> int:
+    _drop_unwritable_output()
     line = " ".join(message.split())
     print(f"qsim: {line}", file=sys.stderr)
     return code

@@ -28,6 +28,7 @@ STYLES = {
     "NVFP4": ("#CC79A7", "^"),
     "NF4": ("#E69F00", "v"),
     "ternary": ("#56B4E9", "P"),
+    "float32 weights": ("#000000", "*"),
     OTHER: ("#666666", "X"),
 }
 DPI = 150

@@ -15,6 +15,7 @@ FAMILIES = {
     "FP": ("fp", "e2m", "e3m", "e4m", "e5m"),
     "NF4": ("nf",),
     "ternary": ("ternary",),
+    "float32 weights": ("float32",),
 }
 OTHER = "other"
 #: An SQNR that only rounding in float32 explains.

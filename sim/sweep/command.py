@@ -14,9 +14,11 @@ from rich.console import Console
 
 from numerics import CATALOG
 from sim.errors import UserError
+from sim.report import ReportProvenance, write_report
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
 from sim.sources.embedded import held_out_text
+from sim.sources.known import EMBEDDED_ID
 from sim.sources.source import ModelSource
 from sim.sweep.engine import Sweep
 from sim.sweep.progress import ProgressObserver
@@ -30,28 +32,36 @@ PACKAGES = ("qsim-codesign", "jax", "numpy", "ml_dtypes", "tokenizers", "gguf", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions:
-    """The options of ``qsim sweep``, as its help describes them."""
+    """The options of ``qsim sweep``, as its help describes them, with their defaults."""
 
-    recipes: Path | None
-    formats: tuple[str, ...]
-    model: str
-    text: Path | None
-    tokens: int
-    context: int
-    spread: bool
-    group_size: int | None
-    activations: str | None
-    kv: str | None
-    skip: tuple[str, ...]
-    bit_true: bool
+    recipes: Path | None = None
+    formats: tuple[str, ...] = ()
+    model: str = EMBEDDED_ID
+    text: Path | None = None
+    tokens: int = 16384
+    context: int = 512
+    spread: bool = False
+    group_size: int | None = None
+    activations: str | None = None
+    kv: str | None = None
+    skip: tuple[str, ...] = ()
+    bit_true: bool = False
     #: Seed of the noise on the source's grid; ``None`` for no noise.
-    dither_seed: int | None
-    out: Path
-    as_json: bool
+    dither_seed: int | None = None
+    out: Path = Path("qsim-out")
+    as_json: bool = False
 
 
-def run_sweep(options: SweepOptions) -> list[PointResult]:
-    """Measure every recipe of the options, print the results and write the report."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOutcome:
+    """What a sweep found, and how to find it again."""
+
+    results: list[PointResult]
+    provenance: ReportProvenance
+
+
+def run_sweep(options: SweepOptions) -> SweepOutcome:
+    """Measure every recipe of the options and write the report; progress goes to stderr."""
     recipes = collect_recipes(options)
     source = open_source(options)
     check_context(source, options.context)
@@ -68,8 +78,9 @@ def run_sweep(options: SweepOptions) -> list[PointResult]:
     options.out.mkdir(parents=True, exist_ok=True)
     with ProgressObserver(Console(stderr=True), as_json=options.as_json) as observer:
         results = sweep.run(observer)
-    _report(results, options, source, text)
-    return results
+    provenance = make_provenance(source, text, seed=options.dither_seed)
+    write_report(results, options.out, provenance=provenance)
+    return SweepOutcome(results=results, provenance=provenance)
 
 
 def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
@@ -145,23 +156,13 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _report(
-    results: list[PointResult], options: SweepOptions, source: ModelSource, text: Text
-) -> None:
-    from sim.report import ReportProvenance, print_table, write_report
-
-    provenance = ReportProvenance(
-        command=shlex.join(["qsim", *sys.argv[1:]]),
+def make_provenance(source: ModelSource, text: Text, *, seed: int | None) -> ReportProvenance:
+    """Return what is needed to make the report again."""
+    return ReportProvenance(
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         versions={"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         hashes={"model": source.content_hash, "text": text.sha256},
-        seed=options.dither_seed,
+        seed=seed,
         machine=machine(),
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    written = write_report(results, options.out, provenance=provenance)
-    if options.as_json:
-        return
-    console = Console()
-    console.print()
-    print_table(results, console)
-    console.print(f"\nReport: {written[-1]}", soft_wrap=True, highlight=False)

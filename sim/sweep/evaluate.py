@@ -86,7 +86,7 @@ class Evaluator:
         nll, started = [], time.perf_counter()
         for window in self.windows.tokens:
             logits, window_nll = run(params, jnp.asarray(window))
-            np.asarray(logits).tofile(self._logits)
+            self._keep(np.asarray(logits))
             nll.append(np.asarray(window_nll))
             progress(len(window))
         self._logits.flush()
@@ -139,6 +139,15 @@ class Evaluator:
                 f"which has {free / 1e9:.1f} GB free; lower --tokens or give another --out"
             )
         return tempfile.TemporaryFile(dir=self.directory, prefix=".logits-")
+
+    def _keep(self, logits: Float32[np.ndarray, "scored v"]) -> None:
+        try:
+            self._logits.write(logits.data)
+        except OSError as error:
+            raise UserError(
+                f"cannot keep the float model's logits in {self.directory}: {error.strerror}; "
+                f"make room there, lower --tokens or give another --out"
+            ) from None
 
     def _read_logits(self, index: int) -> Float32[np.ndarray, "scored v"]:
         rows, vocab = self._logits_shape

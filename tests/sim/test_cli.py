@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -172,6 +173,19 @@ def test_two_sweeps_into_one_store_agree(sweep, tmp_path):
     (first, _), (second, _) = (process.communicate() for process in both)
     assert len(first.splitlines()) == len(second.splitlines()) == 4
     assert len(stored(tmp_path / "results.sqlite")) == 4
+
+
+def limit_file_size():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def test_a_full_disk_is_one_line_and_the_store_goes_on(sweep, tmp_path):
+    """A limit on file sizes stands for the full disk; the logits of 8 windows don't fit."""
+    done = qsim(*sweep, "--format", "fp4", "--out", tmp_path, preexec_fn=limit_file_size)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("qsim: cannot keep the float model's logits in")
+    again = qsim(*sweep, "--format", "fp4", "--out", tmp_path)
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")

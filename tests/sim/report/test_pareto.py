@@ -27,7 +27,7 @@ def test_the_front_is_what_nothing_beats(points):
         ("int4-asym", "int4-asym", "INT", False),
         ("mxfp4-rceil", "mxfp4-rceil", "MX", False),
         ("w=nvfp4,a=int8", "nvfp4", "NVFP4", True),
-        ("kv=int8", "float32", "other", True),
+        ("kv=int8", "float32", "float32 weights", True),
         ("int8 skip=*.down_proj", "int8", "INT", False),
         ("my <recipe>", "my", "other", False),
     ],

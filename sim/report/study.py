@@ -1,0 +1,79 @@
+"""A study: one sweep or more, a text around their numbers, committed under ``reports/``."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim.report.html import ReportProvenance
+from sim.report.table import by_loss, loss_text, markdown_table, notes
+from sim.sweep.result import PointResult
+
+#: Files of a sweep's report that a study keeps.
+KEPT = ("loss.png", "sqnr.png", "results.csv", "report.html")
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Results by recipe, for the sentences of a study."""
+
+    results: Sequence[PointResult]
+
+    def __getitem__(self, recipe: str) -> PointResult:
+        return next(p for p in self.results if p.recipe == recipe)
+
+    def loss(self, recipe: str) -> str:
+        """Return a recipe's loss with its standard error."""
+        return loss_text(self[recipe])
+
+    def ranked(self, *recipes: str) -> str:
+        """Return recipes from the smallest loss to the largest, with their losses."""
+        points = by_loss(self[recipe] for recipe in recipes)
+        return ", ".join(f"{p.recipe} ({loss_text(p)})" for p in points)
+
+
+def write_study(
+    directory: Path,
+    *,
+    title: str,
+    text: str,
+    results: Sequence[PointResult],
+    provenance: ReportProvenance,
+    sweep_directory: Path,
+) -> Path:
+    """Write ``README.md`` and copy figures, table and page of the sweep beside it."""
+    for name in KEPT:
+        shutil.copyfile(sweep_directory / name, directory / name)
+    versions = ", ".join(f"{name} {number}" for name, number in provenance.versions.items())
+    page = f"""# {title}
+
+{text.strip()}
+
+![Loss against bits per weight](loss.png)
+
+![Signal to quantization noise of each layer](sqnr.png)
+
+## All results
+
+{markdown_table(results)}
+Loss: difference to float32 in nats per token on the same windows, with its standard error over
+windows. Bits per weight: of the linear layers, side data included. Times are of a machine that did
+other work too. The same numbers in full precision are in [results.csv](results.csv), an interactive
+table is in [report.html](report.html).
+
+## How this was made
+
+{"".join(f"- {note}" + chr(10) for note in notes(results))}
+| | |
+|---|---|
+| command | `{provenance.command}` |
+| versions | {versions} |
+| machine | {provenance.machine} |
+| seed | {"none used" if provenance.seed is None else provenance.seed} |
+| model SHA-256 | `{provenance.hashes["model"]}` |
+| text SHA-256 | `{provenance.hashes["text"]}` |
+| made | {provenance.created} |
+"""
+    path = directory / "README.md"
+    path.write_text(page, encoding="utf-8")
+    return path
