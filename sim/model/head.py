@@ -26,7 +26,7 @@ from sim.model.config import ModelConfig
 from sim.model.params import Params
 
 #: Tokens of the vocabulary handled at a time.
-CHUNK = 512
+CHUNK = 256
 
 Scored = Float32[Array, " scored"]
 Logits = Float32[Array, "scored v"]
@@ -133,7 +133,7 @@ def divergence(
 
 def _exp_remainder(d: Array) -> Array:
     """``e^d - 1 - d`` for ``|d| < 1``, by its Taylor series to within 1e-8 of itself."""
-    series = jnp.float32(1 / math.factorial(10))
+    series: Array = jnp.float32(1 / math.factorial(10))
     for n in range(9, 1, -1):
         series = series * d + jnp.float32(1 / math.factorial(n))
     return series * d * d
@@ -177,5 +177,7 @@ def _head(params: Params) -> Float32[Array, "v d"]:
 
 
 def _capped(out: Array, config: ModelConfig) -> Array:
-    cap = config.final_softcap
-    return out if cap is None else jnp.tanh(out / cap) * cap
+    if config.final_softcap is None:
+        return out
+    capped: Array = config.final_softcap * jnp.tanh(out / config.final_softcap)
+    return capped
