@@ -56,7 +56,7 @@ def test_the_fast_product_equals_plain_python_in_every_bit(pair):
         assert same_bits(grouped_dot(a, w), reference_dot(a, w))
 
 
-@pytest.mark.parametrize("pair", PAIRS[::5], ids=" ".join)
+@pytest.mark.parametrize("pair", PAIRS[1::9], ids=" ".join)
 def test_compiled_into_a_larger_function_it_is_the_same(pair):
     a, w = operands(pair)
     fused = jax.jit(lambda a, w: grouped_dot(a, w) - 1.5)(a, w)
