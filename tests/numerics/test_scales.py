@@ -22,7 +22,7 @@ def codes(text: str, *values: float) -> list[int]:
     return np.asarray(quantize(group(*values), parse_scheme(text)).codes)[0][: len(values)].tolist()
 
 
-# amax, and the exponent of the scale of FP4 under either rule; number_formats: MX scale rules.
+# amax, and the exponent of the scale of FP4 under either rule: 6.5 saturates under the first.
 @pytest.mark.parametrize(
     ("amax", "floor", "rceil"), [(4.0, 0, 0), (4.5, 0, 0), (6.0, 0, 0), (6.5, 0, 1), (8.0, 1, 1)]
 )
