@@ -1,94 +1,236 @@
-"""Labels beside the points of a figure, none over another."""
+"""Labels beside the points of a figure: none over another, none over a point."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
-from matplotlib.transforms import Bbox, BboxBase
 
-#: Distances from point to label that are tried, in points, the nearest first.
-RADII = (5, 9, 14, 20, 28, 38, 50, 64, 80)
-ANGLES = 16
-#: A label farther than this many points from its point gets a line to it.
-LEADER_GAP = 11
+FONT_SIZE = 7.5
+#: Distances from point to label that are tried. All lengths here are in points, 1/72 inch.
+RADII = (5, 7, 10, 14, 18, 23, 29, 36, 44, 54, 66, 80, 98, 120, 150)
+ANGLES = 32
+#: Half the side of a marker's square, and the least distance between labels.
+MARKER, GAP = 4.0, 1.5
+#: A label farther than this from its point gets a line to it.
+LEADER_GAP = 10.0
+#: Costs in points of distance: leaving the axes, covering something, each dot of a line under the
+#: label, a leader through a label, over another leader or over a marker, and standing nearer to
+#: another point than to its own.
+OUTSIDE, COVERED, TOUCHED, THROUGH, CROSSED, OVER, ASTRAY = 1e6, 1e4, 4.0, 90.0, 30.0, 6.0, 18.0
+#: Dots of a leader that are looked at.
+LEADER_DOTS = 12
+#: Rounds in which each label may move again, given where the others are.
+ROUNDS = 10
+
+Boxes = np.ndarray  # (n, 4): left, bottom, right, top in points
 
 
-def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, bool]]) -> list[Annotation]:
-    """Write ``(x, y, text, is_bold)`` beside its point, the first ones first served.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """The name of the point at (x, y) in data coordinates."""
 
-    Each label takes the nearest free place in the axes; a place is free if the label covers no
-    other label and no point.
+    x: float
+    y: float
+    text: str
+    is_bold: bool = False
+
+
+def place_labels(
+    axes: Axes,
+    labels: Sequence[Label],
+    lines: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
+) -> list[Annotation]:
+    """Write each label in the best place near its point; the layout must be settled.
+
+    ``lines`` are ends of strokes in data coordinates that labels avoid where they can.
     """
+    if not labels:
+        return []
+    scale = _pixels_per_point(axes)
+    scene = _Scene(
+        spots=axes.transData.transform([(label.x, label.y) for label in labels]) / scale,
+        sizes=np.array([_size(axes, label) for label in labels]) / scale,
+        strokes=_dots(axes, lines) / scale,
+        frame=np.asarray(axes.bbox.extents) / scale,
+        legend=_legend(axes) / scale,
+    )
+    boxes = _arranged(scene)
+    return [_annotate(axes, label, scene, i, boxes[i]) for i, label in enumerate(labels)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scene:
+    """What labels have to get along with, in points."""
+
+    spots: np.ndarray
+    sizes: np.ndarray
+    strokes: np.ndarray
+    frame: np.ndarray
+    legend: Boxes
+
+    @property
+    def marks(self) -> Boxes:
+        return np.hstack([self.spots - MARKER, self.spots + MARKER])
+
+
+def _arranged(scene: _Scene) -> Boxes:
+    """Return a box for each label, each the cheapest given where the others are."""
+    boxes = np.full((len(scene.spots), 4), np.inf)
+    for _ in range(ROUNDS):
+        before = boxes.copy()
+        for index in range(len(boxes)):
+            boxes[index] = _best_box(scene, index, boxes)
+        if np.array_equal(before, boxes):
+            break
+    return boxes
+
+
+def _best_box(scene: _Scene, index: int, boxes: Boxes) -> np.ndarray:
+    """Return the cheapest place for one label."""
+    tried = _candidates(scene.spots[index], scene.sizes[index])
+    cost = _own_cost(scene, index, tried)
+    is_placed = np.isfinite(boxes[:, 0]) & (np.arange(len(boxes)) != index)
+    others, spots = boxes[is_placed], scene.spots[is_placed]
+    cost += COVERED * _overlaps(tried, others).sum(axis=1)
+    starts = _nearest(tried, scene.spots[index])
+    dots = np.linspace(starts, np.broadcast_to(scene.spots[index], starts.shape), LEADER_DOTS)
+    through = _inside(dots.reshape(-1, 2), others).reshape(-1, *dots.shape[:2])
+    cost += THROUGH * through.any(axis=1).sum(axis=0)
+    leaders = np.linspace(_nearest(others, spots), spots, LEADER_DOTS).reshape(-1, 2)
+    cost += TOUCHED * _inside(leaders, tried).sum(axis=1)
+    cost += CROSSED * _crossings(starts, scene.spots[index], _nearest(others, spots), spots)
+    marks = _inside(dots.reshape(-1, 2), np.delete(scene.marks, index, axis=0))
+    cost += OVER * marks.reshape(-1, *dots.shape[:2]).any(axis=1).sum(axis=0)
+    return np.asarray(tried[int(np.argmin(cost))])
+
+
+def _own_cost(scene: _Scene, index: int, tried: Boxes) -> np.ndarray:
+    """Return what each place costs whatever the other labels do."""
+    gaps = _gaps(tried, scene.spots)
+    cost = gaps[:, index] + TOUCHED * _inside(scene.strokes, tried).sum(axis=1)
+    cost += COVERED * _overlaps(tried, np.vstack([scene.marks, scene.legend])).sum(axis=1)
+    nearest = np.delete(gaps, index, axis=1).min(axis=1, initial=np.inf)
+    cost += ASTRAY * (nearest < gaps[:, index])
+    left, bottom, right, top = scene.frame
+    cost += OUTSIDE * ((tried[:, 0] < left) | (tried[:, 2] > right))
+    cost += OUTSIDE * ((tried[:, 1] < bottom) | (tried[:, 3] > top))
+    return np.asarray(cost)
+
+
+def _pixels_per_point(axes: Axes) -> float:
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()
-    pixels_per_point = figure.dpi / 72
-    spots = [axes.transData.transform((x, y)) for x, y, *_ in labels]
-    taken: list[BboxBase] = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in spots]
-    if (legend := axes.get_legend()) is not None:
-        taken.append(legend.get_window_extent())
-    placed = []
-    for (x, y, text, is_bold), spot in zip(labels, spots, strict=True):
-        label = axes.annotate(
-            text,
-            (x, y),
-            textcoords="offset points",
-            xytext=(0, 0),
-            fontsize=7.5,
-            fontweight="bold" if is_bold else "normal",
-            color="black" if is_bold else "0.35",
-            arrowprops={"arrowstyle": "-", "color": "0.75", "linewidth": 0.6, "shrinkB": 4},
-        )
-        size = _text_size(label)
-        offset = _free_offset(spot, size, taken, axes.bbox, pixels_per_point)
-        label.set_position(offset)
-        box = _box(spot, offset, size, pixels_per_point)
-        if _gap(spot, box) < LEADER_GAP * pixels_per_point and label.arrow_patch is not None:
-            label.arrow_patch.set_visible(False)
-        taken.append(box)
-        placed.append(label)
-    return placed
+    return figure.dpi / 72
 
 
-def _text_size(label: Annotation) -> Bbox:
-    """Return the extent of the text alone, without the line to its point."""
-    extent = Text.get_window_extent(label)
-    return Bbox.from_bounds(0, 0, extent.width, extent.height)
+def _size(axes: Axes, label: Label) -> tuple[float, float]:
+    """Return width and height of a label's text in pixels."""
+    weight = "bold" if label.is_bold else "normal"
+    text = axes.text(0, 0, label.text, fontsize=FONT_SIZE, fontweight=weight)
+    figure = axes.get_figure(root=True)
+    assert figure is not None and isinstance(figure.canvas, FigureCanvasAgg)
+    extent = Text.get_window_extent(text, figure.canvas.get_renderer())  # type: ignore[no-untyped-call]
+    text.remove()
+    return extent.width, extent.height
 
 
-def _box(spot: np.ndarray, offset: tuple[float, float], size: Bbox, scale: float) -> Bbox:
-    return Bbox.from_bounds(
-        spot[0] + offset[0] * scale, spot[1] + offset[1] * scale, size.width, size.height
+def _dots(
+    axes: Axes, lines: Sequence[tuple[tuple[float, float], tuple[float, float]]]
+) -> np.ndarray:
+    """Return pixels along straight lines, about three apart."""
+    dots = [np.empty((0, 2))]
+    for start, end in axes.transData.transform(np.reshape(lines, (-1, 2))).reshape(-1, 2, 2):
+        count = int(min(400, 2 + np.hypot(*(end - start)) / 3))
+        dots.append(np.linspace(start, end, count))
+    return np.vstack(dots)
+
+
+def _candidates(spot: np.ndarray, size: np.ndarray) -> Boxes:
+    """Return places around a point, the right first, then farther away."""
+    angles = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)
+    across, up = (np.outer(RADII, f(angles)).ravel() for f in (np.cos, np.sin))
+    width, height = size
+    left = spot[0] + across - width * (1 - np.tile(np.cos(angles), len(RADII))) / 2
+    bottom = spot[1] + up - height * (1 - np.tile(np.sin(angles), len(RADII))) / 2
+    return np.column_stack([left, bottom, left + width, bottom + height])
+
+
+def _legend(axes: Axes) -> Boxes:
+    legend = axes.get_legend()
+    return np.reshape(legend.get_window_extent().extents, (1, 4)) if legend else np.empty((0, 4))
+
+
+def _overlaps(boxes: Boxes, obstacles: Boxes) -> np.ndarray:
+    """Return which boxes cover which obstacles."""
+    a, b = boxes[:, None], obstacles[None]
+    across = (a[..., 0] < b[..., 2] + GAP) & (b[..., 0] < a[..., 2] + GAP)
+    return np.asarray(across & (a[..., 1] < b[..., 3] + GAP) & (b[..., 1] < a[..., 3] + GAP))
+
+
+def _inside(dots: np.ndarray, boxes: Boxes) -> np.ndarray:
+    """Return for each box which dots are in it, (box, dot)."""
+    x, y = dots[None, :, 0], dots[None, :, 1]
+    left, bottom, right, top = (boxes[:, i, None] for i in range(4))
+    return np.asarray((x > left) & (x < right) & (y > bottom) & (y < top))
+
+
+def _nearest(boxes: Boxes, spot: np.ndarray) -> np.ndarray:
+    """Return the place of each box that is nearest to a point, or to its own point each."""
+    return np.asarray(np.clip(spot, boxes[:, :2], boxes[:, 2:]))
+
+
+def _gaps(boxes: Boxes, spots: np.ndarray) -> np.ndarray:
+    """Return the distance of each box to each point."""
+    near = np.clip(spots[None], boxes[:, None, :2], boxes[:, None, 2:])
+    return np.asarray(np.hypot(*np.moveaxis(near - spots[None], -1, 0)))
+
+
+def _crossings(
+    starts: np.ndarray, end: np.ndarray, from_: np.ndarray, to: np.ndarray
+) -> np.ndarray:
+    """Return how many of the lines ``from_`` - ``to`` each line to ``end`` crosses."""
+
+    def side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+        one, two = b - a, c - a
+        return np.asarray(np.sign(one[..., 0] * two[..., 1] - one[..., 1] * two[..., 0]))
+
+    a, b, c, d = starts[:, None], end[None, None], from_[None], to[None]
+    parts = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
+    return np.asarray(parts.sum(axis=1))
+
+
+def _annotate(axes: Axes, label: Label, scene: _Scene, index: int, box: np.ndarray) -> Annotation:
+    """Write a label into its box, with a line to its point where that is in doubt."""
+    spot = scene.spots[index]
+    gaps = _gaps(box[None], scene.spots)[0]
+    is_near = gaps[index] <= LEADER_GAP and gaps[index] <= np.delete(gaps, index).min(initial=1e9)
+    text = axes.annotate(
+        label.text,
+        (label.x, label.y),
+        textcoords="offset points",
+        xytext=tuple(box[:2] - spot),
+        fontsize=FONT_SIZE,
+        fontweight="bold" if label.is_bold else "normal",
+        color="black" if label.is_bold else "0.25",
+        annotation_clip=False,
+        arrowprops=None if is_near else _leader(box, spot),
+        zorder=5,
     )
+    text.set_in_layout(False)
+    return text
 
 
-def _gap(spot: np.ndarray, box: Bbox) -> float:
-    """Distance in pixels from a point to a box."""
-    across = max(box.x0 - spot[0], 0.0, spot[0] - box.x1)
-    up = max(box.y0 - spot[1], 0.0, spot[1] - box.y1)
-    return float(np.hypot(across, up))
-
-
-def _free_offset(
-    spot: np.ndarray, size: Bbox, taken: Sequence[BboxBase], bounds: BboxBase, scale: float
-) -> tuple[float, float]:
-    """Return the offset in points of the nearest free place for a label's lower left corner."""
-    width, height = size.width / scale, size.height / scale
-    for dx, dy in _offsets(width, height):
-        box = _box(spot, (dx, dy), size, scale)
-        inside = bounds.x0 <= box.x0 and box.x1 <= bounds.x1 and bounds.y0 <= box.y0
-        if inside and box.y1 <= bounds.y1 and not any(box.overlaps(other) for other in taken):
-            return dx, dy
-    return next(_offsets(width, height))
-
-
-def _offsets(width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Yield corners that put a label around its point, the right first, then farther away."""
-    for radius in RADII:
-        for angle in np.linspace(0, 2 * np.pi, ANGLES, endpoint=False):
-            across, up = np.cos(angle), np.sin(angle)
-            yield (
-                radius * across - width * (1 - across) / 2,
-                radius * up - height * (1 - up) / 2,
-            )
+def _leader(box: np.ndarray, spot: np.ndarray) -> dict[str, object]:
+    """Return a line from a label's nearest edge to its point."""
+    end = (np.clip(spot, box[:2], box[2:]) - box[:2]) / (box[2:] - box[:2])
+    return {
+        "arrowstyle": "-",
+        "color": "0.55",
+        "linewidth": 0.6,
+        "relpos": (float(end[0]), float(end[1])),
+        "shrinkA": 0,
+        "shrinkB": 3,
+    }

@@ -1,25 +1,10 @@
-"""Which results nothing else beats, and which kind of format each one is."""
+"""Which results nothing else beats."""
 
-import statistics
+import math
 from collections.abc import Sequence
 
-from sim.report.table import by_loss
-from sim.sweep.recipe import FLOAT32
+from sim.report.kinds import holds_source_grid, is_reference, keeps_weights
 from sim.sweep.result import PointResult
-
-#: Family of a format by the start of its name.
-FAMILIES = {
-    "INT": ("int",),
-    "MX": ("mx",),
-    "NVFP4": ("nvfp4",),
-    "FP": ("fp", "e2m", "e3m", "e4m", "e5m"),
-    "NF4": ("nf",),
-    "ternary": ("ternary",),
-    "float32 weights": ("float32",),
-}
-OTHER = "other"
-#: An SQNR that only rounding in float32 explains.
-EXACT_DB = 100.0
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -39,48 +24,23 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def weight_format(recipe: str) -> str:
-    """Return the weight format that a recipe is named after, without its group and the like."""
-    bare = recipe.split(" ")[0]
-    parts = dict(part.split("=", 1) for part in bare.split(",") if "=" in part)
-    return (parts.get("w", "float32") if parts else bare).split(":")[0]
+def best(results: Sequence[PointResult]) -> list[PointResult]:
+    """Return the results that nothing beats in bits per weight and loss, the fewest bits first.
+
+    A loss below zero counts as zero: it is noise of the sample, and more bits don't win by it.
+    What :func:`candidates` leaves out is left out.
+    """
+    points = candidates(results)
+    front = pareto_front([(p.bits_per_weight, max(p.delta_nats, 0.0)) for p in points])
+    return [points[index] for index in front]
 
 
-def quantizes_inputs(recipe: str) -> bool:
-    """Whether activations or cache are quantized, by the recipe's name."""
-    return any(part.startswith(("a=", "kv=")) for part in recipe.split(","))
+def candidates(results: Sequence[PointResult]) -> list[PointResult]:
+    """Return the results that bits per weight can rank.
 
-
-def family(recipe: str) -> str:
-    """Return the family of a recipe's weight format."""
-    name = weight_format(recipe)
-    return next((kind for kind, starts in FAMILIES.items() if name.startswith(starts)), OTHER)
-
-
-def holds_source_grid(point: PointResult) -> bool:
-    """Whether the format reproduces the weights, which says something of their source alone."""
-    return bool(point.sqnr_db) and statistics.median(point.sqnr_db.values()) > EXACT_DB
-
-
-def headline(results: Sequence[PointResult]) -> str:
-    """Say in one sentence what the results show."""
-    compared = [p for p in by_loss(results) if p.recipe != FLOAT32.name]
-    points = [p for p in compared if not holds_source_grid(p)] or compared
-    if not points:
-        return f"The float32 model has perplexity {results[0].perplexity:,.4g}; nothing to compare."
-    if len(points) == 1:
-        return _describe(points[0])
-    within = [p for p in points if p.delta_nats < 0.02]
-    if within:
-        best = min(within, key=lambda p: (p.bits_per_weight, p.delta_nats))
-        return f"The fewest bits within 0.02 nats of float32: {_describe(best)}"
-    return f"No format stays within 0.02 nats of float32; the nearest: {_describe(points[0])}"
-
-
-def _describe(point: PointResult) -> str:
-    error = "" if point.delta_nats_se is None else f" ± {point.delta_nats_se:.4f}"
-    return (
-        f"{point.recipe} costs {point.delta_nats:+.4f}{error} nats "
-        f"at {point.bits_per_weight:.3g} bits per weight, and keeps the likeliest token in "
-        f"{100 * point.top1_agreement:.1f} % of positions."
-    )
+    These have quantized weights that are not on the grid of their source already.
+    Where there are none such, all but the float model and what has no finite loss.
+    """
+    compared = [p for p in results if not is_reference(p) and math.isfinite(p.delta_nats)]
+    ranked = [p for p in compared if not keeps_weights(p) and not holds_source_grid(p)]
+    return ranked or compared

@@ -1,53 +1,131 @@
 import itertools
+import math
 
+import numpy as np
 import pytest
 from matplotlib.text import Annotation, Text
 
-from sim.report.figures import loss_figure, png, sqnr_figure, svg
+from sim.report.loss_figure import loss_figure
+from sim.report.sqnr_figure import sqnr_figure
+from sim.report.style import png, svg
 
 from .conftest import make_point
 
+REFERENCE = make_point("float32", 32.0, 0.0, 0.0)
 
-def label_boxes(figure):
+
+def labels_of(axes):
+    return [t for t in axes.texts if isinstance(t, Annotation)]
+
+
+def check_labels(figure, count):
+    """Every point has a label inside its axes, over no other label, no marker and no legend."""
     figure.draw_without_rendering()
-    (axes,) = figure.axes
-    labels = [t for t in axes.texts if isinstance(t, Annotation)]
-    return [Text.get_window_extent(label) for label in labels], axes
+    assert sum(len(labels_of(axes)) for axes in figure.axes) == count
+    for axes in figure.axes:
+        labels = labels_of(axes)
+        boxes = [Text.get_window_extent(label) for label in labels]
+        hits = [
+            (a.get_text(), b.get_text())
+            for (a, box), (b, other) in itertools.combinations(zip(labels, boxes, strict=True), 2)
+            if box.overlaps(other)
+        ]
+        assert not hits
+        for label, box in zip(labels, boxes, strict=True):
+            assert axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1, label.get_text()
+            assert axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1, label.get_text()
+            spots = axes.transData.transform([other.xy for other in labels])
+            assert not box.count_contains(spots), label.get_text()
+            if (legend := axes.get_legend()) is not None:
+                assert not box.overlaps(legend.get_window_extent()), label.get_text()
 
 
 @pytest.mark.parametrize("count", [3, 10, 26])
-def test_no_label_covers_another_or_leaves_the_axes(results, count):
-    points = [p for p in results if p.recipe == "float32"]
-    points += [p for p in results if p.recipe != "float32"][: count - 1]
-    boxes, axes = label_boxes(loss_figure(points))
-    assert len(boxes) == count - 1
-    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
-    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+def test_labels_of_a_sweep_keep_clear(results, count):
+    points = [p for p in results if p.recipe != "float32"][: count - 1]
+    check_labels(loss_figure([REFERENCE, *points]), count - 1)
+
+
+@pytest.fixture(scope="module")
+def large(many_results):
+    return loss_figure(many_results)
+
+
+def test_labels_of_a_large_sweep_keep_clear(large, many_results):
+    check_labels(large, len(many_results) - 1)
+
+
+def test_titles_and_tick_labels_stay_in_the_picture(large):
+    large.draw_without_rendering()
+    texts = [t for t in large.findobj(Text) if t.get_text() and t.get_visible()]
+    for text in texts:
+        if text.axes is None or text in text.axes.texts:
+            continue
+        box = text.get_window_extent()
+        assert box.x1 <= large.bbox.x1 + 1 and box.y1 <= large.bbox.y1 + 1, text.get_text()
+
+
+def test_float_weights_have_a_panel_of_their_own(results):
+    names = ("float32", "kv=int8", "kv=fp8_e4m3")
+    only = [p for p in results if p.recipe in names]
+    main, side = loss_figure([*only, make_point("int8", 8.13, 0.003, 0.002)]).axes
+    assert {label.get_text() for label in labels_of(side)} == set(names[1:])
+    assert main.get_xlim()[1] < 16
+    (alone,) = loss_figure(only).axes
+    assert alone.get_xlabel() == "float32 weights" and len(labels_of(alone)) == 2
+
+
+def test_what_has_no_finite_loss_is_said_to_be_missing():
+    points = [
+        REFERENCE,
+        make_point("int4", 4.0, 0.3, 0.02),
+        make_point("int2", 2.0, math.inf, None),
+    ]
+    (axes,) = loss_figure(points).axes
+    assert [label.get_text() for label in labels_of(axes)] == ["int4"]
+    assert axes.get_title(loc="left").endswith("not drawn: 1 without a finite loss")
 
 
 def test_equal_results_give_equal_files(results):
-    first, second = ((png(loss_figure(results)), svg(loss_figure(results))) for _ in range(2))
-    assert first == second
+    points = results[:5]
+    first, second = ((png(f), svg(f)) for f in (loss_figure(points), loss_figure(points)))
+    assert first == second and b"Software" not in first[0] and "<dc:date>" not in first[1]
 
 
 def test_the_heat_map_has_a_panel_for_each_projection(results):
-    figure = sqnr_figure(results)
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[:3] == ["q", "v", "down"]
+    points = results[:8]
+    figure = sqnr_figure(points)
+    assert [axes.get_title() for axes in figure.axes][:3] == ["q", "v", "down"]
     (image,) = figure.axes[0].images
-    assert image.get_array().shape == (sum(bool(p.sqnr_db) for p in results), 4)
+    assert image.get_array().shape == (sum(bool(p.sqnr_db) for p in points), 4)
+
+
+def test_layers_are_in_the_order_of_the_model_and_gaps_stay_empty():
+    layers = {f"layers.{i}.mlp.up_proj": float(i) for i in range(12)}
+    points = [
+        make_point("int4", 4.0, 0.3, None, sqnr_db=layers),
+        make_point("head", 30.0, 0.5, None, sqnr_db={"lm_head": 20.0, "odd name": 3.0}),
+    ]
+    up, other, *_ = sqnr_figure(points).axes
+    rows = up.images[0].get_array()
+    assert rows[0].tolist() == list(range(12)) and np.ma.getmaskarray(rows)[1].all()
+    assert [t.get_text() for t in other.get_xticklabels()] == ["lm_head", "odd name"]
 
 
 @pytest.mark.parametrize(
     "rows",
     [
-        [("float32", 32.0, 0.0, 0.0)],
-        [("float32", 32.0, 0.0, None), ("x" * 60, 4.0, -0.001, None)],
-        [("float32", 32.0, 0.0, 0.0), ("huge", 1.0, 80.0, 1.0), ("$^tiny$ & <b>", 1.0, 1e-9, 0.0)],
+        [],
+        [("x" * 60, 4.0, -0.001, None)],
+        [("huge", 1.0, 1e200, 1.0), ("$^tiny$ & <b>\x1b[31m 模型", 1.0, 1e-9, 0.0)],
+        [("same", 4.0, 0.3, 0.01), ("same place", 4.0, 0.3, 0.01)],
+        [("int4", 4.0, 0.0, None), ("int8", 8.0, 0.0, None)],
+        [("int4", 4.0, 0.3, 0.5), ("int8", 8.0, 0.001, 0.4)],
     ],
 )
 def test_odd_sweeps_can_be_drawn(rows):
-    points = [make_point(*row) for row in rows]
-    assert png(loss_figure(points)).startswith(b"\x89PNG")
-    if len(points) == 1:
-        assert sqnr_figure(points) is None
+    points = [REFERENCE, *(make_point(*row) for row in rows)]
+    figure = loss_figure(points)
+    assert png(figure).startswith(b"\x89PNG")
+    assert (sqnr_figure(points) is None) == (not rows)
+    check_labels(figure, len(rows))

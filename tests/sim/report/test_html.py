@@ -1,12 +1,12 @@
 import dataclasses
-import errno
-import os
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from sim.report import ReportProvenance, write_report
+
+from .conftest import make_point
 
 PROVENANCE = ReportProvenance(
     command="qsim sweep --text '<a&b>.txt'",
@@ -36,9 +36,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(results, tmp_path_factory):
+def page(many_results, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    named = [dataclasses.replace(p, model="<script>alert(1)</script>") for p in results]
+    named = [dataclasses.replace(p, model="<script>alert(1)</script>") for p in many_results]
     return write_report(named, out, provenance=PROVENANCE)[-1].read_text(encoding="utf-8")
 
 
@@ -46,34 +46,41 @@ def test_the_page_fetches_nothing(page):
     assert {url.split(",")[0] for url in Page(page).fetched if url[0] != "#"} == {
         "data:image/png;base64"
     }
-    assert not re.search(r"@import|url\(\s*['\"]?(?!#)", page)
+    assert not re.search(r"@import|url\(\s*['\"]?(?!#)|fetch\(|<(link|iframe|img)", page)
 
 
 def test_names_from_outside_are_text(page):
     parsed = Page(page)
     assert parsed.tags.count("script") == 1
-    assert "<script>alert(1)</script>: what number formats cost" in parsed.words
+    assert "qsim: what number formats cost <script>alert(1)</script>" in parsed.words
     assert PROVENANCE.command in parsed.words
 
 
-def test_the_page_has_the_answer_every_point_and_how_it_was_made(page, results):
+def test_the_page_has_the_answer_every_point_and_how_it_was_made(page, many_results):
     parsed = Page(page)
-    assert parsed.tags.count("tr") == len(results) + 1 and parsed.tags.count("svg") == 2
+    assert parsed.tags.count("tr") == len(many_results) + 1 and parsed.tags.count("svg") == 2
     text = " ".join(parsed.words)
     for needed in ("The fewest bits within 0.02 nats", "8 windows", "Weights lie on a grid.",
-                   "ab12", "cd34", "a machine", "jax 0.10"):  # fmt: skip
+                   "4,096 tokens in windows of 512", "ab12", "cd34", "a machine", "jax 0.10",
+                   "none used", "2026-01-01 00:00 UTC"):  # fmt: skip
         assert needed in text
     assert len(page) < 1_000_000
 
 
-def test_a_full_disk_leaves_the_old_files(results, tmp_path, monkeypatch):
-    write_report(results, tmp_path, provenance=PROVENANCE)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+def test_no_name_is_used_twice(page):
+    unlike = re.findall(r'<(?!path|use|clipPath)\w+ id="([^"]+)"', page)
+    assert len(unlike) == len(set(unlike))
 
-    def no_space(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fdopen", no_space)
-    with pytest.raises(OSError, match="No space left on device"):
-        write_report(results[:5], tmp_path, provenance=PROVENANCE)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+def test_every_cell_can_be_sorted(page):
+    keys = re.findall(r'<td data-value="([^"]*)">', page)
+    by_column = [keys[i::11] for i in range(11)]
+    for column in by_column[1:]:
+        assert all(key == "" or float(key) is not None for key in column)
+
+
+def test_the_source_grid_is_explained_where_it_occurs(page, tmp_path):
+    exact = make_point("int4-floatmin", 5.0, 0.0, 0.0, sqnr_db={"layers.0.mlp.up_proj": 135.0})
+    points = [make_point("float32", 32.0, 0.0, 0.0), exact]
+    text = write_report(points, tmp_path, provenance=PROVENANCE)[-1].read_text(encoding="utf-8")
+    assert "lie on their grid already" in text and "lie on their grid already" not in page
