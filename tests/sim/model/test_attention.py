@@ -1,9 +1,16 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sim.model.attention import BLOCK, attention
+from sim.model import attention as room
+from sim.model.attention import BLOCK
+
+OPTIONS = ("scale", "softcap", "window")
+attention = partial(jax.jit, static_argnames=OPTIONS)(room.attention)
+attention_of_traced_window = partial(jax.jit, static_argnames=OPTIONS[:2])(room.attention)
 
 
 def attention_reference(q, k, v, *, scale, softcap=None, window=None):
@@ -42,9 +49,9 @@ def test_is_the_definition(count, heads, kv_heads):
 @pytest.mark.parametrize("traced", [False, True])
 def test_window_counts_the_query_itself(window, traced):
     q, k, v = random_heads(4, 2, 2 * BLOCK + 3, 8)
-    given = jnp.int32(window) if traced else window
+    run = attention_of_traced_window if traced else attention
     expected = attention_reference(q, k, v, scale=0.3, window=window)
-    np.testing.assert_allclose(attention(q, k, v, scale=0.3, window=given), expected, atol=2e-6)
+    np.testing.assert_allclose(run(q, k, v, scale=0.3, window=window), expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("window", [None, 20])
@@ -78,7 +85,7 @@ def test_window_can_be_traced_under_jit_and_scan():
     q, k, v = random_heads(4, 2, 40, 8)
 
     def step(carry, window):
-        return carry, attention(q, k, v, scale=1.0, window=window)
+        return carry, room.attention(q, k, v, scale=1.0, window=window)
 
     windows = jnp.asarray([2, 40], jnp.int32)
     _, got = jax.jit(lambda w: jax.lax.scan(step, 0, w))(windows)
