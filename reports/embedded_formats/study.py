@@ -14,14 +14,13 @@ The embedded model is small and has no outlier channels to speak of, so it shows
 what large models do. All linear layers are quantized by rounding to nearest, without calibration;
 embeddings stay in float32.
 
-**It separates the bit widths far beyond the error bars**: {widths}. Eight bits cost nothing that can be
-measured; below four bits the loss grows by an order of magnitude a bit.
+**It separates the bit widths far beyond the error bars**: {widths}. Eight bits cost next to nothing;
+below four bits the loss grows steeply with each bit taken away.
 
 **It hardly separates the 4-bit formats from each other**: {four}. Where two of them are within two
-standard errors, this study does not say which is better. Power-of-two scales (mxfp4) cost visibly more
-than the finer scales of nvfp4 at a similar number of bits.
+standard errors, this study does not say which is better.
 
-**Activations and cache** in eight bits are free here ({inputs}), unlike in models with outliers.
+**Activations and cache** in eight bits cost little here: {inputs}.
 """
 
 

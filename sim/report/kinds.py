@@ -79,4 +79,6 @@ def keeps_weights(point: PointResult) -> bool:
 
 def holds_source_grid(point: PointResult) -> bool:
     """Whether the format reproduces the weights, which says something of their source alone."""
-    return bool(point.sqnr_db) and statistics.median(point.sqnr_db.values()) > EXACT_DB
+    if not point.sqnr_db:  # a layer that loses nothing at all has no ratio
+        return not is_reference(point) and not keeps_weights(point)
+    return statistics.median(point.sqnr_db.values()) > EXACT_DB

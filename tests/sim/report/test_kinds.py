@@ -36,3 +36,5 @@ def test_float_weights_and_the_grid_of_the_source_are_seen_in_the_numbers():
     assert not keeps_weights(make_point("int8", 8.1, 0.001, None))
     assert holds_source_grid(make_point("int4-floatmin", 5.0, 0.0, None, sqnr_db={"l": 135.0}))
     assert not holds_source_grid(make_point("kv=int8", 32.0, 0.0, None))
+    assert holds_source_grid(make_point("int4-floatmin", 5.0, 0.0, None, sqnr_db={}))
+    assert not holds_source_grid(make_point("float32", 32.0, 0.0, None))
