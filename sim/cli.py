@@ -21,6 +21,8 @@ app = App(
     name="qsim",
     help="What a number format costs: in accuracy, in silicon, in time.",
     version=lambda: version("qsim-codesign"),
+    # Ctrl-C is handled in main.
+    suppress_keyboard_interrupt=False,
     # No --no-spread or --empty-format.
     default_parameter=Parameter(negative=()),
 )
