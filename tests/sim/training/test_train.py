@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sim.training import train
@@ -31,6 +32,6 @@ def test_verses_lose_their_reference_and_chapters_are_set_apart():
 
 def test_an_untrained_model_is_as_good_as_guessing():
     tokens = np.random.default_rng(0).integers(0, train.CONFIG.vocab_size, (1, 65)).astype(np.int32)
-    nll = float(train.mean_nll(train.initial_weights(train.CONFIG), tokens))
+    nll = float(train.mean_nll(train.initial_weights(train.CONFIG), jnp.asarray(tokens)))
     # Embeddings of deviation 0.02 give logits of about 0.02 * 16: close to uniform.
     assert abs(nll - np.log(train.CONFIG.vocab_size)) < 0.2
