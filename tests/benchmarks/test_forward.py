@@ -107,6 +107,13 @@ def evaluate(params, tokens):
 
 
 @jax.jit
+def mean_loss(params, tokens):
+    # Of what is not used, the logits, nothing is computed beyond their chunks.
+    _, nll = reference_scores(hidden_states(params, tokens, CONFIG), params, CONFIG, tokens)
+    return nll.mean()
+
+
+@jax.jit
 def compare(params, tokens, reference):
     return scores(hidden_states(params, tokens, CONFIG), params, CONFIG, tokens, reference)
 
@@ -120,7 +127,7 @@ def measure(benchmark, call: Callable[[], Any], **others: Callable[[], Any]) -> 
 
 
 def test_forward_reaches_the_rate_of_matrix_products(benchmark, params, tokens):
-    best = measure(benchmark, lambda: evaluate(params, tokens), product=matrix_product())
+    best = measure(benchmark, lambda: mean_loss(params, tokens), product=matrix_product())
     gemm = 2 * SIDE**3 / best["product"] / 1e9
     forward = operations(CONFIG, len(tokens)) / best["call"] / 1e9
     benchmark.extra_info |= {
@@ -145,9 +152,8 @@ def test_comparison_costs_little_more_than_the_reference(benchmark, params, toke
 
 def test_forward_beats_transformers(benchmark, params, weights, tokens):
     loss = transformers_loss(weights)
-    best = measure(benchmark, lambda: evaluate(params, tokens), peer=partial(loss, tokens))
-    _, nll = evaluate(params, tokens)
-    assert loss(tokens) == pytest.approx(float(nll.mean()), rel=1e-5)
+    best = measure(benchmark, lambda: mean_loss(params, tokens), peer=partial(loss, tokens))
+    assert loss(tokens) == pytest.approx(float(mean_loss(params, tokens)), rel=1e-5)
     benchmark.extra_info |= {"peer_s": best["peer"], "ratio": best["peer"] / best["call"]}
     assert best["peer"] >= 1.15 * best["call"]
 
