@@ -1,6 +1,5 @@
 import json
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -16,13 +15,15 @@ KEYS = {
     "tokens_per_s", "wall_s",
 }  # fmt: skip
 #: As a user's shell starts it, with warnings shown as errors.
-QSIM = [sys.executable, "-W", "error", "-c", "from sim.cli import main; main()"]
+PYTHON = [sys.executable, "-W", "error", "-c"]
+QSIM = [*PYTHON, "from sim.cli import main; main()"]
 
 
-def qsim(*arguments, **options):
+def qsim(*arguments, program=QSIM[-1], **options):
     return subprocess.run(
-        [*QSIM, *map(str, arguments)], capture_output=True, text=True, check=False, **options
-    )
+        [*PYTHON, program, *map(str, arguments)],
+        capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -175,13 +176,17 @@ def test_two_sweeps_into_one_store_agree(sweep, tmp_path):
     assert len(stored(tmp_path / "results.sqlite")) == 4
 
 
-def limit_file_size():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+#: Sets a limit on file sizes and starts ``qsim``.
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from sim.cli import main; main()
+"""
 
 
 def test_a_full_disk_is_one_line_and_the_store_goes_on(sweep, tmp_path):
     """A limit on file sizes stands for the full disk; the logits of 8 windows don't fit."""
-    done = qsim(*sweep, "--format", "fp4", "--out", tmp_path, preexec_fn=limit_file_size)
+    done = qsim(*sweep, "--format", "fp4", "--out", tmp_path, program=LIMITED)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("qsim: cannot keep the float model's logits in")
     again = qsim(*sweep, "--format", "fp4", "--out", tmp_path)
