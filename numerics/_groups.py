@@ -4,10 +4,13 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Shaped
 
-from numerics.scheme import PerTensor, Scheme
+from numerics.element_scheme import ElementScheme
+from numerics.granularity import PerTensor
 
 
-def split_groups(x: Shaped[Array, "*shape"], scheme: Scheme) -> list[Shaped[Array, "rows _ _"]]:
+def split_groups(
+    x: Shaped[Array, "*shape"], scheme: ElementScheme
+) -> list[Shaped[Array, "rows _ _"]]:
     """Return the full groups and, if the rows don't divide evenly, the shorter last ones."""
     rows = x.reshape(1, -1) if _is_one_group(scheme) else x.reshape(-1, x.shape[-1])
     count, length = rows.shape
@@ -47,5 +50,5 @@ def _concatenate(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
 
 
-def _is_one_group(scheme: Scheme) -> bool:
+def _is_one_group(scheme: ElementScheme) -> bool:
     return isinstance(scheme.granularity, PerTensor)

@@ -2,6 +2,14 @@
 
 from dataclasses import dataclass
 
+from numerics.element_scheme import (
+    MX_BLOCK,
+    MX_NAMES,
+    NVFP4_BLOCK,
+    ElementScheme,
+    ScaleRule,
+    ZeroPoint,
+)
 from numerics.formats import (
     BF16,
     E2M1,
@@ -18,15 +26,8 @@ from numerics.formats import (
     Format,
     IntFormat,
 )
-from numerics.scheme import (
-    MX_BLOCK,
-    MX_NAMES,
-    NVFP4_BLOCK,
-    PerGroup,
-    ScaleRule,
-    Scheme,
-    ZeroPoint,
-)
+from numerics.granularity import PerGroup
+from numerics.scheme import Scheme
 
 INT_BITS = range(2, 9)
 #: Group of the plain schemes and the format of its scale: GPTQ, AWQ and BitMoD use the same.
@@ -68,15 +69,17 @@ class Entry:
     is_fixed: bool = False
 
 
-def _plain(element: Format, zero_point: ZeroPoint = ZeroPoint.NONE) -> Scheme:
+def _plain(element: Format, zero_point: ZeroPoint = ZeroPoint.NONE) -> ElementScheme:
     rule = ScaleRule.ABSMAX if zero_point is ZeroPoint.NONE else ScaleRule.MINMAX
-    return Scheme(
+    return ElementScheme(
         element=element, granularity=GROUP, scale_format=FP16, rule=rule, zero_point=zero_point
     )
 
 
-def _mx(element: Format, rule: ScaleRule) -> Scheme:
-    return Scheme(element=element, granularity=PerGroup(MX_BLOCK), scale_format=E8M0, rule=rule)
+def _mx(element: Format, rule: ScaleRule) -> ElementScheme:
+    return ElementScheme(
+        element=element, granularity=PerGroup(MX_BLOCK), scale_format=E8M0, rule=rule
+    )
 
 
 def _integers() -> dict[str, Entry]:
@@ -97,7 +100,7 @@ def _integers() -> dict[str, Entry]:
         for n in INT_BITS
     }
     entries["int4-floatmin"] = Entry(
-        scheme=Scheme(
+        scheme=ElementScheme(
             element=int_format(4, kind="unsigned"),
             granularity=PerGroup(32),
             scale_format=FP16,
@@ -124,8 +127,10 @@ def _floats() -> dict[str, Entry]:
 
 
 def _codebooks() -> dict[str, Entry]:
-    nf4 = Scheme(element=NF4, granularity=PerGroup(64), scale_format=FP32)
-    ternary = Scheme(element=TERNARY, granularity=GROUP, scale_format=FP16, rule=ScaleRule.ABSMEAN)
+    nf4 = ElementScheme(element=NF4, granularity=PerGroup(64), scale_format=FP32)
+    ternary = ElementScheme(
+        element=TERNARY, granularity=GROUP, scale_format=FP16, rule=ScaleRule.ABSMEAN
+    )
     return {
         "nf4": Entry(
             scheme=nf4,
@@ -147,7 +152,7 @@ def _blocks() -> dict[str, Entry]:
         for suffix, (rule, source) in rules.items()
         for element, name in MX_NAMES.items()
     }
-    nvfp4 = Scheme(
+    nvfp4 = ElementScheme(
         element=E2M1,
         granularity=PerGroup(NVFP4_BLOCK),
         scale_format=E4M3,

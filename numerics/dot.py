@@ -28,8 +28,10 @@ from jaxtyping import Float32
 
 from numerics.cast import decode
 from numerics.division import BIAS, MANTISSA_BITS, from_bits, multiply
+from numerics.element_arrays import element_scheme_of, split_quantized
+from numerics.formats import Format
 from numerics.scales import SideData, scale_exponents, scale_values
-from numerics.tensor import QuantizedTensor, split_quantized
+from numerics.tensor import QuantizedTensor
 
 FLOAT32_BITS = 24
 FLOAT64_BITS = 53
@@ -76,17 +78,17 @@ def plan_dot(a: QuantizedTensor, w: QuantizedTensor) -> DotPlan:
     if product * segment <= 1 << FLOAT64_BITS:
         return DotPlan(segment=segment, pieces=1, precision="float64")
     raise ValueError(
-        f"a sum of {segment} products of {a.scheme.element.name} and {w.scheme.element.name} "
-        f"needs {(product * segment).bit_length()} bits, more than the {FLOAT64_BITS} of float64; "
+        f"a sum of {segment} products of {_element(a).name} and {_element(w).name} needs "
+        f"{(product * segment).bit_length()} bits, more than the {FLOAT64_BITS} of float64; "
         f"use smaller groups or narrower formats"
     )
 
 
 def max_integer(q: QuantizedTensor) -> int:
     """Return the largest magnitude that an element of ``q`` can have, in units."""
-    largest = q.scheme.element.max_integer
+    largest = _element(q).max_integer
     if largest is None:
-        raise ValueError(f"values of {q.scheme.element.name} are not integers times a unit")
+        raise ValueError(f"values of {_element(q).name} are not integers times a unit")
     return largest
 
 
@@ -97,11 +99,11 @@ def integers(q: QuantizedTensor) -> Float32[Array, "rows k"]:
     >>> integers(quantize(jnp.float32([[6.0, -1.5]]), parse_scheme("fp4:g2"))).tolist()
     [[12.0, -3.0]]
     """
-    unit = q.scheme.element.unit
+    unit = _element(q).unit
     assert unit is not None
     rows = []
     for codes, side in split_quantized(q):
-        values = decode(q.scheme.element, codes) * (1 / unit)
+        values = decode(_element(q), codes) * (1 / unit)
         if side.zero_points is not None:
             values = values - side.zero_points.astype(jnp.float32)[..., None]
         rows.append(values.reshape(values.shape[0], -1))
@@ -185,16 +187,21 @@ def _operand(q: QuantizedTensor, plan: DotPlan) -> _Operand:
 def _scale_factors(q: QuantizedTensor) -> list[Float32[Array, "rows groups"]]:
     """Return normal float32 numbers whose product is the scale: two halves of a power of two."""
     side = SideData(scales=q.scales)
-    if not q.scheme.has_power_of_two_scales:
-        return [scale_values(side, q.scheme, q.tensor_scale)]
+    scheme = element_scheme_of(q)
+    if not scheme.has_power_of_two_scales:
+        return [scale_values(side, scheme, q.tensor_scale)]
     exponents, poisoned = scale_exponents(side)
     halves = (exponents >> 1, exponents - (exponents >> 1))
     powers = [from_bits((half + BIAS) << MANTISSA_BITS) for half in halves]
     return [jnp.where(poisoned, jnp.nan, powers[0]), powers[1]]
 
 
+def _element(q: QuantizedTensor) -> Format:
+    return element_scheme_of(q).element
+
+
 def _unit(q: QuantizedTensor) -> float:
-    unit = q.scheme.element.unit
+    unit = _element(q).unit
     assert unit is not None
     return unit
 

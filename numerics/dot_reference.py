@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from numerics.division import MIN_NORMAL
+from numerics.element_arrays import element_scheme_of
 from numerics.formats import E8M0, FP32
 from numerics.tensor import QuantizedTensor
 
@@ -75,7 +76,7 @@ def _times(x: float, *factors: float) -> float:
 
 
 def _rows(q: QuantizedTensor) -> list[_Row]:
-    scheme, (count, length) = q.scheme, q.shape
+    scheme, (count, length) = element_scheme_of(q), q.shape
     group = min(scheme.group_size or length, length)
     assert scheme.element.unit is not None
     unit = Fraction(scheme.element.unit)
@@ -98,7 +99,7 @@ def _factors(scale: float, q: QuantizedTensor) -> list[float]:
     """Return a scale as the factors that it is applied in: a power of two in two halves."""
     if math.isnan(scale):
         return [scale]
-    if q.scheme.scale_format == E8M0:
+    if element_scheme_of(q).scale_format == E8M0:
         exponent = math.frexp(scale)[1] - 1
         return [math.ldexp(1.0, exponent // 2), math.ldexp(1.0, exponent - exponent // 2)]
     if q.tensor_scale is not None:

@@ -31,8 +31,8 @@ from numerics.division import (
     multiply_by_power_of_two,
     ordered_bits,
 )
+from numerics.element_scheme import ElementScheme, ScaleRule, ZeroPoint
 from numerics.formats import E8M0, FP32, SCALE_DTYPES, FloatFormat, Format
-from numerics.scheme import ScaleRule, Scheme, ZeroPoint
 
 Groups = Float32[Array, "*lead group"]
 PerGroupFloat = Float32[Array, "*lead"]
@@ -57,7 +57,7 @@ jax.tree_util.register_dataclass(
 )
 
 
-def find_tensor_scale(x: Float32[Array, "*shape"], scheme: Scheme) -> Float32[Array, ""]:
+def find_tensor_scale(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32[Array, ""]:
     """Return the scale of the whole tensor: ``amax / (half_range * scale_format.max)``.
 
     It is at least so large that its product with any block scale is a normal float32.
@@ -71,7 +71,7 @@ def find_tensor_scale(x: Float32[Array, "*shape"], scheme: Scheme) -> Float32[Ar
 
 
 def find_side_data(
-    x: Groups, scheme: Scheme, tensor_scale: Float32[Array, ""] | None = None
+    x: Groups, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None = None
 ) -> SideData:
     """Return the scale of each group, rounded to its format, and its zero point or minimum."""
     match scheme.zero_point:
@@ -88,7 +88,7 @@ def find_side_data(
 
 
 def scale_values(
-    side: SideData, scheme: Scheme, tensor_scale: Float32[Array, ""] | None
+    side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
 ) -> PerGroupFloat:
     """Return scales as the float32 that values are divided by; not for powers of two."""
     scales = side.scales.astype(jnp.float32)
@@ -102,7 +102,7 @@ def scale_exponents(side: SideData) -> tuple[Int32[Array, "*lead"], Bool[Array, 
 
 
 def is_poisoned(
-    side: SideData, scheme: Scheme, tensor_scale: Float32[Array, ""] | None
+    side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
 ) -> Bool[Array, "*lead"]:
     """Return which groups have a NaN for a scale."""
     if scheme.has_power_of_two_scales:
@@ -111,7 +111,7 @@ def is_poisoned(
 
 
 def normalize(
-    x: Groups, side: SideData, scheme: Scheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
 ) -> Groups:
     """Return values in units of the scale: what is rounded to the element format."""
     if scheme.has_power_of_two_scales:
@@ -122,7 +122,7 @@ def normalize(
 
 
 def restore(
-    values: Groups, side: SideData, scheme: Scheme, tensor_scale: Float32[Array, ""] | None
+    values: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
 ) -> Groups:
     """Return element values times their scale, plus their minimum; NaN in poisoned groups."""
     if scheme.has_power_of_two_scales:
@@ -138,7 +138,7 @@ def restore(
 
 
 def _symmetric_scales(
-    x: Groups, scheme: Scheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
 ) -> Shaped[Array, "*lead"]:
     amax_bits = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
     if scheme.rule is ScaleRule.ABSMEAN:
@@ -150,7 +150,7 @@ def _symmetric_scales(
     return store_scale(raw, amax_bits, scheme.scale_format)
 
 
-def _power_of_two_scales(x: Groups, scheme: Scheme) -> Shaped[Array, "*lead"]:
+def _power_of_two_scales(x: Groups, scheme: ElementScheme) -> Shaped[Array, "*lead"]:
     amax_bits = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
     top = scheme.element.max_exponent
     codes = jnp.clip((amax_bits >> MANTISSA_BITS) - top, 0, E8M0.nan_code - 1)
@@ -169,7 +169,7 @@ def _largest_bits(element: Format, codes: Int32[Array, "*lead"]) -> Int32[Array,
     return jnp.where(field > 0, normal, (HIDDEN_BIT | mantissa) >> 1)
 
 
-def _integer_zero_point(x: Groups, scheme: Scheme) -> SideData:
+def _integer_zero_point(x: Groups, scheme: ElementScheme) -> SideData:
     low, high, worst_bits = _extremes(x)
     low, high = jnp.minimum(low, 0), jnp.maximum(high, 0)
     scales = _range_scale(low, high, worst_bits, scheme)
@@ -178,7 +178,7 @@ def _integer_zero_point(x: Groups, scheme: Scheme) -> SideData:
     return SideData(scales=scales, zero_points=zero_points.astype(jnp.uint8))
 
 
-def _float_minimum(x: Groups, scheme: Scheme) -> SideData:
+def _float_minimum(x: Groups, scheme: ElementScheme) -> SideData:
     low, high, worst_bits = _extremes(x)
     scales = _range_scale(low, high, worst_bits, scheme)
     low = jnp.where(jnp.abs(low) < MIN_NORMAL, 0, low)
@@ -196,7 +196,10 @@ def _extremes(x: Groups) -> tuple[PerGroupFloat, PerGroupFloat, Int32[Array, "*l
 
 
 def _range_scale(
-    low: PerGroupFloat, high: PerGroupFloat, worst_bits: Int32[Array, "*lead"], scheme: Scheme
+    low: PerGroupFloat,
+    high: PerGroupFloat,
+    worst_bits: Int32[Array, "*lead"],
+    scheme: ElementScheme,
 ) -> Shaped[Array, "*lead"]:
     spread = jnp.minimum(high - low, MAX_FLOAT32)
     raw = divide(spread, scheme.element.max)

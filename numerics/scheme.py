@@ -1,272 +1,105 @@
-"""Schemes: an element format, which values share a scale, and how the scale is found and stored."""
+"""What every scheme is: a way from numbers to stored arrays and back.
+
+A scheme is a frozen description, needs no JAX to be made, read and costed, and imports its array
+code when it is first used.
+"""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from numerics.formats import (
-    BF16,
-    E2M1,
-    E2M3,
-    E3M2,
-    E4M3,
-    E5M2,
-    E8M0,
-    FP16,
-    FP32,
-    MXINT8,
-    TERNARY,
-    Format,
-    IntFormat,
-    TableFormat,
-)
+import numpy as np
 
-#: What ``bits_per_weight`` counts. ``"index"``: the codes alone. ``"full"``: scales, zero points
-#: and tensor scale too. ``"stored"``: the same, with each array filled up to whole bytes.
+from numerics.formats import Format
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+#: What ``bits_per_weight`` counts. ``"index"``: what says which value each number has, the codes
+#: alone. ``"full"``: scales, zero points, selectors, codebooks too. ``"stored"``: the same, with
+#: each array filled up to whole bytes.
 StorageKind = Literal["index", "full", "stored"]
-
-MX_BLOCK = 32
-NVFP4_BLOCK = 16
-#: Element formats of OCP MX v1.0 and the names that they give to its schemes.
-MX_NAMES = {
-    E2M1: "mxfp4",
-    E2M3: "mxfp6_e2m3",
-    E3M2: "mxfp6_e3m2",
-    E4M3: "mxfp8_e4m3",
-    E5M2: "mxfp8_e5m2",
-    MXINT8: "mxint8",
-}
-
-
-#: Scale formats by the name that texts have for them.
-SCALE_NAMES = {FP32: "fp32", FP16: "fp16", BF16: "bf16", E4M3: "e4m3", E8M0: "e8m0"}
-
-
-@dataclass(frozen=True, slots=True)
-class PerTensor:
-    """One scale for the whole tensor."""
-
-    def __str__(self) -> str:
-        return "tensor"
-
-
-@dataclass(frozen=True, slots=True)
-class PerChannel:
-    """One scale for each row of a weight of shape (out, in)."""
-
-    def __str__(self) -> str:
-        return "channel"
-
-
-@dataclass(frozen=True, slots=True)
-class PerToken:
-    """One scale for each row of an activation; the same arithmetic as :class:`PerChannel`."""
-
-    def __str__(self) -> str:
-        return "token"
-
-
-@dataclass(frozen=True, slots=True)
-class PerGroup:
-    """One scale for each ``size`` consecutive values along the last axis.
-
-    Where ``size`` does not divide the axis, the last group is shorter, and its scale comes from
-    its own values alone.
-    """
-
-    size: int
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"a group has at least 1 value, not {self.size}")
-
-    def __str__(self) -> str:
-        return f"g{self.size}"
-
-
-Granularity = PerTensor | PerChannel | PerToken | PerGroup
-
-
-class ScaleRule(StrEnum):
-    """How the scale of a group is found; ``amax`` is the largest magnitude in the group."""
-
-    #: ``amax / half_range``: the largest magnitude becomes the largest value.
-    ABSMAX = "absmax"
-    #: ``(max - min) / (2^n - 1)``, the range widened to contain 0 if the zero point is an integer.
-    MINMAX = "minmax"
-    #: ``mean |x|``; BitNet b1.58, arXiv:2402.17764.
-    ABSMEAN = "absmean"
-    #: ``2^(floor(log2 amax) - max_exponent)``; OCP MX v1.0, section 6.3.
-    FLOOR = "floor"
-    #: Least power of two for which nothing saturates, ``2^ceil(log2(amax / max))``; the default of
-    #: cuBLAS, cuDNN and Transformer Engine.
-    RCEIL = "rceil"
-
-
-class ZeroPoint(StrEnum):
-    """What code stands for zero."""
-
-    #: Code 0: no zero point.
-    NONE = "sym"
-    #: A code of its own in each group: ``(code - zero_point) * scale``, as in GPTQ and AWQ.
-    INTEGER = "asym"
-    #: None: ``code * scale + minimum``, the minimum in the format of the scale, as in GGUF Q4_1.
-    MINIMUM = "floatmin"
-
-
-POWER_OF_TWO_RULES = (ScaleRule.FLOOR, ScaleRule.RCEIL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scheme:
-    """How the values of a tensor become codes.
+class Field:
+    """One of the arrays that a quantized tensor is stored as."""
 
-    In every scheme codes come from division by the scale *as stored*, rounded half to even (a
-    table: to the lower value), saturated. What all schemes share beyond that:
-
-    - A group of zeros has scale 1 (power-of-two scales: the smallest) and codes of zero. Float
-      formats keep the sign of zero. With other scales than powers of two a magnitude below 2^-126
-      is a zero.
-    - A scale too small for its format is the smallest positive one (at least 2^-126); one too
-      large is the largest finite one, and its values saturate.
-    - A group with a NaN or an infinity is *poisoned*: its scale is NaN and so is every value that
-      comes back; its codes are 0. Under a tensor scale the whole tensor is the group.
-
-    ``tensor_scale`` is the second level of NVFP4: one float32 for the tensor, ``amax / (half_range
-    * scale_format.max)``, which block scales and values are divided by.
-    """
-
-    element: Format
-    granularity: Granularity
-    scale_format: Format
-    rule: ScaleRule = ScaleRule.ABSMAX
-    zero_point: ZeroPoint = ZeroPoint.NONE
-    tensor_scale: bool = False
-
-    def __post_init__(self) -> None:
-        _check_element(self)
-        _check_scale(self)
-        _check_zero_point(self)
+    name: str
+    shape: tuple[int, ...]
+    #: Bits of an entry in storage; codes of fewer than 8 bits have a byte each in memory.
+    bits: int
+    #: Array type in memory.
+    dtype: np.dtype[np.generic]
+    #: Whether its bits count as ``"index"``.
+    is_index: bool = False
 
     @property
+    def total_bits(self) -> int:
+        """Bits of all entries."""
+        return math.prod(self.shape) * self.bits
+
+
+class Scheme(ABC):
+    """How the values of a tensor become codes and side data; equal schemes compute the same.
+
+    ``quantize``, ``dequantize`` and ``fake_quantize`` can be traced by JAX with the scheme as a
+    static argument. Values are float32, and rows run along the last axis.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
     def name(self) -> str:
-        """Canonical text: :func:`numerics.parse_scheme` makes the same scheme of it in any role."""
-        fixed = _fixed_name(self)
-        if fixed is not None:
-            return fixed
-        parts = [self.element.name.removeprefix("u"), str(self.granularity)]
-        if self.zero_point is not ZeroPoint.NONE:
-            parts.append(self.zero_point.value)
-        if self.rule is not default_rule(self.element, FP32, self.zero_point):
-            parts.append(self.rule.value)
-        parts.append(SCALE_NAMES[self.scale_format])
-        return ":".join([*parts, "two-level"] if self.tensor_scale else parts)
+        """Canonical text, which :func:`numerics.parse_scheme` reads back."""
 
     @property
     def group_size(self) -> int | None:
-        """Values of a full group, ``None`` unless there is a scale per group."""
-        return self.granularity.size if isinstance(self.granularity, PerGroup) else None
+        """Consecutive values of a row that share side data; ``None`` without such groups."""
+        return None
 
     @property
-    def has_power_of_two_scales(self) -> bool:
-        """Whether scales are powers of two, applied by exponent arithmetic."""
-        return self.scale_format == E8M0
+    def formats(self) -> tuple[Format, ...]:
+        """Formats of elements that the scheme chooses from; none for codebooks of vectors."""
+        return ()
 
-    def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the scales of a tensor of this shape."""
-        match self.granularity:
-            case PerTensor():
-                return (1,) * len(shape)
-            case PerGroup(size):
-                return (*shape[:-1], -(-shape[-1] // size))
-            case _:
-                return (*shape[:-1], 1)
+    def with_group_size(self, size: int) -> "Scheme":
+        """Return the scheme with groups of another size."""
+        raise ValueError(f"{self.name} has no groups whose size could be {size}")
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise :class:`ValueError` if a tensor of this shape can't be quantized."""
+        size = self.group_size
+        if size is not None and size > shape[-1]:
+            raise ValueError(f"group size {size} is larger than a row of {shape[-1]} values")
+
+    @abstractmethod
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return the arrays that a tensor of this shape is stored as."""
 
     def bits_per_weight(self, shape: tuple[int, ...], *, kind: StorageKind = "full") -> float:
-        """Return the storage of one value of a tensor of this shape.
-
-        Examples
-        --------
-        >>> from numerics.formats import FP16
-        >>> fp4 = Scheme(element=E2M1, granularity=PerGroup(128), scale_format=FP16)
-        >>> fp4.bits_per_weight((64, 256)), fp4.bits_per_weight((64, 256), kind="index")
-        (4.125, 4.0)
-        """
-        size, groups = math.prod(shape), math.prod(self.scale_shape(shape))
-        arrays = [size * self.element.bits]
-        if kind != "index":
-            arrays += self._side_bits(groups)
+        """Return the storage of one value of a tensor of this shape."""
+        fields = self.layout(shape)
+        if kind == "index":
+            fields = tuple(field for field in fields if field.is_index)
+        bits = [field.total_bits for field in fields]
         if kind == "stored":
-            arrays = [-(-bits // 8) * 8 for bits in arrays]
-        return sum(arrays) / size
+            bits = [-(-total // 8) * 8 for total in bits]
+        return sum(bits) / math.prod(shape)
 
-    def _side_bits(self, groups: int) -> list[int]:
-        """Bits of each array beside the codes."""
-        zero_point_bits = {
-            ZeroPoint.NONE: 0,
-            ZeroPoint.INTEGER: self.element.bits,
-            ZeroPoint.MINIMUM: self.scale_format.bits,
-        }[self.zero_point]
-        tensor_bits = FP32.bits if self.tensor_scale else 0
-        return [groups * self.scale_format.bits, groups * zero_point_bits, tensor_bits]
+    @abstractmethod
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the arrays of :meth:`layout`."""
 
+    @abstractmethod
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers that the arrays stand for."""
 
-def default_rule(element: Format, scale_format: Format, zero_point: ZeroPoint) -> ScaleRule:
-    """Return the rule that goes without saying."""
-    if scale_format == E8M0:
-        return ScaleRule.FLOOR
-    if zero_point is not ZeroPoint.NONE:
-        return ScaleRule.MINMAX
-    return ScaleRule.ABSMEAN if element == TERNARY else ScaleRule.ABSMAX
-
-
-def _fixed_name(scheme: Scheme) -> str | None:
-    """Return the name of a scheme that is one of MX or NVFP4, else ``None``."""
-    if scheme.granularity == PerGroup(MX_BLOCK) and scheme.has_power_of_two_scales:
-        name = MX_NAMES.get(scheme.element)
-        return f"{name}-rceil" if name and scheme.rule is ScaleRule.RCEIL else name
-    nvfp4 = (E2M1, PerGroup(NVFP4_BLOCK), E4M3, True)
-    given = (scheme.element, scheme.granularity, scheme.scale_format, scheme.tensor_scale)
-    return "nvfp4" if given == nvfp4 and scheme.rule is ScaleRule.ABSMAX else None
-
-
-def _check_element(scheme: Scheme) -> None:
-    if scheme.element == E8M0 or scheme.element.bits > 8:
-        raise ValueError(f"{scheme.element.name} is a format of scales, not of elements")
-
-
-def _check_scale(scheme: Scheme) -> None:
-    name, rule = SCALE_NAMES.get(scheme.scale_format), scheme.rule
-    if name is None:
-        known = ", ".join(SCALE_NAMES.values())
-        raise ValueError(f"scales can't be {scheme.scale_format.name}; they can be {known}")
-    if scheme.has_power_of_two_scales != (rule in POWER_OF_TWO_RULES):
-        raise ValueError(
-            f"scale format {name} does not go with rule {rule}; "
-            f"e8m0 goes with floor and rceil, other scale formats with other rules"
-        )
-    if scheme.has_power_of_two_scales and isinstance(scheme.element, TableFormat):
-        raise ValueError(f"e8m0 scales need integer or float elements, not {scheme.element.name}")
-    if scheme.tensor_scale and (scheme.scale_format != E4M3 or scheme.group_size is None):
-        raise ValueError(
-            f"a tensor scale goes with e4m3 scales of groups, not {name} scales per "
-            f"{scheme.granularity}"
-        )
-
-
-def _check_zero_point(scheme: Scheme) -> None:
-    has_zero_point = scheme.zero_point is not ZeroPoint.NONE
-    is_unsigned = isinstance(scheme.element, IntFormat) and scheme.element.kind == "unsigned"
-    if has_zero_point != is_unsigned:
-        wanted = "unsigned integer" if has_zero_point else "signed"
-        raise ValueError(
-            f"zero point {scheme.zero_point} needs {wanted} codes, not {scheme.element.name}"
-        )
-    if has_zero_point != (scheme.rule is ScaleRule.MINMAX):
-        raise ValueError(
-            f"zero point {scheme.zero_point} does not go with rule {scheme.rule}; "
-            f"asym and floatmin go with minmax, sym with other rules"
-        )
-    if has_zero_point and scheme.tensor_scale:
-        raise ValueError("a tensor scale goes without zero points")
+    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
+        """Return ``dequantize(quantize(x))``, bit for bit."""
+        return self.dequantize(self.quantize(x))

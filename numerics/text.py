@@ -6,19 +6,16 @@ import re
 from typing import Any, Literal
 
 from numerics.catalog import CATALOG, FORMATS, GROUP, SCHEMES, Entry, int_format
-from numerics.formats import FP16, FP32, IntFormat
-from numerics.scheme import (
+from numerics.element_scheme import (
     SCALE_NAMES,
-    Granularity,
-    PerChannel,
-    PerGroup,
-    PerTensor,
-    PerToken,
+    ElementScheme,
     ScaleRule,
-    Scheme,
     ZeroPoint,
     default_rule,
 )
+from numerics.formats import FP16, FP32, IntFormat
+from numerics.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken
+from numerics.scheme import Scheme
 
 Role = Literal["weight", "activation", "kv"]
 
@@ -60,12 +57,14 @@ def parse_scheme(text: str, *, group_size: int | None = None, role: Role = "weig
     """
     head, *tokens = text.strip().lower().split(":")
     entry = _entry(head)
+    scheme = entry.scheme
+    if not isinstance(scheme, ElementScheme):
+        return _regrouped(scheme, tokens, text, group_size)
     changes = _changes(tokens, text)
     if group_size is not None:
-        _change_group(changes, entry, group_size, text)
+        _change_group(changes, scheme.granularity, group_size, text)
     if entry.is_fixed:
-        _check_fixed(entry, changes, head)
-    scheme = entry.scheme
+        _check_fixed(scheme, changes, head)
     if entry.follows_role and role != "weight":
         changes = {"granularity": PerToken(), "scale_format": FP32} | changes
     return _apply(scheme, changes)
@@ -85,7 +84,7 @@ def _entry(head: str) -> Entry:
         return CATALOG[head]
     if head in ELEMENTS:
         element = FORMATS[head]
-        scheme = Scheme(
+        scheme = ElementScheme(
             element=element,
             granularity=GROUP,
             scale_format=FP16,
@@ -96,6 +95,19 @@ def _entry(head: str) -> Entry:
     close = difflib.get_close_matches(head, known, n=1, cutoff=0.5)
     hint = f", did you mean '{close[0]}'?" if close else "."
     raise ValueError(f"unknown format '{head}'{hint} Known: {', '.join(known)}")
+
+
+def _regrouped(scheme: Scheme, tokens: list[str], text: str, group_size: int | None) -> Scheme:
+    """Return a scheme of which a text can change only the group."""
+    sizes = set() if group_size is None else {group_size}
+    for token in tokens:
+        match = re.fullmatch(r"g(\d+)", token)
+        if match is None:
+            raise ValueError(f"'{token}' in '{text}' is no group, such as g64")
+        sizes.add(int(match[1]))
+    if len(sizes) > 1:
+        raise ValueError(f"'{text}' and group_size={group_size} say different groups")
+    return scheme.with_group_size(sizes.pop()) if sizes else scheme
 
 
 def _changes(tokens: list[str], text: str) -> dict[str, Any]:
@@ -125,9 +137,11 @@ def _field(token: str, text: str) -> tuple[str, Any]:
     raise ValueError(f"'{token}' in '{text}' is none of {TOKENS}")
 
 
-def _change_group(changes: dict[str, Any], entry: Entry, group_size: int, text: str) -> None:
+def _change_group(
+    changes: dict[str, Any], granularity: Granularity, group_size: int, text: str
+) -> None:
     wanted = PerGroup(group_size)
-    said = changes.get("granularity", entry.scheme.granularity)
+    said = changes.get("granularity", granularity)
     if not isinstance(said, PerGroup):
         raise ValueError(f"'{text}' has one scale per {said}, no group for group_size={group_size}")
     if changes.get("granularity", wanted) != wanted:
@@ -135,9 +149,8 @@ def _change_group(changes: dict[str, Any], entry: Entry, group_size: int, text: 
     changes["granularity"] = wanted
 
 
-def _check_fixed(entry: Entry, changes: dict[str, Any], head: str) -> None:
+def _check_fixed(scheme: ElementScheme, changes: dict[str, Any], head: str) -> None:
     """Refuse to change what belongs to the definition of a scheme."""
-    scheme = entry.scheme
     for field, value in changes.items():
         if field != "rule" and value != getattr(scheme, field):
             raise ValueError(
@@ -147,7 +160,7 @@ def _check_fixed(entry: Entry, changes: dict[str, Any], head: str) -> None:
             )
 
 
-def _apply(scheme: Scheme, changes: dict[str, Any]) -> Scheme:
+def _apply(scheme: ElementScheme, changes: dict[str, Any]) -> ElementScheme:
     """Return the scheme with some fields changed and the rest made to fit."""
     zero_point = changes.get("zero_point", scheme.zero_point)
     scale_format = changes.get("scale_format", scheme.scale_format)

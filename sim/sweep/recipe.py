@@ -117,6 +117,11 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
             f"group size {max(filter(None, given))} is larger than a row: {places}; "
             f"use --group-size {min(short)} or less, or one scale a channel (FORMAT:channel)"
         )
+    for name, scheme in schemes.items():
+        try:
+            scheme.check_shape((1, rows[name]))
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
 
 
 def _check_bit_true(

@@ -7,12 +7,12 @@ import pytest
 from numerics import (
     FORMATS,
     SCHEMES,
+    ElementScheme,
     PerChannel,
     PerGroup,
     PerTensor,
     PerToken,
     ScaleRule,
-    Scheme,
     ZeroPoint,
     parse_scheme,
 )
@@ -152,4 +152,4 @@ def test_granularities_print_as_their_text():
 
 def test_a_scheme_takes_keywords_only():
     with pytest.raises(TypeError):
-        Scheme(FORMATS["int4"], PerGroup(128), FORMATS["fp16"])
+        ElementScheme(FORMATS["int4"], PerGroup(128), FORMATS["fp16"])
