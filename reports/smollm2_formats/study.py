@@ -7,69 +7,92 @@ repository.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from sim.report.study import Points, write_study
+from sim.report.table import markdown_table
 from sim.sweep.command import SweepOptions, run_sweep
 
 HERE = Path(__file__).parent
+#: The formats whose order the source's grid could change.
+CONTROL = ("int4", "int4-asym", "int4-floatmin", "fp4")
 TEXT = """
-SmolLM2-135M-Instruct on 32,768 tokens of the WikiText-2 raw test split. Linear layers are quantized by
-rounding to nearest, without calibration; embeddings stay in float32. A model of this size is far more
-fragile than the 7B models of the papers: orders of formats mostly carry over, sizes of losses do not.
+SmolLM2-135M-Instruct on 32,768 tokens of the WikiText-2 raw test split. Linear layers are quantized
+by rounding to nearest, without calibration; embeddings stay in float32. A model of this size is far
+more fragile than the 7B models of the papers: orders of formats mostly carry over, sizes of losses
+do not.
 
 **Weights.** {weights}.
 
-**Weights and activations in eight bits.** {activations}; the weights alone: {eight}.
+**Weights and activations.** {activations}. Eight-bit floats lose less than eight-bit integers on
+activations, whose outliers stretch an integer grid, and more on weights.
 
 **KV cache.** {cache}.
 
 ## What the source's grid biases
 
-The published file holds the linear weights in Q4_1: blocks of 32 on an asymmetric grid of 16 levels. A
-format that contains that grid reproduces them almost without loss: int4-floatmin, the scheme of Q4_1
-itself, measures {floatmin} nats, which says nothing about the format. Formats whose grids lie near it,
-asymmetric INT4 above all, are flattered, and every loss is relative to a model that has lost accuracy
-already. Conclusions between asymmetric INT4 and FP4 or NF4 must not rest on this table alone; the same
-sweep with `--dither-source` is the control.
+The published file holds the linear weights in Q4_1: blocks of 32 on an asymmetric grid of 16 levels.
+A format that contains that grid reproduces them without any loss: int4-floatmin, the scheme of Q4_1
+itself, measures {floatmin} nats at {floatmin_db:.0f} dB, which says nothing about the format. Formats
+whose grids lie near it, asymmetric INT4 above all, are flattered; and every loss is relative to a
+model that has lost accuracy already. Conclusions between asymmetric INT4 and FP4 or NF4 must not rest
+on this table alone.
+
+As a control, the same formats on the model with uniform noise of one grid step on every linear weight
+(`--dither-source`, seed 0), each against the float32 run of that noisy model:
+
+{control}
+The noise takes the grid away and adds an error about as large as Q4_1's own; it does not bring the
+original weights back.
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", type=Path, required=True, help="WikiText-2 raw test split")
-    parser.add_argument("--work", type=Path, default=HERE / "build", help="store of the sweep")
+    parser.add_argument("--work", type=Path, default=HERE / "build", help="stores of the sweeps")
     args = parser.parse_args()
-    outcome = run_sweep(
-        SweepOptions(
-            recipes=HERE / "recipes.toml",
-            model="smollm2-135m-instruct",
-            text=args.text,
-            tokens=32768,
-            spread=True,
-            out=args.work,
-        )
+    options = SweepOptions(
+        recipes=HERE / "recipes.toml",
+        model="smollm2-135m-instruct",
+        text=args.text,
+        tokens=32768,
+        spread=True,
+        out=args.work,
     )
-    points = Points(outcome.results)
-    text = TEXT.format(
-        weights=points.ranked(
-            "int8", "fp8_e4m3", "int6", "int5", "int4", "int4-asym", "fp4", "nf4", "mxfp4",
-            "nvfp4", "int3",
-        ),
-        activations=points.ranked("w=int8,a=int8", "w=fp8_e4m3,a=fp8_e4m3"),
-        eight=points.ranked("int8", "fp8_e4m3"),
-        cache=points.ranked("kv=int8", "kv=fp8_e4m3"),
-        floatmin=points.loss("int4-floatmin"),
-    )  # fmt: skip
+    outcome = run_sweep(options)
+    dithered = run_sweep(
+        replace(options, recipes=None, formats=CONTROL, dither_seed=0, out=args.work / "dithered")
+    )
     path = write_study(
         HERE,
         title="Number formats on SmolLM2-135M",
-        text=text,
+        text=_text(Points(outcome.results), markdown_table(dithered.results)),
         results=outcome.results,
         provenance=outcome.provenance,
-        sweep_directory=args.work,
+        sweep_directory=options.out,
     )
     print(path)
+
+
+def _text(points: Points, control: str) -> str:
+    floatmin = points["int4-floatmin"]
+    levels = sorted(floatmin.sqnr_db.values())
+    return TEXT.format(
+        weights=points.ranked(
+            "int8", "int6", "int4", "int3", "int2", "ternary", "fp8_e4m3", "fp6_e2m3", "fp4",
+            "nf4", "mxfp4", "nvfp4",
+        ),
+        activations=points.ranked(
+            "w=int8,a=int8", "w=fp8_e4m3,a=fp8_e4m3", "w=fp4,a=fp4:g128", "w=mxfp4,a=mxfp4",
+            "w=nvfp4,a=nvfp4",
+        ),
+        cache=points.ranked("kv=int8", "kv=fp8_e4m3", "kv=fp4:g64", "kv=mxfp4", "kv=nvfp4"),
+        floatmin=points.loss("int4-floatmin"),
+        floatmin_db=levels[len(levels) // 2] if levels else float("inf"),
+        control=control,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ from sim.sweep.result import PointResult
 
 #: Files of a sweep's report that a study keeps.
 KEPT = ("loss.png", "sqnr.png", "results.csv", "report.html")
+#: A sweep that quantizes no weights has no second one.
+FIGURES = {
+    "loss.png": "Loss against bits per weight",
+    "sqnr.png": "Signal to quantization noise of each layer",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +47,16 @@ def write_study(
     sweep_directory: Path,
 ) -> Path:
     """Write ``README.md`` and copy figures, table and page of the sweep beside it."""
-    for name in KEPT:
+    present = [name for name in KEPT if (sweep_directory / name).exists()]
+    for name in present:
         shutil.copyfile(sweep_directory / name, directory / name)
+    figures = "\n\n".join(f"![{text}]({name})" for name, text in FIGURES.items() if name in present)
     versions = ", ".join(f"{name} {number}" for name, number in provenance.versions.items())
     page = f"""# {title}
 
 {text.strip()}
 
-![Loss against bits per weight](loss.png)
-
-![Signal to quantization noise of each layer](sqnr.png)
+{figures}
 
 ## All results
 

@@ -81,6 +81,7 @@ class Evaluator:
 
     def reference(self, params: Params, progress: Progress) -> Scores:
         """Score the float model and keep its logits."""
+        self.close()
         self._logits = self._open_logits_file()
         run = self._compile("reference", partial(_score_reference, config=self.config), params)
         nll, started = [], time.perf_counter()

@@ -1,0 +1,29 @@
+import pytest
+
+from sim.report import write_report
+from sim.report.study import Points, write_study
+
+from .conftest import make_point
+from .test_html import PROVENANCE
+
+FLOAT = make_point("float32", 32.0, 0.0, 0.0)
+INT4 = make_point("int4", 4.0, 0.3, 0.02)
+CACHE = make_point("kv=int8", 32.0, 0.001, 0.0005)
+
+
+@pytest.mark.parametrize(("other", "has_map"), [(INT4, True), (CACHE, False)])
+def test_a_page_shows_the_figures_there_are(tmp_path, other, has_map):
+    sweep, study = tmp_path / "sweep", tmp_path / "study"
+    study.mkdir()
+    write_report([FLOAT, other], sweep, provenance=PROVENANCE)
+    path = write_study(
+        study, title="Title", text="Words.", results=[FLOAT, other], provenance=PROVENANCE,
+        sweep_directory=sweep,
+    )  # fmt: skip
+    page = path.read_text()
+    assert ("(sqnr.png)" in page, (study / "sqnr.png").exists()) == (has_map, has_map)
+    assert "(loss.png)" in page and f"| {other.recipe} |" in page
+
+
+def test_points_are_ranked_from_the_smallest_loss():
+    assert Points([INT4, FLOAT, CACHE]).ranked("int4", "kv=int8").startswith("kv=int8 (")
