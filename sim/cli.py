@@ -14,8 +14,11 @@ from rich.console import Console
 
 from sim.errors import UserError
 
+EXIT_DIFFERENT = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+#: Columns of a table that goes into a file or a pipe.
+FILE_WIDTH = 160
 
 app = App(
     name="qsim",
@@ -28,6 +31,8 @@ app = App(
 )
 models = App(name="models", help="List the models that sweeps can use, or fetch one.")
 app.command(models)
+formats = App(name="formats", help="List the number formats, show one, or explain a rounding.")
+app.command(formats)
 
 Count = Annotated[int, Parameter(validator=Number(gt=0))]
 
@@ -145,6 +150,78 @@ def fetch(model: str, /) -> None:
     from sim.sources.catalog import fetch as fetch_model
 
     Console().print(f"{model} is at {fetch_model(model)}", soft_wrap=True)
+
+
+@formats.default
+def list_formats() -> None:
+    """List the named formats: bits, values, range, bits per weight and source.
+
+    Bits per weight are those of a 4096 x 4096 matrix, side data included.
+    """
+    from sim.formats.tables import formats_table
+
+    _print_wide(formats_table())
+
+
+@formats.command
+def show(name: str, /, *, out: Path | None = None) -> None:
+    """Show the values of a format, the midpoints between them and where ties go.
+
+    Parameters
+    ----------
+    name
+        Name of a format, as listed by qsim formats, or of an element such as fp4_e2m1.
+    out
+        Draw the values into this .png or .svg file too.
+    """
+    from sim.formats.grid_figure import write_grid
+    from sim.formats.lookup import find_formats
+    from sim.formats.tables import grid_table
+
+    found = find_formats(name)
+    if out is not None:
+        write_grid(found, out)
+    for fmt in found:
+        _print_wide(grid_table(fmt))
+
+
+@formats.command
+def explain(name: str, number: float, /) -> None:
+    """Say what a number becomes in a format, and why.
+
+    Parameters
+    ----------
+    name
+        Name of a format, as listed by qsim formats, or of an element such as fp4_e2m1.
+    number
+        The number, in units of the scale.
+    """
+    from sim.formats.lookup import find_formats
+    from sim.formats.tables import explain_text
+
+    _print_wide(explain_text(find_formats(name), number))
+
+
+@formats.command
+def check(directory: Path, /) -> None:
+    """Compare another implementation's codes with the conformance pack; exit 1 on a difference.
+
+    Parameters
+    ----------
+    directory
+        Holds formats/NAME.npz and schemes/NAME.npz, laid out as numerics.conformance describes.
+    """
+    from sim.formats.conformance import check as compare
+
+    table, is_equal = compare(directory)
+    _print_wide(table)
+    if not is_equal:
+        sys.exit(EXIT_DIFFERENT)
+
+
+def _print_wide(text: Any) -> None:
+    """Print, in wider lines than a terminal's where the output is none."""
+    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(text, highlight=False)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,92 @@
+"""Compare another implementation's files with the conformance pack."""
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from numerics.conformance.pack import DATA, Arrays, canonical, read
+
+#: No file of the pack comes near; larger ones are refused unread.
+MAX_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How one array of a foreign file compares."""
+
+    file: str
+    array: str
+    compared: int
+    different: int
+    #: The first difference in words, empty without one.
+    first: str = ""
+
+
+def check_directory(directory: Path) -> list[Verdict]:
+    """Compare every ``formats/*.npz`` and ``schemes/*.npz`` under ``directory`` with ours.
+
+    Raises
+    ------
+    ValueError
+        If a file can't be read, is none of the pack's, or has an array of another name, shape or
+        type.
+    """
+    paths = sorted([*directory.glob("formats/*.npz"), *directory.glob("schemes/*.npz")])
+    if not paths:
+        raise ValueError(
+            f"'{directory}' has no formats/NAME.npz or schemes/NAME.npz to check; "
+            f"the layout is that of {DATA.parent.name}/data"
+        )
+    return [verdict for path in paths for verdict in _check_file(path)]
+
+
+def _check_file(path: Path) -> Iterator[Verdict]:
+    name = f"{path.parent.name}/{path.name}"
+    if not (DATA / name).exists():
+        known = ", ".join(sorted(p.stem for p in (DATA / path.parent.name).glob("*.npz")))
+        raise ValueError(f"the pack has no '{name}'; it has {known}")
+    ours, theirs = read(DATA / name), _read_foreign(path)
+    for array, given in theirs.items():
+        if array == "inputs":
+            continue
+        if array not in ours:
+            raise ValueError(f"'{path}' has an array '{array}'; ours are {', '.join(ours)}")
+        yield _compare(name, array, ours, given)
+
+
+def _compare(name: str, array: str, ours: Arrays, given: np.ndarray) -> Verdict:
+    expected = ours[array]
+    if given.shape != expected.shape or given.dtype != expected.dtype:
+        raise ValueError(
+            f"'{array}' of '{name}' is {given.dtype}{list(given.shape)}, "
+            f"not {expected.dtype}{list(expected.shape)}"
+        )
+    if array.endswith("values"):
+        given = canonical(given)
+    places = np.argwhere(given != expected)
+    first = ""
+    if len(places):
+        place = tuple(places[0].tolist())
+        at = f"{place}"
+        if "inputs" in ours:
+            number = ours["inputs"][place].view(np.float32)
+            at = f"input {number!s} (0x{int(ours['inputs'][place]):08x})"
+        first = f"{at}: {int(given[place]):#x}, not {int(expected[place]):#x}"
+    return Verdict(
+        file=name, array=array, compared=expected.size, different=len(places), first=first
+    )
+
+
+def _read_foreign(path: Path) -> Arrays:
+    """Read arrays of numbers from a file that nobody vouches for."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > MAX_BYTES:
+            raise ValueError(f"{size} bytes, more than {MAX_BYTES}")
+        return read(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"cannot read '{path}': {error}") from None

@@ -1,0 +1,25 @@
+"""Tell how another implementation's files compare with the conformance pack."""
+
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from numerics.conformance.check import check_directory
+from sim.errors import UserError
+
+
+def check(directory: Path) -> tuple[Table, bool]:
+    """Return a table of all arrays compared, and whether all are equal."""
+    try:
+        verdicts = check_directory(directory)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    table = Table(box=None, pad_edge=False)
+    for heading in ("file", "array", "compared", "different", "first difference"):
+        justify = "right" if heading in ("compared", "different") else "left"
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for v in verdicts:
+        row = (v.file, v.array, str(v.compared), str(v.different), v.first)
+        table.add_row(*map(Text, row))
+    return table, not any(v.different for v in verdicts)

@@ -1,0 +1,42 @@
+"""Find formats and schemes by the names that a user types."""
+
+import math
+
+from numerics import CATALOG, FORMATS, parse_scheme
+from numerics.formats import MAX_LISTED_BITS, Format
+from numerics.scheme import Scheme
+from sim.errors import UserError
+
+
+def find_scheme(name: str) -> Scheme:
+    """Return the scheme that a text means; raise :class:`UserError` with what is near."""
+    try:
+        return parse_scheme(name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def find_formats(name: str) -> tuple[Format, ...]:
+    """Return the formats of elements behind a name: one, or the candidates of a mixture."""
+    plain = FORMATS.get(name.strip().lower())
+    if plain is not None and name.strip().lower() not in CATALOG:
+        return (plain,)
+    formats = find_scheme(name).formats
+    if not formats:
+        raise UserError(f"'{name}' has no grid of single values: its codes stand for whole vectors")
+    return formats
+
+
+def grid(fmt: Format) -> tuple[float, ...]:
+    """Return the finite values that rounding can give, in increasing order, each once.
+
+    Examples
+    --------
+    >>> from numerics.formats import TERNARY
+    >>> grid(TERNARY)
+    (-1.0, 0.0, 1.0)
+    """
+    if fmt.bits > MAX_LISTED_BITS:
+        raise UserError(f"'{fmt.name}' has 2^{fmt.bits} codes, too many to list")
+    finite = (value for value in fmt.values if math.isfinite(value))
+    return tuple(sorted({fmt.round(value) + 0.0 for value in finite}))

@@ -1,0 +1,77 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from numerics.conformance.check import check_directory
+from numerics.conformance.pack import DATA, read
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Return a directory with the codes of two formats and what a scheme stores."""
+    for name in ("formats/fp4_e2m1.npz", "schemes/mxfp4.npz"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copyfile(DATA / name, tmp_path / name)
+    return tmp_path
+
+
+def rewrite(path, **changed):
+    np.savez_compressed(path, **(read(path) | changed))
+
+
+def test_equal_files_are_equal(copy):
+    verdicts = check_directory(copy)
+    assert len(verdicts) == 3 + 9 * 3 and not any(v.different for v in verdicts)
+
+
+def test_a_wrong_code_is_found_and_named(copy):
+    path = copy / "formats" / "fp4_e2m1.npz"
+    codes = read(path)["codes_sat"].copy()
+    place = int(np.flatnonzero(read(path)["inputs"] == np.float32(2.5).view(np.uint32))[0])
+    codes[place] = 5
+    rewrite(path, codes_sat=codes)
+    wrong = [v for v in check_directory(copy) if v.different]
+    assert [(v.file, v.array, v.different) for v in wrong] == [
+        ("formats/fp4_e2m1.npz", "codes_sat", 1)
+    ]
+    assert wrong[0].first == "input 2.5 (0x40200000): 0x5, not 0x4"
+
+
+def test_any_nan_is_a_nan_in_values(copy):
+    path = copy / "schemes" / "mxfp4.npz"
+    values = read(path)["F/values"]
+    rewrite(path, **{"F/values": np.where(values == 0x7FC00000, np.uint32(0xFFFFFFFF), values)})
+    assert not any(v.different for v in check_directory(copy))
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "message"),
+    [
+        ("fp5", {}, "the pack has no 'formats/fp5.npz'; it has"),
+        ("int4", {"kodes": np.zeros(3, np.uint8)}, "has an array 'kodes'; ours are inputs, codes"),
+        ("int4", {"codes": np.zeros(3, np.uint8)}, r"'codes' of 'formats/int4.npz' is uint8\[3\]"),
+        ("int4", {"codes": np.array([{}])}, "cannot read"),
+    ],
+)
+def test_what_is_no_answer_is_refused(tmp_path, name, arrays, message):
+    (tmp_path / "formats").mkdir()
+    np.savez_compressed(tmp_path / "formats" / f"{name}.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        check_directory(tmp_path)
+
+
+def test_other_files_and_bombs_are_refused(tmp_path):
+    (tmp_path / "formats").mkdir()
+    path = tmp_path / "formats" / "int4.npz"
+    path.write_bytes(b"PK\x03\x04 no more")
+    with pytest.raises(ValueError, match="cannot read"):
+        check_directory(tmp_path)
+    np.savez_compressed(path, codes=np.zeros(1 << 27, np.uint8))
+    with pytest.raises(ValueError, match="more than 67108864"):
+        check_directory(tmp_path)
+
+
+def test_an_empty_directory_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no formats/NAME.npz or schemes/NAME.npz"):
+        check_directory(tmp_path)
