@@ -1,0 +1,201 @@
+"""The roofline: operators of prefill and decode under the roofs of a machine.
+
+Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from sim.report.style import drawing, new_figure
+
+#: Okabe and Ito's colours, which colour-blind readers can tell apart.
+PHASE_LOOKS = {"prefill": ("#D55E00", "s"), "decode": ("#0072B2", "o")}
+ROOF_GREYS = ("0.05", "0.3", "0.45", "0.6")
+#: Area of the marker of an operator that takes all the time of its phase, in points squared.
+FULL_AREA = 420.0
+SMALLEST_AREA = 14.0
+#: Decades shown beyond the points and ridges.
+MARGIN = 3.0
+#: Points of one phase whose coordinates differ by no more than this factor share a label.
+NEAR = 1.15
+#: Least distance of two labels, in decades of performance.
+LABEL_STEP = 0.13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """The most operations a second of one data type."""
+
+    name: str
+    ops_per_s: float
+    #: Whether the machine multiplies in this type; else weights are expanded to another first.
+    is_native: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slope:
+    """The bandwidth of one memory level."""
+
+    name: str
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One kind of operator in one phase."""
+
+    name: str
+    phase: str
+    ops: float
+    traffic_bytes: float
+    time_s: float
+
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte moved."""
+        return self.ops / self.traffic_bytes
+
+    @property
+    def ops_per_s(self) -> float:
+        """Operations a second."""
+        return self.ops / self.time_s
+
+    def is_near(self, other: "Point") -> bool:
+        """Whether the two markers would lie on one another."""
+        ratios = self.intensity / other.intensity, self.ops_per_s / other.ops_per_s
+        return self.phase == other.phase and all(1 / NEAR < ratio < NEAR for ratio in ratios)
+
+
+def roofline_figure(
+    title: str, roofs: Sequence[Roof], slopes: Sequence[Slope], points: Sequence[Point]
+) -> Figure:
+    """Draw roofs, slopes and operators on logarithmic axes; areas are shares of a phase's time."""
+    shown = [p for p in points if p.ops > 0 and p.traffic_bytes > 0 and p.time_s > 0]
+    with drawing():
+        figure = new_figure(9.0, 5.6)
+        axes: Any = figure.add_subplot()
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: si(value))
+            axis.set_minor_locator(NullLocator())
+        low, high = _limits(axes, roofs, slopes, shown)
+        _draw_slopes(axes, slopes, max(r.ops_per_s for r in roofs), low)
+        _draw_roofs(axes, roofs, max(s.bytes_per_s for s in slopes), high)
+        _draw_points(axes, shown)
+        axes.set_xlabel("arithmetic intensity (operations for each byte of memory traffic)")
+        axes.set_ylabel("operations a second")
+        axes.set_title(title)
+        axes.grid(which="major", color="0.92", lw=0.6)
+        _legend(axes, shown)
+    return figure
+
+
+def _limits(
+    axes: Axes, roofs: Sequence[Roof], slopes: Sequence[Slope], points: Sequence[Point]
+) -> tuple[float, float]:
+    """Set the ends of both axes; return those of the intensity."""
+    top = max(roof.ops_per_s for roof in roofs)
+    ridges = [roof.ops_per_s / slope.bytes_per_s for roof in roofs for slope in slopes]
+    xs = [*ridges, *(p.intensity for p in points)]
+    low, high = min(xs) / MARGIN, max(xs) * 2 * MARGIN
+    slowest = min(slope.bytes_per_s for slope in slopes)
+    bottom = min([top / MARGIN, low * slowest, *(p.ops_per_s for p in points)])
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom / 2, top * 2.5)
+    return low, high
+
+
+def _draw_slopes(axes: Axes, slopes: Sequence[Slope], top: float, low: float) -> None:
+    for slope in slopes:
+        ridge = top / slope.bytes_per_s
+        axes.plot([low, ridge], [low * slope.bytes_per_s, top], color="0.2", lw=1.4)
+        at = math.sqrt(low * min(ridge, low * 40))
+        axes.annotate(
+            f"{slope.name} {si(slope.bytes_per_s)}B/s", (at, at * slope.bytes_per_s),
+            xytext=(0, 5), textcoords="offset points", rotation=38, rotation_mode="anchor",
+            ha="center", fontsize=8, color="0.2",
+        )  # fmt: skip
+
+
+def _draw_roofs(axes: Axes, roofs: Sequence[Roof], bandwidth: float, high: float) -> None:
+    for index, roof in enumerate(sorted(roofs, key=lambda roof: -roof.ops_per_s)):
+        ridge = roof.ops_per_s / bandwidth
+        color = ROOF_GREYS[min(index, len(ROOF_GREYS) - 1)]
+        style = "-" if roof.is_native else "--"
+        axes.plot([ridge, high], [roof.ops_per_s] * 2, color=color, lw=1.6, ls=style)
+        axes.plot([ridge], [roof.ops_per_s], marker="|", color=color, ms=7)
+        axes.annotate(
+            f"{roof.name} {si(roof.ops_per_s)}OP/s, ridge {ridge:.3g}", (high, roof.ops_per_s),
+            xytext=(-3, 3), textcoords="offset points", ha="right", fontsize=8, color=color,
+        )  # fmt: skip
+
+
+def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
+    totals = {phase: sum(p.time_s for p in points if p.phase == phase) for phase in PHASE_LOOKS}
+    for point in sorted(points, key=lambda p: -p.time_s):
+        color, marker = PHASE_LOOKS[point.phase]
+        area = max(SMALLEST_AREA, FULL_AREA * point.time_s / totals[point.phase])
+        axes.scatter(
+            point.intensity, point.ops_per_s, s=area, c=color, marker=marker,
+            alpha=0.75, edgecolors="white", linewidths=0.6, zorder=3,
+        )  # fmt: skip
+    _label_points(axes, points)
+
+
+def _label_points(axes: Axes, points: Sequence[Point]) -> None:
+    """Write each name to the right of its point, lower where another is in the way."""
+    taken: list[tuple[float, float]] = []
+    for group in _clusters(points):
+        point = group[0]
+        x, y = math.log10(point.intensity), math.log10(point.ops_per_s)
+        place = y - LABEL_STEP
+        while any(abs(x - tx) < 0.9 and abs(place - ty) < LABEL_STEP for tx, ty in taken):
+            place -= LABEL_STEP
+        taken.append((x, place))
+        color = PHASE_LOOKS[point.phase][0]
+        axes.annotate(
+            ", ".join(p.name for p in group), (point.intensity, point.ops_per_s),
+            xytext=(10**x * 1.35, 10**place),
+            textcoords="data", fontsize=7.5, color=color, va="center",
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.4},
+        )  # fmt: skip
+
+
+def _clusters(points: Sequence[Point]) -> list[list[Point]]:
+    """Return points that lie on one another together, the fastest first."""
+    clusters: list[list[Point]] = []
+    for point in sorted(points, key=lambda p: -p.ops_per_s):
+        near = next((c for c in clusters if point.is_near(c[0])), None)
+        if near is None:
+            clusters.append([point])
+        else:
+            near.append(point)
+    return clusters
+
+
+def _legend(axes: Axes, points: Sequence[Point]) -> None:
+    for phase, (color, marker) in PHASE_LOOKS.items():
+        if any(p.phase == phase for p in points):
+            axes.scatter([], [], c=color, marker=marker, label=f"{phase} (area: share of its time)")
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
+
+
+def si(number: float) -> str:
+    """Return a number with a prefix for the power of a thousand, three digits.
+
+    Examples
+    --------
+    >>> si(3.12e14), si(2.039e12), si(17.1e9)
+    ('312 T', '2.04 T', '17.1 G')
+    """
+    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if number >= 10.0**power:
+            return f"{number / 10.0**power:.3g} {prefix}"
+    return f"{number:.3g} "
