@@ -1,0 +1,92 @@
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from sim.deployment.page import Cell, Choices, Operators, page
+from sim.deployment.roofline_figure import Roof, Slope
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+#: Stands before the page's own script, so that it hears its errors.
+LISTEN = """<script>
+const errors = [];
+window.onerror = (message) => errors.push(String(message));
+console.error = (...words) => errors.push(words.join(" "));
+</script>"""
+#: Picks another machine, then another format, and leaves what it saw in the document.
+PICK = """<script>
+const seen = [document.getElementById("summary").innerText];
+for (const [id, value] of [["machine", "slow"], ["format", "<\\/script> w16"]]) {
+  document.getElementById(id).value = value;
+  document.getElementById(id).dispatchEvent(new Event("change"));
+  seen.push(document.getElementById("summary").innerText);
+}
+const circles = document.querySelectorAll("#roofline circle").length;
+document.body.innerHTML = "";
+const out = document.createElement("pre");
+out.id = "seen";
+out.textContent = JSON.stringify({ seen, circles, errors });
+document.body.append(out);
+</script></body>"""
+
+
+def cell(tpot):
+    points = [
+        Operators(name="qkv", phase=phase, ops=1e9, bytes=1e8, time_s=1e-3, bound="memory")
+        for phase in ("prefill", "decode")
+    ]
+    return Cell(
+        summary=[("time per output token", f"{tpot} ms")],
+        notes=[],
+        roofs=[Roof(name="FP16", ops_per_s=1e14)],
+        slope=Slope(name="HBM", bytes_per_s=1e12),
+        points=points,
+        memory=[("weights", 1e9 + 1 / 3)],
+        capacity_bytes=8e9,
+        tpot_by_context=[(1024, 1.0), (2048, 1.5)],
+        tpot_by_batch=[(1, 1.0), (2, 1.1)],
+    )
+
+
+@pytest.fixture(scope="module")
+def text():
+    choices = Choices(
+        models=["m"],
+        machines=["fast", "slow"],
+        formats=["w4", "</script> w16"],
+        start=("m", "fast", "w4"),
+    )
+    cells = {
+        ("m", machine, fmt): cell(10 * i + j)
+        for i, machine in enumerate(choices.machines)
+        for j, fmt in enumerate(choices.formats)
+    }
+    return page(choices, cells, heading="h & h", assumptions=["a < b"], provenance={"command": "c"})
+
+
+def test_the_page_needs_nothing_else(text):
+    assert not re.search(r"""(src|href)=|@import|url\(""", text)
+    assert "h &amp; h" in text and "a &lt; b" in text and text.count("</script>") == 1
+
+
+def test_numbers_in_the_page_have_few_digits(text):
+    assert "1000000000.0" in text and "333" not in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_picking_another_machine_changes_the_numbers(text, tmp_path):
+    path = tmp_path / "page.html"
+    changed = text.replace("<script>const DATA", LISTEN + "<script>const DATA")
+    path.write_text(changed.replace("</body>", PICK), encoding="utf-8")
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+            f"--user-data-dir={tmp_path / 'profile'}", path.as_uri(),
+        ],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    found = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1])
+    assert found["errors"] == [] and found["circles"] == 2
+    assert [words.split("\t")[-1] for words in found["seen"]] == ["0 ms", "10 ms", "11 ms"]
