@@ -1,0 +1,173 @@
+"""Measure this machine: rates of matrix products by type, and read bandwidth.
+
+Ceilings are the best of all repetitions, kernels and numbers of threads; every repetition is kept.
+A machine whose typical repetition stays below three quarters of its best is called unstable: other
+work disturbs it, and the numbers say little.
+"""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: Side of the square matrices; large enough that a product runs at its full rate.
+SIDES = (1024, 2048)
+REPETITIONS = 7
+#: Typical over best below which a measurement is unstable.
+STABLE_SHARE = 0.75
+#: Read at least this many bytes at once, or four times the last cache.
+MIN_READ_BYTES = 512 << 20
+#: Never more than this share of the memory.
+MAX_MEMORY_SHARE = 1 / 8
+CACHE_SIZES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """A rate, the best of its repetitions."""
+
+    name: str
+    #: Every repetition of the best setting, per second.
+    rates: tuple[float, ...]
+    #: What was the best: side of the matrices, or kernel and threads.
+    setting: str
+
+    @property
+    def best(self) -> float:
+        """The largest rate."""
+        return max(self.rates)
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether the median comes near the best."""
+        return statistics.median(self.rates) >= STABLE_SHARE * self.best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What this machine was measured to do."""
+
+    cpu: str
+    cores: int
+    memory_bytes: int
+    #: Operations a second, two for each multiply-add, by the type of the operands.
+    products: tuple[Ceiling, ...]
+    #: Bytes a second read from memory.
+    read: Ceiling
+    libraries: str
+
+    @property
+    def unstable(self) -> tuple[str, ...]:
+        """Names of the ceilings whose repetitions scatter too much."""
+        return tuple(c.name for c in (*self.products, self.read) if not c.is_stable)
+
+
+def measure(*, repetitions: int = REPETITIONS, sides: Sequence[int] = SIDES) -> Measurement:
+    """Measure products in float32, float64, bfloat16 and int8 and the read bandwidth."""
+    import jax
+
+    cores = len(os.sched_getaffinity(0))
+    return Measurement(
+        cpu=cpu_name(),
+        cores=cores,
+        memory_bytes=_memory_bytes(),
+        products=tuple(
+            _product_rate(dtype, sides, repetitions)
+            for dtype in ("float32", "float64", "bfloat16", "int8")
+        ),
+        read=read_bandwidth(_read_bytes(), cores, repetitions),
+        libraries=f"numpy {np.__version__}, jax {jax.__version__}",
+    )
+
+
+def _product_rate(dtype: str, sides: Sequence[int], repetitions: int) -> Ceiling:
+    """Time matrix products by XLA, integers into int32 and others into their own type.
+
+    NumPy has no fast product of integers, so that one in its place would say nothing.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    accumulate = jnp.int32 if dtype == "int8" else dtype
+    ceilings = []
+    with jax.enable_x64(dtype == "float64"):
+        product = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=accumulate))
+        for side in sides:
+            a = jnp.ones((side, side), dtype)
+            times = repeat(partial(_wait_for, product, a), repetitions)
+            rates = tuple(2.0 * side**3 / t for t in times)
+            ceilings.append(Ceiling(name=dtype, rates=rates, setting=f"{side} x {side}"))
+    return max(ceilings, key=lambda c: c.best)
+
+
+def read_bandwidth(size_bytes: int, cores: int, repetitions: int) -> Ceiling:
+    """Read an array in disjoint slices, one a thread, by sums, maxima and dot products."""
+    array = np.ones(size_bytes // 4, np.float32)
+    kernels: dict[str, Callable[[np.ndarray], Any]] = {
+        "sum": np.sum,
+        "max": np.max,
+        "dot": lambda part: np.dot(part, part),
+    }
+    ceilings = []
+    for threads in sorted({1, max(1, cores // 2), cores}):
+        parts = np.array_split(array, threads)
+        with ThreadPoolExecutor(threads) as pool:
+            for name, kernel in kernels.items():
+                times = repeat(partial(_run_all, pool, kernel, parts), repetitions)
+                rates = tuple(array.nbytes / t for t in times)
+                setting = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+                ceilings.append(Ceiling(name="read", rates=rates, setting=setting))
+    return max(ceilings, key=lambda c: c.best)
+
+
+def _wait_for(product: Callable[[Any, Any], Any], a: Any) -> None:
+    product(a, a).block_until_ready()
+
+
+def _run_all(pool: ThreadPoolExecutor, kernel: Callable[[Any], Any], parts: Sequence[Any]) -> None:
+    list(pool.map(kernel, parts))
+
+
+def repeat(call: Callable[[], Any], repetitions: int) -> list[float]:
+    """Return the seconds of each of some calls, after one that is not counted."""
+    call()
+    times = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def cpu_name() -> str:
+    """Return the model of the processor as the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _read_bytes() -> int:
+    wanted = max(MIN_READ_BYTES, 4 * _last_cache_bytes())
+    return min(wanted, int(_memory_bytes() * MAX_MEMORY_SHARE))
+
+
+def _last_cache_bytes() -> int:
+    """Return the size of the largest cache, 0 where the system doesn't say."""
+    sizes = [path.read_text().strip() for path in CACHE_SIZES.glob("index*/size")]
+    units = {"K": 1 << 10, "M": 1 << 20}
+    return max((int(s[:-1]) * units[s[-1]] for s in sizes if s[-1:] in units), default=0)
