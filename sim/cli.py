@@ -226,7 +226,17 @@ def _print_wide(text: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit with 2 on bad input and 130 on Ctrl-C."""
-    sys.exit(_exit_code(lambda: app(arguments, exit_on_error=False, print_error=False)))
+    code = _exit_code(lambda: app(arguments, exit_on_error=False, print_error=False))
+    if code and arguments is None:
+        _leave_at_once(code)
+    sys.exit(code)
+
+
+def _leave_at_once(code: int) -> None:
+    """End the process as it is: computations under way abort one that waits for its threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _drop_unwritable_output() -> None:
