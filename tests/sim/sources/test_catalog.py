@@ -12,6 +12,7 @@ from sim.sources.catalog import list_models, open_model
 from sim.sources.known import KNOWN
 from sim.sources.table import models_table
 
+MINILM = "all-minilm-l6-v2"
 SMOLLM = "smollm2-135m-instruct"
 
 
@@ -75,8 +76,8 @@ def test_unknown_names_get_a_suggestion(spec, hint):
     refused(
         spec,
         re.escape(
-            f"unknown model {spec!r}{hint} Known: embedded, {SMOLLM}; a directory, a .gguf file or "
-            "a hub id is a model too"
+            f"unknown model {spec!r}{hint} Known: embedded, {SMOLLM}, {MINILM}; a directory, a "
+            ".gguf file or a hub id is a model too"
         ),
     )
 
@@ -90,9 +91,15 @@ def test_a_known_model_that_is_not_fetched_says_how_to(cache):
     refused(SMOLLM, f"{path} is damaged; run again: qsim models fetch {SMOLLM}")
 
 
+def test_an_encoder_is_no_model_for_sweeps():
+    message = r"^all-minilm-l6-v2 is an encoder: it predicts no next token whose likelihood a sweep"
+    with pytest.raises(UserError, match=message):
+        open_model(MINILM)
+
+
 def test_the_list_has_a_state_for_every_model():
     rows = {row.id: row for row in list_models()}
-    assert list(rows) == ["embedded", SMOLLM]
+    assert list(rows) == ["embedded", SMOLLM, MINILM]
     assert rows["embedded"].state == "embedded" and rows[SMOLLM].state == "known"
     path = fetch.fetched_path(KNOWN[SMOLLM])
     path.parent.mkdir(parents=True)

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import io
 import os
@@ -11,7 +12,7 @@ from rich.console import Console
 from sim.errors import UserError
 from sim.sources import fetch as module
 from sim.sources.fetch import cache_directory, fetch, fetched_path, is_fetched
-from sim.sources.known import KNOWN, KnownModel
+from sim.sources.known import KNOWN, KnownModel, Member
 
 CONTENT = b"GGUF" + bytes(range(256)) * 20
 MEMBER = "package/tiny.gguf"
@@ -46,9 +47,8 @@ def model(tmp_path, wheel, monkeypatch):
         wheel=wheel.name,
         wheel_sha256=sha256(wheel.read_bytes()),
         wheel_bytes=wheel.stat().st_size,
-        member=MEMBER,
-        sha256=sha256(CONTENT),
-        size_bytes=len(CONTENT),
+        members=(Member(path=MEMBER, sha256=sha256(CONTENT), size_bytes=len(CONTENT)),),
+        kind="language model",
         licence="Apache-2.0",
         note="",
     )
@@ -151,7 +151,7 @@ def test_a_changed_wheel_is_not_opened(model, wheel):
 
 
 def known_with(monkeypatch, model, wheel, **changes):
-    fields = {name: getattr(model, name) for name in KnownModel.__slots__}
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
     changed = fields | {"wheel_sha256": sha256(wheel.read_bytes())} | changes
     monkeypatch.setitem(KNOWN, "tiny", KnownModel(**changed))
 
@@ -167,8 +167,8 @@ def test_a_member_of_another_hash_never_reaches_the_cache(model, tmp_path, monke
     other = make_wheel(tmp_path / "other.whl", CONTENT[::-1])
     known_with(monkeypatch, model, other)
     refused(
-        f"tiny.gguf has SHA-256 {sha256(CONTENT[::-1])}, not the published {model.sha256}; it was "
-        "changed or damaged on its way, so it is not used",
+        f"tiny.gguf has SHA-256 {sha256(CONTENT[::-1])}, not the published "
+        f"{model.members[0].sha256}; it was changed or damaged on its way, so it is not used",
         other,
     )
     assert leftovers(model) == []

@@ -52,7 +52,7 @@ def golden():
 
 
 def test_the_file_is_what_the_catalog_says(source, golden):
-    assert golden["gguf_sha256"] == SMOLLM2_135M.sha256
+    assert golden["gguf_sha256"] == SMOLLM2_135M.members[0].sha256
     assert source.source_types == {"Q4_1": 210, "F32": 61, "Q8_0": 1}
     assert source.name == "SmolLM2-135M-Instruct, dequantized from Q4_1/Q8_0"
     assert len(source.notes) == 1

@@ -1,0 +1,1 @@
+"""Sentence encoders: what weight formats do to embeddings."""
