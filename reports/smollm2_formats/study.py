@@ -33,18 +33,19 @@ activations, whose outliers stretch an integer grid, and more on weights.
 ## What the source's grid biases
 
 The published file holds the linear weights in Q4_1: blocks of 32 on an asymmetric grid of 16 levels.
-A format that contains that grid reproduces them without any loss: int4-floatmin, the scheme of Q4_1
-itself, measures {floatmin} nats at {floatmin_db:.0f} dB, which says nothing about the format. Formats
-whose grids lie near it, asymmetric INT4 above all, are flattered; and every loss is relative to a
-model that has lost accuracy already. Conclusions between asymmetric INT4 and FP4 or NF4 must not rest
-on this table alone.
+A format that contains that grid reproduces them exactly: int4-floatmin, the scheme of Q4_1 itself,
+measures {floatmin} nats, which says nothing about the format. Formats whose grids lie near it,
+asymmetric INT4 above all, are flattered; and every loss is relative to a model that has lost accuracy
+already. Conclusions between asymmetric INT4 and FP4 or NF4 must not rest on this table alone:
+[minilm_formats](../minilm_formats) repeats them on weights that no grid has touched.
 
 As a control, the same formats on the model with uniform noise of one grid step on every linear weight
 (`--dither-source`, seed 0), each against the float32 run of that noisy model:
 
 {control}
-The noise takes the grid away and adds an error about as large as Q4_1's own; it does not bring the
-original weights back.
+On the grid int4-asym loses {asym} and fp4 {fp4}; without it {dithered_asym} and {dithered_fp4}. The
+noise takes the grid away and adds an error about as large as Q4_1's own; it does not bring the original
+weights back.
 """
 
 
@@ -68,7 +69,7 @@ def main() -> None:
     path = write_study(
         HERE,
         title="Number formats on SmolLM2-135M",
-        text=_text(Points(outcome.results), markdown_table(dithered.results)),
+        text=_text(Points(outcome.results), Points(dithered.results)),
         results=outcome.results,
         provenance=outcome.provenance,
         sweep_directory=options.out,
@@ -76,9 +77,7 @@ def main() -> None:
     print(path)
 
 
-def _text(points: Points, control: str) -> str:
-    floatmin = points["int4-floatmin"]
-    levels = sorted(floatmin.sqnr_db.values())
+def _text(points: Points, dithered: Points) -> str:
     return TEXT.format(
         weights=points.ranked(
             "int8", "int6", "int4", "int3", "int2", "ternary", "fp8_e4m3", "fp6_e2m3", "fp4",
@@ -90,8 +89,11 @@ def _text(points: Points, control: str) -> str:
         ),
         cache=points.ranked("kv=int8", "kv=fp8_e4m3", "kv=fp4:g64", "kv=mxfp4", "kv=nvfp4"),
         floatmin=points.loss("int4-floatmin"),
-        floatmin_db=levels[len(levels) // 2] if levels else float("inf"),
-        control=control,
+        control=markdown_table(dithered.results),
+        asym=points.loss("int4-asym"),
+        fp4=points.loss("fp4"),
+        dithered_asym=dithered.loss("int4-asym"),
+        dithered_fp4=dithered.loss("fp4"),
     )  # fmt: skip
 
 

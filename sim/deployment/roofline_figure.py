@@ -3,7 +3,6 @@
 Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from sim.report.style import drawing, new_figure
+from sim.report.labels import Label, place_labels
+from sim.report.style import drawing, new_figure, settle
 
 #: Okabe and Ito's colours, which colour-blind readers can tell apart.
 PHASE_LOOKS = {"prefill": ("#D55E00", "s"), "decode": ("#0072B2", "o")}
@@ -24,8 +24,6 @@ SMALLEST_AREA = 14.0
 MARGIN = 3.0
 #: Points of one phase whose coordinates differ by no more than this factor share a label.
 NEAR = 1.15
-#: Least distance of two labels, in decades of performance.
-LABEL_STEP = 0.13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +92,8 @@ def roofline_figure(
         axes.set_title(title)
         axes.grid(which="major", color="0.92", lw=0.6)
         _legend(axes, shown)
+        settle(figure)
+        _label_points(axes, roofs, slopes, shown)
     return figure
 
 
@@ -116,7 +116,7 @@ def _draw_slopes(axes: Axes, slopes: Sequence[Slope], top: float, low: float) ->
     for slope in slopes:
         ridge = top / slope.bytes_per_s
         axes.plot([low, ridge], [low * slope.bytes_per_s, top], color="0.2", lw=1.4)
-        at = math.sqrt(low * min(ridge, low * 40))
+        at = (low * min(ridge, low * 40)) ** 0.5
         axes.annotate(
             f"{slope.name} {si(slope.bytes_per_s)}B/s", (at, at * slope.bytes_per_s),
             xytext=(0, 5), textcoords="offset points", rotation=38, rotation_mode="anchor",
@@ -146,26 +146,25 @@ def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
             point.intensity, point.ops_per_s, s=area, c=color, marker=marker,
             alpha=0.75, edgecolors="white", linewidths=0.6, zorder=3,
         )  # fmt: skip
-    _label_points(axes, points)
 
 
-def _label_points(axes: Axes, points: Sequence[Point]) -> None:
-    """Write each name to the right of its point, lower where another is in the way."""
-    taken: list[tuple[float, float]] = []
-    for group in _clusters(points):
-        point = group[0]
-        x, y = math.log10(point.intensity), math.log10(point.ops_per_s)
-        place = y - LABEL_STEP
-        while any(abs(x - tx) < 0.9 and abs(place - ty) < LABEL_STEP for tx, ty in taken):
-            place -= LABEL_STEP
-        taken.append((x, place))
-        color = PHASE_LOOKS[point.phase][0]
-        axes.annotate(
-            ", ".join(p.name for p in group), (point.intensity, point.ops_per_s),
-            xytext=(10**x * 1.35, 10**place),
-            textcoords="data", fontsize=7.5, color=color, va="center",
-            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.4},
-        )  # fmt: skip
+def _label_points(
+    axes: Axes, roofs: Sequence[Roof], slopes: Sequence[Slope], points: Sequence[Point]
+) -> None:
+    """Write the names beside their points, off the roofs."""
+    low, high = axes.get_xlim()
+    top = max(roof.ops_per_s for roof in roofs)
+    lines = [((low, roof.ops_per_s), (high, roof.ops_per_s)) for roof in roofs]
+    lines += [((low, low * s.bytes_per_s), (top / s.bytes_per_s, top)) for s in slopes]
+    labels = [
+        Label(
+            x=group[0].intensity,
+            y=group[0].ops_per_s,
+            text=", ".join(p.name for p in group),
+        )
+        for group in _clusters(points)
+    ]
+    place_labels(axes, labels, lines)
 
 
 def _clusters(points: Sequence[Point]) -> list[list[Point]]:

@@ -51,7 +51,6 @@ def write_study(
     for name in present:
         shutil.copyfile(sweep_directory / name, directory / name)
     figures = "\n\n".join(f"![{text}]({name})" for name, text in FIGURES.items() if name in present)
-    versions = ", ".join(f"{name} {number}" for name, number in provenance.versions.items())
     page = f"""# {title}
 
 {text.strip()}
@@ -69,7 +68,16 @@ table is in [report.html](report.html).
 ## How this was made
 
 {"".join(f"- {note}" + chr(10) for note in notes(results))}
-| | |
+{provenance_table(provenance)}"""
+    path = directory / "README.md"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def provenance_table(provenance: ReportProvenance) -> str:
+    """Return what is needed to make a study again as a Markdown table."""
+    versions = ", ".join(f"{name} {number}" for name, number in provenance.versions.items())
+    return f"""| | |
 |---|---|
 | command | `{provenance.command}` |
 | versions | {versions} |
@@ -79,6 +87,3 @@ table is in [report.html](report.html).
 | text SHA-256 | `{provenance.hashes["text"]}` |
 | made | {provenance.created} |
 """
-    path = directory / "README.md"
-    path.write_text(page, encoding="utf-8")
-    return path

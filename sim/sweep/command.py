@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hw.measure import cpu_name
 from numerics import CATALOG
 from sim.errors import UserError
 from sim.report import ReportProvenance, write_report
@@ -78,7 +79,7 @@ def run_sweep(options: SweepOptions) -> SweepOutcome:
     options.out.mkdir(parents=True, exist_ok=True)
     with ProgressObserver(Console(stderr=True), as_json=options.as_json) as observer:
         results = sweep.run(observer)
-    provenance = make_provenance(source, text, seed=options.dither_seed)
+    provenance = make_provenance(source.content_hash, text, seed=options.dither_seed)
     write_report(results, options.out, provenance=provenance)
     return SweepOutcome(results=results, provenance=provenance)
 
@@ -144,24 +145,15 @@ def check_context(source: ModelSource, context: int) -> None:
 def machine() -> str:
     """Name the processor and how many cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {cores} cores, {platform.system()}"
+    return f"{cpu_name()}, {cores} core{'s' if cores != 1 else ''}, {platform.system()}"
 
 
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def make_provenance(source: ModelSource, text: Text, *, seed: int | None) -> ReportProvenance:
+def make_provenance(model_sha256: str, text: Text, *, seed: int | None) -> ReportProvenance:
     """Return what is needed to make the report again."""
     return ReportProvenance(
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         versions={"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-        hashes={"model": source.content_hash, "text": text.sha256},
+        hashes={"model": model_sha256, "text": text.sha256},
         seed=seed,
         machine=machine(),
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
