@@ -129,6 +129,45 @@ def sweep(
         console.print(f"\nReport: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
+@app.command
+def quantize(
+    model: str,
+    /,
+    *,
+    format: str,
+    out: Path,
+    group_size: Count | None = None,
+    skip: list[str] | None = None,
+) -> None:
+    """Write a model as a packed checkpoint: codes and scales in safetensors, a JSON description.
+
+    The directory is a model for --model of other commands, and reads as the very numbers that a
+    sweep of the same format computes with.
+
+    Parameters
+    ----------
+    model
+        embedded, the id of a fetched model, a directory, a .gguf file or a hub id.
+    format
+        Weight format, as for qsim sweep.
+    out
+        Directory to make; it must not exist yet.
+    group_size
+        Consecutive weights that share a scale, for formats that leave it open.
+    skip
+        Pattern of layers to keep as they are; repeat it for more. Embeddings and lm_head are
+        always kept.
+    """
+    from sim.quantized.writer import write_checkpoint
+    from sim.sources.catalog import open_model
+    from sim.sweep.recipe_file import make_recipe
+
+    recipe = make_recipe(format, group_size=group_size, skip=tuple(skip or ()))
+    path = write_checkpoint(open_model(model), recipe, out)
+    size = sum(file.stat().st_size for file in path.iterdir())
+    Console().print(f"{path}: {size / 1e6:.1f} MB", soft_wrap=True, highlight=False)
+
+
 @models.default
 def list_models() -> None:
     """List the embedded, the fetched and the known models."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sim.errors import UserError
+from sim.quantized.checkpoint import is_packed_checkpoint, open_checkpoint
 from sim.sources.embedded import FILES, embedded_directory, open_embedded
 from sim.sources.fetch import checked_path, is_fetched
 from sim.sources.fetch import fetch as fetch
@@ -46,7 +47,7 @@ def open_model(spec: str) -> ModelSource:
         return _open_known(KNOWN[spec])
     path = Path(spec).expanduser()
     if spec and path.is_dir():
-        return open_directory(path)
+        return open_checkpoint(path) if is_packed_checkpoint(path) else open_directory(path)
     if path.is_file():
         return _open_file(path)
     if _HUB_ID.fullmatch(spec) and not spec.endswith((".gguf", ".safetensors")):

@@ -1,0 +1,1 @@
+"""Packed checkpoints: a model's weights as the codes and scales of their schemes."""

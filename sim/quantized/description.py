@@ -1,0 +1,122 @@
+"""``qsim.json``: what a packed checkpoint holds.
+
+A JSON object with ``format`` ("qsim-quantized"), ``version`` (1), ``model`` and ``source_sha256``
+of the model it was made of, ``recipe`` (name), ``matrices`` (the scheme's text by layer name),
+``config`` (the fields of :class:`sim.model.config.ModelConfig`) and ``bos_id``.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numerics import Scheme, parse_scheme
+from sim.errors import UserError
+from sim.model.config import ModelConfig, RopeConfig
+from sim.sources.files import read_json
+
+FILE_NAME = "qsim.json"
+FORMAT, VERSION = "qsim-quantized", 1
+MAX_BYTES = 2**26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a packed checkpoint holds, and of what model."""
+
+    model: str
+    source_sha256: str
+    recipe: str
+    matrices: dict[str, Scheme]
+    config: ModelConfig
+    bos_id: int | None
+
+    def to_json(self) -> str:
+        """Return the text of ``qsim.json``."""
+        fields: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": self.model,
+            "source_sha256": self.source_sha256,
+            "recipe": self.recipe,
+            "matrices": {name: scheme.name for name, scheme in self.matrices.items()},
+            "config": dataclasses.asdict(self.config),
+            "bos_id": self.bos_id,
+        }
+        return json.dumps(fields, indent=1) + "\n"
+
+
+def read_description(directory: Path) -> Description:
+    """Read ``qsim.json`` of a directory; refuse one that says less, more or something else."""
+    path = directory / FILE_NAME
+    fields = read_json(path, limit=MAX_BYTES)
+    if fields.get("format") != FORMAT or fields.get("version") != VERSION:
+        raise UserError(
+            f"{path} is of format {fields.get('format')!r}, version {fields.get('version')!r}; "
+            f"only {FORMAT!r}, version {VERSION} can be read"
+        )
+    try:
+        return Description(
+            model=_typed(fields["model"], str, "model"),
+            source_sha256=_typed(fields["source_sha256"], str, "source_sha256"),
+            recipe=_typed(fields["recipe"], str, "recipe"),
+            matrices=_schemes(_typed(fields["matrices"], dict, "matrices")),
+            config=_config(_typed(fields["config"], dict, "config")),
+            bos_id=_typed(fields["bos_id"], int | None, "bos_id"),
+        )
+    except KeyError as error:
+        raise UserError(f"{path} lacks {error}") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _schemes(texts: dict[str, Any]) -> dict[str, Scheme]:
+    return {name: parse_scheme(_typed(text, str, name)) for name, text in texts.items()}
+
+
+def _config(fields: dict[str, Any]) -> ModelConfig:
+    rope = fields.get("rope")
+    config: ModelConfig = _build(ModelConfig, fields | {"rope": rope and _build(RopeConfig, rope)})
+    return config
+
+
+def _build(kind: type[Any], fields: dict[str, Any]) -> Any:
+    """Make a dataclass of JSON values, each of the type that it is declared with."""
+    declared = typing.get_type_hints(kind)
+    unknown = sorted(set(fields) - set(declared))
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
+    needed = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
+    if missing := sorted(set(needed) - set(fields)):
+        raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
+    return kind(**{name: _typed(value, declared[name], name) for name, value in fields.items()})
+
+
+def _typed(value: Any, declared: Any, name: str) -> Any:
+    """Return a JSON value as the declared type: lists become tuples, whole floats stay floats."""
+    origin, arguments = typing.get_origin(declared), typing.get_args(declared)
+    if origin in (typing.Union, types.UnionType):
+        matching = [a for a in arguments if _fits(value, a)]
+        if matching:
+            return _typed(value, matching[0], name)
+    elif _fits(value, declared):
+        if origin is tuple:
+            return tuple(_typed(item, arguments[0], name) for item in value)
+        return float(value) if declared is float else value
+    raise ValueError(f"{name} is {value!r}, not {getattr(declared, '__name__', declared)}")
+
+
+def _fits(value: Any, declared: Any) -> bool:
+    origin = typing.get_origin(declared)
+    if origin is typing.Literal:
+        return value in typing.get_args(declared)
+    if origin is tuple:
+        return isinstance(value, list)
+    if declared is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if declared is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, declared)

@@ -1,0 +1,44 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from numerics import SCHEMES, parse_scheme, quantize
+from numerics.storage import from_bytes, stored_bytes, to_bytes
+
+RNG = np.random.default_rng(3)
+X = np.float32(RNG.standard_normal((3, 288)) * np.exp2(RNG.integers(-9, 9, (3, 288))))
+
+
+def bits(array):
+    return np.asarray(array).view(f"u{array.dtype.itemsize}")
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_every_scheme_comes_back_bit_for_bit(name):
+    q = quantize(jnp.asarray(X), SCHEMES[name])
+    packed = to_bytes(q)
+    back = from_bytes(q.scheme, q.shape, packed)
+    assert back.arrays.keys() == q.arrays.keys()
+    for key, array in q.arrays.items():
+        assert back.arrays[key].dtype == array.dtype
+        assert np.array_equal(bits(back.arrays[key]), bits(array)), key
+    stored = 8 * sum(array.size for array in packed.values()) / X.size
+    assert stored == q.bits_per_weight(kind="stored")
+
+
+def test_sizes_are_those_of_the_layout():
+    scheme = parse_scheme("int3-asym")
+    fields = {field.name: stored_bytes(field) for field in scheme.layout((3, 288))}
+    assert fields == {"codes": 324, "scales": 18, "zero_points": 4}
+
+
+def test_wrong_arrays_are_refused():
+    scheme = parse_scheme("fp4")
+    packed = to_bytes(quantize(jnp.asarray(X), scheme))
+    with pytest.raises(ValueError, match=r"^fp4_e2m1:g128:fp16 stores codes, scales, not codes$"):
+        from_bytes(scheme, X.shape, {"codes": packed["codes"]})
+    message = (
+        r"^codes of fp4_e2m1:g128:fp16 for a tensor of shape \[3, 288\] take 432 bytes, not 431$"
+    )
+    with pytest.raises(ValueError, match=message):
+        from_bytes(scheme, X.shape, packed | {"codes": packed["codes"][1:]})
