@@ -115,7 +115,6 @@ def change(copy, **fields):
         ({"matrices": {"layers.0.mlp.up_proj": "fp5"}}, "unknown format 'fp5'"),
         ({"matrices": {"layers.9.mlp.up_proj": "fp4"}}, "which the model lacks"),
         ({"matrices": {}}, "(lacks|has an unknown) array"),
-
         ({"config": {"family": "llama", "wings": 2}}, "ModelConfig has no field 'wings'"),
         ({"config": {"family": "llama"}}, "ModelConfig lacks head_dim, heads, hidden_size"),
         ({"recipe": None}, "recipe is None, not str"),
