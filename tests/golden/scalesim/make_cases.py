@@ -1,6 +1,6 @@
 """Run SCALE-Sim 3.0.0 on small products: ``python tests/golden/scalesim/make_cases.py``.
 
-Needs an environment of its own, ``pip install scalesim==3.0.0 numpy==1.26.4``, because it fails with
+Needs an environment of its own, ``pip install scalesim==3.0.0 numpy==1.26.4``; it fails with
 NumPy 2. Memory never stalls it here (mode CALC).
 """
 
