@@ -196,7 +196,7 @@ def published_cost(design: str, model: str, task: Task) -> PublishedCost:
 
 
 def published_speedup(design: str, model: str, *, generated: int = 0) -> float:
-    """Return how much faster than ``fp16`` a design runs a prompt and ``generated`` tokens after it.
+    """Return how many times faster than ``fp16`` a prompt and ``generated`` tokens after it run.
 
     >>> round(published_speedup("bitmod-ll", "opt-1.3b"), 3)
     1.99
