@@ -251,7 +251,8 @@ def _tilings(layer: _Layer) -> _Tiling:
 
 def _powers_of_two(size: int) -> Counts:
     powers = 1 << np.arange((size - 1).bit_length() + 1, dtype=np.int64)
-    return np.minimum(powers, size)
+    sizes: Counts = np.minimum(powers, size)
+    return sizes
 
 
 def _round_up(x: Counts, step: int) -> Counts:
