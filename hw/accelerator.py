@@ -17,6 +17,7 @@ from hw.dram import DRAM, DramEnergy
 
 FOLDER = Path(__file__).parent / "accelerators"
 LONGEST_FILE_BYTES = 64 * 1024
+MAY_BE_ZERO = ("dequantize_cycles", "output_buffer_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class Accelerator:
     kv_bits: int
     weight_buffer_bytes: int
     activation_buffer_bytes: int
+    #: For partial sums; 0 if they stay in the PEs.
+    output_buffer_bytes: int
     dram_bits_per_cycle: int
     pe_energy_pj_per_cycle: float
     #: Cycles in which the result of a group is scaled; the next group runs meanwhile.
@@ -136,7 +139,7 @@ def _number(entry: Any, key: str, path: Path, *, whole: bool) -> int | float:
     value = entry["value"]
     kinds = (int,) if whole else (int, float)
     is_number = isinstance(value, kinds) and not isinstance(value, bool)
-    least = 0 if key == "dequantize_cycles" else 1e-9
+    least = 0 if key in MAY_BE_ZERO else 1e-9
     if not is_number or not least <= value < 1e15:
         kind = "whole number" if whole else "number"
         raise ValueError(f"{path}: {key} is {value!r}, not a positive {kind}")

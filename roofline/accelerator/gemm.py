@@ -4,7 +4,8 @@ Results stay in the PEs. A tile of ``rows`` output channels and ``columns`` toke
 ``ceil(inputs / lanes)`` steps of as many cycles as the weights' bits need; its results shift out
 while the next tile is computed. Both buffers are doubled, so that half of each holds a tile's
 operands while memory fills the other half; where neither operand fits, one of them is read again
-for each half buffer of the other, and partial sums stay on the chip. Memory and array work at the
+for each half buffer of the other, or inputs once for each block of output channels whose partial
+sums fit in half of the output buffer, whichever is least. Memory and array work at the
 same time after the first fill, and the slower of them decides. This is an approximation: conflicts
 of banks and refresh of memory are not modelled.
 """
@@ -18,6 +19,8 @@ from roofline.systolic import ceil_div
 
 Phase = Literal["prefill", "decode"]
 RESULT_BITS = 16
+#: Partial sums have 32 bits.
+SUM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,17 +126,31 @@ def _traffic_bytes(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int)
     weight_row = ceil(gemm.inputs * bits / 8)
     input_row = ceil_div(gemm.inputs * machine.activation_bits, 8)
     weight, inputs = weight_row * gemm.outputs, input_row * gemm.tokens
+    reads = _read_bytes(
+        gemm, machine, weight, inputs, is_one_tile=gemm.outputs <= rows and gemm.tokens <= columns
+    )
+    first = weight_row * min(rows, gemm.outputs) + input_row * min(columns, gemm.tokens)
+    results = ceil_div(gemm.outputs * gemm.tokens * RESULT_BITS, 8)
+    return reads + results, min(
+        first, (machine.weight_buffer_bytes + machine.activation_buffer_bytes) // 2
+    )
+
+
+def _read_bytes(
+    gemm: Gemm, machine: Accelerator, weight: int, inputs: int, *, is_one_tile: bool
+) -> int:
+    """Return the bytes of both operands that are read, with those read again."""
     half_weight, half_inputs = (
         machine.weight_buffer_bytes // 2,
         machine.activation_buffer_bytes // 2,
     )
-    reads = weight + inputs
-    is_one_tile = gemm.outputs <= rows and gemm.tokens <= columns
-    if weight > half_weight and inputs > half_inputs and not is_one_tile:
-        reads = min(
-            weight * ceil_div(inputs, half_inputs) + inputs,
-            weight + inputs * ceil_div(weight, half_weight),
-        )
-    first = weight_row * min(rows, gemm.outputs) + input_row * min(columns, gemm.tokens)
-    results = ceil_div(gemm.outputs * gemm.tokens * RESULT_BITS, 8)
-    return reads + results, min(first, half_weight + half_inputs)
+    if weight <= half_weight or inputs <= half_inputs or is_one_tile:
+        return weight + inputs
+    ways = [
+        weight * ceil_div(inputs, half_inputs) + inputs,
+        weight + inputs * ceil_div(weight, half_weight),
+    ]
+    outputs_held = machine.output_buffer_bytes // 2 // (SUM_BYTES * gemm.tokens)
+    if outputs_held:
+        ways.append(weight + inputs * ceil_div(gemm.outputs, outputs_held))
+    return min(ways)

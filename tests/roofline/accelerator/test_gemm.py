@@ -54,6 +54,15 @@ def test_traffic_counts_side_data_and_reads_again_what_does_not_fit():
     assert gemm_cost(product(64, 4096, 4096), INT8, "prefill").limiter == "compute"
 
 
+def test_partial_sums_in_a_buffer_of_their_own_save_reads():
+    # 64 KiB hold the sums of 64 tokens for 256 channels: inputs are read 16 times.
+    cost = gemm_cost(product(64, 16384, 4096), INT8, "prefill")
+    assert cost.traffic_bytes == 2**25 + 16 * 2**20 + 2**19
+    without = replace(INT8, output_buffer_bytes=0)
+    again = gemm_cost(product(64, 16384, 4096), without, "prefill")
+    assert again.traffic_bytes == 8 * 2**25 + 2**20 + 2**19
+
+
 def test_utilization_is_one_only_for_endless_full_tiles():
     full = gemm_cost(product(32, 2**20, 32), INT8, "prefill")
     assert 0.99 < full.utilization < 1
