@@ -1,0 +1,1 @@
+"""Accelerators: cycles, energy and area of models on arrays of PEs."""

@@ -1,0 +1,114 @@
+"""Cycles and energy of a model on an accelerator: linear layers, and attention head by head.
+
+The queries of the heads that share keys and values are tokens of one product, whose weights are
+those keys (or values); tiles above the diagonal are computed all the same. Norms, softmax and
+activation functions are left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hw.accelerator import Accelerator
+from roofline.accelerator.gemm import Gemm, Phase, gemm_cost
+from roofline.accelerator.published_bitmod import PublishedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightBits:
+    """Bits of the weights of a model's linear layers, all of them alike."""
+
+    code_bits: float
+    #: Bits of scale and selector of a group; none if there are no groups.
+    group_bits: int = 0
+    group: int | None = None
+
+    @property
+    def side_bits(self) -> float:
+        """Share of a weight in its group's bits.
+
+        >>> WeightBits(code_bits=3, group_bits=10, group=128).side_bits
+        0.078125
+        """
+        return self.group_bits / self.group if self.group else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCost:
+    """Sums over all products of a phase."""
+
+    cycles: int
+    compute_cycles: int
+    traffic_bytes: int
+    pe_energy_pj: float
+    dram_energy_pj: float
+
+
+def model_gemms(
+    model: PublishedModel,
+    weights: WeightBits,
+    machine: Accelerator,
+    *,
+    tokens: int,
+    context: int,
+) -> Iterator[Gemm]:
+    """Yield the products of ``tokens`` new tokens, the last of which sees ``context`` tokens."""
+    hidden, wide, layers = model.hidden, model.intermediate, model.layers
+    sizes = [("q", hidden, hidden, 1), ("k and v", hidden, model.kv_width, 2)]
+    sizes += [("o", hidden, hidden, 1), ("up", hidden, wide, 2 if model.gated else 1)]
+    sizes += [("down", wide, hidden, 1)]
+    counted = [(name, k, n, each * layers) for name, k, n, each in sizes]
+    for name, inputs, outputs, count in [*counted, ("head", hidden, model.vocabulary, 1)]:
+        yield Gemm(
+            name=name,
+            tokens=tokens,
+            inputs=inputs,
+            outputs=outputs,
+            weight_bits=weights.code_bits,
+            side_bits=weights.side_bits,
+            group=weights.group,
+            count=count,
+        )
+    queries = tokens * model.heads // model.kv_heads
+    head = hidden // model.heads
+    for name, inputs, outputs in (("scores", head, context), ("values", context, head)):
+        yield Gemm(
+            name=name,
+            tokens=queries,
+            inputs=inputs,
+            outputs=outputs,
+            weight_bits=machine.kv_bits,
+            count=layers * model.kv_heads,
+        )
+
+
+def model_cost(
+    model: PublishedModel,
+    weights: WeightBits,
+    machine: Accelerator,
+    phase: Phase,
+    *,
+    context: int = 256,
+) -> ModelCost:
+    """Return the cost of a prompt of ``context`` tokens, or of one token that sees as many.
+
+    Examples
+    --------
+    A token reads each weight once, so that memory takes most of the time:
+
+    >>> from hw.accelerator import load_accelerator
+    >>> from roofline.accelerator.published_bitmod import MODELS
+    >>> bits = WeightBits(code_bits=3, group_bits=10, group=128)
+    >>> cost = model_cost(MODELS["llama-2-7b"], bits, load_accelerator("bitmod"), "decode")
+    >>> round(cost.compute_cycles / cost.cycles, 2)
+    0.65
+    """
+    tokens = context if phase == "prefill" else 1
+    gemms = model_gemms(model, weights, machine, tokens=tokens, context=context)
+    costs = [gemm_cost(gemm, machine, phase) for gemm in gemms]
+    return ModelCost(
+        cycles=sum(cost.cycles for cost in costs),
+        compute_cycles=sum(cost.compute_cycles for cost in costs),
+        traffic_bytes=sum(cost.traffic_bytes for cost in costs),
+        pe_energy_pj=sum(cost.pe_energy_pj for cost in costs),
+        dram_energy_pj=sum(cost.dram_energy_pj for cost in costs),
+    )
