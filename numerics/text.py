@@ -91,10 +91,9 @@ def _entry(head: str) -> Entry:
             rule=default_rule(element, FP16, ZeroPoint.NONE),
         )
         return Entry(scheme=scheme, source="", follows_role=True)
-    known = [*CATALOG, *ELEMENTS]
-    close = difflib.get_close_matches(head, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(head, [*CATALOG, *ELEMENTS], n=1, cutoff=0.5)
     hint = f", did you mean '{close[0]}'?" if close else "."
-    raise ValueError(f"unknown format '{head}'{hint} Known: {', '.join(known)}")
+    raise ValueError(f"unknown format '{head}'{hint} 'qsim formats' lists them all")
 
 
 def _regrouped(scheme: Scheme, tokens: list[str], text: str, group_size: int | None) -> Scheme:
