@@ -4,17 +4,17 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Shaped
 
-from numerics.element_scheme import ElementScheme
-from numerics.granularity import PerTensor
+from numerics.granularity import Granularity, PerGroup, PerTensor
 
 
 def split_groups(
-    x: Shaped[Array, "*shape"], scheme: ElementScheme
+    x: Shaped[Array, "*shape"], granularity: Granularity
 ) -> list[Shaped[Array, "rows _ _"]]:
     """Return the full groups and, if the rows don't divide evenly, the shorter last ones."""
-    rows = x.reshape(1, -1) if _is_one_group(scheme) else x.reshape(-1, x.shape[-1])
+    is_one_group = isinstance(granularity, PerTensor)
+    rows = x.reshape(1, -1) if is_one_group else x.reshape(-1, x.shape[-1])
     count, length = rows.shape
-    size = min(scheme.group_size or length, length)
+    size = min(granularity.size, length) if isinstance(granularity, PerGroup) else length
     full = length // size
     blocks = [rows[:, : full * size].reshape(count, full, size)]
     if full * size < length:
@@ -48,7 +48,3 @@ def join_scales(
 
 def _concatenate(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
-
-
-def _is_one_group(scheme: ElementScheme) -> bool:
-    return isinstance(scheme.granularity, PerTensor)

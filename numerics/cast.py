@@ -118,7 +118,10 @@ def round_element(fmt: Format, x: Float32[Array, "*shape"]) -> Float32[Array, "*
             significand, exponent = _round_significand(fmt, float_bits(x) & MAGNITUDE_MASK)
             step = from_bits((exponent + (BIAS - fmt.mantissa_bits)) << MANTISSA_BITS)
             magnitude = jnp.minimum(significand.astype(jnp.float32) * step, np.float32(fmt.max))
-            return from_bits(float_bits(magnitude) | sign_bits(x))
+            sign = sign_bits(x)
+            if not fmt.has_negative_zero:
+                sign = jnp.where(significand == 0, 0, sign)
+            return from_bits(float_bits(magnitude) | sign)
         case IntFormat():
             # By way of an integer: there is no negative zero.
             integers = _round_integers(fmt, x).astype(jnp.int32)
@@ -163,8 +166,10 @@ def _encode_float(
     code = jnp.where(magnitude == INFINITY_BITS, fmt.infinity_code(overflow), code)
     nan_code = fmt.max_code if fmt.nan_code is None else fmt.nan_code
     code = jnp.where(magnitude > INFINITY_BITS, nan_code, code)
-    is_negative = lax.shift_right_logical(float_bits(x), 31)
-    return code | (is_negative << (fmt.bits - 1))
+    sign = lax.shift_right_logical(float_bits(x), 31) << (fmt.bits - 1)
+    if not fmt.has_negative_zero:
+        sign = jnp.where(code == 0, 0, sign)
+    return code | sign
 
 
 def _decode_float(fmt: FloatFormat, codes: Int32[Array, "*shape"]) -> Float32[Array, "*shape"]:
@@ -181,6 +186,10 @@ def _decode_float(fmt: FloatFormat, codes: Int32[Array, "*shape"]) -> Float32[Ar
     magnitude = jnp.where(code > fmt.max_code, INFINITY_BITS | 1 << 22, magnitude)
     if fmt.inf_code is not None:
         magnitude = jnp.where(code == fmt.inf_code, INFINITY_BITS, magnitude)
+    if not fmt.has_negative_zero:
+        is_nan = codes == fmt.sign_code
+        magnitude = jnp.where(is_nan, INFINITY_BITS | 1 << 22, magnitude)
+        sign = jnp.where(is_nan, 0, sign)
     return from_bits(magnitude | sign)
 
 
@@ -213,10 +222,14 @@ def _table_value(fmt: TableFormat, x: Float32[Array, "*shape"]) -> Float32[Array
 
 
 def _above(fmt: TableFormat, x: Float32[Array, "*shape"]) -> list[Bool[Array, "*shape"]]:
-    """Return for each threshold whether the numbers exceed it, compared as integers."""
+    """Return for each threshold whether the numbers are above it, compared as integers.
+
+    No threshold is zero, so that the signs of zeros don't matter.
+    """
     thresholds = np.array(fmt.thresholds, np.float32).view(np.int32)
     ordered = thresholds ^ ((thresholds >> 31) & MAGNITUDE_MASK)
-    return [ordered_bits(x) > threshold for threshold in ordered]
+    first_above = [int(t) + (not fmt.goes_up(i)) for i, t in enumerate(ordered)]
+    return [ordered_bits(x) >= first for first in first_above]
 
 
 def _encode_power_of_two(

@@ -1,6 +1,7 @@
 """The named formats and schemes, each with its source."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from numerics.element_scheme import (
     MX_BLOCK,
@@ -11,22 +12,46 @@ from numerics.element_scheme import (
     ZeroPoint,
 )
 from numerics.formats import (
+    APOT4,
     BF16,
+    DINT3,
+    DINT4,
+    DINT8,
+    E1M2,
+    E2M0,
     E2M1,
+    E2M2,
     E2M3,
+    E3M0,
+    E3M1,
     E3M2,
+    E3M4,
     E4M3,
+    E4M3_ALL,
+    E4M3_IEEE,
+    E4M3B11FNUZ,
+    E4M3FNUZ,
     E5M2,
+    E5M2FNUZ,
     E8M0,
+    FLINT3,
+    FLINT4,
+    FLINT5,
+    FP4_BNB,
     FP16,
     FP32,
     MXINT8,
+    NF2,
+    NF3,
     NF4,
+    POT4,
+    POT4_LOG,
     TERNARY,
     Format,
     IntFormat,
-)
+)  # fmt: skip
 from numerics.granularity import PerGroup
+from numerics.mixtures.bitmod import SPECIAL_VALUES, BitMod
 from numerics.scheme import Scheme
 
 INT_BITS = range(2, 9)
@@ -49,8 +74,9 @@ FORMATS: dict[str, Format] = {
     fmt.name: fmt
     for fmt in (
         *INTEGERS.values(), MXINT8, TERNARY,
-        E2M1, E2M3, E3M2, E4M3, E5M2,
-        NF4,
+        E2M0, E2M1, E1M2, E3M0, E2M2, E3M1, E2M3, E3M2,
+        E4M3, E4M3_ALL, E4M3_IEEE, E4M3FNUZ, E4M3B11FNUZ, E3M4, E5M2, E5M2FNUZ,
+        NF2, NF3, NF4, FP4_BNB, POT4, POT4_LOG, APOT4, FLINT3, FLINT4, FLINT5, DINT3, DINT4, DINT8,
         FP32, FP16, BF16, E8M0,
     )
 }  # fmt: skip
@@ -119,6 +145,26 @@ def _floats() -> dict[str, Entry]:
         "fp6_e3m2": (E3M2, "OCP MX v1.0 E3M2; FP6-LLM, arXiv:2401.14112"),
         "fp8_e4m3": (E4M3, "OCP OFP8 v1.0; arXiv:2209.05433"),
         "fp8_e5m2": (E5M2, "OCP OFP8 v1.0; arXiv:2209.05433"),
+        "fp3": (E2M0, "BitMoD, arXiv:2411.11745, table IV"),
+        "fp4_e1m2": (E1M2, "LLM-FP4, arXiv:2310.16836, section 3"),
+        "fp4_e3m0": (E3M0, "LLM-FP4, arXiv:2310.16836, section 3"),
+        "fp5_e2m2": (E2M2, "BitMoD's code, arXiv:2411.11745"),
+        "fp5_e3m1": (E3M1, "BitMoD's code, arXiv:2411.11745"),
+        "fp8_e4m3_all": (E4M3_ALL, "LLM-FP4, arXiv:2310.16836: every code a number, max 480"),
+        "fp8_e4m3_ieee": (E4M3_IEEE, "float8_e4m3 of ml_dtypes, with infinities"),
+        "fp8_e4m3fnuz": (E4M3FNUZ, "Noune et al., arXiv:2206.02915"),
+        "fp8_e4m3b11fnuz": (E4M3B11FNUZ, "float8_e4m3b11fnuz of ml_dtypes"),
+        "fp8_e3m4": (E3M4, "float8_e3m4 of ml_dtypes"),
+        "fp8_e5m2fnuz": (E5M2FNUZ, "Noune et al., arXiv:2206.02915"),
+        "pot4": (POT4, "ANT's code, arXiv:2208.14286: powers of two, nearest in value"),
+        "pot4_log": (POT4_LOG, "the same powers of two, nearest in their logarithm"),
+        "apot4": (APOT4, "additive powers of two, arXiv:1909.13144, as ANT lists them"),
+        "flint3": (FLINT3, "ANT, arXiv:2208.14286"),
+        "flint4": (FLINT4, "ANT, arXiv:2208.14286"),
+        "flint5": (FLINT5, "ANT, arXiv:2208.14286"),
+        "dint3": (DINT3, "dINT, Lee et al., EMNLP 2023, section 4.2, symmetric"),
+        "dint4": (DINT4, "dINT, Lee et al., EMNLP 2023, section 4.2, symmetric"),
+        "dint8": (DINT8, "dINT, Lee et al., EMNLP 2023, section 4.2, symmetric"),
     }
     return {
         name: Entry(scheme=_plain(element), source=source, follows_role=True)
@@ -127,14 +173,20 @@ def _floats() -> dict[str, Entry]:
 
 
 def _codebooks() -> dict[str, Entry]:
-    nf4 = ElementScheme(element=NF4, granularity=PerGroup(64), scale_format=FP32)
+    sixty_four = partial(ElementScheme, granularity=PerGroup(64), scale_format=FP32)
     ternary = ElementScheme(
         element=TERNARY, granularity=GROUP, scale_format=FP16, rule=ScaleRule.ABSMEAN
     )
     return {
         "nf4": Entry(
-            scheme=nf4,
+            scheme=sixty_four(element=NF4),
             source="QLoRA, arXiv:2305.14314, and bitsandbytes, which multiplies by 1/amax instead",
+        ),
+        "nf3": Entry(scheme=sixty_four(element=NF3), source="LQ-LoRA, arXiv:2311.12023"),
+        "nf2": Entry(scheme=sixty_four(element=NF2), source="LQ-LoRA, arXiv:2311.12023"),
+        "fp4-bnb": Entry(
+            scheme=sixty_four(element=FP4_BNB),
+            source="bitsandbytes 0.50, which multiplies by 1/amax instead",
         ),
         "ternary": Entry(
             scheme=ternary, source="BitNet b1.58, arXiv:2402.17764, but a scale per group"
@@ -146,6 +198,8 @@ def _blocks() -> dict[str, Entry]:
     rules = {
         "": (ScaleRule.FLOOR, "OCP MX v1.0, section 6.3"),
         "-rceil": (ScaleRule.RCEIL, "OCP MX v1.0 with the scale of cuBLAS and cuDNN"),
+        "-ceil": (ScaleRule.CEIL, "OCP MX v1.0 with the CEIL scale of torchao"),
+        "-even": (ScaleRule.EVEN, "OCP MX v1.0 with the EVEN scale of torchao"),
     }
     entries = {
         name + suffix: Entry(scheme=_mx(element, rule), source=source, is_fixed=True)
@@ -166,5 +220,20 @@ def _blocks() -> dict[str, Entry]:
     return entries
 
 
-CATALOG: dict[str, Entry] = {**_integers(), **_floats(), **_codebooks(), **_blocks()}
+def _mixtures() -> dict[str, Entry]:
+    source = "BitMoD, arXiv:2411.11745, section III, with FP16 scales and float32 errors"
+    return {
+        scheme.name: Entry(scheme=scheme, source=source)
+        for bits, specials in SPECIAL_VALUES.items()
+        for scheme in (
+            BitMod(weight_bits=bits, specials=specials),
+            BitMod(weight_bits=bits, specials=specials[:2]),
+            BitMod(weight_bits=bits, specials=specials[2:]),
+        )
+    }
+
+
+CATALOG: dict[str, Entry] = {
+    **_integers(), **_floats(), **_codebooks(), **_blocks(), **_mixtures(),
+}  # fmt: skip
 SCHEMES: dict[str, Scheme] = {name: entry.scheme for name, entry in CATALOG.items()}

@@ -27,7 +27,7 @@ from numerics.tensor import QuantizedTensor
 def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTensor:
     """Return the codes of ``x`` and its side data."""
     tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
-    blocks = _groups.split_groups(x, scheme)
+    blocks = _groups.split_groups(x, scheme.granularity)
     sides = [find_side_data(block, scheme, tensor_scale) for block in blocks]
     codes = [
         _element_codes(block, side, scheme, tensor_scale)
@@ -51,7 +51,7 @@ def fake_quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32
     """Return ``dequantize(quantize(x))`` without making the codes."""
     tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
     rounded = []
-    for block in _groups.split_groups(x, scheme):
+    for block in _groups.split_groups(x, scheme.granularity):
         side = find_side_data(block, scheme, tensor_scale)
         values = _element_values(block, side, scheme, tensor_scale)
         rounded.append(restore(values, side, scheme, tensor_scale))
@@ -82,7 +82,7 @@ def split_quantized(
     q: QuantizedTensor,
 ) -> list[tuple[UInt8[Array, "rows _ _"], SideData]]:
     """Return codes and side data of the full groups and, if any, of the shorter last ones."""
-    blocks = _groups.split_groups(q.codes, element_scheme_of(q))
+    blocks = _groups.split_groups(q.codes, element_scheme_of(q).granularity)
     side = SideData(scales=q.scales, zero_points=q.zero_points, minimums=q.minimums)
     leaves, structure = jax.tree.flatten(side)
     parts = zip(*(_groups.split_scales(leaf, blocks) for leaf in leaves), strict=True)

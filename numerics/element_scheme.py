@@ -64,6 +64,11 @@ class ScaleRule(StrEnum):
     #: Least power of two for which nothing saturates, ``2^ceil(log2(amax / max))``; the default of
     #: cuBLAS, cuDNN and Transformer Engine.
     RCEIL = "rceil"
+    #: ``2^(ceil(log2 amax) - max_exponent)``; the CEIL of torchao.
+    CEIL = "ceil"
+    #: As FLOOR, with amax rounded to the bits of the element's mantissa first, half up; the EVEN of
+    #: torchao.
+    EVEN = "even"
 
 
 class ZeroPoint(StrEnum):
@@ -77,7 +82,7 @@ class ZeroPoint(StrEnum):
     MINIMUM = "floatmin"
 
 
-POWER_OF_TWO_RULES = (ScaleRule.FLOOR, ScaleRule.RCEIL)
+POWER_OF_TWO_RULES = (ScaleRule.FLOOR, ScaleRule.RCEIL, ScaleRule.CEIL, ScaleRule.EVEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +223,7 @@ def _fixed_name(scheme: ElementScheme) -> str | None:
     """Return the name of a scheme that is one of MX or NVFP4, else ``None``."""
     if scheme.granularity == PerGroup(MX_BLOCK) and scheme.has_power_of_two_scales:
         name = MX_NAMES.get(scheme.element)
-        return f"{name}-rceil" if name and scheme.rule is ScaleRule.RCEIL else name
+        return f"{name}-{scheme.rule}" if name and scheme.rule is not ScaleRule.FLOOR else name
     nvfp4 = (E2M1, PerGroup(NVFP4_BLOCK), E4M3, True)
     given = (scheme.element, scheme.granularity, scheme.scale_format, scheme.tensor_scale)
     return "nvfp4" if given == nvfp4 and scheme.rule is ScaleRule.ABSMAX else None
@@ -237,7 +242,7 @@ def _check_scale(scheme: ElementScheme) -> None:
     if scheme.has_power_of_two_scales != (rule in POWER_OF_TWO_RULES):
         raise ValueError(
             f"scale format {name} does not go with rule {rule}; "
-            f"e8m0 goes with floor and rceil, other scale formats with other rules"
+            f"e8m0 goes with {', '.join(POWER_OF_TWO_RULES)}, other scale formats with other rules"
         )
     if scheme.has_power_of_two_scales and isinstance(scheme.element, TableFormat):
         raise ValueError(f"e8m0 scales need integer or float elements, not {scheme.element.name}")

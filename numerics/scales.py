@@ -153,12 +153,27 @@ def _symmetric_scales(
 def _power_of_two_scales(x: Groups, scheme: ElementScheme) -> Shaped[Array, "*lead"]:
     amax_bits = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
     top = scheme.element.max_exponent
-    codes = jnp.clip((amax_bits >> MANTISSA_BITS) - top, 0, E8M0.nan_code - 1)
+    rounded = amax_bits
+    if scheme.rule is ScaleRule.EVEN:
+        rounded = amax_bits + (HIDDEN_BIT >> (mantissa_bits(scheme.element) + 1))
+    codes = jnp.clip((rounded >> MANTISSA_BITS) - top, 0, E8M0.nan_code - 1)
+    if scheme.rule is ScaleRule.CEIL:
+        # Below 2^-126 only an element of exponent 0 tells 2^-127 from what lies above it.
+        least = jnp.where(amax_bits < HIDDEN_BIT, HIDDEN_BIT >> 1, amax_bits & ~MANTISSA_MASK)
+        ceiling = (amax_bits >> MANTISSA_BITS) + (amax_bits > least)
+        codes = jnp.clip(ceiling - top, 0, E8M0.nan_code - 1)
     if scheme.rule is ScaleRule.RCEIL:
         exceeds = amax_bits > _largest_bits(scheme.element, codes)
         codes = jnp.minimum(codes + exceeds, E8M0.nan_code - 1)
     codes = jnp.where(amax_bits >= INFINITY_BITS, E8M0.nan_code, codes)
     return lax.bitcast_convert_type(codes.astype(jnp.uint8), SCALE_DTYPES[E8M0])
+
+
+def mantissa_bits(element: Format) -> int:
+    """Return the bits behind the leading one of the largest value."""
+    if isinstance(element, FloatFormat):
+        return element.mantissa_bits
+    return element.bits - 2
 
 
 def _largest_bits(element: Format, codes: Int32[Array, "*lead"]) -> Int32[Array, "*lead"]:

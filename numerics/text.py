@@ -13,7 +13,7 @@ from numerics.element_scheme import (
     ZeroPoint,
     default_rule,
 )
-from numerics.formats import FP16, FP32, IntFormat
+from numerics.formats import FP16, FP32, Format, IntFormat, float_format
 from numerics.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken
 from numerics.scheme import Scheme
 
@@ -82,8 +82,8 @@ def short_name(scheme: Scheme) -> str:
 def _entry(head: str) -> Entry:
     if head in CATALOG:
         return CATALOG[head]
-    if head in ELEMENTS:
-        element = FORMATS[head]
+    element = FORMATS[head] if head in ELEMENTS else _small_float(head)
+    if element is not None:
         scheme = ElementScheme(
             element=element,
             granularity=GROUP,
@@ -94,6 +94,15 @@ def _entry(head: str) -> Entry:
     close = difflib.get_close_matches(head, [*CATALOG, *ELEMENTS], n=1, cutoff=0.5)
     hint = f", did you mean '{close[0]}'?" if close else "."
     raise ValueError(f"unknown format '{head}'{hint} 'qsim formats' lists them all")
+
+
+def _small_float(head: str) -> Format | None:
+    """Return the format of a text such as ``e3m2`` or ``fp6_e3m2``, a named one where there is."""
+    match = re.fullmatch(r"(?:fp\d_)?(e(\d)m(\d))", head)
+    if match is None:
+        return None
+    named = (fmt for name, fmt in FORMATS.items() if name.endswith(f"_{match[1]}"))
+    return next(named, None) or float_format(int(match[2]), int(match[3]))
 
 
 def _regrouped(scheme: Scheme, tokens: list[str], text: str, group_size: int | None) -> Scheme:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from numerics.formats import FloatFormat, Format, IntFormat, PowerOfTwoFormat
+from numerics.formats import FloatFormat, Format, IntFormat, PowerOfTwoFormat, TableFormat
 from sim.errors import UserError
 from sim.formats.lookup import grid
 
@@ -104,5 +104,11 @@ def tie_rule(fmt: Format) -> str:
             return "ties go to the even integer"
         case PowerOfTwoFormat():
             return "ties go up"
+        case TableFormat() if fmt.boundaries:
+            return "thresholds lie elsewhere than half way"
+        case TableFormat() if all(fmt.ties_up) and fmt.ties_up:
+            return "ties go to the upper value"
+        case TableFormat() if any(fmt.ties_up):
+            return "ties go to the even integer, and to 0 and 1 rather than a half"
         case _:
             return "ties go to the lower value"

@@ -16,6 +16,17 @@ FLOATS = {
     "fp6_e3m2": (3, 2, 3, "none"),
     "fp8_e4m3": (4, 3, 7, "nan"),
     "fp8_e5m2": (5, 2, 15, "ieee"),
+    "fp3_e2m0": (2, 0, 1, "none"),
+    "fp4_e1m2": (1, 2, 0, "none"),
+    "fp4_e3m0": (3, 0, 3, "none"),
+    "fp5_e2m2": (2, 2, 1, "none"),
+    "fp5_e3m1": (3, 1, 3, "none"),
+    "fp8_e4m3_all": (4, 3, 7, "none"),
+    "fp8_e4m3_ieee": (4, 3, 7, "ieee"),
+    "fp8_e4m3fnuz": (4, 3, 8, "fnuz"),
+    "fp8_e4m3b11fnuz": (4, 3, 11, "fnuz"),
+    "fp8_e3m4": (3, 4, 3, "ieee"),
+    "fp8_e5m2fnuz": (5, 2, 16, "fnuz"),
     "fp16": (5, 10, 15, "ieee"),
     "bf16": (8, 7, 127, "ieee"),
 }
@@ -50,7 +61,8 @@ def positive_values(name: str) -> np.ndarray:
     """Finite values of the codes without sign, ascending, by the formula of the definition."""
     exponent_bits, mantissa_bits, bias, specials = FLOATS[name]
     count = 2 ** (exponent_bits + mantissa_bits)
-    codes = np.arange(count - {"none": 0, "nan": 1, "ieee": 2**mantissa_bits}[specials])
+    special_codes = {"none": 0, "fnuz": 0, "nan": 1, "ieee": 2**mantissa_bits}[specials]
+    codes = np.arange(count - special_codes)
     field, mantissa = codes >> mantissa_bits, codes % 2**mantissa_bits
     fraction = mantissa / 2**mantissa_bits
     subnormal = fraction * 2.0 ** (1 - bias)
@@ -58,14 +70,17 @@ def positive_values(name: str) -> np.ndarray:
 
 
 def encode_float(name: str, x: np.ndarray) -> np.ndarray:
-    """Codes of the nearest values, ties to the even code, saturated; no NaN."""
+    """Codes of the nearest values, ties to the even significand, saturated; no NaN."""
     values = positive_values(name)
     middles = (values[1:] + values[:-1]) / 2
     magnitude = np.abs(x.astype(np.float64))
     index = np.searchsorted(middles, magnitude, side="left")
     tie = (index < len(middles)) & (magnitude == middles[np.minimum(index, len(middles) - 1)])
-    index = index + (tie & (index % 2 == 1))
-    return index | (np.signbit(x).astype(np.int64) << sum(FLOATS[name][:2]))
+    # Without mantissa every significand is odd: ties between powers of two go up.
+    is_odd = (index % 2 == 1) | ((FLOATS[name][1] == 0) & (index > 0))
+    index = index + (tie & is_odd)
+    sign = np.signbit(x).astype(np.int64) << sum(FLOATS[name][:2])
+    return np.where((index == 0) & (FLOATS[name][3] == "fnuz"), 0, index | sign)
 
 
 def decode_float(name: str, codes: np.ndarray) -> np.ndarray:
@@ -141,6 +156,13 @@ def _quantize_mx(x: np.ndarray, scheme) -> Quantized:
     largest = element_max(scheme.element)
     exponent = np.frexp(amax)[1] - np.frexp(largest)[1]
     exponent = np.where(amax == 0, -127, np.clip(exponent, -127, 127))
+    if str(scheme.rule) == "ceil":
+        power = np.frexp(amax)[1] - 1
+        above = amax > np.ldexp(1.0, power)
+        ceiling = power + above - (np.frexp(largest)[1] - 1)
+        exponent = np.where(amax == 0, -127, np.clip(ceiling, -127, 127))
+    if str(scheme.rule) == "even":
+        exponent = np.clip(_even_exponent(amax, scheme.element), -127, 127)
     if str(scheme.rule) == "rceil":
         exponent = np.minimum(exponent + (amax > largest * 2.0**exponent), 127)
     scale = 2.0 ** exponent.astype(np.float64)
@@ -150,6 +172,15 @@ def _quantize_mx(x: np.ndarray, scheme) -> Quantized:
         values=(values * scale[:, None]).astype(np.float32),
         scales=(exponent + 127).astype(np.uint8).view(ml_dtypes.float8_e8m0fnu),
     )
+
+
+def _even_exponent(amax: np.ndarray, element) -> np.ndarray:
+    """Exponent of amax rounded to the element's mantissa, half up, less that of the largest."""
+    bits = FLOATS[element.name][1] if element.name in FLOATS else element.bits - 2
+    significand, exponent = np.frexp(amax)
+    carries = np.floor(significand * 2.0 ** (bits + 1) + 0.5) >= 2.0 ** (bits + 1)
+    rounded = np.where(amax == 0, -(10**6), exponent + carries)
+    return rounded - np.frexp(element_max(element))[1]
 
 
 def _quantize_symmetric(x: np.ndarray, scheme, tensor_scale) -> Quantized:
@@ -231,8 +262,8 @@ def element_max(element) -> float:
     """Largest value, by the name of the format."""
     if element.name in FLOATS:
         return float(positive_values(element.name)[-1])
-    if element.name == "nf4":
-        return 1.0
+    if hasattr(element, "table"):
+        return max(element.table)
     return {"int8_q6": 127 / 64, "ternary": 1.0}.get(element.name, 2.0 ** (element.bits - 1) - 1)
 
 
@@ -241,15 +272,36 @@ def round_element(element, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if element.name in FLOATS:
         codes = encode_float(element.name, x)
         return codes, decode_float(element.name, codes)
-    if element.name == "nf4":
-        table = np.array(element.table)
-        codes = np.searchsorted(((table[1:] + table[:-1]) / 2).astype(np.float32), x, side="left")
-        return codes, table[codes]
+    if hasattr(element, "table"):
+        codes = _nearest_in_table(element, x)
+        return codes, np.array(element.table)[codes]
     unit = 1 / 64 if element.name == "int8_q6" else 1.0
     top = element_max(element) / unit
     lowest = -top - (1 if element.name.endswith("_full") else 0)
     integers = np.clip(np.rint(x / unit), lowest, top).astype(np.int64)
     return integers % 2**element.bits, integers * unit
+
+
+def _nearest_in_table(element, x: np.ndarray) -> np.ndarray:
+    """Indices of the nearest values by the rule of the family, told by its name."""
+    table = np.array(element.table)
+    if element.name == "pot4_log":
+        positive = np.float32(np.sqrt(2.0) * 2.0 ** np.arange(-1, 6))
+        middles = np.concatenate([-positive[::-1], positive])
+    else:
+        middles = ((table[1:] + table[:-1]) / 2).astype(np.float32)
+    if element.name.startswith(("flint", "apot")) or element.name == "pot4":
+        return np.searchsorted(middles, x, side="right")
+    codes = np.searchsorted(middles, x, side="left")
+    if element.name.startswith("dint"):
+        # Ties go to the even integer; of 0, 1/2 and 1 never to 1/2.
+        at = np.minimum(codes, len(middles) - 1)
+        above = table[np.minimum(codes + 1, len(table) - 1)]
+        codes = codes + ((x == middles[at]) & (codes < len(middles)) & (above % 2 == 0))
+        half_tie = np.isin(np.abs(x), [0.25, 0.75]) & (np.abs(table[codes]) == 0.5)
+        towards = np.where(np.abs(x) == 0.75, np.sign(x), -np.sign(x)).astype(int)
+        codes = np.where(half_tie, codes + towards, codes)
+    return codes
 
 
 def pairwise_sum(x: np.ndarray) -> np.ndarray:

@@ -9,22 +9,36 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from numerics import FORMATS
 from numerics.formats import (
+    APOT4,
     BF16,
+    DINT4,
     E2M1,
     E2M3,
     E3M2,
+    E3M4,
     E4M3,
+    E4M3_IEEE,
+    E4M3B11FNUZ,
+    E4M3FNUZ,
     E5M2,
+    E5M2FNUZ,
     E8M0,
+    FLINT4,
+    FP4_BNB,
     FP16,
     FP32,
     MXINT8,
+    NF2,
+    NF3,
     NF4,
+    POT4_LOG,
     TERNARY,
     FloatFormat,
     IntFormat,
     TableFormat,
+    float_format,
 )
 
 INT4 = IntFormat(name="int4", bits=4)
@@ -34,6 +48,11 @@ FOREIGN = {
     E3M2: (ml_dtypes.float6_e3m2fn, gfloat.formats.format_info_ocp_e3m2),
     E4M3: (ml_dtypes.float8_e4m3fn, gfloat.formats.format_info_ocp_e4m3),
     E5M2: (ml_dtypes.float8_e5m2, gfloat.formats.format_info_ocp_e5m2),
+    E4M3_IEEE: (ml_dtypes.float8_e4m3, None),
+    E3M4: (ml_dtypes.float8_e3m4, None),
+    E4M3FNUZ: (ml_dtypes.float8_e4m3fnuz, None),
+    E4M3B11FNUZ: (ml_dtypes.float8_e4m3b11fnuz, None),
+    E5M2FNUZ: (ml_dtypes.float8_e5m2fnuz, None),
     E8M0: (ml_dtypes.float8_e8m0fnu, gfloat.formats.format_info_ocp_e8m0),
     FP16: (np.float16, gfloat.formats.format_info_binary16),
     BF16: (ml_dtypes.bfloat16, gfloat.formats.format_info_bfloat16),
@@ -237,3 +256,55 @@ def test_a_float_format_without_mantissa_is_signed_powers_of_two():
     fmt = FloatFormat(name="e3m0", exponent_bits=3, mantissa_bits=0, bias=3)
     assert fmt.values[:8] == (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
     assert [fmt.round(x) for x in (0.1, 0.125, 0.13, 3.0, 6.0)] == [0.0, 0.0, 0.25, 4.0, 8.0]
+
+
+def test_generic_formats_have_all_codes_as_numbers():
+    e4m3 = float_format(4, 3)
+    assert (e4m3.max, e4m3.bias, e4m3.nan_code) == (480, 7, None)
+    assert float_format(1, 2).values[:8] == (0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5)
+    with pytest.raises(ValueError, match=r"^e5m3 has 9 bits; an element has at most 8"):
+        float_format(5, 3)
+
+
+def test_fnuz_has_one_nan_and_no_negative_zero():
+    assert (E4M3FNUZ.encode(-0.0), E4M3FNUZ.encode(-1e-9), E4M3FNUZ.encode(math.nan)) == (
+        0,
+        0,
+        0x80,
+    )
+    assert (E4M3FNUZ.encode(-math.inf), E4M3FNUZ.encode(-math.inf, overflow="satfinite")) == (
+        0x80,
+        0xFF,
+    )
+    assert E4M3FNUZ.max == 240
+
+
+# The vectors of the paper's definition: half steps beside zero, ties to 0 and 1 before 1/2.
+DINT_VECTORS = {
+    0.1: 0, 0.25: 0, 0.26: 0.5, 0.5: 0.5, -0.5: -0.5, 0.74: 0.5, 0.75: 1, -0.26: -0.5, 1.5: 2,
+    2.5: 2, -3.5: -4, 5.9: 6, 6.4: 6, 7.2: 6, -6.6: -6, -9: -6,
+}  # fmt: skip
+
+
+def test_dint_rounds_as_defined():
+    assert {x: DINT4.round(x) for x in DINT_VECTORS} == DINT_VECTORS
+    assert (DINT4.unit, DINT4.max_integer, DINT4.bits) == (0.5, 12, 4)
+
+
+def test_tables_of_ant_round_ties_up_and_logarithms_by_the_root_of_two():
+    assert [FLINT4.round(x) for x in (5, -5, 12, -12)] == [6, -4, 16, -8]
+    assert FLINT4.table[-8:] == (0, 1, 2, 3, 4, 6, 8, 16)
+    assert APOT4.table[-7:] == (1, 2, 3, 4, 6, 8, 10)
+    # By value 1.45 is nearer to 1, by logarithm to 2.
+    assert (POT4_LOG.round(1.45), FORMATS["pot4"].round(1.45)) == (2, 1)
+
+
+def test_normal_floats_have_the_published_digits():
+    nf3 = (-1, -0.478629, -0.217142, 0, 0.16093, 0.337915, 0.562617, 1)
+    assert NF3.values == pytest.approx(nf3, abs=6e-7)
+    assert NF2.values == pytest.approx((-1, 0, 0.337915, 1), abs=6e-7)
+
+
+def test_bitsandbytes_fp4_is_twelfths():
+    twelfths = [v * 12 for v in FP4_BNB.table if v > 0]
+    assert twelfths == pytest.approx([0.0625, 2, 3, 4, 6, 8, 12], rel=1e-6)

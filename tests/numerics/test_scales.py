@@ -22,13 +22,29 @@ def codes(text: str, *values: float) -> list[int]:
     return np.asarray(quantize(group(*values), parse_scheme(text)).codes)[0][: len(values)].tolist()
 
 
-# amax, and the exponent of the scale of FP4 under either rule: 6.5 saturates under the first.
+# amax, and the exponent of the scale of FP4 under each rule: 6.5 saturates under the first.
 @pytest.mark.parametrize(
-    ("amax", "floor", "rceil"), [(4.0, 0, 0), (4.5, 0, 0), (6.0, 0, 0), (6.5, 0, 1), (8.0, 1, 1)]
+    ("amax", "exponents"),
+    [
+        (4.0, (0, 0, 0, 0)),
+        (4.5, (0, 0, 1, 0)),
+        (6.0, (0, 0, 1, 0)),
+        (6.5, (0, 1, 1, 0)),
+        (7.0, (0, 1, 1, 1)),
+        (8.0, (1, 1, 1, 1)),
+    ],
 )
-def test_mx_rules_differ_where_values_would_saturate(amax, floor, rceil):
-    assert scales("mxfp4", amax, width=32) == [2.0**floor]
-    assert scales("mxfp4-rceil", amax, width=32) == [2.0**rceil]
+def test_mx_rules_differ_where_values_would_saturate(amax, exponents):
+    rules = ("", "-rceil", "-ceil", "-even")
+    found = [scales(f"mxfp4{rule}", amax, width=32)[0] for rule in rules]
+    assert found == [2.0**exponent for exponent in exponents]
+
+
+def test_even_looks_at_the_mantissa_of_the_element():
+    # 448 stays as it is in four bits of significand; 496 rounds to 512.
+    assert scales("mxfp8_e4m3-even", 448.0, width=32) == [1.0]
+    assert scales("mxfp8_e4m3-even", 495.9, width=32) == [1.0]
+    assert scales("mxfp8_e4m3-even", 496.0, width=32) == [2.0]
 
 
 @pytest.mark.parametrize("exponent", range(-126, 128, 7))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numerics import CATALOG, fake_quantize, parse_scheme, quantize
+from numerics import CATALOG, ElementScheme, fake_quantize, parse_scheme, quantize
 
 TEXTS = (
     "int8:channel",
@@ -39,10 +39,18 @@ IN_BETWEEN = {
     "mxfp6_e2m3",
     "mxfp6_e3m2-rceil",
     "mxfp8_e4m3",
-}
+    *(f"fp8_{name}" for name in ("e4m3_all", "e4m3_ieee", "e4m3b11fnuz", "e3m4", "e5m2fnuz")),
+    "fp4_e1m2", "fp5_e2m2", "fp5_e3m1", "flint3", "flint5", "apot4", "dint3", "nf2", "nf3",
+    *(f"mx{name}-{rule}" for rule in ("ceil", "even")
+      for name in ("fp6_e2m3", "fp6_e3m2", "fp8_e5m2")),
+}  # fmt: skip
+#: Mixtures have tests of their own.
+ELEMENT_SCHEMES = [n for n, e in CATALOG.items() if isinstance(e.scheme, ElementScheme)]
+    name for name, entry in CATALOG.items() if isinstance(entry.scheme, ElementScheme)
+]
 SCHEMES = [
     pytest.param(text, marks=[pytest.mark.slow] * (text in IN_BETWEEN))
-    for text in (*CATALOG, *TEXTS)
+    for text in (*ELEMENT_SCHEMES, *TEXTS)
 ]
 
 

@@ -68,7 +68,7 @@ def test_group_size_changes_the_group():
 
 @pytest.mark.parametrize(
     ("name", "guess"),
-    [("fp5", "fp4"), ("mxfp8", "mxfp4"), ("itn8", "int8"), ("nvfp", "nvfp4"), ("E4M3", "")],
+    [("fp5", "fp4"), ("mxfp8", "mxfp4"), ("itn8", "int8"), ("nvfp", "nvfp4"), ("E4M3X", "")],
 )
 def test_an_unknown_format_is_told_with_the_nearest_known(name, guess):
     hint = rf", did you mean '{guess}'\?" if guess else r".*"
@@ -107,7 +107,7 @@ REFUSED = [
         (
             "'g' in 'int8:g' is none of tensor, channel, token, g<size>, sym, asym, floatmin, "
             "two-level, a scale format (fp32, fp16, bf16, e4m3, e8m0) or a scale rule (absmax, "
-            "minmax, absmean, floor, rceil)"
+            "minmax, absmean, floor, rceil, ceil, even)"
         ),
     ),
     ("int8:g0", None, "a group has at least 1 value, not 0"),

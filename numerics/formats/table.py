@@ -1,0 +1,117 @@
+"""Formats that are a list of values."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from numerics.formats.base import Format, Real, check_code
+
+#: A table of more units than this has no useful unit.
+MAX_UNITS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFormat(Format):
+    """Values listed in increasing order; the code is the index.
+
+    ``encode`` counts the ``thresholds`` that ``x`` exceeds; it exceeds the ones of ``ties_up``
+    already when equal. The values are float32 numbers, and so are the thresholds: the midpoints,
+    rounded, as bitsandbytes computes them, unless ``boundaries`` says otherwise.
+
+    Examples
+    --------
+    >>> signs = TableFormat(name="signs", table=(-1.0, 0.0, 1.0), ties_up=(False, True))
+    >>> signs.bits, signs.thresholds, signs.encode(-0.5), signs.encode(0.5)
+    (2, (-0.5, 0.5), 0, 2)
+    """
+
+    name: str
+    table: tuple[float, ...]
+    #: For each threshold whether a number on it goes up; empty: none does.
+    ties_up: tuple[bool, ...] = ()
+    #: The thresholds where they are not the midpoints.
+    boundaries: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.table) < 2 or any(low >= high for low, high in pairwise(self.table)):
+            raise ValueError(f"the table of {self.name} needs two or more values, increasing")
+        if any(float(np.float32(value)) != value for value in (*self.table, *self.boundaries)):
+            raise ValueError(f"the values of {self.name} must be float32 numbers")
+        gaps = len(self.table) - 1
+        if len(self.ties_up) not in (0, gaps) or len(self.boundaries) not in (0, gaps):
+            raise ValueError(f"{self.name} has {gaps} gaps between values, and as many thresholds")
+
+    @property
+    def bits(self) -> int:  # type: ignore[override]
+        """Bits of an index."""
+        return (len(self.table) - 1).bit_length()
+
+    @property
+    def min(self) -> float:
+        """First value."""
+        return self.table[0]
+
+    @property
+    def max(self) -> float:
+        """Last value."""
+        return self.table[-1]
+
+    @property
+    def unit(self) -> float | None:
+        """Largest power of two that divides every value, ``None`` if they need too many of it."""
+        unit = 2.0 ** min(_trailing_exponent(value) for value in self.table if value)
+        largest = max(abs(self.min), abs(self.max)) / unit
+        return unit if largest < MAX_UNITS else None
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """What separates each pair of neighbours, as float32."""
+        middles = ((low + high) / 2 for low, high in pairwise(self.table))
+        return self.boundaries or tuple(float(np.float32(middle)) for middle in middles)
+
+    def goes_up(self, index: int) -> bool:
+        """Whether a number on a threshold goes to the value above it."""
+        return bool(self.ties_up) and self.ties_up[index]
+
+    def encode(self, x: Real) -> int:
+        """Return the index of the value nearest to ``x``."""
+        if math.isnan(x):
+            raise ValueError(f"{self.name} has no code for NaN")
+        thresholds = self.thresholds
+        index = bisect_left(thresholds, x)
+        is_tie = index < len(thresholds) and thresholds[index] == x
+        return index + (is_tie and self.goes_up(index))
+
+    def decode(self, code: int) -> float:
+        """Return the value of an index; indices past the end of the table read the last value."""
+        check_code(self, code)
+        return self.table[min(code, len(self.table) - 1)]
+
+
+def _trailing_exponent(value: float) -> int:
+    """Return the exponent of the largest power of two that divides a number."""
+    numerator, denominator = value.as_integer_ratio()
+    return (numerator & -numerator).bit_length() - denominator.bit_length()
+
+
+def mirrored(name: str, magnitudes: Sequence[int | float], **rules: Any) -> TableFormat:
+    """Return the table of zero and some positive magnitudes with both signs.
+
+    Examples
+    --------
+    >>> mirrored("flint3", (1, 2, 4)).table
+    (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
+    """
+    positive = [float(np.float32(m)) for m in magnitudes]
+    table = (*(-m for m in reversed(positive)), 0.0, *positive)
+    return TableFormat(name=name, table=table, **rules)
+
+
+def ties_away(magnitudes: Sequence[int | float]) -> tuple[bool, ...]:
+    """Return the ties of a mirrored table that go away from zero."""
+    return (False,) * len(magnitudes) + (True,) * len(magnitudes)

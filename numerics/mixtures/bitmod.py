@@ -1,0 +1,115 @@
+"""BitMoD: per group the best of four small floats, each with its own special value.
+
+Source: BitMoD, arXiv:2411.11745, section III and table IV.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.formats import E2M0, E2M1, FP16, SCALE_DTYPES
+from numerics.granularity import PerGroup
+from numerics.mixtures.special_value import SpecialValueFormat
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+#: The special values by the bits of a weight: extra resolution of each sign, then extra asymmetry.
+SPECIAL_VALUES = {3: (3.0, -3.0, 6.0, -6.0), 4: (5.0, -5.0, 8.0, -8.0)}
+BASES = {3: E2M0, 4: E2M1}
+DEFAULT_GROUP = 128
+SELECTOR_BITS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitMod(Scheme):
+    """Groups in the candidate whose squared error is least, the first one of equals.
+
+    A candidate's scale is ``amax / largest`` in FP16, where ``largest`` is the largest magnitude of
+    its values, whichever sign it has. Values are divided by the scale as stored and rounded to the
+    nearest, ties to the lower. Errors are squares of float32 differences, added in float32 by
+    halves (:func:`numerics.scales.tree_sum`); the paper's code adds them in FP16, which chooses
+    otherwise where squares underflow.
+
+    ``specials`` are the values that stand in the code of negative zero, one a candidate.
+    """
+
+    weight_bits: int
+    specials: tuple[float, ...]
+    size: int = DEFAULT_GROUP
+
+    def __post_init__(self) -> None:
+        if self.weight_bits not in BASES:
+            raise ValueError(f"BitMoD has weights of 3 or 4 bits, not {self.weight_bits}")
+        if not 1 <= len(self.specials) <= 1 << SELECTOR_BITS:
+            raise ValueError(f"BitMoD has 1 to 4 special values, not {len(self.specials)}")
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the group where it is not 128."""
+        specials = SPECIAL_VALUES[self.weight_bits]
+        kinds = {specials: "", specials[:2]: "-er", specials[2:]: "-ea"}
+        known = kinds.get(self.specials)
+        values = "".join(f"{value:+g}" for value in self.specials)
+        kind = f"-{values}" if known is None else known
+        suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
+        return f"bitmod-fp{self.weight_bits}{kind}{suffix}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group."""
+        return self.size
+
+    @property
+    def formats(self) -> tuple[SpecialValueFormat, ...]:
+        """The candidates in the order of their selectors."""
+        base = BASES[self.weight_bits]
+        return tuple(SpecialValueFormat(base=base, special=value) for value in self.specials)
+
+    def with_group_size(self, size: int) -> "BitMod":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, scales and selectors of a tensor of this shape.
+
+        Examples
+        --------
+        >>> bitmod = BitMod(weight_bits=4, specials=SPECIAL_VALUES[4])
+        >>> bitmod.bits_per_weight((64, 256)), bitmod.bits_per_weight((64, 256), kind="index")
+        (4.140625, 4.0)
+        """
+        groups = (*shape[:-1], -(-shape[-1] // self.size))
+        byte = np.dtype(np.uint8)
+        return (
+            Field(name="codes", shape=shape, bits=self.weight_bits, dtype=byte, is_index=True),
+            Field(name="scales", shape=groups, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
+            Field(name="selectors", shape=groups, bits=SELECTOR_BITS, dtype=byte),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes, scales and selectors."""
+        from numerics.mixtures import bitmod_arrays
+
+        quantized: QuantizedTensor = bitmod_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the values of the codes, each in its group's candidate, times the scale."""
+        from numerics.mixtures import bitmod_arrays
+
+        values: Array = bitmod_arrays.dequantize(q)
+        return values
+
+    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
+        """Return ``dequantize(quantize(x))`` without making the codes."""
+        from numerics.mixtures import bitmod_arrays
+
+        values: Array = bitmod_arrays.fake_quantize(x, self)
+        return values

@@ -1,0 +1,142 @@
+"""Array code of BitMoD."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+from numerics import _groups
+from numerics.cast import encode, round_element
+from numerics.division import MAGNITUDE_MASK, divide, fence, float_bits, from_bits, multiply
+from numerics.formats import FP16, TableFormat
+from numerics.granularity import PerGroup
+from numerics.mixtures.bitmod import BASES, BitMod
+from numerics.mixtures.special_value import SpecialValueFormat
+from numerics.scales import Groups, PerGroupFloat, store_scale, tree_sum
+from numerics.tensor import QuantizedTensor
+
+
+class Choice(NamedTuple):
+    """Selector of each group, and its scale as stored and as float32."""
+
+    selectors: Int32[Array, "*lead"]
+    stored: Array
+    scales: PerGroupFloat
+
+
+@partial(jax.jit, static_argnames="scheme")
+def quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> QuantizedTensor:
+    """Return codes, scales and selectors."""
+    codes, stored, selectors = [], [], []
+    for block in _groups.split_groups(x, PerGroup(scheme.size)):
+        choice = _choose(block, scheme)
+        normalized = divide(block, choice.scales[..., None])
+        base = encode(_base_table(scheme), normalized)
+        sign_magnitude = jnp.asarray(_codes_of_table(scheme))[base]
+        sign_code = jnp.uint8(BASES[scheme.weight_bits].sign_code)
+        found = jnp.where(_in_cell(normalized, choice, scheme), sign_code, sign_magnitude)
+        codes.append(jnp.where(jnp.isnan(choice.scales)[..., None], jnp.uint8(0), found))
+        stored.append(choice.stored)
+        selectors.append(choice.selectors.astype(jnp.uint8))
+    groups = scheme.layout(x.shape)[1].shape
+    arrays = {
+        "codes": _groups.join_groups(codes, x.shape),
+        "scales": _groups.join_scales(stored, groups),
+        "selectors": _groups.join_scales(selectors, groups),
+    }
+    return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
+
+
+@partial(jax.jit, static_argnames="scheme")
+def fake_quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> Float32[Array, "*shape"]:
+    """Return ``dequantize(quantize(x))``."""
+    rounded = []
+    for block in _groups.split_groups(x, PerGroup(scheme.size)):
+        choice = _choose(block, scheme)
+        normalized = divide(block, choice.scales[..., None])
+        base = round_element(_base_table(scheme), normalized)
+        special = _of_candidate([f.special for f in scheme.formats], choice.selectors)
+        values = jnp.where(_in_cell(normalized, choice, scheme), special[..., None], base)
+        rounded.append(_restore(values, choice.scales))
+    return _groups.join_groups(rounded, x.shape)
+
+
+@jax.jit
+def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
+    """Return ``value(code) * scale``."""
+    scheme = q.scheme
+    assert isinstance(scheme, BitMod)
+    blocks = _groups.split_groups(q.codes, PerGroup(scheme.size))
+    scales = _groups.split_scales(q.scales.astype(jnp.float32), blocks)
+    selectors = _groups.split_scales(q.arrays["selectors"], blocks)
+    tables = jnp.asarray(np.array([fmt.values for fmt in scheme.formats], np.float32))
+    restored = [
+        _restore(tables[chosen[..., None], codes], scale)
+        for codes, scale, chosen in zip(blocks, scales, selectors, strict=True)
+    ]
+    return _groups.join_groups(restored, q.codes.shape)
+
+
+def _choose(x: Groups, scheme: BitMod) -> Choice:
+    """Return the candidate of least squared error for each group, the first of equals."""
+    amax_bits = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
+    stored = {
+        largest: fence(store_scale(divide(from_bits(amax_bits), largest), amax_bits, FP16))
+        for largest in dict.fromkeys(fmt.largest for fmt in scheme.formats)
+    }
+    errors = [
+        _squared_error(x, fmt, stored[fmt.largest].astype(jnp.float32), scheme)
+        for fmt in scheme.formats
+    ]
+    selectors = fence(jnp.argmin(jnp.stack(errors), axis=0).astype(jnp.int32))
+    candidates = jnp.stack([stored[fmt.largest] for fmt in scheme.formats])
+    chosen = jnp.take_along_axis(candidates, selectors[None], axis=0)[0]
+    poisoned = jnp.isnan(stored[scheme.formats[0].largest].astype(jnp.float32))
+    selectors = jnp.where(poisoned, 0, selectors)
+    return Choice(selectors, chosen, fence(chosen.astype(jnp.float32)))
+
+
+def _squared_error(
+    x: Groups, fmt: SpecialValueFormat, scales: PerGroupFloat, scheme: BitMod
+) -> PerGroupFloat:
+    normalized = divide(x, scales[..., None])
+    above, up_to = (np.float32(end) for end in fmt.cell)
+    is_special = (normalized > above) & (normalized <= up_to)
+    base = round_element(_base_table(scheme), normalized)
+    values = jnp.where(is_special, np.float32(fmt.special), base)
+    difference = jnp.abs(_restore(values, scales) - x)
+    return tree_sum(multiply(difference, difference))
+
+
+def _restore(values: Groups, scales: PerGroupFloat) -> Groups:
+    product = multiply(values, scales[..., None])
+    return jnp.where(jnp.isnan(scales)[..., None], jnp.nan, product)
+
+
+def _in_cell(x: Groups, choice: Choice, scheme: BitMod) -> Bool[Array, "*lead group"]:
+    """Whether each number rounds to the special value of its group."""
+    above, up_to = zip(*(fmt.cell for fmt in scheme.formats), strict=True)
+    is_above = x > _of_candidate(list(above), choice.selectors)[..., None]
+    return is_above & (x <= _of_candidate(list(up_to), choice.selectors)[..., None])
+
+
+def _of_candidate(numbers: list[float], selectors: Int32[Array, "*lead"]) -> PerGroupFloat:
+    table: Array = jnp.asarray(np.array(numbers, np.float32))
+    return table[selectors]
+
+
+def _base_table(scheme: BitMod) -> TableFormat:
+    """Return the values without the special one; ties go to the lower."""
+    base = BASES[scheme.weight_bits]
+    table = tuple(sorted({value + 0.0 for value in base.values}))
+    return TableFormat(name=base.name, table=table)
+
+
+def _codes_of_table(scheme: BitMod) -> UInt8[np.ndarray, " values"]:
+    """Return the sign-magnitude code of each value of the table."""
+    base = BASES[scheme.weight_bits]
+    return np.array([base.encode(value) for value in _base_table(scheme).table], np.uint8)
