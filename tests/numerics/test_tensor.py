@@ -46,8 +46,6 @@ IN_BETWEEN = {
 }  # fmt: skip
 #: Mixtures have tests of their own.
 ELEMENT_SCHEMES = [n for n, e in CATALOG.items() if isinstance(e.scheme, ElementScheme)]
-    name for name, entry in CATALOG.items() if isinstance(entry.scheme, ElementScheme)
-]
 SCHEMES = [
     pytest.param(text, marks=[pytest.mark.slow] * (text in IN_BETWEEN))
     for text in (*ELEMENT_SCHEMES, *TEXTS)
