@@ -1,18 +1,26 @@
 """Array code of BitMoD."""
 
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float32, Int32, UInt8
 
 from numerics import _groups
-from numerics.cast import encode, round_element
-from numerics.division import MAGNITUDE_MASK, divide, fence, float_bits, from_bits, multiply
-from numerics.formats import FP16, TableFormat
+from numerics.division import (
+    MAGNITUDE_MASK,
+    divide,
+    fence,
+    float_bits,
+    from_bits,
+    multiply,
+    sign_bits,
+)
+from numerics.formats import FP16
 from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import BASES, BitMod
 from numerics.mixtures.special_value import SpecialValueFormat
@@ -35,10 +43,9 @@ def quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> QuantizedTensor:
     for block in _groups.split_groups(x, PerGroup(scheme.size)):
         choice = _choose(block, scheme)
         normalized = divide(block, choice.scales[..., None])
-        base = encode(_base_table(scheme), normalized)
-        sign_magnitude = jnp.asarray(_codes_of_table(scheme))[base]
         sign_code = jnp.uint8(BASES[scheme.weight_bits].sign_code)
-        found = jnp.where(_in_cell(normalized, choice, scheme), sign_code, sign_magnitude)
+        base = _base_codes(normalized, scheme)
+        found = jnp.where(_in_cell(normalized, choice, scheme), sign_code, base)
         codes.append(jnp.where(jnp.isnan(choice.scales)[..., None], jnp.uint8(0), found))
         stored.append(choice.stored)
         selectors.append(choice.selectors.astype(jnp.uint8))
@@ -58,7 +65,7 @@ def fake_quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> Float32[Array,
     for block in _groups.split_groups(x, PerGroup(scheme.size)):
         choice = _choose(block, scheme)
         normalized = divide(block, choice.scales[..., None])
-        base = round_element(_base_table(scheme), normalized)
+        base = _base_values(normalized, scheme)
         special = _of_candidate([f.special for f in scheme.formats], choice.selectors)
         values = jnp.where(_in_cell(normalized, choice, scheme), special[..., None], base)
         rounded.append(_restore(values, choice.scales))
@@ -106,9 +113,9 @@ def _squared_error(
     normalized = divide(x, scales[..., None])
     above, up_to = (np.float32(end) for end in fmt.cell)
     is_special = (normalized > above) & (normalized <= up_to)
-    base = round_element(_base_table(scheme), normalized)
+    base = _base_values(normalized, scheme)
     values = jnp.where(is_special, np.float32(fmt.special), base)
-    difference = jnp.abs(_restore(values, scales) - x)
+    difference = jnp.abs(multiply(values, scales[..., None]) - x)
     return tree_sum(multiply(difference, difference))
 
 
@@ -129,14 +136,35 @@ def _of_candidate(numbers: list[float], selectors: Int32[Array, "*lead"]) -> Per
     return table[selectors]
 
 
-def _base_table(scheme: BitMod) -> TableFormat:
-    """Return the values without the special one; ties go to the lower."""
-    base = BASES[scheme.weight_bits]
-    table = tuple(sorted({value + 0.0 for value in base.values}))
-    return TableFormat(name=base.name, table=table)
+def _base_values(x: Groups, scheme: BitMod) -> Groups:
+    """Return the nearest value of the base, ties to the lower; zero has no sign."""
+    magnitudes = _magnitudes(scheme)
+    ordered, value = _ordered_magnitudes(x), jnp.zeros(x.shape, jnp.float32)
+    for threshold, upper in zip(_threshold_bits(scheme), magnitudes[1:], strict=True):
+        value = jnp.where(ordered > threshold, np.float32(upper), value)
+    return from_bits(float_bits(value) | jnp.where(value > 0, sign_bits(x), 0))
 
 
-def _codes_of_table(scheme: BitMod) -> UInt8[np.ndarray, " values"]:
-    """Return the sign-magnitude code of each value of the table."""
+def _base_codes(x: Groups, scheme: BitMod) -> UInt8[Array, "*lead group"]:
+    """Return the sign-magnitude codes of :func:`_base_values`."""
+    ordered = _ordered_magnitudes(x)
+    codes = sum((ordered > threshold).astype(jnp.int32) for threshold in _threshold_bits(scheme))
+    sign = jnp.where((sign_bits(x) != 0) & (codes > 0), BASES[scheme.weight_bits].sign_code, 0)
+    return (codes | sign).astype(jnp.uint8)
+
+
+def _ordered_magnitudes(x: Groups) -> Int32[Array, "*lead group"]:
+    """Return magnitudes as integers, one more for negative numbers, whose ties go to the larger."""
+    bits = float_bits(x)
+    return (bits & MAGNITUDE_MASK) + lax.shift_right_logical(bits, 31)
+
+
+def _magnitudes(scheme: BitMod) -> tuple[float, ...]:
     base = BASES[scheme.weight_bits]
-    return np.array([base.encode(value) for value in _base_table(scheme).table], np.uint8)
+    return base.values[: base.sign_code]
+
+
+def _threshold_bits(scheme: BitMod) -> list[int]:
+    """Return the float32 bits of the midpoints between magnitudes."""
+    middles = [(low + high) / 2 for low, high in pairwise(_magnitudes(scheme))]
+    return [int(bits) for bits in np.array(middles, np.float32).view(np.int32)]
