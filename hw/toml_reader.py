@@ -1,0 +1,176 @@
+"""Strict reading of TOML files into frozen dataclasses.
+
+The fields of the dataclass are the keys of the file: texts, numbers, truth values, tuples of them,
+nested dataclasses, and :class:`Sourced` numbers, which never stand without a source::
+
+    tdp_w = { value = 400, source = "NVIDIA A100 datasheet", confirmed = false }
+
+A field with a default may be left out. Every error is a :class:`ValueError` of one line that names
+file, line where it is known, and key.
+"""
+
+import math
+import re
+import tomllib
+import types
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+LONGEST_FILE_BYTES = 64 * 1024
+#: No number of a machine or a model comes near.
+LARGEST = 1e15
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sourced:
+    """A number and where it comes from."""
+
+    value: float
+    source: str
+    #: Whether somebody has read the number in its source.
+    confirmed: bool = True
+
+
+def read_toml(path: Path, cls: type[_T], **given: Any) -> _T:
+    """Return the dataclass ``cls`` that a TOML file describes.
+
+    ``given`` are fields that don't come from the file, such as its name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dataclasses import make_dataclass
+    >>> Fan = make_dataclass("Fan", [("power_w", float)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "fan.toml"
+    ...     _ = path.write_text("power_w = 3")
+    ...     read_toml(path, Fan)
+    Fan(power_w=3.0)
+    """
+    text = _read_text(path)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not a TOML file: {error}") from None
+    return _Reader(path=path, text=text).dataclass(cls, table, (), given)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LONGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > LONGEST_FILE_BYTES:
+        raise ValueError(f"{path}: longer than {LONGEST_FILE_BYTES} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file in UTF-8") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    path: Path
+    text: str
+
+    def dataclass(
+        self, cls: type[_T], table: dict[str, Any], keys: tuple[str, ...], given: dict[str, Any]
+    ) -> _T:
+        """Return ``cls`` made of a table that stands under ``keys``."""
+        hints = get_type_hints(cls)
+        known = {f.name: f for f in fields(cast(Any, cls)) if f.name not in given}
+        for key in table:
+            if key not in known:
+                raise self._error((*keys, key), _unknown(key, list(known)))
+        values = dict(given)
+        for name, field in known.items():
+            if name in table:
+                values[name] = self.value(hints[name], table[name], (*keys, name))
+            elif not _has_default(field):
+                raise self._error(keys, f"key {name!r} is missing")
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise self._error(keys, str(error)) from None
+
+    def value(self, hint: Any, entry: Any, keys: tuple[str, ...]) -> Any:
+        """Return an entry of the type that a field has."""
+        if get_origin(hint) in (Union, types.UnionType):
+            hint = next(arg for arg in get_args(hint) if arg is not type(None))
+        if get_origin(hint) is tuple:
+            return self._tuple(get_args(hint)[0], entry, keys)
+        if is_dataclass(hint):
+            if not isinstance(entry, dict):
+                raise self._error(keys, f"{keys[-1]} is {entry!r}, not {_table_of(hint)}")
+            return self.dataclass(cast(type[Any], hint), entry, keys, {})
+        return self._plain(hint, entry, keys)
+
+    def _tuple(self, hint: Any, entry: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
+        if not isinstance(entry, list):
+            raise self._error(keys, f"{keys[-1]} is {entry!r}, not a list")
+        return tuple(self.value(hint, item, keys) for item in entry)
+
+    def _plain(self, hint: Any, entry: Any, keys: tuple[str, ...]) -> Any:
+        if hint is float and isinstance(entry, int) and not isinstance(entry, bool):
+            entry = float(entry)
+        if type(entry) is not hint:
+            raise self._error(keys, f"{keys[-1]} is {entry!r}, not {_NAMES[hint]}")
+        if isinstance(entry, (int, float)) and not isinstance(entry, bool):
+            if not math.isfinite(entry) or not 0 <= entry < LARGEST:
+                raise self._error(keys, f"{keys[-1]} is {entry!r}, not from 0 to {LARGEST:g}")
+        elif entry == "":
+            raise self._error(keys, f"{keys[-1]} is empty")
+        return entry
+
+    def _error(self, keys: tuple[str, ...], message: str) -> ValueError:
+        line = self._line(keys)
+        where = f"{self.path}, line {line}" if line else str(self.path)
+        return ValueError(f"{where}: {message}")
+
+    def _line(self, keys: tuple[str, ...]) -> int | None:
+        """Return the line of the last of the keys that one line alone has."""
+        for key in reversed(keys):
+            pattern = re.compile(rf"(?:^|[\[{{,.])\s*{re.escape(key)}\s*(?:=|\]|\.)")
+            lines = self.text.splitlines()
+            found = [n for n, line in enumerate(lines, 1) if pattern.search(line)]
+            if len(found) == 1:
+                return found[0]
+        return None
+
+
+_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _has_default(field: "Field[Any]") -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _table_of(cls: Any) -> str:
+    if cls is Sourced:
+        return "a number with its source: { value = 1, source = '...' }"
+    return f"a table with the keys {', '.join(field.name for field in fields(cls))}"
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    """Say what is wrong with a key; units belong to the names."""
+    with_unit = [name for name in known if name.startswith(f"{key}_")]
+    if with_unit:
+        return f"key {key!r} lacks its unit: {' or '.join(with_unit)}"
+    return f"unknown key {key!r}{suggestion(key, known)}"
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """Return ``; did you mean ...?`` for the nearest known name, or the known ones.
+
+    >>> suggestion("tpd_w", ["tdp_w", "capacity_gb"])
+    "; did you mean 'tdp_w'?"
+    >>> suggestion("colour", ["tdp_w"])
+    '; known: tdp_w'
+    """
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
