@@ -1,0 +1,68 @@
+"""What the cores of a processor do in a cycle, by the instructions they have.
+
+Operations count two for a multiply-add, for one core, in its widest instructions; types that a core
+lacks are computed in the next wider one. The rates follow from ports times lanes: AVX2 has two ports
+of eight float32, an AMX tile unit 16 x 16 dot products of four INT8 a cycle.
+"""
+
+from dataclasses import dataclass
+
+from hw.toml_reader import Sourced
+
+#: Operations a cycle and core, by instruction set and type of the operands.
+OPS_PER_CYCLE: dict[str, dict[str, int]] = {
+    # Chains of maddubs and madd stand in for dot products of INT8.
+    "avx2": {"fp32": 32, "int8": 64},
+    "avx2-vnni": {"fp32": 32, "int8": 128},
+    "avx512": {"fp32": 64, "fp16": 128, "int8": 256},
+    # AVX-512 instructions in two halves, as in Zen 4, or with one port, as in client chips.
+    "avx512-256b": {"fp32": 32, "fp16": 64, "int8": 128},
+    "avx512-client": {"fp32": 32, "int8": 128},
+    "amx": {"fp32": 64, "fp16": 1024, "int8": 2048},
+    # Four ports of 128 bits, with SDOT, and with SMMLA.
+    "neon": {"fp32": 32, "fp16": 64, "int8": 128},
+    "neon-i8mm": {"fp32": 32, "fp16": 64, "int8": 256},
+    # Two ports of 128 bits: Cortex-A76, and Neoverse N2 with SMMLA.
+    "neon-2x128": {"fp32": 16, "fp16": 32, "int8": 64},
+    "neon-2x128-i8mm": {"fp32": 16, "fp16": 32, "int8": 128},
+}
+#: Lookups in tables of 16 bytes a cycle and core: two shuffles, each as wide as a vector, of three
+#: instructions a lookup (shuffle, widen, add).
+LOOKUPS_PER_CYCLE = {
+    name: width * 2 / 3
+    for name, width in {
+        "avx2": 32, "avx2-vnni": 32, "avx512": 64, "avx512-256b": 32, "avx512-client": 64,
+        "amx": 64, "neon": 16, "neon-i8mm": 16, "neon-2x128": 16, "neon-2x128-i8mm": 16,
+    }.items()
+}  # fmt: skip
+#: Accumulator of a product, by the type of its operands.
+ACCUMULATE = {"fp32": "fp32", "fp16": "fp32", "int8": "int32"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cores:
+    """The cores of a processor that compute, all alike."""
+
+    count: Sourced
+    #: With all cores at work.
+    clock_ghz: Sourced
+    #: A key of :data:`OPS_PER_CYCLE`.
+    instructions: str
+    #: What one core can read; all together read no more than the memory gives.
+    bandwidth_gb_per_s: Sourced
+    last_cache_mb: Sourced | None = None
+    memory_channels: Sourced | None = None
+
+    def __post_init__(self) -> None:
+        if self.instructions not in OPS_PER_CYCLE:
+            known = ", ".join(OPS_PER_CYCLE)
+            raise ValueError(f"instructions is {self.instructions!r}, not one of {known}")
+
+    def ops_per_s(self, operands: str) -> float:
+        """Return the peak of all cores in one type of operands."""
+        return OPS_PER_CYCLE[self.instructions][operands] * self.count.value * self.hertz
+
+    @property
+    def hertz(self) -> float:
+        """Cycles a second."""
+        return self.clock_ghz.value * 1e9

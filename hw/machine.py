@@ -1,0 +1,196 @@
+"""Machines that run models: GPUs, processors and NPUs, one TOML file each.
+
+Every number of a file is a table of its value and its source; ``confirmed = false`` marks one that
+nobody has read in its source::
+
+    bandwidth_gb_per_s = { value = 2039, source = "NVIDIA A100 datasheet" }
+
+Peaks are dense, two operations for each multiply-add; GB are 1e9 bytes.
+"""
+
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from hw.cpu import ACCUMULATE, OPS_PER_CYCLE, Cores
+from hw.dram import DRAM, DramEnergy
+from hw.toml_reader import Sourced, read_toml, suggestion
+
+FOLDER = Path(__file__).parent / "machines"
+KINDS = ("gpu", "cpu", "npu")
+OPERANDS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
+TERA = 1e12
+GIGA = 1e9
+
+Operand = Literal["fp32", "fp16", "fp8", "int8", "fp4", "int4"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """Dense operations a second for one pair of operand types; fp16 stands for bf16 too."""
+
+    weights: str
+    activations: str
+    accumulate: str
+    tops: Sourced
+    #: With two of four weights zero, where the machine has that.
+    sparse_tops: Sourced | None = None
+
+    def __post_init__(self) -> None:
+        for operand in (self.weights, self.activations):
+            if operand not in OPERANDS:
+                raise ValueError(f"operand {operand!r} is not one of {', '.join(OPERANDS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiency:
+    """Shares of the peaks that this machine was measured to reach."""
+
+    compute: Sourced | None = None
+    memory: Sourced | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One device with its memory."""
+
+    name: str
+    title: str
+    vendor: str
+    kind: str
+    #: A key of :data:`hw.dram.DRAM`.
+    dram: str
+    bandwidth_gb_per_s: Sourced
+    capacity_gb: Sourced
+    #: Of matrix products; those of a processor follow from its cores.
+    peaks: tuple[Peak, ...] = ()
+    cores: Cores | None = None
+    #: Of operations that are no matrix products, in float32.
+    vector_tops: Sourced | None = None
+    on_chip_kb: Sourced | None = None
+    link_gb_per_s: Sourced | None = None
+    link_latency_us: Sourced | None = None
+    tdp_w: Sourced | None = None
+    idle_w: Sourced | None = None
+    process_nm: Sourced | None = None
+    price_usd_per_hour: Sourced | None = None
+    #: Missing where nobody measured; then those of the machine's kind are expected.
+    efficiency: Efficiency | None = None
+    #: Other names under which tables of measurements know it.
+    aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind is {self.kind!r}, not one of {', '.join(KINDS)}")
+        if self.dram not in DRAM:
+            raise ValueError(f"dram is {self.dram!r}, not one of {', '.join(DRAM)}")
+        if (self.cores is None) == (not self.peaks):
+            raise ValueError("a machine has either peaks or cores, from which peaks follow")
+        for name in ("bandwidth_gb_per_s", "capacity_gb"):
+            if getattr(self, name).value <= 0:
+                raise ValueError(f"{name} is {getattr(self, name).value:g}, not above 0")
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Bandwidth of the memory."""
+        return self.bandwidth_gb_per_s.value * GIGA
+
+    @property
+    def capacity_bytes(self) -> float:
+        """Size of the memory."""
+        return self.capacity_gb.value * GIGA
+
+    @property
+    def dram_energy(self) -> DramEnergy:
+        """Energy of a bit of its memory."""
+        return DRAM[self.dram]
+
+    def ops_per_s(
+        self, weights: str, activations: str | None = None, *, fastest: bool = True
+    ) -> float | None:
+        """Return the peak of products of two operand types, or None if it has no such product.
+
+        Of several accumulators, the fastest or the slowest, which is the widest, decides.
+
+        >>> machine = load_machine("a100-sxm-80gb")
+        >>> machine.ops_per_s("fp16"), machine.ops_per_s("fp8")
+        (312000000000000.0, None)
+        """
+        activations = activations or weights
+        if self.cores is not None:
+            has = weights == activations and weights in OPS_PER_CYCLE[self.cores.instructions]
+            return self.cores.ops_per_s(weights) if has else None
+        rates = [
+            peak.tops.value * TERA
+            for peak in self.peaks
+            if (peak.weights, peak.activations) == (weights, activations)
+        ]
+        return (max if fastest else min)(rates, default=None)
+
+    @property
+    def native_peaks(self) -> dict[str, float]:
+        """Peaks of operand types with themselves, by type.
+
+        >>> load_machine("raspberry-pi-5").native_peaks["int8"]
+        614400000000.0
+        """
+        rates = {operand: self.ops_per_s(operand) for operand in OPERANDS}
+        return {operand: rate for operand, rate in rates.items() if rate is not None}
+
+    @property
+    def vector_ops_per_s(self) -> float:
+        """Peak of operations that are no products; of its slowest products where unknown."""
+        if self.vector_tops is not None:
+            return self.vector_tops.value * TERA
+        return min(self.native_peaks.values())
+
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """Names of the numbers that nobody has read in their source."""
+        return tuple(name for name, number in numbers_of(self) if not number.confirmed)
+
+
+def numbers_of(machine: Any) -> list[tuple[str, Sourced]]:
+    """Return every number of a machine with its name, those of nested tables by dotted names."""
+    found: list[tuple[str, Sourced]] = []
+    for field in fields(machine):
+        value = getattr(machine, field.name)
+        if isinstance(value, Sourced):
+            found.append((field.name, value))
+        elif isinstance(value, tuple) and value and isinstance(value[0], Peak):
+            for peak in value:
+                name = f"peaks.{peak.weights}x{peak.activations}"
+                found += [(f"{name}.{key}", number) for key, number in numbers_of(peak)]
+        elif is_dataclass(value):
+            found += [(f"{field.name}.{key}", number) for key, number in numbers_of(value)]
+    return found
+
+
+def peaks_of_cores(cores: Cores) -> dict[str, float]:
+    """Return the peaks that follow from cores, with their accumulators' names.
+
+    >>> list(peaks_of_cores(load_machine("raspberry-pi-5").cores))
+    ['fp32 into fp32', 'fp16 into fp32', 'int8 into int32']
+    """
+    types = OPS_PER_CYCLE[cores.instructions]
+    return {f"{name} into {ACCUMULATE[name]}": cores.ops_per_s(name) for name in types}
+
+
+def list_machines() -> list[str]:
+    """Return the names that :func:`load_machine` knows."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@cache
+def load_machine(name: str) -> Machine:
+    """Return a built-in machine by its exact name."""
+    known = list_machines()
+    if name not in known:
+        raise ValueError(f"unknown machine {name!r}{suggestion(name, known)}")
+    return read_machine(FOLDER / f"{name}.toml")
+
+
+def read_machine(path: Path) -> Machine:
+    """Return the machine that a TOML file describes, or say which line and key is wrong."""
+    return read_toml(path, Machine, name=path.stem)

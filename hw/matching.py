@@ -1,0 +1,126 @@
+"""Find a machine by the name that a person or a table of measurements gives it.
+
+``RTX 4090 24GB``, ``2x A100-SXM4-80GB`` and ``Raspberry Pi 5 (4 threads)`` all mean a machine: its
+words must stand in the text, spelled with or without separators; the longest name wins.
+"""
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+
+from hw.machine import Machine, list_machines, load_machine
+
+#: A memory size that differs by less than this share is meant to be the same.
+SAME_SIZE = 0.07
+#: Words that say nothing about which machine it is.
+NOISE = frozenset("nvidia geforce amd intel apple qualcomm google gpu cpu npu gb aws radeon".split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A machine, and how much of it a text says is used."""
+
+    machine: Machine
+    #: Machines of this kind side by side.
+    count: int = 1
+    threads: int | None = None
+
+
+def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
+    """Return the machine that a text names; of several alike, one of ``prefer_kind``.
+
+    Raises
+    ------
+    ValueError
+        No machine's words stand in the text.
+
+    Examples
+    --------
+    >>> find_machine("RTX 4090 24GB").machine.name, find_machine("4x H100 SXM5").count
+    ('rtx-4090', 4)
+    >>> found = find_machine("Apple M2 Ultra, 8 threads", prefer_kind="cpu")
+    >>> found.machine.name, found.threads
+    ('apple-m2-ultra-cpu', 8)
+    """
+    if text.strip() in list_machines():
+        return Found(machine=load_machine(text.strip()))
+    lowered = re.sub(r"(\d)[x×](?=[a-z])", r"\1 x ", text.lower())
+    wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in lowered), prefer_kind)
+    scored = [(_score(lowered, name, wanted), name) for name in list_machines()]
+    score, best = max(scored, key=lambda pair: pair[0])
+    if score[0] == 0:
+        raise ValueError(f"unknown machine {text!r}{_hint(lowered)}")
+    return Found(
+        machine=load_machine(best), count=_count(lowered), threads=_threads(lowered)
+    )
+
+
+def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, int]:
+    """Return how well a machine's names fit, best first: length, kind, memory, brevity."""
+    machine = load_machine(name)
+    length = max((_matched_length(text, words) for words in _names(name)), default=0)
+    size = re.search(r"(\d+) ?gi?b\b", text)
+    fits = size is not None and abs(float(size[1]) * 1e9 / machine.capacity_bytes - 1) < SAME_SIZE
+    is_kind = kind is not None and machine.kind == kind
+    # A machine of the kind that is meant comes before one whose name happens to be longer.
+    bonus = 1.5 if is_kind and length else 0.0
+    return length + bonus, is_kind, fits, -len(name)
+
+
+@cache
+def _names(name: str) -> tuple[tuple[str, ...], ...]:
+    """Return the words of every name of a machine, without those that say nothing."""
+    machine = load_machine(name)
+    texts = (name.replace("-", " "), re.sub(r"\(.*\)", "", machine.title), *machine.aliases)
+    split = (re.sub(r"(\d) gb", r"\1gb", text.lower()).split() for text in texts)
+    names = (tuple(w for w in words if w not in NOISE and not _is_size(w)) for words in split)
+    sized = (
+        tuple(w for w in re.sub(r"(\d) gb", r"\1gb", text.lower()).split() if w not in NOISE)
+        for text in texts
+    )
+    return tuple({*names, *sized} - {()})
+
+
+def _is_size(word: str) -> bool:
+    return re.fullmatch(r"\d+gb", word) is not None
+
+
+def _matched_length(text: str, words: tuple[str, ...]) -> int:
+    """Return the characters of the words if all stand in the text, else 0."""
+    if not all(_pattern(word).search(text) for word in words):
+        return 0
+    return sum(c.isalnum() for word in words for c in word)
+
+
+@cache
+def _pattern(word: str) -> re.Pattern[str]:
+    """Match a word with or without separators, not as a part of a longer number or word."""
+    characters = [c for c in word if c.isalnum()]
+    body = "[-_ ]?".join(re.escape(c) for c in characters)
+    before = r"(?<!\d)" if characters[0].isdigit() else "(?<![a-z])"
+    after = r"(?!\d)" if characters[-1].isdigit() else "(?![a-z])"
+    return re.compile(before + body + after)
+
+
+def _count(text: str) -> int:
+    """Return how many machines a text names: ``4x``, ``x4``, ``* 4`` or ``tp4``.
+
+    >>> [_count(t) for t in ("4x a100", "a100 * 2", "a100 x8", "a100, tp=2", "rtx 4090")]
+    [4, 2, 8, 2, 1]
+    """
+    patterns = (r"(?<![\d.])(\d{1,2}) ?[x×\*] ?(?=[a-z])", r"[ (][x×\*] ?(\d{1,2})\b", r"\btp ?=? ?(\d{1,2})\b")
+    found = (re.search(pattern, text) for pattern in patterns)
+    return next((int(match[1]) for match in found if match), 1)
+
+
+def _threads(text: str) -> int | None:
+    """Return the threads of a text such as ``8 threads``, ``8t`` or ``threads=8``."""
+    match = re.search(r"\b(\d+) ?(?:t\b|thr|thread)|threads? ?=? ?(\d+)", text)
+    return int(match[1] or match[2]) if match else None
+
+
+def _hint(text: str) -> str:
+    close = get_close_matches(text.replace(" ", "-"), list_machines(), n=3, cutoff=0.4)
+    near = f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ";"
+    return f"{near} 'qsim hw' lists them all"
