@@ -1,8 +1,8 @@
 """What the cores of a processor do in a cycle, by the instructions they have.
 
-Operations count two for a multiply-add, for one core, in its widest instructions; types that a core
-lacks are computed in the next wider one. The rates follow from ports times lanes: AVX2 has two ports
-of eight float32, an AMX tile unit 16 x 16 dot products of four INT8 a cycle.
+Operations count two for a multiply-add, for one core, in its widest instructions; types that a
+core lacks are computed in the next wider one. The rates follow from ports times lanes: AVX2 has two
+ports of eight float32, an AMX tile unit 16 x 16 dot products of four INT8 a cycle.
 """
 
 from dataclasses import dataclass

@@ -13,8 +13,26 @@ from hw.machine import Machine, list_machines, load_machine
 
 #: A memory size that differs by less than this share is meant to be the same.
 SAME_SIZE = 0.07
+#: The multiplication sign.
+TIMES = "\u00d7"
 #: Words that say nothing about which machine it is.
-NOISE = frozenset("nvidia geforce amd intel apple qualcomm google gpu cpu npu gb aws radeon".split())
+NOISE = frozenset(
+    [
+        "nvidia",
+        "geforce",
+        "amd",
+        "intel",
+        "apple",
+        "qualcomm",
+        "google",
+        "gpu",
+        "cpu",
+        "npu",
+        "gb",
+        "aws",
+        "radeon",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +63,13 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     """
     if text.strip() in list_machines():
         return Found(machine=load_machine(text.strip()))
-    lowered = re.sub(r"(\d)[x×](?=[a-z])", r"\1 x ", text.lower())
+    lowered = re.sub(r"(\d)x(?=[a-z])", r"\1 x ", text.lower().replace(TIMES, "x"))
     wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in lowered), prefer_kind)
     scored = [(_score(lowered, name, wanted), name) for name in list_machines()]
     score, best = max(scored, key=lambda pair: pair[0])
     if score[0] == 0:
         raise ValueError(f"unknown machine {text!r}{_hint(lowered)}")
-    return Found(
-        machine=load_machine(best), count=_count(lowered), threads=_threads(lowered)
-    )
+    return Found(machine=load_machine(best), count=_count(lowered), threads=_threads(lowered))
 
 
 def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, int]:
@@ -109,7 +125,11 @@ def _count(text: str) -> int:
     >>> [_count(t) for t in ("4x a100", "a100 * 2", "a100 x8", "a100, tp=2", "rtx 4090")]
     [4, 2, 8, 2, 1]
     """
-    patterns = (r"(?<![\d.])(\d{1,2}) ?[x×\*] ?(?=[a-z])", r"[ (][x×\*] ?(\d{1,2})\b", r"\btp ?=? ?(\d{1,2})\b")
+    patterns = (
+        r"(?<![\d.])(\d{1,2}) ?[x*] ?(?=[a-z])",
+        r"[ (][x*] ?(\d{1,2})\b",
+        r"\btp ?=? ?(\d{1,2})\b",
+    )
     found = (re.search(pattern, text) for pattern in patterns)
     return next((int(match[1]) for match in found if match), 1)
 

@@ -46,13 +46,16 @@ def _all(name: str) -> tuple[tuple[float, str], ...]:
 
 
 def _half(name: str) -> tuple[tuple[float, str], ...]:
-    """The first and last eighth of the layers, and every third between."""
+    """Return a type for the first and last eighth of the layers, and every third between."""
     return ((0.5, name),)
 
 
 MIXES = {
     **{name: Mix(base=name, head=name) for name in ("f32", "f16", "bf16", "q8_0", "q6_k")},
-    **{name: Mix(base=name) for name in ("q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "iq4_xs", "mxfp4")},
+    **{
+        name: Mix(base=name)
+        for name in ("q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "iq4_xs", "mxfp4")
+    },
     "q2_k": Mix(base="q2_k", more={"v": _all("q4_k"), "o": _all("q3_k"), "down": _all("q3_k")}),
     "q2_k_s": Mix(base="q2_k", more={"v": _all("q4_k"), "down": ((0.125, "q4_k"),)}),
     "q3_k_s": Mix(base="q3_k"),

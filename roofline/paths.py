@@ -65,13 +65,17 @@ def weight_path(
         ops = 2.0 * recipe.weights_per_lookup * rate
         return Path(kind="lookup", operand="int8", ops_per_s=ops)
     activations = recipe.activations
-    if recipe.kernel == "gguf" and machine.kind == "cpu" and storage.operand not in ("fp16", "fp32"):
+    if (
+        recipe.kernel == "gguf"
+        and machine.kind == "cpu"
+        and storage.operand not in ("fp16", "fp32")
+    ):
         # llama.cpp and bitnet.cpp quantize activations to INT8 for processors.
         activations = "int8"
     if storage.operand is not None:
-        rate = machine.ops_per_s(storage.operand, activations, fastest=fastest)
-        if rate is not None:
-            return Path(kind="native", operand=storage.operand, ops_per_s=rate)
+        peak = machine.ops_per_s(storage.operand, activations, fastest=fastest)
+        if peak is not None:
+            return Path(kind="native", operand=storage.operand, ops_per_s=peak)
     return _expanded(machine, storage, activations, fastest=fastest)
 
 

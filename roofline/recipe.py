@@ -65,9 +65,7 @@ class Recipe:
         return shape.kv_values_per_token() * kv_bits(self.kv, shape.head_dim) / 8
 
 
-def parse_recipe(
-    text: str, *, activations: str | None = None, kv: str | None = None
-) -> Recipe:
+def parse_recipe(text: str, *, activations: str | None = None, kv: str | None = None) -> Recipe:
     """Return the recipe that a text means.
 
     ``w4a16``, ``w8a8kv8`` and ``w4a16-g64`` give widths of integers; ``fp8`` and ``w8a8-fp8`` mean
@@ -111,7 +109,9 @@ def _recipe(text: str) -> Recipe:
         weights = weight_storage(text)
     except ValueError as error:
         raise ValueError(_unknown(text, str(error))) from None
-    return Recipe(name=text, weights=weights, activations="fp32" if text in ("fp32", "f32") else "fp16")
+    return Recipe(
+        name=text, weights=weights, activations="fp32" if text in ("fp32", "f32") else "fp16"
+    )
 
 
 def _gguf(text: str, mix: str) -> Recipe:
@@ -154,4 +154,5 @@ def _unknown(text: str, message: str) -> str:
     if "unknown format" not in message:
         return message
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown recipe {text!r}; {hint}known: w4a16 and its like, fp8, gguf-q4_k_m and its like, {', '.join(TERNARY_BITS)}, and the formats of 'qsim formats'"
+    families = f"w4a16 and its like, fp8, gguf-q4_k_m and its like, {', '.join(TERNARY_BITS)}"
+    return f"unknown recipe {text!r}; {hint}known: {families}, and the formats of 'qsim formats'"

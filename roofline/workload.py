@@ -185,7 +185,9 @@ class _Builder:
             router = [("router", shape.hidden, experts.count)]
             yield self._linear("router", router, shape.expert_layers)
             if experts.shared_intermediate:
-                yield from self._network("shared ", experts.shared_intermediate, shape.expert_layers)
+                yield from self._network(
+                    "shared ", experts.shared_intermediate, shape.expert_layers
+                )
             yield from self._network("expert ", experts.intermediate, shape.expert_layers)
         yield self._residual("network add")
 
@@ -247,7 +249,8 @@ class _Builder:
         """Return products that share their inputs; ``chosen`` ones are of a mixture of experts."""
         inputs = parts[0][1]
         outputs = sum(part[2] for part in parts)
-        tokens, copies = self.tokens, 1.0
+        tokens: Amount = self.tokens
+        copies: Amount = 1.0
         if chosen and (experts := self.shape.experts):
             share = experts.per_token / experts.count
             copies = experts.count * (1.0 - (1.0 - share) ** np.asarray(self.tokens, float))

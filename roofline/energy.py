@@ -1,0 +1,148 @@
+"""Energy of a step, bottom up: arithmetic, memory on and off the chip, and what flows anyway.
+
+Sources differ by more than formats do, so every part is a range. Arithmetic is that of Horowitz,
+ISSCC 2014 (45 nm, 0.9 V), scaled to a machine's node by Stillmaker and Baas, Integration 58, 2017;
+the energy of a bit of memory is that of :mod:`hw.dram`.
+"""
+
+from dataclasses import dataclass
+from math import log
+
+from hw.machine import Machine
+from roofline.predict import Setup, StepTime
+
+#: One multiply-add into a wider sum at 45 nm, in pJ.
+MAC_ENERGY_PJ = {"int4": 0.15, "fp4": 0.2, "int8": 0.30, "fp8": 0.7, "fp16": 1.5, "fp32": 4.6}
+#: An operation on a vector in float32.
+VECTOR_ENERGY_PJ = 0.9
+#: A 64-bit word of a memory of 1 MB at 45 nm.
+ON_CHIP_PJ_PER_BYTE = 100 / 8
+#: Energy relative to 45 nm at 0.9 V, by node, at the voltage usual for it.
+NODE_FACTORS = {45: 1.0, 32: 0.654, 20: 0.287, 16: 0.172, 14: 0.138, 10: 0.100, 7: 0.0684}
+DEFAULT_NODE_NM = 7.0
+#: Low and high over nominal of arithmetic and of memory on the chip.
+ARITHMETIC_RANGE = (0.5, 2.0)
+#: Share of the power limit that flows when nothing runs, where the idle power is not known.
+IDLE_SHARE = (0.10, 0.15, 0.20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyRange:
+    """Low, nominal and high joules."""
+
+    low_j: float
+    nominal_j: float
+    high_j: float
+
+    def __add__(self, other: "EnergyRange") -> "EnergyRange":
+        return EnergyRange(
+            low_j=self.low_j + other.low_j,
+            nominal_j=self.nominal_j + other.nominal_j,
+            high_j=self.high_j + other.high_j,
+        )
+
+    def scaled(self, factor: float) -> "EnergyRange":
+        """Return it ``factor`` times."""
+        return EnergyRange(
+            low_j=self.low_j * factor,
+            nominal_j=self.nominal_j * factor,
+            high_j=self.high_j * factor,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEnergy:
+    """Joules of one step by where they go."""
+
+    compute: EnergyRange
+    on_chip: EnergyRange
+    weights_off_chip: EnergyRange
+    kv_off_chip: EnergyRange
+    activations_off_chip: EnergyRange
+    static: EnergyRange
+    #: Power limit of all machines times the time of the step; None if it is not known.
+    limit_j: float | None
+
+    @property
+    def parts(self) -> dict[str, EnergyRange]:
+        """Every component by its name."""
+        return {
+            "compute": self.compute,
+            "on-chip memory": self.on_chip,
+            "weights from memory": self.weights_off_chip,
+            "KV cache from memory": self.kv_off_chip,
+            "activations from memory": self.activations_off_chip,
+            "static": self.static,
+        }
+
+    @property
+    def total(self) -> EnergyRange:
+        """The sum of all components."""
+        zero = EnergyRange(low_j=0.0, nominal_j=0.0, high_j=0.0)
+        return sum(self.parts.values(), start=zero)
+
+    @property
+    def exceeds_limit(self) -> bool:
+        """Whether the nominal energy is more than the machines may draw in that time."""
+        return self.limit_j is not None and self.total.nominal_j > self.limit_j
+
+
+def step_energy(setup: Setup, step: StepTime) -> StepEnergy:
+    """Return the energy of a step whose amounts are single numbers."""
+    machine = setup.machine
+    scale = node_factor(machine.process_nm.value if machine.process_nm else DEFAULT_NODE_NM)
+    found = [timed.operator for timed in step.operators]
+    compute = sum(
+        float(timed.operator.ops) / 2 * MAC_ENERGY_PJ[timed.path.operand]
+        + float(timed.operator.vector_ops + timed.path.dequantize_ops * timed.operator.weights)
+        * VECTOR_ENERGY_PJ
+        for timed in step.operators
+    )
+    on_chip = ON_CHIP_PJ_PER_BYTE * sum(float(op.traffic_bytes) for op in found)
+    seconds = float(step.time_s)
+    limit = machine.tdp_w.value * setup.machines * seconds if machine.tdp_w else None
+    return StepEnergy(
+        compute=_arithmetic(compute * scale),
+        on_chip=_arithmetic(on_chip * scale),
+        weights_off_chip=_dram(machine, sum(float(op.weight_bytes) for op in found)),
+        kv_off_chip=_dram(machine, sum(float(op.kv_bytes) for op in found)),
+        activations_off_chip=_dram(machine, sum(float(op.activation_bytes) for op in found)),
+        static=_static(machine, setup.machines * seconds),
+        limit_j=limit,
+    )
+
+
+def node_factor(node_nm: float) -> float:
+    """Return energy relative to 45 nm; between listed nodes the logarithms are interpolated.
+
+    >>> round(node_factor(28), 3), node_factor(7), node_factor(4) < node_factor(7)
+    (0.496, 0.0684, True)
+    """
+    nodes = sorted(NODE_FACTORS)
+    if node_nm >= nodes[-1]:
+        return NODE_FACTORS[nodes[-1]]
+    # Below the smallest, the line through the two smallest goes on.
+    upper = next((i for i, node in enumerate(nodes) if node >= node_nm and i > 0), 1)
+    low, high = nodes[upper - 1], nodes[upper]
+    share = log(node_nm / low) / log(high / low)
+    return float(NODE_FACTORS[low] * (NODE_FACTORS[high] / NODE_FACTORS[low]) ** share)
+
+
+def _arithmetic(energy_pj: float) -> EnergyRange:
+    low, high = ARITHMETIC_RANGE
+    joules = energy_pj * 1e-12
+    return EnergyRange(low_j=low * joules, nominal_j=joules, high_j=high * joules)
+
+
+def _dram(machine: Machine, traffic_bytes: float) -> EnergyRange:
+    low, nominal, high = (pj * 1e-12 for pj in machine.dram_energy.energy_pj(traffic_bytes))
+    return EnergyRange(low_j=low, nominal_j=nominal, high_j=high)
+
+
+def _static(machine: Machine, machine_seconds: float) -> EnergyRange:
+    if machine.idle_w is not None:
+        joules = machine.idle_w.value * machine_seconds
+        return EnergyRange(low_j=joules, nominal_j=joules, high_j=joules)
+    limit_w = machine.tdp_w.value if machine.tdp_w else 0.0
+    low, nominal, high = (share * limit_w * machine_seconds for share in IDLE_SHARE)
+    return EnergyRange(low_j=low, nominal_j=nominal, high_j=high)

@@ -1,0 +1,98 @@
+"""What a model needs of a machine's memory, and how many sequences fit."""
+
+import math
+from dataclasses import dataclass
+
+from roofline.model_shape import ModelShape
+from roofline.predict import Setup
+from roofline.recipe import Recipe
+from roofline.workload import Sequences, operators
+
+#: Share of the memory that a server gives to weights, cache and activations.
+USABLE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUse:
+    """Bytes on all machines together."""
+
+    weight_bytes: float
+    kv_bytes: float
+    #: The largest operator's activations of one step.
+    activation_bytes: float
+    capacity_bytes: float
+
+    @property
+    def total_bytes(self) -> float:
+        """Everything."""
+        return self.weight_bytes + self.kv_bytes + self.activation_bytes
+
+    @property
+    def missing_bytes(self) -> float:
+        """What the memory lacks; 0 if everything fits."""
+        return max(0.0, self.total_bytes - self.capacity_bytes)
+
+
+def weight_bytes(shape: ModelShape, recipe: Recipe) -> float:
+    """Return the bytes of all weights, those of experts that rest and of the embedding too.
+
+    >>> from roofline.model_shape import load_model
+    >>> from roofline.recipe import parse_recipe
+    >>> weight_bytes(load_model("llama-2-7b"), parse_recipe("fp16"))
+    13476831232.0
+    """
+    one = [Sequences(batch=1, new=1)]
+    linear = [op for op in operators(shape, recipe, one) if op.kind == "linear"]
+    experts = shape.experts
+    total = 0.0
+    for op in linear:
+        copies = experts.count / experts.per_token if experts and "expert " in op.name else 1.0
+        total += float(op.weight_bytes) * copies
+    if not shape.tied:
+        total += recipe.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
+    matrices = shape.linear_params + shape.head_params * (1 if shape.tied else 2)
+    return total + 2.0 * (shape.params - matrices)
+
+
+def embedding_bytes(shape: ModelShape, recipe: Recipe) -> float:
+    """Return the bytes of the embedding, of which a token reads a row; 0 if the head reads it."""
+    return 0.0 if shape.tied else recipe.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
+
+
+def kv_bytes_per_sequence(shape: ModelShape, recipe: Recipe, length: int) -> float:
+    """Return the bytes that the cache keeps of ``length`` tokens; a window keeps no more than it.
+
+    >>> from roofline.model_shape import load_model
+    >>> from roofline.recipe import parse_recipe
+    >>> kv_bytes_per_sequence(load_model("llama-3-8b"), parse_recipe("fp16"), 1)
+    131072.0
+    """
+    whole = shape.global_layers
+    kept = whole * length + (shape.layers - whole) * min(length, shape.window or length)
+    return recipe.kv_bytes(shape) * kept
+
+
+def memory_use(setup: Setup, *, batch: int, length: int, new: int) -> MemoryUse:
+    """Return what ``batch`` sequences of ``length`` tokens take, ``new`` of them in one step."""
+    shape, recipe = setup.shape, setup.recipe
+    step = [Sequences(batch=batch, new=new)]
+    largest = max(float(op.activation_bytes) / op.count for op in operators(shape, recipe, step))
+    return MemoryUse(
+        weight_bytes=weight_bytes(shape, recipe),
+        kv_bytes=batch * kv_bytes_per_sequence(shape, recipe, length),
+        activation_bytes=largest,
+        capacity_bytes=setup.machine.capacity_bytes * setup.machines,
+    )
+
+
+def largest_batch(setup: Setup, *, length: int, usable: float = USABLE) -> int:
+    """Return how many sequences of ``length`` tokens fit beside the weights; 0 if none does."""
+    use = memory_use(setup, batch=1, length=length, new=1)
+    free = use.capacity_bytes * usable - use.weight_bytes
+    return max(0, math.floor(free / (use.kv_bytes + use.activation_bytes)))
+
+
+def equal_context(setup: Setup) -> float:
+    """Return the tokens of one sequence whose cache takes as much as the weights."""
+    per_token = setup.recipe.kv_bytes(setup.shape) * max(1, setup.shape.global_layers)
+    return weight_bytes(setup.shape, setup.recipe) / per_token

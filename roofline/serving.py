@@ -1,0 +1,196 @@
+"""A whole request: time to the first token, time per output token, cost, and faster ways to decode.
+
+All sequences of a batch have prompts of one length and answers of one length.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from roofline.energy import StepEnergy, step_energy
+from roofline.memory import MemoryUse, largest_batch, memory_use
+from roofline.predict import Estimate, Setup, StepTime, predict_step
+from roofline.workload import Sequences
+
+SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """``batch`` sequences with ``prompt`` tokens, each answered with ``output`` tokens."""
+
+    batch: int = 1
+    prompt: int = 512
+    output: int = 128
+    #: Tokens of a prompt in one step; all of it if none.
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "prompt", "output", "chunk"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; at least 1")
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence at its end."""
+        return self.prompt + self.output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a request takes in one estimate."""
+
+    #: The whole prompt, all chunks of it together.
+    prefill_s: float
+    #: Mean time of a generated token of one sequence.
+    tpot_s: float
+    request: Request
+    #: The last step of the prompt, and the step in the middle of the answer.
+    prefill: StepTime
+    decode: StepTime
+
+    @property
+    def ttft_s(self) -> float:
+        """Time to the first token, which the prompt's last step makes; no queue before it."""
+        return self.prefill_s
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Prompt tokens a second, of all sequences."""
+        return self.request.batch * self.request.prompt / self.prefill_s
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Generated tokens a second while decoding, of all sequences."""
+        return self.request.batch / self.tpot_s
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        """Generated tokens a second of whole requests, of all sequences."""
+        whole = self.prefill_s + self.tpot_s * self.request.output
+        return self.request.batch * self.request.output / whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Bound, expectation, memory and energy of a request."""
+
+    setup: Setup
+    request: Request
+    bound: Outcome
+    expected: Outcome
+    memory: MemoryUse
+    largest_batch: int
+    #: Of one decode step in the middle of the answer, and of the prompt's last step.
+    decode_energy: StepEnergy
+    prefill_energy: StepEnergy
+
+    @property
+    def energy_per_token_j(self) -> float:
+        """Nominal energy of one generated token."""
+        return self.decode_energy.total.nominal_j / self.request.batch
+
+    def cost_usd_per_mtok(self, utilization: float = 1.0) -> float | None:
+        """Return the price of a million generated tokens; None without a price of the machine."""
+        price = self.setup.machine.price_usd_per_hour
+        if price is None:
+            return None
+        rate = self.expected.output_tokens_per_s * SECONDS_PER_HOUR * utilization
+        return price.value * self.setup.machines / rate * 1e6
+
+
+def predict(setup: Setup, request: Request) -> Prediction:
+    """Return what a request takes on a setup, whether or not the memory holds it.
+
+    Raises
+    ------
+    ValueError
+        The request is longer than the model's context.
+    """
+    if request.length > setup.shape.max_context:
+        raise ValueError(
+            f"{setup.shape.name} has a context of {setup.shape.max_context} tokens, and prompt and"
+            f" output have {request.length}"
+        )
+    expected = outcome(setup, request, "expected")
+    return Prediction(
+        setup=setup,
+        request=request,
+        bound=outcome(setup, request, "bound"),
+        expected=expected,
+        memory=memory_use(
+            setup, batch=request.batch, length=request.length, new=request.chunk or request.prompt
+        ),
+        largest_batch=largest_batch(setup, length=request.length),
+        decode_energy=step_energy(setup, expected.decode),
+        prefill_energy=step_energy(setup, expected.prefill),
+    )
+
+
+def outcome(setup: Setup, request: Request, estimate: Estimate) -> Outcome:
+    """Return the times of a request in one estimate; decode is summed over every length."""
+    chunks = _chunks(request)
+    steps = [predict_step(setup, [part], estimate) for part in chunks]
+    contexts = request.prompt + np.arange(request.output)
+    every = Sequences(batch=request.batch, new=1, context=contexts)
+    times = np.broadcast_to(predict_step(setup, [every], estimate).time_s, contexts.shape)
+    middle = replace(every, context=request.prompt + request.output // 2)
+    return Outcome(
+        prefill_s=float(sum(step.time_s for step in steps)),
+        tpot_s=float(np.mean(times)),
+        request=request,
+        prefill=steps[-1],
+        decode=predict_step(setup, [middle], estimate),
+    )
+
+
+def _chunks(request: Request) -> list[Sequences]:
+    size = request.chunk or request.prompt
+    starts = range(0, request.prompt, size)
+    return [
+        Sequences(batch=request.batch, new=min(size, request.prompt - start), context=start)
+        for start in starts
+    ]
+
+
+def speculative_tpot_s(
+    setup: Setup, draft: Setup, request: Request, *, proposals: int, acceptance: float
+) -> float:
+    """Return the time of a token when ``draft`` proposes tokens that the model checks in one step.
+
+    Leviathan et al., arXiv:2211.17192: a step gives ``(1 - a**(g + 1)) / (1 - a)`` tokens for ``g``
+    proposals of which each is accepted with probability ``a``.
+
+    >>> expected_tokens(4, 0.8)
+    3.3616
+    """
+    context = request.prompt + request.output // 2
+    propose = predict_step(
+        draft, [Sequences(batch=request.batch, new=1, context=context)], "expected"
+    )
+    check = predict_step(
+        setup, [Sequences(batch=request.batch, new=proposals + 1, context=context)], "expected"
+    )
+    step_s = proposals * float(propose.time_s) + float(check.time_s)
+    return step_s / expected_tokens(proposals, acceptance)
+
+
+def expected_tokens(proposals: int, acceptance: float) -> float:
+    """Return the tokens that one step of speculative decoding gives on average."""
+    if proposals < 1 or not 0 <= acceptance <= 1:
+        raise ValueError(
+            f"{proposals} proposals accepted with {acceptance}: at least 1, and from 0 to 1"
+        )
+    if acceptance == 1:
+        return proposals + 1.0
+    return round((1 - acceptance ** (proposals + 1)) / (1 - acceptance), 12)
+
+
+def pipelined_s(step_s: float, *, stages: int, micro_batches: int) -> float:
+    """Return the time of micro-batches of ``step_s`` each through balanced stages.
+
+    >>> pipelined_s(8.0, stages=4, micro_batches=3)
+    12.0
+    """
+    return step_s + (micro_batches - 1) * step_s / stages
