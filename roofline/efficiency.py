@@ -69,15 +69,15 @@ def expected_factors(
     compute = (
         numbers.cpu_native_compute_share if is_native else numbers.cpu_dequantize_compute_share
     )
-    if machine.cores is not None:
+    if machine.kind == "cpu":
         if is_attention:
             compute = numbers.cpu_attention_compute_share
-        used = threads or machine.cores.count.value
+        used = threads or (machine.cores.count.value if machine.cores else 1)
         memory, start_us = numbers.cpu_memory_share, numbers.cpu_start_us_per_thread * used
     else:
         memory = numbers.gpu_memory_share
         start_us = numbers.gpu_native_start_us if is_native else numbers.gpu_dequantize_start_us
     if own is not None:
-        compute = own.compute.value if own.compute else compute
+        compute = own.compute.value if own.compute and not is_attention else compute
         memory = own.memory.value if own.memory else memory
     return Factors(compute=compute, memory=memory, start_s=start_us * 1e-6)

@@ -6,19 +6,21 @@ the energy of a bit of memory is that of :mod:`hw.dram`.
 """
 
 from dataclasses import dataclass
-from math import log
 
 from hw.machine import Machine
-from roofline.predict import Setup, StepTime
+from hw.sram import access_energy_pj_per_byte
+from hw.technology import node_factor
+from roofline.predict import StepTime
+from roofline.rates import path_of, role_of
+from roofline.setup import Setup
+from roofline.workload import Operator
 
 #: One multiply-add into a wider sum at 45 nm, in pJ.
 MAC_ENERGY_PJ = {"int4": 0.15, "fp4": 0.2, "int8": 0.30, "fp8": 0.7, "fp16": 1.5, "fp32": 4.6}
 #: An operation on a vector in float32.
 VECTOR_ENERGY_PJ = 0.9
-#: A 64-bit word of a memory of 1 MB at 45 nm.
-ON_CHIP_PJ_PER_BYTE = 100 / 8
-#: Energy relative to 45 nm at 0.9 V, by node, at the voltage usual for it.
-NODE_FACTORS = {45: 1.0, 32: 0.654, 20: 0.287, 16: 0.172, 14: 0.138, 10: 0.100, 7: 0.0684}
+#: Of a machine whose file has no size.
+DEFAULT_ON_CHIP_BYTES = 8e6
 DEFAULT_NODE_NM = 7.0
 #: Low and high over nominal of arithmetic and of memory on the chip.
 ARITHMETIC_RANGE = (0.5, 2.0)
@@ -92,13 +94,9 @@ def step_energy(setup: Setup, step: StepTime) -> StepEnergy:
     machine = setup.machine
     scale = node_factor(machine.process_nm.value if machine.process_nm else DEFAULT_NODE_NM)
     found = [timed.operator for timed in step.operators]
-    compute = sum(
-        float(timed.operator.ops) / 2 * MAC_ENERGY_PJ[timed.path.operand]
-        + float(timed.operator.vector_ops + timed.path.dequantize_ops * timed.operator.weights)
-        * VECTOR_ENERGY_PJ
-        for timed in step.operators
-    )
-    on_chip = ON_CHIP_PJ_PER_BYTE * sum(float(op.traffic_bytes) for op in found)
+    compute = sum(_compute_pj(setup, timed.operator) for timed in step.operators)
+    size = machine.on_chip_kb.value * 1e3 if machine.on_chip_kb else DEFAULT_ON_CHIP_BYTES
+    on_chip = access_energy_pj_per_byte(size) * sum(float(op.traffic_bytes) for op in found)
     seconds = float(step.time_s)
     limit = machine.tdp_w.value * setup.machines * seconds if machine.tdp_w else None
     return StepEnergy(
@@ -112,20 +110,10 @@ def step_energy(setup: Setup, step: StepTime) -> StepEnergy:
     )
 
 
-def node_factor(node_nm: float) -> float:
-    """Return energy relative to 45 nm; between listed nodes the logarithms are interpolated.
-
-    >>> round(node_factor(28), 3), node_factor(7), node_factor(4) < node_factor(7)
-    (0.496, 0.0684, True)
-    """
-    nodes = sorted(NODE_FACTORS)
-    if node_nm >= nodes[-1]:
-        return NODE_FACTORS[nodes[-1]]
-    # Below the smallest, the line through the two smallest goes on.
-    upper = next((i for i, node in enumerate(nodes) if node >= node_nm and i > 0), 1)
-    low, high = nodes[upper - 1], nodes[upper]
-    share = log(node_nm / low) / log(high / low)
-    return float(NODE_FACTORS[low] * (NODE_FACTORS[high] / NODE_FACTORS[low]) ** share)
+def _compute_pj(setup: Setup, operator: Operator) -> float:
+    path = path_of(setup, role_of(operator))
+    rest = float(operator.vector_ops + path.dequantize_ops * operator.weights)
+    return float(operator.ops) / 2 * MAC_ENERGY_PJ[path.operand] + rest * VECTOR_ENERGY_PJ
 
 
 def _arithmetic(energy_pj: float) -> EnergyRange:

@@ -79,4 +79,7 @@ MIXES = {
     },
 }  # fmt: skip
 #: Other names in use.
-MIX_ALIASES = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
+MIX_ALIASES = {
+    "q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m", "q4": "q4_0", "q5": "q5_0", "q6": "q6_k",
+    "q8": "q8_0",
+}  # fmt: skip

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 from roofline.model_shape import ModelShape
-from roofline.predict import Setup
 from roofline.recipe import Recipe
+from roofline.setup import Setup
 from roofline.workload import Sequences, operators
 
 #: Share of the memory that a server gives to weights, cache and activations.
@@ -52,11 +52,6 @@ def weight_bytes(shape: ModelShape, recipe: Recipe) -> float:
         total += recipe.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
     matrices = shape.linear_params + shape.head_params * (1 if shape.tied else 2)
     return total + 2.0 * (shape.params - matrices)
-
-
-def embedding_bytes(shape: ModelShape, recipe: Recipe) -> float:
-    """Return the bytes of the embedding, of which a token reads a row; 0 if the head reads it."""
-    return 0.0 if shape.tied else recipe.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
 
 
 def kv_bytes_per_sequence(shape: ModelShape, recipe: Recipe, length: int) -> float:

@@ -9,7 +9,9 @@ import numpy as np
 
 from roofline.energy import StepEnergy, step_energy
 from roofline.memory import MemoryUse, largest_batch, memory_use
-from roofline.predict import Estimate, Setup, StepTime, predict_step
+from roofline.predict import StepTime, predict_step
+from roofline.rates import Estimate
+from roofline.setup import Setup
 from roofline.workload import Sequences
 
 SECONDS_PER_HOUR = 3600.0

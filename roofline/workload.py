@@ -44,7 +44,7 @@ class Sequences:
     def pairs(self, window: int | None = None) -> Amount:
         """Return pairs of a new token and one that it sees, itself included.
 
-        >>> Sequences(batch=2, new=3, context=10).pairs(), Sequences(batch=1, new=3).pairs(2)
+        >>> Sequences(batch=2, new=3, context=10).pairs(), float(Sequences(batch=1, new=3).pairs(2))
         (72.0, 5.0)
         """
         if window is None:
@@ -119,7 +119,7 @@ def operators(
     step: Step,
     *,
     options: Options | None = None,
-    on_chip_bytes: float | None = None,
+    on_chip_bytes: Amount | None = None,
 ) -> list[Operator]:
     """Return the operators of one step, in the order of the first layer.
 
@@ -145,7 +145,7 @@ def operators(
 class _Builder:
     def __init__(
         self, shape: ModelShape, recipe: Recipe, step: Step, options: Options,
-        on_chip_bytes: float | None,
+        on_chip_bytes: Amount | None,
     ) -> None:  # fmt: skip
         self.shape, self.recipe, self.step, self.options = shape, recipe, step, options
         self.on_chip_bytes = on_chip_bytes
@@ -316,8 +316,9 @@ class _Builder:
         """Return how often a fused attention reads keys and values: once for each block of rows."""
         if self.on_chip_bytes is None or not self.options.fused_attention:
             return 1.0
-        rows = max(1.0, self.on_chip_bytes // (4 * self.shape.head_dim * self.value_bytes))
-        return np.ceil(np.asarray(part.new) / rows)
+        row_bytes = 4 * self.shape.head_dim * self.value_bytes
+        rows = np.maximum(1.0, np.floor(np.divide(self.on_chip_bytes, row_bytes)))
+        return np.maximum(1.0, np.ceil(part.new / rows))
 
     def _latent_attention(self) -> Iterator[Operator]:
         """Yield attention on the latent vectors: each head reads them as they are in decode.

@@ -13,6 +13,7 @@ from roofline.accelerator import published_bitmod as bitmod
 from roofline.accelerator import published_mixpe as mixpe
 from roofline.accelerator.gemm import Gemm, gemm_cost
 from roofline.accelerator.model import WeightBits, model_cost
+from roofline.model_shape import load_model
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -100,7 +101,8 @@ def bitmod_rows() -> list[tuple[str, str, str, float, float, float]]:
     """Model, design, task; speedup published, corrected with whole buffers, and corrected."""
     rows = []
     baseline, machine = load_accelerator("fp16-28nm"), load_accelerator("bitmod")
-    for name, shape in bitmod.MODELS.items():
+    for name in bitmod.MODELS:
+        shape = load_model(name)
         for design, *bits in BITMOD_DESIGNS:
             for task, phase, code_bits in zip(
                 ("prefill", "token"), ("prefill", "decode"), bits, strict=True

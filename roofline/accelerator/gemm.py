@@ -15,6 +15,7 @@ from math import ceil
 from typing import Literal
 
 from hw.accelerator import Accelerator
+from hw.sram import access_energy_pj_per_byte
 from roofline.systolic import ceil_div
 
 Phase = Literal["prefill", "decode"]
@@ -60,6 +61,8 @@ class GemmCost:
     #: Useful MACs over those of an array busy in every cycle at this number of bits.
     utilization: float
     pe_energy_pj: float
+    #: Of both operands' buffers: every tile reads its operands, memory fills them once.
+    buffer_energy_pj: float
     dram_energy_pj: float
 
     @property
@@ -96,8 +99,24 @@ def gemm_cost(gemm: Gemm, machine: Accelerator, phase: Phase) -> GemmCost:
         traffic_bytes=traffic,
         utilization=gemm.macs / peak_macs,
         pe_energy_pj=machine.pe_energy_pj_per_cycle * rows * columns * compute,
+        buffer_energy_pj=_buffer_energy_pj(gemm, machine, traffic, rows=rows, columns=columns),
         dram_energy_pj=machine.dram_energy.energy_pj(traffic)[1],
     )
+
+
+def _buffer_energy_pj(
+    gemm: Gemm, machine: Accelerator, traffic_bytes: int, *, rows: int, columns: int
+) -> float:
+    """Return the energy of both buffers, by the law of :mod:`hw.sram`."""
+    weight_row = gemm.inputs * (gemm.weight_bits + gemm.side_bits) / 8
+    input_row = gemm.inputs * machine.activation_bits / 8
+    # Each tile of tokens reads all weights, and each of outputs all inputs.
+    weights = weight_row * gemm.outputs * ceil_div(gemm.tokens, columns) * gemm.count
+    inputs = input_row * gemm.tokens * ceil_div(gemm.outputs, rows) * gemm.count
+    node = machine.technology_nm
+    of_weights = access_energy_pj_per_byte(machine.weight_buffer_bytes, node)
+    of_inputs = access_energy_pj_per_byte(machine.activation_buffer_bytes, node)
+    return weights * of_weights + inputs * of_inputs + traffic_bytes * max(of_weights, of_inputs)
 
 
 def array_shape(machine: Accelerator, phase: Phase) -> tuple[int, int]:

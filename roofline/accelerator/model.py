@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import Gemm, Phase, gemm_cost
-from roofline.accelerator.published_bitmod import PublishedModel
+from roofline.model_shape import ModelShape
+from roofline.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,23 @@ class WeightBits:
         return self.group_bits / self.group if self.group else 0.0
 
 
+def weight_bits(recipe: Recipe, width: int) -> WeightBits:
+    """Return the bits of a recipe's weights in rows of ``width``.
+
+    >>> from roofline.recipe import parse_recipe
+    >>> bits = weight_bits(parse_recipe("bitmod-fp3"), 4096)
+    >>> bits.code_bits, bits.side_bits
+    (3.0, 0.140625)
+    """
+    scheme = recipe.weights.scheme
+    if scheme is None:
+        return WeightBits(code_bits=recipe.weights.bits_per_weight(width, width))
+    code_bits = scheme.bits_per_weight((width, width), kind="index")
+    group = scheme.group_size or width
+    side_bits = scheme.bits_per_weight((width, width), kind="full") - code_bits
+    return WeightBits(code_bits=code_bits, group_bits=round(side_bits * group), group=group)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCost:
     """Sums over all products of a phase."""
@@ -44,23 +62,35 @@ class ModelCost:
 
 
 def model_gemms(
-    model: PublishedModel,
+    model: ModelShape,
     weights: WeightBits,
     machine: Accelerator,
     *,
     tokens: int,
     context: int,
+    batch: int = 1,
 ) -> Iterator[Gemm]:
-    """Yield the products of ``tokens`` new tokens, the last of which sees ``context`` tokens."""
+    """Yield the products of ``tokens`` new tokens, the last of which sees ``context`` tokens.
+
+    ``batch`` sequences share the linear layers; each has its own attention.
+
+    Raises
+    ------
+    ValueError
+        The model has latent attention or experts, which are left out.
+    """
+    if model.latent is not None or model.experts is not None:
+        raise ValueError(f"{model.name}: an accelerator runs no experts and no latent attention")
     hidden, wide, layers = model.hidden, model.intermediate, model.layers
-    sizes = [("q", hidden, hidden, 1), ("k and v", hidden, model.kv_width, 2)]
-    sizes += [("o", hidden, hidden, 1), ("up", hidden, wide, 2 if model.gated else 1)]
+    width, kv_width = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    sizes = [("q", hidden, width, 1), ("k and v", hidden, kv_width, 2)]
+    sizes += [("o", width, hidden, 1), ("up", hidden, wide, 2 if model.gated else 1)]
     sizes += [("down", wide, hidden, 1)]
     counted = [(name, k, n, each * layers) for name, k, n, each in sizes]
     for name, inputs, outputs, count in [*counted, ("head", hidden, model.vocabulary, 1)]:
         yield Gemm(
             name=name,
-            tokens=tokens,
+            tokens=tokens * batch,
             inputs=inputs,
             outputs=outputs,
             weight_bits=weights.code_bits,
@@ -69,7 +99,7 @@ def model_gemms(
             count=count,
         )
     queries = tokens * model.heads // model.kv_heads
-    head = hidden // model.heads
+    head = model.head_dim
     for name, inputs, outputs in (("scores", head, context), ("values", context, head)):
         yield Gemm(
             name=name,
@@ -77,12 +107,12 @@ def model_gemms(
             inputs=inputs,
             outputs=outputs,
             weight_bits=machine.kv_bits,
-            count=layers * model.kv_heads,
+            count=layers * model.kv_heads * batch,
         )
 
 
 def model_cost(
-    model: PublishedModel,
+    model: ModelShape,
     weights: WeightBits,
     machine: Accelerator,
     phase: Phase,
@@ -96,9 +126,9 @@ def model_cost(
     A token reads each weight once, so that memory takes most of the time:
 
     >>> from hw.accelerator import load_accelerator
-    >>> from roofline.accelerator.published_bitmod import MODELS
+    >>> from roofline.model_shape import load_model
     >>> bits = WeightBits(code_bits=3, group_bits=10, group=128)
-    >>> cost = model_cost(MODELS["llama-2-7b"], bits, load_accelerator("bitmod"), "decode")
+    >>> cost = model_cost(load_model("llama-2-7b"), bits, load_accelerator("bitmod"), "decode")
     >>> round(cost.compute_cycles / cost.cycles, 2)
     0.65
     """

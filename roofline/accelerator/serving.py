@@ -1,0 +1,85 @@
+"""Requests on an accelerator: cycles of every product of a prompt and of each generated token."""
+
+from dataclasses import dataclass
+
+from hw.accelerator import Accelerator
+from roofline.accelerator.gemm import Gemm, GemmCost, Phase, gemm_cost
+from roofline.accelerator.model import model_gemms, weight_bits
+from roofline.model_shape import ModelShape
+from roofline.recipe import Recipe
+from roofline.serving import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorStep:
+    """All products of one step, each with what it takes."""
+
+    products: tuple[tuple[Gemm, GemmCost], ...]
+    clock_hz: float
+
+    @property
+    def time_s(self) -> float:
+        """Seconds of the step."""
+        return sum(cost.cycles for _, cost in self.products) / self.clock_hz
+
+    @property
+    def pe_energy_j(self) -> float:
+        """Energy of the PEs."""
+        return sum(cost.pe_energy_pj for _, cost in self.products) * 1e-12
+
+    @property
+    def buffer_energy_j(self) -> float:
+        """Energy of the buffers' accesses."""
+        return sum(cost.buffer_energy_pj for _, cost in self.products) * 1e-12
+
+    @property
+    def dram_energy_j(self) -> float:
+        """Nominal energy of the memory's traffic."""
+        return sum(cost.dram_energy_pj for _, cost in self.products) * 1e-12
+
+    @property
+    def limit(self) -> str:
+        """What decides most of the time."""
+        cycles = {"memory": 0, "compute": 0}
+        for _, cost in self.products:
+            cycles[cost.limiter] += cost.cycles
+        return max(cycles, key=lambda name: cycles[name])
+
+
+def accelerator_step(
+    shape: ModelShape, recipe: Recipe, machine: Accelerator, phase: Phase, *,
+    batch: int, context: int,
+) -> AcceleratorStep:  # fmt: skip
+    """Return a prompt of ``context`` tokens, or a token of each sequence that sees as many.
+
+    Examples
+    --------
+    >>> from hw.accelerator import load_accelerator
+    >>> from roofline.model_shape import load_model
+    >>> from roofline.recipe import parse_recipe
+    >>> step = accelerator_step(load_model("llama-2-7b"), parse_recipe("bitmod-fp3"),
+    ...     load_accelerator("bitmod"), "decode", batch=1, context=256)
+    >>> step.limit
+    'memory'
+    """
+    gemms = model_gemms(
+        shape,
+        weight_bits(recipe, shape.hidden),
+        machine,
+        tokens=context if phase == "prefill" else 1,
+        context=context,
+        batch=batch,
+    )
+    return AcceleratorStep(
+        products=tuple((gemm, gemm_cost(gemm, machine, phase)) for gemm in gemms),
+        clock_hz=machine.clock_mhz * 1e6,
+    )
+
+
+def accelerator_tpot_s(
+    shape: ModelShape, recipe: Recipe, machine: Accelerator, request: Request
+) -> float:
+    """Return the time of a token in the middle of the answer; cycles grow evenly with context."""
+    middle = request.prompt + request.output // 2
+    step = accelerator_step(shape, recipe, machine, "decode", batch=request.batch, context=middle)
+    return step.time_s

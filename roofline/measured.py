@@ -1,0 +1,220 @@
+"""Tables of measured speeds: read the rows of a CSV file, and what its words mean."""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hw.matching import Found, find_machine
+from roofline.gguf_mixes import MIX_ALIASES, MIXES
+from roofline.memory import weight_bytes
+from roofline.model_names import find_model
+from roofline.model_shape import ModelShape, shape_of_size
+from roofline.recipe import TERNARY_BITS, Recipe, parse_recipe
+
+COLUMNS = (
+    "device", "model", "params", "weight_format", "act_format", "batch", "prompt_len", "gen_len",
+    "phase", "tokens_per_s", "source",
+)  # fmt: skip
+PHASES = ("prefill", "decode", "e2e", "e2e_max")
+LONGEST_FILE_BYTES = 4 << 20
+GIB = float(1 << 30)
+#: Lengths where a table has none: those of llama-bench.
+DEFAULT_PROMPT = 512
+DEFAULT_OUTPUT = 128
+MULTIPLIERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "": 1.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredPoint:
+    """One row: a rate, and what the row's words mean."""
+
+    line: int
+    device: str
+    model: str
+    weight_format: str
+    phase: str
+    tokens_per_s: float
+    found: Found
+    shape: ModelShape
+    recipe: Recipe
+    #: Missing for ``e2e_max``, whose batch is whatever fits.
+    batch: int | None
+    prompt: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmatched:
+    """One row that says something unknown."""
+
+    line: int
+    reason: str
+
+
+def read_points(path: Path) -> Iterator[MeasuredPoint | Unmatched]:
+    """Yield the rows of a table of measurements.
+
+    Raises
+    ------
+    ValueError
+        The file is no such table.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(LONGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > LONGEST_FILE_BYTES:
+        raise ValueError(f"{path}: longer than {LONGEST_FILE_BYTES} bytes")
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file in UTF-8") from None
+    rows = csv.DictReader(lines)
+    missing = [name for name in COLUMNS[:-1] if name not in (rows.fieldnames or ())]
+    if missing:
+        raise ValueError(f"{path}: column {missing[0]!r} is missing; needed: {', '.join(COLUMNS)}")
+    try:
+        for row in rows:
+            yield _point(row, rows.line_num)
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {rows.line_num}: not a CSV table: {error}") from None
+
+
+def _point(row: dict[str, str], line: int) -> MeasuredPoint | Unmatched:
+    try:
+        return _matched({key: (value or "").strip() for key, value in row.items() if key}, line)
+    except ValueError as error:
+        return Unmatched(line=line, reason=str(error))
+
+
+def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
+    phase = row["phase"].lower()
+    if phase not in PHASES:
+        raise ValueError(f"phase {row['phase']!r} is not one of {', '.join(PHASES)}")
+    rate = _number(row["tokens_per_s"], "tokens_per_s")
+    if rate is None or rate <= 0:
+        raise ValueError(f"tokens_per_s is {row['tokens_per_s']!r}, not above 0")
+    shape = _shape(row["model"], row["params"])
+    recipe = read_recipe(row["weight_format"], row["act_format"], shape)
+    batch = _number(row["batch"], "batch")
+    return MeasuredPoint(
+        line=line,
+        device=row["device"],
+        model=row["model"],
+        weight_format=row["weight_format"],
+        phase=phase,
+        tokens_per_s=rate,
+        found=find_machine(row["device"], prefer_kind=_kind(row["weight_format"])),
+        shape=shape,
+        recipe=recipe,
+        batch=None if phase == "e2e_max" and not batch else int(batch or 1),
+        prompt=int(_number(row["prompt_len"], "prompt_len") or DEFAULT_PROMPT),
+        output=int(_number(row["gen_len"], "gen_len") or DEFAULT_OUTPUT),
+    )
+
+
+def _shape(model: str, params: str) -> ModelShape:
+    count = _number(params, "params")
+    if count is not None and count < 1e4:
+        # Written in billions.
+        count *= 1e9
+    found = find_model(model, params=count)
+    if found is not None:
+        return found
+    if count is None:
+        raise ValueError(f"unknown model {model!r}, and no number of parameters")
+    return shape_of_size(count)
+
+
+def _number(text: str, name: str) -> float | None:
+    """Return the number of a cell such as ``8.03e9``, ``7B`` or ``1,024``; None if it is empty."""
+    if text.lower() in ("", "-", "n/a", "na", "none", "nan", "?"):
+        return None
+    match = re.fullmatch(r"~?([\d.,]+(?:e[+-]?\d+)?) ?([kmbt]?)", text.lower())
+    try:
+        assert match is not None
+        return float(match[1].replace(",", "")) * MULTIPLIERS[match[2]]
+    except (AssertionError, ValueError):
+        raise ValueError(f"{name} is {text!r}, not a number") from None
+
+
+def _kind(weights: str) -> str | None:
+    """Return the only kind of machine that runs a format, as of bitnet.cpp's kernels."""
+    lowered = weights.lower()
+    return "cpu" if any(word in lowered for word in CPU_FORMATS) else None
+
+
+CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
+
+
+def read_recipe(weights: str, activations: str, shape: ModelShape) -> Recipe:
+    """Return the recipe that the formats of a table mean.
+
+    ``gguf-Q4_K_M (4.90 bpw; 4.58 GiB)`` is scaled to the size of the file.
+
+    >>> from roofline.model_shape import load_model
+    >>> shape = load_model("llama-3-8b")
+    >>> recipe = read_recipe("gguf-Q4_K_M (4.90 bpw; 4.58 GiB)", "", shape)
+    >>> round(weight_bytes(shape, recipe) / 2**30, 4)
+    4.58
+    """
+    text = weights.lower().strip()
+    recipe = _named_recipe(text, activations.lower().strip())
+    size = re.search(r"([\d.]+) ?(gib|gb|mib|mb)\b", text)
+    bits = re.search(r"([\d.]+) ?(?:bpw|bits)", text)
+    if size:
+        unit = {"gib": GIB, "gb": 1e9, "mib": GIB / 1024, "mb": 1e6}[size[2]]
+        return _scaled(recipe, shape, float(size[1]) * unit)
+    if bits and recipe.kernel == "gguf" and recipe.mix:
+        return _scaled(recipe, shape, float(bits[1]) / 8 * shape.params)
+    return recipe
+
+
+def _scaled(recipe: Recipe, shape: ModelShape, file_bytes: float) -> Recipe:
+    return replace(recipe, size_factor=file_bytes / weight_bytes(shape, recipe))
+
+
+def _named_recipe(text: str, activations: str) -> Recipe:
+    head = re.split(r"[(;,]", text)[0].strip()
+    act = _activation(activations)
+    tokens = re.findall(r"[a-z0-9_.]+", head.replace("-", " "))
+    is_gguf = "gguf" in head or "ggml" in head or "llama.cpp" in text
+    for token in tokens:
+        name = MIX_ALIASES.get(token, token)
+        is_plain = name in ("f16", "bf16", "f32")
+        if name in MIXES and (is_gguf or not is_plain) and name != "mxfp4":
+            return parse_recipe(f"gguf-{name}")
+        if name in TERNARY_BITS:
+            return parse_recipe(name)
+        if name in ("fp16", "f16", "bf16", "float16", "bfloat16", "half", "w16a16"):
+            return parse_recipe("fp16")
+        if name in ("fp32", "f32", "float32"):
+            return parse_recipe("fp32")
+        if name == "fp8":
+            return parse_recipe("fp8")
+        if name in ("nvfp4", "mxfp4", "fp4", "nf4"):
+            return parse_recipe(name, activations=act)
+        if match := re.fullmatch(r"w(\d+)a(\d+)(kv\d+)?", name):
+            group = re.search(r"\bg ?(\d+)\b", text)
+            size = f"-g{group[1]}" if group and match[1] not in ("16", "32") else ""
+            return parse_recipe(name + size)
+        if match := re.fullmatch(r"w?(?:int)?(\d)(?:bit)?", name):
+            width = "16" if act in (None, "fp16") else "8"
+            return parse_recipe(f"w{match[1]}a{width}")
+        if name in ("int8", "sq", "smoothquant"):
+            return parse_recipe("w8a8")
+        if name in ("awq", "gptq", "int4"):
+            return parse_recipe("w4a16")
+        if name in ("ternary", "bitnet", "tq", "b1.58"):
+            return parse_recipe("i2_s")
+    return parse_recipe(head)
+
+
+def _activation(text: str) -> str | None:
+    names = {"fp16": "fp16", "f16": "fp16", "bf16": "fp16", "a16": "fp16", "fp8": "fp8",
+             "int8": "int8", "a8": "int8", "i8": "int8", "fp4": "fp4", "nvfp4": "fp4",
+             "fp32": "fp32", "f32": "fp32", "int4": "int4"}  # fmt: skip
+    return names.get(text)

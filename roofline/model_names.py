@@ -1,0 +1,89 @@
+"""Find a model by the name that a person or a table of measurements gives it."""
+
+import re
+from difflib import get_close_matches
+from functools import cache
+
+from roofline.model_shape import ModelShape, list_models, load_model
+
+#: A number of parameters that differs by less than this share is meant to be the same.
+SAME_SIZE = 0.12
+#: Words that don't tell models of one size apart.
+NOISE = frozenset(
+    ("meta", "google", "microsoft", "mistralai", "qwen/", "instruct", "chat", "hf", "it", "base",
+     "v0", "gguf", "model", "the", "fp8", "awq", "gptq", "text", "2407", "2501", "128k", "4k")
+)  # fmt: skip
+#: Other names of families.
+FAMILIES = {
+    "vicuna": "llama", "alpaca": "llama", "llama1": "llama", "llama2": "llama-2",
+    "llama3": "llama-3", "llama3.1": "llama-3.1", "llama3.2": "llama-3.2",
+    "llama3.3": "llama-3.3", "meta-llama-3": "llama-3", "qwen2-5": "qwen2.5",
+    "bitnet-2b": "bitnet-b1.58-2b-4t",    "phi3": "phi-3", "gemma2": "gemma-2", "gemma3": "gemma-3",
+}  # fmt: skip
+
+
+def find_model(text: str, *, params: float | None = None) -> ModelShape | None:
+    """Return the built-in model that a text names, or None; ``params`` has to agree if given.
+
+    Examples
+    --------
+    >>> find_model("meta-llama/Llama-2-7b-chat-hf").name, find_model("LLaMA3 8B Instruct").name
+    ('llama-2-7b', 'llama-3-8b')
+    >>> find_model("nonsense-7b") is None
+    True
+    """
+    if text in list_models():
+        return load_model(text)
+    wanted = _canonical(text)
+    fitting = [name for name in list_models() if _words(name) <= wanted]
+    if params is not None:
+        fitting = [
+            name for name in fitting if abs(load_model(name).params / params - 1) < SAME_SIZE
+        ]
+        if not fitting:
+            fitting = _by_family(wanted, params)
+    if not fitting:
+        return None
+    return load_model(max(fitting, key=lambda name: (len("".join(_words(name))), -len(name))))
+
+
+def _by_family(wanted: frozenset[str], params: float) -> list[str]:
+    """Return models of the family that a text names, of the right size."""
+    found = []
+    for name in list_models():
+        family = {word for word in _words(name) if not re.fullmatch(r"[\d.]+[bm]", word)}
+        is_size = abs(load_model(name).params / params - 1) < SAME_SIZE
+        if is_size and family and family <= wanted:
+            found.append(name)
+    return found
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    return _canonical(name)
+
+
+def _canonical(text: str) -> frozenset[str]:
+    """Return the words of a name: family, version and size apart, in any order.
+
+    >>> sorted(_canonical("Llama-2-7b-chat-hf")), sorted(_canonical("LLaMA3.1-8B"))
+    (['2', '7b', 'llama'], ['3.1', '8b', 'llama'])
+    """
+    lowered = text.lower().split("/")[-1].replace("_", "-")
+    for name, family in sorted(FAMILIES.items(), key=lambda pair: -len(pair[0])):
+        lowered = re.sub(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9.])", family, lowered)
+    lowered = re.sub(
+        r"(?<=[a-z])(?=\d)", " ", re.sub(r"(\d+(?:\.\d+)?) ?([bm])\b", r" \1\2 ", lowered)
+    )
+    words = re.findall(r"\d+(?:\.\d+)?[bm]\b|\d+x\d+b|[a-z]+|\d+(?:\.\d+)?", lowered)
+    return frozenset(word for word in words if word not in NOISE)
+
+
+def known_model(text: str) -> ModelShape:
+    """Return the built-in model that a text names, or raise ValueError with the nearest names."""
+    found = find_model(text)
+    if found is not None:
+        return found
+    close = get_close_matches(text.lower(), list_models(), n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
+    raise ValueError(f"unknown model {text!r}; {hint}known: {', '.join(list_models())}")

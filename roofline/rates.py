@@ -1,0 +1,138 @@
+"""How fast the operators of a setup run, and the time of one operator at such rates."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from hw.machine import GIGA
+from roofline.efficiency import expected_factors
+from roofline.paths import Path, attention_path, weight_path
+from roofline.setup import Setup
+from roofline.workload import Amount, Operator
+
+Estimate = Literal["bound", "expected"]
+#: Operators whose products run at one rate.
+Role = Literal["linear", "head", "attention", "vector"]
+ROLES: tuple[Role, ...] = get_args(Role)
+#: Within this share of one another, operations and bytes limit an operator alike.
+RIDGE = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What one operator gets of a setup's machines; numbers, or arrays that broadcast."""
+
+    ops_per_s: Amount
+    vector_ops_per_s: Amount
+    #: Operations to expand one weight, and their rate.
+    dequantize_ops: Amount
+    dequantize_ops_per_s: Amount
+    bytes_per_s: Amount
+    start_s: Amount
+    #: Whether one unit does products and everything else, one after the other.
+    is_one_unit: Amount
+    #: Whether activations between operators stay on the chip.
+    keeps_activations: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTime:
+    """Times of all layers' operators of one name, each as long as the slower of the first two."""
+
+    operator: Operator
+    compute_s: Amount
+    memory_s: Amount
+    start_s: Amount
+
+    @property
+    def time_s(self) -> Amount:
+        """Seconds in one step."""
+        return np.maximum(self.compute_s, self.memory_s) + self.start_s
+
+    @property
+    def bound(self) -> str:
+        """What limits it, for amounts that are single numbers: the largest, or ``ridge``."""
+        compute, memory, start = (float(x) for x in (self.compute_s, self.memory_s, self.start_s))
+        if start > max(compute, memory):
+            return "start"
+        if max(compute, memory) and abs(compute - memory) <= RIDGE * max(compute, memory):
+            return "ridge"
+        return "compute" if compute > memory else "memory"
+
+
+def role_of(operator: Operator) -> Role:
+    """Return which rates an operator has."""
+    if operator.kind == "linear":
+        return "head" if operator.name == "lm_head" else "linear"
+    return operator.kind
+
+
+def path_of(setup: Setup, role: Role, estimate: Estimate = "expected") -> Path:
+    """Return the path of products; everything else runs with attention."""
+    fastest = estimate == "bound"
+    if role in ("linear", "head"):
+        is_head = role == "head"
+        return weight_path(setup.machine, setup.recipe, head=is_head, fastest=fastest)
+    return attention_path(setup.machine, setup.recipe, fastest=fastest)
+
+
+def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
+    """Return the rates of one kind of operator.
+
+    A bound has the peaks of all machines together; the expectation the shares of them that runs
+    reach, and no more bandwidth than the threads can use.
+    """
+    machine, path = setup.machine, path_of(setup, role, estimate)
+    if estimate == "bound":
+        together = setup.machines * setup.thread_share
+        return Rates(
+            ops_per_s=path.ops_per_s * together,
+            # Other units do the rest at the same time.
+            vector_ops_per_s=np.inf,
+            dequantize_ops=0.0,
+            dequantize_ops_per_s=1.0,
+            bytes_per_s=machine.bytes_per_s * setup.machines,
+            start_s=0.0,
+            is_one_unit=machine.kind == "cpu",
+            keeps_activations=True,
+        )
+    factors = expected_factors(
+        machine, path, is_attention=role == "attention", threads=setup.threads
+    )
+    together = factors.compute * setup.split * setup.thread_share
+    return Rates(
+        ops_per_s=path.ops_per_s * together,
+        vector_ops_per_s=machine.vector_ops_per_s * together,
+        dequantize_ops=path.dequantize_ops,
+        dequantize_ops_per_s=path.dequantize_ops_per_s * together,
+        bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * setup.split,
+        # Operations between products are part of their kernels.
+        start_s=0.0 if role == "vector" else factors.start_s,
+        is_one_unit=machine.kind == "cpu",
+        keeps_activations=False,
+    )
+
+
+def _reachable_bytes_per_s(setup: Setup, share: float) -> float:
+    """Return the bandwidth that a run reaches: each core of a processor reads only so fast."""
+    cores = setup.machine.cores
+    reachable = share * setup.machine.bytes_per_s
+    if cores is None:
+        return reachable
+    used = cores.count.value * setup.thread_share
+    return min(reachable, used * cores.bandwidth_gb_per_s.value * GIGA)
+
+
+def operator_time(operator: Operator, rates: Rates) -> OperatorTime:
+    """Return the time of an operator at some rates."""
+    products = operator.ops / rates.ops_per_s
+    rest = operator.vector_ops / rates.vector_ops_per_s
+    rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
+    moved = np.where(rates.keeps_activations, operator.essential_bytes, operator.traffic_bytes)
+    return OperatorTime(
+        operator=operator,
+        compute_s=np.where(rates.is_one_unit, products + rest, np.maximum(products, rest)),
+        memory_s=moved / rates.bytes_per_s,
+        start_s=rates.start_s * operator.count,
+    )

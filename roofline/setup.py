@@ -1,0 +1,50 @@
+"""A model in a recipe on machines: everything that a prediction depends on but the request."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hw.machine import Machine
+from roofline.model_shape import ModelShape
+from roofline.recipe import Recipe
+from roofline.workload import Options
+
+#: How several machines share a model: each has a part of every layer, or some of the layers.
+Parallel = Literal["tensor", "pipeline"]
+DEFAULT_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """One model in one recipe on one or more machines of one kind."""
+
+    shape: ModelShape
+    recipe: Recipe
+    machine: Machine
+    machines: int = 1
+    parallel: Parallel = "tensor"
+    #: Of a processor; all cores if none.
+    threads: int | None = None
+    options: Options = DEFAULT_OPTIONS
+
+    def __post_init__(self) -> None:
+        if self.machines < 1:
+            raise ValueError(f"{self.machines} machines; at least 1")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"{self.threads} threads; at least 1")
+
+    @property
+    def thread_share(self) -> float:
+        """Share of a processor's cores that compute."""
+        if self.threads is None or self.machine.cores is None:
+            return 1.0
+        return min(1.0, self.threads / self.machine.cores.count.value)
+
+    @property
+    def split(self) -> int:
+        """Machines that work on one operator together."""
+        return self.machines if self.parallel == "tensor" else 1
+
+    @property
+    def best(self) -> "Setup":
+        """The same with every machine at work on every operator, which bounds any other way."""
+        return replace(self, parallel="tensor")

@@ -1,0 +1,182 @@
+"""Score predictions against measured speeds, and say where they fail."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+
+from roofline.measured import MeasuredPoint, Unmatched, read_points
+from roofline.memory import largest_batch
+from roofline.paths import weight_path
+from roofline.serving import Outcome, Request, outcome
+from roofline.setup import Setup
+
+#: Rows with the largest errors that a report names.
+WORST = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A measured row beside what was predicted for it, in tokens/s."""
+
+    point: MeasuredPoint
+    path: str
+    bound: float
+    expected: float
+    #: What limits the step that the row measures, as expected.
+    limit: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the measured rate stays below the bound."""
+        return self.point.tokens_per_s <= self.bound
+
+    @property
+    def ratio(self) -> float:
+        """Expected over measured."""
+        return self.expected / self.point.tokens_per_s
+
+    @property
+    def error(self) -> float:
+        """Relative error of the expectation."""
+        return abs(self.ratio - 1.0)
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Kind of machine, phase and path."""
+        return self.point.found.machine.kind, self.point.phase, self.path
+
+    @property
+    def reason(self) -> str:
+        """What could explain the error, from what limits the prediction."""
+        point = self.point
+        words = [f"{self.limit}-bound, {self.path} path"]
+        if not self.holds:
+            words.append(
+                f"{point.tokens_per_s / self.bound:.2f} times the bound: bytes or bandwidth"
+            )
+        if point.recipe.kernel != "dense" and point.found.count > 1:
+            words.append("layers split over machines")
+        if point.found.machine.unconfirmed:
+            words.append("unconfirmed numbers of the machine")
+        return "; ".join(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Summary of one group of rows."""
+
+    group: tuple[str, str, str]
+    rows: int
+    #: Share of rows that stay below the bound.
+    holds: float
+    median_ratio: float
+    #: Ratios that a tenth of the rows is below, and above.
+    low_ratio: float
+    high_ratio: float
+    mean_error: float
+    p90_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """Everything about one table."""
+
+    scored: tuple[Scored, ...]
+    unmatched: tuple[Unmatched, ...]
+
+    @property
+    def scores(self) -> list[Score]:
+        """One summary for each kind, phase and path, then for each kind and phase."""
+        groups: dict[tuple[str, str, str], list[Scored]] = {}
+        for row in self.scored:
+            groups.setdefault(row.group, []).append(row)
+            groups.setdefault((*row.group[:2], "all"), []).append(row)
+        return [_score(group, groups[group]) for group in sorted(groups)]
+
+    @property
+    def worst(self) -> list[Scored]:
+        """Rows with the largest errors; upper-bound checks have none."""
+        rows = [row for row in self.scored if row.point.phase != "e2e_max"]
+        return sorted(rows, key=lambda row: -abs(float(np.log(row.ratio))))[:WORST]
+
+
+def validate(path: Path) -> Validation:
+    """Score a CSV table of measured points.
+
+    Raises
+    ------
+    ValueError
+        The file is no such table, or no row of it could be matched.
+    """
+    scored, unmatched = [], []
+    for point in read_points(path):
+        if isinstance(point, Unmatched):
+            unmatched.append(point)
+            continue
+        row = score_point(point)
+        if isinstance(row, Unmatched):
+            unmatched.append(row)
+        else:
+            scored.append(row)
+    if not scored:
+        first = f": line {unmatched[0].line}, {unmatched[0].reason}" if unmatched else ""
+        raise ValueError(f"{path}: no row could be matched{first}")
+    return Validation(scored=tuple(scored), unmatched=tuple(unmatched))
+
+
+def score_point(point: MeasuredPoint) -> Scored | Unmatched:
+    """Return a row with its predictions."""
+    setup = Setup(
+        shape=point.shape,
+        recipe=point.recipe,
+        machine=point.found.machine,
+        machines=point.found.count,
+        # llama.cpp gives each machine some of the layers unless told otherwise.
+        parallel="pipeline" if point.recipe.kernel == "gguf" else "tensor",
+        threads=point.found.threads,
+    )
+    batch = point.batch
+    if batch is None:
+        batch = largest_batch(setup, length=point.prompt + point.output)
+        if batch == 0:
+            return Unmatched(line=point.line, reason="no sequence fits beside the weights")
+    request = Request(batch=batch, prompt=point.prompt, output=point.output)
+    bound, expected = outcome(setup, request, "bound"), outcome(setup, request, "expected")
+    step = expected.prefill if point.phase == "prefill" else expected.decode
+    return Scored(
+        point=point,
+        path=weight_path(setup.machine, setup.recipe).kind,
+        bound=_rate(bound, point.phase),
+        expected=_rate(expected, point.phase),
+        limit=step.bound,
+    )
+
+
+def _rate(result: Outcome, phase: str) -> float:
+    if phase == "prefill":
+        return result.prefill_tokens_per_s
+    return result.decode_tokens_per_s if phase == "decode" else result.output_tokens_per_s
+
+
+def _score(group: tuple[str, str, str], rows: Sequence[Scored]) -> Score:
+    ratios = [row.ratio for row in rows]
+    errors = [row.error for row in rows]
+    low, high = np.percentile(ratios, [10, 90])
+    return Score(
+        group=group,
+        rows=len(rows),
+        holds=mean(row.holds for row in rows),
+        median_ratio=median(ratios),
+        low_ratio=float(low),
+        high_ratio=float(high),
+        mean_error=mean(errors),
+        p90_error=float(np.percentile(errors, 90)),
+    )
+
+
+def violations(rows: Iterable[Scored]) -> list[Scored]:
+    """Return the rows that are faster than their bound."""
+    return [row for row in rows if not row.holds]
