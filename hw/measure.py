@@ -48,7 +48,12 @@ class Ceiling:
     @property
     def is_stable(self) -> bool:
         """Whether the median comes near the best."""
-        return statistics.median(self.rates) >= STABLE_SHARE * self.best
+        return self.steadiness >= STABLE_SHARE
+
+    @property
+    def steadiness(self) -> float:
+        """Median over best."""
+        return statistics.median(self.rates) / self.best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

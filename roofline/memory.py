@@ -69,14 +69,24 @@ def kv_bytes_per_sequence(shape: ModelShape, recipe: Recipe, length: int) -> flo
 
 def memory_use(setup: Setup, *, batch: int, length: int, new: int) -> MemoryUse:
     """Return what ``batch`` sequences of ``length`` tokens take, ``new`` of them in one step."""
-    shape, recipe = setup.shape, setup.recipe
+    capacity = setup.machine.capacity_bytes * setup.machines
+    return stored(
+        setup.shape, setup.recipe, batch=batch, length=length, new=new, capacity_bytes=capacity
+    )
+
+
+def stored(
+    shape: ModelShape, recipe: Recipe, *, batch: int, length: int, new: int,
+    capacity_bytes: float = math.inf,
+) -> MemoryUse:  # fmt: skip
+    """Return the same for a memory of any size."""
     step = [Sequences(batch=batch, new=new)]
     largest = max(float(op.activation_bytes) / op.count for op in operators(shape, recipe, step))
     return MemoryUse(
         weight_bytes=weight_bytes(shape, recipe),
         kv_bytes=batch * kv_bytes_per_sequence(shape, recipe, length),
         activation_bytes=largest,
-        capacity_bytes=setup.machine.capacity_bytes * setup.machines,
+        capacity_bytes=capacity_bytes,
     )
 
 

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -33,6 +33,12 @@ models = App(name="models", help="List the models that sweeps can use, or fetch 
 app.command(models)
 formats = App(name="formats", help="List the number formats, show one, or explain a rounding.")
 app.command(formats)
+hw = App(name="hw", help="List the machines, show one with its sources, or measure this one.")
+app.command(hw)
+roofline = App(
+    name="roofline", help="Predict how fast, and at what cost, a model runs on machines."
+)
+app.command(roofline)
 
 Count = Annotated[int, Parameter(validator=Number(gt=0))]
 
@@ -256,6 +262,166 @@ def check(directory: Path, /) -> None:
     _print_wide(table)
     if not is_equal:
         sys.exit(EXIT_DIFFERENT)
+
+
+@hw.default
+def list_hw() -> None:
+    """List the built-in machines and accelerators."""
+    from sim.deployment.hardware import machines_table
+
+    _print_wide(machines_table())
+
+
+@hw.command(name="show")
+def show_hw(name: str, /) -> None:
+    """Show every number of a machine with its source.
+
+    Parameters
+    ----------
+    name
+        Name of a machine, as listed by qsim hw, or its .toml file.
+    """
+    from sim.deployment.hardware import device_table
+
+    _print_wide(device_table(name))
+
+
+@hw.command(name="measure")
+def measure_hw(*, out: Path = Path("this-machine.toml"), repetitions: Count = 7) -> None:
+    """Measure this machine's matrix products and read bandwidth, and write its file.
+
+    Parameters
+    ----------
+    out
+        File to write; name it with --hw to predict for this machine.
+    repetitions
+        Repetitions of each measurement; the best counts, and scatter is told.
+    """
+    from hw.measure import measure
+    from sim.deployment.hardware import measurement_table, write_machine
+
+    with Console(stderr=True).status("measuring products and read bandwidth"):
+        found = measure(repetitions=repetitions)
+    write_machine(found, out)
+    _print_wide(measurement_table(found))
+    Console().print(f"\n{out}", soft_wrap=True, highlight=False)
+
+
+@roofline.default
+def predict_roofline(
+    *models: str,
+    hw: list[str],
+    format: list[str] | None = None,
+    activations: str | None = None,
+    kv: str | None = None,
+    batch: Count = 1,
+    prompt: Count = 512,
+    output: Count = 128,
+    chunk: Count | None = None,
+    threads: Count | None = None,
+    compat: Literal["llm-viewer"] | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Predict time, memory, energy and cost of requests for every model, machine and format.
+
+    Each time is two numbers: what is expected, and in brackets a bound that no run can beat.
+
+    Parameters
+    ----------
+    models
+        Models such as llama-3.1-8b, or .toml files of their sizes.
+    hw
+        Machine or accelerator as listed by qsim hw, such as a100-sxm-80gb, 2x rtx-4090 or bitmod,
+        or its .toml file; repeat it for more.
+    format
+        Weight format such as w4a16, fp8, nvfp4, gguf-q4_k_m, i2_s or one of qsim formats; fp16 if
+        not given; repeat it for more.
+    activations
+        Operand type of activations: fp16, fp8, int8, fp4, int4 or fp32.
+    kv
+        Format of the KV cache, such as int8.
+    batch
+        Sequences at once.
+    prompt
+        Tokens of each prompt.
+    output
+        Tokens of each answer.
+    chunk
+        Tokens of a prompt in one step; all of them if not given.
+    threads
+        Threads of a processor; one for each core if not given.
+    compat
+        llm-viewer computes as that program does, with its defects, for comparison.
+    out
+        Directory for the figures and report.html.
+    json
+        Print one JSON object a combination on standard output instead of the table.
+    """
+    from sim.deployment.command import RooflineOptions, command_line, run_roofline, write_report
+    from sim.deployment.tables import record, scenarios_table
+
+    options = RooflineOptions(
+        models=models,
+        machines=tuple(hw),
+        formats=tuple(format or ("fp16",)),
+        activations=activations,
+        kv=kv,
+        batch=batch,
+        prompt=prompt,
+        output=output,
+        chunk=chunk,
+        threads=threads,
+    )
+    if compat is not None:
+        from sim.deployment.compat import compat_records, compat_table
+
+        records = compat_records(options)
+        if json:
+            _print_json(records)
+        else:
+            _print_wide(compat_table(records))
+        return
+    scenarios = run_roofline(options)
+    report = write_report(scenarios, out, command_line()) if out else None
+    if json:
+        _print_json([record(one) for one in scenarios])
+        return
+    _print_wide(scenarios_table(scenarios))
+    if report:
+        Console().print(f"\nReport: {report}", soft_wrap=True, highlight=False)
+
+
+@roofline.command(name="validate")
+def validate_roofline(file: Path, /, *, json: bool = False) -> None:
+    """Score predictions against a CSV table of measured speeds.
+
+    Parameters
+    ----------
+    file
+        Table with the columns device, model, params, weight_format, act_format, batch, prompt_len,
+        gen_len, phase, tokens_per_s and source.
+    json
+        Print one JSON object on standard output instead of the tables.
+    """
+    from roofline.validate import validate
+    from sim.deployment.tables import validation_record, validation_table
+
+    try:
+        found = validate(file)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if json:
+        _print_json([validation_record(found)])
+    else:
+        _print_wide(validation_table(found))
+
+
+def _print_json(records: Sequence[Any]) -> None:
+    import json
+
+    for one in records:
+        print(json.dumps(one))
 
 
 def _print_wide(text: Any) -> None:

@@ -1,0 +1,171 @@
+"""``qsim roofline``: predict combinations of models, machines and formats, and draw them."""
+
+import itertools
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from hw.accelerator import Accelerator
+from hw.matching import Found
+from roofline.model_shape import ModelShape
+from roofline.recipe import Recipe, parse_recipe
+from roofline.serving import Request
+from roofline.setup import Setup
+from sim.deployment.cells import cell, figures
+from sim.deployment.lookup import find_device, find_recipe, find_shape
+from sim.deployment.page import Choices, page
+from sim.deployment.scenario import Scenario, on_accelerator, on_machine, suggestions
+from sim.errors import UserError
+from sim.report.style import png, svg
+from sim.report.write import replace_files
+
+MOST_SCENARIOS = 400
+#: Formats among which the widest that fits is offered.
+OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
+ASSUMPTIONS = (
+    "Expected times use shares of the peaks fitted on a few published runs; bounds use none, and no"
+    " run can beat them.",
+    "Weights count scales, zero points and codebooks; embedding rows are read one by one.",
+    "Attention is causal and fused; heads that share keys and values read them once.",
+    "The head computes one row for each sequence. Energy covers the machine, not its cooling.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RooflineOptions:
+    """Options of the command."""
+
+    models: tuple[str, ...]
+    machines: tuple[str, ...]
+    formats: tuple[str, ...]
+    activations: str | None = None
+    kv: str | None = None
+    batch: int = 1
+    prompt: int = 512
+    output: int = 128
+    chunk: int | None = None
+    threads: int | None = None
+
+
+def run_roofline(options: RooflineOptions) -> list[Scenario]:
+    """Return every combination, or say why it can't be.
+
+    Raises
+    ------
+    UserError
+        A name is unknown, a request too long, or no combination fits its machine's memory.
+    """
+    shapes = [find_shape(name) for name in dict.fromkeys(options.models)]
+    devices = [find_device(name) for name in dict.fromkeys(options.machines)]
+    recipes = [
+        find_recipe(name, activations=options.activations, kv=options.kv)
+        for name in dict.fromkeys(options.formats)
+    ]
+    count = len(shapes) * len(devices) * len(recipes)
+    if count > MOST_SCENARIOS:
+        raise UserError(f"{count} combinations; at most {MOST_SCENARIOS} fit one report")
+    request = Request(
+        batch=options.batch, prompt=options.prompt, output=options.output, chunk=options.chunk
+    )
+    for shape in shapes:
+        if request.length > shape.max_context:
+            raise UserError(
+                f"--prompt {request.prompt} and --output {request.output} make {request.length}"
+                f" tokens; {shape.name} has a context of {shape.max_context}"
+            )
+    combinations = itertools.product(shapes, devices, recipes)
+    scenarios = [_predict(*one, request, options.threads) for one in combinations]
+    if not any(one.fits for one in scenarios):
+        first = scenarios[0]
+        raise UserError(_too_large(first, shapes[0], devices[0], recipes[0]))
+    return scenarios
+
+
+def _predict(
+    shape: ModelShape, device: Found | Accelerator, recipe: Recipe, request: Request,
+    threads: int | None,
+) -> Scenario:  # fmt: skip
+    try:
+        if isinstance(device, Accelerator):
+            return on_accelerator(shape, recipe, device, request)
+        return on_machine(_setup(shape, device, recipe, threads), request)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _setup(shape: ModelShape, found: Found, recipe: Recipe, threads: int | None = None) -> Setup:
+    return Setup(
+        shape=shape,
+        recipe=recipe,
+        machine=found.machine,
+        machines=found.count,
+        threads=threads or found.threads,
+    )
+
+
+def _too_large(
+    one: Scenario, shape: ModelShape, device: Found | Accelerator, recipe: Recipe
+) -> str:
+    assert not isinstance(device, Accelerator)
+    setup = _setup(shape, device, recipe)
+    widest, batch = suggestions(setup, one.request, [parse_recipe(name) for name in OFFERED])
+    offers = [f"--format {widest}"] if widest else []
+    offers += [f"--batch {batch}"] if batch else []
+    need, has = one.memory.total_bytes, one.memory.capacity_bytes
+    what_fits = f"; {' or '.join(offers)} fits" if offers else "; no width of weights fits"
+    return (
+        f"{one.model} in {one.format} needs {need / 1e9:.2f} GB and {one.machine} has"
+        f" {has / 1e9:g} GB: {need - has:,.0f} bytes are missing{what_fits}"
+    )
+
+
+def write_report(scenarios: Sequence[Scenario], out: Path, command: str) -> Path:
+    """Write figures and the page into ``out``; all of them, or none."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a directory")
+    files: dict[str, bytes] = {}
+    for name, figure in figures(scenarios).items():
+        files[f"{name}.svg"] = svg(figure).encode()
+        files[f"{name}.png"] = png(figure)
+    files["report.html"] = _page(scenarios, command).encode()
+    replace_files(out, files)
+    return out / "report.html"
+
+
+def _page(scenarios: Sequence[Scenario], command: str) -> str:
+    first = next(one for one in scenarios if one.fits)
+    request = first.request
+    choices = Choices(
+        models=list(dict.fromkeys(one.model for one in scenarios)),
+        machines=list(dict.fromkeys(one.machine for one in scenarios)),
+        formats=list(dict.fromkeys(one.format for one in scenarios)),
+        start=(first.model, first.machine, first.format),
+    )
+    cells = {(one.model, one.machine, one.format): cell(one) for one in scenarios}
+    sizes = (
+        f"batch {request.batch}, prompts of {request.prompt}, answers of {request.output} tokens"
+    )
+    return page(
+        choices,
+        cells,
+        heading="Deployment",
+        assumptions=[f"Requests: {sizes}.", *ASSUMPTIONS],
+        provenance={
+            "command": command,
+            "qsim": version("qsim-codesign"),
+            "numpy": np.__version__,
+            "Python": platform.python_version(),
+        },
+    )
+
+
+def command_line() -> str:
+    """Return the command as it was typed, with the program's name alone."""
+    return shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])

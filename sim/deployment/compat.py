@@ -1,0 +1,103 @@
+"""``--compat llm-viewer``: what that program says of the same request."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from roofline.compat import HARDWARE, CompatStage, Widths, llm_viewer
+from sim.deployment.command import RooflineOptions
+from sim.deployment.lookup import find_shape
+from sim.errors import UserError
+
+#: Its hardware by our names of machines.
+NAMES = {
+    "v100-sxm2": "nvidia_V100", "rtx-a6000": "nvidia_A6000", "a100-sxm-40gb": "nvidia_A100_40G",
+    "a100-sxm-80gb": "nvidia_A100_80G", "a40": "nvidia_A40", "h100-sxm": "nvidia_H100_SXM",
+    "h100-pcie": "nvidia_H100_PCIe", "l40": "nvidia_L40", "core-i9-13900k": "intel_13900k",
+}  # fmt: skip
+
+
+def compat_records(options: RooflineOptions) -> list[dict[str, Any]]:
+    """Return one record for each model, machine, format and stage; lengths are ``--prompt``."""
+    found = []
+    for model in options.models:
+        for machine in options.machines:
+            for fmt in options.formats:
+                stages = _stages(options, model, machine, fmt)
+                for name, stage in stages.items():
+                    found.append(_record((model, machine, fmt, name), stage))
+    return found
+
+
+def _stages(options: RooflineOptions, model: str, machine: str, fmt: str) -> dict[str, CompatStage]:
+    hardware = machine if machine in HARDWARE else NAMES.get(machine)
+    if hardware is None:
+        known = ", ".join([*NAMES, *HARDWARE])
+        raise UserError(f"LLM-Viewer has no machine '{machine}'; it has {known}")
+    try:
+        return llm_viewer(
+            find_shape(model),
+            hardware,
+            length=options.prompt,
+            batch=options.batch,
+            widths=_widths(fmt, options.kv),
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _widths(fmt: str, kv: str | None) -> Widths:
+    """Return the bits of ``fp16``, ``w4a16`` or ``w4a8kv4``; all that LLM-Viewer knows."""
+    text = "w16a16" if fmt in ("fp16", "bf16") else fmt
+    match = re.fullmatch(r"w(\d+)a(\d+)(?:kv(\d+))?", text)
+    cache = re.fullmatch(r"(?:int|fp|kv)?(\d+)", kv or "")
+    if match is None or (kv is not None and cache is None):
+        raise UserError(
+            f"LLM-Viewer has widths alone; '{fmt}' is not one such as fp16, w4a16 or w8a8kv8"
+        )
+    activations = int(match[2])
+    width = match[3] or (cache[1] if cache else None)
+    return Widths(
+        weights=int(match[1]), activations=activations, kv=int(width) if width else activations
+    )
+
+
+def _record(names: Sequence[str], stage: CompatStage) -> dict[str, Any]:
+    keys = ("model", "machine", "format", "stage")
+    return {
+        **dict(zip(keys, names, strict=True)),
+        "ops": stage.ops,
+        "traffic_bytes": stage.traffic_bytes,
+        "time_s": stage.total_s,
+        "memory_bytes": stage.memory_bytes,
+        "operators": [
+            {
+                "name": op.name,
+                "ops": op.ops,
+                "traffic_bytes": op.traffic_bytes,
+                "time_s": stage.time_s(op),
+                "limit": stage.bound(op),
+            }
+            for op in (*stage.operators, stage.head)
+        ],
+    }
+
+
+def compat_table(records: Sequence[dict[str, Any]]) -> Table:
+    """Return the records as a table, with as many digits as LLM-Viewer's own numbers need."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("model", "machine", "format", "stage"):
+        table.add_column(heading)
+    for heading in ("OPs e9", "bytes e9", "ms", "memory e9"):
+        table.add_column(heading, justify="right")
+    for one in records:
+        table.add_row(
+            *(one[key] for key in ("model", "machine", "format", "stage")),
+            f"{one['ops'] / 1e9:.9g}",
+            f"{one['traffic_bytes'] / 1e9:.9g}",
+            f"{one['time_s'] * 1e3:.9g}",
+            f"{one['memory_bytes'] / 1e9:.9g}",
+        )
+    return table

@@ -1,0 +1,156 @@
+"""Machines for the terminal: the list, one with its sources, and the one that this runs on."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hw.accelerator import Accelerator, list_accelerators, load_accelerator
+from hw.machine import Machine, list_machines, load_machine, numbers_of, peaks_of_cores
+from hw.measure import Measurement
+from sim.deployment.lookup import find_device
+from sim.deployment.roofline_figure import si
+from sim.errors import UserError
+
+SHOWN_PEAKS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
+
+
+def machines_table() -> RenderableType:
+    """Return every built-in machine and accelerator, one a line."""
+    table = _table("name", "kind", *SHOWN_PEAKS, "GB/s", "GB", "W")
+    for name in list_machines():
+        machine = load_machine(name)
+        peaks = machine.native_peaks
+        table.add_row(
+            name,
+            machine.kind,
+            *(si(peaks[operand]) if operand in peaks else "" for operand in SHOWN_PEAKS),
+            f"{machine.bandwidth_gb_per_s.value:g}",
+            f"{machine.capacity_gb.value:g}",
+            f"{machine.tdp_w.value:g}" if machine.tdp_w else "",
+        )
+    arrays = _table("accelerator", "array", "lanes", "MHz", "nm", "title")
+    for name in list_accelerators():
+        found = load_accelerator(name)
+        size = f"{found.prefill_rows} x {found.prefill_columns}"
+        cells = (size, f"{found.lanes}", f"{found.clock_mhz:g}", f"{found.technology_nm:g}")
+        arrays.add_row(name, *cells, found.title)
+    note = "Peaks are dense operations a second, two for each multiply-add; fp16 means bf16 too."
+    return Group(table, Text(), arrays, Text(f"\n{note}"))
+
+
+def device_table(name: str) -> RenderableType:
+    """Return one machine or accelerator: every number with its source."""
+    device = find_device(name)
+    if isinstance(device, Accelerator):
+        return _accelerator_table(device)
+    machine = device.machine
+    table = _table("number", "value", "source")
+    for key, number in numbers_of(machine):
+        mark = "" if number.confirmed else " (not confirmed)"
+        table.add_row(key, f"{number.value:g}", Text(number.source + mark))
+    parts: list[RenderableType] = [_heading(machine), table]
+    if machine.cores is not None:
+        rates = peaks_of_cores(machine.cores)
+        listed = ", ".join(f"{key} {si(rate)}OP/s" for key, rate in rates.items())
+        parts.append(Text(f"\nPeaks from {machine.cores.instructions}: {listed}"))
+    return Group(*parts)
+
+
+def _heading(machine: Machine) -> Text:
+    return Text(f"{machine.title}: {machine.kind}, {machine.dram}\n")
+
+
+def _accelerator_table(machine: Accelerator) -> RenderableType:
+    table = _table("number", "value", "")
+    for field in fields(machine):
+        value = getattr(machine, field.name)
+        if field.name in ("name", "title", "unconfirmed") or value is None:
+            continue
+        mark = "not confirmed" if field.name in machine.unconfirmed else ""
+        table.add_row(field.name, f"{value:g}" if not isinstance(value, str) else value, mark)
+    area = machine.array_area_mm2
+    ends = f"\nPEs of the array: {area:.3g} mm2" if area else ""
+    return Group(Text(f"{machine.title}\n"), table, Text(ends))
+
+
+def measurement_table(found: Measurement) -> RenderableType:
+    """Return what was measured, with scatter, and whether the machine was quiet."""
+    table = _table("ceiling", "best", "median / best", "setting")
+    for ceiling in (*found.products, found.read):
+        unit = "B/s" if ceiling is found.read else "OP/s"
+        table.add_row(
+            ceiling.name,
+            f"{si(ceiling.best)}{unit}",
+            f"{ceiling.steadiness:.2f}",
+            ceiling.setting,
+        )
+    parts: list[RenderableType] = [
+        Text(f"{found.cpu}, {found.cores} cores, {found.memory_bytes / 1e9:.1f} GB\n"),
+        table,
+    ]
+    if found.unstable:
+        parts.append(Text(f"\nunstable: {', '.join(found.unstable)}; measure a quiet machine"))
+    return Group(*parts)
+
+
+def write_machine(found: Measurement, path: Path) -> None:
+    """Write a measured machine as a file that ``--hw`` reads."""
+    if path.suffix != ".toml":
+        raise UserError(f"{path} does not end in .toml, as the file of a machine does")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(machine_text(found), encoding="utf-8")
+    partial.replace(path)
+
+
+def machine_text(found: Measurement) -> str:
+    """Return the TOML text of a measured machine; its own best rates are its peaks."""
+    source = f"measured with {found.libraries}, best of {len(found.read.rates)}"
+    operands = {"float32": "fp32", "bfloat16": "fp16", "int8": "int8"}
+    lines = [
+        f"title = {_quoted(f'{found.cpu}, {found.cores} cores')}",
+        'vendor = "measured"',
+        'kind = "cpu"',
+        'dram = "ddr4"',
+        f"bandwidth_gb_per_s = {_number(found.read.best / 1e9, source)}",
+        f"capacity_gb = {_number(found.memory_bytes / 1e9, 'the system')}",
+        "",
+        "# What the best of some repetitions reaches is a share of 1.",
+        "[efficiency]",
+        f"compute = {_number(1.0, source)}",
+        f"memory = {_number(1.0, source)}",
+    ]
+    for ceiling in found.products:
+        if ceiling.name in operands:
+            operand = operands[ceiling.name]
+            accumulate = "int32" if operand == "int8" else "fp32"
+            lines += ["", "[[peaks]]", f'weights = "{operand}"', f'activations = "{operand}"']
+            lines += [f'accumulate = "{accumulate}"']
+            lines += [f"tops = {_number(ceiling.best / 1e12, f'{source}, {ceiling.setting}')}"]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float, source: str) -> str:
+    return f"{{ value = {value:.6g}, source = {_quoted(source)} }}"
+
+
+def _quoted(text: str) -> str:
+    clean = "".join(c for c in text if c.isprintable() and c not in '"\\')
+    return f'"{clean}"'
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    left = ("name", "kind", "number", "source", "title", "setting", "accelerator", "ceiling", "")
+    for heading in headings:
+        justify = "left" if heading in left else "right"
+        table.add_column(
+            heading,
+            justify=justify,
+            overflow="fold",
+            no_wrap=heading != "source",  # type: ignore[arg-type]
+        )
+    return table

@@ -1,0 +1,56 @@
+"""What the words of a command mean: machines, accelerators and models, built in or from files."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from hw.accelerator import Accelerator, list_accelerators, load_accelerator, read_accelerator
+from hw.machine import list_machines, read_machine
+from hw.matching import Found, find_machine
+from roofline.model_names import known_model
+from roofline.model_shape import ModelShape, read_model
+from roofline.recipe import Recipe, parse_recipe
+from sim.errors import UserError
+
+FILE_SUFFIX = ".toml"
+
+
+def find_device(text: str) -> Found | Accelerator:
+    """Return a machine or an accelerator by its name, or from its TOML file."""
+    if text.endswith(FILE_SUFFIX):
+        return _from_file(Path(text))
+    if text in list_accelerators():
+        return load_accelerator(text)
+    try:
+        return find_machine(text)
+    except ValueError as error:
+        names = [*list_machines(), *list_accelerators()]
+        close = get_close_matches(text.lower(), names, n=1, cutoff=0.7)
+        if close and close[0] in list_accelerators():
+            raise UserError(f"unknown machine '{text}'; did you mean '{close[0]}'?") from None
+        raise UserError(str(error)) from None
+
+
+def _from_file(path: Path) -> Found | Accelerator:
+    """Read a machine's file, or an accelerator's, which has a clock of its array."""
+    try:
+        if path.is_file() and b"prefill_rows" in path.read_bytes()[:65536]:
+            return read_accelerator(path)
+        return Found(machine=read_machine(path))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def find_shape(text: str) -> ModelShape:
+    """Return a model by its name, or from its TOML file."""
+    try:
+        return read_model(Path(text)) if text.endswith(FILE_SUFFIX) else known_model(text)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def find_recipe(text: str, *, activations: str | None = None, kv: str | None = None) -> Recipe:
+    """Return the recipe of a format and those of activations and KV cache."""
+    try:
+        return parse_recipe(text, activations=activations, kv=kv)
+    except ValueError as error:
+        raise UserError(str(error)) from None

@@ -1,0 +1,296 @@
+"""One model on one machine in one recipe, predicted: what tables, figures and the page show."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from hw.accelerator import Accelerator
+from roofline.accelerator.gemm import RESULT_BITS, Phase, array_shape
+from roofline.accelerator.model import weight_bits
+from roofline.accelerator.serving import AcceleratorStep, accelerator_step, accelerator_tpot_s
+from roofline.memory import MemoryUse, equal_context, largest_batch, memory_use, stored
+from roofline.model_shape import ModelShape
+from roofline.predict import predict_step, range_s
+from roofline.rates import path_of, role_of
+from roofline.recipe import Recipe
+from roofline.serving import Prediction, Request, predict
+from roofline.setup import Setup
+from roofline.workload import Sequences
+from sim.deployment.roofline_figure import Roof, Slope
+
+CONTEXTS = (128, 512, 2048, 8192, 32768)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+#: Time of a token of each of some sequences with some context.
+Tpot = Callable[[int, int], float]
+Curve = tuple[tuple[int, float], ...]
+#: Share of the memory that a suggestion may use.
+USED = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorPoint:
+    """One kind of operator in one phase, all layers together."""
+
+    name: str
+    phase: str
+    ops: float
+    traffic_bytes: float
+    time_s: float
+    bound: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Everything that is shown of one combination; times in seconds, of all sequences together."""
+
+    model: str
+    machine: str
+    format: str
+    request: Request
+    #: Bound and expectation; an accelerator's cycle model is both.
+    ttft_s: tuple[float, float]
+    tpot_s: tuple[float, float]
+    #: Shortest and longest time per token to expect.
+    tpot_range_s: tuple[float, float]
+    prefill_bound: str
+    decode_bound: str
+    path: str
+    memory: MemoryUse
+    largest_batch: int
+    #: Tokens whose cache takes as much as the weights.
+    equal_context: float
+    #: Joules of a generated token by component, nominal, and low and high of their sum.
+    energy_j: dict[str, float]
+    energy_range_j: tuple[float, float]
+    cost_usd_per_mtok: float | None
+    points: tuple[OperatorPoint, ...]
+    roofs: tuple[Roof, ...]
+    slope: Slope
+    tpot_by_context: tuple[tuple[int, float], ...]
+    tpot_by_batch: tuple[tuple[int, float], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory holds weights, cache and activations."""
+        return self.memory.missing_bytes == 0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Expected generated tokens a second while decoding, of all sequences."""
+        return self.request.batch / self.tpot_s[1]
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        """Expected generated tokens a second of whole requests, of all sequences."""
+        whole = self.ttft_s[1] + self.tpot_s[1] * self.request.output
+        return self.request.batch * self.request.output / whole
+
+    @property
+    def energy_per_token_j(self) -> float:
+        """Nominal joules of a generated token."""
+        return sum(self.energy_j.values())
+
+
+def on_machine(setup: Setup, request: Request) -> Scenario:
+    """Predict a request on a processor, GPU or NPU."""
+    found = predict(setup, request)
+    machine, batch = setup.machine, request.batch
+    energy = found.decode_energy
+    short, long = range_s(setup, found.expected.tpot_s)
+    return Scenario(
+        model=setup.shape.name,
+        machine=_title(machine.name, setup.machines),
+        format=setup.recipe.name,
+        request=request,
+        ttft_s=(found.bound.ttft_s, found.expected.ttft_s),
+        tpot_s=(found.bound.tpot_s, found.expected.tpot_s),
+        tpot_range_s=(float(short), float(long)),
+        prefill_bound=found.expected.prefill.bound,
+        decode_bound=found.expected.decode.bound,
+        path=path_of(setup, "linear").title,
+        memory=found.memory,
+        largest_batch=found.largest_batch,
+        equal_context=equal_context(setup),
+        energy_j={name: part.nominal_j / batch for name, part in energy.parts.items()},
+        energy_range_j=(energy.total.low_j / batch, energy.total.high_j / batch),
+        cost_usd_per_mtok=found.cost_usd_per_mtok(),
+        points=tuple(_points(found)),
+        roofs=_roofs(setup),
+        slope=Slope(name="memory", bytes_per_s=machine.bytes_per_s * setup.split),
+        tpot_by_context=_by_context(partial(_tpot_s, setup), request, setup.shape),
+        tpot_by_batch=_by_batch(partial(_tpot_s, setup), request),
+        notes=tuple(_notes(found)),
+    )
+
+
+def _points(found: Prediction) -> list[OperatorPoint]:
+    points = []
+    for phase, step in (("prefill", found.expected.prefill), ("decode", found.expected.decode)):
+        for timed in step.operators:
+            operator = timed.operator
+            points.append(
+                OperatorPoint(
+                    name=operator.name,
+                    phase=phase,
+                    ops=float(operator.ops + operator.vector_ops),
+                    traffic_bytes=float(operator.traffic_bytes),
+                    time_s=float(timed.time_s),
+                    bound=timed.bound,
+                    path=path_of(found.setup, role_of(operator)).title,
+                )
+            )
+    return points
+
+
+def _roofs(setup: Setup) -> tuple[Roof, ...]:
+    used = path_of(setup, "linear")
+    return tuple(
+        Roof(
+            name=operand,
+            ops_per_s=rate * setup.split * setup.thread_share,
+            is_native=operand != used.operand or used.kind == "native",
+        )
+        for operand, rate in setup.machine.native_peaks.items()
+    )
+
+
+def _tpot_s(setup: Setup, batch: int, context: int) -> float:
+    step = predict_step(setup, [Sequences(batch=batch, new=1, context=context)], "expected")
+    return float(step.time_s)
+
+
+def _by_context(tpot_s: Tpot, request: Request, shape: ModelShape) -> Curve:
+    contexts = [c for c in CONTEXTS if c <= shape.max_context] or [request.prompt]
+    return tuple((context, tpot_s(request.batch, context)) for context in contexts)
+
+
+def _by_batch(tpot_s: Tpot, request: Request) -> Curve:
+    middle = request.prompt + request.output // 2
+    return tuple((batch, tpot_s(batch, middle)) for batch in BATCHES)
+
+
+def _notes(found: Prediction) -> list[str]:
+    machine = found.setup.machine
+    notes = []
+    if machine.unconfirmed:
+        notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
+    if found.memory.missing_bytes:
+        notes.append(f"does not fit: {found.memory.missing_bytes / 1e9:.2f} GB are missing")
+    if found.decode_energy.exceeds_limit:
+        notes.append("energy summed bottom-up exceeds the power limit; read its low end")
+    return notes
+
+
+def on_accelerator(
+    shape: ModelShape, recipe: Recipe, machine: Accelerator, request: Request
+) -> Scenario:
+    """Predict a request on an array of PEs, by its cycles."""
+    run = partial(accelerator_step, shape, recipe, machine)
+    middle = request.prompt + request.output // 2
+    prefill = run("prefill", batch=request.batch, context=request.prompt)
+    decode = run("decode", batch=request.batch, context=middle)
+    ttft_s = prefill.time_s
+    tpot_s = accelerator_tpot_s(shape, recipe, machine, request)
+    batch = request.batch
+    low, _, high = machine.dram_energy.energy_pj(
+        sum(cost.traffic_bytes for _, cost in decode.products) / batch
+    )
+    on_chip = (decode.pe_energy_j + decode.buffer_energy_j) / batch
+    return Scenario(
+        model=shape.name,
+        machine=machine.name,
+        format=recipe.name,
+        request=request,
+        ttft_s=(ttft_s, ttft_s),
+        tpot_s=(tpot_s, tpot_s),
+        tpot_range_s=(tpot_s, tpot_s),
+        prefill_bound=prefill.limit,
+        decode_bound=decode.limit,
+        path=_accelerator_path(machine, shape, recipe),
+        memory=_accelerator_memory(shape, recipe, request),
+        largest_batch=0,
+        equal_context=0.0,
+        energy_j={
+            "PEs": decode.pe_energy_j / batch,
+            "buffers": decode.buffer_energy_j / batch,
+            "memory": decode.dram_energy_j / batch,
+        },
+        energy_range_j=(on_chip + low * 1e-12, on_chip + high * 1e-12),
+        cost_usd_per_mtok=None,
+        points=tuple([*_products("prefill", prefill), *_products("decode", decode)]),
+        roofs=_accelerator_roofs(shape, recipe, machine),
+        slope=Slope(
+            name="memory", bytes_per_s=machine.dram_bits_per_cycle / 8 * machine.clock_mhz * 1e6
+        ),
+        tpot_by_context=_by_context(
+            lambda size, context: run("decode", batch=size, context=context).time_s, request, shape
+        ),
+        tpot_by_batch=_by_batch(
+            lambda size, context: run("decode", batch=size, context=context).time_s, request
+        ),
+        notes=tuple(_accelerator_notes(machine)),
+    )
+
+
+def _products(phase: Phase, step: AcceleratorStep) -> list[OperatorPoint]:
+    return [
+        OperatorPoint(
+            name=gemm.name,
+            phase=phase,
+            ops=2.0 * gemm.macs,
+            traffic_bytes=float(cost.traffic_bytes),
+            time_s=cost.cycles / step.clock_hz,
+            bound=cost.limiter,
+            path="PE array",
+        )
+        for gemm, cost in step.products
+    ]
+
+
+def _accelerator_path(machine: Accelerator, shape: ModelShape, recipe: Recipe) -> str:
+    bits = weight_bits(recipe, shape.hidden).code_bits
+    return f"{machine.cycles_per_step(bits)} cycles for {machine.lanes} weights of {bits:g} bits"
+
+
+def _accelerator_memory(shape: ModelShape, recipe: Recipe, request: Request) -> MemoryUse:
+    """Return what is stored; the files of accelerators give their memory no size."""
+    return stored(shape, recipe, batch=request.batch, length=request.length, new=request.prompt)
+
+
+def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) -> tuple[Roof, ...]:
+    rows, columns = array_shape(machine, "prefill")
+    roofs = []
+    for bits in sorted({weight_bits(recipe, shape.hidden).code_bits, float(RESULT_BITS)}):
+        rate = 2.0 * rows * columns * machine.lanes * machine.clock_mhz * 1e6
+        roofs.append(
+            Roof(name=f"{bits:g}-bit weights", ops_per_s=rate / machine.cycles_per_step(bits))
+        )
+    return tuple(roofs)
+
+
+def _accelerator_notes(machine: Accelerator) -> list[str]:
+    if not machine.unconfirmed:
+        return []
+    return [f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}"]
+
+
+def suggestions(
+    setup: Setup, request: Request, recipes: Sequence[Recipe]
+) -> tuple[str | None, int]:
+    """Return the widest of some recipes that fits a request, and the largest batch that does."""
+    batch = largest_batch(setup, length=request.length, usable=USED)
+    fitting = []
+    for recipe in recipes:
+        other = Setup(
+            shape=setup.shape, recipe=recipe, machine=setup.machine, machines=setup.machines
+        )
+        use = memory_use(other, batch=request.batch, length=request.length, new=request.prompt)
+        if use.missing_bytes == 0:
+            fitting.append((use.weight_bytes, recipe.name))
+    return (max(fitting)[1] if fitting else None), batch
+
+
+def _title(name: str, count: int) -> str:
+    return name if count == 1 else f"{count}x {name}"
