@@ -14,6 +14,8 @@ from roofline.recipe import Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
 PathKind = Literal["native", "dequantize", "lookup"]
+#: Halves that a vector unit of a GPU works on at once in place of a float32.
+PACKED = 2.0
 #: What an operand is expanded to where a machine has no unit for it, nearest first.
 WIDER = {
     "int4": ("int4", "int8", "fp16", "fp32"),
@@ -117,4 +119,4 @@ def _expansion_rate(machine: Machine) -> float:
     """
     if machine.cores is not None:
         return machine.cores.ops_per_s("int8")
-    return machine.vector_ops_per_s
+    return PACKED * machine.vector_ops_per_s

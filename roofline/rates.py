@@ -100,12 +100,15 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
     factors = expected_factors(
         machine, path, is_attention=role == "attention", threads=setup.threads
     )
-    together = factors.compute * setup.split * setup.thread_share
+    used = setup.split * setup.thread_share
+    together = factors.compute * used
+    # Units of their own expand weights beside those for products; a processor has one for both.
+    expanding = together if machine.kind == "cpu" else used
     return Rates(
         ops_per_s=path.ops_per_s * together,
         vector_ops_per_s=machine.vector_ops_per_s * together,
         dequantize_ops=path.dequantize_ops,
-        dequantize_ops_per_s=path.dequantize_ops_per_s * together,
+        dequantize_ops_per_s=path.dequantize_ops_per_s * expanding,
         bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * setup.split,
         # Operations between products are part of their kernels.
         start_s=0.0 if role == "vector" else factors.start_s,

@@ -35,9 +35,7 @@ formats = App(name="formats", help="List the number formats, show one, or explai
 app.command(formats)
 hw = App(name="hw", help="List the machines, show one with its sources, or measure this one.")
 app.command(hw)
-roofline = App(
-    name="roofline", help="Predict how fast, and at what cost, a model runs on machines."
-)
+roofline = App(name="roofline", help="Predict how fast and at what cost models run on machines.")
 app.command(roofline)
 
 Count = Annotated[int, Parameter(validator=Number(gt=0))]

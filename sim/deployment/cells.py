@@ -49,26 +49,19 @@ def cell(one: Scenario) -> Cell:
 
 def _summary(one: Scenario) -> list[tuple[str, str]]:
     low, high = (time * MS for time in one.tpot_range_s)
+    ttft, tpot = ([time * MS for time in times] for times in (one.ttft_s, one.tpot_s))
+    joules = (one.energy_per_token_j, *one.energy_range_j)
+    tpot_range = f"{low:.3g} to {high:.3g}; bound {tpot[0]:.4g}"
     rows = [
-        (
-            "time to the first token",
-            f"{one.ttft_s[1] * MS:.4g} ms (bound {one.ttft_s[0] * MS:.4g})",
-        ),
-        (
-            "time per output token",
-            f"{one.tpot_s[1] * MS:.4g} ms ({low:.3g} to {high:.3g}; bound {one.tpot_s[0] * MS:.4g})",
-        ),
+        ("time to the first token", f"{ttft[1]:.4g} ms (bound {ttft[0]:.4g})"),
+        ("time per output token", f"{tpot[1]:.4g} ms ({tpot_range})"),
         ("tokens a second while decoding", f"{one.tokens_per_s:.4g}"),
         ("tokens a second of whole requests", f"{one.output_tokens_per_s:.4g}"),
         ("limited by (prefill, decode)", f"{one.prefill_bound}, {one.decode_bound}"),
         ("path of the products", one.path),
         ("weights", f"{one.memory.weight_bytes / GB:.3f} GB"),
         ("KV cache", f"{one.memory.kv_bytes / GB:.3f} GB"),
-        (
-            "energy per output token",
-            f"{one.energy_per_token_j:.3g} J ({one.energy_range_j[0]:.2g} to"
-            f" {one.energy_range_j[1]:.2g})",
-        ),
+        ("energy per output token", "{:.3g} J ({:.2g} to {:.2g})".format(*joules)),
     ]
     if one.memory.capacity_bytes < 1e15:
         rows.append(("largest batch that fits", str(one.largest_batch)))
@@ -119,12 +112,8 @@ def figures(scenarios: Sequence[Scenario]) -> dict[str, Figure]:
         "tpot": curves_figure(
             "Time per output token",
             {
-                "context (tokens)": {
-                    n: _curve(one.tpot_by_context) for n, one in zip(names, shown, strict=True)
-                },
-                "batch": {
-                    n: _curve(one.tpot_by_batch) for n, one in zip(names, shown, strict=True)
-                },
+                "context (tokens)": _curves(names, [one.tpot_by_context for one in shown]),
+                "batch": _curves(names, [one.tpot_by_batch for one in shown]),
             },
             unit="milliseconds",
         ),
@@ -138,8 +127,13 @@ def _names(scenarios: Sequence[Scenario]) -> list[str]:
     return [", ".join(words) for words in zip(*varying, strict=True)]
 
 
-def _curve(points: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
-    return [float(size) for size, _ in points], [time * MS for _, time in points]
+def _curves(
+    names: Sequence[str], curves: Sequence[Sequence[tuple[int, float]]]
+) -> dict[str, tuple[list[float], list[float]]]:
+    return {
+        name: ([float(size) for size, _ in points], [time * MS for _, time in points])
+        for name, points in zip(names, curves, strict=True)
+    }
 
 
 def _by_kind(one: Scenario, phase: str) -> dict[str, float]:

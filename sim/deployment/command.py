@@ -30,8 +30,8 @@ MOST_SCENARIOS = 400
 #: Formats among which the widest that fits is offered.
 OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
 ASSUMPTIONS = (
-    "Expected times use shares of the peaks fitted on a few published runs; bounds use none, and no"
-    " run can beat them.",
+    "Expected times use shares of the peaks fitted on a few published runs.",
+    "Bounds use the peaks and the bytes that must be read; no run can beat them.",
     "Weights count scales, zero points and codebooks; embedding rows are read one by one.",
     "Attention is causal and fused; heads that share keys and values read them once.",
     "The head computes one row for each sequence. Energy covers the machine, not its cooling.",

@@ -144,13 +144,14 @@ def _quoted(text: str) -> str:
 
 def _table(*headings: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    left = ("name", "kind", "number", "source", "title", "setting", "accelerator", "ceiling", "")
     for heading in headings:
-        justify = "left" if heading in left else "right"
         table.add_column(
             heading,
-            justify=justify,
+            justify="left" if heading in TEXTS else "right",
             overflow="fold",
-            no_wrap=heading != "source",  # type: ignore[arg-type]
+            no_wrap=heading != "source",
         )
     return table
+
+
+TEXTS = ("name", "kind", "number", "source", "title", "setting", "accelerator", "ceiling", "")
