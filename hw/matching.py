@@ -15,6 +15,7 @@ from hw.machine import Machine, list_machines, load_machine
 SAME_SIZE = 0.07
 #: The multiplication sign.
 TIMES = "\u00d7"
+THREADS = re.compile(r"\b(\d+) ?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
 #: Words that say nothing about which machine it is.
 NOISE = frozenset(
     [
@@ -65,7 +66,8 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
         return Found(machine=load_machine(text.strip()))
     lowered = re.sub(r"(\d)x(?=[a-z])", r"\1 x ", text.lower().replace(TIMES, "x"))
     wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in lowered), prefer_kind)
-    scored = [(_score(lowered, name, wanted), name) for name in list_machines()]
+    named = THREADS.sub(" ", lowered)
+    scored = [(_score(named, name, wanted), name) for name in list_machines()]
     score, best = max(scored, key=lambda pair: pair[0])
     if score[0] == 0:
         raise ValueError(f"unknown machine {text!r}{_hint(lowered)}")
@@ -136,7 +138,7 @@ def _count(text: str) -> int:
 
 def _threads(text: str) -> int | None:
     """Return the threads of a text such as ``8 threads``, ``8t`` or ``threads=8``."""
-    match = re.search(r"\b(\d+) ?(?:t\b|thr|thread)|threads? ?=? ?(\d+)", text)
+    match = THREADS.search(text)
     return int(match[1] or match[2]) if match else None
 
 

@@ -32,7 +32,7 @@ def find_model(text: str, *, params: float | None = None) -> ModelShape | None:
     >>> find_model("nonsense-7b") is None
     True
     """
-    if text in list_models():
+    if text in list_models() and params is None:
         return load_model(text)
     wanted = _canonical(text)
     fitting = [name for name in list_models() if _words(name) <= wanted]

@@ -14,6 +14,7 @@ from roofline.recipe import Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
 PathKind = Literal["native", "dequantize", "lookup"]
+BITS = {"int4": 4, "fp4": 4, "int8": 8, "fp8": 8, "fp16": 16, "fp32": 32}
 #: Halves that a vector unit of a GPU works on at once in place of a float32.
 PACKED = 2.0
 #: What an operand is expanded to where a machine has no unit for it, nearest first.
@@ -74,6 +75,9 @@ def weight_path(
     ):
         # llama.cpp and bitnet.cpp quantize activations to INT8 for processors.
         activations = "int8"
+    if storage.operand is not None and BITS[storage.operand] > BITS[activations]:
+        # A product is as wide as its wider operand.
+        activations = storage.operand
     if storage.operand is not None:
         peak = machine.ops_per_s(storage.operand, activations, fastest=fastest)
         if peak is not None:

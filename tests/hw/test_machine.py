@@ -1,0 +1,134 @@
+"""Machine files, their numbers, and the names under which people know them."""
+
+import pytest
+
+from hw.machine import list_machines, load_machine, numbers_of, read_machine
+from hw.matching import find_machine
+from hw.sram import FIT_ERROR, POINTS, access_energy_pj_per_byte
+from hw.technology import node_factor
+
+GOOD = """\
+title = "Box"
+vendor = "me"
+kind = "gpu"
+dram = "ddr5"
+bandwidth_gb_per_s = { value = 100, source = "felt" }
+capacity_gb = { value = 16, source = "felt", confirmed = false }
+
+[[peaks]]
+weights = "fp16"
+activations = "fp16"
+accumulate = "fp32"
+tops = { value = 10, source = "felt" }
+"""
+
+
+@pytest.mark.parametrize("name", list_machines())
+def test_every_machine_has_peaks_and_a_source_for_each_number(name):
+    machine = load_machine(name)
+    assert machine.native_peaks and machine.vector_ops_per_s > 0
+    assert all(number.source for _, number in numbers_of(machine))
+
+
+def test_there_are_the_machines_of_the_field():
+    kinds = {load_machine(name).kind for name in list_machines()}
+    assert kinds == {"gpu", "cpu", "npu"} and len(list_machines()) >= 90
+
+
+def test_data_sheet_numbers():
+    a100, pi = load_machine("a100-sxm-80gb"), load_machine("raspberry-pi-5")
+    assert (a100.bytes_per_s, a100.ops_per_s("fp16")) == (2039e9, 312e12)
+    assert a100.ops_per_s("fp8") is None and a100.ops_per_s("int8", "fp16") is None
+    # Four cores at 2.4 GHz, two ports of 16 bytes, two operations each.
+    assert pi.ops_per_s("int8") == pytest.approx(4 * 2.4e9 * 64)
+    assert pi.bytes_per_s == pytest.approx(17.1e9)
+
+
+def test_geforce_halves_fp16_with_a_wide_accumulator():
+    machine = load_machine("rtx-4090")
+    assert machine.ops_per_s("fp16", fastest=False) == 165e12
+    assert machine.ops_per_s("fp16") == 330e12
+
+
+def test_a_users_file(tmp_path):
+    path = tmp_path / "box.toml"
+    path.write_text(GOOD)
+    machine = read_machine(path)
+    assert (machine.name, machine.unconfirmed) == ("box", ("capacity_gb",))
+
+
+@pytest.mark.parametrize(
+    "old,new,words",
+    [
+        ("bandwidth_gb_per_s", "bandwidth", ["line 5", "lacks its unit: bandwidth_gb_per_s"]),
+        ("capacity_gb", "capacty_gb", ["line 6", "did you mean 'capacity_gb'"]),
+        ('{ value = 100, source = "felt" }', "100", ["line 5", "with its source"]),
+        ("value = 100", "value = 0", ["bandwidth_gb_per_s is 0, not above 0"]),
+        ('kind = "gpu"', 'kind = "toaster"', ["kind is 'toaster'", "gpu, cpu, npu"]),
+        ('dram = "ddr5"', 'dram = "core"', ["dram is 'core'"]),
+        ('weights = "fp16"', 'weights = "fp7"', ["operand 'fp7'"]),
+        ('title = "Box"', 'title = "Box', ["not a TOML file"]),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(tmp_path, old, new, words):
+    path = tmp_path / "box.toml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(ValueError) as error:
+        read_machine(path)
+    message = str(error.value)
+    assert all(word in message for word in ["box.toml", *words]) and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "text,name,count,threads",
+    [
+        ("RTX 4090 24GB", "rtx-4090", 1, None),
+        ("RTX 3090 24GB * 2", "rtx-3090", 2, None),
+        ("8xH100-SXM", "h100-sxm", 8, None),
+        ("A100-40G", "a100-sxm-40gb", 1, None),
+        ("A100 PCIe 80GB", "a100-pcie-80gb", 1, None),
+        ("Apple M2 Ultra", "apple-m2-ultra", 1, None),
+        ("M2-Ultra CPU", "apple-m2-ultra-cpu", 1, None),
+        ("M1 7-Core GPU 8GB", "apple-m1", 1, None),
+        ("Raspberry Pi 5, 4 threads", "raspberry-pi-5", 1, 4),
+        ("AMD EPYC 7V13 (16 threads)", "epyc-7v13", 1, 16),
+        ("Jetson AGX Orin 64GB", "jetson-agx-orin-64gb", 1, None),
+        ("RTX A6000 48GB", "rtx-a6000", 1, None),
+        ("RTX 6000 Ada 48GB", "rtx-6000-ada", 1, None),
+        ("A10G", "a10g", 1, None),
+        ("L40S", "l40s", 1, None),
+        ("L4", "l4", 1, None),
+    ],
+)
+def test_people_name_machines_freely(text, name, count, threads):
+    found = find_machine(text)
+    assert (found.machine.name, found.count, found.threads) == (name, count, threads)
+
+
+def test_the_kind_that_is_meant_decides_between_namesakes():
+    assert find_machine("Apple M2 Ultra", prefer_kind="cpu").machine.name == "apple-m2-ultra-cpu"
+    assert find_machine("AGX Orin", prefer_kind="cpu").machine.kind == "cpu"
+
+
+@pytest.mark.parametrize("text", ["Foo", "A1000", "M22", "", "RTX 40900"])
+def test_unknown_machines_are_refused(text):
+    with pytest.raises(ValueError, match="unknown machine"):
+        find_machine(text)
+
+
+def test_a_near_name_is_suggested():
+    with pytest.raises(ValueError, match="a100-sxm-80gb"):
+        find_machine("a1oo-sxm-80gb")
+
+
+def test_the_law_of_sram_meets_its_points():
+    errors = [access_energy_pj_per_byte(size) / (pj / 8) - 1 for size, pj in POINTS]
+    assert max(map(abs, errors)) == pytest.approx(FIT_ERROR)
+    assert FIT_ERROR < 0.1
+    assert access_energy_pj_per_byte(1 << 20, 28) < access_energy_pj_per_byte(1 << 20)
+
+
+def test_nodes_of_the_paper():
+    # The specification's quotients from the paper's coefficients.
+    assert [node_factor(n) for n in (65, 45, 32, 16, 7)] == [2.405, 1.0, 0.654, 0.172, 0.0684]
+    assert node_factor(90) > 2.405 > node_factor(50) > 1.0

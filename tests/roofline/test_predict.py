@@ -1,0 +1,291 @@
+"""Times, memory, energy and requests, against arithmetic that a reader can do."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hw.machine import load_machine
+from roofline.efficiency import FILE, fitted
+from roofline.energy import step_energy
+from roofline.grid import Grid, evaluate
+from roofline.links import all_gather_s, all_reduce_s, send_s
+from roofline.memory import equal_context, largest_batch, memory_use, weight_bytes
+from roofline.model_shape import load_model
+from roofline.predict import predict_step, range_s
+from roofline.recipe import parse_recipe
+from roofline.serving import (
+    Request,
+    expected_tokens,
+    outcome,
+    pipelined_s,
+    predict,
+    speculative_tpot_s,
+)  # fmt: skip
+from roofline.setup import Setup
+from roofline.workload import Sequences
+
+
+def setup(model="llama-2-7b", recipe="fp16", machine="a100-sxm-80gb", **more):
+    return Setup(
+        shape=load_model(model), recipe=parse_recipe(recipe), machine=load_machine(machine), **more
+    )
+
+
+def step_ms(one, batch=1, new=1, context=2047, estimate="bound"):
+    found = predict_step(one, [Sequences(batch=batch, new=new, context=context)], estimate)
+    return 1e3 * float(found.time_s)
+
+
+@pytest.mark.parametrize(
+    "model,w16,w4,w16_b16,w4_b16",
+    [
+        ("llama-2-7b", 7.007, 2.293, 14.906, 10.192),
+        ("llama-2-13b", 13.429, 4.192, 25.771, 16.534),
+        ("llama-2-70b", 67.728, 17.896, 72.665, 22.833),
+        ("llama-3-8b", 7.493, 2.412, 9.468, 4.387),
+    ],
+)
+def test_decode_reads_weights_and_cache_once(model, w16, w4, w16_b16, w4_b16):
+    for recipe, batch, expected in (
+        ("fp16", 1, w16), ("w4a16", 1, w4), ("fp16", 16, w16_b16), ("w4a16", 16, w4_b16),
+    ):  # fmt: skip
+        assert step_ms(setup(model, recipe), batch=batch) == pytest.approx(expected, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    "model,causal",
+    [
+        ("llama-2-7b", 88.54),
+        ("llama-2-13b", 172.08),
+        ("llama-2-70b", 916.27),
+        ("llama-3-8b", 95.16),
+    ],
+)
+def test_a_prompt_is_bound_by_its_operations(model, causal):
+    found = predict_step(setup(model), [Sequences(batch=1, new=2048)])
+    compute = sum(float(op.compute_s) for op in found.operators)
+    assert 1e3 * compute == pytest.approx(causal, abs=6e-3)
+    # The head of one token is memory-bound.
+    assert 1e3 * float(found.time_s) > causal and found.bound == "compute"
+
+
+def test_bounds_are_not_expectations():
+    one = setup("llama-3-8b", "w4a16")
+    for new, context in ((1, 500), (500, 0)):
+        bound = step_ms(one, new=new, context=context)
+        assert step_ms(one, new=new, context=context, estimate="expected") > 1.2 * bound
+    low, high = range_s(one, 1.0)
+    assert low < 1.0 < high
+
+
+def test_what_the_expectation_adds_is_the_fit():
+    one = setup()
+    found = predict_step(one, [Sequences(batch=1, new=1, context=0)], "expected")
+    starts = sum(float(op.start_s) for op in found.operators)
+    assert starts == pytest.approx((5 * 32 + 1) * fitted().gpu_native_start_us * 1e-6)
+    qkv = next(op for op in found.operators if op.operator.name == "qkv")
+    share = qkv.operator.traffic_bytes / float(qkv.memory_s) / 2039e9
+    assert share == pytest.approx(fitted().gpu_memory_share)
+
+
+def test_the_fit_is_what_is_committed(tmp_path):
+    from roofline.calibration import write
+
+    write(tmp_path / "again.toml")
+    assert (tmp_path / "again.toml").read_text() == FILE.read_text()
+
+
+def test_the_fit_meets_the_points_of_the_gpu():
+    from roofline.calibration import GEMV_BF16, GEMV_W2A8
+
+    numbers = fitted()
+    rate = numbers.gpu_memory_share * 1555e9
+    errors = []
+    for points, size, start in (
+        (GEMV_BF16, 2.0, numbers.gpu_native_start_us),
+        (GEMV_W2A8, 0.25, numbers.gpu_dequantize_start_us),
+    ):
+        errors += [
+            abs((start + rows * columns * size / rate * 1e6) / time_us - 1)
+            for rows, columns, time_us in points
+        ]
+    assert max(errors) == pytest.approx(numbers.gpu_scatter, rel=1e-3) and max(errors) < 0.2
+
+
+def test_threads_share_a_processor():
+    slow, fast = (
+        setup("llama-3-8b", "gguf-q4_0", "epyc-7v13", threads=1),
+        setup("llama-3-8b", "gguf-q4_0", "epyc-7v13", threads=16),
+    )
+    times = [step_ms(one, estimate="expected") for one in (slow, fast)]
+    assert 4 < times[0] / times[1] < 16
+    prompts = [step_ms(one, new=512, context=0) for one in (slow, fast)]
+    assert prompts[0] == pytest.approx(16 * prompts[1], rel=0.01)
+    with pytest.raises(ValueError, match="0 threads"):
+        setup(threads=0)
+
+
+def test_tensor_parallel_splits_and_pipelines_do_not():
+    one, two = setup("llama-2-70b"), setup("llama-2-70b", machines=2)
+    assert step_ms(one) == pytest.approx(2 * step_ms(two))
+    pipe = setup("llama-2-70b", machines=2, parallel="pipeline")
+    assert step_ms(pipe, estimate="expected") > step_ms(one, estimate="expected")
+    # A bound holds however machines share the work.
+    assert step_ms(pipe) == step_ms(two)
+    found = predict_step(two, [Sequences(batch=1, new=1)], "expected")
+    each = all_reduce_s(two.machine, 2, 8192 * 2.0)
+    assert float(found.link_s) == pytest.approx(160 * each)
+    with pytest.raises(ValueError, match="0 machines"):
+        setup(machines=0)
+
+
+def test_messages():
+    machine = load_machine("h100-sxm")
+    rate, latency = 450e9, 1e-6
+    assert all_reduce_s(machine, 4, 1e6) == pytest.approx(5e-6 + 6 * latency + 1.5 * 1e6 / rate)
+    assert all_gather_s(machine, 4, 1e6) == pytest.approx(5e-6 + 3 * latency + 0.75e6 / rate)
+    assert send_s(machine, 1e6) == pytest.approx(latency + 1e6 / rate)
+    assert all_reduce_s(machine, 1, 1e6) == all_gather_s(machine, 1, 1e6) == 0
+
+
+def test_memory_and_the_largest_batch():
+    one = setup("llama-2-7b")
+    assert weight_bytes(one.shape, one.recipe) == 2 * 6_738_415_616
+    use = memory_use(one, batch=3, length=1000, new=1)
+    assert use.kv_bytes == 3 * 1000 * 524288 and use.missing_bytes == 0
+    batch = largest_batch(one, length=2048, usable=1.0)
+    for size, fits in ((batch, True), (batch + 1, False)):
+        use = memory_use(one, batch=size, length=2048, new=1)
+        per_sequence = memory_use(one, batch=1, length=2048, new=1).activation_bytes
+        need = use.weight_bytes + use.kv_bytes + size * per_sequence
+        assert (need <= 80e9) is fits
+    assert largest_batch(setup("llama-2-70b"), length=1) == 0
+    assert equal_context(one) == pytest.approx(13_476_831_232 / 524288)
+    experts = setup("mixtral-8x7b")
+    assert weight_bytes(experts.shape, experts.recipe) == pytest.approx(2 * 46_702_792_704)
+
+
+def test_energy_of_weights_is_bytes_times_energy_per_bit():
+    one = setup()
+    found = step_energy(one, predict_step(one, [Sequences(batch=1, new=1)], "expected"))
+    # 13.214 GB at 6 pJ a bit.
+    assert found.weights_off_chip.nominal_j == pytest.approx(0.634, abs=5e-4)
+    assert found.compute.nominal_j < 0.02 * found.total.nominal_j
+    assert found.total.low_j < found.total.nominal_j < found.total.high_j
+    assert found.total.nominal_j == pytest.approx(sum(p.nominal_j for p in found.parts.values()))
+    assert found.limit_j == pytest.approx(400 * step_ms(one, context=0, estimate="expected") / 1e3)
+
+
+def test_a_request_sums_every_step():
+    one, request = setup("llama-3-8b", "w4a16"), Request(batch=4, prompt=100, output=10)
+    found = outcome(one, request, "expected")
+    steps = [step_ms(one, batch=4, context=100 + i, estimate="expected") for i in range(10)]
+    assert found.tpot_s == pytest.approx(np.mean(steps) / 1e3)
+    assert found.ttft_s == pytest.approx(
+        step_ms(one, batch=4, new=100, context=0, estimate="expected") / 1e3
+    )
+    whole = found.prefill_s + 10 * found.tpot_s
+    assert found.output_tokens_per_s == pytest.approx(40 / whole)
+
+
+def test_chunks_read_weights_once_each():
+    one = setup("llama-3-8b")
+    whole = outcome(one, Request(prompt=1000), "bound").prefill_s
+    chunked = outcome(one, Request(prompt=1000, chunk=100), "bound").prefill_s
+    pieces = [step_ms(one, new=100, context=100 * i) for i in range(10)]
+    assert chunked == pytest.approx(sum(pieces) / 1e3) and chunked > whole
+
+
+def test_cost_is_price_over_rate():
+    found = predict(setup(), Request(batch=8))
+    price = load_machine("a100-sxm-80gb").price_usd_per_hour.value
+    expected = price / (found.expected.output_tokens_per_s * 3600) * 1e6
+    assert found.cost_usd_per_mtok() == pytest.approx(expected)
+    assert found.cost_usd_per_mtok(0.5) == pytest.approx(2 * expected)
+    assert predict(setup(machine="rtx-4090", recipe="w4a16"), Request()).cost_usd_per_mtok() is None
+
+
+def test_speculation():
+    assert expected_tokens(4, 0.8) == pytest.approx(sum(0.8**i for i in range(5)))
+    assert (expected_tokens(3, 1.0), expected_tokens(3, 0.0)) == (4.0, 1.0)
+    big, small = setup("llama-2-70b", "w4a16"), setup("tinyllama-1.1b", "w4a16")
+    plain = outcome(big, Request(), "expected").tpot_s
+    fast = speculative_tpot_s(big, small, Request(), proposals=4, acceptance=0.8)
+    assert plain / 3.3616 < fast < plain
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        expected_tokens(4, 1.5)
+
+
+def test_a_pipeline_fills():
+    assert pipelined_s(8.0, stages=4, micro_batches=1) == 8.0
+    assert pipelined_s(8.0, stages=4, micro_batches=5) == 16.0
+
+
+def test_sparsity_is_a_factor():
+    import dataclasses
+
+    dense = setup("llama-2-7b")
+    sparse = dataclasses.replace(dense, recipe=dataclasses.replace(dense.recipe, density=0.5))
+    ratio = step_ms(dense, new=4096, context=0) / step_ms(sparse, new=4096, context=0)
+    assert 1.7 < ratio < 2.0
+
+
+@pytest.mark.parametrize("name", ["batch", "prompt", "output", "chunk"])
+def test_sizes_are_positive(name):
+    with pytest.raises(ValueError, match=f"{name} is 0; at least 1"):
+        Request(**{name: 0})
+
+
+def test_a_request_beyond_the_context():
+    with pytest.raises(ValueError, match="context of 4096 tokens"):
+        predict(setup(), Request(prompt=4000, output=97))
+
+
+def test_the_grid_is_many_single_predictions():
+    machines = [load_machine(n) for n in ("a100-sxm-80gb", "raspberry-pi-5", "v100-sxm2", "b200")]
+    recipes = [parse_recipe(t) for t in ("fp16", "w4a16", "fp8", "gguf-q4_k_m", "tl2")]
+    models = [load_model(n) for n in ("llama-3-8b", "mixtral-8x7b", "gemma-3-4b", "deepseek-v3")]
+    grid = Grid(
+        models=models, recipes=recipes, machines=machines, batches=[1, 32], contexts=[64, 4096]
+    )
+    for estimate in ("bound", "expected"):
+        found = evaluate(grid, estimate)
+        for place in np.ndindex(*grid.shape):
+            i, j, k, b, c = place
+            one = Setup(shape=models[i], recipe=recipes[j], machine=machines[k])
+            size, length = grid.batches[b], grid.contexts[c]
+            assert found.tpot_s[place] * 1e3 == pytest.approx(
+                step_ms(one, batch=size, context=length, estimate=estimate), rel=1e-12
+            )
+            assert found.prefill_s[place] * 1e3 == pytest.approx(
+                step_ms(one, batch=size, new=length, context=0, estimate=estimate), rel=1e-12
+            )
+    table = found.table()
+    assert len(table) == np.prod(grid.shape)
+    row = table.iloc[-1]
+    assert (row.model, row.machine, row.context) == ("deepseek-v3", "b200", 4096)
+    assert row.tpot_s == found.tpot_s[-1, -1, -1, -1, -1]
+    is_large = (table.model == "deepseek-v3") & (table.recipe == "fp16")
+    assert not table[is_large].fits.any() and table.fits.any()
+
+
+def test_a_grid_needs_positive_sizes():
+    with pytest.raises(ValueError, match="at least 1 each"):
+        evaluate(Grid(models=[], recipes=[], machines=[], batches=[0], contexts=[1]))
+
+
+def test_importing_needs_neither_jax_nor_amaranth():
+    code = (
+        "import time; t = time.perf_counter()\n"
+        "import roofline.serving, roofline.grid, roofline.validate, sys\n"
+        "print(time.perf_counter() - t, 'jax' in sys.modules, 'amaranth' in sys.modules)"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    times = [float(run.stdout.split()[0]) for run in runs]
+    assert all(run.stdout.split()[1:] == ["False", "False"] for run in runs)
+    assert min(times) < 0.3
