@@ -140,10 +140,11 @@ class Machine:
 
     @property
     def vector_ops_per_s(self) -> float:
-        """Peak of operations that are no products; of its slowest products where unknown."""
+        """Peak of operations that are no products; that of products in float32 where unknown."""
         if self.vector_tops is not None:
             return self.vector_tops.value * TERA
-        return min(self.native_peaks.values())
+        peaks = self.native_peaks
+        return peaks.get("fp32") or min(peaks.values())
 
     @property
     def unconfirmed(self) -> tuple[str, ...]:

@@ -23,6 +23,11 @@ SIDES = (1024, 2048)
 REPETITIONS = 7
 #: Typical over best below which a measurement is unstable.
 STABLE_SHARE = 0.75
+#: Tokens of a prompt, width of a model's layers, weights of one of them, bytes of all.
+PROMPT = 512
+WIDTH = 512
+LAYER_WEIGHTS = 12 * WIDTH**2
+CHAIN_BYTES = 256 << 20
 #: Read at least this many bytes at once, or four times the last cache.
 MIN_READ_BYTES = 512 << 20
 #: Never more than this share of the memory.
@@ -53,7 +58,12 @@ class Ceiling:
     @property
     def steadiness(self) -> float:
         """Median over best."""
-        return statistics.median(self.rates) / self.best
+        return self.typical / self.best
+
+    @property
+    def typical(self) -> float:
+        """The median of the rates."""
+        return statistics.median(self.rates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +77,27 @@ class Measurement:
     products: tuple[Ceiling, ...]
     #: Bytes a second read from memory.
     read: Ceiling
+    #: Operations a second of a prompt in the linear layers of a small model.
+    prompt: Ceiling
+    #: Bytes a second of the same layers' matrices for one token.
+    vector: Ceiling
     libraries: str
 
     @property
     def unstable(self) -> tuple[str, ...]:
         """Names of the ceilings whose repetitions scatter too much."""
-        return tuple(c.name for c in (*self.products, self.read) if not c.is_stable)
+        ceilings = (*self.products, self.read, self.prompt, self.vector)
+        return tuple(c.name for c in ceilings if not c.is_stable)
+
+    @property
+    def compute_share(self) -> float:
+        """Share of the float32 peak that products of a prompt's size reach."""
+        return min(1.0, self.prompt.typical / self.products[0].best)
+
+    @property
+    def memory_share(self) -> float:
+        """Share of the read bandwidth that products with one vector reach."""
+        return min(1.0, self.vector.typical / self.read.best)
 
 
 def measure(*, repetitions: int = REPETITIONS, sides: Sequence[int] = SIDES) -> Measurement:
@@ -80,6 +105,7 @@ def measure(*, repetitions: int = REPETITIONS, sides: Sequence[int] = SIDES) -> 
     import jax
 
     cores = len(os.sched_getaffinity(0))
+    layers = max(2, min(_read_bytes() // 2, CHAIN_BYTES) // (4 * LAYER_WEIGHTS))
     return Measurement(
         cpu=cpu_name(),
         cores=cores,
@@ -89,6 +115,8 @@ def measure(*, repetitions: int = REPETITIONS, sides: Sequence[int] = SIDES) -> 
             for dtype in ("float32", "float64", "bfloat16", "int8")
         ),
         read=read_bandwidth(_read_bytes(), cores, repetitions),
+        prompt=_layers("prompt", PROMPT, layers, repetitions),
+        vector=_layers("vector", 1, layers, repetitions),
         libraries=f"numpy {np.__version__}, jax {jax.__version__}",
     )
 
@@ -111,6 +139,31 @@ def _product_rate(dtype: str, sides: Sequence[int], repetitions: int) -> Ceiling
             rates = tuple(2.0 * side**3 / t for t in times)
             ceilings.append(Ceiling(name=dtype, rates=rates, setting=f"{side} x {side}"))
     return max(ceilings, key=lambda c: c.best)
+
+
+def _layers(name: str, rows: int, layers: int, repetitions: int) -> Ceiling:
+    """Time ``rows`` vectors that pass the matrices of one layer of a transformer after another.
+
+    A rate is in operations for many vectors, and in bytes of the matrices for one.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def layer(x: Any, weights: Any) -> tuple[Any, None]:
+        qkv, o, up, down = weights
+        normed = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
+        x = x + (normed @ qkv.T)[:, :WIDTH] @ o.T
+        normed = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
+        return x + jax.nn.silu(normed @ up.T) @ down.T, None
+
+    shapes = ((3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH))
+    weights = [jnp.full((layers, *shape), 1.0 / WIDTH) for shape in shapes]
+    run = jax.jit(lambda weights, x: jax.lax.scan(layer, x, weights)[0])
+    x = jnp.ones((rows, WIDTH))
+    times = repeat(lambda: run(weights, x).block_until_ready(), repetitions)
+    amount = layers * LAYER_WEIGHTS * (2.0 * rows if rows > 1 else 4.0)
+    setting = f"{layers} layers of width {WIDTH}"
+    return Ceiling(name=name, rates=tuple(amount / t for t in times), setting=setting)
 
 
 def read_bandwidth(size_bytes: int, cores: int, repetitions: int) -> Ceiling:

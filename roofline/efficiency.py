@@ -78,6 +78,6 @@ def expected_factors(
         memory = numbers.gpu_memory_share
         start_us = numbers.gpu_native_start_us if is_native else numbers.gpu_dequantize_start_us
     if own is not None:
-        compute = own.compute.value if own.compute and not is_attention else compute
+        compute = own.compute.value if own.compute else compute
         memory = own.memory.value if own.memory else memory
     return Factors(compute=compute, memory=memory, start_s=start_us * 1e-6)

@@ -296,8 +296,9 @@ def measure_hw(*, out: Path = Path("this-machine.toml"), repetitions: Count = 7)
         Repetitions of each measurement; the best counts, and scatter is told.
     """
     from hw.measure import measure
-    from sim.deployment.hardware import measurement_table, write_machine
+    from sim.deployment.hardware import check_machine_path, measurement_table, write_machine
 
+    check_machine_path(out)
     with Console(stderr=True).status("measuring products and read bandwidth"):
         found = measure(repetitions=repetitions)
     write_machine(found, out)

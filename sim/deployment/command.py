@@ -62,6 +62,8 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
     UserError
         A name is unknown, a request too long, or no combination fits its machine's memory.
     """
+    if not options.models:
+        raise UserError("no model given; name one, such as llama-3.1-8b")
     shapes = [find_shape(name) for name in dict.fromkeys(options.models)]
     devices = [find_device(name) for name in dict.fromkeys(options.machines)]
     recipes = [

@@ -79,8 +79,8 @@ def _accelerator_table(machine: Accelerator) -> RenderableType:
 def measurement_table(found: Measurement) -> RenderableType:
     """Return what was measured, with scatter, and whether the machine was quiet."""
     table = _table("ceiling", "best", "median / best", "setting")
-    for ceiling in (*found.products, found.read):
-        unit = "B/s" if ceiling is found.read else "OP/s"
+    for ceiling in (*found.products, found.prompt, found.read, found.vector):
+        unit = "B/s" if ceiling in (found.read, found.vector) else "OP/s"
         table.add_row(
             ceiling.name,
             f"{si(ceiling.best)}{unit}",
@@ -96,10 +96,14 @@ def measurement_table(found: Measurement) -> RenderableType:
     return Group(*parts)
 
 
+def check_machine_path(path: Path) -> None:
+    """Refuse a path that ``--hw`` would not read as a file."""
+    if path.suffix != ".toml" or path.is_dir():
+        raise UserError(f"{path} is no name for a machine's file; it ends in .toml")
+
+
 def write_machine(found: Measurement, path: Path) -> None:
     """Write a measured machine as a file that ``--hw`` reads."""
-    if path.suffix != ".toml":
-        raise UserError(f"{path} does not end in .toml, as the file of a machine does")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(machine_text(found), encoding="utf-8")
@@ -118,10 +122,9 @@ def machine_text(found: Measurement) -> str:
         f"bandwidth_gb_per_s = {_number(found.read.best / 1e9, source)}",
         f"capacity_gb = {_number(found.memory_bytes / 1e9, 'the system')}",
         "",
-        "# What the best of some repetitions reaches is a share of 1.",
         "[efficiency]",
-        f"compute = {_number(1.0, source)}",
-        f"memory = {_number(1.0, source)}",
+        f"compute = {_number(found.compute_share, f'{source}, {found.prompt.setting}')}",
+        f"memory = {_number(found.memory_share, f'{source}, {found.vector.setting}')}",
     ]
     for ceiling in found.products:
         if ceiling.name in operands:

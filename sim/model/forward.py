@@ -24,6 +24,8 @@ from sim.model.params import Params as Params
 from sim.model.rope import RopeTables, rope_tables, rotate
 
 Hidden = Float32[Array, "t d"]
+Heads = Float32[Array, "heads t size"]
+KvHeads = Float32[Array, "kv_heads t size"]
 
 ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
@@ -67,7 +69,7 @@ def hidden_states(
     for layers, entry in segments(numerics):
         run = partial(block, numerics=entry)
         x = _scan(run, x, (params["layers"], layer_windows), layers, config.layers)
-    return _norm(x, params, "final_norm", config) if config.final_norm else x
+    return normalize(x, params, "final_norm", config) if config.final_norm else x
 
 
 def embed(params: Params, tokens: Int32[Array, " t"], config: ModelConfig) -> Hidden:
@@ -124,24 +126,29 @@ def _block(
     """One transformer layer."""
     layer, own_window = scanned
     window = shared_window if own_window is None else own_window
-    normed = _norm(x, layer, "attn_norm", config) if config.norm_first else x
+    normed = normalize(x, layer, "attn_norm", config) if config.norm_first else x
     attended = _attend(normed, layer, config, numerics, rope, window)
     if config.parallel_block:
-        return attended + _mlp(normed, layer, config, numerics) + x
-    x = _residual(x, attended, layer, "attn", config)
-    normed = _norm(x, layer, "mlp_norm", config) if config.norm_first else x
-    return _residual(x, _mlp(normed, layer, config, numerics), layer, "mlp", config)
+        return attended + feed_forward(normed, layer, config, numerics) + x
+    x = add_residual(x, attended, layer, "attn", config)
+    normed = normalize(x, layer, "mlp_norm", config) if config.norm_first else x
+    return add_residual(x, feed_forward(normed, layer, config, numerics), layer, "mlp", config)
 
 
-def _residual(x: Hidden, update: Hidden, layer: Params, part: str, config: ModelConfig) -> Hidden:
+def add_residual(
+    x: Hidden, update: Hidden, layer: Params, part: str, config: ModelConfig
+) -> Hidden:
     """Add a part's output to the residual stream, normalised before or after as configured."""
     if config.post_norms:
-        update = _norm(update, layer, f"{part}_post_norm", config)
+        update = normalize(update, layer, f"{part}_post_norm", config)
     x = x + update
-    return x if config.norm_first else _norm(x, layer, f"{part}_norm", config)
+    return x if config.norm_first else normalize(x, layer, f"{part}_norm", config)
 
 
-def _norm(x: Float32[Array, "*rows d"], params: Params, name: str, config: ModelConfig) -> Array:
+def normalize(
+    x: Float32[Array, "*rows d"], params: Params, name: str, config: ModelConfig
+) -> Array:
+    """Normalise rows as the model does, with the weights of that name."""
     weight = params[name] + config.norm_weight_offset
     if config.norm == "rms":
         return rms_norm(x, weight, eps=config.norm_eps)
@@ -157,23 +164,35 @@ def _attend(
     window: int | Int32[Array, ""] | None,
 ) -> Hidden:
     """Self-attention with its four linear layers."""
-    heads, kv_heads = config.heads, config.kv_heads
-    qkv = linear(x, layer["qkv"], layer.get("qkv_bias"), numerics.qkv)
-    split = qkv.reshape(len(x), heads + 2 * kv_heads, config.head_dim).transpose(1, 0, 2)
-    q, k, v = split[:heads], split[heads : heads + kv_heads], split[heads + kv_heads :]
-    if config.qk_norm:
-        q, k = _norm(q, layer, "q_norm", config), _norm(k, layer, "k_norm", config)
-    if rope is not None:
-        q, k = rotate(q, rope), rotate(k, rope)
-    if numerics.kv is not None:
-        k, v = fake_quantize(k, numerics.kv), fake_quantize(v, numerics.kv)
+    q, k, v = queries_keys_values(x, layer, config, numerics, rope)
     mixed = attention(
         q, k, v, scale=config.score_scale, softcap=config.attention_softcap, window=window
     )
     return linear(mixed, layer["o"], layer.get("o_bias"), numerics.o)
 
 
-def _mlp(x: Hidden, layer: Params, config: ModelConfig, numerics: LayerNumerics) -> Hidden:
+def queries_keys_values(
+    x: Hidden,
+    layer: Params,
+    config: ModelConfig,
+    numerics: LayerNumerics,
+    rope: RopeTables | None,
+) -> tuple[Heads, KvHeads, KvHeads]:
+    """Return queries, keys and values of normalised states, as the cache keeps them."""
+    heads, kv_heads = config.heads, config.kv_heads
+    qkv = linear(x, layer["qkv"], layer.get("qkv_bias"), numerics.qkv)
+    split = qkv.reshape(len(x), heads + 2 * kv_heads, config.head_dim).transpose(1, 0, 2)
+    q, k, v = split[:heads], split[heads : heads + kv_heads], split[heads + kv_heads :]
+    if config.qk_norm:
+        q, k = normalize(q, layer, "q_norm", config), normalize(k, layer, "k_norm", config)
+    if rope is not None:
+        q, k = rotate(q, rope), rotate(k, rope)
+    if numerics.kv is not None:
+        k, v = fake_quantize(k, numerics.kv), fake_quantize(v, numerics.kv)
+    return q, k, v
+
+
+def feed_forward(x: Hidden, layer: Params, config: ModelConfig, numerics: LayerNumerics) -> Hidden:
     """Two linear layers with an activation function between, which a gate may multiply."""
     inner = linear(x, layer["gate_up"], layer.get("gate_up_bias"), numerics.gate_up)
     activate = ACTIVATIONS[config.activation]

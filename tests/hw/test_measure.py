@@ -12,9 +12,12 @@ def test_a_ceiling_is_the_best_and_scatter_is_told():
     steady, shaken = ceiling("float32", 9.0, 10.0, 9.5), ceiling("read", 10.0, 7.0, 7.4)
     assert (steady.best, shaken.best) == (10.0, 10.0)
     found = Measurement(
-        cpu="", cores=1, memory_bytes=1, products=(steady,), read=shaken, libraries=""
-    )
+        cpu="", cores=1, memory_bytes=1, products=(steady,), read=shaken,
+        prompt=ceiling("prompt", 8.0, 9.0, 7.0), vector=ceiling("vector", 5.0),
+        libraries="",
+    )  # fmt: skip
     assert found.unstable == ("read",)
+    assert (found.compute_share, found.memory_share) == (0.8, 0.5)
 
 
 def test_reading_is_timed_for_every_kernel_and_number_of_threads(monkeypatch):
@@ -37,10 +40,12 @@ def test_one_call_more_than_counted_is_made():
     assert len(calls) == 4
 
 
-def test_this_machine_has_rates():
+def test_this_machine_has_rates(monkeypatch):
+    monkeypatch.setattr(measure, "CHAIN_BYTES", 16 << 20)
+    monkeypatch.setattr(measure, "MIN_READ_BYTES", 16 << 20)
     found = measure.measure(repetitions=1, sides=(64,))
     assert [c.name for c in found.products] == ["float32", "float64", "bfloat16", "int8"]
-    assert all(c.best > 1e6 for c in (*found.products, found.read))
+    assert all(c.best > 1e6 for c in (*found.products, found.read, found.prompt, found.vector))
     assert found.cpu and found.cores >= 1 and "jax" in found.libraries
 
 

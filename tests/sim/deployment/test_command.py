@@ -1,0 +1,157 @@
+"""``qsim roofline`` and ``qsim hw`` as a user types them."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from hw.machine import read_machine
+from hw.measure import Ceiling, Measurement
+from sim.cli import main
+from sim.deployment.hardware import machine_text
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+BASIC = ["roofline", "llama-3.1-8b", "--hw", "a100-sxm-80gb", "--format", "w4a16"]
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as exit:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    return exit.value.code, captured.out, captured.err
+
+
+def test_a_table_and_records(capsys):
+    code, out, _ = run(capsys, *BASIC, "--hw", "bitmod", "--format", "fp16")
+    assert code == 0 and out.count("llama-3.1-8b") >= 4 and "TPOT" in out
+    code, out, _ = run(capsys, *BASIC, "--json")
+    (found,) = map(json.loads, out.splitlines())
+    assert found["tpot_s"]["bound"] < found["tpot_s"]["low"] < found["tpot_s"]["expected"]
+    assert found["limit"]["decode"] == "memory" and found["path"] == "dequantize to fp16"
+    assert found["weight_bytes"] == pytest.approx(4.6494e9 + 2 * 525_336_576, rel=1e-3)
+    energy = found["energy_per_token_j"]
+    assert energy["low"] < energy["nominal"] < energy["high"]
+
+
+def test_a_report_with_pictures_and_a_page(capsys, tmp_path):
+    out = tmp_path / "deep" / "report"
+    code, _, _ = run(capsys, *BASIC, "--hw", "rtx-4090", "--format", "fp16", "--out", str(out))
+    assert code == 0
+    names = {path.name for path in out.iterdir()}
+    drawings = {f"{n}.{s}" for n in ("roofline", "time", "memory", "tpot") for s in ("svg", "png")}
+    assert names == drawings | {"report.html"}
+    assert not list(out.glob(".*"))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_picking_another_machine_in_the_page(capsys, tmp_path):
+    run(capsys, *BASIC, "--hw", "rtx-4090", "--out", str(tmp_path))
+    page = (tmp_path / "report.html").read_text()
+    listen = "<script>const errors = []; window.onerror = (m) => errors.push(m);"
+    listen += "console.error = (...w) => errors.push(w.join(' '));</script>"
+    pick = """<script>
+const pick = document.getElementById("machine"), seen = [];
+for (const name of ["a100-sxm-80gb", "rtx-4090"]) {
+  pick.value = name; pick.dispatchEvent(new Event("change"));
+  seen.push(document.getElementById("summary").innerText);
+}
+const out = document.createElement("pre"); out.id = "seen";
+out.textContent = JSON.stringify({ seen, errors }); document.body.replaceChildren(out);
+</script></body>"""
+    path = tmp_path / "picked.html"
+    path.write_text(page.replace("<script>", listen + "<script>", 1).replace("</body>", pick))
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", str(path)]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    found = json.loads(dom.split('<pre id="seen">')[1].split("</pre>")[0])
+    assert found["errors"] == [] and found["seen"][0] != found["seen"][1]
+    assert all("time per output token" in text for text in found["seen"])
+
+
+def test_llm_viewers_numbers(capsys):
+    arguments = ["--hw", "nvidia_A100_80G", "--prompt", "2048", "--compat", "llm-viewer", "--json"]
+    code, out, _ = run(capsys, "roofline", "llama-2-7b", *arguments)
+    prefill, decode = map(json.loads, out.splitlines())
+    assert code == 0 and f"{prefill['time_s'] * 1e3:.9g}" == "105.947713"
+    assert f"{decode['time_s'] * 1e3:.9g}" == "7.0196915"
+    code, out, _ = run(capsys, "roofline", "llama-2-7b", *arguments[:-1])
+    assert "105.947713" in out
+
+
+def test_machines(capsys):
+    code, out, _ = run(capsys, "hw")
+    assert code == 0 and "raspberry-pi-5" in out and "bitmod" in out
+    code, out, _ = run(capsys, "hw", "show", "h100-sxm")
+    assert "3350" in out and "llm-analysis" in out and "not confirmed" in out
+    code, out, _ = run(capsys, "hw", "show", "bitmod")
+    assert code == 0 and "1507.7" in out
+
+
+def test_a_measured_machine_is_a_machine(tmp_path):
+    def ceiling(name, rate):
+        return Ceiling(name=name, rates=(rate, 0.9 * rate), setting="1024")
+
+    found = Measurement(
+        cpu='Odd "name" \\ here', cores=2, memory_bytes=16 * 10**9,
+        products=tuple(ceiling(n, 1e11) for n in ("float32", "float64", "bfloat16", "int8")),
+        read=ceiling("read", 2e10), prompt=ceiling("prompt", 8e10), vector=ceiling("vector", 1e10),
+        libraries="numpy 2",
+    )  # fmt: skip
+    path = tmp_path / "box.toml"
+    path.write_text(machine_text(found))
+    machine = read_machine(path)
+    assert machine.bytes_per_s == 2e10 and machine.ops_per_s("fp32") == 1e11
+    assert machine.efficiency.compute.value == pytest.approx(0.76)
+    assert machine.efficiency.memory.value == pytest.approx(0.475)
+
+
+def test_validation(capsys, tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text(
+        "device,model,params,weight_format,act_format,batch,prompt_len,gen_len,phase,tokens_per_s,"
+        "source\ni5-6500,LLaMA-7B,6.7e9,q4_0,,1,,128,decode,3.94,s\n"
+        "Foo,LLaMA-7B,6.7e9,q4_0,,1,,128,decode,3.94,s\n"
+    )
+    code, out, _ = run(capsys, "roofline", "validate", str(path))
+    assert code == 0 and "bound holds" in out and "line 3: unknown machine 'Foo'" in out
+    code, out, _ = run(capsys, "roofline", "validate", str(path), "--json")
+    found = json.loads(out)
+    assert found["rows"][0]["device"] == "core-i5-6500" and len(found["unmatched"]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["roofline", "lama-3.1-8b", "--hw", "a100-sxm-80gb"], ["unknown model", "llama-3.1-8b"]),
+        (["roofline", "llama-3.1-8b", "--hw", "a1oo-sxm-80gb"], ["unknown machine", "a100-sxm"]),
+        (["roofline", "llama-3.1-8b", "--hw", "bitmd"], ["unknown machine", "'bitmod'"]),
+        ([*BASIC[:-1], "w4b16"], ["unknown recipe 'w4b16'", "w4a16"]),
+        ([*BASIC, "--kv", "int99"], ["int99"]),
+        ([*BASIC, "--activations", "fp99"], ["activations in 'fp99'"]),
+        ([*BASIC, "--batch", "0"], ["--batch"]),
+        ([*BASIC, "--prompt", "-3"], ["--prompt"]),
+        ([*BASIC, "--output", "0"], ["--output"]),
+        ([*BASIC, "--prompt", "131072"], ["131200 tokens", "context of 131072"]),
+        (["roofline", "llama-2-70b", "--hw", "rtx-4090"], ["bytes are missing", "--format w2a16"]),
+        (["roofline", "deepseek-v3", "--hw", "rtx-4090"], ["bytes are missing", "no width"]),
+        (["roofline", "llama-2-13b", "--hw", "rtx-4090"], ["bytes are missing", "--format w8a16"]),
+        (["roofline", "llama-2-7b", "--hw", "rtx-4090", "--batch", "64", "--prompt", "2000"],
+         ["bytes are missing", "--batch"]),
+        (["roofline", "--hw", "rtx-4090"], ["model"]),
+        (["roofline", "llama-2-7b"], ["hw"]),
+        (["roofline", "mixtral-8x7b", "--hw", "bitmod"], ["no experts"]),
+        (["roofline", "llama-2-7b", "--hw", "v100-sxm2", "--compat", "llm-viewer", "--format",
+          "nf4"], ["widths alone", "w4a16"]),
+        (["roofline", "llama-2-7b", "--hw", "t4", "--compat", "llm-viewer"], ["no machine 't4'"]),
+        (["roofline", "validate", "nowhere.csv"], ["nowhere.csv", "No such file"]),
+        (["hw", "show", "foo"], ["unknown machine 'foo'"]),
+        (["hw", "measure", "--out", "x.json"], [".toml"]),
+        (["hw", "show", "nowhere.toml"], ["nowhere.toml"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(capsys, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == "" and len(err.splitlines()) == 1
+    assert all(word in err for word in words), err
+    assert not list(tmp_path.iterdir())
