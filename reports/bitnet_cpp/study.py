@@ -1,0 +1,114 @@
+"""bitnet.cpp's published speeds beside predictions: ``python reports/bitnet_cpp/study.py``.
+
+Takes seconds. ``points.csv`` has the published decode and prompt speeds; no constant is fitted to
+them.
+"""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from roofline.validate import Scored, validate
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt
+
+HERE = Path(__file__).parent
+KERNELS = {"gguf-f16": ("0.55", "s"), "tl1": ("#0072B2", "o"), "tl2": ("#D55E00", "^"),
+           "i2_s": ("#009E73", "D")}  # fmt: skip
+TEXT = """# bitnet.cpp: predicted against published speeds
+
+Tokens a second of random models of nominal sizes (2024: TL2 on the i7, TL1 on the M2 Ultra, and
+llama.cpp in FP16), and of BitNet b1.58 2B 4T with the kernels of January 2026. `expected` uses shares
+of the peaks that were fitted on other runs (`python -m roofline.calibration`), `bound` none of them;
+nothing is tuned for a row. Numbers of these machines are from memory of data sheets, not confirmed.
+
+{scores}
+
+![Expected against published](speeds.png)
+
+What the errors say:
+
+- **FP16 on the M2 Ultra** is expected {f16_ratio:.2f} times too fast: the processor's share of the
+  chip's bandwidth is not published, and this report takes the cores of two dies.
+- **TL1** pays for lookups: two shuffles of three instructions each, an assumption about the kernel and
+  not a measurement of it. Small models start too slowly here, for the time to wake threads was fitted
+  on a processor with 96 cores; large ones are expected too slow.
+- **Threads** of one processor share its memory: the i7-13800H gains nothing from two to six threads,
+  which the bound shows and the expectation, with 33 GB/s a core, does not.
+
+## Every row
+
+{rows}
+
+Made by `python reports/bitnet_cpp/study.py` with qsim {qsim}, numpy {numpy}, Python {python} on {machine};
+nothing is random.
+"""
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def figure(rows: tuple[Scored, ...]) -> None:
+    """Draw expected against published speeds, one marker for each kernel."""
+    drawing, axes = plt.subplots(figsize=(6.0, 5.2), layout="constrained")
+    for kernel, (color, marker) in KERNELS.items():
+        chosen = [row for row in rows if row.point.weight_format == kernel]
+        x = [row.point.tokens_per_s for row in chosen]
+        axes.scatter(x, [row.expected for row in chosen], c=color, marker=marker, label=kernel)
+    ends = [1.0, 1000.0]
+    axes.plot(ends, ends, color="0.2", lw=1)
+    for factor in (1.3, 1 / 1.3):
+        axes.plot(ends, [end * factor for end in ends], color="0.6", lw=0.8, ls="--")
+    axes.set(xscale="log", yscale="log", xlabel="published (tokens/s)",
+             ylabel="expected (tokens/s); dashed: 30 % off")  # fmt: skip
+    axes.legend(frameon=False)
+    drawing.savefig(HERE / "speeds.png", dpi=130, metadata={"Software": None})
+
+
+def main() -> None:
+    """Write the figure and README.md."""
+    found = validate(HERE / "points.csv")
+    figure(found.scored)
+    f16 = [
+        row.ratio
+        for row in found.scored
+        if row.point.weight_format == "gguf-f16" and "M2" in row.point.device
+    ]
+    scores = [
+        [*score.group, str(score.rows), f"{score.holds:.0%}", f"{score.median_ratio:.2f}",
+         f"{score.mean_error:.0%}", f"{score.p90_error:.0%}"]
+        for score in found.scores
+    ]  # fmt: skip
+    rows = [
+        [row.point.device, row.point.model, row.point.weight_format, row.point.phase,
+         f"{row.point.tokens_per_s:g}", f"{row.expected:.3g}", f"{row.bound:.3g}",
+         f"{row.ratio - 1:+.0%}"]
+        for row in found.scored
+    ]  # fmt: skip
+    text = TEXT.format(
+        scores=table(
+            ["kind", "phase", "path", "rows", "bound holds", "median ratio", "mean error",
+             "90 % error"], scores,
+        ),
+        rows=table(
+            ["device", "model", "weights", "phase", "published", "expected", "bound", "error"], rows
+        ),
+        f16_ratio=float(np.median(f16)),
+        qsim=version("qsim-codesign"),
+        numpy=np.__version__,
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}",
+    )  # fmt: skip
+    (HERE / "README.md").write_text(text)
+    print(HERE / "README.md")
+
+
+if __name__ == "__main__":
+    main()
