@@ -7,6 +7,7 @@ one wants a quiet machine: its memory's bandwidth is measured, and then used.
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from hw.machine import list_machines, load_machine, read_machine
 from hw.measure import measure
@@ -50,7 +51,13 @@ def test_a_million_points(benchmark):
 
 
 def test_a_command_with_its_figures(benchmark, tmp_path):
-    command = [sys.executable, "-m", "sim", "roofline", "llama-3.1-8b", "--hw", "a100-sxm-80gb"]
+    command = [
+        str(Path(sys.executable).with_name("qsim")),
+        "roofline",
+        "llama-3.1-8b",
+        "--hw",
+        "a100-sxm-80gb",
+    ]
     command += ["--format", "w4a16", "--format", "fp16", "--out", str(tmp_path)]
     benchmark.pedantic(lambda: subprocess.run(command, check=True, capture_output=True), rounds=3)
     assert benchmark.stats.stats.median < 5.0
