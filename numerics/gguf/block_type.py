@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 from numerics.gguf.planes import Plane, Trits
 
@@ -31,8 +30,9 @@ class Factors:
     """Integers that multiply ``d``, or ``dmin``: one for every few values of a block."""
 
     planes: tuple[Plane, ...]
-    #: What is added to the unsigned number of the planes, or how its bits are read.
-    kind: Literal["unsigned", "minus_32", "int8"] = "unsigned"
+    #: ``factor = (number ^ flip) - minus``; 128 and 128 make an int8.
+    flip: int = 0
+    minus: int = 0
 
     @property
     def count(self) -> int:
@@ -42,12 +42,10 @@ class Factors:
     def value(self, number: int) -> int:
         """Return the factor that the bits ``number`` stand for.
 
-        >>> Factors(planes=(), kind="int8").value(255), Factors(planes=(), kind="minus_32").value(1)
-        (-1, -31)
+        >>> Factors(planes=(), flip=128, minus=128).value(255)
+        -1
         """
-        return {"unsigned": number, "minus_32": number - 32, "int8": (number ^ 128) - 128}[
-            self.kind
-        ]
+        return (number ^ self.flip) - self.minus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ def _super_blocks() -> tuple[BlockType, ...]:
                     Plane(offset=96, count=16, bits=4, stride=8),
                     Plane(offset=104, count=16, bits=2, stride=4, to=4),
                 ),
-                kind="minus_32",
+                minus=32,
             ),
         ),
         BlockType(
@@ -81,7 +81,7 @@ def _super_blocks() -> tuple[BlockType, ...]:
             codes=(_wide(0, bits=4, stride=64), _wide(128, bits=2, to=4)),
             levels=tuple(range(-32, 32)), d_at=208,
             d_factors=Factors(
-                planes=(Plane(offset=192, count=16, bits=8, stride=16),), kind="int8"
+                planes=(Plane(offset=192, count=16, bits=8, stride=16),), flip=128, minus=128
             ),
         ),
         BlockType(
@@ -92,7 +92,7 @@ def _super_blocks() -> tuple[BlockType, ...]:
                     Plane(offset=4, count=8, bits=4, stride=1),
                     Plane(offset=2, count=8, bits=2, stride=1, to=4),
                 ),
-                kind="minus_32",
+                minus=32,
             ),
         ),
     )  # fmt: skip

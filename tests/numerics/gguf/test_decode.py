@@ -1,10 +1,13 @@
 """Every GGUF block type against ``gguf.quants``: values of raw bytes."""
 
 import gguf
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from numerics.gguf.block_types import BLOCK_TYPES
+from numerics.gguf.decoding import decode
 from numerics.gguf.reference import decode_block
 
 
@@ -27,3 +30,10 @@ def test_scalar_values_of_random_bytes(name, inputs):
     raw = inputs.raw_blocks(name)
     ours = [decode_block(BLOCK_TYPES[name], bytes(block)) for block in raw]
     assert_same(np.float32(ours), inputs.foreign_values(name, raw))
+
+
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+def test_array_values_of_random_bytes(name, inputs):
+    raw = inputs.raw_blocks(name, 600)
+    decoded = jax.jit(decode, static_argnums=0)(BLOCK_TYPES[name], jnp.asarray(raw))
+    assert_same(np.asarray(decoded), inputs.foreign_values(name, raw))
