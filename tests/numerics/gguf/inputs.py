@@ -70,3 +70,19 @@ def below_powers(rng: np.random.Generator) -> np.ndarray:
     x = rng.uniform(-1, 1, (amax.size, 32)) * amax[:, None]
     x[:, 7] = amax
     return x.reshape(-1, WIDTH)
+
+
+def specials() -> np.ndarray:
+    """Rows with NaN, infinities, numbers next to overflow and subnormal ones."""
+    rng = np.random.default_rng(6)
+    normal = rng.standard_normal((11, WIDTH)).astype(np.float32)
+    x = (
+        normal
+        * np.float32([1, 1, 1, 1, 2.0**-127, 2.0**-140, 2.0**-124, 2.0**-121, 1, 1, 1])[:, None]
+    )
+    x[0, 3], x[1, 40], x[2, 300], x[3, :2] = np.nan, np.inf, -np.inf, (np.nan, -np.inf)
+    x[8, ::7], x[8, 1::7] = np.finfo(np.float32).max, -np.finfo(np.float32).max
+    x[9] *= 2.0**125
+    x[10] = -0.0
+    x[10, 64:128] = 0.0
+    return x
