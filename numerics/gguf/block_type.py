@@ -15,7 +15,7 @@ class Rule(StrEnum):
     #: ``d = x / levels[0]`` for the x of largest magnitude, the first of equals;
     #: ``code = trunc(x * (1 / d) + 0.5 - levels[0])``, at most the last.
     EXTREME = "extreme"
-    #: ``d = (max - min) / last``, ``m = min``, a zero without sign;
+    #: ``d = (max - min) / last``, ``m = min``, zeros without sign;
     #: ``code = trunc((x - min) * (1 / d) + 0.5)``.
     RANGE = "range"
     #: ``d = amax / largest``; ``level = x * (1 / d)`` rounded half away from zero.

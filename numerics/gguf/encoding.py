@@ -103,7 +103,6 @@ def _range(block_type: BlockType, x: Values) -> Encoded:
     # As integers, since the least and the greatest of floats may miss a NaN.
     order = ordered_bits(x)
     low, high = _from_order(jnp.min(order, axis=-1)), _from_order(jnp.max(order, axis=-1))
-    low = jnp.where(low == 0, np.float32(0), low)
     d = fence(divide(high - low, float(last)))
     quotients = multiply(x - low[..., None], _reciprocal(d)[..., None])
     codes = jnp.minimum((quotients + np.float32(0.5)).astype(jnp.int32), last)
@@ -163,8 +162,8 @@ _CARRIED = np.array([_carried(field - BIAS + 1) for field in range(256)], np.int
 
 
 def _from_order(order: Int32[Array, "*lead"]) -> PerBlock:
-    """Return the numbers with these :func:`ordered_bits`."""
-    return from_bits(order ^ ((order >> 31) & MAGNITUDE_MASK))
+    """Return the numbers with these :func:`ordered_bits`, zero without sign."""
+    return from_bits(jnp.where(order == -1, 0, order ^ ((order >> 31) & MAGNITUDE_MASK)))
 
 
 def _reciprocal(d: PerBlock) -> PerBlock:

@@ -112,8 +112,8 @@ def _extreme(block_type: BlockType, x: np.ndarray) -> Encoded:
 
 def _range(block_type: BlockType, x: np.ndarray) -> Encoded:
     last = len(block_type.levels) - 1
-    low = x.min() + ZERO
-    d = (x.max() - low) / np.float32(last)
+    low, high = x.min() + ZERO, x.max() + ZERO
+    d = (high - low) / np.float32(last)
     if not np.isfinite(d):
         return [0] * x.size, [np.float32(np.nan), np.float32(np.nan)]
     codes = [min(int(v * _reciprocal(d) + HALF), last) for v in _flushed(x - low)]
