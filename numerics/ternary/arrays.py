@@ -77,8 +77,7 @@ def dequantize(q: QuantizedTensor) -> Values:
 
 def _absmean(x: Values) -> Arrays:
     mean = divide(tree_sum(jnp.abs(x).reshape(-1)), float(x.size))
-    scale = jnp.maximum(_one_over(mean), np.float32(MIN_NORMAL))
-    scale = fence(jnp.where(mean < np.inf, scale, jnp.nan))
+    scale = fence(jnp.where(mean < np.inf, _one_over(mean), jnp.nan))
     trits = jnp.clip(jnp.round(multiply(x, scale)), -1, 1).astype(jnp.int32)
     codes = jnp.where(jnp.isnan(scale), 0, trits + 1).astype(jnp.uint8)
     return {"codes": codes, "scales": scale.reshape((1,) * x.ndim)}
@@ -86,11 +85,10 @@ def _absmean(x: Values) -> Arrays:
 
 def _token(x: Values) -> Arrays:
     amax = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1, keepdims=True)
-    divisor = jnp.maximum(from_bits(amax), np.float32(EPSILON))
-    scale = divide(jnp.full_like(divisor, 127.0), divisor)
+    scale = multiply(_one_over(from_bits(amax)), 127.0)
     is_bad = amax >= INFINITY_BITS
     scale = fence(jnp.where(is_bad, jnp.nan, scale))
-    codes = jnp.round(multiply(x, scale)).astype(jnp.int32) & 0xFF
+    codes = jnp.clip(jnp.round(multiply(x, scale)), -128, 127).astype(jnp.int32) & 0xFF
     return {"codes": jnp.where(is_bad, 0, codes).astype(jnp.uint8), "scales": scale}
 
 
@@ -142,9 +140,9 @@ def _unpacked(packed: Array) -> Array:
     return ((packed[..., None] >> shifts) & np.uint8(1)).reshape(*packed.shape[:-1], -1)
 
 
-def _one_over(mean: Values) -> Values:
-    divisor = jnp.maximum(mean, np.float32(EPSILON))
-    return divide(jnp.ones_like(divisor), divisor)
+def _one_over(statistic: Values) -> Values:
+    divisor = jnp.maximum(statistic, np.float32(EPSILON))
+    return jnp.maximum(divide(jnp.ones_like(divisor), divisor), np.float32(MIN_NORMAL))
 
 
 def _trits(codes: Array) -> Values:

@@ -1,7 +1,7 @@
 """Ternary and binary quantizers one number at a time, as the definitions read.
 
 Sums are float32 in the order of :func:`numerics.scales.tree_sum`; other orders give other last
-bits. Subnormal numbers count as zeros.
+bits. Subnormal numbers count as zeros, and reciprocals are at least 2^-126.
 """
 
 import math
@@ -30,15 +30,16 @@ def quantize_absmean(values: Sequence[float]) -> tuple[list[int], Float]:
     mean = tree_sum([abs(v) for v in x]) / Float(len(x))
     if not math.isfinite(mean):
         return [-1] * len(x), Float(np.nan)
-    scale = max(Float(1) / max(mean, EPSILON), Float(MIN_NORMAL))
+    scale = one_over(mean)
     return [int(np.clip(np.rint(v * scale), -1, 1)) for v in x], scale
 
 
 def quantize_token(values: Sequence[float]) -> tuple[list[int], Float]:
     """Return int8 codes and scale s of a token: ``code = rint(x * s)`` from -127 to 127.
 
-    ``s = 127 / max(max(abs(x)), 1e-5)``, and a code stands for ``code / s``. NaN for s and codes 0
-    if a value is not finite. Source: as :func:`quantize_absmean`.
+    ``s = 127 * (1 / max(max(abs(x)), 1e-5))``, both rounded, as torch divides a number by a tensor,
+    and a code stands for ``code / s``. NaN for s and codes 0 if a value is not finite. Source: as
+    :func:`quantize_absmean`.
 
     >>> quantize_token([127.0, -2.5, 63.5])
     ([127, -2, 64], np.float32(1.0))
@@ -46,7 +47,7 @@ def quantize_token(values: Sequence[float]) -> tuple[list[int], Float]:
     x = flushed(values)
     if not all(math.isfinite(v) for v in x):
         return [0] * len(x), Float(np.nan)
-    scale = Float(127) / max(max(abs(v) for v in x), EPSILON)
+    scale = Float(127) * one_over(max(abs(v) for v in x))
     return [int(np.clip(np.rint(v * scale), -128, 127)) for v in x], scale
 
 
@@ -103,6 +104,15 @@ def tree_sum(x: Sequence[Float]) -> Float:
             half = len(numbers) // 2
             numbers = [numbers[i] + numbers[half + i] for i in range(half)]
     return numbers[0]
+
+
+def one_over(statistic: Float) -> Float:
+    """Return the reciprocal of a number that is at least 1e-5, itself at least 2^-126.
+
+    >>> one_over(np.float32(0.5)), one_over(np.float32(0.0))
+    (np.float32(2.0), np.float32(100000.0))
+    """
+    return max(Float(1) / max(statistic, EPSILON), Float(MIN_NORMAL))
 
 
 def flushed(values: Sequence[float]) -> list[Float]:
