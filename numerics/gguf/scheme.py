@@ -42,6 +42,15 @@ class GgufScheme(Scheme):
         return self.type_name
 
     @property
+    def ggml_name(self) -> str:
+        """The name of the type in GGUF files.
+
+        >>> GgufScheme(type_name="mxfp4-gguf").ggml_name
+        'MXFP4'
+        """
+        return self.type_name.removesuffix("-gguf").upper()
+
+    @property
     def block_type(self) -> BlockType:
         """Bytes and levels of a block."""
         return BLOCK_TYPES[self.type_name]
