@@ -97,7 +97,7 @@ def _find(
     name: str, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig, header: GgufHeader
 ) -> Piece:
     prefix, layer, module, kind = _parts(name)
-    own = f"{prefix}{_MODULES[module]}.{kind}"
+    own = stored_name(name)
     fused, siblings = _fusion(module, config)
     joint = f"{prefix}{fused}.{kind}"
     is_fused = joint in header.tensors and (joint == own or own not in header.tensors)
@@ -112,6 +112,18 @@ def _find(
         interleaved_heads=_interleaved_heads(module, config, header),
         minus=config.norm_weight_offset if name.endswith("_norm.weight") else 0.0,
     )
+
+
+def stored_name(name: str) -> str:
+    """Return the name of a canonical tensor that has a matrix of its own.
+
+    Examples
+    --------
+    >>> stored_name("layers.3.mlp.up_proj.weight")
+    'blk.3.ffn_up.weight'
+    """
+    prefix, _, module, kind = _parts(name)
+    return f"{prefix}{_MODULES[module]}.{kind}"
 
 
 def _parts(name: str) -> tuple[str, str, str, str]:
@@ -166,6 +178,18 @@ def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
     """
     pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])
     return pairs.swapaxes(1, 2).reshape(rows.shape)
+
+
+def interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
+    """Reorder as the converter does: the inverse of :func:`half_split`.
+
+    Examples
+    --------
+    >>> interleaved(np.array([0, 1, 2, 3]), heads=1).tolist()
+    [0, 2, 1, 3]
+    """
+    halves = rows.reshape(heads, 2, -1, *rows.shape[1:])
+    return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
 def read_blocks(

@@ -9,7 +9,8 @@ from numerics import SCHEMES
 from sim.errors import UserError
 from sim.model.params import ModelBuffers
 from sim.model.tensors import linear_names, tensor_shapes
-from sim.quantized.writer import smallest_type, write_checkpoint
+from sim.quantized.floats import smallest_type
+from sim.quantized.writer import write_checkpoint
 from sim.sources.catalog import open_model
 from sim.sweep.recipe import plan
 from sim.sweep.recipe_file import make_recipe

@@ -1,0 +1,83 @@
+"""What a GGUF block type is: how its bytes are laid out and what its codes stand for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from numerics.gguf.planes import Plane, Trits
+
+
+class Rule(StrEnum):
+    """How the quantizer of a type chooses ``d``, ``m`` and codes; all in float32.
+
+    ``d`` and ``m`` are stored in FP16, but codes are chosen by the unrounded ones.
+    """
+
+    #: ``d = x / levels[0]`` for the x of largest magnitude, the first of equals;
+    #: ``code = trunc(x * (1 / d) + 0.5 - levels[0])``, at most the last.
+    EXTREME = "extreme"
+    #: ``d = (max - min) / last``, ``m = min``, zeros without sign;
+    #: ``code = trunc((x - min) * (1 / d) + 0.5)``.
+    RANGE = "range"
+    #: ``d = amax / largest``; ``level = x * (1 / d)`` rounded half away from zero.
+    ABSMAX = "absmax"
+    #: ``d = 2**(floor(log2(amax)) - 3)`` with the logarithm rounded to float32; nearest level,
+    #: ties towards zero.
+    POWER = "power"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factors:
+    """Integers that multiply ``d``, or ``dmin``: one for every few values of a block."""
+
+    planes: tuple[Plane, ...]
+    #: ``factor = (number ^ flip) - minus``; 128 and 128 make an int8.
+    flip: int = 0
+    minus: int = 0
+
+    @property
+    def count(self) -> int:
+        """Factors of a block."""
+        return max(plane.first + plane.count for plane in self.planes)
+
+    def value(self, number: int) -> int:
+        """Return the factor that the bits ``number`` stand for.
+
+        >>> Factors(planes=(), flip=128, minus=128).value(255)
+        -1
+        """
+        return (number ^ self.flip) - self.minus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockType:
+    """The bytes of a block; ``value = d * factor * levels[code] + m``.
+
+    ``m`` is stored, or ``-dmin * factor``, or absent, and so are the factors of ``d``.
+    """
+
+    name: str
+    #: Values of a block.
+    values: int
+    #: Bytes of a block.
+    size: int
+    codes: tuple[Plane, ...] | tuple[Trits, ...]
+    #: What each code stands for.
+    levels: tuple[int, ...]
+    #: Byte where ``d`` lies: FP16, or for ``Rule.POWER`` an E8M0 of twice ``d``.
+    d_at: int
+    #: Byte where the FP16 ``m`` lies, or ``dmin`` if there are factors for it.
+    m_at: int | None = None
+    d_factors: Factors | None = None
+    m_factors: Factors | None = None
+    #: The quantizer; ``None`` for a type that can only be decoded here.
+    rule: Rule | None = None
+
+    @property
+    def index_bits(self) -> int:
+        """Bits of all codes of a block as they lie in the file."""
+        return 8 * sum(part.size for part in self.codes)
+
+    @property
+    def largest(self) -> int:
+        """Largest magnitude that levels of both signs have."""
+        return min(max(self.levels), -min(self.levels))

@@ -1,0 +1,183 @@
+"""Quantizers of the simple types as arrays: the twin of ``reference.encode_block``."""
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+from numerics.division import (
+    BIAS,
+    HIDDEN_BIT,
+    INFINITY_BITS,
+    MAGNITUDE_MASK,
+    MANTISSA_BITS,
+    MANTISSA_MASK,
+    MIN_NORMAL,
+    divide,
+    divide_by_power_of_two,
+    fence,
+    float_bits,
+    from_bits,
+    multiply,
+    ordered_bits,
+    sign_bits,
+)
+from numerics.gguf.block_type import BlockType, Rule
+from numerics.gguf.decoding import E8M0_HALF_BIAS, values_by_power, values_of
+from numerics.gguf.unpacking import write_codes, write_half
+
+Values = Float32[Array, "*lead values"]
+Codes = UInt8[Array, "*lead values"]
+PerBlock = Float32[Array, "*lead"]
+
+#: Largest d whose reciprocal is a normal number.
+MAX_D = 2.0**126
+
+
+class Encoded(NamedTuple):
+    """Codes of blocks with d and m not yet rounded; the byte of d under ``Rule.POWER``."""
+
+    codes: Codes
+    d: Array
+    m: PerBlock | None = None
+
+
+def encode(block_type: BlockType, x: Values) -> Encoded:
+    """Return codes, d and m of blocks of float32 values."""
+    assert block_type.rule is not None, f"{block_type.name} can only be decoded"
+    bits = float_bits(x)
+    # Not by arithmetic, so that what comes before can't be contracted with what follows.
+    flushed = jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, sign_bits(x), bits)
+    encoders = {
+        Rule.EXTREME: _extreme,
+        Rule.RANGE: _range,
+        Rule.ABSMAX: _absmax,
+        Rule.POWER: _power,
+    }
+    return encoders[block_type.rule](block_type, from_bits(flushed))
+
+
+def to_blocks(block_type: BlockType, encoded: Encoded) -> UInt8[Array, "*lead bytes"]:
+    """Return the bytes of blocks."""
+    parts = write_codes(block_type, encoded.codes)
+    is_power = block_type.rule is Rule.POWER
+    parts[block_type.d_at] = encoded.d[..., None] if is_power else write_half(encoded.d)
+    if block_type.m_at is not None:
+        assert encoded.m is not None
+        parts[block_type.m_at] = write_half(encoded.m)
+    return jnp.concatenate([parts[offset] for offset in sorted(parts)], axis=-1)
+
+
+def to_values(block_type: BlockType, encoded: Encoded) -> Values:
+    """Return what the bytes of blocks decode to."""
+    if block_type.rule is Rule.POWER:
+        return values_by_power(block_type, encoded.codes, encoded.d)
+    d, m = _to_half(encoded.d), None if encoded.m is None else _to_half(encoded.m)
+    return values_of(block_type, encoded.codes, d, m)
+
+
+def _extreme(block_type: BlockType, x: Values) -> Encoded:
+    bits = float_bits(x)
+    magnitudes = bits & MAGNITUDE_MASK
+    amax = jnp.max(magnitudes, axis=-1)
+    # Of the largest magnitudes the first: twice its place, plus its sign.
+    place = 2 * np.arange(x.shape[-1], dtype=np.int32) + lax.shift_right_logical(bits, 31)
+    first = jnp.min(jnp.where(magnitudes == amax[..., None], place, 2 * x.shape[-1]), axis=-1)
+    half_range = -block_type.levels[0]
+    # d has the other sign than that value, and so has its reciprocal.
+    d_sign = jnp.where((first & 1) == 0, ~MAGNITUDE_MASK, 0)
+    magnitude = fence(divide(from_bits(amax), float(half_range)))
+    quotients = float_bits(multiply(x, _reciprocal(magnitude)[..., None]))
+    raised = from_bits(quotients ^ d_sign[..., None]) + np.float32(half_range + 0.5)
+    codes = jnp.minimum(raised.astype(jnp.int32), 2 * half_range - 1)
+    d = from_bits(float_bits(magnitude) | d_sign)
+    return _poisoned(codes, d, amax >= INFINITY_BITS)
+
+
+def _range(block_type: BlockType, x: Values) -> Encoded:
+    last = len(block_type.levels) - 1
+    # As integers, since the least and the greatest of floats may miss a NaN.
+    order = ordered_bits(x)
+    low, high = _from_order(jnp.min(order, axis=-1)), _from_order(jnp.max(order, axis=-1))
+    d = fence(divide(high - low, float(last)))
+    quotients = multiply(x - low[..., None], _reciprocal(d)[..., None])
+    codes = jnp.minimum((quotients + np.float32(0.5)).astype(jnp.int32), last)
+    is_bad = ~(d < np.inf)
+    return _poisoned(codes, d, is_bad)._replace(m=jnp.where(is_bad, jnp.nan, low))
+
+
+def _absmax(block_type: BlockType, x: Values) -> Encoded:
+    amax = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
+    d = fence(divide(from_bits(amax), float(block_type.largest)))
+    magnitude = multiply(jnp.abs(x), _reciprocal(d)[..., None])
+    whole = magnitude.astype(jnp.int32)
+    rounded = whole + (magnitude - whole.astype(jnp.float32) >= 0.5)
+    level = jnp.where(sign_bits(x) != 0, -rounded, rounded)
+    # Levels from -1 count from 0; levels from 0 are those of two's complement.
+    codes = level - min(block_type.levels[0], 0)
+    return _poisoned(codes, d, amax >= INFINITY_BITS)
+
+
+def _power(block_type: BlockType, x: Values) -> Encoded:
+    amax = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
+    scale = jnp.where(amax == 0, 0, jnp.maximum(_floor_log2(amax) - 2 + BIAS, 0))
+    quotients = divide_by_power_of_two(x, (scale - E8M0_HALF_BIAS)[..., None])
+    levels = block_type.levels[: len(block_type.levels) // 2]
+    middles = [np.float32((low + high) / 2) for low, high in pairwise(levels)]
+    index = sum((jnp.abs(quotients) > middle).astype(jnp.int32) for middle in middles)
+    codes = jnp.where((sign_bits(x) != 0) & (index > 0), index + len(levels), index)
+    is_bad = amax >= INFINITY_BITS
+    codes = jnp.where(is_bad[..., None], len(levels) - 1, codes)
+    return Encoded(codes.astype(jnp.uint8), jnp.where(is_bad, 255, scale).astype(jnp.uint8))
+
+
+def _floor_log2(magnitude_bits: Int32[Array, "*lead"]) -> Int32[Array, "*lead"]:
+    """Return the floor of the logarithm rounded to float32, of normal numbers."""
+    exponent = (magnitude_bits >> MANTISSA_BITS) - BIAS
+    missing = HIDDEN_BIT - (magnitude_bits & MANTISSA_MASK)
+    table: Array = jnp.asarray(_CARRIED)
+    return exponent + (missing <= table[exponent + BIAS])
+
+
+def _carried(power: int) -> int:
+    """Return how many float32 numbers below ``2**power`` have a logarithm that rounds to it.
+
+    The logarithm of ``2**power * (1 - n / 2**24)`` is ``power - n / 2**24 / ln(2)``; it rounds up
+    within half a unit in the last place, of the numbers next to ``power`` in its direction.
+
+    >>> [_carried(power) for power in (0, 2, 3, 8, -8, 127)]
+    [0, 0, 1, 2, 5, 44]
+    """
+    if power == 0:
+        return 0
+    binade = math.frexp(power - 0.5)[1] - 1
+    return int(math.ldexp(1, binade) * math.log(2))
+
+
+_CARRIED = np.array([_carried(field - BIAS + 1) for field in range(256)], np.int32)
+
+
+def _from_order(order: Int32[Array, "*lead"]) -> PerBlock:
+    """Return the numbers with these :func:`ordered_bits`, zero without sign."""
+    return from_bits(jnp.where(order == -1, 0, order ^ ((order >> 31) & MAGNITUDE_MASK)))
+
+
+def _reciprocal(d: PerBlock) -> PerBlock:
+    """Return ``1 / d`` of numbers that are not negative, 0 unless both are normal."""
+    is_normal = (d >= np.float32(MIN_NORMAL)) & (d <= np.float32(MAX_D))
+    return jnp.where(is_normal, divide(jnp.ones_like(d), d), np.float32(0))
+
+
+def _poisoned(
+    codes: Int32[Array, "*lead values"], d: PerBlock, is_bad: Bool[Array, "*lead"]
+) -> Encoded:
+    clean = jnp.where(is_bad[..., None], 0, codes & 0xFF).astype(jnp.uint8)
+    return Encoded(clean, jnp.where(is_bad, jnp.nan, d))
+
+
+def _to_half(numbers: PerBlock) -> Float32[Array, "*lead 1"]:
+    return numbers.astype(jnp.float16).astype(jnp.float32)[..., None]

@@ -1,0 +1,124 @@
+"""GGUF block types as schemes."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.gguf.block_type import BlockType
+from numerics.gguf.block_types import BLOCK_TYPES, ENCODABLE
+from numerics.scheme import Field, Scheme, StorageKind
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GgufScheme(Scheme):
+    """Blocks as they lie in a GGUF file, of rows that are whole blocks.
+
+    The K types and IQ4 can only be decoded: their quantizers are searches of many steps, each
+    implementation with its own.
+
+    Examples
+    --------
+    >>> scheme = GgufScheme(type_name="q4_0")
+    >>> [scheme.bits_per_weight((4, 64), kind=kind) for kind in ("index", "full", "stored")]
+    [4.0, 4.5, 4.5]
+    """
+
+    type_name: str
+
+    def __post_init__(self) -> None:
+        if self.type_name not in BLOCK_TYPES:
+            raise ValueError(f"'{self.type_name}' is none of {', '.join(BLOCK_TYPES)}")
+
+    @property
+    def name(self) -> str:
+        """The name of the type."""
+        return self.type_name
+
+    @property
+    def ggml_name(self) -> str:
+        """The name of the type in GGUF files.
+
+        >>> GgufScheme(type_name="mxfp4-gguf").ggml_name
+        'MXFP4'
+        """
+        return self.type_name.removesuffix("-gguf").upper()
+
+    @property
+    def block_type(self) -> BlockType:
+        """Bytes and levels of a block."""
+        return BLOCK_TYPES[self.type_name]
+
+    @property
+    def group_size(self) -> int:
+        """Values of a block."""
+        return self.block_type.values
+
+    @property
+    def can_quantize(self) -> bool:
+        """Whether there is a quantizer, not only a decoder."""
+        return self.block_type.rule is not None
+
+    def with_group_size(self, size: int) -> "GgufScheme":
+        """Return the scheme itself, whose blocks have one size."""
+        if size != self.group_size:
+            raise ValueError(f"{self.name} has blocks of {self.group_size} values, not of {size}")
+        return self
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise :class:`ValueError` for rows that are no whole blocks, and without a quantizer."""
+        if not self.can_quantize:
+            raise ValueError(
+                f"{self.name} can only be decoded; those that can be encoded are "
+                f"{', '.join(ENCODABLE)}"
+            )
+        self._check_rows(shape)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return the blocks: codes, scales and all, row by row."""
+        self._check_rows(shape)
+        row_bytes = shape[-1] // self.group_size * self.block_type.size
+        byte = np.dtype(np.uint8)
+        return (Field(name="blocks", shape=(*shape[:-1], row_bytes), bits=8, dtype=byte),)
+
+    def bits_per_weight(self, shape: tuple[int, ...], *, kind: StorageKind = "full") -> float:
+        """Return the storage of one value; codes lie in the same bytes as scales."""
+        if kind == "index":
+            return self.block_type.index_bits / self.group_size
+        return Scheme.bits_per_weight(self, shape, kind=kind)
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the blocks."""
+        from numerics.gguf import arrays
+
+        self.check_shape(x.shape)
+        quantized: QuantizedTensor = arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the values of the blocks."""
+        from numerics.gguf import arrays
+
+        values: Array = arrays.dequantize(q)
+        return values
+
+    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
+        """Return ``dequantize(quantize(x))`` without making the bytes."""
+        from numerics.gguf import arrays
+
+        self.check_shape(x.shape)
+        values: Array = arrays.fake_quantize(x, self)
+        return values
+
+    def _check_rows(self, shape: tuple[int, ...]) -> None:
+        if shape[-1] % self.group_size:
+            raise ValueError(
+                f"{self.name} stores rows of whole blocks of {self.group_size} values, "
+                f"not rows of {shape[-1]}"
+            )

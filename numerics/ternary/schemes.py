@@ -1,0 +1,165 @@
+"""Ternary and binary schemes: BitNet b1.58, Ternary Weight Networks, FBI-LLM."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+BYTE, FLOAT32, FLOAT16 = np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float16)
+TRIT_BITS, INT8_BITS, SIGNS_OF_BYTE = 2, 8, 8
+DEFAULT_GROUP = 128
+
+
+class _ArrayScheme(Scheme):
+    """A scheme whose array code is in ``numerics.ternary.arrays``."""
+
+    __slots__ = ()
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the arrays of the layout."""
+        from numerics.ternary.arrays import quantize
+
+        self.check_shape(x.shape)
+        quantized: QuantizedTensor = quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers that the arrays stand for."""
+        from numerics.ternary.arrays import dequantize
+
+        values: Array = dequantize(q)
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitNetTernary(_ArrayScheme):
+    """Weights -1, 0 and 1 with one scale for the tensor: ``reference.quantize_absmean``.
+
+    The code is the weight plus one; ``value = (code - 1) / scale``.
+
+    Examples
+    --------
+    >>> BitNetTernary().bits_per_weight((64, 256))
+    2.001953125
+    """
+
+    @property
+    def name(self) -> str:
+        """The catalog's name."""
+        return "bitnet-ternary"
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes and the scale."""
+        one = (1,) * len(shape)
+        return (
+            Field(name="codes", shape=shape, bits=TRIT_BITS, dtype=BYTE, is_index=True),
+            Field(name="scales", shape=one, bits=32, dtype=FLOAT32),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitNetInt8(_ArrayScheme):
+    """Activations as int8 with one scale a token: ``reference.quantize_token``.
+
+    ``value = code / scale``.
+
+    Examples
+    --------
+    >>> BitNetInt8().bits_per_weight((64, 256))
+    8.125
+    """
+
+    @property
+    def name(self) -> str:
+        """The catalog's name."""
+        return "bitnet-int8"
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes and a scale for each token."""
+        return (
+            Field(name="codes", shape=shape, bits=INT8_BITS, dtype=BYTE, is_index=True),
+            Field(name="scales", shape=(*shape[:-1], 1), bits=32, dtype=FLOAT32),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twn(_ArrayScheme):
+    """Weights -1, 0 and 1 beyond a threshold, a scale a group: ``reference.quantize_twn``.
+
+    The code is the weight plus one; ``value = (code - 1) * scale``. The paper has one scale for
+    each filter; a last group may be shorter.
+
+    Examples
+    --------
+    >>> Twn().bits_per_weight((64, 256)), Twn(size=64).name
+    (2.125, 'twn:g64')
+    """
+
+    size: int = DEFAULT_GROUP
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the group where it is not 128."""
+        return "twn" if self.size == DEFAULT_GROUP else f"twn:g{self.size}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group."""
+        return self.size
+
+    def with_group_size(self, size: int) -> "Twn":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes and scales."""
+        groups = (*shape[:-1], -(-shape[-1] // self.size))
+        return (
+            Field(name="codes", shape=shape, bits=TRIT_BITS, dtype=BYTE, is_index=True),
+            Field(name="scales", shape=groups, bits=16, dtype=FLOAT16),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnBinary(_ArrayScheme):
+    """Signs with a scale and an offset for each column: ``reference.quantize_column``.
+
+    A column is all that multiplies one input: the next to last axis. Signs are bits, eight of a row
+    in a byte, low bits first; ``value = offset + scale`` where the bit is 1, else ``offset -
+    scale``.
+
+    Examples
+    --------
+    >>> round(ColumnBinary().bits_per_weight((4096, 4096)), 4)
+    1.0078
+    """
+
+    @property
+    def name(self) -> str:
+        """The catalog's name."""
+        return "fbi-binary"
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise :class:`ValueError` for a tensor without columns."""
+        if len(shape) < 2:
+            raise ValueError(f"{self.name} needs a matrix, not a tensor of shape {list(shape)}")
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return signs, scales and offsets."""
+        row_bytes = -(-shape[-1] // SIGNS_OF_BYTE)
+        columns = (*shape[:-2], 1, shape[-1])
+        return (
+            Field(name="signs", shape=(*shape[:-1], row_bytes), bits=8, dtype=BYTE, is_index=True),
+            Field(name="scales", shape=columns, bits=16, dtype=FLOAT16),
+            Field(name="offsets", shape=columns, bits=16, dtype=FLOAT16),
+        )

@@ -1,0 +1,92 @@
+"""The quantizers against ``gguf.quants`` and their scalar definitions, byte for byte."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from numerics import fake_quantize, quantize
+from numerics.gguf.block_types import BLOCK_TYPES, ENCODABLE
+from numerics.gguf.entries import ENTRIES
+from numerics.gguf.reference import decode_block, encode_block
+
+
+def scalar_bytes(name: str, x: np.ndarray) -> np.ndarray:
+    """Bytes of rows by the scalar definition."""
+    block_type = BLOCK_TYPES[name]
+    blocks = x.reshape(-1, block_type.values).tolist()
+    found = b"".join(encode_block(block_type, block) for block in blocks)
+    return np.frombuffer(found, np.uint8).reshape(len(x), -1)
+
+
+def bits_of(x) -> np.ndarray:
+    """Float32 bits, those of a quiet NaN for any NaN."""
+    x = np.asarray(x)
+    return np.where(np.isnan(x), np.float32(np.nan), x).view(np.int32)
+
+
+@pytest.mark.parametrize("name", ENCODABLE)
+def test_scalar_bytes_are_those_of_gguf(name, inputs):
+    x = inputs.rows()
+    x = np.concatenate([x[:29], x[29::7]])
+    assert np.array_equal(scalar_bytes(name, x), inputs.foreign_bytes(name, x))
+
+
+@pytest.mark.parametrize("name", ENCODABLE)
+def test_array_bytes_are_those_of_gguf_and_of_the_definition(name, inputs):
+    scheme, x, strange = ENTRIES[name][0], inputs.rows(), inputs.specials()
+    q = quantize(np.concatenate([x, strange]), scheme)
+    found = np.asarray(q.arrays["blocks"])
+    assert np.array_equal(found[: len(x)], inputs.foreign_bytes(name, x))
+    assert np.array_equal(found[len(x) :], scalar_bytes(name, strange))
+    blocks = found.reshape(-1, scheme.block_type.size)[-40:]
+    values = [decode_block(scheme.block_type, bytes(block)) for block in blocks]
+    restored = np.asarray(q.dequantize())
+    decoded = restored.reshape(-1, scheme.group_size)[-40:]
+    assert np.array_equal(bits_of(decoded), bits_of(np.float32(values)))
+    rounded = fake_quantize(np.concatenate([x, strange]), scheme)
+    assert np.array_equal(bits_of(rounded), bits_of(restored))
+
+
+@pytest.mark.parametrize("name", ENCODABLE)
+def test_a_bad_value_spoils_its_block_alone(name, inputs):
+    scheme = ENTRIES[name][0]
+    x = inputs.specials()[:4, :512]
+    restored = np.asarray(fake_quantize(np.ascontiguousarray(x), scheme))
+    blocks = np.isfinite(x).reshape(4, -1, scheme.group_size).all(axis=-1)
+    expected = np.repeat(blocks, scheme.group_size, axis=1)
+    assert np.array_equal(np.isfinite(restored), expected)
+
+
+@pytest.mark.parametrize("name", ["q4_0", "q5_1", "tq1_0", "mxfp4-gguf"])
+def test_the_same_inside_a_larger_program(name, inputs):
+    scheme, factor = ENTRIES[name][0], np.float32(1.1)
+    x = inputs.rows()[:24]
+
+    @jax.jit
+    def program(a, b):
+        rounded = jax.vmap(scheme.fake_quantize)(a * b)
+        return rounded, rounded + a
+
+    found, _ = program(jnp.asarray(x), jnp.full(x.shape, factor))
+    assert np.array_equal(bits_of(found), bits_of(fake_quantize(x * factor, scheme)))
+
+
+def test_overflow_and_underflow_of_d():
+    q4_0 = ENTRIES["q4_0"][0]
+    large = np.zeros((1, 32), np.float32)
+    large[0, 0] = 1e6
+    assert np.isinf(np.asarray(fake_quantize(large, q4_0))[0, 0])
+    small = quantize(np.full((1, 32), 1e-7, np.float32), q4_0)
+    assert not np.asarray(small.dequantize()).any()
+    assert np.asarray(small.arrays["blocks"])[0, 2:].tolist() == [0] * 16
+
+
+def test_ties_of_mxfp4_go_towards_zero_and_its_logarithm_rounds_up():
+    x = np.zeros((1, 32), np.float32)
+    x[0, :6] = 4, 0.75, 1.75, 3.5, -0.25, -1.75
+    values = np.asarray(fake_quantize(x, ENTRIES["mxfp4-gguf"][0]))[0, :6]
+    assert values.tolist() == [4, 0.5, 1.5, 3, 0, -1.5]
+    below = np.full((1, 32), np.nextafter(np.float32(8), np.float32(0)))
+    blocks = quantize(below, ENTRIES["mxfp4-gguf"][0]).arrays["blocks"]
+    assert np.asarray(blocks)[0, :2].tolist() == [3 - 2 + 127, 0x66]

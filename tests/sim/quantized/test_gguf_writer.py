@@ -1,0 +1,134 @@
+"""Models written as GGUF: ``gguf`` and the project's own reader find the values of the scheme."""
+
+import dataclasses
+import re
+
+import gguf
+import numpy as np
+import pytest
+
+from numerics import fake_quantize
+from numerics.gguf.entries import ENTRIES
+from numerics.gguf.scheme import GgufScheme
+from sim.errors import UserError
+from sim.model.tensors import linear_names, tensor_shapes
+from sim.quantized.gguf_writer import ARCHITECTURES
+from sim.quantized.writer import write_checkpoint
+from sim.sources.catalog import open_model
+from sim.sweep.recipe import Recipe, Rule
+
+Q4_0 = ENTRIES["q4_0"][0]
+
+
+def recipe_of(scheme, match="layers.*"):
+    return Recipe(name=scheme.name, rules=(Rule(match=match, weights=scheme),))
+
+
+@pytest.fixture(scope="module")
+def source(tiny_model):
+    return open_model(str(tiny_model))
+
+
+@pytest.fixture(scope="module")
+def written(source, tmp_path_factory):
+    out = tmp_path_factory.mktemp("gguf") / "model"
+    return write_checkpoint(source, recipe_of(Q4_0), out) / "model.gguf"
+
+
+def expected(source, name, scheme):
+    values = source.read(name)
+    if name.removesuffix(".weight") not in linear_names(source.config):
+        return values
+    return np.asarray(fake_quantize(values, scheme))
+
+
+def test_what_is_read_is_what_a_sweep_computes_with(source, written):
+    read = open_model(str(written))
+    assert read.config == source.config
+    for name in tensor_shapes(source.config):
+        assert np.array_equal(read.read(name), expected(source, name, Q4_0)), name
+
+
+def test_gguf_reads_the_same_values(source, written):
+    tensors = {t.name: t for t in gguf.GGUFReader(written).tensors}
+    for canonical, stored in [
+        ("layers.1.mlp.down_proj.weight", "blk.1.ffn_down.weight"),
+        ("layers.0.self_attn.v_proj.weight", "blk.0.attn_v.weight"),
+    ]:
+        tensor = tensors[stored]
+        assert tensor.tensor_type == gguf.GGMLQuantizationType.Q4_0
+        values = gguf.dequantize(tensor.data, tensor.tensor_type)
+        assert np.array_equal(values, expected(source, canonical, Q4_0))
+    # The converter lays the pairs that rotate together side by side.
+    query = tensors["blk.0.attn_q.weight"]
+    values = gguf.dequantize(query.data, query.tensor_type)
+    rows = expected(source, "layers.0.self_attn.q_proj.weight", Q4_0)
+    half = source.config.head_dim // 2
+    assert np.array_equal(values[:3], rows[[0, half, 1]])
+
+
+@pytest.mark.parametrize("name", ["q5_1", "q8_0", "mxfp4-gguf"])
+def test_other_block_types(source, tmp_path, name):
+    scheme = ENTRIES[name][0]
+    out = write_checkpoint(source, recipe_of(scheme), tmp_path / "model")
+    read = open_model(str(out / "model.gguf"))
+    tensor = "layers.0.self_attn.k_proj.weight"
+    assert np.array_equal(read.read(tensor), expected(source, tensor, scheme))
+    assert read.source_types[scheme.ggml_name] == len(linear_names(source.config))
+
+
+def test_layers_that_are_kept_come_back_too(source, tmp_path):
+    out = write_checkpoint(source, recipe_of(Q4_0, "*.down_proj"), tmp_path / "model")
+    read = open_model(str(out / "model.gguf"))
+    for name in ("layers.0.mlp.up_proj.weight", "embed_tokens.weight", "final_norm.weight"):
+        assert np.array_equal(read.read(name), source.read(name))
+
+
+def test_the_tokenizer_comes_along(source, written):
+    read, original = open_model(str(written)).tokenizer(), source.tokenizer()
+    assert read.encode("the cat sat").tolist() == original.encode("the cat sat").tolist()
+    assert read.bos_id == original.bos_id
+
+
+class Changed:
+    """A source with another configuration."""
+
+    def __init__(self, source, **changes):
+        self.source, self.config = source, dataclasses.replace(source.config, **changes)
+
+    def __getattr__(self, name):
+        return getattr(self.source, name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"family": "opt"},
+            "a model of the family opt can't be written as GGUF; those that can are "
+            + ", ".join(ARCHITECTURES),
+        ),
+        (
+            {"embedding_scale": 2.0},
+            "GGUF can't describe this model: its embedding_scale would be read as 1.0, not 2.0",
+        ),
+    ],
+)
+def test_a_model_that_gguf_can_not_describe_is_refused(source, tmp_path, changes, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        write_checkpoint(Changed(source, **changes), recipe_of(Q4_0), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_type_that_can_only_be_decoded_is_refused(source, tmp_path):
+    with pytest.raises(UserError, match=r": iq4_nl can only be decoded; those that can be encod"):
+        write_checkpoint(source, recipe_of(GgufScheme(type_name="iq4_nl")), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_factors_of_rotary_frequencies_are_stored_as_float32(source, tmp_path):
+    factors = (1.1,) * (source.config.rope.dim // 2)
+    rope = dataclasses.replace(source.config.rope, factors=factors)
+    out = write_checkpoint(Changed(source, rope=rope), recipe_of(Q4_0), tmp_path / "model")
+    found = open_model(str(out / "model.gguf")).config.rope.factors
+    assert found == (float(np.float32(1.1)),) * len(factors)
