@@ -1,5 +1,6 @@
 """The named formats and schemes, each with its source."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,9 +51,11 @@ from numerics.formats import (
     Format,
     IntFormat,
 )  # fmt: skip
+from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import SPECIAL_VALUES, BitMod
 from numerics.scheme import Scheme
+from numerics.ternary.entries import ENTRIES as TERNARY_AND_BINARY
 
 INT_BITS = range(2, 9)
 #: Group of the plain schemes and the format of its scale: GPTQ, AWQ and BitMoD use the same.
@@ -233,7 +236,12 @@ def _mixtures() -> dict[str, Entry]:
     }
 
 
+def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:
+    return {name: Entry(scheme=scheme, source=source) for name, (scheme, source) in entries.items()}
+
+
 CATALOG: dict[str, Entry] = {
     **_integers(), **_floats(), **_codebooks(), **_blocks(), **_mixtures(),
+    **_named(TERNARY_AND_BINARY), **_named(GGUF),
 }  # fmt: skip
 SCHEMES: dict[str, Scheme] = {name: entry.scheme for name, entry in CATALOG.items()}

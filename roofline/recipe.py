@@ -96,7 +96,7 @@ def parse_recipe(text: str, *, activations: str | None = None, kv: str | None = 
 def _recipe(text: str) -> Recipe:
     mix = text.removeprefix("gguf-").removeprefix("gguf:")
     mix = MIX_ALIASES.get(mix, mix)
-    if mix in MIXES and (text.startswith("gguf") or mix not in known_storages()):
+    if mix in MIXES and (text.startswith("gguf") or mix not in (*PLAIN, "mxfp4")):
         return _gguf(text, mix)
     if text in TERNARY_BITS:
         return _ternary(text)

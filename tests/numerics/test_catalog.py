@@ -14,6 +14,8 @@ REQUIRED = {
       for name in ("fp4", "fp6_e2m3", "fp6_e3m2", "fp8_e4m3", "fp8_e5m2", "int8")),
     "nvfp4",
     *(f"bitmod-fp{bits}{kind}" for bits in (3, 4) for kind in ("", "-er", "-ea")),
+    "bitnet-ternary", "bitnet-int8", "twn", "fbi-binary", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0",
+    "mxfp4-gguf", "tq1_0", "tq2_0",
 }  # fmt: skip
 
 

@@ -15,14 +15,15 @@ def bits(array):
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_every_scheme_comes_back_bit_for_bit(name):
-    q = quantize(jnp.asarray(X), SCHEMES[name])
+    whole_blocks = name in ("tq1_0", "tq2_0")
+    q = quantize(jnp.asarray(X[:, :256] if whole_blocks else X), SCHEMES[name])
     packed = to_bytes(q)
     back = from_bytes(q.scheme, q.shape, packed)
     assert back.arrays.keys() == q.arrays.keys()
     for key, array in q.arrays.items():
         assert back.arrays[key].dtype == array.dtype
         assert np.array_equal(bits(back.arrays[key]), bits(array)), key
-    stored = 8 * sum(array.size for array in packed.values()) / X.size
+    stored = 8 * sum(array.size for array in packed.values()) / q.dequantize().size
     assert stored == q.bits_per_weight(kind="stored")
 
 

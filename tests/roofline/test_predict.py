@@ -278,13 +278,13 @@ def test_a_grid_needs_positive_sizes():
 
 def test_importing_needs_neither_jax_nor_amaranth():
     code = (
-        "import time; t = time.perf_counter()\n"
+        "import time; t = time.process_time()\n"
         "import roofline.serving, roofline.grid, roofline.validate, sys\n"
-        "print(time.perf_counter() - t, 'jax' in sys.modules, 'amaranth' in sys.modules)"
+        "print(time.process_time() - t, 'jax' in sys.modules, 'amaranth' in sys.modules)"
     )
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(3)
+        for _ in range(5)
     ]
     times = [float(run.stdout.split()[0]) for run in runs]
     assert all(run.stdout.split()[1:] == ["False", "False"] for run in runs)
