@@ -52,7 +52,7 @@ def test_array_bytes_are_those_of_gguf_and_of_the_definition(name, inputs):
     assert np.array_equal(found, np.repeat(is_good, scheme.group_size, axis=1))
 
 
-@pytest.mark.parametrize("name", ["q4_0", "q5_1", "tq1_0", "mxfp4-gguf"])
+@pytest.mark.parametrize("name", ["q4_0", "q5_1", "mxfp4-gguf"])
 def test_the_same_inside_a_larger_program(name, inputs):
     scheme, factor = ENTRIES[name][0], np.float32(1.1)
     x = inputs.rows()[:24]
