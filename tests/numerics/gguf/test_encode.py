@@ -28,7 +28,7 @@ def bits_of(x) -> np.ndarray:
 @pytest.mark.parametrize("name", ENCODABLE)
 def test_scalar_bytes_are_those_of_gguf(name, inputs):
     x = inputs.rows()
-    x = np.concatenate([x[:29], x[29::7]])
+    x = np.concatenate([x[:29:2], x[29::7]])
     assert np.array_equal(scalar_bytes(name, x), inputs.foreign_bytes(name, x))
 
 
@@ -46,19 +46,13 @@ def test_array_bytes_are_those_of_gguf_and_of_the_definition(name, inputs):
     assert np.array_equal(bits_of(decoded), bits_of(np.float32(values)))
     rounded = fake_quantize(np.concatenate([x, strange]), scheme)
     assert np.array_equal(bits_of(rounded), bits_of(restored))
+    # A NaN or an infinity spoils its block, and no other.
+    is_good = np.isfinite(strange[:4].reshape(4, -1, scheme.group_size)).all(axis=-1)
+    found = np.isfinite(restored[len(x) : len(x) + 4])
+    assert np.array_equal(found, np.repeat(is_good, scheme.group_size, axis=1))
 
 
-@pytest.mark.parametrize("name", ENCODABLE)
-def test_a_bad_value_spoils_its_block_alone(name, inputs):
-    scheme = ENTRIES[name][0]
-    x = inputs.specials()[:4, :512]
-    restored = np.asarray(fake_quantize(np.ascontiguousarray(x), scheme))
-    blocks = np.isfinite(x).reshape(4, -1, scheme.group_size).all(axis=-1)
-    expected = np.repeat(blocks, scheme.group_size, axis=1)
-    assert np.array_equal(np.isfinite(restored), expected)
-
-
-@pytest.mark.parametrize("name", ["q4_0", "q5_1", "tq1_0", "mxfp4-gguf"])
+@pytest.mark.parametrize("name", ["q4_0", "q5_1", "mxfp4-gguf"])
 def test_the_same_inside_a_larger_program(name, inputs):
     scheme, factor = ENTRIES[name][0], np.float32(1.1)
     x = inputs.rows()[:24]
