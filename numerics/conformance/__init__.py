@@ -12,8 +12,8 @@
 ``data/schemes/NAME.npz`` holds, for each of the tensors ``A`` to ``I`` of ``data/inputs.npz``
 (uint32 bits of float32, rows along the last axis), the arrays that the scheme stores, such as
 ``A/codes`` and ``A/scales``, floats as the unsigned integers of their bits, and ``A/values``, the
-uint32 bits of the float32 numbers that come back. In ``values`` any NaN equals any other. Schemes whose
-rows are whole blocks of 256 take the first 256 columns.
+uint32 bits of the float32 numbers that come back. In ``values`` any NaN equals any other. Schemes
+whose rows are whole blocks of 256 take the first 256 columns.
 
 An implementation writes the same file names and keys, without ``inputs``; what it leaves out is not
 checked.

@@ -1,0 +1,1 @@
+"""What processing elements compute: the arithmetic that hardware has to equal, bit for bit."""

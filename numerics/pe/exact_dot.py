@@ -1,0 +1,82 @@
+"""Dot products of codes in exact integers: what a multiply-accumulate unit has to give.
+
+Every value of a format with a ``unit`` is a whole number of units, so that the sum of products is a
+whole number of products of units. :func:`exact_dot` is the definition, :func:`exact_dots` the same
+for arrays.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from math import isfinite
+
+import numpy as np
+
+from numerics.formats import Format
+
+#: Products of int64 stay exact below this.
+LARGEST_SUM = 2**62
+
+
+def integer_value(fmt: Format, code: int) -> int:
+    """Return the value of a code in units of the format; codes of no number count as 0.
+
+    >>> from numerics.formats import E2M1
+    >>> [integer_value(E2M1, code) for code in range(8)]
+    [0, 1, 2, 3, 4, 6, 8, 12]
+    """
+    if fmt.unit is None:
+        raise ValueError(f"the values of {fmt.name} are no multiples of one unit")
+    value = fmt.decode(code)
+    return int(value / fmt.unit) if isfinite(value) else 0
+
+
+@cache
+def integer_table(fmt: Format) -> tuple[int, ...]:
+    """Return the value of every code in units of the format."""
+    return tuple(integer_value(fmt, code) for code in range(2**fmt.bits))
+
+
+def exact_dot(
+    weights: Format, activations: Format, weight_codes: Sequence[int], codes: Sequence[int]
+) -> int:
+    """Return ``sum(w * a)`` of two rows of codes, in products of the formats' units.
+
+    >>> from numerics.formats import E2M1, IntFormat
+    >>> exact_dot(E2M1, IntFormat(8, "narrow"), [3, 15], [2, 255])
+    18
+    """
+    pairs = zip(weight_codes, codes, strict=True)
+    return sum(integer_value(weights, w) * integer_value(activations, a) for w, a in pairs)
+
+
+def exact_dots(
+    weights: Format, activations: Format, weight_codes: np.ndarray, codes: np.ndarray
+) -> np.ndarray:
+    """Return the dot products of rows of codes, each of shape (rows, length), as int64."""
+    need = largest_sum(weights, activations, weight_codes.shape[-1])
+    if need >= LARGEST_SUM:
+        raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
+    left = np.asarray(integer_table(weights), np.int64)[weight_codes]
+    right = np.asarray(integer_table(activations), np.int64)[codes]
+    return np.einsum("...k,...k->...", left, right)
+
+
+def largest_sum(weights: Format, activations: Format, length: int) -> int:
+    """Return the largest magnitude of a sum of ``length`` products.
+
+    >>> from numerics.formats import IntFormat
+    >>> largest_sum(IntFormat(4, "narrow"), IntFormat(8, "narrow"), 2)
+    2048
+    """
+    left = max(map(abs, integer_table(weights)))
+    return length * left * max(map(abs, integer_table(activations)))
+
+
+def sum_bits(weights: Format, activations: Format, length: int) -> int:
+    """Return the bits of a two's complement number that holds every sum of ``length`` products.
+
+    >>> from numerics.formats import IntFormat
+    >>> sum_bits(IntFormat(8, "narrow"), IntFormat(8, "narrow"), 128)
+    23
+    """
+    return largest_sum(weights, activations, length).bit_length() + 1

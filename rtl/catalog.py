@@ -1,0 +1,80 @@
+"""The processing elements by name, each made from the format objects it implements."""
+
+import difflib
+from dataclasses import dataclass
+
+from numerics.catalog import FORMATS
+from numerics.formats import Format, TableFormat
+from rtl.dot_product import DotProduct, ProductFactory
+from rtl.products import AddSkip, BoothShiftAdd, FloatProduct, Multiplier, ShiftAdd
+
+#: Values of a group that an accumulator holds exactly.
+LENGTH = 128
+#: Codes of bitnet.cpp's I2_S: the weight and one.
+I2_S = TableFormat(name="i2_s", table=(-1.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingElement:
+    """One PE: its formats, its circuit for a product, its lanes."""
+
+    name: str
+    weights: Format
+    activations: Format
+    product: ProductFactory
+    source: str
+    lanes: int = 1
+    length: int = LENGTH
+    accumulator_bits: int | None = None
+
+    def build(self) -> DotProduct:
+        """Return a new component."""
+        return DotProduct(
+            self.weights,
+            self.activations,
+            self.product,
+            lanes=self.lanes,
+            length=self.length,
+            accumulator_bits=self.accumulator_bits,
+        )
+
+
+def _pe(
+    name: str, weights: str, activations: str, product: ProductFactory, source: str, lanes: int = 1
+) -> ProcessingElement:
+    formats = {**FORMATS, I2_S.name: I2_S}
+    return ProcessingElement(
+        name=name, weights=formats[weights], activations=formats[activations], product=product,
+        source=source, lanes=lanes,
+    )  # fmt: skip
+
+
+PES = {
+    pe.name: pe
+    for pe in (
+        _pe("int8-mac", "int8", "int8", Multiplier, "baseline: multiply and add"),
+        _pe("int4x8-mac", "int4", "int8", Multiplier, "baseline: multiply and add"),
+        _pe("mixpe-w4a8", "int4", "int8", ShiftAdd, "MixPE, arXiv:2411.16158, shift and add"),
+        _pe("booth-w8a8", "int8", "int8", BoothShiftAdd, "Booth, 1951, radix 4"),
+        _pe("booth-w4a8", "int4", "int8", BoothShiftAdd, "Booth, 1951, radix 4"),
+        _pe("dint4-mac", "dint4", "int8", Multiplier, "dINT, Lee et al., EMNLP 2023, half units"),
+        _pe("dint3-mac", "dint3", "int8", Multiplier, "dINT, Lee et al., EMNLP 2023, half units"),
+        _pe("fp4-dot", "fp4_e2m1", "fp4_e2m1", FloatProduct, "OCP MX v1.0 E2M1, fixed-point sum"),
+        _pe("fp8xfp4-dot", "fp4_e2m1", "fp8_e4m3", FloatProduct, "E4M3 x E2M1, fixed-point sum"),
+        _pe("fp8-dot", "fp8_e4m3", "fp8_e4m3", FloatProduct, "OCP OFP8 E4M3, fixed-point sum"),
+        _pe("ternary-16", "i2_s", "int8", AddSkip, "BitNet b1.58, arXiv:2402.17764", lanes=16),
+    )
+}
+
+
+def find_pe(name: str) -> ProcessingElement:
+    """Return a PE by its name.
+
+    >>> find_pe("mixpe-w4a8").weights.name
+    'int4'
+    """
+    if name not in PES:
+        close = difflib.get_close_matches(name, PES, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown PE {name!r}; {hint}known: {', '.join(PES)}")
+    return PES[name]

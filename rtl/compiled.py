@@ -1,0 +1,181 @@
+"""A PE as compiled code: Yosys turns the emitted Verilog into C++, and ctypes calls it.
+
+One harness serves every PE, because all have the same two streams. It drives a clock, offers beats
+and takes results as two patterns of bits say, and notes each result that was taken.
+"""
+
+import ctypes
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rtl.catalog import ProcessingElement
+from rtl.emit import module_name, verilog_text
+from rtl.toolchain import ToolError, need_module, need_program, run_yosys
+
+HARNESS = """
+#include "pe.cc"
+#include <cstdint>
+#include <cstring>
+typedef cxxrtl_design::p_@NAME@ Pe;
+template <size_t N> const uint32_t *words(const cxxrtl::value<N> &v) { return v.data; }
+template <size_t N> const uint32_t *words(const cxxrtl::wire<N> &w) { return w.curr.data; }
+// Beats are offered where offers is 1, results taken where takes is 1, both repeating. Returns the
+// number of results, or -1 if cycles ran out before all beats were taken and the last result came.
+extern "C" int64_t run(const uint32_t *beats, int64_t count, int words_in, const uint8_t *offers,
+    const uint8_t *takes, int64_t period, int64_t max_cycles, uint32_t *results, int64_t room,
+    int words_out, int64_t *cycles) {
+  Pe pe;
+  pe.p_rst.set<bool>(true); pe.p_clk.set<bool>(false); pe.step();
+  pe.p_clk.set<bool>(true); pe.step();
+  pe.p_rst.set<bool>(false);
+  int64_t next = 0, found = 0, cycle = 0;
+  for (; cycle < max_cycles && (next < count || found < room); ++cycle) {
+    bool offer = next < count && offers[cycle % period];
+    if (offer) memcpy(pe.p_operands____payload.data, beats + next * words_in, 4 * words_in);
+    pe.p_operands____valid.set<bool>(offer);
+    pe.p_result____ready.set<bool>(takes[cycle % period]);
+    pe.p_clk.set<bool>(false); pe.step();
+    bool taken = offer && pe.p_operands____ready.get<bool>();
+    if (pe.p_result____valid.get<bool>() && takes[cycle % period]) {
+      if (found == room) return -1;
+      memcpy(results + found++ * words_out, words(pe.p_result____payload), 4 * words_out);
+    }
+    pe.p_clk.set<bool>(true); pe.step();
+    next += taken;
+  }
+  *cycles = cycle;
+  return next == count && found == room ? found : -1;
+}
+"""
+
+
+@dataclass(slots=True)
+class CompiledPe:
+    """The compiled model of one PE; close it to remove its files."""
+
+    pe: ProcessingElement
+    _folder: tempfile.TemporaryDirectory[str] = field(init=False)
+    _run: ctypes._CFuncPtr = field(init=False)  # type: ignore[name-defined]
+
+    def __post_init__(self) -> None:
+        need_module("pyosys")
+        self._folder = tempfile.TemporaryDirectory(prefix="qsim-pe-")
+        library = _compile(self.pe, Path(self._folder.name))
+        self._run = ctypes.CDLL(str(library)).run
+        self._run.restype = ctypes.c_int64
+
+    def close(self) -> None:
+        """Remove the compiled files."""
+        self._folder.cleanup()
+
+    def dots(
+        self,
+        weights: np.ndarray,
+        activations: np.ndarray,
+        *,
+        offers: np.ndarray | None = None,
+        takes: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, int]:
+        """Return the dot products of rows of codes, and the cycles they took.
+
+        Parameters
+        ----------
+        weights, activations
+            Codes of shape (groups, length); a length is a multiple of the lanes.
+        offers, takes
+            Repeating patterns of one length: cycles in which a beat is offered, or a result taken.
+        """
+        beats = pack_beats(self.pe, weights, activations)
+        offers, takes = _patterns(offers, takes)
+        words_out = 1 if self.sum_bits <= 32 else 2
+        results = np.zeros((len(weights), words_out), np.uint32)
+        cycles = ctypes.c_int64()
+        limit = 64 + (len(beats) + len(weights)) * len(offers)
+        found = self._run(
+            _pointer(beats), ctypes.c_int64(len(beats)), beats.shape[1], _pointer(offers),
+            _pointer(takes), ctypes.c_int64(len(offers)), ctypes.c_int64(limit), _pointer(results),
+            ctypes.c_int64(len(results)), words_out, ctypes.byref(cycles),
+        )  # fmt: skip
+        if found != len(results):
+            raise ToolError(f"{self.pe.name} gave no result for some of {len(results)} groups")
+        return _signed(results, self.sum_bits), cycles.value
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of a result."""
+        return len(self.pe.build().result.payload)
+
+
+def pack_beats(pe: ProcessingElement, weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
+    """Return the operand words of every beat, shape (beats, words), 32 bits each.
+
+    A beat has the lanes' weights in its low bits, then their activations, then ``last``.
+    """
+    groups, length = weights.shape
+    if length % pe.lanes:
+        raise ValueError(f"rows of {length} values for {pe.lanes} lanes; give a multiple")
+    shape = (groups * (length // pe.lanes), pe.lanes)
+    last = np.zeros((groups, length // pe.lanes, 1), bool)
+    last[:, -1] = True
+    bits = np.concatenate(
+        [
+            _bits(np.reshape(weights, shape), pe.weights.bits),
+            _bits(np.reshape(activations, shape), pe.activations.bits),
+            last.reshape(-1, 1),
+        ],
+        axis=1,
+    )
+    padded = np.zeros((len(bits), -(-bits.shape[1] // 32) * 32), bool)
+    padded[:, : bits.shape[1]] = bits
+    return np.packbits(padded, axis=1, bitorder="little").view(np.uint32)
+
+
+def _bits(codes: np.ndarray, width: int) -> np.ndarray:
+    """Return the bits of rows of codes, least significant first."""
+    split = (codes[..., None].astype(np.int64) >> np.arange(width)) & 1
+    return split.reshape(len(codes), -1).astype(bool)
+
+
+def _patterns(offers: np.ndarray | None, takes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    length = max(len(p) for p in (offers, takes, np.ones(1)) if p is not None)
+    found = [np.ones(length) if p is None else p for p in (offers, takes)]
+    if len(found[0]) != len(found[1]) or not all(np.any(p) for p in found):
+        raise ValueError("patterns have one length, and each lets something pass")
+    return np.ascontiguousarray(found[0], np.uint8), np.ascontiguousarray(found[1], np.uint8)
+
+
+def _signed(words: np.ndarray, bits: int) -> np.ndarray:
+    wide = words[:, 0].astype(np.int64)
+    if words.shape[1] == 2:
+        wide |= words[:, 1].astype(np.int64) << 32
+    shift = 64 - bits
+    return (wide << shift) >> shift
+
+
+def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _compile(pe: ProcessingElement, folder: Path) -> Path:
+    compiler = need_program("g++", "g++")
+    import pyosys
+
+    (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
+    top = module_name(pe)
+    run_yosys(
+        ["read_verilog pe.v", f"hierarchy -top {top}", "proc", "write_cxxrtl -O6 pe.cc"], folder
+    )
+    name = top.replace("_", "__")
+    (folder / "harness.cc").write_text(HARNESS.replace("@NAME@", name), encoding="utf-8")
+    include = Path(pyosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
+    command = [compiler, "-O2", "-std=c++17", "-fPIC", "-shared", f"-I{include}", "-o", "pe.so"]
+    done = subprocess.run(
+        [*command, "harness.cc"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ToolError(f"g++: {done.stderr.splitlines()[0] if done.stderr else 'failed'}")
+    return folder / "pe.so"

@@ -1,0 +1,56 @@
+"""From codes to numbers in hardware: one table for each format, made from its values."""
+
+from amaranth.hdl import Module
+from amaranth.hdl import signed as signed_shape
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from numerics.formats import Format, IntFormat
+from numerics.pe.exact_dot import integer_table
+
+
+def value_bits(fmt: Format) -> int:
+    """Return the bits of a two's complement number that holds every value in units of a format.
+
+    >>> from numerics.formats import E2M1, IntFormat
+    >>> value_bits(E2M1), value_bits(IntFormat(8, "narrow"))
+    (5, 8)
+    """
+    table = integer_table(fmt)
+    return max(max(table).bit_length(), (-min(table) - 1).bit_length()) + 1
+
+
+class Decoder(wiring.Component):
+    """Combinational: ``value`` is that of ``code`` in units of the format.
+
+    Two's complement codes pass as they are; every other format is a table of its values, which are
+    computed here from the format and never written down again.
+    """
+
+    def __init__(self, fmt: Format) -> None:
+        self._format = fmt
+        super().__init__({"code": In(fmt.bits), "value": Out(signed_shape(value_bits(fmt)))})
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the table."""
+        m = Module()
+        if is_twos_complement(self._format):
+            m.d.comb += self.value.eq(self.code.as_signed())
+            return m
+        with m.Switch(self.code):
+            for code, value in enumerate(integer_table(self._format)):
+                with m.Case(code):
+                    m.d.comb += self.value.eq(value)
+        return m
+
+
+def is_twos_complement(fmt: Format) -> bool:
+    """Whether a code is its value as a two's complement number.
+
+    >>> from numerics.formats import E2M1, IntFormat
+    >>> is_twos_complement(IntFormat(4, "narrow")), is_twos_complement(E2M1)
+    (True, False)
+    """
+    half = 2 ** (fmt.bits - 1)
+    wrapped = (code - 2 * half if code >= half else code for code in range(2 * half))
+    return isinstance(fmt, IntFormat) and integer_table(fmt) == tuple(wrapped)

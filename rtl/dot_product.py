@@ -1,0 +1,90 @@
+"""A processing element: dot products of groups, one beat of lanes at a time, behind streams.
+
+``operands`` takes a beat whenever ``valid`` and ``ready`` are high; its ``last`` ends a group.
+``result`` gives the sum of the group in the cycle after, and holds it until it is taken; meanwhile
+the next group goes on, and only its end waits.
+"""
+
+from collections.abc import Callable
+
+from amaranth.hdl import Module, Signal
+from amaranth.hdl import signed as signed_shape
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from numerics.formats import Format
+from numerics.pe.exact_dot import sum_bits
+from rtl.products import Product
+
+#: Makes one lane's product of the formats of weights and activations.
+ProductFactory = Callable[[Format, Format], Product]
+
+
+class DotProduct(wiring.Component):
+    """Sums products of ``lanes`` weights and activations a beat over groups of ``length``.
+
+    Parameters
+    ----------
+    length
+        The most values of a group; it decides the width of an exact accumulator.
+    accumulator_bits
+        Width of the sum; that of every exact sum if none.
+
+    Raises
+    ------
+    ValueError
+        The accumulator is too narrow for the length; the message says the width it needs.
+    """
+
+    def __init__(
+        self, weights: Format, activations: Format, product: ProductFactory, *, lanes: int = 1,
+        length: int = 128, accumulator_bits: int | None = None,
+    ) -> None:  # fmt: skip
+        if lanes < 1 or length < lanes:
+            raise ValueError(f"{lanes} lanes for groups of {length}; at least 1, and no more")
+        need = sum_bits(weights, activations, length)
+        if accumulator_bits is not None and accumulator_bits < need:
+            raise ValueError(
+                f"an accumulator of {accumulator_bits} bits is too narrow for sums of {length}"
+                f" products of {weights.name} and {activations.name}, which need {need}"
+            )
+        self.weights, self.activations = weights, activations
+        self.lanes, self.length = lanes, length
+        self._product = product
+        beat = data.StructLayout(
+            {
+                "weights": data.ArrayLayout(weights.bits, lanes),
+                "activations": data.ArrayLayout(activations.bits, lanes),
+                "last": 1,
+            }
+        )
+        total = signed_shape(accumulator_bits or need)
+        super().__init__(
+            {"operands": In(stream.Signature(beat)), "result": Out(stream.Signature(total))}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the circuit."""
+        m = Module()
+        beat, result = self.operands.payload, self.result
+        total = Signal.like(result.payload)
+        products = []
+        for lane in range(self.lanes):
+            product = self._product(self.weights, self.activations)
+            m.submodules[f"lane_{lane}"] = product
+            m.d.comb += product.weight.eq(beat.weights[lane])
+            m.d.comb += product.activation.eq(beat.activations[lane])
+            products.append(product.product)
+        added = Signal.like(total)
+        m.d.comb += added.eq(total + sum(products[1:], start=products[0]))
+        is_free = ~result.valid | result.ready
+        m.d.comb += self.operands.ready.eq(is_free | ~beat.last)
+        with m.If(result.ready):
+            m.d.sync += result.valid.eq(0)
+        with m.If(self.operands.valid & self.operands.ready):
+            m.d.sync += total.eq(added)
+            with m.If(beat.last):
+                m.d.sync += total.eq(0)
+                m.d.sync += result.payload.eq(added)
+                m.d.sync += result.valid.eq(1)
+        return m
