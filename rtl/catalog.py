@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from numerics.catalog import FORMATS
 from numerics.formats import Format, TableFormat
+from numerics.pe.exact_dot import sum_bits
 from rtl.dot_product import DotProduct, ProductFactory
 from rtl.products import AddSkip, BoothShiftAdd, FloatProduct, Multiplier, ShiftAdd
 
@@ -26,6 +27,11 @@ class ProcessingElement:
     lanes: int = 1
     length: int = LENGTH
     accumulator_bits: int | None = None
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of the accumulator."""
+        return self.accumulator_bits or sum_bits(self.weights, self.activations, self.length)
 
     def build(self) -> DotProduct:
         """Return a new component."""

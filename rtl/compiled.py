@@ -91,7 +91,7 @@ class CompiledPe:
         """
         beats = pack_beats(self.pe, weights, activations)
         offers, takes = _patterns(offers, takes)
-        words_out = 1 if self.sum_bits <= 32 else 2
+        words_out = 1 if self.pe.sum_bits <= 32 else 2
         results = np.zeros((len(weights), words_out), np.uint32)
         cycles = ctypes.c_int64()
         limit = 64 + (len(beats) + len(weights)) * len(offers)
@@ -102,12 +102,7 @@ class CompiledPe:
         )  # fmt: skip
         if found != len(results):
             raise ToolError(f"{self.pe.name} gave no result for some of {len(results)} groups")
-        return _signed(results, self.sum_bits), cycles.value
-
-    @property
-    def sum_bits(self) -> int:
-        """Bits of a result."""
-        return len(self.pe.build().result.payload)
+        return _signed(results, self.pe.sum_bits), cycles.value
 
 
 def pack_beats(pe: ProcessingElement, weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
@@ -118,26 +113,27 @@ def pack_beats(pe: ProcessingElement, weights: np.ndarray, activations: np.ndarr
     groups, length = weights.shape
     if length % pe.lanes:
         raise ValueError(f"rows of {length} values for {pe.lanes} lanes; give a multiple")
-    shape = (groups * (length // pe.lanes), pe.lanes)
-    last = np.zeros((groups, length // pe.lanes, 1), bool)
-    last[:, -1] = True
-    bits = np.concatenate(
-        [
-            _bits(np.reshape(weights, shape), pe.weights.bits),
-            _bits(np.reshape(activations, shape), pe.activations.bits),
-            last.reshape(-1, 1),
-        ],
-        axis=1,
-    )
-    padded = np.zeros((len(bits), -(-bits.shape[1] // 32) * 32), bool)
-    padded[:, : bits.shape[1]] = bits
-    return np.packbits(padded, axis=1, bitorder="little").view(np.uint32)
+    beats = groups * (length // pe.lanes)
+    last = np.zeros((groups, length // pe.lanes), np.uint32)
+    last[:, -1] = 1
+    fields = [(codes.reshape(beats, pe.lanes)[:, lane], bits)
+              for codes, bits in ((weights, pe.weights.bits), (activations, pe.activations.bits))
+              for lane in range(pe.lanes)]  # fmt: skip
+    return _packed([*fields, (last.reshape(-1), 1)], beats)
 
 
-def _bits(codes: np.ndarray, width: int) -> np.ndarray:
-    """Return the bits of rows of codes, least significant first."""
-    split = (codes[..., None].astype(np.int64) >> np.arange(width)) & 1
-    return split.reshape(len(codes), -1).astype(bool)
+def _packed(fields: list[tuple[np.ndarray, int]], beats: int) -> np.ndarray:
+    """Return fields of some bits each, one after another from the lowest bit on, as words."""
+    words = np.zeros((beats, -(-sum(bits for _, bits in fields) // 32)), np.uint32)
+    at = 0
+    for codes, bits in fields:
+        word, offset = divmod(at, 32)
+        wide = codes.astype(np.uint64) << np.uint64(offset)
+        words[:, word] |= wide.astype(np.uint32)
+        if offset + bits > 32:
+            words[:, word + 1] |= (wide >> np.uint64(32)).astype(np.uint32)
+        at += bits
+    return words
 
 
 def _patterns(offers: np.ndarray | None, takes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
