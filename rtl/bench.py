@@ -62,7 +62,7 @@ class _Bench:
 
 @cocotb.test()
 async def sums_equal_the_golden_model(dut: object) -> None:
-    """Every group's sum, with beats held back and results left waiting as a pattern says."""
+    """Check every group's sum, with beats held back and results left waiting as a pattern says."""
     bench = _Bench(dut)
     await bench.start()
     random = np.random.default_rng(1)
@@ -85,7 +85,7 @@ async def sums_equal_the_golden_model(dut: object) -> None:
 
 @cocotb.test()
 async def a_result_comes_in_the_cycle_after_its_last_beat(dut: object) -> None:
-    """Latency of one cycle, and a result that waits until it is taken."""
+    """Check the latency of one cycle, and that a result waits until it is taken."""
     bench = _Bench(dut)
     await bench.start()
     for index in range(min(8, len(bench.sums))):
@@ -103,7 +103,7 @@ async def a_result_comes_in_the_cycle_after_its_last_beat(dut: object) -> None:
 
 @cocotb.test()
 async def a_waiting_result_holds_back_the_end_of_the_next_group(dut: object) -> None:
-    """Back-pressure: no group is lost and none is overtaken."""
+    """Check that no group is lost and none overtaken."""
     bench = _Bench(dut)
     await bench.start()
     count = bench.groups
@@ -123,7 +123,7 @@ async def a_waiting_result_holds_back_the_end_of_the_next_group(dut: object) -> 
 
 @cocotb.test()
 async def reset_forgets_a_group(dut: object) -> None:
-    """A group that reset cut short leaves nothing in the next."""
+    """Check that a group which reset cut short leaves nothing in the next."""
     bench = _Bench(dut)
     await bench.start()
     await bench.give(bench.beats[: bench.groups - 1])

@@ -37,6 +37,8 @@ hw = App(name="hw", help="List the machines, show one with its sources, or measu
 app.command(hw)
 roofline = App(name="roofline", help="Predict how fast and at what cost models run on machines.")
 app.command(roofline)
+rtl = App(name="rtl", help="List the processing elements; emit, verify or cost them.")
+app.command(rtl)
 
 Count = Annotated[int, Parameter(validator=Number(gt=0))]
 
@@ -260,6 +262,97 @@ def check(directory: Path, /) -> None:
     _print_wide(table)
     if not is_equal:
         sys.exit(EXIT_DIFFERENT)
+
+
+@rtl.default
+def list_rtl() -> None:
+    """List the processing elements."""
+    from sim.hardware.tables import pes_table
+
+    _print_wide(pes_table())
+
+
+@rtl.command(name="emit")
+def emit_rtl(
+    pe: str,
+    /,
+    *,
+    out: Path,
+    lanes: Count | None = None,
+    length: Count | None = None,
+    accumulator: Count | None = None,
+) -> None:
+    """Write the Verilog of a processing element.
+
+    Parameters
+    ----------
+    pe
+        Name, as listed by qsim rtl.
+    out
+        Directory for the file.
+    lanes
+        Values of a dot product in one cycle.
+    length
+        Most values of a group; it decides the width of an exact sum.
+    accumulator
+        Bits of the sum, instead of those that every sum fits.
+    """
+    from sim.hardware.command import emit
+
+    path = emit(pe, out, lanes=lanes, length=length, accumulator_bits=accumulator)
+    Console().print(str(path), soft_wrap=True, highlight=False)
+
+
+@rtl.command(name="verify")
+def verify_rtl(*pes: str, dots: Count | None = None) -> None:
+    """Verify processing elements: compiled code, a simulator, and a proof; exit 1 on a failure.
+
+    Parameters
+    ----------
+    pes
+        Names, as listed by qsim rtl; all if none is given.
+    dots
+        Random dot products in compiled code; ten million if not given.
+    """
+    from sim.hardware.command import verdicts
+    from sim.hardware.tables import verdict_line
+
+    is_good, count = True, 0
+    for verdict in verdicts(pes, dots=dots):
+        print(verdict_line(verdict), flush=True)
+        is_good, count = is_good and verdict.is_good, count + 1
+    if not is_good or not count:
+        sys.exit(EXIT_DIFFERENT)
+
+
+@rtl.command(name="cost")
+def cost_rtl(*pes: str, liberty: Path | None = None, all: bool = False, json: bool = False) -> None:
+    """Print what processing elements cost in area, delay and energy.
+
+    Parameters
+    ----------
+    pes
+        Names, as listed by qsim rtl; all if none is given.
+    liberty
+        Another cell library, for area alone.
+    all
+        Synthesize and measure again instead of reading the stored records.
+    json
+        Print one JSON object a processing element.
+    """
+    from dataclasses import asdict
+
+    from sim.hardware.command import costs
+    from sim.hardware.tables import costs_table
+
+    with Console(stderr=True).status("synthesizing") as status:
+        found = costs(
+            pes, liberty=liberty, fresh=all, tell=lambda name: status.update(f"synthesizing {name}")
+        )
+    if json:
+        _print_json([asdict(record) for record in found.records])
+    else:
+        _print_wide(costs_table(found.records, found.stale))
 
 
 @hw.default

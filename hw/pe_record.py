@@ -1,0 +1,89 @@
+"""What PEs cost, as their netlists were measured: one JSON file each, read without any tool."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "pe_records"
+LONGEST_FILE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeRecord:
+    """Area, delay and energy of one PE, with where they come from."""
+
+    name: str
+    weights: str
+    activations: str
+    #: MACs a cycle.
+    lanes: int
+    accumulator_bits: int
+    area_um2: float
+    #: ``plain`` or ``booth``, whichever is smaller.
+    recipe: str
+    cells: int
+    library: str
+    #: By round numbers for cells; only for comparison.
+    delay_ps: float | None = None
+    #: Without glitches, and with every glitch of unit delays; both with the clock's pins.
+    energy_no_delay_fj_per_mac: float | None = None
+    energy_unit_delay_fj_per_mac: float | None = None
+    clock_fj_per_mac: float | None = None
+    leakage_uw: float | None = None
+    operands: str
+    #: Of the Verilog that was synthesized.
+    verilog_sha256: str
+    versions: dict[str, str]
+
+    @property
+    def area_um2_per_mac(self) -> float:
+        """Area over MACs a cycle."""
+        return self.area_um2 / self.lanes
+
+
+def list_records() -> list[str]:
+    """Return the names that :func:`load_record` knows."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load_record(name: str) -> PeRecord:
+    """Return the stored record of a PE.
+
+    >>> load_record("int8-mac").lanes
+    1
+    """
+    known = list_records()
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"no record of a PE {name!r}; {hint}known: {', '.join(known)}")
+    return read_record(FOLDER / f"{name}.json")
+
+
+def read_record(path: Path) -> PeRecord:
+    """Return the record of a file, or say what is wrong with it."""
+    with path.open("rb") as file:
+        data = file.read(LONGEST_FILE_BYTES + 1)
+    try:
+        found: Any = json.loads(data[:LONGEST_FILE_BYTES])
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON: {error}") from None
+    names = {field.name for field in fields(PeRecord)}
+    if not isinstance(found, dict) or not found.keys() <= names:
+        raise ValueError(f"{path}: a record has the keys {', '.join(sorted(names))}")
+    try:
+        return PeRecord(**found)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def write_record(record: PeRecord, folder: Path = FOLDER) -> Path:
+    """Write a record; the file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record.name}.json"
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return path

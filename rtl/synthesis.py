@@ -1,0 +1,84 @@
+"""A netlist of cells from a PE's Verilog: the smaller of two recipes, each in its own process."""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtl.catalog import ProcessingElement
+from rtl.cells import LIBERTY
+from rtl.emit import module_name, verilog_text
+from rtl.toolchain import ToolError, run_yosys
+
+#: Names and what they add to ``synth``: multipliers as arrays, or of Booth digits.
+RECIPES = {"plain": "", "booth": "-booth "}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Netlist:
+    """Cells and nets of one synthesized module, as yosys writes them."""
+
+    recipe: str
+    area_um2: float
+    module: dict[str, Any]
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Number of cells of each type."""
+        counts: dict[str, int] = {}
+        for cell in self.module["cells"].values():
+            counts[cell["type"]] = counts.get(cell["type"], 0) + 1
+        return counts
+
+
+def synthesize(pe: ProcessingElement, liberty: Path = LIBERTY) -> Netlist:
+    """Return the smaller netlist of both recipes.
+
+    Raises
+    ------
+    ToolError
+        yosys can't read the library; the message is its own.
+    """
+    found = [_synthesize(pe, liberty, recipe) for recipe in RECIPES]
+    return min(found, key=lambda netlist: netlist.area_um2)
+
+
+def _synthesize(pe: ProcessingElement, liberty: Path, recipe: str) -> Netlist:
+    top, library = module_name(pe), liberty.resolve()
+    with tempfile.TemporaryDirectory(prefix="qsim-synth-") as name:
+        folder = Path(name)
+        (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
+        run_yosys(
+            [
+                "read_verilog pe.v",
+                f"synth {RECIPES[recipe]}-flatten -top {top}",
+                f"dfflibmap -liberty {library}",
+                f"abc -liberty {library}",
+                "opt_clean -purge",
+                f"tee -q -o stat.json stat -json -liberty {library}",
+                "write_json netlist.json",
+            ],
+            folder,
+        )
+        area = _area(folder / "stat.json", library)
+        modules = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))["modules"]
+    module = modules[top]
+    module["cells"] = {k: c for k, c in module["cells"].items() if not c["type"].startswith("$")}
+    return Netlist(recipe=recipe, area_um2=area, module=module)
+
+
+def _area(path: Path, library: Path) -> float:
+    found = json.loads(path.read_text(encoding="utf-8"))["design"].get("area")
+    if not found:
+        raise ToolError(f"{library} gives no cell an area")
+    return float(found)
+
+
+def verilog_hash(pe: ProcessingElement) -> str:
+    """Return a hash of a PE's Verilog without the comments that name versions."""
+    body = "\n".join(
+        line for line in verilog_text(pe).splitlines() if not line.startswith(("//", "/*"))
+    )
+    return hashlib.sha256(body.encode()).hexdigest()

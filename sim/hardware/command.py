@@ -1,0 +1,93 @@
+"""``qsim rtl``: emit, verify and cost processing elements."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hw.pe_record import PeRecord, list_records, load_record, write_record
+from rtl.catalog import PES, ProcessingElement, find_pe
+from rtl.cells import LIBERTY
+from rtl.cost import cost
+from rtl.emit import write_verilog
+from rtl.synthesis import verilog_hash
+from rtl.toolchain import ToolError
+from rtl.verify import RANDOM_DOTS, Verdict, verify
+from sim.errors import UserError
+
+LONGEST_LIBERTY_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Records of some PEs, and which of them no longer fit their Verilog."""
+
+    records: tuple[PeRecord, ...]
+    stale: tuple[str, ...]
+
+
+def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
+    """Return PEs by their names; all of them for none."""
+    try:
+        return [find_pe(name) for name in names] or list(PES.values())
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def emit(name: str, out: Path, *, lanes: int | None, length: int | None,
+         accumulator_bits: int | None) -> Path:  # fmt: skip
+    """Write the Verilog of one PE, with other sizes where given."""
+    (pe,) = find_pes([name])
+    sizes = {"lanes": lanes, "length": length, "accumulator_bits": accumulator_bits}
+    changed = replace(pe, **{key: size for key, size in sizes.items() if size is not None})  # type: ignore[arg-type]
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a directory")
+    try:
+        return write_verilog(changed, out)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
+    """Yield the verdicts on some PEs as they come."""
+    for pe in find_pes(names):
+        yield from verify(pe, dots=dots or RANDOM_DOTS)
+
+
+def costs(
+    names: Sequence[str], *, liberty: Path | None, fresh: bool, tell: Callable[[str], None]
+) -> Costs:
+    """Return stored records, or new ones with ``fresh``, a liberty file, or for PEs without one.
+
+    New records of the project's own library are stored.
+    """
+    records, stale = [], []
+    for pe in find_pes(names):
+        if liberty is None and not fresh and pe.name in list_records():
+            records.append(load_record(pe.name))
+            if records[-1].verilog_sha256 != verilog_hash(pe):
+                stale.append(pe.name)
+            continue
+        tell(pe.name)
+        records.append(_measured(pe, liberty))
+    return Costs(records=tuple(records), stale=tuple(stale))
+
+
+def _measured(pe: ProcessingElement, liberty: Path | None) -> PeRecord:
+    if liberty is not None:
+        _check_liberty(liberty)
+    try:
+        record = cost(pe, liberty or LIBERTY)
+    except ToolError as error:
+        raise UserError(f"{liberty}: {error}" if liberty else str(error)) from None
+    if liberty is None:
+        write_record(record)
+    return record
+
+
+def _check_liberty(path: Path) -> None:
+    size = path.stat().st_size
+    if size > LONGEST_LIBERTY_BYTES:
+        raise UserError(f"{path} has {size} bytes; a liberty file has at most 64 MiB")
+    with path.open("rb") as file:
+        if b"library" not in file.read(1 << 16):
+            raise UserError(f"{path} is no liberty file: it has no library group")

@@ -1,0 +1,89 @@
+"""Tables of PEs, verdicts and costs for the terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hw.pe_record import PeRecord
+from rtl.catalog import PES
+from rtl.verify import Verdict
+
+#: What relative costs are relative to.
+BASELINE = "int8-mac"
+
+
+def pes_table() -> Table:
+    """Return every PE: its formats, lanes, accumulator and source."""
+    table = _table(("name", "weights", "activations"), ("lanes", "bits of sum"), ("source",))
+    for pe in PES.values():
+        table.add_row(
+            pe.name, pe.weights.name, pe.activations.name, str(pe.lanes), str(pe.sum_bits),
+            Text(pe.source),
+        )  # fmt: skip
+    return table
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Return one verdict in a line."""
+    word = "ok" if verdict.is_good else "FAILED"
+    rate = f"{verdict.rate_per_s:,.0f}/s" if verdict.time_s else "-"
+    head = f"{verdict.pe:12} {verdict.layer:9} {word:6} {verdict.vectors:>11,} in"
+    tail = f": {verdict.detail}" if verdict.detail else ""
+    return f"{head} {verdict.time_s:6.1f} s ({rate}), {verdict.what}{tail}"
+
+
+def costs_table(records: Sequence[PeRecord], stale: Sequence[str]) -> RenderableType:
+    """Return costs, beside those of the INT8 baseline where it is among the records."""
+    table = _table(
+        ("name",),
+        ("area um2", "a MAC", "recipe", "delay ps", "fJ/MAC no glitches", "all glitches",
+         "clock", "MACs/cycle", "area x INT8", "energy x INT8"),
+        (),
+    )  # fmt: skip
+    base = next((record for record in records if record.name == BASELINE), None)
+    for one in records:
+        table.add_row(
+            one.name + (" (stale)" if one.name in stale else ""),
+            f"{one.area_um2:.1f}",
+            f"{one.area_um2_per_mac:.1f}",
+            one.recipe,
+            _number(one.delay_ps, ".0f"),
+            _number(one.energy_no_delay_fj_per_mac, ".0f"),
+            _number(one.energy_unit_delay_fj_per_mac, ".0f"),
+            _number(one.clock_fj_per_mac, ".0f"),
+            str(one.lanes),
+            f"{one.area_um2_per_mac / base.area_um2_per_mac:.2f}" if base else "-",
+            _energies(one, base),
+        )
+    libraries = ", ".join(sorted({record.library for record in records}))
+    notes = [f"Library {libraries}; no wires. Energy lies near or between the two columns."]
+    if stale:
+        notes.append(f"Stale, for their Verilog has changed: {', '.join(stale)}; run with --all.")
+    return Group(table, *(Text(f"\n{note}") for note in notes))
+
+
+def _energies(one: PeRecord, base: PeRecord | None) -> str:
+    if base is None or one.energy_no_delay_fj_per_mac is None:
+        return "-"
+    assert base.energy_no_delay_fj_per_mac and base.energy_unit_delay_fj_per_mac
+    assert one.energy_unit_delay_fj_per_mac
+    low = one.energy_no_delay_fj_per_mac / base.energy_no_delay_fj_per_mac
+    high = one.energy_unit_delay_fj_per_mac / base.energy_unit_delay_fj_per_mac
+    return f"{low:.2f} / {high:.2f}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _table(left: Sequence[str], right: Sequence[str], folded: Sequence[str]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in left:
+        table.add_column(heading, no_wrap=True)
+    for heading in right:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in folded:
+        table.add_column(heading, overflow="fold")
+    return table
