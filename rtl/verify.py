@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from numerics.formats import Format
 from numerics.pe.exact_dot import exact_dots, integer_table
 from rtl.catalog import ProcessingElement
 from rtl.compiled import CompiledPe
@@ -48,11 +49,12 @@ def verify(
     pe: ProcessingElement, layers: Sequence[Layer] = LAYERS, *, dots: int = RANDOM_DOTS
 ) -> Iterator[Verdict]:
     """Yield the verdicts of some layers on a PE, in order."""
-    checks = {"compiled": lambda: _compiled(pe, dots), "simulated": lambda: [_simulated(pe)],
-              "proved": lambda: [_proved(pe)]}  # fmt: skip
     for layer in layers:
         try:
-            yield from checks[layer]()
+            if layer == "compiled":
+                yield from _compiled(pe, dots)
+            else:
+                yield _simulated(pe) if layer == "simulated" else _proved(pe)
         except ToolError as error:
             yield Verdict(pe=pe.name, layer=layer, what="tools", vectors=0, time_s=0.0,
                           is_good=False, detail=str(error))  # fmt: skip
@@ -117,10 +119,8 @@ def random_groups(pe: ProcessingElement, count: int, *, seed: int) -> tuple[np.n
     """Return groups of random codes of all kinds."""
     random = np.random.default_rng(seed)
     shape = (count, BEATS_PER_GROUP * pe.lanes)
-    return tuple(
-        random.integers(0, 2**fmt.bits, shape, dtype=np.uint8)
-        for fmt in (pe.weights, pe.activations)
-    )  # type: ignore[return-value]
+    weights = random.integers(0, 2**pe.weights.bits, shape, dtype=np.uint8)
+    return weights, random.integers(0, 2**pe.activations.bits, shape, dtype=np.uint8)
 
 
 def corner_groups(pe: ProcessingElement) -> tuple[np.ndarray, np.ndarray]:
@@ -131,9 +131,9 @@ def corner_groups(pe: ProcessingElement) -> tuple[np.ndarray, np.ndarray]:
     return weights, np.array([[a] * length for _, a in pairs])
 
 
-def _extremes(fmt: object) -> list[int]:
+def _extremes(fmt: Format) -> list[int]:
     """Return the codes of the least, the largest and the smallest values, and of zeros."""
-    table = np.array(integer_table(fmt))  # type: ignore[arg-type]
+    table = np.array(integer_table(fmt))
     small = np.where(table == 0, table.max() + 1, np.abs(table))
     found = {int(table.argmin()), int(table.argmax()), int(small.argmin()), len(table) - 1}
     return sorted(found | set(np.flatnonzero(table == 0).tolist()))

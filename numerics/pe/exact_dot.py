@@ -58,7 +58,8 @@ def exact_dots(
         raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
     left = np.asarray(integer_table(weights), np.int64)[weight_codes]
     right = np.asarray(integer_table(activations), np.int64)[codes]
-    return np.einsum("...k,...k->...", left, right)
+    sums: np.ndarray = np.einsum("...k,...k->...", left, right)
+    return sums
 
 
 def largest_sum(weights: Format, activations: Format, length: int) -> int:

@@ -1,0 +1,127 @@
+"""Costs: library, netlist, toggles and stored records."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.pe_record import list_records, load_record, read_record, write_record
+from rtl.catalog import PES, find_pe
+from rtl.cells import CELLS, LIBERTY, liberty_text
+from rtl.cost import cost, operands
+from rtl.gates import FUNCTIONS, read_gates
+from rtl.synthesis import synthesize, verilog_hash
+from rtl.toggles import energy, run
+from rtl.toolchain import ToolError
+
+OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
+
+
+@pytest.fixture(scope="module")
+def netlist():
+    return synthesize(find_pe("dint3-mac"))
+
+
+def test_the_library_is_what_is_committed():
+    assert LIBERTY.read_text() == liberty_text()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_gates_are_those_of_the_library(name):
+    cell = CELLS[name]
+    for code in range(2 ** len(cell.inputs)):
+        values = [bool(code >> i & 1) for i in range(len(cell.inputs))]
+        by_name = dict(zip(cell.inputs, values, strict=True))
+        text = re.sub("[A-DS]", lambda m, v=by_name: str(v[m[0]]), cell.function)
+        expected = eval(text.replace("!", " not ").replace("&", " and ").replace("|", " or ")
+                        .replace("^", "!="))  # fmt: skip
+        assert FUNCTIONS[name](*np.array(values)[:, None])[0] == expected
+
+
+def test_every_record_is_of_the_verilog_of_today():
+    assert set(list_records()) == set(PES)
+    for name, pe in PES.items():
+        assert load_record(name).verilog_sha256 == verilog_hash(pe), f"qsim rtl cost --all {name}"
+
+
+def test_a_new_measurement_equals_the_record():
+    stored, found = load_record("dint3-mac"), cost(find_pe("dint3-mac"))
+    # abc's result may change a little with its version.
+    assert found.area_um2 == pytest.approx(stored.area_um2, rel=0.02)
+    assert found.energy_no_delay_fj_per_mac == pytest.approx(
+        stored.energy_no_delay_fj_per_mac, rel=0.05
+    )
+    assert found.energy_unit_delay_fj_per_mac > found.energy_no_delay_fj_per_mac
+
+
+def test_area_is_that_of_the_cells(netlist):
+    area = sum(CELLS[name].area_um2 * count for name, count in netlist.cells.items())
+    assert netlist.area_um2 == pytest.approx(area)
+    gates = read_gates(netlist)
+    caps = sum(sum(CELLS[name].inputs.values()) * count for name, count in netlist.cells.items())
+    clock = CELLS["DFF"].inputs["CK"] * netlist.cells["DFF"]
+    assert gates.load_ff.sum() == pytest.approx(caps - clock)
+    assert 300 < gates.longest_path_ps < 2000
+
+
+def test_a_wrong_gate_is_noticed(netlist, monkeypatch):
+    import rtl.cost
+
+    def broken(pe, liberty):
+        cells = dict(netlist.module["cells"])
+        name = next(n for n, c in cells.items() if c["type"] == "XNOR2")
+        cells[name] = {**cells[name], "type": "XOR2"}
+        return type(netlist)(
+            recipe="plain", area_um2=1.0, module={**netlist.module, "cells": cells}
+        )
+
+    monkeypatch.setattr(rtl.cost, "synthesize", broken)
+    with pytest.raises(ToolError, match="computes"):
+        cost(find_pe("dint3-mac"))
+
+
+def test_a_counter_of_changes_by_hand(netlist):
+    gates = read_gates(netlist)
+    width, streams = gates.ports["operands__payload"].size, 3
+    one, zero = np.ones((1, streams), bool), np.zeros((1, streams), bool)
+    idle = {"operands__payload": np.zeros((width, streams), bool), "operands__valid": zero,
+            "result__ready": one, "rst": zero}  # fmt: skip
+    still = run(gates, [{**idle, "rst": one}, {**idle, "rst": one}, idle, idle])
+    settled = run(gates, [{**idle, "rst": one}, {**idle, "rst": one}, idle, idle, idle, idle])
+    # Nothing changes once inputs stand still.
+    assert np.array_equal(still.changes_no_delay, settled.changes_no_delay)
+    found = energy(gates, settled)
+    flops = netlist.cells["DFF"]
+    assert found.clock_fj == pytest.approx(flops * (2 * 3.62 + 0.95 * 1.1**2))
+
+
+def test_operands_are_gaussian_codes():
+    weights, activations = operands(find_pe("int4x8-mac"))
+    values = np.where(activations > 127, activations - 256, activations)
+    assert abs(values.std() / 128 * 3.5 - 1) < 0.05 and set(np.unique(weights)) == set(range(16))
+
+
+def test_records_come_back(tmp_path):
+    record = load_record("int8-mac")
+    assert read_record(write_record(record, tmp_path)) == record
+    with pytest.raises(ValueError, match="did you mean 'int8-mac'"):
+        load_record("int8-mak")
+    bad = tmp_path / "bad.json"
+    for text, words in (("{", "no JSON"), ('{"a": 1}', "has the keys"), ("{}", "missing")):
+        bad.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            read_record(bad)
+
+
+@pytest.mark.skipif(not OSU018.exists(), reason="needs the osu018 library")
+def test_another_library_gives_an_area():
+    record = cost(find_pe("dint3-mac"), OSU018)
+    assert record.area_um2 > 1000 and record.delay_ps is None and record.library.startswith("osu")
+
+
+def test_an_unreadable_library_is_told(tmp_path):
+    path = tmp_path / "x.lib"
+    path.write_text("library (x) { cell (A) { area : }")
+    with pytest.raises(ToolError, match="yosys"):
+        cost(find_pe("dint3-mac"), path)

@@ -1,0 +1,196 @@
+"""PEs: Verilog, compiled code, simulator and proofs, and mutations that each has to notice."""
+
+import dataclasses
+import inspect
+import textwrap
+
+import numpy as np
+import pytest
+
+import rtl.decoder
+import rtl.products
+import rtl.proof
+from numerics import FORMATS
+from numerics.pe.exact_dot import exact_dots, integer_table
+from rtl.catalog import PES, find_pe
+from rtl.compiled import CompiledPe, pack_beats
+from rtl.emit import verilog_text, write_verilog
+from rtl.products import AddSkip, BoothShiftAdd, FloatProduct, ShiftAdd
+from rtl.proof import prove_product, refute_wrong
+from rtl.simulated import run_bench
+from rtl.toolchain import ToolError, need_program, run_yosys
+from rtl.verify import all_pairs, corner_groups, random_groups, verify
+
+QUICK = ["mixpe-w4a8", "fp8xfp4-dot"]
+#: Its proof takes twenty seconds.
+HARD_TO_PROVE = "fp8-dot"
+
+
+def pairs_are_right(pe):
+    model = CompiledPe(pe)
+    try:
+        weights, activations = all_pairs(pe)
+        found, _ = model.dots(weights, activations)
+    finally:
+        model.close()
+    return np.array_equal(found, exact_dots(pe.weights, pe.activations, weights, activations))
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_compiled_verilog_gives_every_product_and_sum(name):
+    verdicts = list(verify(find_pe(name), ["compiled"], dots=50_000))
+    assert [v.what for v in verdicts] == [
+        "every pair of codes", "corners", "random, with stalls", "random",
+    ]  # fmt: skip
+    assert all(v.is_good and v.vectors for v in verdicts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(PES) - set(QUICK)))
+def test_every_pe_in_every_layer(name):
+    verdicts = list(verify(find_pe(name), dots=1_000_000))
+    assert {v.layer for v in verdicts} == {"compiled", "simulated", "proved"}
+    assert [v.detail for v in verdicts] == [""] * len(verdicts)
+
+
+@pytest.mark.parametrize("name", sorted(set(PES) - {HARD_TO_PROVE}))
+def test_products_are_proved_and_a_wrong_one_is_refuted(name):
+    pe = find_pe(name)
+    assert prove_product(pe).is_equal and not refute_wrong(pe).is_equal
+
+
+def test_the_simulator_runs_the_file_that_users_get(tmp_path):
+    pe = find_pe("mixpe-w4a8")
+    path = write_verilog(pe, tmp_path)
+    weights, activations = random_groups(pe, 200, seed=0)
+    run = run_bench(pe, weights, activations, verilog=path)
+    assert (run.tests, run.failed, run.vectors) == (4, 0, 200)
+    # A sum that forgets to start again.
+    text = path.read_text()
+    assert path.name == "mixpe_w4a8.v" and "module mixpe_w4a8(" in text
+    wrong = text.replace("posedge clk", "negedge clk")
+    assert wrong != text
+    path.write_text(wrong)
+    assert run_bench(pe, weights, activations, verilog=path).failed > 0
+
+
+def test_a_simulator_that_runs_nothing_fails(tmp_path):
+    pe = find_pe("mixpe-w4a8")
+    path = tmp_path / "broken.v"
+    path.write_text("module mixpe_w4a8(input clk; endmodule\n")
+    with pytest.raises(ToolError, match="ran no test"):
+        run_bench(pe, *random_groups(pe, 2, seed=0), verilog=path)
+
+
+def test_a_flipped_bit_of_a_decoder_is_noticed(monkeypatch):
+    pe = find_pe("dint3-mac")
+    right = integer_table(pe.weights)
+    for code in range(len(right)):
+        wrong = tuple(v ^ (i == code) for i, v in enumerate(right))
+        monkeypatch.setattr(
+            rtl.decoder, "integer_table",
+            lambda fmt, wrong=wrong: wrong if fmt == pe.weights else integer_table(fmt),
+        )  # fmt: skip
+        if code in (0, len(right) - 1):
+            assert not pairs_are_right(pe)
+    monkeypatch.undo()
+    assert pairs_are_right(pe)
+
+
+def mutated(circuit, old, new):
+    """Return a circuit whose text differs in one place."""
+    text = textwrap.dedent(inspect.getsource(circuit))
+    assert text.count(old) == 1
+    names = dict(vars(rtl.products))
+    exec(text.replace(old, new), names)
+    return names[circuit.__name__]
+
+
+@pytest.mark.parametrize(
+    "name,circuit,old,new",
+    [
+        ("booth-w4a8", BoothShiftAdd, "extended[2 * i + 1], -size",
+         "extended[2 * i + 1] & (i < digits - 1), -size"),
+        ("mixpe-w4a8", ShiftAdd, "total - negative", "total + negative"),
+        ("mixpe-w4a8", ShiftAdd, "len(weight) - 1)]", "len(weight) - 2)]"),
+        ("fp4-dot", FloatProduct, "significand[-1].eq(is_normal)", "significand[-1].eq(1)"),
+        ("fp8-dot", FloatProduct, "exponent - 1", "exponent"),
+        ("fp8xfp4-dot", FloatProduct, "significand.eq(0)", "significand.eq(1)"),
+        ("ternary-16", AddSkip, "-1: -activation", "-1: ~activation"),
+    ],
+)  # fmt: skip
+def test_one_wrong_place_in_a_circuit_is_refuted(name, circuit, old, new):
+    pe = dataclasses.replace(find_pe(name), product=mutated(circuit, old, new))
+    assert not prove_product(pe).is_equal
+
+
+def test_results_wait_and_nothing_is_lost():
+    pe = find_pe("dint3-mac")
+    weights, activations = random_groups(pe, 500, seed=5)
+    model = CompiledPe(pe)
+    free, cycles = model.dots(weights, activations)
+    slow, waited = model.dots(weights, activations, takes=np.array([0] * 9 + [1]))
+    model.close()
+    # A beat a cycle and one more for the last result.
+    assert np.array_equal(free, slow) and cycles == 500 * 4 + 1 and waited > 9 * 500
+    with pytest.raises(ValueError, match="each lets something pass"):
+        model.dots(weights, activations, takes=np.zeros(3))
+
+
+def test_beats_are_packed_from_the_lowest_bit():
+    pe = find_pe("ternary-16")
+    weights, activations = random_groups(pe, 3, seed=0)
+    words = pack_beats(pe, weights, activations)
+    assert words.shape == (12, 6)
+    number = int.from_bytes(words[7].tobytes(), "little")
+    lanes = slice(48, 64)
+    for i, (w, a) in enumerate(zip(weights[1, lanes], activations[1, lanes], strict=True)):
+        assert (number >> 2 * i) & 3 == w and (number >> (32 + 8 * i)) & 255 == a
+    assert number >> 160 == 1
+    with pytest.raises(ValueError, match="give a multiple"):
+        pack_beats(pe, weights[:, :20], activations[:, :20])
+
+
+def test_corners_have_the_extremes():
+    pe = find_pe("int4x8-mac")
+    weights, activations = corner_groups(pe)
+    found = exact_dots(pe.weights, pe.activations, weights, activations)
+    assert found.max() == 128 * 8 * 128 and found.min() == -128 * 8 * 127
+
+
+@pytest.mark.parametrize(
+    "changes,words",
+    [
+        ({"accumulator_bits": 18}, "18 bits is too narrow .* need 19"),
+        ({"lanes": 0}, "0 lanes"),
+        ({"lanes": 129}, "129 lanes for groups of 128"),
+        ({"weights": FORMATS["nf4"]}, "no multiples of one unit"),
+        ({"weights": FORMATS["int4"], "product": AddSkip}, "int4 has the value 2"),
+        ({"product": FloatProduct}, "no floating-point format"),
+    ],
+)
+def test_what_a_pe_cannot_carry(changes, words):
+    pe = dataclasses.replace(find_pe("mixpe-w4a8"), **changes)
+    with pytest.raises(ValueError, match=words):
+        verilog_text(pe)
+
+
+def test_more_lanes_and_wider_sums():
+    pe = dataclasses.replace(find_pe("mixpe-w4a8"), lanes=4, accumulator_bits=24)
+    verdicts = list(verify(pe, ["compiled"], dots=20_000))
+    assert all(v.is_good for v in verdicts) and pe.build().result.payload.shape().width == 24
+
+
+def test_unknown_names_and_missing_tools(monkeypatch):
+    with pytest.raises(ValueError, match="did you mean 'mixpe-w4a8'"):
+        find_pe("mixpe-w4a9")
+    with pytest.raises(ToolError, match="no gxx on this machine"):
+        need_program("gxx", "gxx")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ToolError, match=r"pyosys is not installed; .*\[rtl\]"):
+        run_yosys([], None)
+
+
+def test_yosys_says_what_is_wrong(tmp_path):
+    with pytest.raises(ToolError, match=r"yosys: .*nowhere"):
+        run_yosys(["read_verilog nowhere.v"], tmp_path)
