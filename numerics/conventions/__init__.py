@@ -1,0 +1,1 @@
+"""Schemes as one library or paper computes them, where libraries disagree."""

@@ -1,0 +1,24 @@
+"""Schemes of libraries by name, each with its source."""
+
+from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
+from numerics.scheme import Scheme
+
+SOURCES = {
+    Convention.SMOOTHQUANT: "SmoothQuant, arXiv:2211.10438, its code's per-row max",
+    Convention.AWQ: "AWQ, arXiv:2306.00978, as llm-awq computes it",
+    Convention.GPTQ: "GPTQ, arXiv:2210.17323, quant.py of its code",
+    Convention.GPTQ_SYM: "GPTQ, arXiv:2210.17323, quant.py of its code with --sym",
+    Convention.QUAROT: "QuaRot, arXiv:2404.00456, symmetric weights of its code",
+    Convention.QUAROT_ACT: "QuaRot, arXiv:2404.00456, activations, clip ratio 0.9",
+    Convention.QUAROT_KV: "QuaRot, arXiv:2404.00456, cache, clip ratio 0.95",
+    Convention.COMPRESSED: "compressed-tensors 0.20, symmetric",
+    Convention.COMPRESSED_ASYM: "compressed-tensors 0.20, asymmetric",
+    Convention.SIGNED_MAX: "grid of GGUF Q4_0, codes by division by the stored scale, ties to even",
+}
+
+ENTRIES: dict[str, tuple[Scheme, str]] = {
+    scheme.name: (scheme, source)
+    for convention, source in SOURCES.items()
+    for bits in (4, 8)
+    for scheme in (IntegerScheme(bits=bits, convention=convention, size=GROUPS.get(convention)),)
+}

@@ -1,0 +1,148 @@
+"""Integer schemes by the convention of a library: what scale, what zero point, which is rounded."""
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+BYTE = np.dtype(np.uint8)
+BITS = range(2, 9)
+
+
+class Convention(StrEnum):
+    """How a group becomes integers of n bits; ``half = 2^(n-1)``, ``top = 2^n - 1``.
+
+    Scales are float32 unless said otherwise, ``z`` is the zero point, ``low`` and ``high`` are the
+    least and largest value, widened to contain 0 except in AWQ.
+    """
+
+    #: ``s = max(amax, 1e-5) / (half - 1)``, no code beyond ``half - 1`` arises; SmoothQuant.
+    SMOOTHQUANT = "smoothquant"
+    #: ``s = max(high - low, 1e-5) / top`` of the range as it is, even without 0 inside,
+    #: ``z = clip(-rint(low / s), 0, top)``, ``code = clip(rint(x / s) + z, 0, top)``; AWQ.
+    AWQ = "awq"
+    #: As AWQ with 0 inside, ``s = (high - low) / top``; all zeros have -1 to 1 for range; GPTQ.
+    GPTQ = "gptq"
+    #: As GPTQ with ``z = half`` and ``low = -amax``, or 0 if no value is negative, ``high = amax``:
+    #: without negative values all beyond ``7 / 15 * amax`` (n = 4) saturates; GPTQ with ``--sym``.
+    GPTQ_SYM = "gptq-sym"
+    #: ``s = max(amax, 1e-5) / (half - 1)``, codes from ``-half``; the weights of QuaRot.
+    QUAROT = "quarot"
+    #: ``s = 0.9 * amax / (half - 1)``, codes from ``-half``, scale 1 for zeros; the activations of
+    #: QuaRot.
+    QUAROT_ACT = "quarot-act"
+    #: As GPTQ with 0.95 of the range; the cache of QuaRot.
+    QUAROT_KV = "quarot-kv"
+    #: ``s = amax / (top / 2)``, codes from ``-half``, scale 2^-23 for zeros; compressed-tensors.
+    COMPRESSED = "ct"
+    #: ``s = (high - low) / top``, ``z = rint(clip(-half - low / s, -half, half - 1))``, ``code =
+    #: rint(clip(x / s + z, -half, half - 1))``: the zero point is added before rounding; scale
+    #: 2^-23 for zeros; compressed-tensors.
+    COMPRESSED_ASYM = "ct-asym"
+    #: ``s = m / -half`` in FP16, where ``m`` is the value of largest magnitude, the first of
+    #: equals: m has the code ``-half``, and scales can be negative; the grid of GGUF Q4_0.
+    SIGNED_MAX = "signedmax"
+
+
+#: What of the range is kept, where it is not all.
+CLIPS = {Convention.QUAROT_ACT: 0.9, Convention.QUAROT_KV: 0.95}
+#: Conventions whose codes are 0 to 2^n - 1; the others have two's complement.
+UNSIGNED = (Convention.AWQ, Convention.GPTQ, Convention.GPTQ_SYM, Convention.QUAROT_KV)
+#: Conventions that store a zero point for each group.
+WITH_ZERO_POINTS = (
+    Convention.AWQ, Convention.GPTQ, Convention.QUAROT_KV, Convention.COMPRESSED_ASYM,
+)  # fmt: skip
+#: Groups that the sources have, where it is not one for the row.
+GROUPS = {
+    Convention.AWQ: 128,
+    Convention.QUAROT_KV: 128,
+    Convention.COMPRESSED: 128,
+    Convention.COMPRESSED_ASYM: 128,
+    Convention.SIGNED_MAX: 32,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerScheme(Scheme):
+    """Integers by a :class:`Convention`: ``value = code * s`` or ``(code - z) * s``.
+
+    ``size`` is the group, ``None`` for one scale a row. ``integer_reference`` has
+    the definition.
+
+    Examples
+    --------
+    >>> awq = IntegerScheme(bits=4, convention=Convention.AWQ, size=128)
+    >>> awq.name, awq.bits_per_weight((64, 256))
+    ('int4-awq', 4.28125)
+    """
+
+    bits: int
+    convention: Convention
+    size: int | None
+
+    def __post_init__(self) -> None:
+        if self.bits not in BITS:
+            raise ValueError(f"integer conventions have 2 to 8 bits, not {self.bits}")
+        if self.size is None and self.convention in GROUPS:
+            raise ValueError(f"{self.convention} has groups, such as {GROUPS[self.convention]}")
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the group where it is another than the source's."""
+        is_default = self.size == GROUPS.get(self.convention)
+        return f"int{self.bits}-{self.convention}" + ("" if is_default else f":g{self.size}")
+
+    @property
+    def group_size(self) -> int | None:
+        """Values of a full group."""
+        return self.size
+
+    @property
+    def has_half_scales(self) -> bool:
+        """Whether scales are FP16, not float32."""
+        return self.convention is Convention.SIGNED_MAX
+
+    def with_group_size(self, size: int) -> "IntegerScheme":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the scales of a tensor of this shape."""
+        return (*shape[:-1], 1 if self.size is None else -(-shape[-1] // self.size))
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, scales and, where there are, zero points."""
+        groups = self.scale_shape(shape)
+        scale = np.dtype(np.float16 if self.has_half_scales else np.float32)
+        fields = [
+            Field(name="codes", shape=shape, bits=self.bits, dtype=BYTE, is_index=True),
+            Field(name="scales", shape=groups, bits=8 * scale.itemsize, dtype=scale),
+        ]
+        if self.convention in WITH_ZERO_POINTS:
+            fields.append(Field(name="zero_points", shape=groups, bits=self.bits, dtype=BYTE))
+        return tuple(fields)
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes, scales and zero points."""
+        from numerics.conventions import integer_arrays
+
+        quantized: QuantizedTensor = integer_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers that the codes stand for."""
+        from numerics.conventions import integer_arrays
+
+        values: Array = integer_arrays.dequantize(q)
+        return values
