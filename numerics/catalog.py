@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from numerics.conventions.entries import ENTRIES as CONVENTIONS
 from numerics.element_scheme import (
     MX_BLOCK,
     MX_NAMES,
@@ -242,6 +243,6 @@ def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:
 
 CATALOG: dict[str, Entry] = {
     **_integers(), **_floats(), **_codebooks(), **_blocks(), **_mixtures(),
-    **_named(TERNARY_AND_BINARY), **_named(GGUF),
+    **_named(TERNARY_AND_BINARY), **_named(GGUF), **_named(CONVENTIONS),
 }  # fmt: skip
 SCHEMES: dict[str, Scheme] = {name: entry.scheme for name, entry in CATALOG.items()}
