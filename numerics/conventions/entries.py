@@ -1,6 +1,7 @@
 """Schemes of libraries by name, each with its source."""
 
 from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
+from numerics.conventions.signs import Signs
 from numerics.scheme import Scheme
 
 SOURCES = {
@@ -16,9 +17,14 @@ SOURCES = {
     Convention.SIGNED_MAX: "grid of GGUF Q4_0, codes by division by the stored scale, ties to even",
 }
 
-ENTRIES: dict[str, tuple[Scheme, str]] = {
+INTEGERS: dict[str, tuple[Scheme, str]] = {
     scheme.name: (scheme, source)
     for convention, source in SOURCES.items()
     for bits in (4, 8)
     for scheme in (IntegerScheme(bits=bits, convention=convention, size=GROUPS.get(convention)),)
+}
+
+ENTRIES: dict[str, tuple[Scheme, str]] = {
+    "int1": (Signs(), "XNOR-Net, arXiv:1603.05279, section 3.1, a scale per group"),
+    **INTEGERS,
 }

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from numerics import quantize
-from numerics.conventions.entries import ENTRIES
 from numerics.conventions.integer_reference import quantize_group
 from numerics.conventions.integers import Convention, IntegerScheme
 
 SIZE, ROWS, WIDTH = 32, 6, 72
-FOUR_BIT = [name for name in ENTRIES if name.startswith("int4-")]
 
 
 def scheme_of(convention, *, size=SIZE, bits=4) -> IntegerScheme:

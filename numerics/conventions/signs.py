@@ -1,0 +1,92 @@
+"""One bit a value: the sign, and the mean magnitude of the group."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.division import MIN_NORMAL
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+from numerics.ternary.reference import tree_sum
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+DEFAULT_GROUP = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signs(Scheme):
+    """INT1: code 1 is ``+s``, which zeros have too, and code 0 is ``-s``, with ``s = mean |x|``.
+
+    That is the scale of least squared error. It is FP16, at most its largest number; a group of
+    zeros has scale 0, the one that stands for it. :func:`quantize_signs` is the definition. Source:
+    XNOR-Net, arXiv:1603.05279, section 3.1, there with a scale for each filter.
+
+    Examples
+    --------
+    >>> Signs().bits_per_weight((64, 256)), Signs(size=64).name
+    (1.125, 'int1:g64')
+    """
+
+    size: int = DEFAULT_GROUP
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the group where it is not 128."""
+        return "int1" if self.size == DEFAULT_GROUP else f"int1:g{self.size}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group."""
+        return self.size
+
+    def with_group_size(self, size: int) -> "Signs":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes and scales."""
+        groups = (*shape[:-1], -(-shape[-1] // self.size))
+        byte, half = np.dtype(np.uint8), np.dtype(np.float16)
+        return (
+            Field(name="codes", shape=shape, bits=1, dtype=byte, is_index=True),
+            Field(name="scales", shape=groups, bits=16, dtype=half),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes and scales."""
+        from numerics.conventions import signs_arrays
+
+        quantized: QuantizedTensor = signs_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the scale of each group with the sign of each code."""
+        from numerics.conventions import signs_arrays
+
+        values: Array = signs_arrays.dequantize(q)
+        return values
+
+
+def quantize_signs(values: Sequence[float]) -> tuple[list[int], np.float16]:
+    """Return codes and scale of a group; NaN and codes 0 if a value is not finite.
+
+    Sums are float32 by halves; subnormal numbers count as zeros.
+
+    >>> quantize_signs([0.5, -1.5, 0.0, 2.0])
+    ([1, 0, 1, 1], np.float16(1.0))
+    """
+    x = [np.float32(0) if abs(v) < MIN_NORMAL else v for v in map(np.float32, values)]
+    if not all(math.isfinite(v) for v in x):
+        return [0] * len(x), np.float16(np.nan)
+    mean = tree_sum([abs(v) for v in x]) / np.float32(len(x))
+    largest = np.float32(np.finfo(np.float16).max)
+    return [int(v >= 0) for v in x], np.float16(min(mean, largest))

@@ -1,0 +1,59 @@
+"""Array code of one-bit values: the twin of ``signs.quantize_signs``."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float32
+
+from numerics import _groups
+from numerics.conventions.signs import Signs
+from numerics.division import (
+    HIDDEN_BIT,
+    INFINITY_BITS,
+    MAGNITUDE_MASK,
+    divide,
+    fence,
+    float_bits,
+    from_bits,
+)
+from numerics.granularity import PerGroup
+from numerics.scales import tree_sum
+from numerics.tensor import QuantizedTensor
+
+LARGEST = np.float32(np.finfo(np.float16).max)
+
+
+@partial(jax.jit, static_argnames="scheme")
+def quantize(x: Float32[Array, "*shape"], scheme: Signs) -> QuantizedTensor:
+    """Return codes and scales."""
+    bits = float_bits(x)
+    flushed = from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, 0, bits))
+    codes, scales = [], []
+    for block in _groups.split_groups(flushed, PerGroup(scheme.size)):
+        magnitudes = jnp.abs(block)
+        is_bad = jnp.max(float_bits(magnitudes), axis=-1) >= INFINITY_BITS
+        mean = jnp.minimum(fence(divide(tree_sum(magnitudes), float(block.shape[-1]))), LARGEST)
+        codes.append(((block >= 0) & ~is_bad[..., None]).astype(jnp.uint8))
+        scales.append(jnp.where(is_bad, jnp.nan, mean).astype(jnp.float16))
+    _, field = scheme.layout(x.shape)
+    arrays = {
+        "codes": _groups.join_groups(codes, x.shape),
+        "scales": _groups.join_scales(scales, field.shape),
+    }
+    return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
+
+
+@jax.jit
+def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
+    """Return the scale with the sign of each code."""
+    assert isinstance(q.scheme, Signs)
+    blocks = _groups.split_groups(q.codes, PerGroup(q.scheme.size))
+    scales = _groups.split_scales(q.scales.astype(jnp.float32), blocks)
+    values = [
+        jnp.where(block == 1, scale[..., None], -scale[..., None])
+        for block, scale in zip(blocks, scales, strict=True)
+    ]
+    return _groups.join_groups(values, q.shape)
