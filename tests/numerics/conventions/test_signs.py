@@ -1,7 +1,6 @@
 """One-bit values against their scalar definition."""
 
 import numpy as np
-import pytest
 
 from numerics import parse_scheme, quantize
 from numerics.conventions.signs import Signs, quantize_signs
