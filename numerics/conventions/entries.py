@@ -1,6 +1,7 @@
 """Schemes of libraries by name, each with its source."""
 
 from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
+from numerics.conventions.nvfp4 import Library, Nvfp4
 from numerics.conventions.signs import Signs
 from numerics.scheme import Scheme
 
@@ -27,4 +28,16 @@ INTEGERS: dict[str, tuple[Scheme, str]] = {
 ENTRIES: dict[str, tuple[Scheme, str]] = {
     "int1": (Signs(), "XNOR-Net, arXiv:1603.05279, section 3.1, a scale per group"),
     **INTEGERS,
+    "nvfp4-modelopt": (
+        Nvfp4(library=Library.MODELOPT),
+        "NVIDIA NVFP4 as modelopt 0.47 computes it, -0 as +0",
+    ),
+    "nvfp4-torchao": (
+        Nvfp4(library=Library.TORCHAO),
+        "NVIDIA NVFP4 as torchao 0.18 computes it, reciprocals, scales from 2^-6",
+    ),
+    "nvfp4-ct": (
+        Nvfp4(library=Library.COMPRESSED),
+        "NVIDIA NVFP4 as compressed-tensors 0.20 computes it, reciprocal global scale",
+    ),
 }

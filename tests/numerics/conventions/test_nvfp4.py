@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numerics import quantize
+from numerics import SCHEMES, parse_scheme, quantize
 from numerics.conventions.nvfp4 import BLOCK, Library, Nvfp4
 from numerics.conventions.nvfp4_reference import find_top_scale, quantize_block
 
@@ -46,3 +46,48 @@ def test_arrays_are_the_definition(library):
                 assert scales[row, block] == scale
                 assert np.asarray(q.codes)[part].tolist() == codes
                 assert np.array_equal(bits(values[part]), bits(np.float32(wanted)))
+
+
+def codes_and_scales(rows, library) -> tuple[np.ndarray, np.ndarray]:
+    q = quantize(np.float32(rows), Nvfp4(library=library))
+    return np.asarray(q.codes), np.asarray(q.scales).view(np.uint8)
+
+
+# number_formats, section 4.2: the scale byte of a block of zeros, and the sign of zero.
+@pytest.mark.parametrize(("library", "byte"), [("torchao", 0x08), ("modelopt", 0x38), ("ct", 0x20)])
+def test_a_block_of_zeros(library, byte):
+    rows = np.ones((1, 32))
+    rows[0, 16:] = 0
+    assert codes_and_scales(rows, Library(library))[1][0].tolist() == [0x7E, byte]
+
+
+@pytest.mark.parametrize(("library", "minus_zero"), [("torchao", 8), ("modelopt", 0), ("ct", 0)])
+def test_the_sign_of_zero_and_of_tiny_numbers(library, minus_zero):
+    codes, _ = codes_and_scales([[6, 0, -0.0, -1e-9] * 4], Library(library))
+    assert codes[0, :4].tolist() == [7, 0, minus_zero, 8]
+
+
+# A block 2^-9 of the largest has a subnormal scale, which torchao raises to 2^-6.
+def test_only_torchao_has_no_subnormal_scales():
+    rows = np.ones((1, 32)) * 2688
+    rows[0, 16:] = 6 * 2.0**-9
+    scales = {library: codes_and_scales(rows, library)[1][0, 1] for library in Library}
+    assert scales == {Library.MODELOPT: 1, Library.TORCHAO: 8, Library.COMPRESSED: 1}
+
+
+def test_modelopt_is_the_plain_scheme_but_for_the_sign_of_zero():
+    plain = SCHEMES["nvfp4"]
+    for x in tensors():
+        ours, theirs = quantize(x, Nvfp4(library=Library.MODELOPT)), quantize(x, plain)
+        assert np.array_equal(
+            np.asarray(ours.scales).view(np.uint8), np.asarray(theirs.scales).view(np.uint8)
+        )
+        changed = np.asarray(ours.codes != theirs.codes)
+        assert not x[changed].any() or (np.abs(x[changed]) < 2.0**-126).all()
+
+
+def test_texts_and_refusals():
+    assert parse_scheme("nvfp4-torchao") == Nvfp4(library=Library.TORCHAO)
+    assert parse_scheme("nvfp4-ct:g16") == Nvfp4(library=Library.COMPRESSED)
+    with pytest.raises(ValueError, match=r"^nvfp4-ct is defined with blocks of 16, not 32$"):
+        parse_scheme("nvfp4-ct:g32")
