@@ -1,5 +1,6 @@
 """Schemes of libraries by name, each with its source."""
 
+from numerics.conventions.double_nf4 import DoubleNf4
 from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
 from numerics.conventions.nvfp4 import Library, Nvfp4
 from numerics.conventions.signs import Signs
@@ -39,5 +40,9 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
     "nvfp4-ct": (
         Nvfp4(library=Library.COMPRESSED),
         "NVIDIA NVFP4 as compressed-tensors 0.20 computes it, reciprocal global scale",
+    ),
+    "nf4-dq": (
+        DoubleNf4(),
+        "QLoRA, arXiv:2305.14314, double quantization as bitsandbytes 0.50 computes it",
     ),
 }

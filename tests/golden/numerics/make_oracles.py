@@ -102,8 +102,22 @@ def double_nf4(x: torch.Tensor) -> dict[str, np.ndarray]:
         "scale_codes": state.absmax,
         "scale_scales": state.state2.absmax,
         "offset": state.offset,
-        "values": bnb.dequantize_4bit(packed, state).reshape(x.shape),
+        "block_scales": bnb.dequantize_blockwise(state.absmax, state.state2) + state.offset,
     }
+
+
+def many_scales() -> np.ndarray:
+    """Rows of 320 blocks of NF4, the first of each with values beside the middles of codes.
+
+    There a quotient and a product with the reciprocal round to other codes.
+    """
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((160, 128)).astype(np.float16).astype(np.float32)
+    table = bnb.get_4bit_type("nf4", device="cpu").numpy()
+    middles = (table[1:] + table[:-1]) / 2
+    x[:, 0] = 4 + rng.random(160).astype(np.float32)
+    x[:, 1:16] = x[:, :1] * middles
+    return x
 
 
 def main() -> None:
@@ -119,6 +133,9 @@ def main() -> None:
         for scheme, fields in made.items():
             for field, array in fields.items():
                 arrays[f"{name}/{scheme}/{field}"] = array.detach().numpy()
+    x = torch.from_numpy(many_scales())
+    for field, array in {"x": x, **double_nf4(x)}.items():
+        arrays[f"many/nf4-dq/{field}"] = array.numpy()
     np.savez_compressed(Path(__file__).with_name("oracles.npz"), **arrays)
 
 

@@ -1,0 +1,122 @@
+"""NF4 whose scales are quantized in their turn: QLoRA's double quantization."""
+
+import functools
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.formats import NF4, Format, TableFormat
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+BLOCK = 64
+#: Scales that share a scale of their own.
+SCALES_PER_BLOCK = 256
+SCALE_CODE_BITS = 8
+#: Decades of the dynamic map.
+DECADES = 7
+
+
+@functools.cache
+def dynamic_map() -> TableFormat:
+    """Return the 8-bit format of scales: magnitudes in decades, more of them in the higher ones.
+
+    Decade i has the ``2^i`` middles between equally spaced bounds from 0.1 to 1, times ``10^(i -
+    6)``, with both signs; 0 and 1 stand alone. Each bound is rounded once to float32. Source:
+    Dettmers, arXiv:1511.04561, as ``create_dynamic_map`` of bitsandbytes computes it.
+
+    >>> table = dynamic_map().table
+    >>> len(table), table[0], table[127], table[-1]
+    (256, -0.992968738079071, 0.0, 1.0)
+    """
+    values = [np.float32(0), np.float32(1)]
+    for decade in range(DECADES):
+        unit = np.float32(10.0 ** (decade + 1 - DECADES))
+        for low, high in pairwise(_bounds(2**decade)):
+            middle = unit * ((low + high) / np.float32(2))
+            values += [middle, -middle]
+    return TableFormat(name="dynamic8", table=tuple(sorted(map(float, values))))
+
+
+def _bounds(gaps: int) -> list[np.float32]:
+    """Return numbers from 0.1 to 1, counted from the nearer end, each rounded once."""
+    first = np.float32(0.1)
+    step = float((np.float32(1) - first) / np.float32(gaps))
+    exact = [
+        float(first) + step * i if i < (gaps + 1) // 2 else 1.0 - step * (gaps - i)
+        for i in range(gaps + 1)
+    ]
+    return [np.float32(bound) for bound in exact]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubleNf4(Scheme):
+    """NF4 in blocks of 64 with scales of 8 bits: ``value = nf4(code) * s``.
+
+    ``s = map(scale_code) * t + offset``, where ``offset`` is the mean of the largest magnitudes of
+    all blocks, and ``t`` the largest difference to it among 256 blocks. Codes are of the largest
+    magnitude itself, not of ``s``, which can be negative for blocks of small numbers.
+
+    All is float32, quotients are products with a reciprocal of at least 2^-126, as in bitsandbytes;
+    subnormal numbers count as zeros. A NaN or an infinity anywhere makes every scale NaN and every
+    code 0. ``double_nf4_reference`` has the definition.
+
+    Examples
+    --------
+    >>> round(DoubleNf4().bits_per_weight((4096, 4096)), 3)
+    4.127
+    """
+
+    @property
+    def name(self) -> str:
+        """The catalog's name."""
+        return "nf4-dq"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a block."""
+        return BLOCK
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The element format."""
+        return (NF4,)
+
+    def with_group_size(self, size: int) -> "DoubleNf4":
+        """Return the scheme itself; it is defined with blocks of 64 only."""
+        if size != BLOCK:
+            raise ValueError(f"{self.name} is defined with blocks of {BLOCK}, not {size}")
+        return self
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, codes of scales, their scales and the offset."""
+        groups = (*shape[:-1], -(-shape[-1] // BLOCK))
+        blocks = (-(-int(np.prod(groups)) // SCALES_PER_BLOCK),)
+        byte, float32 = np.dtype(np.uint8), np.dtype(np.float32)
+        return (
+            Field(name="codes", shape=shape, bits=NF4.bits, dtype=byte, is_index=True),
+            Field(name="scale_codes", shape=groups, bits=SCALE_CODE_BITS, dtype=byte),
+            Field(name="scale_scales", shape=blocks, bits=32, dtype=float32),
+            Field(name="offset", shape=(), bits=32, dtype=float32),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the arrays of the layout."""
+        from numerics.conventions import double_nf4_arrays
+
+        quantized: QuantizedTensor = double_nf4_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers that the codes stand for."""
+        from numerics.conventions import double_nf4_arrays
+
+        values: Array = double_nf4_arrays.dequantize(q)
+        return values

@@ -1,0 +1,95 @@
+"""Array code of double quantization: the twin of ``double_nf4_reference``."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float32, Int32
+
+from numerics import _groups
+from numerics.cast import decode, encode
+from numerics.conventions.double_nf4 import BLOCK, SCALES_PER_BLOCK, DoubleNf4, dynamic_map
+from numerics.division import (
+    HIDDEN_BIT,
+    INFINITY_BITS,
+    MAGNITUDE_MASK,
+    MAX_FLOAT32,
+    MIN_NORMAL,
+    divide,
+    fence,
+    float_bits,
+    from_bits,
+    multiply,
+    sign_bits,
+)
+from numerics.formats import NF4
+from numerics.granularity import PerGroup
+from numerics.scales import tree_sum
+from numerics.tensor import QuantizedTensor
+
+Groups = Float32[Array, "*lead group"]
+PerGroupFloat = Float32[Array, "*lead"]
+
+
+@partial(jax.jit, static_argnames="scheme")
+def quantize(x: Float32[Array, "*shape"], scheme: DoubleNf4) -> QuantizedTensor:
+    """Return codes, codes of scales, their scales and the offset."""
+    is_bad = jnp.max(float_bits(x) & MAGNITUDE_MASK) >= INFINITY_BITS
+    x = _flushed(jnp.where(is_bad, 0, x))
+    codes, amaxes = [], []
+    for block in _groups.split_groups(x, PerGroup(BLOCK)):
+        unit, amax = _in_units(block)
+        codes.append(encode(NF4, unit))
+        amaxes.append(amax)
+    _, scale_codes, _, _ = scheme.layout(x.shape)
+    amax = fence(_groups.join_scales(amaxes, scale_codes.shape)).reshape(-1)
+    offset = fence(jnp.minimum(divide(tree_sum(amax), float(amax.size)), MAX_FLOAT32))
+    differences = jnp.pad(_flushed(amax - offset), (0, -amax.size % SCALES_PER_BLOCK))
+    unit, scales = _in_units(differences.reshape(-1, SCALES_PER_BLOCK))
+    found = encode_scales(unit).reshape(-1)[: amax.size].reshape(scale_codes.shape)
+    arrays = {
+        "codes": jnp.where(is_bad, np.uint8(0), _groups.join_groups(codes, x.shape)),
+        "scale_codes": jnp.where(is_bad, 0, found).astype(jnp.uint8),
+        "scale_scales": jnp.where(is_bad, jnp.nan, scales),
+        "offset": jnp.where(is_bad, jnp.nan, offset),
+    }
+    return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
+
+
+@jax.jit
+def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
+    """Return ``nf4(code) * (map(scale_code) * t + offset)``."""
+    codes = q.arrays["scale_codes"].reshape(-1)
+    fraction = jnp.asarray(dynamic_map().table, jnp.float32)[codes]
+    scales = jnp.repeat(q.arrays["scale_scales"], SCALES_PER_BLOCK)[: codes.size]
+    scale = fence(_flushed(multiply(fraction, scales) + q.arrays["offset"]))
+    blocks = _groups.split_groups(q.codes, PerGroup(BLOCK))
+    values = []
+    by_row = scale.reshape(q.arrays["scale_codes"].shape)
+    for block, part in zip(blocks, _groups.split_scales(by_row, blocks), strict=True):
+        sign = jnp.where(part < 0, -1.0, 1.0)[..., None]
+        product = multiply(decode(NF4, block) * sign, jnp.abs(part)[..., None])
+        values.append(jnp.where(jnp.isnan(part)[..., None], jnp.nan, product))
+    return _groups.join_groups(values, q.shape)
+
+
+def _in_units(x: Groups) -> tuple[Groups, PerGroupFloat]:
+    """Return groups in units of their largest magnitude, and that magnitude."""
+    amax = from_bits(jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1))
+    # Whatever the reciprocal for zeros, they stay zeros.
+    reciprocal = divide(jnp.ones_like(amax), jnp.maximum(amax, np.float32(MIN_NORMAL)))
+    reciprocal = fence(jnp.maximum(reciprocal, np.float32(MIN_NORMAL)))
+    return jnp.clip(multiply(x, reciprocal[..., None]), -1, 1), amax
+
+
+def encode_scales(unit: Groups) -> Int32[Array, "*lead group"]:
+    """Return the codes of the dynamic map nearest to numbers, ties to the lower."""
+    thresholds = jnp.asarray(dynamic_map().thresholds, jnp.float32)
+    return jnp.searchsorted(thresholds, unit, side="left").astype(jnp.int32)
+
+
+def _flushed(x: Float32[Array, "*shape"]) -> Float32[Array, "*shape"]:
+    bits = float_bits(x)
+    return from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, sign_bits(x), bits))
