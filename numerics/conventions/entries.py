@@ -4,6 +4,7 @@ from numerics.conventions.double_nf4 import DoubleNf4
 from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
 from numerics.conventions.nvfp4 import Library, Nvfp4
 from numerics.conventions.signs import Signs
+from numerics.conventions.vs_quant import VsQuant
 from numerics.scheme import Scheme
 
 SOURCES = {
@@ -45,4 +46,6 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         DoubleNf4(),
         "QLoRA, arXiv:2305.14314, double quantization as bitsandbytes 0.50 computes it",
     ),
+    "int4-vs": (VsQuant(bits=4), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
+    "int8-vs": (VsQuant(bits=8), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
 }

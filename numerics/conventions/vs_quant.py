@@ -1,0 +1,124 @@
+"""Integers in short vectors whose scales are integers under one scale for the row: VS-Quant."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.conventions.nvfp4_reference import flush, flushed
+from numerics.division import MIN_NORMAL
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+DEFAULT_VECTOR = 16
+SCALE_BITS = 8
+LARGEST_SCALE = (1 << SCALE_BITS) - 1
+BITS = range(2, 9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VsQuant(Scheme):
+    """Symmetric integers of n bits: ``value = code * (q * g)``, q a byte a vector, g FP16 a row.
+
+    A vector's own scale is ``s = amax / (2^(n-1) - 1)``, and codes are ``rint(x / s)``, as if it
+    were kept. Then ``g = fp16(max(s) / 255)`` and ``q = rint(s / g)``, at most 255.
+    :func:`quantize_row` is the definition. Source: Dai et al., arXiv:2102.04503, section 4, with 8
+    bits for scales.
+
+    Subnormal numbers count as zeros, s is at least 2^-126, and a NaN or an infinity makes the
+    scale of its row NaN and the row's codes 0.
+
+    Examples
+    --------
+    >>> VsQuant(bits=4).name, VsQuant(bits=4).bits_per_weight((64, 256))
+    ('int4-vs', 4.5625)
+    """
+
+    bits: int
+    size: int = DEFAULT_VECTOR
+
+    def __post_init__(self) -> None:
+        if self.bits not in BITS:
+            raise ValueError(f"VS-Quant has integers of 2 to 8 bits, not {self.bits}")
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the vector where it is not 16."""
+        suffix = "" if self.size == DEFAULT_VECTOR else f":g{self.size}"
+        return f"int{self.bits}-vs{suffix}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a vector."""
+        return self.size
+
+    def with_group_size(self, size: int) -> "VsQuant":
+        """Return the scheme with vectors of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, scales of vectors and scales of rows."""
+        vectors = (*shape[:-1], -(-shape[-1] // self.size))
+        byte, half = np.dtype(np.uint8), np.dtype(np.float16)
+        return (
+            Field(name="codes", shape=shape, bits=self.bits, dtype=byte, is_index=True),
+            Field(name="scales", shape=vectors, bits=SCALE_BITS, dtype=byte),
+            Field(name="row_scales", shape=(*shape[:-1], 1), bits=16, dtype=half),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the arrays of the layout."""
+        from numerics.conventions import vs_quant_arrays
+
+        quantized: QuantizedTensor = vs_quant_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers that the codes stand for."""
+        from numerics.conventions import vs_quant_arrays
+
+        values: Array = vs_quant_arrays.dequantize(q)
+        return values
+
+
+def quantize_row(
+    vectors: Sequence[Sequence[float]], *, bits: int
+) -> tuple[list[list[int]], list[int], np.float16]:
+    """Return the integers of each vector of a row, the vectors' scales and the row's.
+
+    >>> quantize_row([[1785.0, -255.0], [14.0, 7.0]], bits=4)
+    ([[7, -1], [7, 4]], [255, 2], np.float16(1.0))
+    """
+    parts = [flushed(vector) for vector in vectors]
+    if not all(math.isfinite(v) for part in parts for v in part):
+        return [[0] * len(part) for part in parts], [0] * len(parts), np.float16(np.nan)
+    own = [vector_scale(max(abs(v) for v in part), bits) for part in parts]
+    codes = [
+        [int(np.rint(flush(v / s))) if s else 0 for v in part]
+        for part, s in zip(parts, own, strict=True)
+    ]
+    halves = np.finfo(np.float16)
+    least, most = np.float32(halves.smallest_subnormal), np.float32(halves.max)
+    largest = max(own)
+    row = np.float16(np.clip(largest / np.float32(LARGEST_SCALE), least, most) if largest else 1)
+    scales = [int(min(np.rint(flush(s / np.float32(row))), LARGEST_SCALE)) for s in own]
+    return codes, scales, row
+
+
+def vector_scale(amax: np.float32, bits: int) -> np.float32:
+    """Return the scale of a vector by itself, 0 for zeros.
+
+    >>> vector_scale(np.float32(14), 4)
+    np.float32(2.0)
+    """
+    largest = np.float32((1 << (bits - 1)) - 1)
+    return max(amax / largest, np.float32(MIN_NORMAL)) if amax else amax
