@@ -5,6 +5,10 @@ from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
 from numerics.conventions.nvfp4 import Library, Nvfp4
 from numerics.conventions.signs import Signs
 from numerics.conventions.vs_quant import VsQuant
+from numerics.conventions.zeroquant import DEFAULT_GROUP, ZeroQuantM2
+from numerics.element_scheme import ElementScheme, ScaleRule
+from numerics.formats import E2M1, E8M0
+from numerics.granularity import PerGroup
 from numerics.scheme import Scheme
 
 SOURCES = {
@@ -27,6 +31,10 @@ INTEGERS: dict[str, tuple[Scheme, str]] = {
     for scheme in (IntegerScheme(bits=bits, convention=convention, size=GROUPS.get(convention)),)
 }
 
+M1 = ElementScheme(
+    element=E2M1, granularity=PerGroup(DEFAULT_GROUP), scale_format=E8M0, rule=ScaleRule.RCEIL
+)
+
 ENTRIES: dict[str, tuple[Scheme, str]] = {
     "int1": (Signs(), "XNOR-Net, arXiv:1603.05279, section 3.1, a scale per group"),
     **INTEGERS,
@@ -48,4 +56,6 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
     ),
     "int4-vs": (VsQuant(bits=4), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
     "int8-vs": (VsQuant(bits=8), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
+    "zqfp4-m1": (M1, "ZeroQuant-FP, arXiv:2307.09782, section 3, power-of-two scales"),
+    "zqfp4-m2": (ZeroQuantM2(), "ZeroQuant-FP, arXiv:2307.09782, section 3, shifts rounded down"),
 }

@@ -17,6 +17,7 @@ REQUIRED = {
     "bitnet-ternary", "bitnet-int8", "twn", "fbi-binary", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0",
     "mxfp4-gguf", "tq1_0", "tq2_0", "int1",
     "nvfp4-modelopt", "nvfp4-torchao", "nvfp4-ct", "nf4-dq", "int4-vs", "int8-vs",
+    "zqfp4-m1", "zqfp4-m2",
     *(f"int{n}-{name}" for n in (4, 8)
       for name in ("smoothquant", "awq", "gptq", "gptq-sym", "quarot", "quarot-act", "quarot-kv",
                    "ct", "ct-asym", "signedmax")),

@@ -1,0 +1,114 @@
+"""ZeroQuant-FP: E2M1 groups whose scales are one real number shifted, and the cast to FP8."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.conventions.nvfp4_reference import flush, flushed
+from numerics.formats import E2M1, Format
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+DEFAULT_GROUP = 256
+#: Shifts of which the cast to E4M3 loses nothing.
+MAX_SHIFT = 8
+SHIFT_BITS = 4
+#: Least scale of a row whose last shift is a normal number.
+LEAST_SCALE = 2.0 ** (MAX_SHIFT - 126)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroQuantM2(Scheme):
+    """E2M1 groups with scales ``S / 2^k``: ``value = code * (S / 2^k)``.
+
+    ``S = max(s)`` of the row, float32, where ``s = amax / 6`` of a group, and k is the largest
+    integer up to 8 for which ``S / 2^k >= s``, so that nothing saturates. Codes are of the scale
+    thus constrained. The paper's rounding of k is not known; rounded up, the largest values would
+    saturate. The other constraint, M1, is ``fp4_e2m1:g256:e8m0:rceil``.
+    :func:`quantize_row` is the definition. Source: ZeroQuant-FP, arXiv:2307.09782, section 3.
+
+    Subnormal numbers count as zeros, S is at least 2^-118, 1 for zeros, and a NaN or an infinity
+    makes the scale of its row NaN and the row's codes 0.
+
+    Examples
+    --------
+    >>> ZeroQuantM2().bits_per_weight((4096, 4096)), ZeroQuantM2(size=64).name
+    (4.0234375, 'zqfp4-m2:g64')
+    """
+
+    size: int = DEFAULT_GROUP
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the group where it is not 256."""
+        return "zqfp4-m2" if self.size == DEFAULT_GROUP else f"zqfp4-m2:g{self.size}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group."""
+        return self.size
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The element format."""
+        return (E2M1,)
+
+    def with_group_size(self, size: int) -> "ZeroQuantM2":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, shifts of groups and scales of rows."""
+        groups = (*shape[:-1], -(-shape[-1] // self.size))
+        byte, float32 = np.dtype(np.uint8), np.dtype(np.float32)
+        return (
+            Field(name="codes", shape=shape, bits=E2M1.bits, dtype=byte, is_index=True),
+            Field(name="shifts", shape=groups, bits=SHIFT_BITS, dtype=byte),
+            Field(name="row_scales", shape=(*shape[:-1], 1), bits=32, dtype=float32),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the arrays of the layout."""
+        from numerics.conventions import zeroquant_arrays
+
+        quantized: QuantizedTensor = zeroquant_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers that the codes stand for."""
+        from numerics.conventions import zeroquant_arrays
+
+        values: Array = zeroquant_arrays.dequantize(q)
+        return values
+
+
+def quantize_row(
+    groups: Sequence[Sequence[float]],
+) -> tuple[list[list[int]], list[int], np.float32]:
+    """Return the E2M1 codes of each group of a row, the groups' shifts and the row's scale.
+
+    >>> quantize_row([[12.0, -1.0], [1.5, 1.0]])
+    ([[7, 9], [7, 6]], [0, 3], np.float32(2.0))
+    """
+    parts = [flushed(group) for group in groups]
+    if not all(math.isfinite(v) for part in parts for v in part):
+        return [[0] * len(part) for part in parts], [0] * len(parts), np.float32(np.nan)
+    amaxes = [max(abs(v) for v in part) for part in parts]
+    own = [flush(amax / np.float32(6)) for amax in amaxes]
+    top = max(*own, np.float32(LEAST_SCALE)) if any(amaxes) else np.float32(1)
+    shifts = [sum(np.ldexp(top, -k) >= s for k in range(1, MAX_SHIFT + 1)) for s in own]
+    codes = [
+        [E2M1.encode(float(flush(v / np.ldexp(top, -k))), overflow="satfinite") for v in part]
+        for part, k in zip(parts, shifts, strict=True)
+    ]
+    return codes, [int(k) for k in shifts], top
