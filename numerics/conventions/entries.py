@@ -1,5 +1,6 @@
 """Schemes of libraries by name, each with its source."""
 
+from numerics.conventions.dint import Dint, Kind
 from numerics.conventions.double_nf4 import DoubleNf4
 from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
 from numerics.conventions.nvfp4 import Library, Nvfp4
@@ -58,4 +59,12 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
     "int8-vs": (VsQuant(bits=8), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
     "zqfp4-m1": (M1, "ZeroQuant-FP, arXiv:2307.09782, section 3, power-of-two scales"),
     "zqfp4-m2": (ZeroQuantM2(), "ZeroQuant-FP, arXiv:2307.09782, section 3, shifts rounded down"),
+    **{
+        f"dint{bits}-{kind}": (
+            Dint(bits=bits, kind=kind),
+            "dINT, Lee et al., EMNLP 2023, section 4.2, " + what,
+        )
+        for bits in (3, 4, 8)
+        for kind, what in ((Kind.FULL, "the full range"), (Kind.ASYMMETRIC, "with a zero point"))
+    },
 }

@@ -17,7 +17,7 @@ REQUIRED = {
     "bitnet-ternary", "bitnet-int8", "twn", "fbi-binary", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0",
     "mxfp4-gguf", "tq1_0", "tq2_0", "int1",
     "nvfp4-modelopt", "nvfp4-torchao", "nvfp4-ct", "nf4-dq", "int4-vs", "int8-vs",
-    "zqfp4-m1", "zqfp4-m2",
+    "zqfp4-m1", "zqfp4-m2", *(f"dint{n}-{kind}" for n in (3, 4, 8) for kind in "fa"),
     *(f"int{n}-{name}" for n in (4, 8)
       for name in ("smoothquant", "awq", "gptq", "gptq-sym", "quarot", "quarot-act", "quarot-kv",
                    "ct", "ct-asym", "signedmax")),
