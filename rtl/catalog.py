@@ -7,12 +7,20 @@ from numerics.catalog import FORMATS
 from numerics.formats import Format, TableFormat
 from numerics.pe.exact_dot import sum_bits
 from rtl.dot_product import DotProduct, ProductFactory
-from rtl.products import AddSkip, BoothShiftAdd, FloatProduct, Multiplier, ShiftAdd
+from rtl.products import (
+    AddSkip,
+    BoothShiftAdd,
+    FloatProduct,
+    Multiplier,
+    ShiftAdd,
+    ShiftAddFloat,
+)
 
 #: Values of a group that an accumulator holds exactly.
 LENGTH = 128
 #: Codes of bitnet.cpp's I2_S: the weight and one.
 I2_S = TableFormat(name="i2_s", table=(-1.0, 0.0, 1.0))
+BINARY = TableFormat(name="binary", table=(-1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +56,7 @@ class ProcessingElement:
 def _pe(
     name: str, weights: str, activations: str, product: ProductFactory, source: str, lanes: int = 1
 ) -> ProcessingElement:
-    formats = {**FORMATS, I2_S.name: I2_S}
+    formats = {**FORMATS, I2_S.name: I2_S, BINARY.name: BINARY}
     return ProcessingElement(
         name=name, weights=formats[weights], activations=formats[activations], product=product,
         source=source, lanes=lanes,
@@ -61,6 +69,7 @@ PES = {
         _pe("int8-mac", "int8", "int8", Multiplier, "baseline: multiply and add"),
         _pe("int4x8-mac", "int4", "int8", Multiplier, "baseline: multiply and add"),
         _pe("mixpe-w4a8", "int4", "int8", ShiftAdd, "MixPE, arXiv:2411.16158, shift and add"),
+        _pe("mixpe-w4a16", "int4", "fp16", ShiftAddFloat, "MixPE, arXiv:2411.16158, exact sum"),
         _pe("booth-w8a8", "int8", "int8", BoothShiftAdd, "Booth, 1951, radix 4"),
         _pe("booth-w4a8", "int4", "int8", BoothShiftAdd, "Booth, 1951, radix 4"),
         _pe("dint4-mac", "dint4", "int8", Multiplier, "dINT, Lee et al., EMNLP 2023, half units"),
@@ -69,6 +78,7 @@ PES = {
         _pe("fp8xfp4-dot", "fp4_e2m1", "fp8_e4m3", FloatProduct, "E4M3 x E2M1, fixed-point sum"),
         _pe("fp8-dot", "fp8_e4m3", "fp8_e4m3", FloatProduct, "OCP OFP8 E4M3, fixed-point sum"),
         _pe("ternary-16", "i2_s", "int8", AddSkip, "BitNet b1.58, arXiv:2402.17764", lanes=16),
+        _pe("binary-16", "binary", "int8", AddSkip, "FBI-LLM, arXiv:2407.07093", lanes=16),
     )
 }
 

@@ -91,7 +91,7 @@ class CompiledPe:
         """
         beats = pack_beats(self.pe, weights, activations)
         offers, takes = _patterns(offers, takes)
-        words_out = 1 if self.pe.sum_bits <= 32 else 2
+        words_out = -(-self.pe.sum_bits // 32)
         results = np.zeros((len(weights), words_out), np.uint32)
         cycles = ctypes.c_int64()
         limit = 64 + (len(beats) + len(weights)) * len(offers)

@@ -119,8 +119,8 @@ def random_groups(pe: ProcessingElement, count: int, *, seed: int) -> tuple[np.n
     """Return groups of random codes of all kinds."""
     random = np.random.default_rng(seed)
     shape = (count, BEATS_PER_GROUP * pe.lanes)
-    weights = random.integers(0, 2**pe.weights.bits, shape, dtype=np.uint8)
-    return weights, random.integers(0, 2**pe.activations.bits, shape, dtype=np.uint8)
+    weights = random.integers(0, 2**pe.weights.bits, shape, dtype=np.uint16)
+    return weights, random.integers(0, 2**pe.activations.bits, shape, dtype=np.uint16)
 
 
 def corner_groups(pe: ProcessingElement) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from hw.dram import DRAM
 
 
 def test_every_built_in_accelerator_loads():
-    assert len(list_accelerators()) == 9
+    assert len(list_accelerators()) == 10
     for name in list_accelerators():
         accelerator = load_accelerator(name)
         assert accelerator.technology_nm == 28
