@@ -9,6 +9,7 @@ from rich.text import Text
 from hw.pe_record import PeRecord
 from rtl.catalog import PES
 from rtl.verify import Verdict
+from sim.hardware.run_layer import LayerRun
 
 #: What relative costs are relative to.
 BASELINE = "int8-mac"
@@ -32,6 +33,16 @@ def verdict_line(verdict: Verdict) -> str:
     head = f"{verdict.pe:12} {verdict.layer:9} {word:6} {verdict.vectors:>11,} in"
     tail = f": {verdict.detail}" if verdict.detail else ""
     return f"{head} {verdict.time_s:6.1f} s ({rate}), {verdict.what}{tail}"
+
+
+def layer_line(run: LayerRun) -> str:
+    """Return what a layer gave in a sentence."""
+    size = f"{run.layer} of {run.model}, {run.inputs} x {run.outputs}, {run.tokens} tokens"
+    work = f"{run.macs / 1e6:.1f} M MACs in {run.cycles:,} cycles and {run.time_s:.1f} s"
+    rate = f"{run.macs / run.time_s / 1e6:.2f} M MACs/s"
+    if run.is_equal:
+        return f"{size}: all {run.sums:,} sums and all outputs equal; {work} ({rate})"
+    return f"{size}: {run.wrong_sums:,} sums and {run.wrong_outputs:,} outputs DIFFER; {work}"
 
 
 def costs_table(records: Sequence[PeRecord], stale: Sequence[str]) -> RenderableType:

@@ -58,6 +58,33 @@ def test_verification_ends_well_or_not(capsys, monkeypatch):
     assert code == 1 and "FAILED" in out and "ran no test" in out
 
 
+def test_a_layer_of_the_embedded_model(capsys):
+    arguments = ["run-layer", "mixpe-w4a8", "--tokens", 4, "--layer", "layers.1.self_attn.o_proj"]
+    code, out, _ = run(capsys, *arguments, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["wrong_sums"] == found["wrong_outputs"] == 0
+    assert found["macs"] == 4 * 256 * 256 and found["sums"] == 2 * 4 * 256
+
+
+def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
+    import dataclasses
+
+    import sim.hardware.run_layer
+    from rtl.products import Multiplier
+
+    class Wrong(Multiplier):
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            m.d.comb += self.product.eq(self.weight.as_signed() * self.activation)
+            return m
+
+    pe = dataclasses.replace(PES["int4x8-mac"], product=Wrong)
+    found = sim.hardware.run_layer.run_layer(
+        "embedded", "layers.0.self_attn.q_proj", pe, tokens=2, lanes=8
+    )
+    assert found.wrong_sums > 0 and found.wrong_outputs > 0 and not found.is_equal
+
+
 @pytest.mark.parametrize(
     "arguments,words",
     [
@@ -68,6 +95,10 @@ def test_verification_ends_well_or_not(capsys, monkeypatch):
         (["emit", "mixpe-w4a8"], ["--out"]),
         (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
         (["verify", "foo"], ["unknown PE 'foo'"]),
+        (["run-layer", "foo"], ["unknown PE 'foo'"]),
+        (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
+        (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
+        (["run-layer", "ternary-16"], ["ternary-16 can't run a layer", "i2_s"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),
         (["cost", "int8-mac", "--liberty", "a.file"], ["a.file is no liberty file"]),
         (["cost", "int8-mac", "--liberty", "bad.lib"], ["bad.lib", "yosys"]),
