@@ -91,7 +91,7 @@ def test_a_flipped_bit_of_a_decoder_is_noticed(monkeypatch):
             rtl.decoder, "integer_table",
             lambda fmt, wrong=wrong: wrong if fmt == pe.weights else integer_table(fmt),
         )  # fmt: skip
-        if code in (0, len(right) - 1):
+        if code == len(right) - 1:
             assert not pairs_are_right(pe)
     monkeypatch.undo()
     assert pairs_are_right(pe)
@@ -175,6 +175,7 @@ def test_what_a_pe_cannot_carry(changes, words):
         verilog_text(pe)
 
 
+@pytest.mark.slow
 def test_more_lanes_and_wider_sums():
     pe = dataclasses.replace(find_pe("mixpe-w4a8"), lanes=4, accumulator_bits=24)
     verdicts = list(verify(pe, ["compiled"], dots=20_000))
