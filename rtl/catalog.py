@@ -3,8 +3,9 @@
 import difflib
 from dataclasses import dataclass
 
-from numerics.catalog import FORMATS
+from numerics.catalog import FORMATS, SCHEMES
 from numerics.formats import Format, TableFormat
+from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.exact_dot import sum_bits
 from rtl.dot_product import DotProduct, ProductFactory
 from rtl.products import (
@@ -15,6 +16,7 @@ from rtl.products import (
     ShiftAdd,
     ShiftAddFloat,
 )
+from rtl.terms import LeadingOnes, Serial
 
 #: Values of a group that an accumulator holds exactly.
 LENGTH = 128
@@ -35,6 +37,13 @@ class ProcessingElement:
     lanes: int = 1
     length: int = LENGTH
     accumulator_bits: int | None = None
+    #: Makes one term of each product a cycle; all of it in one if there is none.
+    serial: Serial | None = None
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a beat."""
+        return self.serial.cycles if self.serial else 1
 
     @property
     def sum_bits(self) -> int:
@@ -50,6 +59,7 @@ class ProcessingElement:
             lanes=self.lanes,
             length=self.length,
             accumulator_bits=self.accumulator_bits,
+            serial=self.serial,
         )
 
 
@@ -81,6 +91,23 @@ PES = {
         _pe("binary-16", "binary", "int8", AddSkip, "FBI-LLM, arXiv:2407.07093", lanes=16),
     )
 }
+
+
+def _bitmod(bits: int) -> ProcessingElement:
+    """Return BitMoD's serial PE with an exact sum in place of its aligned one."""
+    name, serial = f"bitmod-fp{bits}", Serial(terms=LeadingOnes, cycles=2)
+    return ProcessingElement(
+        name=name,
+        weights=SelectedFormat(name=name, candidates=SCHEMES[name].formats),
+        activations=FORMATS["fp16"],
+        product=serial.summed,
+        source="BitMoD, arXiv:2411.11745, two terms a weight, exact sum",
+        lanes=4,
+        serial=serial,
+    )
+
+
+PES |= {pe.name: pe for pe in (_bitmod(4), _bitmod(3))}
 
 
 def find_pe(name: str) -> ProcessingElement:

@@ -94,7 +94,7 @@ class CompiledPe:
         words_out = -(-self.pe.sum_bits // 32)
         results = np.zeros((len(weights), words_out), np.uint32)
         cycles = ctypes.c_int64()
-        limit = 64 + (len(beats) + len(weights)) * len(offers)
+        limit = 64 + (len(beats) + len(weights)) * len(offers) * self.pe.cycles
         found = self._run(
             _pointer(beats), ctypes.c_int64(len(beats)), beats.shape[1], _pointer(offers),
             _pointer(takes), ctypes.c_int64(len(offers)), ctypes.c_int64(limit), _pointer(results),

@@ -64,7 +64,7 @@ def costs_table(records: Sequence[PeRecord], stale: Sequence[str]) -> Renderable
             _number(one.energy_no_delay_fj_per_mac, ".0f"),
             _number(one.energy_unit_delay_fj_per_mac, ".0f"),
             _number(one.clock_fj_per_mac, ".0f"),
-            str(one.lanes),
+            f"{one.macs_per_cycle:g}",
             f"{one.area_um2_per_mac / base.area_um2_per_mac:.2f}" if base else "-",
             _energies(one, base),
         )

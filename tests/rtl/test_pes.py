@@ -10,7 +10,7 @@ import pytest
 import rtl.decoder
 import rtl.products
 import rtl.proof
-from numerics import FORMATS
+from numerics import FORMATS, SCHEMES
 from numerics.pe.exact_dot import exact_dots, integer_table
 from rtl.catalog import PES, find_pe
 from rtl.compiled import CompiledPe, pack_beats
@@ -22,8 +22,8 @@ from rtl.toolchain import ToolError, need_program, run_yosys
 from rtl.verify import all_pairs, corner_groups, random_groups, verify
 
 QUICK = ["mixpe-w4a8", "fp8xfp4-dot"]
-#: Their proofs take half a minute.
-HARD_TO_PROVE = {"fp8-dot", "mixpe-w4a16"}
+#: Their proofs take half a minute and more.
+HARD_TO_PROVE = {"fp8-dot", "mixpe-w4a16", "bitmod-fp3", "bitmod-fp4"}
 
 
 def pairs_are_right(pe):
@@ -40,7 +40,7 @@ def pairs_are_right(pe):
 def test_compiled_verilog_gives_every_product_and_sum(name):
     verdicts = list(verify(find_pe(name), ["compiled"], dots=50_000))
     assert [v.what for v in verdicts] == [
-        "every pair of codes", "corners", "random, with stalls", "random",
+        "every pair of codes, one lane", "corners", "random, with stalls", "random",
     ]  # fmt: skip
     assert all(v.is_good and v.vectors for v in verdicts)
 
@@ -149,6 +149,33 @@ def test_beats_are_packed_from_the_lowest_bit():
     assert number >> 160 == 1
     with pytest.raises(ValueError, match="give a multiple"):
         pack_beats(pe, weights[:, :20], activations[:, :20])
+
+
+def test_a_serial_pe_takes_two_cycles_a_beat():
+    pe = dataclasses.replace(find_pe("bitmod-fp4"), activations=FORMATS["int8"], lanes=2)
+    weights, activations = random_groups(pe, 3000, seed=5)
+    model = CompiledPe(pe)
+    found, cycles = model.dots(weights, activations)
+    model.close()
+    assert np.array_equal(found, exact_dots(pe.weights, pe.activations, weights, activations))
+    assert cycles == 2 * 4 * 3000 + 1
+    small = dataclasses.replace(pe, product=pe.serial.summed)
+    assert prove_product(small).is_equal and not refute_wrong(small).is_equal
+
+
+def test_more_terms_than_cycles_are_refused():
+    pe = find_pe("bitmod-fp4")
+    with pytest.raises(ValueError, match="int4 has values of 3 terms; 2 cycles are few"):
+        verilog_text(dataclasses.replace(pe, weights=FORMATS["int4"]))
+
+
+def test_a_selector_in_front_of_a_code():
+    for name in ("bitmod-fp4", "bitmod-fp3"):
+        fmt, candidates = find_pe(name).weights, SCHEMES[name].formats
+        for code in range(2**fmt.bits):
+            index, rest = divmod(code, 2 ** candidates[0].bits)
+            assert fmt.decode(code) == candidates[index].decode(rest)
+            assert fmt.decode(fmt.encode(fmt.decode(code))) == fmt.decode(code)
 
 
 def test_corners_have_the_extremes():
