@@ -75,25 +75,19 @@ def ratios(one: PeRecord, base: PeRecord) -> tuple[float, float, float]:
 
 
 def figure(records: list[PeRecord], base: PeRecord) -> None:
-    """Draw area against energy a MAC; a bar joins both counts of energy."""
-    drawing, axes = plt.subplots(figsize=(6.6, 4.6), layout="constrained")
-    for one in records:
-        area, low, high = ratios(one, base)
-        axes.plot([area, area], [low, high], color="0.6", lw=1.2)
-        axes.plot([area], [low], "o", color="#0072B2", ms=5)
-        axes.plot([area], [high], "s", color="#D55E00", ms=4)
-        axes.annotate(one.name, (area, max(low, high)), xytext=(4, 3), fontsize=7.5,
-                      textcoords="offset points")  # fmt: skip
-    axes.axhline(1, color="0.85", lw=0.8)
-    axes.axvline(1, color="0.85", lw=0.8)
-    axes.set(xscale="log", yscale="log", xlabel="area a MAC over the INT8 MAC",
-             ylabel="energy a MAC over the INT8 MAC\n(blue: no glitches, orange: all)")  # fmt: skip
-    axes.minorticks_off()
-    for axis, ticks in (
-        (axes.xaxis, (0.1, 0.2, 0.5, 1, 2, 3)),
-        (axes.yaxis, (0.05, 0.1, 0.2, 0.5, 1, 2)),
-    ):
-        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    """Draw area and both counts of energy a MAC over those of the INT8 MAC, smallest first."""
+    ordered = sorted(records, key=lambda r: r.area_um2_per_mac)
+    bars = ("area", "0.55"), ("energy, no glitches", "#0072B2"), ("energy, all", "#D55E00")
+    drawing, axes = plt.subplots(figsize=(6.6, 6.4), layout="constrained")
+    for i, (label, color) in enumerate(bars):
+        widths = [ratios(one, base)[i] for one in ordered]
+        places = [row + 0.27 * (i - 1) for row in range(len(ordered))]
+        axes.barh(places, widths, height=0.25, color=color, label=label)
+    axes.axvline(1, color="0.2", lw=0.8)
+    axes.set_yticks(range(len(ordered)), [one.name for one in ordered])
+    axes.invert_yaxis()
+    axes.set_xlabel("a MAC over the INT8 MAC")
+    axes.legend(frameon=False, loc="lower right")
     drawing.savefig(HERE / "costs.png", dpi=130, metadata={"Software": None})
 
 
