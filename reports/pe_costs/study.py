@@ -87,7 +87,7 @@ def figure(records: list[PeRecord], base: PeRecord) -> None:
     axes.set_yticks(range(len(ordered)), [one.name for one in ordered])
     axes.invert_yaxis()
     axes.set_xlabel("a MAC over the INT8 MAC")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
     drawing.savefig(HERE / "costs.png", dpi=130, metadata={"Software": None})
 
 

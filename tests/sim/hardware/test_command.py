@@ -64,6 +64,7 @@ def test_verification_ends_well_or_not(capsys, monkeypatch):
         assert ended == code and out.count("FAILED") == found.count(False)
 
 
+@pytest.mark.slow
 def test_a_layer_of_the_embedded_model(capsys):
     arguments = ["run-layer", "mixpe-w4a8", "--tokens", 4, "--layer", "layers.1.self_attn.o_proj"]
     code, out, _ = run(capsys, *arguments, "--json")
@@ -72,6 +73,7 @@ def test_a_layer_of_the_embedded_model(capsys):
     assert found["macs"] == 4 * 256 * 256 and found["sums"] == 2 * 4 * 256
 
 
+@pytest.mark.slow
 def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
     import dataclasses
 
