@@ -17,8 +17,9 @@ class PeRecord:
     name: str
     weights: str
     activations: str
-    #: MACs a cycle.
+    #: MACs of a beat, and the cycles that it takes.
     lanes: int
+    cycles_per_beat: int = 1
     accumulator_bits: int
     area_um2: float
     #: ``plain`` or ``booth``, whichever is smaller.
@@ -40,7 +41,12 @@ class PeRecord:
     @property
     def area_um2_per_mac(self) -> float:
         """Area over MACs a cycle."""
-        return self.area_um2 / self.lanes
+        return self.area_um2 / self.macs_per_cycle
+
+    @property
+    def macs_per_cycle(self) -> float:
+        """MACs a cycle."""
+        return self.lanes / self.cycles_per_beat
 
 
 def list_records() -> list[str]:

@@ -57,6 +57,7 @@ from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import SPECIAL_VALUES, BitMod
 from numerics.scheme import Scheme
 from numerics.ternary.entries import ENTRIES as TERNARY_AND_BINARY
+from numerics.ternary.schemes import Twn
 
 INT_BITS = range(2, 9)
 #: Group of the plain schemes and the format of its scale: GPTQ, AWQ and BitMoD use the same.
@@ -238,7 +239,10 @@ def _mixtures() -> dict[str, Entry]:
 
 
 def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:
-    return {name: Entry(scheme=scheme, source=source) for name, (scheme, source) in entries.items()}
+    return {
+        name: Entry(scheme=scheme, source=source, is_fixed=not isinstance(scheme, Twn))
+        for name, (scheme, source) in entries.items()
+    }
 
 
 CATALOG: dict[str, Entry] = {

@@ -162,7 +162,7 @@ def read_recipe(weights: str, activations: str, shape: ModelShape) -> Recipe:
     4.58
     """
     text = weights.lower().strip()
-    recipe = _named_recipe(text, activations.lower().strip())
+    recipe = _with_cache(_named_recipe(text, activations.lower().strip()), f"{text} {activations}")
     size = re.search(r"([\d.]+) ?(gib|gb|mib|mb)\b", text)
     bits = re.search(r"([\d.]+) ?(?:bpw|bits)", text)
     if size:
@@ -171,6 +171,15 @@ def read_recipe(weights: str, activations: str, shape: ModelShape) -> Recipe:
     if bits and recipe.kernel == "gguf" and recipe.mix:
         return _scaled(recipe, shape, float(bits[1]) / 8 * shape.params)
     return recipe
+
+
+def _with_cache(recipe: Recipe, text: str) -> Recipe:
+    """Return a recipe with the KV cache that a text names; FP8 engines keep it in FP8 too."""
+    found = re.search(r"kv[- ]?(?:cache)?[- ]?(int8|fp8|int4|8|4)\b", text.lower())
+    names = {"8": "int8", "4": "int4", "fp8": "fp8_e4m3"}
+    if found:
+        return replace(recipe, kv=names.get(found[1], found[1]))
+    return replace(recipe, kv="fp8_e4m3") if recipe.activations == "fp8" else recipe
 
 
 def _scaled(recipe: Recipe, shape: ModelShape, file_bytes: float) -> Recipe:

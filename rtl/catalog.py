@@ -3,16 +3,26 @@
 import difflib
 from dataclasses import dataclass
 
-from numerics.catalog import FORMATS
+from numerics.catalog import FORMATS, SCHEMES
 from numerics.formats import Format, TableFormat
+from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.exact_dot import sum_bits
 from rtl.dot_product import DotProduct, ProductFactory
-from rtl.products import AddSkip, BoothShiftAdd, FloatProduct, Multiplier, ShiftAdd
+from rtl.products import (
+    AddSkip,
+    BoothShiftAdd,
+    FloatProduct,
+    Multiplier,
+    ShiftAdd,
+    ShiftAddFloat,
+)
+from rtl.terms import LeadingOnes, Serial
 
 #: Values of a group that an accumulator holds exactly.
 LENGTH = 128
 #: Codes of bitnet.cpp's I2_S: the weight and one.
 I2_S = TableFormat(name="i2_s", table=(-1.0, 0.0, 1.0))
+BINARY = TableFormat(name="binary", table=(-1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,13 @@ class ProcessingElement:
     lanes: int = 1
     length: int = LENGTH
     accumulator_bits: int | None = None
+    #: Makes one term of each product a cycle; all of it in one if there is none.
+    serial: Serial | None = None
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a beat."""
+        return self.serial.cycles if self.serial else 1
 
     @property
     def sum_bits(self) -> int:
@@ -42,13 +59,14 @@ class ProcessingElement:
             lanes=self.lanes,
             length=self.length,
             accumulator_bits=self.accumulator_bits,
+            serial=self.serial,
         )
 
 
 def _pe(
     name: str, weights: str, activations: str, product: ProductFactory, source: str, lanes: int = 1
 ) -> ProcessingElement:
-    formats = {**FORMATS, I2_S.name: I2_S}
+    formats = {**FORMATS, I2_S.name: I2_S, BINARY.name: BINARY}
     return ProcessingElement(
         name=name, weights=formats[weights], activations=formats[activations], product=product,
         source=source, lanes=lanes,
@@ -61,6 +79,7 @@ PES = {
         _pe("int8-mac", "int8", "int8", Multiplier, "baseline: multiply and add"),
         _pe("int4x8-mac", "int4", "int8", Multiplier, "baseline: multiply and add"),
         _pe("mixpe-w4a8", "int4", "int8", ShiftAdd, "MixPE, arXiv:2411.16158, shift and add"),
+        _pe("mixpe-w4a16", "int4", "fp16", ShiftAddFloat, "MixPE, arXiv:2411.16158, exact sum"),
         _pe("booth-w8a8", "int8", "int8", BoothShiftAdd, "Booth, 1951, radix 4"),
         _pe("booth-w4a8", "int4", "int8", BoothShiftAdd, "Booth, 1951, radix 4"),
         _pe("dint4-mac", "dint4", "int8", Multiplier, "dINT, Lee et al., EMNLP 2023, half units"),
@@ -69,8 +88,26 @@ PES = {
         _pe("fp8xfp4-dot", "fp4_e2m1", "fp8_e4m3", FloatProduct, "E4M3 x E2M1, fixed-point sum"),
         _pe("fp8-dot", "fp8_e4m3", "fp8_e4m3", FloatProduct, "OCP OFP8 E4M3, fixed-point sum"),
         _pe("ternary-16", "i2_s", "int8", AddSkip, "BitNet b1.58, arXiv:2402.17764", lanes=16),
+        _pe("binary-16", "binary", "int8", AddSkip, "FBI-LLM, arXiv:2407.07093", lanes=16),
     )
 }
+
+
+def _bitmod(bits: int) -> ProcessingElement:
+    """Return BitMoD's serial PE with an exact sum in place of its aligned one."""
+    name, serial = f"bitmod-fp{bits}", Serial(terms=LeadingOnes, cycles=2)
+    return ProcessingElement(
+        name=name,
+        weights=SelectedFormat(name=name, candidates=SCHEMES[name].formats),
+        activations=FORMATS["fp16"],
+        product=serial.summed,
+        source="BitMoD, arXiv:2411.11745, two terms a weight, exact sum",
+        lanes=4,
+        serial=serial,
+    )
+
+
+PES |= {pe.name: pe for pe in (_bitmod(4), _bitmod(3))}
 
 
 def find_pe(name: str) -> ProcessingElement:

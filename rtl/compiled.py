@@ -91,10 +91,10 @@ class CompiledPe:
         """
         beats = pack_beats(self.pe, weights, activations)
         offers, takes = _patterns(offers, takes)
-        words_out = 1 if self.pe.sum_bits <= 32 else 2
+        words_out = -(-self.pe.sum_bits // 32)
         results = np.zeros((len(weights), words_out), np.uint32)
         cycles = ctypes.c_int64()
-        limit = 64 + (len(beats) + len(weights)) * len(offers)
+        limit = 64 + (len(beats) + len(weights)) * len(offers) * self.pe.cycles
         found = self._run(
             _pointer(beats), ctypes.c_int64(len(beats)), beats.shape[1], _pointer(offers),
             _pointer(takes), ctypes.c_int64(len(offers)), ctypes.c_int64(limit), _pointer(results),

@@ -43,6 +43,7 @@ def cost(pe: ProcessingElement, liberty: Path = LIBERTY) -> PeRecord:
         weights=pe.weights.name,
         activations=pe.activations.name,
         lanes=pe.lanes,
+        cycles_per_beat=pe.cycles,
         accumulator_bits=pe.sum_bits,
         area_um2=round(netlist.area_um2, 3),
         recipe=netlist.recipe,
@@ -61,7 +62,7 @@ def cost(pe: ProcessingElement, liberty: Path = LIBERTY) -> PeRecord:
 def _energies(pe: ProcessingElement, gates: Gates) -> dict[str, float]:
     weights, activations = operands(pe)
     beats = _bits_of(pack_beats(pe, weights, activations), len(gates.ports["operands__payload"]))
-    activity = run(gates, _inputs(beats))
+    activity = run(gates, _inputs(np.repeat(beats, pe.cycles, axis=0)))
     expected = exact_dots(pe.weights, pe.activations, weights, activations)
     bits = activity.outputs["result__payload"]
     found = np.where(bits, 2 ** np.arange(len(bits), dtype=np.int64)[:, None], 0)
@@ -69,7 +70,7 @@ def _energies(pe: ProcessingElement, gates: Gates) -> dict[str, float]:
     if not np.array_equal(sums, expected):
         raise ToolError(f"the netlist of {pe.name} computes {sums[0]}, not {expected[0]}")
     spent = energy(gates, activity)
-    macs = pe.lanes
+    macs = pe.lanes / pe.cycles
     return {
         "energy_no_delay_fj_per_mac": (spent.logic_no_delay_fj + spent.clock_fj) / macs,
         "energy_unit_delay_fj_per_mac": (spent.logic_unit_delay_fj + spent.clock_fj) / macs,

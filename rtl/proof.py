@@ -13,10 +13,13 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, Mux
 from amaranth.lib import wiring
 
+from numerics.formats import Format
 from rtl.catalog import ProcessingElement
-from rtl.products import Multiplier, Product
+from rtl.products import Multiplier, Product, float_parts
 from rtl.toolchain import ToolError, need_module, run_yosys
 
+#: Bits of the codes up to which the reference is a table of values.
+LARGEST_TABLE_BITS = 8
 #: Milliseconds after which a proof is given up.
 LIMIT_MS = 240_000
 
@@ -29,13 +32,26 @@ class Proof:
     time_s: float
 
 
-class _WrongOnce(Multiplier):
+class _WideMultiplier(Product):
+    """The reference for wide floats, whose table a solver can't take: ``*``, then one shift."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the circuit."""
+        m = Module()
+        weight = self.decoded(m, self.weights, self.weight)
+        sign, significand, shift = float_parts(m, self.activations, self.activation)
+        size = (weight * significand) << shift
+        m.d.comb += self.product.eq(Mux(sign, -size, size))
+        return m
+
+
+class _WrongOnce(Product):
     """A reference that is off by one for the pair of the largest codes."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.right = right = Multiplier(self.weights, self.activations)
+        m.submodules.right = right = _reference(self.weights, self.activations)
         m.d.comb += right.weight.eq(self.weight)
         m.d.comb += right.activation.eq(self.activation)
         is_last = self.weight.all() & self.activation.all()
@@ -46,7 +62,13 @@ class _WrongOnce(Multiplier):
 def prove_product(pe: ProcessingElement) -> Proof:
     """Compare a PE's product with decoded values and ``*``."""
     circuit = pe.product(pe.weights, pe.activations)
-    return _prove(circuit, Multiplier(pe.weights, pe.activations))
+    return _prove(circuit, _reference(pe.weights, pe.activations))
+
+
+def _reference(weights: Format, activations: Format) -> Product:
+    """Return decoded values and ``*``."""
+    wide = activations.bits > LARGEST_TABLE_BITS
+    return (_WideMultiplier if wide else Multiplier)(weights, activations)
 
 
 def refute_wrong(pe: ProcessingElement) -> Proof:

@@ -26,9 +26,14 @@ class ToolError(RuntimeError):
     """A tool is missing, or refused what it was given."""
 
 
+def has_module(name: str) -> bool:
+    """Return whether a Python package is installed."""
+    return importlib.util.find_spec(name) is not None
+
+
 def need_module(name: str) -> None:
     """Raise ToolError if a Python package is not installed."""
-    if importlib.util.find_spec(name) is None:
+    if not has_module(name):
         raise ToolError(f"{name} is not installed; {EXTRA}")
 
 

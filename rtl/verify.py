@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -61,10 +61,11 @@ def verify(
 
 
 def _compiled(pe: ProcessingElement, dots: int) -> Iterator[Verdict]:
-    model = CompiledPe(pe)
+    model, single = CompiledPe(pe), None
     try:
-        if pe.lanes == 1 and 2 ** (pe.weights.bits + pe.activations.bits) <= EXHAUSTIVE_PAIRS:
-            yield _compare(model, "every pair of codes", [all_pairs(pe)])
+        if 2 ** (pe.weights.bits + pe.activations.bits) <= EXHAUSTIVE_PAIRS:
+            single = model if pe.lanes == 1 else CompiledPe(replace(pe, lanes=1))
+            yield _compare(single, "every pair of codes, one lane", [all_pairs(pe)])
         corners = corner_groups(pe)
         yield _compare(model, "corners", [corners])
         stalls = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1]), np.array([1, 0, 1, 1, 1, 0, 0])
@@ -74,7 +75,8 @@ def _compiled(pe: ProcessingElement, dots: int) -> Iterator[Verdict]:
         rest = (random_groups(pe, n, seed=2 + i) for i, n in enumerate(counts))
         yield _compare(model, "random", rest)
     finally:
-        model.close()
+        for compiled in {id(m): m for m in (model, single) if m}.values():
+            compiled.close()
 
 
 def _compare(
@@ -119,8 +121,8 @@ def random_groups(pe: ProcessingElement, count: int, *, seed: int) -> tuple[np.n
     """Return groups of random codes of all kinds."""
     random = np.random.default_rng(seed)
     shape = (count, BEATS_PER_GROUP * pe.lanes)
-    weights = random.integers(0, 2**pe.weights.bits, shape, dtype=np.uint8)
-    return weights, random.integers(0, 2**pe.activations.bits, shape, dtype=np.uint8)
+    weights = random.integers(0, 2**pe.weights.bits, shape, dtype=np.uint16)
+    return weights, random.integers(0, 2**pe.activations.bits, shape, dtype=np.uint16)
 
 
 def corner_groups(pe: ProcessingElement) -> tuple[np.ndarray, np.ndarray]:

@@ -325,6 +325,50 @@ def verify_rtl(*pes: str, dots: Count | None = None) -> None:
         sys.exit(EXIT_DIFFERENT)
 
 
+@rtl.command(name="run-layer")
+def run_layer_rtl(
+    pe: str,
+    /,
+    *,
+    model: str = "embedded",
+    layer: str = "layers.0.self_attn.q_proj",
+    tokens: Count = 16,
+    lanes: Count = 8,
+    json: bool = False,
+) -> None:
+    """Run a linear layer of a model through compiled processing elements; exit 1 on a difference.
+
+    Parameters
+    ----------
+    pe
+        Name, as listed by qsim rtl.
+    model
+        embedded, the id of a fetched model, a directory, a .gguf file or a hub id.
+    layer
+        Linear layer, such as layers.3.mlp.down_proj.
+    tokens
+        Tokens of the held-out text whose activations are run.
+    lanes
+        Values of a dot product in one cycle.
+    json
+        Print one JSON object instead of a sentence.
+    """
+    from dataclasses import asdict
+
+    from sim.hardware.command import find_pes
+    from sim.hardware.run_layer import run_layer
+    from sim.hardware.tables import layer_line
+
+    (found,) = find_pes([pe])
+    result = run_layer(model, layer, found, tokens=tokens, lanes=lanes)
+    if json:
+        _print_json([asdict(result)])
+    else:
+        print(layer_line(result))
+    if not result.is_equal:
+        sys.exit(EXIT_DIFFERENT)
+
+
 @rtl.command(name="cost")
 def cost_rtl(*pes: str, liberty: Path | None = None, all: bool = False, json: bool = False) -> None:
     """Print what processing elements cost in area, delay and energy.

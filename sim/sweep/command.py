@@ -23,7 +23,7 @@ from sim.sources.known import EMBEDDED_ID
 from sim.sources.source import ModelSource
 from sim.sweep.engine import Sweep
 from sim.sweep.progress import ProgressObserver
-from sim.sweep.recipe import Recipe
+from sim.sweep.recipe import Recipe, plan
 from sim.sweep.recipe_file import make_recipe, read_recipes
 from sim.sweep.result import PointResult
 from sim.sweep.windows import Text, read_text, take_windows
@@ -65,6 +65,8 @@ def run_sweep(options: SweepOptions) -> SweepOutcome:
     """Measure every recipe of the options and write the report; progress goes to stderr."""
     recipes = collect_recipes(options)
     source = open_source(options)
+    if "all" in options.formats:
+        recipes = tuple(r for r in recipes if r.name in options.formats or _fits(r, source))
     check_context(source, options.context)
     text = read_text(options.text) if options.text else held_out_text()
     windows = take_windows(
@@ -116,6 +118,15 @@ def _expand(formats: Sequence[str]) -> list[str]:
     for name in formats:
         expanded += CATALOG if name == "all" else [name]
     return expanded
+
+
+def _fits(recipe: Recipe, source: ModelSource) -> bool:
+    """Whether a model's layers have sizes that a format of --format all stores."""
+    try:
+        plan(recipe, source.config)
+    except UserError:
+        return False
+    return True
 
 
 def _has_free_group(name: str | None, options: SweepOptions) -> bool:

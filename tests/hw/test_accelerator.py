@@ -7,10 +7,10 @@ from hw.dram import DRAM
 
 
 def test_every_built_in_accelerator_loads():
-    assert len(list_accelerators()) == 9
+    assert len(list_accelerators()) == 10
     for name in list_accelerators():
         accelerator = load_accelerator(name)
-        assert accelerator.technology_nm == 28
+        assert accelerator.technology_nm == (45 if name == "edge-8x8" else 28)
         assert accelerator.prefill_rows * accelerator.prefill_columns == (
             accelerator.decode_rows * accelerator.decode_columns
         )

@@ -88,6 +88,17 @@ def test_weight_formats_read_like_tables_write_them(text, act, kernel, bits):
         assert per_weight == pytest.approx(bits, abs=2e-3 if bits != 8.0 else 0.005)
 
 
+@pytest.mark.parametrize(
+    "text,act,kv",
+    [
+        ("w4a16 g128, kv8", "", "int8"), ("w4a16", "fp16 (KV fp8)", "fp8_e4m3"),
+        ("fp8", "fp8", "fp8_e4m3"), ("w8a8", "int8", "fp16"), ("gguf-Q4_K_M", "", "fp16"),
+    ],
+)  # fmt: skip
+def test_the_cache_is_read_from_the_words(text, act, kv):
+    assert read_recipe(text, act, load_model("llama-3-8b")).kv == kv
+
+
 def test_a_file_size_sets_the_bytes():
     shape = load_model("llama-3-8b")
     for text, size in (("gguf-Q4_K_M (4.90 bpw; 4.58 GiB)", 4.58), ("f16 (14.96 GiB)", 14.96)):

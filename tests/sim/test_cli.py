@@ -11,7 +11,10 @@ import pytest
 SWEEP = ["sweep", "--tokens", "256", "--context", "32", "--group-size", "32"]
 #: So many points that a sweep does not end before it is disturbed.
 MANY = [
-    x for n in range(2, 9) for s in ("fp16", "bf16", "fp32") for x in ("--format", f"int{n}:{s}")
+    x
+    for n in range(2, 9)
+    for s in ("fp16", "bf16", "fp32", "fp16:asym", "bf16:asym", "fp32:asym")
+    for x in ("--format", f"int{n}:{s}")
 ]
 KEYS = {
     "model", "recipe", "text", "tokens", "context", "perplexity", "delta_nats", "delta_nats_se",

@@ -1,0 +1,153 @@
+"""What processing elements cost: ``python reports/pe_costs/study.py``. Takes a minute or two.
+
+Synthesizes nothing again: the table is of the stored records (``qsim rtl cost --all`` makes them).
+The sweep of accumulator widths is synthesized here.
+"""
+
+import dataclasses
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib
+
+from hw.pe_record import PeRecord, list_records, load_record
+from rtl.catalog import find_pe
+from rtl.cost import cost
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt
+
+HERE = Path(__file__).parent
+SWEPT = ("int8-mac", "int4x8-mac", "mixpe-w4a8", "dint4-mac", "fp4-dot")
+WIDTHS = (24, 32, 40, 48)
+TEXT = """# What processing elements cost
+
+Area and energy of each PE's own netlist: the smaller of two synthesis recipes, mapped to `qsim45`, a
+library of the cell facts of an open 45 nm one. Energy is counted on {operands}; `no glitches` has
+every net change at most once a cycle, `all glitches` lets a unit delay for each gate play out. Wires
+and clock tree are not counted, and delays are round numbers for each cell. Each netlist's sums equalled
+the golden model's in the same run.
+
+{costs}
+
+![Area and energy a MAC over the INT8 MAC](costs.png)
+
+## Beside what the papers claim
+
+- **MixPE W4A8**, claimed 2.29 times the INT8 PE in area-power efficiency: here area x energy is
+  {mixpe_low:.2f} to {mixpe_high:.2f} times better than the INT8 MAC, and only {mixpe_area:.2f} times
+  smaller than a plain INT4 x INT8 multiplier; a Booth-coded one is smaller still.
+- **MixPE W4A16**, claimed 4.82 times the FP16 PE: there is no FP16 PE here to divide by. Its exact sum
+  has {w4a16_bits} bits, which is where its {w4a16_area:.0f} um2 go.
+- **dINT4**, claimed 1.93 times smaller and 2.56 times less power than INT8: here {dint_area:.2f} times
+  smaller and {dint_low:.2f} to {dint_high:.2f} times less energy, with an accumulator as wide as its
+  sums need. Its decoder and half units cost about what four bits of a multiplier save.
+- **BitMoD**: two terms a weight and four lanes make two MACs a cycle, as published; the sum here is
+  exact and {bitmod_bits} bits wide where theirs aligns and cuts, so that its {bitmod_area:.0f} um2 say
+  what exactness costs and not what their PE does.
+
+## Accumulators
+
+{widths}
+
+An accumulator that is wider than its sums need costs a flip-flop, an adder and a result register for
+each bit; small PEs spend most of their area there.
+
+Made by `python reports/pe_costs/study.py` with qsim {qsim}, amaranth {amaranth}, pyosys {pyosys}, Python
+{python} on {machine}; operands from seed 0.
+"""
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def ratios(one: PeRecord, base: PeRecord) -> tuple[float, float, float]:
+    """Return area and both energies a MAC over those of another PE."""
+    return (
+        one.area_um2_per_mac / base.area_um2_per_mac,
+        one.energy_no_delay_fj_per_mac / base.energy_no_delay_fj_per_mac,
+        one.energy_unit_delay_fj_per_mac / base.energy_unit_delay_fj_per_mac,
+    )
+
+
+def figure(records: list[PeRecord], base: PeRecord) -> None:
+    """Draw area and both counts of energy a MAC over those of the INT8 MAC, smallest first."""
+    ordered = sorted(records, key=lambda r: r.area_um2_per_mac)
+    bars = ("area", "0.55"), ("energy, no glitches", "#0072B2"), ("energy, all", "#D55E00")
+    drawing, axes = plt.subplots(figsize=(6.6, 6.4), layout="constrained")
+    for i, (label, color) in enumerate(bars):
+        widths = [ratios(one, base)[i] for one in ordered]
+        places = [row + 0.27 * (i - 1) for row in range(len(ordered))]
+        axes.barh(places, widths, height=0.25, color=color, label=label)
+    axes.axvline(1, color="0.2", lw=0.8)
+    axes.set_yticks(range(len(ordered)), [one.name for one in ordered])
+    axes.invert_yaxis()
+    axes.set_xlabel("a MAC over the INT8 MAC")
+    axes.legend(frameon=False, loc="upper right")
+    drawing.savefig(HERE / "costs.png", dpi=130, metadata={"Software": None})
+
+
+def width_rows() -> list[list[str]]:
+    """Return the area of some PEs with accumulators of several widths, their own first."""
+    rows = []
+    for name in SWEPT:
+        pe = find_pe(name)
+        areas = [load_record(name).area_um2]
+        areas += [cost(dataclasses.replace(pe, accumulator_bits=w)).area_um2 for w in WIDTHS]
+        rows.append([name, str(pe.sum_bits), *(f"{area:.0f}" for area in areas)])
+    return rows
+
+
+def main() -> None:
+    """Write the figure and README.md."""
+    records = [load_record(name) for name in list_records()]
+    base, int4 = load_record("int8-mac"), load_record("int4x8-mac")
+    figure(records, base)
+    rows = []
+    for one in sorted(records, key=lambda r: r.area_um2_per_mac):
+        area, low, high = ratios(one, base)
+        rows.append([
+            one.name, f"{one.weights} x {one.activations}", f"{one.macs_per_cycle:g}",
+            str(one.accumulator_bits), f"{one.area_um2:.0f}", one.recipe, f"{one.delay_ps:.0f}",
+            f"{one.energy_no_delay_fj_per_mac:.0f}", f"{one.energy_unit_delay_fj_per_mac:.0f}",
+            f"{area:.2f}", f"{low:.2f} / {high:.2f}", f"{1 / (area * low):.2f} / {1 / (area * high):.2f}",
+        ])  # fmt: skip
+    mixpe, dint, w4a16 = (load_record(n) for n in ("mixpe-w4a8", "dint4-mac", "mixpe-w4a16"))
+    m_area, m_low, m_high = ratios(mixpe, base)
+    d_area, d_low, d_high = ratios(dint, base)
+    text = TEXT.format(
+        operands=base.operands,
+        costs=table(
+            ["PE", "formats", "MACs/cycle", "bits of sum", "area um2", "recipe", "delay ps",
+             "fJ/MAC no glitches", "all glitches", "area a MAC / INT8", "energy / INT8",
+             "efficiency x INT8"], rows,
+        ),
+        mixpe_low=1 / (m_area * m_low),
+        mixpe_high=1 / (m_area * m_high),
+        mixpe_area=int4.area_um2 / mixpe.area_um2,
+        w4a16_bits=w4a16.accumulator_bits,
+        w4a16_area=w4a16.area_um2,
+        bitmod_bits=load_record("bitmod-fp4").accumulator_bits,
+        bitmod_area=load_record("bitmod-fp4").area_um2,
+        dint_area=1 / d_area,
+        dint_low=1 / max(d_low, d_high),
+        dint_high=1 / min(d_low, d_high),
+        widths=table(
+            ["PE", "exact bits", "area um2", *(f"{width} bits" for width in WIDTHS)], width_rows()
+        ),
+        qsim=version("qsim-codesign"),
+        amaranth=version("amaranth"),
+        pyosys=version("pyosys"),
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}",
+    )  # fmt: skip
+    (HERE / "README.md").write_text(text)
+    print(HERE / "README.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""``qsim rtl`` as a user types it."""
+
+import json
+
+import pytest
+
+import sim.hardware.command
+from hw.pe_record import load_record
+from rtl.catalog import PES
+from rtl.verify import Verdict
+from sim.cli import main
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as exit:
+        main(["rtl", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return exit.value.code, captured.out, captured.err
+
+
+def test_the_list_has_every_pe(capsys):
+    code, out, _ = run(capsys)
+    assert code == 0 and all(name in out for name in PES)
+
+
+def test_emitted_verilog_says_what_it_is(capsys, tmp_path):
+    code, out, _ = run(capsys, "emit", "mixpe-w4a8", "--out", tmp_path / "deep", "--lanes", 2)
+    (path,) = (tmp_path / "deep").iterdir()
+    assert code == 0 and str(path) in out
+    text = path.read_text()
+    assert text.startswith("// mixpe-w4a8: dot products of int4 weights and int8 activations")
+    assert "// 2 lanes a beat" in text and "module mixpe_w4a8(" in text
+
+
+def test_stored_costs_need_no_synthesis(capsys, monkeypatch):
+    monkeypatch.setattr(sim.hardware.command, "cost", None)
+    code, out, _ = run(capsys, "cost", "int8-mac", "fp4-dot")
+    assert code == 0 and "fp4-dot" in out and "stale" not in out.lower()
+    code, out, _ = run(capsys, "cost", "int8-mac", "--json")
+    assert json.loads(out)["area_um2"] == load_record("int8-mac").area_um2
+
+
+def test_a_stale_record_is_told(capsys, monkeypatch):
+    monkeypatch.setattr(sim.hardware.command, "verilog_hash", lambda pe: "another")
+    _, out, _ = run(capsys, "cost", "int8-mac")
+    assert "int8-mac (stale)" in out and "Stale, for their Verilog has changed: int8-mac" in out
+
+
+@pytest.mark.slow
+def test_verification_of_one_pe(capsys):
+    code, out, _ = run(capsys, "verify", "dint3-mac", "--dots", 1000)
+    assert code == 0 and out.count(" ok ") == 6
+
+
+def test_verification_ends_well_or_not(capsys, monkeypatch):
+    def verdict(is_good):
+        return Verdict(pe="dint3-mac", layer="simulated", what="4 tests", vectors=7, time_s=1.0,
+                       is_good=is_good, detail="" if is_good else "ran no test")  # fmt: skip
+
+    for found, code in (([True], 0), ([True, False, True], 1), ([], 1)):
+        verdicts = [verdict(is_good) for is_good in found]
+        monkeypatch.setattr(sim.hardware.command, "verify", lambda pe, v=verdicts, **more: iter(v))
+        ended, out, _ = run(capsys, "verify", "dint3-mac")
+        assert ended == code and out.count("FAILED") == found.count(False)
+
+
+@pytest.mark.slow
+def test_a_layer_of_the_embedded_model(capsys):
+    arguments = ["run-layer", "mixpe-w4a8", "--tokens", 4, "--layer", "layers.1.self_attn.o_proj"]
+    code, out, _ = run(capsys, *arguments, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["wrong_sums"] == found["wrong_outputs"] == 0
+    assert found["macs"] == 4 * 256 * 256 and found["sums"] == 2 * 4 * 256
+
+
+@pytest.mark.slow
+def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
+    import dataclasses
+
+    import sim.hardware.run_layer
+    from rtl.products import Multiplier
+
+    class Wrong(Multiplier):
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            m.d.comb += self.product.eq(self.weight.as_signed() * self.activation)
+            return m
+
+    pe = dataclasses.replace(PES["int4x8-mac"], product=Wrong)
+    found = sim.hardware.run_layer.run_layer(
+        "embedded", "layers.0.self_attn.q_proj", pe, tokens=2, lanes=8
+    )
+    assert found.wrong_sums > 0 and found.wrong_outputs > 0 and not found.is_equal
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["emit", "mixpe-w4a9", "--out", "x"], ["unknown PE", "'mixpe-w4a8'"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--accumulator", 9], ["9 bits is too narrow", "19"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 0], ["--lanes"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 200], ["200 lanes", "128"]),
+        (["emit", "mixpe-w4a8"], ["--out"]),
+        (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
+        (["verify", "foo"], ["unknown PE 'foo'"]),
+        (["run-layer", "foo"], ["unknown PE 'foo'"]),
+        (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
+        (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
+        (["run-layer", "ternary-16"], ["ternary-16 can't run a layer", "i2_s"]),
+        (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),
+        (["cost", "int8-mac", "--liberty", "a.file"], ["a.file is no liberty file"]),
+        (["cost", "int8-mac", "--liberty", "bad.lib"], ["bad.lib", "yosys"]),
+    ],
+)
+def test_bad_input_is_one_line(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.file").write_text("nothing")
+    (tmp_path / "bad.lib").write_text("library (x) { cell (A) { area : }")
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == "" and len(err.splitlines()) == 1
+    assert all(word in err for word in words), err
+    assert {path.name for path in tmp_path.iterdir()} == {"a.file", "bad.lib"}
