@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from numerics.conventions.dint import Dint
 from numerics.conventions.entries import ENTRIES as CONVENTIONS
+from numerics.conventions.integers import IntegerScheme
+from numerics.conventions.signs import Signs
+from numerics.conventions.vs_quant import VsQuant
+from numerics.conventions.zeroquant import ZeroQuantM2
 from numerics.element_scheme import (
     MX_BLOCK,
     MX_NAMES,
@@ -238,9 +243,13 @@ def _mixtures() -> dict[str, Entry]:
     }
 
 
+#: Named schemes whose group is not part of their definition.
+ANY_GROUP = (Dint, IntegerScheme, Signs, Twn, VsQuant, ZeroQuantM2)
+
+
 def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:
     return {
-        name: Entry(scheme=scheme, source=source, is_fixed=not isinstance(scheme, Twn))
+        name: Entry(scheme=scheme, source=source, is_fixed=not isinstance(scheme, ANY_GROUP))
         for name, (scheme, source) in entries.items()
     }
 

@@ -1,4 +1,4 @@
-"""Codes of 2 to 8 bits in bytes, in the two orders in use.
+"""Codes of 1 to 8 bits in bytes, in the two orders in use.
 
 The codes form one stream, without padding but in the last byte. In ``"low_first"`` order a code
 fills a byte from its least significant bit on, and goes on in the low bits of the next byte: torch
@@ -76,8 +76,8 @@ def packed_bytes(count: int, bits: int) -> int:
 
 
 def _check_bits(bits: int) -> None:
-    if not 2 <= bits <= 8:
-        raise ValueError(f"codes have 2 to 8 bits, not {bits}")
+    if not 1 <= bits <= 8:
+        raise ValueError(f"codes have 1 to 8 bits, not {bits}")
 
 
 def _shifts(bits: int, order: Order) -> list[int]:

@@ -54,7 +54,7 @@ def test_arrays_are_the_definition():
 
 # ptq_and_pe_papers, section 4.6; the rows of W are groups of one row for M2.
 def test_m1_vectors():
-    q = quantize(np.float32(W), parse_scheme("zqfp4-m1", group_size=4))
+    q = quantize(np.float32(W), parse_scheme("fp4_e2m1:g4:e8m0:rceil"))
     assert np.asarray(q.scales).astype(np.float32).ravel().tolist() == [0.25, 0.25, 0.015625]
     assert np.asarray(q.dequantize()).tolist() == CONSTRAINED
     assert round(float(np.mean((CONSTRAINED - np.float32(W)) ** 2)), 8) == 2.8162e-4
