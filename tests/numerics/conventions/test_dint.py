@@ -6,7 +6,7 @@ import pytest
 from numerics import parse_scheme, quantize
 from numerics.conventions.dint import Dint, Kind, quantize_group
 
-SIZE, ROWS, WIDTH = 32, 6, 72
+SIZE, ROWS, WIDTH = 32, 3, 72
 FULL, ASYMMETRIC = (Dint(bits=4, kind=kind, size=SIZE) for kind in Kind)
 
 
@@ -40,7 +40,7 @@ def bits(x) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("n", [3, 4, 8])
+@pytest.mark.parametrize("n", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 8))])
 def test_arrays_are_the_definition(kind, n):
     x, scheme = tensor(), Dint(bits=n, kind=kind, size=SIZE)
     q = quantize(x, scheme)

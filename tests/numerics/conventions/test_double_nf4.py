@@ -13,7 +13,7 @@ from numerics.conventions.double_nf4_reference import quantize_blocks, scale_of
 from numerics.formats import NF4
 
 SCHEME = DoubleNf4()
-SHAPE = (52, 296)
+SHAPES = (260, 8), (3, 136)
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,15 @@ def oracles() -> dict[str, np.ndarray]:
 
 
 def tensors() -> list[np.ndarray]:
-    """Tensors of one shape with 260 blocks, four of which have a scale's scale of their own."""
+    """Tensors of 260 short blocks, four of them beyond the first 256, and of whole ones."""
     rng = np.random.default_rng(10)
-    normal = rng.standard_normal(SHAPE)
-    spread = normal * 2.0 ** rng.integers(-12, 12, (SHAPE[0], 1))
-    found = [normal, spread, np.zeros(SHAPE), normal * 2.0**-124, normal * 2.0**124]
-    found += [np.where(rng.random(SHAPE) < 0.5, normal, np.inf)]
+    found = []
+    for shape in SHAPES:
+        normal = rng.standard_normal(shape)
+        spread = normal * 2.0 ** rng.integers(-12, 12, (shape[0], 1))
+        found += [normal, spread, np.zeros(shape), normal * 2.0**-124, normal * 2.0**124]
+        found += [np.where(rng.random(shape) < 0.5, normal, np.inf)]
+        found += [rng.standard_normal(shape) for _ in range(6)]
     return [x.astype(np.float32) for x in found]
 
 
@@ -54,8 +57,8 @@ def test_arrays_are_the_definition():
         q = quantize(x, SCHEME)
         parts = [
             (row, slice(start, start + BLOCK))
-            for row in range(SHAPE[0])
-            for start in range(0, SHAPE[1], BLOCK)
+            for row in range(x.shape[0])
+            for start in range(0, x.shape[1], BLOCK)
         ]
         with np.errstate(all="ignore"):
             codes, scale_codes, scales, offset = quantize_blocks([x[p].tolist() for p in parts])

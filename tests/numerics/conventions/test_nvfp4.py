@@ -7,7 +7,7 @@ from numerics import SCHEMES, parse_scheme, quantize
 from numerics.conventions.nvfp4 import BLOCK, Library, Nvfp4
 from numerics.conventions.nvfp4_reference import find_top_scale, quantize_block
 
-SHAPE = (8, 72)
+SHAPE = (3, 72)
 
 
 def tensors() -> list[np.ndarray]:
