@@ -1,9 +1,11 @@
 """The schemes of codebooks by name, each with its source."""
 
 from numerics.codebooks.e8p_scheme import E8P, Stage
+from numerics.codebooks.kmeans import KMeans
 from numerics.scheme import Scheme
 
 _QUIP_SHARP = "QuIP#, arXiv:2402.04396"
+_SQUEEZE_LLM = "SqueezeLLM, arXiv:2306.07629, section 4.1, with equal weights, no outliers"
 
 #: Scheme and source by the names of the catalog.
 ENTRIES: dict[str, tuple[Scheme, str]] = {
@@ -13,5 +15,7 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         (E8P(stages=(Stage.E8P, Stage.E81B)), f"{_QUIP_SHARP}, section 4.3"),
         (E8P(stages=(Stage.E8P, Stage.E8P)), f"{_QUIP_SHARP}, section 4.3"),
         (E8P(stages=(Stage.E8P, Stage.E8P, Stage.E8P)), f"{_QUIP_SHARP}, section 4.3"),
+        (KMeans(code_bits=3), _SQUEEZE_LLM),
+        (KMeans(code_bits=4), _SQUEEZE_LLM),
     )
 }
