@@ -80,7 +80,7 @@ def train(vectors: Sequence[Vector], count: int) -> list[list[int]]:
     rounds. The entries are then rounded to FP16, whose units these are or smaller.
 
     >>> train([[0, 0], [10, 10], [0, 1], [11, 10], [0, 3], [3000, 2049]], 3)
-    [[11, 10], [0, 1], [3000, 2048]]
+    [[0, 1], [3000, 2048], [11, 10]]
     """
     codebook = [list(vectors[index]) for index in spread(count, len(vectors))]
     for _ in range(MAX_ROUNDS):

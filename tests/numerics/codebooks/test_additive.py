@@ -129,3 +129,12 @@ def test_storage_is_that_of_the_paper(codebooks, code_bits, expected):
 def test_codebooks_are_counted():
     with pytest.raises(ValueError, match=r"bits, not 0 of 8$"):
         Additive(codebooks=0, code_bits=8)
+
+
+def test_dropped_bits_are_rounded_half_up():
+    table = np.zeros((3, 8), np.int32)
+    table[1, 0], table[2, 0] = 4, 8192
+    vectors = np.zeros((4, 8), np.int32)
+    vectors[:, 0] = [2, 1, -2, 5]
+    found = NEAREST(jnp.asarray(vectors), jnp.asarray(table)).tolist()
+    assert found == lloyd.nearest(vectors.tolist(), table.tolist()) == [1, 0, 0, 1]
