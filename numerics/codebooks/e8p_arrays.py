@@ -142,10 +142,10 @@ def quantize(x: Float32[Array, "*shape"], scheme: E8P) -> QuantizedTensor:
     """
     vectors, scales = _normalized(x, scheme)
     fields = scheme.layout(x.shape)
-    found = [_search(vectors, scheme.stages[0])]
+    found = [search(vectors, scheme.stages[0])]
     for stage in scheme.stages[1:]:
         vectors = _left(vectors, found[-1], stage)
-        found.append(_search(vectors, stage))
+        found.append(search(vectors, stage))
     arrays = {
         field.name: _masked(codes, scales, field)
         for field, codes in zip(fields, found, strict=False)
@@ -195,7 +195,8 @@ def _to_units(x: Float32[Array, "*shape"]) -> Int32[Array, "*shape"]:
 
 
 @partial(jax.jit, static_argnames="stage")
-def _search(units: Units, stage: Stage) -> Int32[Array, " n"]:
+def search(units: Units, stage: Stage) -> Int32[Array, " n"]:
+    """Return the code of the point of a stage nearest to each column."""
     return encode(units) if stage is Stage.E8P else _encode_e81b(units.T)
 
 

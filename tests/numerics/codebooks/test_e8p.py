@@ -30,7 +30,6 @@ SPOTS = {
     0xABCD: [1.25, 0.25, 0.25, 1.25, -0.75, -1.75, -0.75, 0.25],
     0xFFFF: [-1.25, -1.25, -0.25, -0.25, -1.25, -1.25, -1.25, 0.75],
 }
-SEARCH = jax.jit(e8p_arrays.encode)
 COUNT = 1 << 16
 
 
@@ -40,15 +39,17 @@ def search(units):
     for start in range(0, len(units), COUNT):
         batch = units[start : start + COUNT]
         padded = np.pad(batch, ((0, COUNT - len(batch)), (0, 0))).astype(np.int32)
-        found[start : start + COUNT] = np.asarray(SEARCH(jnp.asarray(padded.T)))[: len(batch)]
+        found[start : start + COUNT] = np.asarray(
+            e8p_arrays.search(jnp.asarray(padded.T), Stage.E8P)
+        )[: len(batch)]
     return found
 
 
 def gaussian_and_tied_vectors():
-    units = np.round(RNG.normal(0, 1.03, (200, 8)) * 4096).astype(np.int64)
-    units[:150] = np.round(units[:150] / 1024) * 1024
-    units[150:160] *= 6
-    units[160] = 0
+    units = np.round(RNG.normal(0, 1.03, (100, 8)) * 4096).astype(np.int64)
+    units[:60] = np.round(units[:60] / 1024) * 1024
+    units[60:70] *= 6
+    units[70] = 0
     return np.clip(units, -e8p.MAX_UNITS, e8p.MAX_UNITS)
 
 
@@ -97,7 +98,7 @@ def test_vectors_of_the_published_code(x, code):
 
 def test_search_equals_plain_python_and_brute_force():
     found = search(UNITS)
-    assert [e8p.encode(units) for units in UNITS[:170].tolist()] == found[:170].tolist()
+    assert [e8p.encode(units) for units in UNITS[:80].tolist()] == found[:80].tolist()
     distances = [((POINTS * 1024 - units) ** 2).sum(1) for units in UNITS]
     for units, code, every in zip(UNITS, found, distances, strict=True):
         assert ((POINTS[code] * 1024 - units) ** 2).sum() == every.min()
@@ -159,7 +160,7 @@ def test_codes_scales_and_values_equal_the_reference(scheme):
 
 @pytest.mark.parametrize(("scheme", "expected"), [*zip(SCHEMES, MSE, strict=False)])
 def test_squared_errors_are_the_published_ones(scheme, expected):
-    x = RNG.standard_normal((64, 2048)).astype(np.float32)
+    x = RNG.standard_normal((64, 8192)).astype(np.float32)
     error = np.mean((np.asarray(fake_quantize(jnp.asarray(x), scheme)) - x) ** 2)
     assert error == pytest.approx(expected, rel=0.01)
 
