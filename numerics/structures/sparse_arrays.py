@@ -14,7 +14,7 @@ from numerics.tensor import QuantizedTensor
 
 def keep_mask(x: Float32[Array, "*shape"], scheme: Sparse) -> Bool[Array, "*shape"]:
     """Whether fewer than ``keep`` numbers of a block come before each, by magnitude and place."""
-    keys = _blocks(float_bits(x) & MAGNITUDE_MASK, scheme.block, -1)
+    keys = _blocks(float_bits(x) & MAGNITUDE_MASK, scheme.block, 0)
     before = jnp.zeros(keys.shape, jnp.int32)
     for shift in range(1, scheme.block):
         other = jnp.roll(keys, shift, axis=-1)
