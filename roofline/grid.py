@@ -6,7 +6,7 @@ batches and contexts are its axes, and only models and recipes are walked one by
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,19 +57,21 @@ class GridTimes:
         import pandas as pd
 
         grid = self.grid
-        names = (
+        names: tuple[list[Any], ...] = (
             [shape.name for shape in grid.models],
             [recipe.name for recipe in grid.recipes],
             [machine.name for machine in grid.machines],
             list(grid.batches),
             list(grid.contexts),
         )
-        places = np.indices(grid.shape).reshape(len(AXES), -1)
-        columns: dict[str, object] = {}
+        places: Any = np.indices(grid.shape).reshape(len(AXES), -1)
+        columns: dict[str, Any] = {}
         for axis, place, values in zip(AXES, places, names, strict=True):
             is_name = axis in ("model", "recipe", "machine")
             columns[axis] = (
-                pd.Categorical.from_codes(place, values) if is_name else np.asarray(values)[place]
+                pd.Categorical.from_codes(place, pd.Index(values))
+                if is_name
+                else np.asarray(values)[place]
             )
         for name in ("prefill_s", "tpot_s", "memory_bytes", "fits"):
             columns[name] = getattr(self, name).reshape(-1)

@@ -1,0 +1,110 @@
+"""E8P as a scheme: vectors of eight weights as 16-bit codes, with the residual stages of QuIP#."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.codebooks.e8p import DIMENSION
+from numerics.formats import FP16, SCALE_DTYPES
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+
+class Stage(StrEnum):
+    """A codebook of eight dimensions."""
+
+    #: 65536 points, 2 bits a weight.
+    E8P = "e8p"
+    #: 256 points, 1 bit a weight.
+    E81B = "e81b"
+
+
+STAGE_BITS = {Stage.E8P: 16, Stage.E81B: 8}
+#: What is left by the stages before is multiplied by this; QuIP#'s code, opt_resid_scale.
+RESIDUAL_SCALES = {Stage.E8P: 3.45, Stage.E81B: 2.04}
+#: Root mean square of what the first stage rounds, by the last stage; QuIP#'s code, opt_scale.
+TARGET_RMS = {Stage.E8P: 1.03, Stage.E81B: 0.98}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class E8P(Scheme):
+    """Rows in units of their root mean square, eight weights to the nearest points of each stage.
+
+    ``value = (p_1 + (p_2 + p_3 / r_3) / r_2) * scale``, where ``p_i`` is the point of stage ``i``
+    and ``r_i`` the number of :data:`RESIDUAL_SCALES`. The scale of a row is its root mean square
+    over that of :data:`TARGET_RMS`, as FP16. What a stage rounds is first rounded to multiples of
+    2^-12 between -8 and 8, among which the nearest point is found exactly; that rounding moves a
+    squared error by less than one part in 10^5. Rows are filled up to eights with zeros.
+
+    QuIP# has one scale for a matrix and rotates it, for which it stores a further FP16 a column:
+    ``2 + 16 (rows + columns) / (rows * columns)`` bits a weight with one stage.
+
+    A row of zeros has scale 0. A row with a NaN or an infinity comes back NaN, its codes are 0.
+    """
+
+    stages: tuple[Stage, ...] = (Stage.E8P,)
+
+    def __post_init__(self) -> None:
+        allowed = self.stages[:1] == (Stage.E8P,) and Stage.E81B not in self.stages[:-1]
+        if not allowed or len(self.stages) > 3:
+            given = ", ".join(self.stages) or "none"
+            raise ValueError(f"E8P has 1 to 3 stages, only the last one e81b, not {given}")
+
+    @property
+    def name(self) -> str:
+        """How many stages of E8P, and whether one of E81B follows."""
+        count = self.stages.count(Stage.E8P)
+        last = "-e81b" if Stage.E81B in self.stages else ""
+        return ("e8p" if count == 1 else f"e8p-{count}") + last
+
+    @property
+    def target_rms(self) -> float:
+        """Root mean square of what the first stage rounds."""
+        return TARGET_RMS[self.stages[-1]]
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return the codes of each stage and the scales of a tensor of this shape.
+
+        Examples
+        --------
+        >>> scheme = E8P(stages=(Stage.E8P, Stage.E81B))
+        >>> [(field.name, field.shape, field.bits) for field in scheme.layout((64, 256))]
+        [('codes', (64, 32), 16), ('codes_2', (64, 32), 8), ('scales', (64,), 16)]
+        >>> scheme.bits_per_weight((64, 256)), E8P().bits_per_weight((4096, 4096), kind="index")
+        (3.0625, 2.0)
+        """
+        vectors = (*shape[:-1], -(-shape[-1] // DIMENSION))
+        codes = [
+            Field(
+                name="codes" if number == 1 else f"codes_{number}",
+                shape=vectors,
+                bits=STAGE_BITS[stage],
+                dtype=np.dtype(f"u{STAGE_BITS[stage] // 8}"),
+                is_index=True,
+            )
+            for number, stage in enumerate(self.stages, 1)
+        ]
+        scale_dtype = SCALE_DTYPES[FP16]
+        scales = Field(name="scales", shape=shape[:-1], bits=FP16.bits, dtype=scale_dtype)
+        return (*codes, scales)
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes and scales."""
+        from numerics.codebooks import e8p_arrays
+
+        quantized: QuantizedTensor = e8p_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the sum of the points times the scale."""
+        from numerics.codebooks import e8p_arrays
+
+        values: Array = e8p_arrays.dequantize(q)
+        return values

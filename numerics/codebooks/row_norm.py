@@ -1,0 +1,32 @@
+"""Euclidean norms of rows, and scales made of them."""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float16, Float32
+
+from numerics.division import HIDDEN_BIT, MAGNITUDE_MASK, divide, fence, float_bits, multiply
+from numerics.formats import FP16
+from numerics.scales import store_scale, tree_sum
+
+
+def squared_norms(rows: Float32[Array, "*lead k"]) -> Float32[Array, "*lead"]:
+    """Return sums of float32 squares, added by halves (:func:`numerics.scales.tree_sum`)."""
+    magnitudes = jnp.abs(rows)
+    return tree_sum(multiply(magnitudes, magnitudes))
+
+
+def norm_scales(rows: Float32[Array, "rows k"], *, over: float) -> Float16[Array, " rows"]:
+    """Return the norm of each row over a constant, as FP16.
+
+    A row of zeros, subnormal numbers included, has scale 0, so that it comes back as zeros; one
+    with a NaN or an infinity has scale NaN.
+
+    Examples
+    --------
+    >>> norm_scales(jnp.float32([[3.0, 0.0, -4.0], [0.0, 0.0, 0.0]]), over=2.0).tolist()
+    [2.5, 0.0]
+    """
+    amax_bits = jnp.max(float_bits(rows) & MAGNITUDE_MASK, axis=-1)
+    norms = fence(jnp.sqrt(squared_norms(rows)))
+    scales: Array = fence(store_scale(divide(norms, over), amax_bits, FP16))
+    return jnp.where(amax_bits < HIDDEN_BIT, jnp.float16(0), scales)

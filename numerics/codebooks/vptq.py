@@ -1,0 +1,140 @@
+"""Vectors down the columns of a matrix: what VPTQ stores, made from the weights alone.
+
+Source: VPTQ, arXiv:2409.17066, sections 3.2 to 3.4, and its code.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.formats import FP16, SCALE_DTYPES
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+#: Longest vectors, so that the squared norms of a search fit into 32 bits.
+MAX_LENGTH = 16
+MAX_CODE_BITS = 16
+MAX_COLUMNS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codebook:
+    """Entries of a codebook, ``2**bits`` vectors of ``length`` numbers."""
+
+    length: int
+    bits: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.length <= MAX_LENGTH or not 1 <= self.bits <= MAX_CODE_BITS:
+            raise ValueError(
+                f"VPTQ has vectors of 1 to {MAX_LENGTH} weights and codes of 1 to {MAX_CODE_BITS} "
+                f"bits, not {self.length} and {self.bits}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vptq(Scheme):
+    """Vectors of one column and ``length`` rows: ``value = (C[i] + R[j]) * scale + bias``.
+
+    Every column has its least value as ``bias`` and its range as ``scale``, both FP16, and is
+    stored as multiples of 2^-13 between 0 and 1. The codebook ``C`` is
+    :func:`numerics.codebooks.lloyd.train` of its vectors, and ``R`` of what ``C`` leaves; both are
+    searched for the nearest entry. The share ``outliers`` of the columns has a codebook of its own
+    and no residual. VPTQ takes those of largest mean squared input, orders the columns by it, and
+    weighs vectors by it too; without inputs, order and choice go by the squared norm of columns,
+    and weights are equal. Nothing is compensated.
+
+    Leading axes are rows too, and rows are filled up to whole vectors with zeros. A column with a
+    NaN or an infinity comes back NaN, its codes are 0, and it counts as zeros in training.
+    """
+
+    main: Codebook
+    residual_bits: int = 0
+    outlier_codebook: Codebook | None = None
+    outliers: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.residual_bits <= MAX_CODE_BITS:
+            raise ValueError(f"VPTQ has residuals of 0 to 16 bits, not {self.residual_bits}")
+        if not 0 <= self.outliers < 1 or (self.outliers > 0) != (self.outlier_codebook is not None):
+            raise ValueError(
+                f"a share of outlier columns is below 1 and has a codebook, not {self.outliers:g} "
+                f"with {self.outlier_codebook}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Length and entries as in the names of models; percent, length, entries of outliers."""
+        residual = f"{1 << self.residual_bits}" if self.residual_bits else "0"
+        name = f"vptq-v{self.main.length}-k{1 << self.main.bits}-{residual}"
+        if self.outlier_codebook is None:
+            return name
+        outlier = self.outlier_codebook
+        return f"{name}-o{100 * self.outliers:g}-v{outlier.length}-k{1 << outlier.bits}"
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise :class:`ValueError` for more columns than 16 bits tell apart."""
+        if shape[-1] > MAX_COLUMNS:
+            raise ValueError(f"{self.name} has up to {MAX_COLUMNS} columns, not {shape[-1]}")
+
+    def outlier_columns(self, columns: int) -> int:
+        """Return how many of the columns have the outliers' codebook."""
+        return math.ceil(self.outliers * columns)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return the arrays of a tensor of this shape.
+
+        Examples
+        --------
+        >>> vptq = Vptq(main=Codebook(length=8, bits=8), residual_bits=8)
+        >>> vptq.bits_per_weight((4096, 4096)), vptq.bits_per_weight((4096, 4096), kind="index")
+        (2.015625, 2.0)
+        """
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        special = self.outlier_columns(columns)
+        fields = [*_pair("", self.main, rows, columns - special)]
+        if self.residual_bits:
+            residual = Codebook(length=self.main.length, bits=self.residual_bits)
+            fields += _pair("residual_", residual, rows, columns - special)
+        if self.outlier_codebook is not None:
+            fields += _pair("outlier_", self.outlier_codebook, rows, special)
+        half, word = SCALE_DTYPES[FP16], np.dtype(np.uint16)
+        return (
+            *fields,
+            Field(name="scales", shape=(columns,), bits=FP16.bits, dtype=half),
+            Field(name="biases", shape=(columns,), bits=FP16.bits, dtype=half),
+            Field(name="permutation", shape=(columns,), bits=16, dtype=word),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes, codebooks, scales, biases and the order of the columns."""
+        from numerics.codebooks import vptq_arrays
+
+        self.check_shape(x.shape)
+        quantized: QuantizedTensor = vptq_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the entries, times scale and plus bias of their columns."""
+        from numerics.codebooks import vptq_arrays
+
+        values: Array = vptq_arrays.dequantize(q)
+        return values
+
+
+def _pair(prefix: str, codebook: Codebook, rows: int, columns: int) -> tuple[Field, Field]:
+    """Return the fields of codes and their codebook."""
+    dtype = np.dtype(np.uint8 if codebook.bits <= 8 else np.uint16)
+    codes = (-(-rows // codebook.length), columns)
+    table = (1 << codebook.bits, codebook.length)
+    return (
+        Field(name=f"{prefix}codes", shape=codes, bits=codebook.bits, dtype=dtype, is_index=True),
+        Field(name=f"{prefix}codebook", shape=table, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
+    )

@@ -1,0 +1,1 @@
+"""Structures: what a tensor is split into before and beside its codes."""

@@ -1,0 +1,22 @@
+"""The schemes of structures by name, each with its source."""
+
+from numerics.formats import E2M1, IntFormat
+from numerics.scheme import Scheme
+from numerics.structures.sparse import Sparse
+from numerics.structures.top_k import TopK
+
+_SPARSE = "2:4 by magnitude, arXiv:2104.08378, sections 3 and 4.1"
+_TOP_K = "Q-Sparse, arXiv:2407.10969, section 2.2, near the inference-optimal shares"
+_INT8 = IntFormat(name="int8", bits=8)
+
+#: Scheme and source by the names of the catalog.
+ENTRIES: dict[str, tuple[Scheme, str]] = {
+    scheme.name: (scheme, source)
+    for scheme, source in (
+        (Sparse(keep=2, block=4, element=IntFormat(name="int4", bits=4)), _SPARSE),
+        (Sparse(keep=2, block=4, element=_INT8), _SPARSE),
+        (Sparse(keep=2, block=4, element=E2M1), _SPARSE),
+        (TopK(percent=54, element=_INT8), _TOP_K),
+        (TopK(percent=39, element=_INT8), _TOP_K),
+    )
+}

@@ -1,0 +1,129 @@
+"""N:M sparsity: of each M consecutive numbers the N of largest magnitude are kept, and quantized.
+
+Source: Accelerating Sparse Deep Neural Networks, arXiv:2104.08378, sections 3 and 4.1 (2:4 by
+magnitude, positions of two bits); for activations, the blocks of Q-Sparse, arXiv:2407.10969.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.element_scheme import ElementScheme
+from numerics.formats import FP16, Format
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+DEFAULT_GROUP = 128
+MAX_BLOCK = 16
+
+
+def kept(block: Sequence[float], count: int) -> list[int]:
+    """Return where the ``count`` numbers of largest magnitude are, the first of equals.
+
+    >>> kept([0.5, -3.0, 0.5, -0.25], 2), kept([0.0, 0.0, 0.0, 0.0], 2)
+    ([0, 1], [0, 1])
+    """
+    order = sorted(range(len(block)), key=lambda place: -abs(block[place]))
+    return sorted(order[:count])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparse(Scheme):
+    """``keep`` of each ``block`` consecutive numbers, the others zero.
+
+    The tensor with those zeros is quantized in symmetric groups with FP16 scales
+    (:class:`numerics.element_scheme.ElementScheme`); codes are stored for what is kept, with its
+    position in its block. A NaN counts as the largest magnitude. Rows are filled up to blocks with
+    zeros, which come last. A group with a NaN or an infinity comes back NaN.
+    """
+
+    keep: int
+    block: int
+    element: Format
+    size: int = DEFAULT_GROUP
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.keep < self.block <= MAX_BLOCK:
+            raise ValueError(
+                f"N:M sparsity keeps 1 or more, not all, of up to {MAX_BLOCK} numbers, "
+                f"not {self.keep} of {self.block}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Element, numbers kept and block, with the group where it is not 128."""
+        suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
+        return f"{self.element.name}-{self.keep}-of-{self.block}{suffix}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group, zeros included."""
+        return self.size
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The element format."""
+        return (self.element,)
+
+    @property
+    def dense(self) -> ElementScheme:
+        """The scheme of the tensor with its zeros."""
+        return ElementScheme(
+            element=self.element, granularity=PerGroup(self.size), scale_format=FP16
+        )
+
+    def with_group_size(self, size: int) -> "Sparse":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, positions and scales of a tensor of this shape.
+
+        Examples
+        --------
+        >>> from numerics.formats import E2M1
+        >>> sparse = Sparse(keep=2, block=4, element=E2M1)
+        >>> [(field.name, field.shape, field.bits) for field in sparse.layout((64, 256))]
+        [('codes', (64, 64, 2), 4), ('positions', (64, 64, 2), 2), ('scales', (64, 2), 16)]
+        >>> sparse.bits_per_weight((64, 256)), sparse.bits_per_weight((64, 256), kind="index")
+        (3.125, 3.0)
+        """
+        blocks = (*shape[:-1], -(-shape[-1] // self.block), self.keep)
+        codes, *side = self.dense.layout(shape)
+        bits = (self.block - 1).bit_length()
+        byte = np.dtype(np.uint8)
+        return (
+            dataclasses.replace(codes, shape=blocks),
+            Field(name="positions", shape=blocks, bits=bits, dtype=byte, is_index=True),
+            *side,
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes and positions of what is kept, and scales."""
+        from numerics.structures import sparse_arrays
+
+        quantized: QuantizedTensor = sparse_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers of the codes at their positions, zeros elsewhere."""
+        from numerics.structures import sparse_arrays
+
+        values: Array = sparse_arrays.dequantize(q)
+        return values
+
+    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
+        """Return ``dequantize(quantize(x))`` without making the codes."""
+        from numerics.structures import sparse_arrays
+
+        values: Array = sparse_arrays.fake_quantize(x, self)
+        return values

@@ -1,0 +1,92 @@
+"""Top-K sparsity of activations: the codes of largest magnitude of each token, the others zero.
+
+Source: Q-Sparse, arXiv:2407.10969, sections 2.1 and 2.2, on quantized activations; the division by
+the norm, which belongs to its layer, is not part of the format.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.element_scheme import ElementScheme
+from numerics.formats import FP32, Format
+from numerics.granularity import PerToken
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopK(Scheme):
+    """Rows quantized per token with float32 scales, of which ``percent`` of the codes are stored.
+
+    Of a row of n numbers ``ceil(n * percent / 100)`` codes are kept, those of largest magnitude,
+    the first of equals; a bit for each number says whether it is kept. A row with a NaN or an
+    infinity comes back NaN, and keeps its first codes.
+    """
+
+    percent: int
+    element: Format
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.percent <= 99:
+            raise ValueError(f"top-K keeps 1 to 99 percent of a row, not {self.percent}")
+
+    @property
+    def name(self) -> str:
+        """Element and percent."""
+        return f"{self.element.name}-top{self.percent}"
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The element format."""
+        return (self.element,)
+
+    @property
+    def dense(self) -> ElementScheme:
+        """The scheme of the row with all its codes."""
+        return ElementScheme(element=self.element, granularity=PerToken(), scale_format=FP32)
+
+    def kept(self, length: int) -> int:
+        """Return how many numbers of a row are kept."""
+        return math.ceil(length * self.percent / 100)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, marks and scales of a tensor of this shape.
+
+        Examples
+        --------
+        >>> from numerics.formats import E4M3
+        >>> top = TopK(percent=40, element=E4M3)
+        >>> [(field.name, field.shape, field.bits) for field in top.layout((64, 200))]
+        [('codes', (64, 80), 8), ('marks', (64, 200), 1), ('scales', (64, 1), 32)]
+        >>> top.bits_per_weight((64, 200), kind="index")
+        4.2
+        """
+        codes, scales = self.dense.layout(shape)
+        kept, byte = (*shape[:-1], self.kept(shape[-1])), np.dtype(np.uint8)
+        return (
+            Field(name="codes", shape=kept, bits=codes.bits, dtype=codes.dtype, is_index=True),
+            Field(name="marks", shape=shape, bits=1, dtype=byte, is_index=True),
+            scales,
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the codes that are kept, marks and scales."""
+        from numerics.structures import top_k_arrays
+
+        quantized: QuantizedTensor = top_k_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers of the codes where the marks are, zeros elsewhere."""
+        from numerics.structures import top_k_arrays
+
+        values: Array = top_k_arrays.dequantize(q)
+        return values
