@@ -9,11 +9,13 @@ from numerics.structures.any_precision import (
     AnyPrecision,
 )
 from numerics.structures.sparse import Sparse
+from numerics.structures.spqr import SpQR
 from numerics.structures.top_k import TopK
 
 _SPARSE = "2:4 by magnitude, arXiv:2104.08378, sections 3 and 4.1"
 _TOP_K = "Q-Sparse, arXiv:2407.10969, section 2.2, near the inference-optimal shares"
 _ANY_PRECISION = "Any-Precision LLM, arXiv:2402.10517, section 3.2, with equal weights"
+_SPQR = "SpQR, arXiv:2306.03078, section 4, without calibration"
 _INT8 = IntFormat(name="int8", bits=8)
 
 #: Scheme and source by the names of the catalog.
@@ -25,6 +27,9 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         (Sparse(keep=2, block=4, element=E2M1), _SPARSE),
         (TopK(percent=54, element=_INT8), _TOP_K),
         (TopK(percent=39, element=_INT8), _TOP_K),
+        (SpQR(bits=3), _SPQR),
+        (SpQR(bits=3, outliers=0.01), _SPQR),
+        (SpQR(bits=4, outliers=0.01), _SPQR),
         (AllPrecisions(), _ANY_PRECISION),
         *((AnyPrecision(bits=bits), _ANY_PRECISION) for bits in range(SEED_BITS, PARENT_BITS + 1)),
     )
