@@ -1,11 +1,12 @@
 """Array code of k-means of rows: sorted values and their running sums stand for all comparisons."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float32, Int32
+from jaxtyping import Bool, Float16, Float32, Int32
 
 from numerics.cast import encode
 from numerics.codebooks.kmeans import MAX_ROUNDS, TRAINING_UNITS, KMeans
@@ -31,7 +32,7 @@ def train(values: Int32[Array, "rows n"], count: int) -> Centers:
         ends = jnp.pad(ends, ((0, 0), (1, 1)), constant_values=((0, 0), (0, length)))
         counts = jnp.diff(ends, axis=1)
         totals = jnp.diff(jnp.take_along_axis(sums, ends, axis=1), axis=1)
-        return number + 1, _means(totals, counts, centers), centers
+        return number + 1, means(totals, counts, centers), centers
 
     def is_moving(round_: tuple[Array, Centers, Centers]) -> Array:
         number, centers, before = round_
@@ -41,16 +42,25 @@ def train(values: Int32[Array, "rows n"], count: int) -> Centers:
     return centers
 
 
-def _means(totals: Centers, counts: Centers, centers: Centers) -> Centers:
+def means(totals: Centers, counts: Centers, centers: Centers) -> Centers:
     """Return means, half rounded up, or the centers where there is nothing to average."""
     floors = totals // jnp.maximum(counts, 1)
     left = totals - floors * counts
     return jnp.where(counts == 0, centers, floors + (2 * left >= counts))
 
 
-@partial(jax.jit, static_argnames="scheme")
-def quantize(x: Float32[Array, "*shape"], scheme: KMeans) -> QuantizedTensor:
-    """Return codes and tables."""
+class Rows(NamedTuple):
+    """Rows as training sees them: finite, and as integers."""
+
+    is_poisoned: Bool[Array, " rows"]
+    #: The numbers, zeros in poisoned rows.
+    safe: Float32[Array, "rows n"]
+    largest: Float32[Array, " rows"]
+    values: Int32[Array, "rows n"]
+
+
+def prepare(x: Float32[Array, "*shape"]) -> Rows:
+    """Return rows over their largest magnitude, in units of 2^-15."""
     rows = x.reshape(-1, x.shape[-1])
     amax = jnp.max(jnp.abs(rows), axis=1)
     is_poisoned = fence((float_bits(amax) & MAGNITUDE_MASK) >= INFINITY_BITS)
@@ -58,15 +68,26 @@ def quantize(x: Float32[Array, "*shape"], scheme: KMeans) -> QuantizedTensor:
     largest = fence(jnp.max(jnp.abs(safe), axis=1))
     unit = jnp.where(largest > 0, largest, 1.0)[:, None]
     values = jnp.round(divide(safe, unit) * float(TRAINING_UNITS)).astype(jnp.int32)
-    centers = train(values, 1 << scheme.code_bits)
+    return Rows(is_poisoned, safe, largest, values)
+
+
+def stored_table(centers: Centers, rows: Rows) -> Float16[Array, "rows count"]:
+    """Return ``center / 2^15 * amax`` as FP16, NaN in poisoned rows."""
     parts = centers.astype(jnp.float32) * (1 / TRAINING_UNITS)
-    halves = encode(FP16, fence(multiply(parts, largest[:, None])), overflow="satfinite")
+    halves = encode(FP16, fence(multiply(parts, rows.largest[:, None])), overflow="satfinite")
     stored = lax.bitcast_convert_type(halves, SCALE_DTYPES[FP16])
-    table = fence(stored.astype(jnp.float32))
+    return fence(jnp.where(rows.is_poisoned[:, None], jnp.float16(jnp.nan), stored))
+
+
+@partial(jax.jit, static_argnames="scheme")
+def quantize(x: Float32[Array, "*shape"], scheme: KMeans) -> QuantizedTensor:
+    """Return codes and tables."""
+    rows = prepare(x)
+    stored = stored_table(train(rows.values, 1 << scheme.code_bits), rows)
+    table = stored.astype(jnp.float32)
     middles = fence((table[:, 1:] + table[:, :-1]) * 0.5)
-    codes = jnp.sum((safe[:, None] > middles[:, :, None]).astype(jnp.int32), axis=1)
-    codes = jnp.where(is_poisoned[:, None], 0, codes)
-    stored = jnp.where(is_poisoned[:, None], jnp.nan, stored).astype(SCALE_DTYPES[FP16])
+    # Nothing is above a NaN: the codes of poisoned rows are 0.
+    codes = jnp.sum((rows.safe[:, None] > middles[:, :, None]).astype(jnp.int32), axis=1)
     code_field, codebook = scheme.layout(x.shape)
     arrays = {
         "codes": codes.astype(code_field.dtype).reshape(x.shape),

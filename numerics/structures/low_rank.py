@@ -1,0 +1,117 @@
+"""A quantized matrix and a matrix of low rank beside it.
+
+Source: LoRC of ZeroQuant-V2, arXiv:2303.08302, section 5, and of ZeroQuant-FP, arXiv:2307.09782;
+the decomposition of LQ-LoRA, arXiv:2311.12023, section 3.1.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.element_scheme import ElementScheme
+from numerics.formats import FP16, SCALE_DTYPES, Format
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+DEFAULT_GROUP = 128
+MAX_ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowRank(Scheme):
+    """``value = dense + left @ right``, the factors of rank ``rank`` in FP16.
+
+    The dense part has symmetric groups with FP16 scales. Without ``rounds`` it is the matrix as
+    quantized, and the factors are what its error has of the largest singular values,
+    ``left = U sqrt(S)`` and ``right = sqrt(S) V^T``: LoRC. With rounds the factors come first, from
+    the matrix itself, then what they leave is quantized, and so on; the round of least squared
+    error is taken: LQ-LoRA, with equal weights, which goes on until the error grows and takes the
+    round after the best one.
+
+    Singular values and products are float32 by the machine's own libraries: an approximation, whose
+    last bits differ between machines, not a definition of bits. Leading axes are rows. A group with
+    a NaN or an infinity comes back NaN, and its error counts as zero.
+    """
+
+    element: Format
+    rank: int
+    rounds: int = 0
+    size: int = DEFAULT_GROUP
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"a low rank is at least 1, not {self.rank}")
+        if not 0 <= self.rounds <= MAX_ROUNDS:
+            raise ValueError(f"there are 0 to {MAX_ROUNDS} rounds, not {self.rounds}")
+
+    @property
+    def name(self) -> str:
+        """Element, method and rank, with the group where it is not 128."""
+        method = f"lq{self.rounds}x" if self.rounds else "lorc"
+        suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
+        return f"{self.element.name}-{method}{self.rank}{suffix}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group of the dense part."""
+        return self.size
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The element format."""
+        return (self.element,)
+
+    @property
+    def dense(self) -> ElementScheme:
+        """The scheme of the dense part."""
+        return ElementScheme(
+            element=self.element, granularity=PerGroup(self.size), scale_format=FP16
+        )
+
+    def with_group_size(self, size: int) -> "LowRank":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def rank_of(self, shape: tuple[int, ...]) -> int:
+        """Return the rank of the factors: a small matrix has no larger one than its sides."""
+        return min(self.rank, math.prod(shape[:-1]), shape[-1])
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return the dense part's arrays and the factors of a tensor of this shape.
+
+        Examples
+        --------
+        >>> from numerics.formats import E2M1
+        >>> LowRank(element=E2M1, rank=8).bits_per_weight((1024, 1024))
+        4.375
+        """
+        half: np.dtype[np.generic] = SCALE_DTYPES[FP16]
+        rows, rank = math.prod(shape[:-1]), self.rank_of(shape)
+        return (
+            *self.dense.layout(shape),
+            Field(name="left", shape=(rows, rank), bits=FP16.bits, dtype=half),
+            Field(name="right", shape=(rank, shape[-1]), bits=FP16.bits, dtype=half),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes, scales and factors."""
+        from numerics.structures import low_rank_arrays
+
+        quantized: QuantizedTensor = low_rank_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the sum of both parts."""
+        from numerics.structures import low_rank_arrays
+
+        values: Array = low_rank_arrays.dequantize(q)
+        return values
