@@ -1,13 +1,13 @@
 """The processing elements by name, each made from the format objects it implements."""
 
 import difflib
-from dataclasses import dataclass
 
 from numerics.catalog import FORMATS, SCHEMES
-from numerics.formats import Format, TableFormat
+from numerics.formats import TableFormat
 from numerics.mixtures.selected import SelectedFormat
-from numerics.pe.exact_dot import sum_bits
-from rtl.dot_product import DotProduct, ProductFactory
+from rtl.dot_product import ProductFactory
+from rtl.dot_product_pe import DotProductPe
+from rtl.element import ProcessingElement
 from rtl.products import (
     AddSkip,
     BoothShiftAdd,
@@ -18,62 +18,22 @@ from rtl.products import (
 )
 from rtl.terms import LeadingOnes, Serial
 
-#: Values of a group that an accumulator holds exactly.
-LENGTH = 128
 #: Codes of bitnet.cpp's I2_S: the weight and one.
 I2_S = TableFormat(name="i2_s", table=(-1.0, 0.0, 1.0))
 BINARY = TableFormat(name="binary", table=(-1.0, 1.0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessingElement:
-    """One PE: its formats, its circuit for a product, its lanes."""
-
-    name: str
-    weights: Format
-    activations: Format
-    product: ProductFactory
-    source: str
-    lanes: int = 1
-    length: int = LENGTH
-    accumulator_bits: int | None = None
-    #: Makes one term of each product a cycle; all of it in one if there is none.
-    serial: Serial | None = None
-
-    @property
-    def cycles(self) -> int:
-        """Cycles of a beat."""
-        return self.serial.cycles if self.serial else 1
-
-    @property
-    def sum_bits(self) -> int:
-        """Bits of the accumulator."""
-        return self.accumulator_bits or sum_bits(self.weights, self.activations, self.length)
-
-    def build(self) -> DotProduct:
-        """Return a new component."""
-        return DotProduct(
-            self.weights,
-            self.activations,
-            self.product,
-            lanes=self.lanes,
-            length=self.length,
-            accumulator_bits=self.accumulator_bits,
-            serial=self.serial,
-        )
-
-
 def _pe(
     name: str, weights: str, activations: str, product: ProductFactory, source: str, lanes: int = 1
-) -> ProcessingElement:
+) -> DotProductPe:
     formats = {**FORMATS, I2_S.name: I2_S, BINARY.name: BINARY}
-    return ProcessingElement(
+    return DotProductPe(
         name=name, weights=formats[weights], activations=formats[activations], product=product,
         source=source, lanes=lanes,
     )  # fmt: skip
 
 
-PES = {
+PES: dict[str, ProcessingElement] = {
     pe.name: pe
     for pe in (
         _pe("int8-mac", "int8", "int8", Multiplier, "baseline: multiply and add"),
@@ -93,10 +53,10 @@ PES = {
 }
 
 
-def _bitmod(bits: int) -> ProcessingElement:
+def _bitmod(bits: int) -> DotProductPe:
     """Return BitMoD's serial PE with an exact sum in place of its aligned one."""
     name, serial = f"bitmod-fp{bits}", Serial(terms=LeadingOnes, cycles=2)
-    return ProcessingElement(
+    return DotProductPe(
         name=name,
         weights=SelectedFormat(name=name, candidates=SCHEMES[name].formats),
         activations=FORMATS["fp16"],
@@ -113,7 +73,7 @@ PES |= {pe.name: pe for pe in (_bitmod(4), _bitmod(3))}
 def find_pe(name: str) -> ProcessingElement:
     """Return a PE by its name.
 
-    >>> find_pe("mixpe-w4a8").weights.name
+    >>> find_pe("mixpe-w4a8").weight_name
     'int4'
     """
     if name not in PES:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from amaranth.hdl import Shape
 
-from rtl.catalog import ProcessingElement
+from rtl.element import Operands, ProcessingElement, pack_beats
 from rtl.emit import module_name, verilog_text
 from rtl.toolchain import ToolError, need_module, need_program, run_yosys
 
@@ -55,7 +56,7 @@ extern "C" int64_t run(const uint32_t *beats, int64_t count, int words_in, const
 
 @dataclass(slots=True)
 class CompiledPe:
-    """The compiled model of one PE; close it to remove its files."""
+    """The compiled model of one PE; as a context manager it removes its files."""
 
     pe: ProcessingElement
     _folder: tempfile.TemporaryDirectory[str] = field(init=False)
@@ -68,72 +69,39 @@ class CompiledPe:
         self._run = ctypes.CDLL(str(library)).run
         self._run.restype = ctypes.c_int64
 
-    def close(self) -> None:
-        """Remove the compiled files."""
+    def __enter__(self) -> "CompiledPe":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._folder.cleanup()
 
-    def dots(
-        self,
-        weights: np.ndarray,
-        activations: np.ndarray,
-        *,
-        offers: np.ndarray | None = None,
+    def run(
+        self, operands: Operands, *, offers: np.ndarray | None = None,
         takes: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, int]:
-        """Return the dot products of rows of codes, and the cycles they took.
+    ) -> tuple[np.ndarray, int]:  # fmt: skip
+        """Return the result of every group, and the cycles that took.
 
         Parameters
         ----------
-        weights, activations
-            Codes of shape (groups, length); a length is a multiple of the lanes.
         offers, takes
-            Repeating patterns of one length: cycles in which a beat is offered, or a result taken.
+            Repeating patterns of ones: cycles in which a beat is offered, or a result taken.
         """
-        beats = pack_beats(self.pe, weights, activations)
+        beats = pack_beats(self.pe.operand_layout, operands)
         offers, takes = _patterns(offers, takes)
-        words_out = -(-self.pe.sum_bits // 32)
-        results = np.zeros((len(weights), words_out), np.uint32)
+        groups, shape = len(next(iter(operands.values()))), self.pe.result_shape
+        words_out = -(-shape.width // 32)
+        results = np.zeros((groups, words_out), np.uint32)
         cycles = ctypes.c_int64()
-        limit = 64 + (len(beats) + len(weights)) * len(offers) * self.pe.cycles
+        busy = len(beats) * self.pe.cycles + groups * self.pe.latency
         found = self._run(
             _pointer(beats), ctypes.c_int64(len(beats)), beats.shape[1], _pointer(offers),
-            _pointer(takes), ctypes.c_int64(len(offers)), ctypes.c_int64(limit), _pointer(results),
+            _pointer(takes), ctypes.c_int64(len(offers)),
+            ctypes.c_int64(64 + busy * len(offers)), _pointer(results),
             ctypes.c_int64(len(results)), words_out, ctypes.byref(cycles),
         )  # fmt: skip
         if found != len(results):
             raise ToolError(f"{self.pe.name} gave no result for some of {len(results)} groups")
-        return _signed(results, self.pe.sum_bits), cycles.value
-
-
-def pack_beats(pe: ProcessingElement, weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
-    """Return the operand words of every beat, shape (beats, words), 32 bits each.
-
-    A beat has the lanes' weights in its low bits, then their activations, then ``last``.
-    """
-    groups, length = weights.shape
-    if length % pe.lanes:
-        raise ValueError(f"rows of {length} values for {pe.lanes} lanes; give a multiple")
-    beats = groups * (length // pe.lanes)
-    last = np.zeros((groups, length // pe.lanes), np.uint32)
-    last[:, -1] = 1
-    fields = [(codes.reshape(beats, pe.lanes)[:, lane], bits)
-              for codes, bits in ((weights, pe.weights.bits), (activations, pe.activations.bits))
-              for lane in range(pe.lanes)]  # fmt: skip
-    return _packed([*fields, (last.reshape(-1), 1)], beats)
-
-
-def _packed(fields: list[tuple[np.ndarray, int]], beats: int) -> np.ndarray:
-    """Return fields of some bits each, one after another from the lowest bit on, as words."""
-    words = np.zeros((beats, -(-sum(bits for _, bits in fields) // 32)), np.uint32)
-    at = 0
-    for codes, bits in fields:
-        word, offset = divmod(at, 32)
-        wide = codes.astype(np.uint64) << np.uint64(offset)
-        words[:, word] |= wide.astype(np.uint32)
-        if offset + bits > 32:
-            words[:, word + 1] |= (wide >> np.uint64(32)).astype(np.uint32)
-        at += bits
-    return words
+        return _numbers(results, shape), cycles.value
 
 
 def _patterns(offers: np.ndarray | None, takes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -144,12 +112,16 @@ def _patterns(offers: np.ndarray | None, takes: np.ndarray | None) -> tuple[np.n
     return np.ascontiguousarray(found[0], np.uint8), np.ascontiguousarray(found[1], np.uint8)
 
 
-def _signed(words: np.ndarray, bits: int) -> np.ndarray:
+def _numbers(words: np.ndarray, shape: Shape) -> np.ndarray:
+    """Return words of up to 64 bits as int64."""
     wide = words[:, 0].astype(np.int64)
     if words.shape[1] == 2:
         wide |= words[:, 1].astype(np.int64) << 32
-    shift = 64 - bits
-    return (wide << shift) >> shift
+    if not shape.signed:
+        return wide
+    shift = 64 - shape.width
+    signed: np.ndarray = (wide << shift) >> shift
+    return signed
 
 
 def _pointer(array: np.ndarray) -> ctypes.c_void_p:

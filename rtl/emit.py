@@ -7,7 +7,7 @@ from pathlib import Path
 
 from amaranth.back import rtlil, verilog
 
-from rtl.catalog import ProcessingElement
+from rtl.element import ProcessingElement
 from rtl.toolchain import need_module
 
 TOP = "pe"
@@ -39,11 +39,8 @@ def module_name(pe: ProcessingElement) -> str:
 
 
 def _header(pe: ProcessingElement) -> str:
-    formats = f"{pe.weights.name} weights and {pe.activations.name} activations"
-    units = f"{pe.weights.unit:g} x {pe.activations.unit:g}"
     lines = [
-        f"{pe.name}: dot products of {formats}; {pe.source}",
-        f"{pe.lanes} lanes a beat, groups of up to {pe.length} values, sums in units of {units}",
+        *pe.notes,
         f"made by qsim {version('qsim-codesign')} with amaranth {version('amaranth')}",
     ]
     return "".join(f"// {line}\n" for line in lines)

@@ -203,3 +203,26 @@ def _codes_of_no_number(fmt: Format) -> list[int]:
     """Return the codes of NaN and infinities, which count as 0."""
     zeros = [code for code, value in enumerate(integer_table(fmt)) if value == 0]
     return [code for code in zeros if fmt.decode(code) != 0]
+
+
+#: Bits of codes up to which the reference is a table of values.
+LARGEST_TABLE_BITS = 8
+
+
+def reference_product(weights: Format, activations: Format) -> Product:
+    """Return decoded values and ``*``, which every product has to equal."""
+    wide = activations.bits > LARGEST_TABLE_BITS
+    return (_WideMultiplier if wide else Multiplier)(weights, activations)
+
+
+class _WideMultiplier(Product):
+    """The reference for wide floats, whose table a solver can't take: ``*``, then one shift."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the circuit."""
+        m = Module()
+        weight = self.decoded(m, self.weights, self.weight)
+        sign, significand, shift = float_parts(m, self.activations, self.activation)
+        size = (weight * significand) << shift
+        m.d.comb += self.product.eq(Mux(sign, -size, size))
+        return m

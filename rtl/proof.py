@@ -1,7 +1,7 @@
-"""Proof that a circuit for a product gives what a table and ``*`` give, for every pair of codes.
+"""Proof that a combinational circuit equals its reference for every input.
 
 Both become one circuit whose output says whether they differ, and bitwuzla shows that it never is
-1. A reference that is wrong for one pair has to be refuted, so that a proof of nothing is noticed.
+1. A reference that is wrong for one input has to be refuted, so that a proof of nothing is noticed.
 """
 
 import tempfile
@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Cat, Module, Mux
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
-from numerics.formats import Format
-from rtl.catalog import ProcessingElement
-from rtl.products import Multiplier, Product, float_parts
+from rtl.element import Obligation
 from rtl.toolchain import ToolError, need_module, run_yosys
 
-#: Bits of the codes up to which the reference is a table of values.
-LARGEST_TABLE_BITS = 8
 #: Milliseconds after which a proof is given up.
 LIMIT_MS = 240_000
 
@@ -32,52 +29,42 @@ class Proof:
     time_s: float
 
 
-class _WideMultiplier(Product):
-    """The reference for wide floats, whose table a solver can't take: ``*``, then one shift."""
+class _WrongOnce(wiring.Component):
+    """A reference whose first output is off by one where all inputs are ones."""
+
+    def __init__(self, right: wiring.Component) -> None:
+        self._right = right
+        super().__init__(right.signature)
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
         m = Module()
-        weight = self.decoded(m, self.weights, self.weight)
-        sign, significand, shift = float_parts(m, self.activations, self.activation)
-        size = (weight * significand) << shift
-        m.d.comb += self.product.eq(Mux(sign, -size, size))
+        m.submodules.right = self._right
+        names = {Out: [], In: []}  # type: ignore[var-annotated]
+        for name, member in self.signature.members.items():
+            names[member.flow].append(name)
+        for name in names[In]:
+            m.d.comb += getattr(self._right, name).eq(getattr(self, name))
+        is_last = Cat(getattr(self, name) for name in names[In]).all()
+        first, *rest = names[Out]
+        right = getattr(self._right, first)
+        m.d.comb += getattr(self, first).eq(Mux(is_last, right ^ 1, right))
+        for name in rest:
+            m.d.comb += getattr(self, name).eq(getattr(self._right, name))
         return m
 
 
-class _WrongOnce(Product):
-    """A reference that is off by one for the pair of the largest codes."""
-
-    def elaborate(self, platform: object) -> Module:
-        """Return the circuit."""
-        m = Module()
-        m.submodules.right = right = _reference(self.weights, self.activations)
-        m.d.comb += right.weight.eq(self.weight)
-        m.d.comb += right.activation.eq(self.activation)
-        is_last = self.weight.all() & self.activation.all()
-        m.d.comb += self.product.eq(Mux(is_last, right.product ^ 1, right.product))
-        return m
+def prove(obligation: Obligation) -> Proof:
+    """Compare a circuit with its reference."""
+    return _prove(obligation.circuit(), obligation.reference())
 
 
-def prove_product(pe: ProcessingElement) -> Proof:
-    """Compare a PE's product with decoded values and ``*``."""
-    circuit = pe.product(pe.weights, pe.activations)
-    return _prove(circuit, _reference(pe.weights, pe.activations))
+def refute_wrong(obligation: Obligation) -> Proof:
+    """Compare it with a reference that is wrong for one input; the answer must be no."""
+    return _prove(obligation.circuit(), _WrongOnce(obligation.reference()))
 
 
-def _reference(weights: Format, activations: Format) -> Product:
-    """Return decoded values and ``*``."""
-    wide = activations.bits > LARGEST_TABLE_BITS
-    return (_WideMultiplier if wide else Multiplier)(weights, activations)
-
-
-def refute_wrong(pe: ProcessingElement) -> Proof:
-    """Compare it with a reference that is wrong for one pair; the answer must be no."""
-    circuit = pe.product(pe.weights, pe.activations)
-    return _prove(circuit, _WrongOnce(pe.weights, pe.activations))
-
-
-def _prove(circuit: Product, reference: Product) -> Proof:
+def _prove(circuit: wiring.Component, reference: wiring.Component) -> Proof:
     need_module("bitwuzla")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="qsim-proof-") as name:

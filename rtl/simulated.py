@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numerics.pe.exact_dot import exact_dots
-from rtl.catalog import ProcessingElement
-from rtl.compiled import pack_beats
+from rtl.element import Operands, ProcessingElement, pack_beats
 from rtl.emit import module_name, write_verilog
 from rtl.toolchain import ToolError, need_module
 
@@ -59,10 +57,10 @@ def find_simulator() -> str:
 
 
 def run_bench(
-    pe: ProcessingElement, weights: np.ndarray, activations: np.ndarray, *,
+    pe: ProcessingElement, operands: Operands, *,
     simulator: str | None = None, verilog: Path | None = None,
 ) -> SimulatedRun:  # fmt: skip
-    """Simulate groups of codes, shape (groups, length), and check all protocol rules.
+    """Simulate groups of codes and check all protocol rules.
 
     ``verilog`` is a file to run in place of what would be emitted now.
 
@@ -72,14 +70,15 @@ def run_bench(
         The simulator ran no test.
     """
     simulator = simulator or find_simulator()
-    started = time.perf_counter()
+    started, results = time.perf_counter(), pe.golden(operands)
     with tempfile.TemporaryDirectory(prefix="qsim-bench-") as name:
         folder = Path(name)
         source = verilog or write_verilog(pe, folder)
         np.savez(
             folder / "vectors.npz",
-            beats=pack_beats(pe, weights, activations),
-            sums=exact_dots(pe.weights, pe.activations, weights, activations),
+            beats=pack_beats(pe.operand_layout, operands),
+            results=results,
+            latency=pe.latency,
         )
         done = subprocess.run(
             [sys.executable, "-c", RUNNER, simulator, module_name(pe), str(source.resolve())],
@@ -98,7 +97,7 @@ def run_bench(
         simulator=simulator,
         tests=tests,
         failed=failed,
-        vectors=weights.shape[0],
+        vectors=len(results),
         time_s=time.perf_counter() - started,
         log=done.stdout,
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtl.catalog import ProcessingElement
 from rtl.cells import LIBERTY
+from rtl.element import ProcessingElement
 from rtl.emit import module_name, verilog_text
 from rtl.toolchain import ToolError, run_yosys
 

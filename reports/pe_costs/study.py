@@ -98,7 +98,7 @@ def width_rows() -> list[list[str]]:
         pe = find_pe(name)
         areas = [load_record(name).area_um2]
         areas += [cost(dataclasses.replace(pe, accumulator_bits=w)).area_um2 for w in WIDTHS]
-        rows.append([name, str(pe.sum_bits), *(f"{area:.0f}" for area in areas)])
+        rows.append([name, str(pe.result_shape.width), *(f"{area:.0f}" for area in areas)])
     return rows
 
 

@@ -1,13 +1,14 @@
 """``qsim rtl``: emit, verify and cost processing elements."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from hw.pe_record import PeRecord, list_records, load_record, write_record
-from rtl.catalog import PES, ProcessingElement, find_pe
+from rtl.catalog import PES, find_pe
 from rtl.cells import LIBERTY
 from rtl.cost import cost
+from rtl.element import ProcessingElement
 from rtl.emit import write_verilog
 from rtl.synthesis import verilog_hash
 from rtl.toolchain import ToolError, has_module
@@ -38,13 +39,21 @@ def emit(name: str, out: Path, *, lanes: int | None, length: int | None,
     """Write the Verilog of one PE, with other sizes where given."""
     (pe,) = find_pes([name])
     sizes = {"lanes": lanes, "length": length, "accumulator_bits": accumulator_bits}
-    changed = replace(pe, **{key: size for key, size in sizes.items() if size is not None})  # type: ignore[arg-type]
+    changed = _resized(pe, {key: size for key, size in sizes.items() if size is not None})
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a directory")
     try:
         return write_verilog(changed, out)
     except (ValueError, ToolError) as error:
         raise UserError(str(error)) from None
+
+
+def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
+    known = {field.name for field in fields(pe)}
+    for key in sizes:
+        if key not in known:
+            raise UserError(f"{pe.name} has a size of its own, no other {key.replace('_', ' ')}")
+    return replace(pe, **sizes)  # type: ignore[arg-type]
 
 
 def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:

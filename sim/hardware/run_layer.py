@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from numerics import QuantizedTensor, grouped_dot, parse_scheme, quantize
-from numerics.pe.exact_dot import exact_dots
-from rtl.catalog import ProcessingElement
 from rtl.compiled import CompiledPe
+from rtl.dot_product_pe import DotProductPe
+from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError
 from sim.errors import UserError
 from sim.model.capture import layer_inputs
@@ -63,6 +63,8 @@ def run_layer(
     UserError
         The model or the layer is unknown, or the PE's formats are no formats of schemes.
     """
+    if not isinstance(pe, DotProductPe):
+        raise UserError(f"{pe.name} can't run a layer: it makes no dot products of two formats")
     source = open_model(model)
     weight, x = _operands(source, layer, tokens)
     pe = replace(pe, lanes=lanes)
@@ -107,7 +109,7 @@ def _operands(source: ModelSource, layer: str, tokens: int) -> tuple[np.ndarray,
 
 
 def _quantized(
-    pe: ProcessingElement, weight: np.ndarray, x: np.ndarray
+    pe: DotProductPe, weight: np.ndarray, x: np.ndarray
 ) -> tuple[QuantizedTensor, QuantizedTensor]:
     group = pe.length - pe.length % pe.lanes
     try:
@@ -118,40 +120,37 @@ def _quantized(
     return quantize(jnp.asarray(weight), weights), quantize(jnp.asarray(x), activations)
 
 
-def _sums(
-    pe: ProcessingElement, w: QuantizedTensor, a: QuantizedTensor
-) -> tuple[np.ndarray, int, int]:
+def _sums(pe: DotProductPe, w: QuantizedTensor, a: QuantizedTensor) -> tuple[np.ndarray, int, int]:
     """Return the sums of every group, token and output, the cycles, and how many are wrong."""
     (outputs, inputs), count = w.shape, len(a.codes)
     group = pe.length - pe.length % pe.lanes
     starts = range(0, inputs, group)
     weights, activations = np.asarray(w.codes), np.asarray(a.codes)
     sums = np.empty((len(starts), count, outputs), np.int64)
-    model, cycles, wrong = CompiledPe(pe), 0, 0
-    try:
+    cycles = wrong = 0
+    with CompiledPe(pe) as model:
         for i, start in enumerate(starts):
             rows = _padded(weights[:, start : start + group], pe)
             columns = _padded(activations[:, start : start + group], pe)
             pairs = np.indices((count, outputs)).reshape(2, -1)
             for at in range(0, pairs.shape[1], CHUNK):
                 token, output = pairs[:, at : at + CHUNK]
-                found, spent = model.dots(rows[output], columns[token])
-                expected = exact_dots(pe.weights, pe.activations, rows[output], columns[token])
+                operands = pe.beats(rows[output], columns[token])
+                found, spent = model.run(operands)
                 sums[i, token, output] = found
-                cycles, wrong = cycles + spent, wrong + int((found != expected).sum())
-    finally:
-        model.close()
+                cycles += spent
+                wrong += int((found != pe.golden(operands)).sum())
     return sums, cycles, wrong
 
 
-def _padded(codes: np.ndarray, pe: ProcessingElement) -> np.ndarray:
+def _padded(codes: np.ndarray, pe: DotProductPe) -> np.ndarray:
     """Return codes as whole beats; code 0 of an activation is the number 0."""
     missing = -codes.shape[1] % pe.lanes
     return np.pad(codes, ((0, 0), (0, missing)))
 
 
 def _outputs(
-    pe: ProcessingElement, sums: np.ndarray, w: QuantizedTensor, a: QuantizedTensor
+    pe: DotProductPe, sums: np.ndarray, w: QuantizedTensor, a: QuantizedTensor
 ) -> np.ndarray:
     """Scale and add sums in float32, in the order that :mod:`numerics.dot` says."""
     assert pe.weights.unit is not None and pe.activations.unit is not None

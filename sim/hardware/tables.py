@@ -17,10 +17,10 @@ BASELINE = "int8-mac"
 
 def pes_table() -> Table:
     """Return every PE: its formats, lanes, accumulator and source."""
-    table = _table(("name", "weights", "activations"), ("lanes", "bits of sum"), ("source",))
+    table = _table(("name", "weights", "activations"), ("lanes", "bits of result"), ("source",))
     for pe in PES.values():
         table.add_row(
-            pe.name, pe.weights.name, pe.activations.name, str(pe.lanes), str(pe.sum_bits),
+            pe.name, pe.weight_name, pe.activation_name, str(pe.lanes), str(pe.result_shape.width),
             Text(pe.source),
         )  # fmt: skip
     return table

@@ -9,7 +9,7 @@ import pytest
 from hw.pe_record import list_records, load_record, read_record, write_record
 from rtl.catalog import PES, find_pe
 from rtl.cells import CELLS, LIBERTY, liberty_text
-from rtl.cost import cost, operands
+from rtl.cost import cost
 from rtl.gates import FUNCTIONS, read_gates
 from rtl.synthesis import synthesize, verilog_hash
 from rtl.toggles import energy, run
@@ -103,7 +103,8 @@ def test_a_counter_of_changes_by_hand(netlist):
 
 
 def test_operands_are_gaussian_codes():
-    weights, activations = operands(find_pe("int4x8-mac"))
+    operands = find_pe("int4x8-mac").typical(256, seed=0)
+    weights, activations = operands["weights"], operands["activations"]
     values = np.where(activations > 127, activations - 256, activations)
     assert abs(values.std() / 128 * 3.5 - 1) < 0.05 and set(np.unique(weights)) == set(range(16))
 

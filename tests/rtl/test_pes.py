@@ -11,15 +11,16 @@ import rtl.decoder
 import rtl.products
 import rtl.proof
 from numerics import FORMATS, SCHEMES
-from numerics.pe.exact_dot import exact_dots, integer_table
+from numerics.pe.exact_dot import integer_table
 from rtl.catalog import PES, find_pe
-from rtl.compiled import CompiledPe, pack_beats
+from rtl.compiled import CompiledPe
+from rtl.element import pack_beats
 from rtl.emit import verilog_text, write_verilog
 from rtl.products import AddSkip, BoothShiftAdd, FloatProduct, ShiftAdd
-from rtl.proof import prove_product, refute_wrong
+from rtl.proof import prove, refute_wrong
 from rtl.simulated import run_bench
 from rtl.toolchain import ToolError, need_program, run_yosys
-from rtl.verify import all_pairs, corner_groups, random_groups, verify
+from rtl.verify import verify
 
 QUICK = ["fp8xfp4-dot"]
 #: Their proofs take from three seconds to minutes.
@@ -27,20 +28,17 @@ HARD_TO_PROVE = {"booth-w8a8", "fp8-dot", "mixpe-w4a16", "bitmod-fp3", "bitmod-f
 
 
 def pairs_are_right(pe):
-    model = CompiledPe(pe)
-    try:
-        weights, activations = all_pairs(pe)
-        found, _ = model.dots(weights, activations)
-    finally:
-        model.close()
-    return np.array_equal(found, exact_dots(pe.weights, pe.activations, weights, activations))
+    single, operands = pe.every_input()
+    with CompiledPe(single) as model:
+        found, _ = model.run(operands)
+    return np.array_equal(found, single.golden(operands))
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_compiled_verilog_gives_every_product_and_sum(name):
     verdicts = list(verify(find_pe(name), ["compiled"], dots=50_000))
     assert [v.what for v in verdicts] == [
-        "every pair of codes, one lane", "corners", "random, with stalls", "random",
+        "every input of one lane", "corners", "random, with stalls", "random",
     ]  # fmt: skip
     assert all(v.is_good and v.vectors for v in verdicts)
 
@@ -55,15 +53,15 @@ def test_every_pe_in_every_layer(name):
 
 @pytest.mark.parametrize("name", sorted(set(PES) - HARD_TO_PROVE))
 def test_products_are_proved_and_a_wrong_one_is_refuted(name):
-    pe = find_pe(name)
-    assert prove_product(pe).is_equal and not refute_wrong(pe).is_equal
+    for obligation in find_pe(name).obligations():
+        assert prove(obligation).is_equal and not refute_wrong(obligation).is_equal
 
 
 def test_the_simulator_runs_the_file_that_users_get(tmp_path):
     pe = find_pe("mixpe-w4a8")
     path = write_verilog(pe, tmp_path)
-    weights, activations = random_groups(pe, 200, seed=0)
-    run = run_bench(pe, weights, activations, verilog=path)
+    operands = pe.random(200, seed=0)
+    run = run_bench(pe, operands, verilog=path)
     assert (run.tests, run.failed, run.vectors) == (4, 0, 200)
     # A sum that forgets to start again.
     text = path.read_text()
@@ -71,7 +69,7 @@ def test_the_simulator_runs_the_file_that_users_get(tmp_path):
     wrong = text.replace("posedge clk", "negedge clk")
     assert wrong != text
     path.write_text(wrong)
-    assert run_bench(pe, weights, activations, verilog=path).failed > 0
+    assert run_bench(pe, operands, verilog=path).failed > 0
 
 
 def test_a_simulator_that_runs_nothing_fails(tmp_path):
@@ -79,7 +77,7 @@ def test_a_simulator_that_runs_nothing_fails(tmp_path):
     path = tmp_path / "broken.v"
     path.write_text("module mixpe_w4a8(input clk; endmodule\n")
     with pytest.raises(ToolError, match="ran no test"):
-        run_bench(pe, *random_groups(pe, 2, seed=0), verilog=path)
+        run_bench(pe, pe.random(2, seed=0), verilog=path)
 
 
 def test_a_flipped_bit_of_a_decoder_is_noticed(monkeypatch):
@@ -120,47 +118,51 @@ def mutated(circuit, old, new):
 )  # fmt: skip
 def test_one_wrong_place_in_a_circuit_is_refuted(name, circuit, old, new):
     pe = dataclasses.replace(find_pe(name), product=mutated(circuit, old, new))
-    assert not prove_product(pe).is_equal
+    (obligation,) = pe.obligations()
+    assert not prove(obligation).is_equal
 
 
 @pytest.mark.slow
 def test_results_wait_and_nothing_is_lost():
     pe = find_pe("dint3-mac")
-    weights, activations = random_groups(pe, 500, seed=5)
-    model = CompiledPe(pe)
-    free, cycles = model.dots(weights, activations)
-    slow, waited = model.dots(weights, activations, takes=np.array([0] * 9 + [1]))
-    model.close()
-    # A beat a cycle and one more for the last result.
-    assert np.array_equal(free, slow) and cycles == 500 * 4 + 1 and waited > 9 * 500
-    with pytest.raises(ValueError, match="each lets something pass"):
-        model.dots(weights, activations, takes=np.zeros(3))
+    operands = pe.random(500, seed=5)
+    with CompiledPe(pe) as model:
+        free, cycles = model.run(operands)
+        slow, waited = model.run(operands, takes=np.array([0] * 9 + [1]))
+        # A beat a cycle and one more for the last result.
+        assert np.array_equal(free, slow) and cycles == 500 * 4 + 1 and waited > 9 * 500
+        with pytest.raises(ValueError, match="each lets something pass"):
+            model.run(operands, takes=np.zeros(3))
 
 
 def test_beats_are_packed_from_the_lowest_bit():
     pe = find_pe("ternary-16")
-    weights, activations = random_groups(pe, 3, seed=0)
-    words = pack_beats(pe, weights, activations)
+    operands = pe.random(3, seed=0)
+    words = pack_beats(pe.operand_layout, operands)
     assert words.shape == (12, 6)
     number = int.from_bytes(words[7].tobytes(), "little")
-    lanes = slice(48, 64)
-    for i, (w, a) in enumerate(zip(weights[1, lanes], activations[1, lanes], strict=True)):
-        assert (number >> 2 * i) & 3 == w and (number >> (32 + 8 * i)) & 255 == a
+    for i in range(16):
+        weight, activation = (operands[name][1, 3, i] for name in ("weights", "activations"))
+        assert (number >> 2 * i) & 3 == weight and (number >> (32 + 8 * i)) & 255 == activation
     assert number >> 160 == 1
     with pytest.raises(ValueError, match="give a multiple"):
-        pack_beats(pe, weights[:, :20], activations[:, :20])
+        pe.beats(np.zeros((3, 20)), np.zeros((3, 20)))
+    with pytest.raises(ValueError, match="fields weights, activations"):
+        pack_beats(pe.operand_layout, {"weights": operands["weights"]})
+    with pytest.raises(ValueError, match="weights has shape"):
+        pack_beats(pe.operand_layout, {**operands, "weights": operands["weights"][:, :, :3]})
 
 
 def test_a_serial_pe_takes_two_cycles_a_beat():
     pe = dataclasses.replace(find_pe("bitmod-fp4"), activations=FORMATS["int8"], lanes=2)
-    weights, activations = random_groups(pe, 3000, seed=5)
-    model = CompiledPe(pe)
-    found, cycles = model.dots(weights, activations)
-    model.close()
-    assert np.array_equal(found, exact_dots(pe.weights, pe.activations, weights, activations))
+    operands = pe.random(3000, seed=5)
+    with CompiledPe(pe) as model:
+        found, cycles = model.run(operands)
+    assert np.array_equal(found, pe.golden(operands))
     assert cycles == 2 * 4 * 3000 + 1
     small = dataclasses.replace(pe, product=pe.serial.summed)
-    assert prove_product(small).is_equal and not refute_wrong(small).is_equal
+    (obligation,) = small.obligations()
+    assert prove(obligation).is_equal and not refute_wrong(obligation).is_equal
 
 
 def test_more_terms_than_cycles_are_refused():
@@ -180,8 +182,7 @@ def test_a_selector_in_front_of_a_code():
 
 def test_corners_have_the_extremes():
     pe = find_pe("int4x8-mac")
-    weights, activations = corner_groups(pe)
-    found = exact_dots(pe.weights, pe.activations, weights, activations)
+    found = pe.golden(pe.corners())
     assert found.max() == 128 * 8 * 128 and found.min() == -128 * 8 * 127
 
 

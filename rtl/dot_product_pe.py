@@ -1,0 +1,154 @@
+"""Dot products of two formats in exact integers, as a processing element."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from numerics.formats import Format
+from numerics.pe.exact_dot import exact_dots, integer_table, sum_bits
+from rtl.dot_product import DotProduct, ProductFactory
+from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
+from rtl.products import reference_product
+from rtl.terms import Serial
+
+#: Values of a group that an accumulator holds exactly.
+LENGTH = 128
+#: Pairs of codes up to which all of them are tried.
+EXHAUSTIVE_PAIRS = 2**24
+RANDOM_BEATS = 4
+TYPICAL_BEATS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DotProductPe(ProcessingElement):
+    """One dot product PE: its formats, its circuit for a product, its lanes."""
+
+    weights: Format
+    activations: Format
+    product: ProductFactory
+    length: int = LENGTH
+    accumulator_bits: int | None = None
+    #: Makes one term of each product a cycle; all of it in one if there is none.
+    serial: Serial | None = None
+
+    @property
+    def weight_name(self) -> str:
+        """The format of the weights."""
+        return self.weights.name
+
+    @property
+    def activation_name(self) -> str:
+        """The format of the activations."""
+        return self.activations.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Formats, lanes and units."""
+        formats = f"{self.weights.name} weights and {self.activations.name} activations"
+        units = f"{self.weights.unit:g} x {self.activations.unit:g}"
+        sizes = f"{self.lanes} lanes a beat, groups of up to {self.length} values"
+        return (
+            f"{self.name}: dot products of {formats}; {self.source}",
+            f"{sizes}, sums in units of {units}",
+        )
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a beat: the terms of a product, one after another."""
+        return self.serial.cycles if self.serial else 1
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of the accumulator."""
+        return self.accumulator_bits or sum_bits(self.weights, self.activations, self.length)
+
+    def build(self) -> DotProduct:
+        """Return a new component."""
+        return DotProduct(
+            self.weights,
+            self.activations,
+            self.product,
+            lanes=self.lanes,
+            length=self.length,
+            accumulator_bits=self.accumulator_bits,
+            serial=self.serial,
+        )
+
+    def beats(self, weights: np.ndarray, activations: np.ndarray) -> Operands:
+        """Return rows of codes, each of shape (groups, length), as beats of the lanes."""
+        groups, length = weights.shape
+        if length % self.lanes:
+            raise ValueError(f"rows of {length} values for {self.lanes} lanes; give a multiple")
+        shape = (groups, length // self.lanes, self.lanes)
+        return {"weights": weights.reshape(shape), "activations": activations.reshape(shape)}
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the exact sums, in products of the formats' units."""
+        weights, activations = operands["weights"], operands["activations"]
+        rows = len(weights), -1
+        return exact_dots(
+            self.weights, self.activations, weights.reshape(rows), activations.reshape(rows)
+        )
+
+    def random(self, groups: int, *, seed: int) -> Operands:
+        """Return groups of a few beats."""
+        random = np.random.default_rng(seed)
+        shape = (groups, RANDOM_BEATS * self.lanes)
+        weights, activations = (
+            random.integers(0, 2**fmt.bits, shape, dtype=np.uint16)
+            for fmt in (self.weights, self.activations)
+        )
+        return self.beats(weights, activations)
+
+    def corners(self) -> Operands:
+        """Return groups of extreme codes: each of one format against each of the other."""
+        pairs = [(w, a) for w in _extremes(self.weights) for a in _extremes(self.activations)]
+        length = self.length - self.length % self.lanes
+        rows = np.repeat(np.array(pairs)[:, :, None], length, axis=2)
+        return self.beats(rows[:, 0], rows[:, 1])
+
+    def typical(self, groups: int, *, seed: int) -> Operands:
+        """Return codes of Gaussian numbers."""
+        random = np.random.default_rng(seed)
+        shape = (groups, TYPICAL_BEATS * self.lanes)
+        weights = gaussian_codes(self.weights, random, shape)
+        return self.beats(weights, gaussian_codes(self.activations, random, shape))
+
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return the product, which has to equal decoded values and ``*``."""
+        formats = self.weights, self.activations
+        return (
+            Obligation(
+                what="product equals decoded values and *",
+                circuit=lambda: self.product(*formats),
+                reference=lambda: reference_product(*formats),
+                input_bits=self.weights.bits + self.activations.bits,
+            ),
+        )
+
+    def every_input(self) -> tuple[ProcessingElement, Operands] | None:
+        """Return every pair of codes, one a group."""
+        bits = self.activations.bits
+        pairs = 2 ** (self.weights.bits + bits)
+        if pairs > EXHAUSTIVE_PAIRS:
+            return None
+        weights, activations = np.divmod(np.arange(pairs), 2**bits)
+        single = replace(self, lanes=1)
+        return single, single.beats(weights[:, None], activations[:, None])
+
+
+def gaussian_codes(fmt: Format, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the codes nearest to Gaussian numbers, in units of the format."""
+    table = np.array(integer_table(fmt))
+    wanted = random.normal(0.0, SPREAD * abs(table).max(), shape)
+    order = np.argsort(table, kind="stable")
+    middles = (table[order][1:] + table[order][:-1]) / 2
+    return order[np.searchsorted(middles, wanted)]
+
+
+def _extremes(fmt: Format) -> list[int]:
+    """Return the codes of the least, the largest and the smallest values, and of zeros."""
+    table = np.array(integer_table(fmt))
+    small = np.where(table == 0, table.max() + 1, np.abs(table))
+    found = {int(table.argmin()), int(table.argmax()), int(small.argmin()), len(table) - 1}
+    return sorted(found | set(np.flatnonzero(table == 0).tolist()))

@@ -1,0 +1,150 @@
+"""What every processing element is: a circuit behind two streams, and the model it has to equal.
+
+``operands`` takes a beat whenever ``valid`` and ``ready`` are high; a beat's ``last`` ends a group.
+``result`` gives one number for a group, and holds it until it is taken. Emission, verification and
+costs need nothing else of a PE.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.hdl import Shape
+from amaranth.lib import data, wiring
+
+#: Codes by the name of their field in a beat, each of shape (groups, beats, lanes of the field).
+Operands = dict[str, np.ndarray]
+#: Standard deviation of typical operands over the largest value of their format.
+SPREAD = 1 / 3.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obligation:
+    """A combinational circuit and what it has to equal for every input."""
+
+    what: str
+    circuit: Callable[[], wiring.Component]
+    #: With the same ports.
+    reference: Callable[[], wiring.Component]
+    #: Bits of all inputs.
+    input_bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingElement(ABC):
+    """One PE by name."""
+
+    name: str
+    #: Where its arithmetic comes from.
+    source: str
+    #: Multiply-adds of a beat.
+    lanes: int = 1
+
+    @property
+    @abstractmethod
+    def weight_name(self) -> str:
+        """What its weights are."""
+
+    @property
+    @abstractmethod
+    def activation_name(self) -> str:
+        """What its activations are."""
+
+    @property
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the head of its Verilog: what it computes, in which units."""
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a beat."""
+        return 1
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the one that takes the last beat to the one that shows the result."""
+        return 1
+
+    @property
+    def operand_layout(self) -> data.StructLayout:
+        """The fields of a beat, ``last`` among them."""
+        layout = self.build().operands.payload.shape()
+        assert isinstance(layout, data.StructLayout)
+        return layout
+
+    @property
+    def result_shape(self) -> Shape:
+        """Width and sign of a result."""
+        return Shape.cast(self.build().result.payload.shape())
+
+    @abstractmethod
+    def build(self) -> wiring.Component:
+        """Return a new component with the two streams."""
+
+    @abstractmethod
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the result of every group as int64, by the model of :mod:`numerics.pe`."""
+
+    @abstractmethod
+    def random(self, groups: int, *, seed: int) -> Operands:
+        """Return groups of random codes of all kinds."""
+
+    @abstractmethod
+    def corners(self) -> Operands:
+        """Return the longest groups of extreme codes."""
+
+    @abstractmethod
+    def typical(self, groups: int, *, seed: int) -> Operands:
+        """Return groups of Gaussian operands with the spread :data:`SPREAD`, for energy."""
+
+    @abstractmethod
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return its parts that have to be proved."""
+
+    def every_input(self) -> "tuple[ProcessingElement, Operands] | None":
+        """Return every input of one lane, as groups of one beat; ``None`` if there are too many."""
+        return None
+
+
+def pack_beats(layout: data.StructLayout, operands: Operands) -> np.ndarray:
+    """Return the operand words of every beat, shape (beats, words), 32 bits each.
+
+    Raises
+    ------
+    ValueError
+        The codes are not those of the layout's fields.
+    """
+    names = [name for name in layout.members if name != "last"]
+    if sorted(names) != sorted(operands):
+        raise ValueError(f"a beat has the fields {', '.join(names)}, not {', '.join(operands)}")
+    groups, beats, _ = operands[names[0]].shape
+    last = np.zeros((groups, beats, 1), np.int64)
+    last[:, -1] = 1
+    words = np.zeros((groups * beats, -(-layout.size // 32)), np.uint32)
+    for name, codes in {**operands, "last": last}.items():
+        field = layout[name]
+        shape = field.shape
+        width, lanes = (
+            (Shape.cast(shape.elem_shape).width, shape.length)
+            if isinstance(shape, data.ArrayLayout)
+            else (Shape.cast(shape).width, 1)
+        )
+        if codes.shape != (groups, beats, lanes):
+            raise ValueError(
+                f"{name} has shape {codes.shape}, not {groups} groups x {beats} beats x {lanes}"
+            )
+        rows = codes.reshape(-1, lanes)
+        for lane in range(lanes):
+            _put(words, rows[:, lane], field.offset + lane * width, width)
+    return words
+
+
+def _put(words: np.ndarray, codes: np.ndarray, start: int, width: int) -> None:
+    """Put codes of up to 32 bits into words from a bit on."""
+    assert width <= 32
+    word, offset = divmod(start, 32)
+    wide = (codes.astype(np.uint64) & np.uint64((1 << width) - 1)) << np.uint64(offset)
+    words[:, word] |= wide.astype(np.uint32)
+    if offset + width > 32:
+        words[:, word + 1] |= (wide >> np.uint64(32)).astype(np.uint32)
