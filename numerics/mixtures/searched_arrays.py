@@ -70,10 +70,11 @@ def _search(
         return (jnp.where(is_less, scales, best[0]), jnp.where(is_less, errors, best[1])), None
 
     start = jnp.ones_like(amax), jnp.full_like(amax, jnp.inf)
-    (scales, errors), _ = lax.scan(step, start, jnp.asarray(np.float32(trials)))
+    (scales, errors), _ = lax.scan(step, start, jnp.asarray(np.array(trials, np.float32)))
     is_zero = amax == 0
     return jnp.where(is_zero, 1, scales), jnp.where(is_zero, 0, errors)
 
 
 def _codes(fmt: Format, rows: Rows, scales: PerRow) -> Array:
-    return encode(fmt, divide(rows, scales[:, None]), overflow="satfinite")
+    codes: Array = encode(fmt, divide(rows, scales[:, None]), overflow="satfinite")
+    return codes
