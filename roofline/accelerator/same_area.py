@@ -46,7 +46,9 @@ def with_elements(
     """
     energy_fj = record.energy_no_delay_fj_per_mac
     if energy_fj is None:
-        raise ValueError(f"the record of {record.name} has no energy; its library has no cell facts")
+        raise ValueError(
+            f"the record of {record.name} has no energy; measure it with the own library"
+        )
     rows = [
         int(area_um2 / (columns * record.area_um2))
         for columns in (base.prefill_columns, base.decode_columns)
