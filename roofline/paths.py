@@ -68,13 +68,12 @@ def weight_path(
         ops = 2.0 * recipe.weights_per_lookup * rate
         return Path(kind="lookup", operand="int8", ops_per_s=ops)
     activations = recipe.activations
-    if (
-        recipe.kernel == "gguf"
-        and machine.kind == "cpu"
-        and storage.operand not in ("fp16", "fp32")
-    ):
-        # llama.cpp and bitnet.cpp quantize activations to INT8 for processors.
-        activations = "int8"
+    if recipe.kernel == "gguf":
+        if storage.operand not in ("fp16", "fp32") and (machine.kind == "cpu" or fastest):
+            # llama.cpp and bitnet.cpp quantize activations to INT8, on GPUs where it is faster.
+            activations = "int8"
+        # Where it multiplies halves it asks for sums of halves.
+        fastest = True
     if storage.operand is not None and BITS[storage.operand] > BITS[activations]:
         # A product is as wide as its wider operand.
         activations = storage.operand
@@ -82,7 +81,8 @@ def weight_path(
         peak = machine.ops_per_s(storage.operand, activations, fastest=fastest)
         if peak is not None:
             return Path(kind="native", operand=storage.operand, ops_per_s=peak)
-    return _expanded(machine, storage, activations, fastest=fastest)
+    is_gguf = recipe.kernel == "gguf"
+    return _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
 
 
 def attention_path(machine: Machine, recipe: Recipe, *, fastest: bool = True) -> Path:
@@ -95,9 +95,14 @@ def attention_path(machine: Machine, recipe: Recipe, *, fastest: bool = True) ->
     return Path(kind="dequantize", operand=operand, ops_per_s=rate)
 
 
-def _expanded(machine: Machine, storage: Storage, activations: str, *, fastest: bool) -> Path:
+def _expanded(
+    machine: Machine, storage: Storage, activations: str, *, fastest: bool, gguf: bool
+) -> Path:
     operand, rate = _supported(machine, activations, fastest=fastest)
     per_weight = CONVERT_OPS if storage.operand == operand else storage.dequantize_ops
+    if machine.kind == "cpu" and gguf:
+        # Its loops over products unpack weights for each token; that is in the share they reach.
+        per_weight = 0.0
     return Path(
         kind="dequantize",
         operand=operand,

@@ -64,7 +64,9 @@ def test_rows_are_scored_and_the_rest_is_told(table):
     "text,act,kernel,bits",
     [
         ("gguf-Q4_K_M (4.90 bpw; 4.58 GiB)", "", "gguf", None),
-        ("f16 (14.96 GiB)", "f16", "dense", 16.0),
+        ("f16 (14.96 GiB)", "f16", "gguf", 16.0),
+        ("exl2 4.65bpw", "", "dense", 4.65),
+        ("3.0 bpw EXL2", "", "dense", 3.0),
         ("fp8", "fp8", "dense", 8.0),
         ("w4a16 g128", "", "dense", 4.125),
         ("w4a16 g64 (AWQ)", "fp16", "dense", 4.25),
