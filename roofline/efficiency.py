@@ -66,11 +66,11 @@ def expected_factors(
     numbers = fitted()
     own = machine.efficiency
     is_native = path.kind == "native" or path.operand == "fp32"
+    # Lookups count every instruction of their loop, as native products do.
     compute = numbers.cpu_native_compute_share
+    if path.unpacks_in_loop:
+        compute = numbers.cpu_dequantize_compute_share
     if machine.kind == "cpu":
-        # Lookups count every instruction of their loop, as native products do.
-        if path.kind == "dequantize" and not is_native:
-            compute = numbers.cpu_dequantize_compute_share
         if is_attention:
             compute = numbers.cpu_attention_compute_share
         used = threads or (machine.cores.count.value if machine.cores else 1)

@@ -193,6 +193,9 @@ def _named_recipe(text: str, activations: str) -> Recipe:
     tokens = re.findall(r"[a-z0-9_.]+", head.replace("-", " "))
     # Only llama-bench writes sizes of files in GiB.
     is_gguf = any(word in text for word in ("gguf", "ggml", "llama.cpp", "gib"))
+    if re.search(r"t-?mac", text):
+        bits = re.search(r"(?:w|int|q)(\d)|(\d)[- ]?bit", text)
+        return parse_recipe(f"tmac-{bits[1] or bits[2]}" if bits else "tmac-2")
     if match := re.search(r"exl[23]\D*([\d.]+)|([\d.]+) ?bpw exl[23]", text):
         return _exllama(float(match[1] or match[2]))
     for token in tokens:

@@ -15,6 +15,9 @@ Estimate = Literal["bound", "expected"]
 #: Operators whose products run at one rate.
 Role = Literal["linear", "head", "attention", "vector"]
 ROLES: tuple[Role, ...] = get_args(Role)
+#: Tokens of one pass of llama.cpp (its ``n_ubatch``), and those up to which it multiplies vectors.
+PASS_TOKENS = 512
+FEW_TOKENS = 8
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
 
@@ -29,6 +32,8 @@ class Rates:
     dequantize_ops: Amount
     dequantize_ops_per_s: Amount
     bytes_per_s: Amount
+    #: Bytes to expand one weight in memory, in each pass over a prompt.
+    expanded_bytes: Amount
     start_s: Amount
     #: Whether one unit does products and everything else, one after the other.
     is_one_unit: Amount
@@ -93,6 +98,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
             dequantize_ops=0.0,
             dequantize_ops_per_s=1.0,
             bytes_per_s=machine.bytes_per_s * setup.machines,
+            expanded_bytes=0.0,
             start_s=0.0,
             is_one_unit=machine.kind == "cpu",
             keeps_activations=True,
@@ -110,6 +116,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         dequantize_ops=path.dequantize_ops,
         dequantize_ops_per_s=path.dequantize_ops_per_s * expanding,
         bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * setup.split,
+        expanded_bytes=path.expanded_bytes,
         # Operations between products are part of their kernels.
         start_s=0.0 if role == "vector" else factors.start_s,
         is_one_unit=machine.kind == "cpu",
@@ -133,9 +140,18 @@ def operator_time(operator: Operator, rates: Rates) -> OperatorTime:
     rest = operator.vector_ops / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     moved = np.where(rates.keeps_activations, operator.essential_bytes, operator.traffic_bytes)
+    # Weights are expanded before the product starts.
+    expanding = rates.expanded_bytes * operator.weights * _passes(operator) / rates.bytes_per_s
+    together = np.where(rates.is_one_unit, products + rest, np.maximum(products, rest))
     return OperatorTime(
         operator=operator,
-        compute_s=np.where(rates.is_one_unit, products + rest, np.maximum(products, rest)),
-        memory_s=moved / rates.bytes_per_s,
+        compute_s=together + expanding,
+        memory_s=moved / rates.bytes_per_s + expanding,
         start_s=rates.start_s * operator.count,
     )
+
+
+def _passes(operator: Operator) -> Amount:
+    """Return how often a prompt is passed through a weight: none where few tokens share it."""
+    tokens = operator.ops / (2.0 * np.maximum(operator.weights, 1.0))
+    return np.where(tokens > FEW_TOKENS, np.ceil(tokens / PASS_TOKENS), 0.0)
