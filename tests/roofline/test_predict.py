@@ -130,6 +130,21 @@ def test_prompts_expand_weights_in_memory_once_a_pass():
         assert expanding_s(tokens) == pytest.approx(passes * once, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("name,fill,least", [("graviton3", 2, 1 / 2), ("xeon-8480plus", 16, 1 / 8)])
+def test_one_token_fills_no_matrix_instruction(name, fill, least):
+    setup = Setup(
+        shape=load_model("llama-3-8b"), recipe=parse_recipe("gguf-q8_0"), machine=load_machine(name)
+    )
+
+    def products_s(batch):
+        step = predict_step(setup, [Sequences(batch=batch, new=1)], "expected")
+        return next(float(op.compute_s) for op in step.operators if op.operator.name == "o")
+
+    # Each token costs the same until tokens share instructions, then as many as fill one cost one.
+    assert products_s(1) * least * fill == pytest.approx(products_s(fill))
+    assert products_s(2 * fill) == pytest.approx(2 * products_s(fill))
+
+
 def test_threads_share_a_processor():
     slow, fast = (
         setup("llama-3-8b", "gguf-q4_0", "epyc-7v13", threads=1),
