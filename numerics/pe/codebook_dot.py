@@ -9,7 +9,7 @@ arXiv:2409.17066, section 3.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from numerics.codebooks import e8p
 
@@ -30,8 +30,8 @@ def e8p_dot(codes: Sequence[int], activations: Sequence[int]) -> int:
 
 
 def e8p_dots(
-    codes: Int[np.ndarray, "rows blocks"], activations: Int[np.ndarray, "rows n"]
-) -> Int[np.ndarray, " rows"]:
+    codes: Integer[np.ndarray, "rows blocks"], activations: Integer[np.ndarray, "rows n"]
+) -> Integer[np.ndarray, " rows"]:
     """Return the dot products of rows, as int64."""
     weights = e8p.points()[codes].reshape(len(codes), -1).astype(np.int64)
     _check_lengths(weights.shape[1], activations.shape[1])
@@ -91,10 +91,10 @@ def decode(codebooks: Sequence[Codebook], vector: Sequence[int]) -> list[int]:
 
 
 def additive_dots(
-    codebooks: Int[np.ndarray, "books entries size"],
-    codes: Int[np.ndarray, "rows vectors books"],
-    activations: Int[np.ndarray, "rows n"],
-) -> Int[np.ndarray, " rows"]:
+    codebooks: Integer[np.ndarray, "books entries size"],
+    codes: Integer[np.ndarray, "rows vectors books"],
+    activations: Integer[np.ndarray, "rows n"],
+) -> Integer[np.ndarray, " rows"]:
     """Return the sums of :func:`additive_dot` of rows, as int64."""
     weights = decoded(codebooks, codes).reshape(len(codes), -1)
     _check_lengths(weights.shape[1], activations.shape[1])
@@ -102,17 +102,18 @@ def additive_dots(
 
 
 def column_dots(
-    codebooks: Int[np.ndarray, "books entries size"],
-    codes: Int[np.ndarray, "rows vectors books"],
-    activations: Int[np.ndarray, "rows vectors"],
-) -> Int[np.ndarray, "rows size"]:
+    codebooks: Integer[np.ndarray, "books entries size"],
+    codes: Integer[np.ndarray, "rows vectors books"],
+    activations: Integer[np.ndarray, "rows vectors"],
+) -> Integer[np.ndarray, "rows size"]:
     """Return the sums of :func:`column_dot`, ``size`` of each row of codes, as int64."""
-    return np.asarray(np.einsum("rvs,rv->rs", decoded(codebooks, codes), activations.astype(np.int64)))
+    weights = decoded(codebooks, codes)
+    return np.asarray(np.einsum("rvs,rv->rs", weights, activations.astype(np.int64)))
 
 
 def decoded(
-    codebooks: Int[np.ndarray, "books entries size"], codes: Int[np.ndarray, "*rows books"]
-) -> Int[np.ndarray, "*rows size"]:
+    codebooks: Integer[np.ndarray, "books entries size"], codes: Integer[np.ndarray, "*rows books"]
+) -> Integer[np.ndarray, "*rows size"]:
     """Return the sums of entries, as int64."""
     books = np.arange(len(codebooks))
     return np.asarray(codebooks[books, codes].sum(axis=-2, dtype=np.int64))
@@ -120,7 +121,7 @@ def decoded(
 
 def integer_entries(
     codebooks: Float[np.ndarray, "books entries size"],
-) -> tuple[Int[np.ndarray, "books entries size"], float]:
+) -> tuple[Integer[np.ndarray, "books entries size"], float]:
     """Return entries of 8 bits and their scale: ``entry * scale`` is within half a scale of each.
 
     The scale is the largest magnitude over 127, one for all codebooks, so that their entries may be

@@ -7,7 +7,7 @@ columns. Source: bitnet.cpp, arXiv:2502.11880, section 3, and its code.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 
 from numerics.ternary.packings import tl1_table, tl2_table
 
@@ -19,7 +19,7 @@ TL1_ENTRIES, TL2_ENTRIES = 9, 14
 TL1_BITS = TL2_BITS = 4
 
 
-def tl1_codes(trits: Int[np.ndarray, "*rows n"]) -> Int[np.ndarray, "*rows pairs"]:
+def tl1_codes(trits: Integer[np.ndarray, "*rows n"]) -> Integer[np.ndarray, "*rows pairs"]:
     """Return the codes ``3 * t0 + t1 + 4`` of pairs.
 
     >>> tl1_codes(np.array([-1, -1, 0, 1, 1, 1])).tolist()
@@ -31,8 +31,8 @@ def tl1_codes(trits: Int[np.ndarray, "*rows n"]) -> Int[np.ndarray, "*rows pairs
 
 
 def tl2_codes(
-    trits: Int[np.ndarray, "*rows n"],
-) -> tuple[Int[np.ndarray, "*rows triples"], Int[np.ndarray, "*rows triples"]]:
+    trits: Integer[np.ndarray, "*rows n"],
+) -> tuple[Integer[np.ndarray, "*rows triples"], Integer[np.ndarray, "*rows triples"]]:
     """Return magnitudes and signs of ``9 * t0 + 3 * t1 + t2``; the sign of a negative one is 1.
 
     >>> [part.tolist() for part in tl2_codes(np.array([0, 1, -1, -1, 0, 0]))]
@@ -72,18 +72,18 @@ def tl2_dot(magnitudes: Sequence[int], signs: Sequence[int], activations: Sequen
 
 
 def tl1_dots(
-    codes: Int[np.ndarray, "rows pairs"], activations: Int[np.ndarray, "rows n"]
-) -> Int[np.ndarray, " rows"]:
+    codes: Integer[np.ndarray, "rows pairs"], activations: Integer[np.ndarray, "rows n"]
+) -> Integer[np.ndarray, " rows"]:
     """Return the sums of rows, as int64."""
     groups = _split(activations, TL1_WEIGHTS).astype(np.int64)
     return np.asarray(_read(_entries(groups, TL1_ENTRIES, 0), codes).sum(axis=-1))
 
 
 def tl2_dots(
-    magnitudes: Int[np.ndarray, "rows triples"],
-    signs: Int[np.ndarray, "rows triples"],
-    activations: Int[np.ndarray, "rows n"],
-) -> Int[np.ndarray, " rows"]:
+    magnitudes: Integer[np.ndarray, "rows triples"],
+    signs: Integer[np.ndarray, "rows triples"],
+    activations: Integer[np.ndarray, "rows n"],
+) -> Integer[np.ndarray, " rows"]:
     """Return the sums of rows, as int64."""
     groups = _split(activations, TL2_WEIGHTS).astype(np.int64)
     found = _read(_entries(groups, TL2_ENTRIES, 13), magnitudes)
