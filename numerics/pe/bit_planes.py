@@ -28,7 +28,7 @@ def weight(code: int, planes: int) -> int:
     (3, 7, 255)
     """
     _check_planes(planes)
-    return 2 * (code >> (PARENT_BITS - planes)) - (2**planes - 1)
+    return 2 * (code >> (PARENT_BITS - planes)) - ((1 << planes) - 1)
 
 
 def plane_dot(codes: Sequence[int], activations: Sequence[int], planes: int) -> int:
@@ -51,7 +51,7 @@ def plane_dots(
 ) -> Integer[np.ndarray, " rows"]:
     """Return the sums of rows, as int64."""
     _check_planes(planes)
-    weights = 2 * (codes.astype(np.int64) >> (PARENT_BITS - planes)) - (2**planes - 1)
+    weights = 2 * (codes.astype(np.int64) >> (PARENT_BITS - planes)) - ((1 << planes) - 1)
     return np.asarray((weights * activations).sum(axis=-1))
 
 
@@ -62,7 +62,7 @@ def largest_plane_sum(planes: int, length: int, largest_activation: int) -> int:
     4177920
     """
     _check_planes(planes)
-    return (2**planes - 1) * length * largest_activation
+    return ((1 << planes) - 1) * length * largest_activation
 
 
 def _check_planes(planes: int) -> None:
