@@ -14,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from numerics.formats import Format
+from numerics.formats import FloatFormat, Format
 from numerics.pe.exact_dot import (
     LARGEST_SUM,
     exact_dot,
@@ -88,7 +88,7 @@ class BlockScaled:
             raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
         found = self.block_sums(weight_codes, codes)
         for fmt, scales in zip(self.scales, scale_codes, strict=True):
-            found = found * np.asarray(integer_table(fmt), np.int64)[scales]
+            found = found * _integers(fmt, scales)
         return np.asarray(found.sum(axis=-1))
 
     def block_sums(self, weight_codes: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -103,8 +103,8 @@ class BlockScaled:
 
     def largest_sum(self, length: int) -> int:
         """Return the largest magnitude of a sum of so many elements."""
-        scale = prod(max(map(abs, integer_table(fmt))) for fmt in self.scales)
-        return scale * largest_sum(self.weights, self.activations, length)
+        of_elements = largest_sum(self.weights, self.activations, length)
+        return prod(map(_largest, self.scales)) * of_elements
 
     def sum_bits(self, length: int) -> int:
         """Return the bits of a two's complement number that holds every sum.
@@ -116,3 +116,17 @@ class BlockScaled:
         (58, 60)
         """
         return self.largest_sum(length).bit_length() + 1
+
+
+def _integers(fmt: Format, codes: np.ndarray) -> np.ndarray:
+    """Return values in units; FP16's table of all 65536 would cost more than the few in use."""
+    used, places = np.unique(codes, return_inverse=True)
+    values = [integer_value(fmt, code) for code in used.tolist()]
+    return np.array(values, np.int64)[places].reshape(codes.shape)
+
+
+def _largest(fmt: Format) -> int:
+    """Return the largest magnitude of a value in units."""
+    if isinstance(fmt, FloatFormat):
+        return integer_value(fmt, fmt.encode(fmt.max))
+    return max(map(abs, integer_table(fmt)))
