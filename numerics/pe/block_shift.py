@@ -128,4 +128,4 @@ class BlockShifted:
     @property
     def lowest_bits(self) -> int:
         """Bits of the largest sum of a block's codes."""
-        return (self.scales * (2**E8M0.bits - 1)).bit_length()
+        return (self.scales * ((1 << E8M0.bits) - 1)).bit_length()
