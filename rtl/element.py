@@ -8,9 +8,10 @@ costs need nothing else of a PE.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from amaranth.hdl import Shape
+from amaranth.hdl import Fragment, Shape
 from amaranth.lib import data, wiring
 
 #: Codes by the name of their field in a beat, each of shape (groups, beats, lanes of the field).
@@ -69,14 +70,12 @@ class ProcessingElement(ABC):
     @property
     def operand_layout(self) -> data.StructLayout:
         """The fields of a beat, ``last`` among them."""
-        layout = self.build().operands.payload.shape()
-        assert isinstance(layout, data.StructLayout)
-        return layout
+        return _interface(self)[0]
 
     @property
     def result_shape(self) -> Shape:
         """Width and sign of a result."""
-        return Shape.cast(self.build().result.payload.shape())
+        return _interface(self)[1]
 
     @abstractmethod
     def build(self) -> wiring.Component:
@@ -105,6 +104,17 @@ class ProcessingElement(ABC):
     def every_input(self) -> "tuple[ProcessingElement, Operands] | None":
         """Return every input of one lane, as groups of one beat; ``None`` if there are too many."""
         return None
+
+
+@cache
+def _interface(pe: ProcessingElement) -> tuple[data.StructLayout, Shape]:
+    """Return the shapes of a PE's two payloads."""
+    component = pe.build()
+    # Amaranth warns of components that nobody elaborates.
+    Fragment.get(component, platform=None)
+    layout = component.operands.payload.shape()
+    assert isinstance(layout, data.StructLayout)
+    return layout, Shape.cast(component.result.payload.shape())
 
 
 def pack_beats(layout: data.StructLayout, operands: Operands) -> np.ndarray:
