@@ -8,8 +8,8 @@ The first ``b`` bits of an 8-bit code are the code of ``b`` bits. A plane stands
 the middle of the code's part of the range in half steps, odd and symmetric about 0. A step of fewer
 planes is twice as wide for each plane left out.
 
-Source: Any-Precision LLM, arXiv:2402.10517, for codes and planes. Its values are tables of a row,
-which no sum of planes gives; these are evenly spaced ones.
+Source: Any-Precision LLM, arXiv:2402.10517, for codes and planes, of which it reads 3 to 8. Its
+values are tables of a row, which no sum of planes gives; these are evenly spaced ones.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Integer
 
-#: Bits of a stored code, and the fewest that are read.
-PARENT_BITS, LEAST_PLANES = 8, 3
+#: Bits of a stored code.
+PARENT_BITS = 8
 
 
 def weight(code: int, planes: int) -> int:
@@ -66,5 +66,5 @@ def largest_plane_sum(planes: int, length: int, largest_activation: int) -> int:
 
 
 def _check_planes(planes: int) -> None:
-    if not LEAST_PLANES <= planes <= PARENT_BITS:
-        raise ValueError(f"codes are read in {LEAST_PLANES} to {PARENT_BITS} planes, not {planes}")
+    if not 1 <= planes <= PARENT_BITS:
+        raise ValueError(f"codes are read in 1 to {PARENT_BITS} planes, not {planes}")

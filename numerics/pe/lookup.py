@@ -15,8 +15,8 @@ from numerics.ternary.packings import tl1_table, tl2_table
 TL1_WEIGHTS, TL2_WEIGHTS = 2, 3
 #: Entries of the tables; codes from there on are those of no weights, and count as 0.
 TL1_ENTRIES, TL2_ENTRIES = 9, 14
-#: Bits of a code.
-TL1_BITS = TL2_BITS = 4
+#: Bits of a code, for a triple without its sign.
+CODE_BITS = 4
 
 
 def tl1_codes(trits: Integer[np.ndarray, "*rows n"]) -> Integer[np.ndarray, "*rows pairs"]:
@@ -72,23 +72,24 @@ def tl2_dot(magnitudes: Sequence[int], signs: Sequence[int], activations: Sequen
 
 
 def tl1_dots(
-    codes: Integer[np.ndarray, "rows pairs"], activations: Integer[np.ndarray, "rows n"]
-) -> Integer[np.ndarray, " rows"]:
-    """Return the sums of rows, as int64."""
-    groups = _split(activations, TL1_WEIGHTS).astype(np.int64)
-    return np.asarray(_read(_entries(groups, TL1_ENTRIES, 0), codes).sum(axis=-1))
+    codes: Integer[np.ndarray, "*rows pairs"], activations: Integer[np.ndarray, "*rows n"]
+) -> Integer[np.ndarray, "*rows"]:
+    """Return the sums of rows, as int64, from the weights that codes stand for."""
+    return _dots(_TL1_TRITS[codes], _split(activations, TL1_WEIGHTS))
 
 
 def tl2_dots(
-    magnitudes: Integer[np.ndarray, "rows triples"],
-    signs: Integer[np.ndarray, "rows triples"],
-    activations: Integer[np.ndarray, "rows n"],
-) -> Integer[np.ndarray, " rows"]:
-    """Return the sums of rows, as int64."""
-    groups = _split(activations, TL2_WEIGHTS).astype(np.int64)
-    found = _read(_entries(groups, TL2_ENTRIES, 13), magnitudes)
-    signed: np.ndarray = np.where(signs == 1, -found, found)
-    return np.asarray(signed.sum(axis=-1))
+    magnitudes: Integer[np.ndarray, "*rows triples"],
+    signs: Integer[np.ndarray, "*rows triples"],
+    activations: Integer[np.ndarray, "*rows n"],
+) -> Integer[np.ndarray, "*rows"]:
+    """Return the sums of rows, as int64, from the weights that codes stand for."""
+    signed = np.where(signs[..., None] == 1, -_TL2_TRITS[magnitudes], _TL2_TRITS[magnitudes])
+    return _dots(signed, _split(activations, TL2_WEIGHTS))
+
+
+def _dots(weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("...tw,...tw->...", weights, activations, dtype=np.int64))
 
 
 def _split(values: np.ndarray, size: int) -> np.ndarray:
@@ -98,16 +99,12 @@ def _split(values: np.ndarray, size: int) -> np.ndarray:
     return values.reshape(*values.shape[:-1], -1, size)
 
 
-def _entries(groups: np.ndarray, count: int, first: int) -> np.ndarray:
-    """Return the tables of groups: ``count`` of the sums of all trits, and zeros up to 16."""
-    size = groups.shape[-1]
-    places = np.arange(first, first + count)[:, None]
-    trits = places // 3 ** np.arange(size)[::-1] % 3 - 1
-    tables: np.ndarray = groups @ trits.T
-    pad = [(0, 0)] * (tables.ndim - 1) + [(0, (1 << TL1_BITS) - count)]
-    return np.pad(tables, pad)
+def _trits(first: int, entries: int, size: int) -> np.ndarray:
+    """Return the weights of every code, zeros for those of no weights."""
+    places = np.arange(first, first + entries)[:, None]
+    digits = places // 3 ** np.arange(size)[::-1] % 3 - 1
+    return np.pad(digits.astype(np.int8), ((0, (1 << CODE_BITS) - entries), (0, 0)))
 
 
-def _read(tables: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.take_along_axis(tables, codes[..., None].astype(np.int64), axis=-1)
-    return found[..., 0]
+_TL1_TRITS = _trits(0, TL1_ENTRIES, TL1_WEIGHTS)
+_TL2_TRITS = _trits(TL2_ENTRIES - 1, TL2_ENTRIES, TL2_WEIGHTS)

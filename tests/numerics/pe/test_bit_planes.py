@@ -8,7 +8,7 @@ import pytest
 from numerics.pe.bit_planes import largest_plane_sum, plane_dot, plane_dots, weight
 from numerics.structures.bit_planes import pack, unpack
 
-PLANES = range(3, 9)
+PLANES = range(1, 9)
 
 
 def test_weights_are_middles_of_equal_parts_of_the_range():
@@ -67,6 +67,6 @@ def test_largest_sums_occur():
 
 
 def test_too_few_and_too_many_planes_are_refused():
-    for planes in (2, 9):
-        with pytest.raises(ValueError, match=f"3 to 8 planes, not {planes}"):
+    for planes in (0, 9):
+        with pytest.raises(ValueError, match=f"1 to 8 planes, not {planes}"):
             plane_dot([0], [0], planes)
