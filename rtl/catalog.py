@@ -8,8 +8,8 @@ from numerics.mixtures.selected import SelectedFormat
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
+from rtl.integer_pes import INTEGER_PES
 from rtl.lookup import I2_S
-from rtl.lookup_pe import LookupPe
 from rtl.products import (
     AddSkip,
     BoothShiftAdd,
@@ -68,15 +68,7 @@ def _bitmod(bits: int) -> DotProductPe:
 
 
 PES |= {pe.name: pe for pe in (_bitmod(4), _bitmod(3))}
-
-_BITNET_CPP = "bitnet.cpp, arXiv:2502.11880, section 3"
-PES |= {
-    pe.name: pe
-    for pe in (
-        LookupPe(name="tl1-lookup", source=_BITNET_CPP, size=2, lanes=16),
-        LookupPe(name="tl2-lookup", source=_BITNET_CPP, size=3, lanes=24),
-    )
-}
+PES |= {pe.name: pe for pe in INTEGER_PES}
 
 
 def find_pe(name: str) -> ProcessingElement:

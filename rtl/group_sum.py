@@ -32,7 +32,7 @@ class GroupSum(wiring.Component):
     def add(self, m: Module, before: Signal, step: Signal) -> Value:
         """Return the state after a cycle of a beat."""
 
-    def finish(self, m: Module, after: Value) -> Value:
+    def finish(self, m: Module, after: Signal) -> Value:
         """Return the result of the state after the last beat."""
         return after
 
