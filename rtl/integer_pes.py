@@ -1,6 +1,7 @@
 """PEs of integers whose beats have more than weights and activations."""
 
 from numerics.catalog import FORMATS
+from rtl.bit_planes_pe import BitPlanesPe
 from rtl.e8p_pe import E8pPe
 from rtl.element import ProcessingElement
 from rtl.lookup_pe import LookupPe
@@ -23,4 +24,5 @@ INTEGER_PES: tuple[ProcessingElement, ...] = (
     LookupPe(name="tl1-lookup", source=_BITNET_CPP, size=2, lanes=16),
     LookupPe(name="tl2-lookup", source=_BITNET_CPP, size=3, lanes=24),
     E8pPe(name="e8p-dot", source="QuIP#, arXiv:2402.04396, section 4", lanes=8),
+    BitPlanesPe(name="nested-planes", source="Any-Precision LLM, arXiv:2402.10517", lanes=16),
 )
