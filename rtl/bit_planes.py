@@ -4,12 +4,13 @@ A bit of 1 adds its activation and one of 0 subtracts it; before each further pl
 the beat has come to is doubled. Fewer planes take fewer cycles and the same circuit.
 """
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.hdl import signed as signed_shape
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from numerics.pe.bit_planes import PARENT_BITS, largest_plane_sum
+from rtl.adders import add_all
 from rtl.group_sum import GroupSum
 
 ACTIVATION_BITS = 8
@@ -48,8 +49,8 @@ class SignedSum(wiring.Component):
             self.activations[i] ^ (~self.bits[i]).replicate(ACTIVATION_BITS).as_signed()
             for i in range(self._lanes)
         ]
-        ones = sum((~self.bits)[i] for i in range(self._lanes))
-        m.d.comb += self.total.eq(sum(inverted) + ones)
+        ones = add_all([~self.bits[i] for i in range(self._lanes)])
+        m.d.comb += self.total.eq(add_all(inverted) + ones)
         return m
 
 
@@ -98,10 +99,12 @@ class BitPlanes(GroupSum):
         """Add a plane to twice the beat; at its last plane, the beat to the total."""
         beat, after = self.operands.payload, Signal.like(before)
         m.submodules.plane = plane = SignedSum(self._lanes)
-        for lane in range(self._lanes):
-            upper_first = beat.codes[lane][::-1]
-            m.d.comb += plane.bits[lane].eq(upper_first.bit_select(step, 1))
-            m.d.comb += plane.activations[lane].eq(beat.activations[lane])
+        m.d.comb += plane.activations.eq(beat.activations)
+        codes = [beat.codes[lane] for lane in range(self._lanes)]
+        with m.Switch(step):
+            for cycle in range(PARENT_BITS):
+                with m.Case(cycle):
+                    m.d.comb += plane.bits.eq(Cat(code[PARENT_BITS - 1 - cycle] for code in codes))
         of_beat = Signal.like(before.of_beat)
         m.d.comb += of_beat.eq((before.of_beat << 1) + plane.total)
         is_last = self.is_last_step(step)

@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from numerics.codebooks import e8p
 from numerics.pe.codebook_dot import largest_e8p_sum
+from rtl.adders import add_all
 from rtl.group_sum import GroupSum
 
 ACTIVATION_BITS = 8
@@ -106,25 +107,24 @@ class E8pDot(GroupSum):
 
     def add(self, m: Module, before: Signal, step: Signal) -> Value:
         """Add the blocks of all codes."""
-        total: Value = before
-        for block in range(self._codes):
-            total = total + self._block(m, block)
-        return total
+        return before + add_all([self._block(m, block) for block in range(self._codes)])
 
     def _block(self, m: Module, block: int) -> Value:
         """Return a code's sum: twice that of the halves, and the activations' with one sign."""
         beat = self.operands.payload
         m.submodules[f"decoder_{block}"] = decoder = Decoder()
         m.d.comb += decoder.code.eq(beat.codes[block])
-        terms, row = Value.cast(0), Value.cast(0)
+        terms, row = [], []
         for element in range(e8p.DIMENSION):
             term = Term()
             m.submodules[f"term_{block}_{element}"] = term
             activation = beat.activations[e8p.DIMENSION * block + element]
             m.d.comb += term.magnitude.eq(decoder.magnitude(element))
             m.d.comb += [term.sign.eq(decoder.signs[element]), term.activation.eq(activation)]
-            terms, row = terms + term.term, row + activation
-        return (terms << 1) + Mux(decoder.is_minus, -row, row)
+            terms.append(term.term)
+            row.append(activation)
+        quarters = add_all(row)
+        return (add_all(terms) << 1) + Mux(decoder.is_minus, -quarters, quarters)
 
 
 def e8p_sum_bits(length: int) -> int:

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from numerics.catalog import FORMATS
 from numerics.formats import TableFormat
 from numerics.pe.exact_dot import sum_bits
+from rtl.adders import add_all
 from rtl.group_sum import GroupSum
 
 INT8 = FORMATS["int8"]
@@ -155,5 +156,5 @@ class Lookup(GroupSum):
             found.append([read(m, entries, code, size) for code in codes])
         after = Signal.like(before)
         for column, read_of_column in enumerate(zip(*found, strict=True)):
-            m.d.comb += after[column].eq(sum(read_of_column, start=before[column]))
+            m.d.comb += after[column].eq(before[column] + add_all(read_of_column))
         return after.as_value()

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from numerics.formats import Format
 from numerics.pe.exact_dot import integer_table
 from numerics.pe.zero_point import difference_bits
+from rtl.adders import add_all
 from rtl.decoder import is_twos_complement
 from rtl.dot_product import ProductFactory
 from rtl.group_sum import GroupSum
@@ -98,9 +99,9 @@ class ZeroPoint(GroupSum):
                 m.d.comb += circuit.weight.eq(beat.weights[value * self._columns + column])
                 m.d.comb += circuit.activation.eq(beat.activations[value])
                 products.append(circuit.product)
-            m.d.comb += after.sums[column].eq(sum(products, start=before.sums[column]))
+            m.d.comb += after.sums[column].eq(before.sums[column] + add_all(products))
         activations = [beat.activations[value].as_signed() for value in range(self._values)]
-        m.d.comb += after.row.eq(sum(activations, start=before.row))
+        m.d.comb += after.row.eq(before.row + add_all(activations))
         return after.as_value()
 
     def finish(self, m: Module, after: Signal) -> Value:

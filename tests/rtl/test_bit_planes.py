@@ -61,7 +61,7 @@ def test_negatives_without_their_ones_are_refuted():
     assert not prove(dataclasses.replace(obligation, circuit=lambda: NoOnes(4))).is_equal
 
 
-@pytest.mark.parametrize("old,new", [("[::-1]", "[:]"), ("<< 1", "<< 2")])
+@pytest.mark.parametrize("old,new", [("PARENT_BITS - 1 - cycle", "cycle"), ("<< 1", "<< 2")])
 def test_planes_in_another_order_or_weight_are_noticed(monkeypatch, old, new):
     monkeypatch.setattr(BitPlanes, "add", mutated(BitPlanes.add, old, new))
     single, operands = PE.every_input()
