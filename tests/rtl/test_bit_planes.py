@@ -18,6 +18,7 @@ from rtl.proof import prove
 PE = find_pe("nested-planes")
 
 
+@pytest.mark.slow
 def test_every_code_activation_and_number_of_planes():
     single, operands = PE.every_input()
     with CompiledPe(single) as model:
@@ -61,6 +62,7 @@ def test_negatives_without_their_ones_are_refuted():
     assert not prove(dataclasses.replace(obligation, circuit=lambda: NoOnes(4))).is_equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old,new", [("PARENT_BITS - 1 - cycle", "cycle"), ("<< 1", "<< 2")])
 def test_planes_in_another_order_or_weight_are_noticed(monkeypatch, old, new):
     monkeypatch.setattr(BitPlanes, "add", mutated(BitPlanes.add, old, new))

@@ -25,6 +25,7 @@ def test_columns_at_one_table_give_the_sums_of_their_own_weights(name):
             assert np.array_equal(found, pe.golden(operands))
 
 
+@pytest.mark.slow
 def test_every_code_and_pair_of_activations():
     pe = dataclasses.replace(find_pe("tl1-lookup"), columns=1, lanes=2)
     numbers = np.arange(1 << 20)
