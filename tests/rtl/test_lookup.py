@@ -14,7 +14,7 @@ from rtl.proof import prove
 NAMES = ["tl1-lookup", "tl2-lookup"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(NAMES[0], marks=pytest.mark.slow), NAMES[1]])
 def test_columns_at_one_table_give_the_sums_of_their_own_weights(name):
     pe = find_pe(name)
     assert pe.result_shape.width == 4 * 16
