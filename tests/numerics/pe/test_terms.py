@@ -44,7 +44,7 @@ def test_terms_of_every_code_make_its_value(generator):
 @pytest.mark.parametrize("name,value,digits", DIGITS)
 def test_booth_digits(name, value, digits):
     fmt = FORMATS[name]
-    terms = BoothTerms(fmt).terms(fmt.encode(value) if value > fmt.min else 1 << (fmt.bits - 1))
+    terms = BoothTerms(fmt).terms(value % 2**fmt.bits)
     assert [term.value >> term.significance for term in terms] == digits
 
 
