@@ -30,9 +30,7 @@ def aligned_dots(
         lanes, fields = activations[..., beat, :], weights[..., beat, :]
         for step, significance in enumerate(pe.generator.significances):
             added, top = _beat(pe, step, fields, lanes)
-            mantissas, exponents = _accumulated(
-                pe, mantissas, exponents, added << significance, top
-            )
+            mantissas, exponents = accumulated(pe, mantissas, exponents, added << significance, top)
     return mantissas, exponents
 
 
@@ -47,9 +45,10 @@ def _beat(
     return (np.sign(products) * sizes).sum(axis=-1), top
 
 
-def _accumulated(
+def accumulated(
     pe: AlignedDot, mantissas: np.ndarray, exponents: np.ndarray, added: np.ndarray, top: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Return accumulators after one more sum each, whose significance is already in it."""
     larger = np.maximum(exponents, top)
     both = _shifted(mantissas, larger - exponents, pe.rounding)
     both = both + _shifted(added, larger - top, pe.rounding)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numerics import FORMATS, SCHEMES
 from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.aligned import Aligned, AlignedDot, fp16_parts, shifted
-from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS, aligned_dots
+from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS, accumulated, aligned_dots
 from numerics.pe.exact_dot import integer_table
 from numerics.pe.terms import BoothTerms, Term, WindowTerms
 
@@ -115,6 +115,19 @@ def test_the_largest_sums_stay_within_the_exponent():
             found = pe.value(Aligned(int(mantissa[0]), int(exponent[0])))
             error = abs(found - exact(pe, *(row[0].tolist() for row in rows)))
             assert error <= pe.error_bound(int(exponent[0]), 256)
+
+
+@pytest.mark.parametrize("pe", PES)
+def test_accumulators_around_powers_of_two(pe):
+    top = 1 << pe.accumulator_bits
+    near = [sign * (top << k >> 2) + d for sign in (1, -1) for k in range(9) for d in (-1, 0, 1, 2)]
+    added, mantissas = (x.ravel() for x in np.meshgrid(near, [0, 1, -1, top // 2 - 1, -top // 2]))
+    exponents, tops = np.full(added.size, 20), np.tile([19, 20, 21, 24], added.size // 4)
+    found = accumulated(pe, mantissas, exponents, added, tops)
+    for i, result in enumerate(zip(*(x.tolist() for x in found), strict=True)):
+        total = Aligned(int(mantissas[i]), 20)
+        assert result == pe.accumulated(total, int(added[i]), int(tops[i]), 0)
+        assert -top // 2 <= result[0] < top // 2
 
 
 def test_equal_exponents_that_fit_lose_nothing():
