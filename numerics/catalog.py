@@ -61,6 +61,7 @@ from numerics.formats import (
 from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import SPECIAL_VALUES, BitMod
+from numerics.mixtures.entries import ENTRIES as MIXTURES
 from numerics.scheme import Scheme
 from numerics.structures.entries import ENTRIES as STRUCTURES
 from numerics.structures.low_rank import LowRank
@@ -260,7 +261,7 @@ def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:
 
 CATALOG: dict[str, Entry] = {
     **_integers(), **_floats(), **_tables(), **_blocks(), **_mixtures(),
-    **_named(TERNARY_AND_BINARY), **_named(GGUF), **_named(CONVENTIONS),
+    **_named(TERNARY_AND_BINARY), **_named(GGUF), **_named(CONVENTIONS), **_named(MIXTURES),
     **_named(CODEBOOKS), **_named(STRUCTURES),
 }  # fmt: skip
 SCHEMES: dict[str, Scheme] = {name: entry.scheme for name, entry in CATALOG.items()}

@@ -18,7 +18,8 @@ FAMILIES = {
     "vicuna": "llama", "alpaca": "llama", "llama1": "llama", "llama2": "llama-2",
     "llama3": "llama-3", "llama3.1": "llama-3.1", "llama3.2": "llama-3.2",
     "llama3.3": "llama-3.3", "meta-llama-3": "llama-3", "qwen2-5": "qwen2.5",
-    "bitnet-2b": "bitnet-b1.58-2b-4t",    "phi3": "phi-3", "gemma2": "gemma-2", "gemma3": "gemma-3",
+    "bitnet-2b": "bitnet-b1.58-2b-4t", "bitnet-3b": "bitnet-b1.58-3b",
+    "bitnet-b1-58": "bitnet-b1.58", "phi3": "phi-3", "gemma2": "gemma-2", "gemma3": "gemma-3",
 }  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from numerics.mixtures.selected import SelectedFormat
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
+from rtl.integer_pes import INTEGER_PES
+from rtl.lookup import I2_S
 from rtl.products import (
     AddSkip,
     BoothShiftAdd,
@@ -18,8 +20,6 @@ from rtl.products import (
 )
 from rtl.terms import LeadingOnes, Serial
 
-#: Codes of bitnet.cpp's I2_S: the weight and one.
-I2_S = TableFormat(name="i2_s", table=(-1.0, 0.0, 1.0))
 BINARY = TableFormat(name="binary", table=(-1.0, 1.0))
 
 
@@ -68,6 +68,7 @@ def _bitmod(bits: int) -> DotProductPe:
 
 
 PES |= {pe.name: pe for pe in (_bitmod(4), _bitmod(3))}
+PES |= {pe.name: pe for pe in INTEGER_PES}
 
 
 def find_pe(name: str) -> ProcessingElement:

@@ -140,7 +140,7 @@ def _compile(pe: ProcessingElement, folder: Path) -> Path:
     name = top.replace("_", "__")
     (folder / "harness.cc").write_text(HARNESS.replace("@NAME@", name), encoding="utf-8")
     include = Path(pyosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
-    command = [compiler, "-O2", "-std=c++17", "-fPIC", "-shared", f"-I{include}", "-o", "pe.so"]
+    command = [compiler, "-O3", "-std=c++17", "-fPIC", "-shared", f"-I{include}", "-o", "pe.so"]
     done = subprocess.run(
         [*command, "harness.cc"], cwd=folder, capture_output=True, text=True, check=False
     )

@@ -132,3 +132,15 @@ def test_nodes_of_the_paper():
     # The specification's quotients from the paper's coefficients.
     assert [node_factor(n) for n in (65, 45, 32, 16, 7)] == [2.405, 1.0, 0.654, 0.172, 0.0684]
     assert node_factor(90) > 2.405 > node_factor(50) > 1.0
+
+
+@pytest.mark.parametrize(
+    "name,operands,found",
+    [
+        ("graviton3", "int8", (2, 0.5)), ("graviton3", "fp16", (1, 1.0)),
+        ("xeon-8480plus", "int8", (16, 0.125)), ("xeon-8480plus", "fp32", (1, 1.0)),
+        ("ryzen-7950x", "int8", (1, 1.0)),
+    ],
+)  # fmt: skip
+def test_tokens_that_fill_a_matrix_instruction(name, operands, found):
+    assert load_machine(name).cores.matrix_tokens(operands) == found

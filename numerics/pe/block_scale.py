@@ -1,0 +1,132 @@
+"""Dot products whose blocks are scaled after their sums, exactly: by multiplying integers.
+
+    sum over blocks of scale * sum(w * a)
+
+A scale is one number or the product of two, one of the weights and one of the activations, each in
+a format whose values are multiples of a unit: INT8, FP16 (at most 65504 * 2^24, 40 bits), or E4M3
+twice for NVFP4. A block's scale is fetched once and multiplied once. Sources: MixPE,
+arXiv:2411.16158, dequantization after the group; NVFP4 as its FP32 scale of the tensor leaves it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from numerics.formats import FloatFormat, Format
+from numerics.pe.exact_dot import (
+    LARGEST_SUM,
+    exact_dot,
+    exact_dots,
+    integer_table,
+    integer_value,
+    largest_sum,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockScaled:
+    """Formats of the elements and of a block's scales, and the elements of a block.
+
+    Codes of scales that are no number count as 0.
+    """
+
+    weights: Format
+    activations: Format
+    scales: tuple[Format, ...]
+    block: int
+
+    @property
+    def unit(self) -> float:
+        """What 1 of a sum stands for.
+
+        >>> from numerics import FORMATS
+        >>> fp4, e4m3 = FORMATS["fp4_e2m1"], FORMATS["fp8_e4m3"]
+        >>> nvfp4 = BlockScaled(weights=fp4, activations=fp4, scales=(e4m3, e4m3), block=16)
+        >>> nvfp4.unit == 2.0 ** (-1 - 1 - 9 - 9)
+        True
+        """
+        formats = (self.weights, self.activations, *self.scales)
+        return prod(fmt.unit for fmt in formats if fmt.unit is not None)
+
+    def dot(
+        self,
+        weight_codes: Sequence[int],
+        codes: Sequence[int],
+        scale_codes: Sequence[Sequence[int]],
+    ) -> int:
+        """Return the sum of blocks, each times its scales; the last may be shorter.
+
+        ``scale_codes`` has the codes of each format, one for a block.
+
+        >>> from numerics import FORMATS
+        >>> int8 = FORMATS["int8"]
+        >>> formats = BlockScaled(weights=int8, activations=int8, scales=(int8,), block=2)
+        >>> formats.dot([1, 2, 3], [10, 10, 10], [[5, 7]])
+        360
+        """
+        total = 0
+        for block, codes_of_block in enumerate(zip(*scale_codes, strict=True)):
+            part = slice(block * self.block, (block + 1) * self.block)
+            added = exact_dot(self.weights, self.activations, weight_codes[part], codes[part])
+            for fmt, code in zip(self.scales, codes_of_block, strict=True):
+                added *= integer_value(fmt, code)
+            total += added
+        return total
+
+    def dots(
+        self, weight_codes: np.ndarray, codes: np.ndarray, scale_codes: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """Return the sums of rows of whole blocks, as int64.
+
+        Codes have shape (rows, length), those of scales (rows, blocks).
+        """
+        length = codes.shape[-1]
+        need = self.largest_sum(length)
+        if need >= LARGEST_SUM:
+            raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
+        found = self.block_sums(weight_codes, codes)
+        for fmt, scales in zip(self.scales, scale_codes, strict=True):
+            found = found * _integers(fmt, scales)
+        return np.asarray(found.sum(axis=-1))
+
+    def block_sums(self, weight_codes: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Return the sums of blocks before their scales, shape (rows, blocks), as int64."""
+        rows, length = codes.shape
+        if length % self.block:
+            raise ValueError(f"rows of {length} values; give a multiple of {self.block}")
+        shape = (rows, length // self.block, self.block)
+        return exact_dots(
+            self.weights, self.activations, weight_codes.reshape(shape), codes.reshape(shape)
+        )
+
+    def largest_sum(self, length: int) -> int:
+        """Return the largest magnitude of a sum of so many elements."""
+        of_elements = largest_sum(self.weights, self.activations, length)
+        return prod(map(_largest, self.scales)) * of_elements
+
+    def sum_bits(self, length: int) -> int:
+        """Return the bits of a two's complement number that holds every sum.
+
+        >>> from numerics import FORMATS
+        >>> int4, int8, fp16 = (FORMATS[name] for name in ("int4", "int8", "fp16"))
+        >>> mixpe = BlockScaled(weights=int4, activations=int8, scales=(fp16,), block=128)
+        >>> mixpe.sum_bits(128), mixpe.sum_bits(512)
+        (58, 60)
+        """
+        return self.largest_sum(length).bit_length() + 1
+
+
+def _integers(fmt: Format, codes: np.ndarray) -> np.ndarray:
+    """Return values in units; FP16's table of all 65536 would cost more than the few in use."""
+    used, places = np.unique(codes, return_inverse=True)
+    values = [integer_value(fmt, code) for code in used.tolist()]
+    return np.array(values, np.int64)[places].reshape(codes.shape)
+
+
+def _largest(fmt: Format) -> int:
+    """Return the largest magnitude of a value in units."""
+    if isinstance(fmt, FloatFormat):
+        return integer_value(fmt, fmt.encode(fmt.max))
+    return max(map(abs, integer_table(fmt)))

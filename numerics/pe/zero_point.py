@@ -1,0 +1,87 @@
+"""Dot products of weights with a zero point, which is taken off after the sum.
+
+``sum((w - z) * a) = sum(w * a) - z * sum(a)``: the second sum doesn't depend on the weights, so
+that all columns share it. Source: MixPE, arXiv:2411.16158, dequantization after the group.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from numerics.formats import Format
+from numerics.pe.exact_dot import LARGEST_SUM, integer_table, integer_value
+
+
+def row_sum(activations: Format, codes: Sequence[int]) -> int:
+    """Return ``sum(a)``, in units of the format: one for all columns of weights.
+
+    >>> from numerics import FORMATS
+    >>> row_sum(FORMATS["int8"], [2, 255])
+    1
+    """
+    return sum(integer_value(activations, code) for code in codes)
+
+
+def zero_point_dot(
+    weights: Format,
+    activations: Format,
+    weight_codes: Sequence[int],
+    codes: Sequence[int],
+    zero: int,
+) -> int:
+    """Return ``sum(w * a) - z * sum(a)``, in products of the formats' units.
+
+    The code of the zero point is one of the weights' codes.
+
+    >>> from numerics import FORMATS
+    >>> activations = [-77 % 256, 127, -128 % 256, 3]
+    >>> zero_point_dot(FORMATS["uint4"], FORMATS["int8"], [11, 0, 15, 8], activations, 7)
+    -2218
+    """
+    pairs = zip(weight_codes, codes, strict=True)
+    products = sum(integer_value(weights, w) * integer_value(activations, a) for w, a in pairs)
+    return products - integer_value(weights, zero) * row_sum(activations, codes)
+
+
+def zero_point_dots(
+    weights: Format,
+    activations: Format,
+    weight_codes: np.ndarray,
+    codes: np.ndarray,
+    zeros: np.ndarray,
+) -> np.ndarray:
+    """Return the dot products of columns with rows of activations, as int64.
+
+    ``weight_codes`` has shape (groups, columns, length), ``codes`` (groups, length), ``zeros``
+    (groups, columns).
+    """
+    need = largest_difference(weights, activations, codes.shape[-1])
+    if need >= LARGEST_SUM:
+        raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
+    table = np.asarray(integer_table(weights), np.int64)
+    values = np.asarray(integer_table(activations), np.int64)[codes]
+    products = np.einsum("gcl,gl->gc", table[weight_codes], values)
+    shared = values.sum(axis=-1)
+    found: np.ndarray = products - table[zeros] * shared[:, None]
+    return found
+
+
+def largest_difference(weights: Format, activations: Format, length: int) -> int:
+    """Return the largest magnitude of ``length`` products with the zero point taken off.
+
+    >>> from numerics import FORMATS
+    >>> largest_difference(FORMATS["uint4"], FORMATS["int8"], 128)
+    245760
+    """
+    table = integer_table(weights)
+    return length * (max(table) - min(table)) * max(map(abs, integer_table(activations)))
+
+
+def difference_bits(weights: Format, activations: Format, length: int) -> int:
+    """Return the bits of a two's complement number that holds every such difference.
+
+    >>> from numerics import FORMATS
+    >>> difference_bits(FORMATS["uint4"], FORMATS["int8"], 128)
+    19
+    """
+    return largest_difference(weights, activations, length).bit_length() + 1

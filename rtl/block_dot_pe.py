@@ -1,0 +1,194 @@
+"""Dot products in scaled blocks as a processing element."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from numerics.formats import FloatFormat, Format
+from numerics.pe.block_scale import BlockScaled
+from numerics.pe.block_shift import BlockShifted
+from numerics.pe.exact_dot import integer_table, sum_bits
+from rtl.block_dot import BlockDot
+from rtl.dot_product import ProductFactory
+from rtl.dot_product_pe import gaussian_codes
+from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.products import reference_product
+from rtl.scalers import Multiplied, MultipliedReference, Shifted, ShiftedReference, scale_formats
+
+#: Blocks of a group at random: two, and half of one where it has more than one beat.
+RANDOM_BLOCKS = 2.5
+TYPICAL_BLOCKS = 5
+#: Exponents of typical scales vary by as much to both sides.
+SCALE_SPREAD = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDotPe(ProcessingElement):
+    """Blocks of products with the scales of a model."""
+
+    model: BlockScaled | BlockShifted
+    product: ProductFactory
+    length: int
+
+    @property
+    def weight_name(self) -> str:
+        """The format of the weights."""
+        return self.model.weights.name
+
+    @property
+    def activation_name(self) -> str:
+        """The format of the activations."""
+        return self.model.activations.name
+
+    @property
+    def latency(self) -> int:
+        """The inner stage and the scales' one."""
+        return 2
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Formats, blocks, scales."""
+        model = self.model
+        scales = " and ".join(fmt.name for fmt in scale_formats(model))
+        formats = f"{model.weights.name} weights and {model.activations.name} activations"
+        return (
+            f"{self.name}: dot products of {formats}; {self.source}",
+            f"{self.lanes} lanes, blocks of {model.block}, groups of up to {self.length} values,",
+            f"{scales} scales of each block in its last beat",
+        )
+
+    def build(self) -> BlockDot:
+        """Return a new component."""
+        return BlockDot(self.model, self.product, lanes=self.lanes, length=self.length)
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the sums of scaled blocks; a last block that is cut short has zeros behind it."""
+        model, beats = self.model, operands["weights"].shape[1]
+        of_block = model.block // self.lanes
+        missing = -beats % of_block
+        weights, activations = (
+            _lengthened(operands[name], missing, integer_table(fmt).index(0))
+            for name, fmt in (("weights", model.weights), ("activations", model.activations))
+        )
+        ends = [*range(of_block - 1, beats, of_block), *([beats - 1] if missing else [])]
+        scales = list(np.moveaxis(operands["scales"][:, ends], 2, 0))
+        if isinstance(model, BlockShifted):
+            lowest = operands["lowest"][:, -1, 0].astype(np.int64)
+            return np.asarray(model.dots(weights, activations, scales, lowest))
+        return np.asarray(model.dots(weights, activations, scales))
+
+    def _elements(
+        self, pick: Callable[[Format, tuple[int, ...]], np.ndarray], groups: int, blocks: float
+    ) -> Operands:
+        """Return weights and activations of some blocks."""
+        beats = max(int(blocks * self.model.block / self.lanes), 1)
+        shape = groups, beats, self.lanes
+        model = self.model
+        return {"weights": pick(model.weights, shape), "activations": pick(model.activations, shape)}
+
+    def random(self, groups: int, *, seed: int) -> Operands:
+        """Return groups of a few blocks; powers of two are in the window, and off it, by turns."""
+        random = np.random.default_rng(seed)
+        found = self._elements(
+            lambda fmt, shape: random.integers(0, 1 << fmt.bits, shape, np.uint8),
+            groups, RANDOM_BLOCKS,
+        )  # fmt: skip
+        formats, (_, beats, _) = scale_formats(self.model), found["weights"].shape
+        shape = groups, beats, len(formats)
+        if not isinstance(self.model, BlockShifted):
+            scales = random.integers(0, 1 << formats[0].bits, shape, np.uint16)
+            return {**found, "scales": scales}
+        base = random.integers(0, 256, (groups, 1, len(formats)))
+        scales = np.clip(base + random.integers(-12, 13, shape), 0, 255)
+        start = base.sum(axis=-1) - random.integers(-16, self.model.shifts + 16, (groups, 1))
+        return {**found, "scales": scales, "lowest": self._lowest(start, beats)}
+
+    def _lowest(self, start: np.ndarray, beats: int) -> np.ndarray:
+        """Return one lowest code for all beats of each group, from shape (groups, 1)."""
+        assert isinstance(self.model, BlockShifted)
+        limited = np.clip(start, 0, (1 << self.model.lowest_bits) - 1)
+        return np.broadcast_to(limited[:, None], (len(start), beats, 1))
+
+    def corners(self) -> Operands:
+        """Return the longest groups of extreme elements and extreme scales."""
+        formats = scale_formats(self.model)
+        elements = [_extremes(fmt) for fmt in (self.model.weights, self.model.activations)]
+        lowest = [0, 1, 127, 254, 400] if isinstance(self.model, BlockShifted) else [0]
+        scales = _scale_extremes(formats[0])
+        parts = np.stack(np.meshgrid(*elements, scales, lowest), axis=-1).reshape(-1, 4)
+        beats = self.length // self.lanes
+        shape = len(parts), beats, self.lanes
+        weights, activations, scale, low = (part.reshape(-1, 1, 1) for part in parts.T)
+        found = {
+            "weights": np.broadcast_to(weights, shape),
+            "activations": np.broadcast_to(activations, shape),
+            "scales": np.broadcast_to(scale, (*shape[:2], len(formats))),
+        }
+        if isinstance(self.model, BlockShifted):
+            found["lowest"] = self._lowest(low[:, 0], beats)
+        return found
+
+    def typical(self, groups: int, *, seed: int) -> Operands:
+        """Return Gaussian elements, and scales about 1, or about 100 for integers."""
+        random = np.random.default_rng(seed)
+        found = self._elements(
+            lambda fmt, shape: gaussian_codes(fmt, random, shape), groups, TYPICAL_BLOCKS
+        )
+        formats, (_, beats, _) = scale_formats(self.model), found["weights"].shape
+        shape = groups, beats, len(formats)
+        exponents = random.normal(0.0, SCALE_SPREAD, shape)
+        if isinstance(self.model, BlockShifted):
+            scales = 127 + np.rint(exponents).astype(np.int64)
+            start = np.full((groups, 1), 127 * len(formats) - 8 * SCALE_SPREAD)
+            return {**found, "scales": scales, "lowest": self._lowest(start, beats)}
+        if isinstance(formats[0], FloatFormat):
+            flat = [formats[0].encode(2.0**exponent) for exponent in exponents.ravel().tolist()]
+            return {**found, "scales": np.array(flat).reshape(shape)}
+        return {**found, "scales": random.integers(64, 128, shape)}
+
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return the product of elements, and what a sum becomes by its scales."""
+        model, formats = self.model, (self.model.weights, self.model.activations)
+        product = Obligation(
+            what="product equals decoded values and *",
+            circuit=lambda: self.product(*formats),
+            reference=lambda: reference_product(*formats),
+            input_bits=formats[0].bits + formats[1].bits,
+        )
+        inputs = sum_bits(*formats, model.block) + sum(fmt.bits for fmt in scale_formats(model))
+        if isinstance(model, BlockShifted):
+            scaled = Obligation(
+                what="shift equals a case for every shift",
+                circuit=lambda: Shifted(model),
+                reference=lambda: ShiftedReference(model),
+                input_bits=inputs + model.lowest_bits,
+            )
+        else:
+            scaled = Obligation(
+                what="scaled sum equals decoded scales and *",
+                circuit=lambda: Multiplied(model),
+                reference=lambda: MultipliedReference(model),
+                input_bits=inputs,
+            )
+        return product, scaled
+
+
+def _lengthened(codes: np.ndarray, beats: int, zero: int) -> np.ndarray:
+    """Return rows of codes with beats of zeros behind them."""
+    padded = np.pad(codes, ((0, 0), (0, beats), (0, 0)), constant_values=zero)
+    return padded.reshape(len(codes), -1)
+
+
+def _extremes(fmt: Format) -> list[int]:
+    """Return the codes of the least, the largest and the smallest positive value."""
+    table = np.array(integer_table(fmt))
+    small = np.where(table > 0, table, table.max() + 1)
+    return sorted({int(table.argmin()), int(table.argmax()), int(small.argmin())})
+
+
+def _scale_extremes(fmt: Format) -> list[int]:
+    """Return codes at the ends of both halves of the codes, and those of one and of half."""
+    half = 1 << fmt.bits - 1
+    ends = {0, 1, half - 2, half - 1, half, half + 1, 2 * half - 2, 2 * half - 1}
+    return sorted(ends | {fmt.encode(1.0), fmt.encode(0.5), fmt.encode(fmt.max)})

@@ -1,0 +1,89 @@
+"""Sums of groups behind streams, for PEs whose beats have fields of their own.
+
+``operands`` takes a beat whenever ``valid`` and ``ready`` are high; its ``last`` ends a group.
+``result`` gives what the group comes to in the cycle after, and holds it until it is taken;
+meanwhile the next group goes on, and only its end waits.
+"""
+
+from abc import abstractmethod
+
+import numpy as np
+from amaranth.hdl import Const, Module, Shape, ShapeLike, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class GroupSum(wiring.Component):
+    """What every such PE is: a state that beats change, and a result made of the last one.
+
+    The state starts from zero with every group.
+    """
+
+    def __init__(
+        self, fields: dict[str, ShapeLike], *, state: ShapeLike, result: ShapeLike
+    ) -> None:
+        self._state = state
+        beat = data.StructLayout({**fields, "last": 1})
+        super().__init__(
+            {"operands": In(stream.Signature(beat)), "result": Out(stream.Signature(result))}
+        )
+
+    @abstractmethod
+    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+        """Return the state after a cycle of a beat."""
+
+    def finish(self, m: Module, after: Signal) -> Value:
+        """Return the result of the state after the last beat."""
+        return after
+
+    def is_last_step(self, step: Signal) -> Value:
+        """Return whether a beat is done in this cycle; one cycle a beat if not said otherwise."""
+        return Const(1)
+
+    #: Most cycles of a beat.
+    steps = 1
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the circuit."""
+        m = Module()
+        beat, result = self.operands.payload, self.result
+        state, after = Signal(self._state), Signal(self._state)
+        step = Signal(range(self.steps))
+        m.d.comb += Value.cast(after).eq(self.add(m, state, step))
+        is_done = self.is_last_step(step)
+        is_free = ~result.valid | result.ready
+        m.d.comb += self.operands.ready.eq(is_done & (is_free | ~beat.last))
+        with m.If(result.ready):
+            m.d.sync += result.valid.eq(0)
+        with m.If(self.operands.valid & ~is_done):
+            m.d.sync += [state.eq(after), step.eq(step + 1)]
+        with m.If(self.operands.valid & self.operands.ready):
+            m.d.sync += [state.eq(after), step.eq(0)]
+            with m.If(beat.last):
+                m.d.sync += Value.cast(state).eq(0)
+                m.d.sync += Value.cast(result.payload).eq(self.finish(m, after))
+                m.d.sync += result.valid.eq(1)
+        return m
+
+
+def pack_columns(sums: np.ndarray, shape: Shape) -> np.ndarray:
+    """Return the results of columns, shape (groups, columns), as one number of 64 bits at most.
+
+    The first column is in the lowest bits. Together they are a number without a sign, as an array
+    is in hardware; one of all 64 bits wraps in int64.
+
+    >>> pack_columns(np.array([[1, -1], [2, 0]]), Shape(4, signed=True)).tolist()
+    [241, 2]
+    """
+    fields = sums & ((1 << shape.width) - 1)
+    places = shape.width * np.arange(sums.shape[-1])
+    return np.asarray(np.bitwise_or.reduce(fields << places, axis=-1))
+
+
+def signed_codes(codes: np.ndarray) -> np.ndarray:
+    """Return 8-bit codes as two's complement numbers.
+
+    >>> signed_codes(np.array([1, 128, 255])).tolist()
+    [1, -128, -1]
+    """
+    return (codes.astype(np.int64) ^ 128) - 128

@@ -1,0 +1,114 @@
+"""TL1 and TL2 as processing elements."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.hdl import signed as signed_shape
+
+from numerics.pe.lookup import tl1_dots, tl2_dots
+from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
+from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.group_sum import pack_columns, signed_codes
+from rtl.lookup import CODE_BITS, INT8, Entry, EntryReference, Lookup, column_bits, number_of_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupPe(ProcessingElement):
+    """Columns of ternary weights, ``size`` of them in a code, at shared tables."""
+
+    size: int
+    columns: int = 4
+    length: int = LENGTH
+
+    @property
+    def weight_name(self) -> str:
+        """The packing of the weights."""
+        return f"tl{self.size - 1}"
+
+    @property
+    def activation_name(self) -> str:
+        """The format of the activations."""
+        return INT8.name
+
+    @property
+    def tables(self) -> int:
+        """Tables of a beat."""
+        per_table = self.size * self.columns
+        if self.lanes < per_table or self.lanes % per_table:
+            raise ValueError(
+                f"{self.lanes} lanes for {self.columns} columns with codes of {self.size} weights;"
+                f" give a multiple of {per_table}"
+            )
+        return self.lanes // per_table
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Weights, columns, units."""
+        tables = f"{self.tables} tables of {self.size} int8 activations a beat"
+        return (
+            f"{self.name}: ternary weights by table lookup; {self.source}",
+            f"{self.columns} columns, {tables}, groups of up to {self.length} activations",
+        )
+
+    def build(self) -> Lookup:
+        """Return a new component."""
+        return Lookup(size=self.size, columns=self.columns, tables=self.tables, length=self.length)
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the sums of table entries."""
+        groups, beats, _ = operands["codes"].shape
+        by_table = operands["codes"].reshape(groups, beats * self.tables, self.columns)
+        codes = by_table.transpose(0, 2, 1)
+        row = signed_codes(operands["activations"].reshape(groups, 1, -1))
+        activations = np.broadcast_to(row, (groups, self.columns, row.shape[-1]))
+        if self.size == 2:
+            sums = tl1_dots(codes, activations)
+        else:
+            sums = tl2_dots(codes & 15, codes >> 4, activations)
+        return pack_columns(np.asarray(sums), signed_shape(column_bits(self.length)))
+
+    def random(self, groups: int, *, seed: int) -> Operands:
+        """Return groups of a few beats; codes of no weights are among them."""
+        random = np.random.default_rng(seed)
+        shape = groups, RANDOM_BEATS
+        codes = 1 << CODE_BITS[self.size]
+        return {
+            "codes": random.integers(0, codes, (*shape, self.columns * self.tables), np.uint8),
+            "activations": random.integers(0, 256, (*shape, self.size * self.tables), np.uint8),
+        }
+
+    def corners(self) -> Operands:
+        """Return the longest groups with every code, each with extreme activations."""
+        beats = self.length // (self.size * self.tables)
+        codes, extremes = np.arange(1 << CODE_BITS[self.size]), np.array([0, 1, 127, 128, 255])
+        pairs = np.stack(np.meshgrid(codes, extremes), axis=-1).reshape(-1, 1, 1, 2)
+        shape = len(pairs), beats
+        return {
+            "codes": np.broadcast_to(pairs[..., 0], (*shape, self.columns * self.tables)),
+            "activations": np.broadcast_to(pairs[..., 1], (*shape, self.size * self.tables)),
+        }
+
+    def typical(self, groups: int, *, seed: int) -> Operands:
+        """Return codes of weights, each as often as any, and of Gaussian activations."""
+        random = np.random.default_rng(seed)
+        shape = groups, TYPICAL_BEATS
+        used = [c for c in range(1 << CODE_BITS[self.size]) if self._is_used(c)]
+        return {
+            "codes": random.choice(used, (*shape, self.columns * self.tables)),
+            "activations": gaussian_codes(INT8, random, (*shape, self.size * self.tables)),
+        }
+
+    def _is_used(self, code: int) -> bool:
+        """Whether a code stands for weights, and zeros have no sign."""
+        return number_of_code(code, self.size) != 0 or code == (4 if self.size == 2 else 0)
+
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return the entry of a code."""
+        return (
+            Obligation(
+                what="table entry equals the weights' sum",
+                circuit=lambda: Entry(self.size),
+                reference=lambda: EntryReference(self.size),
+                input_bits=CODE_BITS[self.size] + 8 * self.size,
+            ),
+        )
