@@ -85,7 +85,10 @@ class BlockDotPe(ProcessingElement):
         beats = max(int(blocks * self.model.block / self.lanes), 1)
         shape = groups, beats, self.lanes
         model = self.model
-        return {"weights": pick(model.weights, shape), "activations": pick(model.activations, shape)}
+        return {
+            "weights": pick(model.weights, shape),
+            "activations": pick(model.activations, shape),
+        }
 
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few blocks; powers of two are in the window, and off it, by turns."""

@@ -15,7 +15,6 @@ _MIXPE = "MixPE, arXiv:2411.16158"
 _BITNET_CPP = "bitnet.cpp, arXiv:2502.11880, section 3"
 
 
-
 def _mixpe(name: str, model: BlockScaled | BlockShifted, length: int) -> BlockDotPe:
     """Return a dot product with scales after groups of 128."""
     source = f"{_MIXPE}, scales after the group"
