@@ -14,7 +14,7 @@ from rtl.proof import prove
 NAMES = ["tl1-lookup", "tl2-lookup"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(NAMES[0], marks=pytest.mark.slow), NAMES[1]])
 def test_columns_at_one_table_give_the_sums_of_their_own_weights(name):
     pe = find_pe(name)
     assert pe.result_shape.width == 4 * 16
@@ -25,6 +25,7 @@ def test_columns_at_one_table_give_the_sums_of_their_own_weights(name):
             assert np.array_equal(found, pe.golden(operands))
 
 
+@pytest.mark.slow
 def test_every_code_and_pair_of_activations():
     pe = dataclasses.replace(find_pe("tl1-lookup"), columns=1, lanes=2)
     numbers = np.arange(1 << 20)

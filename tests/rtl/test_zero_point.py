@@ -15,6 +15,7 @@ from rtl.proof import prove, refute_wrong
 PE = find_pe("mixpe-w4a8-zero")
 
 
+@pytest.mark.slow
 def test_every_weight_activation_and_zero_point():
     single, operands = PE.every_input()
     with CompiledPe(single) as model:
