@@ -26,14 +26,16 @@ OPS_PER_CYCLE: dict[str, dict[str, int]] = {
     "neon-2x128": {"fp32": 16, "fp16": 32, "int8": 64},
     "neon-2x128-i8mm": {"fp32": 16, "fp16": 32, "int8": 128},
 }
-#: Lookups in tables of 16 bytes a cycle and core: two shuffles, each as wide as a vector, of three
-#: instructions a lookup (shuffle, widen, add).
-LOOKUPS_PER_CYCLE = {
-    name: width * 2 / 3
-    for name, width in {
-        "avx2": 32, "avx2-vnni": 32, "avx512": 64, "avx512-256b": 32, "avx512-client": 64,
-        "amx": 64, "neon": 16, "neon-i8mm": 16, "neon-2x128": 16, "neon-2x128-i8mm": 16,
-    }.items()
+#: Instructions on matrices: tokens that fill one, and the set without them. SMMLA multiplies
+#: 2 x 8 by 8 x 2, a tile of AMX has 16 rows.
+MATRIX_TOKENS: dict[str, tuple[int, str]] = {
+    "neon-i8mm": (2, "neon"), "neon-2x128-i8mm": (2, "neon-2x128"), "amx": (16, "avx512"),
+}  # fmt: skip
+#: Ports for instructions on vectors, shuffles among them, and bytes of a vector.
+VECTOR_PORTS: dict[str, tuple[int, int]] = {
+    "avx2": (3, 32), "avx2-vnni": (3, 32), "avx512": (2, 64), "avx512-256b": (4, 32),
+    "avx512-client": (2, 64), "amx": (2, 64), "neon": (4, 16), "neon-i8mm": (4, 16),
+    "neon-2x128": (2, 16), "neon-2x128-i8mm": (2, 16),
 }  # fmt: skip
 #: Accumulator of a product, by the type of its operands.
 ACCUMULATE = {"fp32": "fp32", "fp16": "fp32", "int8": "int32"}
@@ -61,6 +63,24 @@ class Cores:
     def ops_per_s(self, operands: str) -> float:
         """Return the peak of all cores in one type of operands."""
         return OPS_PER_CYCLE[self.instructions][operands] * self.count.value * self.hertz
+
+    def matrix_tokens(self, operands: str) -> tuple[int, float]:
+        """Return the tokens that the peak needs, and the share of it that one token can have.
+
+        1 and 1 where instructions on vectors are as fast.
+        """
+        tokens, vectors = MATRIX_TOKENS.get(self.instructions, (1, self.instructions))
+        fastest = OPS_PER_CYCLE[self.instructions][operands]
+        share = OPS_PER_CYCLE[vectors][operands] / fastest
+        return (tokens, share) if share < 1 else (1, 1.0)
+
+    def vector_bytes_per_s(self, instructions: float) -> float:
+        """Return the bytes of vectors that loops of so many instructions for each vector do.
+
+        A byte is a lookup in a table of 16, or a weight in INT8.
+        """
+        ports, width = VECTOR_PORTS[self.instructions]
+        return ports * width / instructions * self.count.value * self.hertz
 
     @property
     def hertz(self) -> float:

@@ -28,6 +28,8 @@ PROMPT = 512
 WIDTH = 512
 LAYER_WEIGHTS = 12 * WIDTH**2
 CHAIN_BYTES = 256 << 20
+#: Where matrices lie in memory changes how fast they are read: the layers are made so many times.
+ALLOCATIONS = 4
 #: Read at least this many bytes at once, or four times the last cache.
 MIN_READ_BYTES = 512 << 20
 #: Never more than this share of the memory.
@@ -135,7 +137,7 @@ def _product_rate(dtype: str, sides: Sequence[int], repetitions: int) -> Ceiling
         product = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=accumulate))
         for side in sides:
             a = jnp.ones((side, side), dtype)
-            times = repeat(partial(_wait_for, product, a), repetitions)
+            times = repeat(partial(_wait_for, product, a, a), repetitions)
             rates = tuple(2.0 * side**3 / t for t in times)
             ceilings.append(Ceiling(name=dtype, rates=rates, setting=f"{side} x {side}"))
     return max(ceilings, key=lambda c: c.best)
@@ -157,10 +159,11 @@ def _layers(name: str, rows: int, layers: int, repetitions: int) -> Ceiling:
         return x + jax.nn.silu(normed @ up.T) @ down.T, None
 
     shapes = ((3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH))
-    weights = [jnp.full((layers, *shape), 1.0 / WIDTH) for shape in shapes]
     run = jax.jit(lambda weights, x: jax.lax.scan(layer, x, weights)[0])
-    x = jnp.ones((rows, WIDTH))
-    times = repeat(lambda: run(weights, x).block_until_ready(), repetitions)
+    x, times = jnp.ones((rows, WIDTH)), list[float]()
+    for _ in range(ALLOCATIONS):
+        weights = [jnp.full((layers, *shape), 1.0 / WIDTH) for shape in shapes]
+        times += repeat(partial(_wait_for, run, weights, x), repetitions)
     amount = layers * LAYER_WEIGHTS * (2.0 * rows if rows > 1 else 4.0)
     setting = f"{layers} layers of width {WIDTH}"
     return Ceiling(name=name, rates=tuple(amount / t for t in times), setting=setting)
@@ -186,8 +189,8 @@ def read_bandwidth(size_bytes: int, cores: int, repetitions: int) -> Ceiling:
     return max(ceilings, key=lambda c: c.best)
 
 
-def _wait_for(product: Callable[[Any, Any], Any], a: Any) -> None:
-    product(a, a).block_until_ready()
+def _wait_for(call: Callable[..., Any], *operands: Any) -> None:
+    call(*operands).block_until_ready()
 
 
 def _run_all(pool: ThreadPoolExecutor, kernel: Callable[[Any], Any], parts: Sequence[Any]) -> None:

@@ -14,17 +14,14 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float32, Int32, UInt
 
-from numerics.division import (
+from numerics.division import float_bits, from_bits, ordered_bits, sign_bits
+from numerics.float32 import (
     BIAS,
     HIDDEN_BIT,
     INFINITY_BITS,
     MAGNITUDE_MASK,
     MANTISSA_BITS,
     MANTISSA_MASK,
-    float_bits,
-    from_bits,
-    ordered_bits,
-    sign_bits,
 )
 from numerics.formats import (
     FP32,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from numerics.codebooks.entries import ENTRIES as CODEBOOKS
 from numerics.conventions.dint import Dint
 from numerics.conventions.entries import ENTRIES as CONVENTIONS
 from numerics.conventions.integers import IntegerScheme
@@ -60,7 +61,11 @@ from numerics.formats import (
 from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import SPECIAL_VALUES, BitMod
+from numerics.mixtures.entries import ENTRIES as MIXTURES
 from numerics.scheme import Scheme
+from numerics.structures.entries import ENTRIES as STRUCTURES
+from numerics.structures.low_rank import LowRank
+from numerics.structures.sparse import Sparse
 from numerics.ternary.entries import ENTRIES as TERNARY_AND_BINARY
 from numerics.ternary.schemes import Twn
 
@@ -182,7 +187,7 @@ def _floats() -> dict[str, Entry]:
     }
 
 
-def _codebooks() -> dict[str, Entry]:
+def _tables() -> dict[str, Entry]:
     sixty_four = partial(ElementScheme, granularity=PerGroup(64), scale_format=FP32)
     ternary = ElementScheme(
         element=TERNARY, granularity=GROUP, scale_format=FP16, rule=ScaleRule.ABSMEAN
@@ -244,7 +249,7 @@ def _mixtures() -> dict[str, Entry]:
 
 
 #: Named schemes whose group is not part of their definition.
-ANY_GROUP = (Dint, IntegerScheme, Signs, Twn, VsQuant, ZeroQuantM2)
+ANY_GROUP = (Dint, IntegerScheme, LowRank, Signs, Sparse, Twn, VsQuant, ZeroQuantM2)
 
 
 def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:
@@ -255,7 +260,8 @@ def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:
 
 
 CATALOG: dict[str, Entry] = {
-    **_integers(), **_floats(), **_codebooks(), **_blocks(), **_mixtures(),
-    **_named(TERNARY_AND_BINARY), **_named(GGUF), **_named(CONVENTIONS),
+    **_integers(), **_floats(), **_tables(), **_blocks(), **_mixtures(),
+    **_named(TERNARY_AND_BINARY), **_named(GGUF), **_named(CONVENTIONS), **_named(MIXTURES),
+    **_named(CODEBOOKS), **_named(STRUCTURES),
 }  # fmt: skip
 SCHEMES: dict[str, Scheme] = {name: entry.scheme for name, entry in CATALOG.items()}

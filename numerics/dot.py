@@ -27,8 +27,9 @@ from jax import Array, lax
 from jaxtyping import Float32
 
 from numerics.cast import decode
-from numerics.division import BIAS, MANTISSA_BITS, from_bits, multiply
+from numerics.division import from_bits, multiply
 from numerics.element_arrays import element_scheme_of, split_quantized
+from numerics.float32 import BIAS, MANTISSA_BITS
 from numerics.formats import Format
 from numerics.scales import SideData, scale_exponents, scale_values
 from numerics.tensor import QuantizedTensor

@@ -11,8 +11,8 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Float32
 
-from numerics.division import MIN_NORMAL
 from numerics.element_arrays import element_scheme_of
+from numerics.float32 import MIN_NORMAL
 from numerics.formats import E8M0, FP32
 from numerics.tensor import QuantizedTensor
 

@@ -1,4 +1,4 @@
-"""Codes of 1 to 8 bits in bytes, in the two orders in use.
+"""Codes of 1 to 16 bits in bytes, in the two orders in use.
 
 The codes form one stream, without padding but in the last byte. In ``"low_first"`` order a code
 fills a byte from its least significant bit on, and goes on in the low bits of the next byte: torch
@@ -9,7 +9,7 @@ image, from the most significant bit on: bitsandbytes puts the first code in the
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
 Order = Literal["low_first", "high_first"]
 
@@ -18,7 +18,10 @@ CODES_AT_ONCE = 8
 
 
 def pack(
-    codes: UInt8[np.ndarray, "..."], *, bits: int, order: Order = "low_first"
+    codes: UInt8[np.ndarray, "..."] | UInt16[np.ndarray, "..."],
+    *,
+    bits: int,
+    order: Order = "low_first",
 ) -> UInt8[np.ndarray, " bytes"]:
     """Return the codes of an array of any shape, last axis first, as bytes.
 
@@ -32,8 +35,10 @@ def pack(
     flat = np.asarray(codes).reshape(-1)
     if flat.size and int(flat.max()) >> bits:
         raise ValueError(f"code {int(flat.max())} does not fit in {bits} bits")
+    if bits > 8:
+        return _pack_wide(flat.astype(np.uint16), bits, order)
     if bits == 8:
-        return flat.copy()
+        return flat.astype(np.uint8)
     rows = _padded(flat, CODES_AT_ONCE).reshape(-1, CODES_AT_ONCE)
     words = np.zeros(len(rows), np.uint64)
     for column, shift in zip(rows.T, _shifts(bits, order), strict=True):
@@ -43,8 +48,8 @@ def pack(
 
 def unpack(
     packed: UInt8[np.ndarray, " bytes"], *, bits: int, count: int, order: Order = "low_first"
-) -> UInt8[np.ndarray, " count"]:
-    """Return the first ``count`` codes of what :func:`pack` made.
+) -> UInt8[np.ndarray, " count"] | UInt16[np.ndarray, " count"]:
+    """Return the first ``count`` codes of what :func:`pack` made, as uint16 above 8 bits.
 
     Examples
     --------
@@ -57,6 +62,8 @@ def unpack(
             f"{count} codes of {bits} bits take {packed_bytes(count, bits)} bytes, "
             f"not {packed.size}"
         )
+    if bits > 8:
+        return _unpack_wide(packed, bits, count, order)
     if bits == 8:
         return packed.copy()
     words = _from_word_bytes(_padded(packed, bits).reshape(-1, bits), order)
@@ -76,8 +83,27 @@ def packed_bytes(count: int, bits: int) -> int:
 
 
 def _check_bits(bits: int) -> None:
-    if not 1 <= bits <= 8:
-        raise ValueError(f"codes have 1 to 8 bits, not {bits}")
+    if not 1 <= bits <= 16:
+        raise ValueError(f"codes have 1 to 16 bits, not {bits}")
+
+
+def _pack_wide(codes: UInt16[np.ndarray, " n"], bits: int, order: Order) -> np.ndarray:
+    """Pack codes of 9 to 16 bits by writing out every bit."""
+    if order == "low_first":
+        lanes = np.unpackbits(codes.astype("<u2").view(np.uint8), bitorder="little")
+        return np.packbits(lanes.reshape(-1, 16)[:, :bits], bitorder="little")
+    lanes = np.unpackbits(codes.astype(">u2").view(np.uint8))
+    return np.packbits(lanes.reshape(-1, 16)[:, 16 - bits :])
+
+
+def _unpack_wide(packed: np.ndarray, bits: int, count: int, order: Order) -> np.ndarray:
+    if order == "low_first":
+        rows = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
+        wide = np.packbits(np.pad(rows, ((0, 0), (0, 16 - bits))), bitorder="little")
+        return wide.view("<u2").astype(np.uint16)
+    rows = np.unpackbits(packed, count=count * bits).reshape(count, bits)
+    wide = np.packbits(np.pad(rows, ((0, 0), (16 - bits, 0))))
+    return wide.view(">u2").astype(np.uint16)
 
 
 def _shifts(bits: int, order: Order) -> list[int]:

@@ -15,13 +15,6 @@ from jaxtyping import Bool, Float32, Int32, Shaped, UInt8
 
 from numerics.cast import encode
 from numerics.division import (
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    MANTISSA_BITS,
-    MANTISSA_MASK,
-    MAX_FLOAT32,
-    MIN_NORMAL,
     divide,
     divide_by_power_of_two,
     fence,
@@ -32,6 +25,15 @@ from numerics.division import (
     ordered_bits,
 )
 from numerics.element_scheme import ElementScheme, ScaleRule, ZeroPoint
+from numerics.float32 import (
+    HIDDEN_BIT,
+    INFINITY_BITS,
+    MAGNITUDE_MASK,
+    MANTISSA_BITS,
+    MANTISSA_MASK,
+    MAX_FLOAT32,
+    MIN_NORMAL,
+)
 from numerics.formats import E8M0, FP32, SCALE_DTYPES, FloatFormat, Format
 
 Groups = Float32[Array, "*lead group"]

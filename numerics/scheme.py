@@ -59,6 +59,11 @@ class Scheme(ABC):
         """Canonical text, which :func:`numerics.parse_scheme` reads back."""
 
     @property
+    def is_exact(self) -> bool:
+        """Whether its results are defined in every bit, on every machine."""
+        return True
+
+    @property
     def group_size(self) -> int | None:
         """Consecutive values of a row that share side data; ``None`` without such groups."""
         return None

@@ -14,6 +14,8 @@ from numerics.element_scheme import (
     default_rule,
 )
 from numerics.formats import FP16, FP32, Format, IntFormat, float_format
+from numerics.gguf.entries import DECODE_ONLY_ENTRIES
+from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken
 from numerics.scheme import Scheme
 
@@ -91,6 +93,9 @@ def _entry(head: str) -> Entry:
             rule=default_rule(element, FP16, ZeroPoint.NONE),
         )
         return Entry(scheme=scheme, source="", follows_role=True)
+    if head in DECODE_ONLY_ENTRIES:
+        made = ", ".join(GGUF)
+        raise ValueError(f"'{head}' is read from GGUF files and not made; these are made: {made}")
     close = difflib.get_close_matches(head, [*CATALOG, *ELEMENTS], n=1, cutoff=0.5)
     hint = f", did you mean '{close[0]}'?" if close else "."
     raise ValueError(f"unknown format '{head}'{hint} 'qsim formats' lists them all")

@@ -66,9 +66,10 @@ def expected_factors(
     numbers = fitted()
     own = machine.efficiency
     is_native = path.kind == "native" or path.operand == "fp32"
-    compute = (
-        numbers.cpu_native_compute_share if is_native else numbers.cpu_dequantize_compute_share
-    )
+    # Lookups count every instruction of their loop, as native products do.
+    compute = numbers.cpu_native_compute_share
+    if path.unpacks_in_loop:
+        compute = numbers.cpu_dequantize_compute_share
     if machine.kind == "cpu":
         if is_attention:
             compute = numbers.cpu_attention_compute_share

@@ -50,6 +50,17 @@ def all_gather_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
     return START_S + (n - 1) * link.latency_s + (n - 1) / n * message_bytes / link.bytes_per_s
 
 
+def all_to_all_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
+    """Return the seconds in which every machine sends a part of its message to each other one.
+
+    ``5 us + (N - 1) (latency + bytes / (N bandwidth))``.
+    """
+    link, n = link_of(machine), machines
+    if n == 1:
+        return 0.0
+    return START_S + (n - 1) * (link.latency_s + message_bytes / n / link.bytes_per_s)
+
+
 def send_s(machine: Machine, message_bytes: Any) -> Any:
     """Return the seconds of one message to the next machine."""
     link = link_of(machine)

@@ -12,6 +12,7 @@ from roofline.memory import weight_bytes
 from roofline.model_names import find_model
 from roofline.model_shape import ModelShape, shape_of_size
 from roofline.recipe import TERNARY_BITS, Recipe, parse_recipe
+from roofline.storage import Storage
 
 COLUMNS = (
     "device", "model", "params", "weight_format", "act_format", "batch", "prompt_len", "gen_len",
@@ -190,7 +191,13 @@ def _named_recipe(text: str, activations: str) -> Recipe:
     head = re.split(r"[(;,]", text)[0].strip()
     act = _activation(activations)
     tokens = re.findall(r"[a-z0-9_.]+", head.replace("-", " "))
-    is_gguf = "gguf" in head or "ggml" in head or "llama.cpp" in text
+    # Only llama-bench writes sizes of files in GiB.
+    is_gguf = any(word in text for word in ("gguf", "ggml", "llama.cpp", "gib"))
+    if re.search(r"t-?mac", text):
+        bits = re.search(r"(?:w|int|q)(\d)|(\d)[- ]?bit", text)
+        return parse_recipe(f"tmac-{bits[1] or bits[2]}" if bits else "tmac-2")
+    if match := re.search(r"exl[23]\D*([\d.]+)|([\d.]+) ?bpw exl[23]", text):
+        return _exllama(float(match[1] or match[2]))
     for token in tokens:
         name = MIX_ALIASES.get(token, token)
         is_plain = name in ("f16", "bf16", "f32")
@@ -220,6 +227,17 @@ def _named_recipe(text: str, activations: str) -> Recipe:
         if name in ("ternary", "bitnet", "tq", "b1.58"):
             return parse_recipe("i2_s")
     return parse_recipe(head)
+
+
+def _exllama(bits: float) -> Recipe:
+    """Return a recipe of ExLlama, whose weights have any number of bits on average.
+
+    >>> _exllama(4.65).weights.bits_per_weight(4096, 4096)
+    4.65
+    """
+    if not 1 <= bits <= 16:
+        raise ValueError(f"{bits:g} bits a weight; ExLlama stores 1 to 16")
+    return Recipe(name=f"exl2 {bits:g}", weights=Storage(name="exl2", bits=bits))
 
 
 def _activation(text: str) -> str | None:

@@ -1,7 +1,7 @@
 """What a model needs of a machine's memory, and how many sequences fit."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roofline.model_shape import ModelShape
 from roofline.recipe import Recipe
@@ -42,16 +42,23 @@ def weight_bytes(shape: ModelShape, recipe: Recipe) -> float:
     13476831232.0
     """
     one = [Sequences(batch=1, new=1)]
-    linear = [op for op in operators(shape, recipe, one) if op.kind == "linear"]
-    experts = shape.experts
-    total = 0.0
-    for op in linear:
-        copies = experts.count / experts.per_token if experts and "expert " in op.name else 1.0
-        total += float(op.weight_bytes) * copies
+    total = expert_bytes(shape, recipe)
+    for op in operators(shape, recipe, one):
+        if not op.name.startswith("expert "):
+            total += float(op.weight_bytes)
     if not shape.tied:
         total += recipe.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
     matrices = shape.linear_params + shape.head_params * (1 if shape.tied else 2)
     return total + 2.0 * (shape.params - matrices)
+
+
+def expert_bytes(shape: ModelShape, recipe: Recipe) -> float:
+    """Return the bytes of all chosen experts, those that rest too; 0 in a dense model."""
+    if shape.experts is None:
+        return 0.0
+    found = operators(shape, recipe, [Sequences(batch=1, new=1)])
+    read = sum(float(op.weight_bytes) for op in found if op.name.startswith("expert "))
+    return read * shape.experts.count / shape.experts.per_token
 
 
 def kv_bytes_per_sequence(shape: ModelShape, recipe: Recipe, length: int) -> float:
@@ -70,9 +77,14 @@ def kv_bytes_per_sequence(shape: ModelShape, recipe: Recipe, length: int) -> flo
 def memory_use(setup: Setup, *, batch: int, length: int, new: int) -> MemoryUse:
     """Return what ``batch`` sequences of ``length`` tokens take, ``new`` of them in one step."""
     capacity = setup.machine.capacity_bytes * setup.machines
-    return stored(
+    use = stored(
         setup.shape, setup.recipe, batch=batch, length=length, new=new, capacity_bytes=capacity
     )
+    if setup.parallel != "expert":
+        return use
+    # Every machine has all weights but those of experts.
+    rest = use.weight_bytes - expert_bytes(setup.shape, setup.recipe)
+    return replace(use, weight_bytes=use.weight_bytes + (setup.machines - 1) * rest)
 
 
 def stored(

@@ -5,11 +5,11 @@ The formats alone don't say how fast it is: a machine multiplies operands that i
 lookups in tables of partial sums (``lookup``; T-MAC, arXiv:2407.00088; bitnet.cpp).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from hw.cpu import LOOKUPS_PER_CYCLE
 from hw.machine import Machine
+from roofline.loops import loop_instructions
 from roofline.recipe import Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
@@ -17,6 +17,8 @@ PathKind = Literal["native", "dequantize", "lookup"]
 BITS = {"int4": 4, "fp4": 4, "int8": 8, "fp8": 8, "fp16": 16, "fp32": 32}
 #: Halves that a vector unit of a GPU works on at once in place of a float32.
 PACKED = 2.0
+#: A half that is written and read again.
+EXPANDED_BYTES = 4.0
 #: What an operand is expanded to where a machine has no unit for it, nearest first.
 WIDER = {
     "int4": ("int4", "int8", "fp16", "fp32"),
@@ -39,6 +41,12 @@ class Path:
     #: Operations for each weight to expand it, and their peak.
     dequantize_ops: float = 0.0
     dequantize_ops_per_s: float = 1.0
+    #: Whether loops over products of INT8 unpack weights for each token, as llama.cpp's do.
+    unpacks_in_loop: bool = False
+    #: Rate of such a loop over one token.
+    one_token_ops_per_s: float | None = None
+    #: Bytes that move for each weight where prompts expand all of a tensor before its product.
+    expanded_bytes: float = 0.0
 
     @property
     def title(self) -> str:
@@ -61,20 +69,19 @@ def weight_path(
     ``fastest`` takes the peak with the narrowest accumulator where a machine has several.
     """
     storage = recipe.head if head and recipe.mix is None else recipe.weights
-    is_lookup = recipe.kernel == "lookup" and not head
-    if is_lookup and machine.cores is not None and recipe.weights_per_lookup:
-        lookups = LOOKUPS_PER_CYCLE[machine.cores.instructions]
-        rate = lookups * machine.cores.count.value * machine.cores.hertz
-        ops = 2.0 * recipe.weights_per_lookup * rate
+    if recipe.lookup is not None and machine.cores is not None and not head:
+        # Nothing but the shuffle itself bounds every loop.
+        instructions = 1.0 if fastest else recipe.lookup.instructions
+        ops = 2.0 * recipe.lookup.weights * machine.cores.vector_bytes_per_s(instructions)
         return Path(kind="lookup", operand="int8", ops_per_s=ops)
     activations = recipe.activations
-    if (
-        recipe.kernel == "gguf"
-        and machine.kind == "cpu"
-        and storage.operand not in ("fp16", "fp32")
-    ):
-        # llama.cpp and bitnet.cpp quantize activations to INT8 for processors.
-        activations = "int8"
+    if recipe.kernel == "gguf":
+        has_halves = machine.kind == "gpu" and machine.ops_per_s("fp16") is not None
+        if storage.operand not in ("fp16", "fp32") and (fastest or not has_halves):
+            # llama.cpp and bitnet.cpp quantize activations to INT8 for processors and old GPUs.
+            activations = "int8"
+        # Where it multiplies halves it asks for sums of halves.
+        fastest = True
     if storage.operand is not None and BITS[storage.operand] > BITS[activations]:
         # A product is as wide as its wider operand.
         activations = storage.operand
@@ -82,7 +89,12 @@ def weight_path(
         peak = machine.ops_per_s(storage.operand, activations, fastest=fastest)
         if peak is not None:
             return Path(kind="native", operand=storage.operand, ops_per_s=peak)
-    return _expanded(machine, storage, activations, fastest=fastest)
+    is_gguf = recipe.kernel == "gguf"
+    path = _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
+    if machine.cores is None or not path.unpacks_in_loop:
+        return path
+    rate = 2.0 * machine.cores.vector_bytes_per_s(loop_instructions(recipe))
+    return replace(path, one_token_ops_per_s=min(rate, path.ops_per_s))
 
 
 def attention_path(machine: Machine, recipe: Recipe, *, fastest: bool = True) -> Path:
@@ -95,16 +107,30 @@ def attention_path(machine: Machine, recipe: Recipe, *, fastest: bool = True) ->
     return Path(kind="dequantize", operand=operand, ops_per_s=rate)
 
 
-def _expanded(machine: Machine, storage: Storage, activations: str, *, fastest: bool) -> Path:
+def _expanded(
+    machine: Machine, storage: Storage, activations: str, *, fastest: bool, gguf: bool
+) -> Path:
     operand, rate = _supported(machine, activations, fastest=fastest)
     per_weight = CONVERT_OPS if storage.operand == operand else storage.dequantize_ops
+    in_memory = gguf and _expands_in_memory(machine, operand)
     return Path(
         kind="dequantize",
         operand=operand,
         ops_per_s=rate,
-        dequantize_ops=per_weight,
+        # What loops unpack again and again is in the share of the peak that they reach.
+        dequantize_ops=0.0 if gguf and not in_memory else per_weight,
         dequantize_ops_per_s=_expansion_rate(machine),
+        unpacks_in_loop=gguf and operand == "int8",
+        expanded_bytes=EXPANDED_BYTES if in_memory else 0.0,
     )
+
+
+def _expands_in_memory(machine: Machine, operand: str) -> bool:
+    """Return whether llama.cpp writes expanded weights for a library's product to read.
+
+    So do its back ends for CUDA and ROCm with halves; Metal's own products expand on the chip.
+    """
+    return machine.kind == "gpu" and machine.vendor != "Apple" and operand == "fp16"
 
 
 def _supported(machine: Machine, operand: str, *, fastest: bool) -> tuple[str, float]:

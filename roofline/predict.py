@@ -8,10 +8,10 @@ An operator takes as long as the slower of its operations and its bytes::
 ``expected`` has the fitted shares of :mod:`roofline.efficiency` and all bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roofline.efficiency import fitted
-from roofline.links import all_reduce_s, send_s
+from roofline.links import all_reduce_s, all_to_all_s, send_s
 from roofline.rates import ROLES, Estimate, OperatorTime, operator_time, rates_of, role_of
 from roofline.setup import Setup
 from roofline.workload import Amount, Step, operators
@@ -57,12 +57,16 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
     (7.007, 'memory')
     """
     on_chip = setup.machine.on_chip_kb
+    tokens = sum(part.tokens for part in step)
+    options = setup.options
+    if setup.parallel == "expert" and estimate == "expected":
+        step = [replace(part, batch=part.batch / setup.machines) for part in step]
+        options = replace(options, expert_machines=setup.machines)
     found = operators(
-        setup.shape, setup.recipe, step, options=setup.options,
+        setup.shape, setup.recipe, step, options=options,
         on_chip_bytes=on_chip.value * 1e3 if on_chip and estimate == "expected" else None,
     )  # fmt: skip
     rates = {role: rates_of(setup, role, estimate) for role in ROLES}
-    tokens = sum(part.tokens for part in step)
     return StepTime(
         operators=tuple(operator_time(op, rates[role_of(op)]) for op in found),
         link_s=0.0 if estimate == "bound" else link_s(setup, tokens),
@@ -70,13 +74,21 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
 
 
 def link_s(setup: Setup, tokens: Amount) -> Amount:
-    """Two all-reduces a layer between machines that share it, or one message for each stage."""
+    """Two all-reduces a layer between machines that share it, or one message for each stage.
+
+    Experts get their tokens and send results back in two exchanges between all machines.
+    """
     if setup.machines == 1:
         return 0.0
     width = setup.shape.hidden * 2.0
     if setup.parallel == "tensor":
         count = 2 * setup.shape.layers
         return count * all_reduce_s(setup.machine, setup.machines, tokens * width)
+    if setup.parallel == "expert":
+        assert setup.shape.experts is not None
+        message = tokens / setup.machines * setup.shape.experts.per_token * width
+        count = 2 * setup.shape.expert_layers
+        return count * all_to_all_s(setup.machine, setup.machines, message)
     return (setup.machines - 1) * send_s(setup.machine, tokens * width)
 
 

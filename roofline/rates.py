@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from hw.machine import GIGA
-from roofline.efficiency import expected_factors
+from roofline.efficiency import Factors, expected_factors, fitted
 from roofline.paths import Path, attention_path, weight_path
 from roofline.setup import Setup
 from roofline.workload import Amount, Operator
@@ -15,6 +15,9 @@ Estimate = Literal["bound", "expected"]
 #: Operators whose products run at one rate.
 Role = Literal["linear", "head", "attention", "vector"]
 ROLES: tuple[Role, ...] = get_args(Role)
+#: Tokens of one pass of llama.cpp (its ``n_ubatch``), and those up to which it multiplies vectors.
+PASS_TOKENS = 512
+FEW_TOKENS = 8
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
 
@@ -24,11 +27,16 @@ class Rates:
     """What one operator gets of a setup's machines; numbers, or arrays that broadcast."""
 
     ops_per_s: Amount
+    #: Tokens that products need for it, and the least share of it with fewer.
+    matrix_tokens: Amount
+    least_share: Amount
     vector_ops_per_s: Amount
     #: Operations to expand one weight, and their rate.
     dequantize_ops: Amount
     dequantize_ops_per_s: Amount
     bytes_per_s: Amount
+    #: Bytes to expand one weight in memory, in each pass over a prompt.
+    expanded_bytes: Amount
     start_s: Amount
     #: Whether one unit does products and everything else, one after the other.
     is_one_unit: Amount
@@ -88,11 +96,14 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         together = setup.machines * setup.thread_share
         return Rates(
             ops_per_s=path.ops_per_s * together,
+            matrix_tokens=1.0,
+            least_share=1.0,
             # Other units do the rest at the same time.
             vector_ops_per_s=np.inf,
             dequantize_ops=0.0,
             dequantize_ops_per_s=1.0,
             bytes_per_s=machine.bytes_per_s * setup.machines,
+            expanded_bytes=0.0,
             start_s=0.0,
             is_one_unit=machine.kind == "cpu",
             keeps_activations=True,
@@ -100,21 +111,38 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
     factors = expected_factors(
         machine, path, is_attention=role == "attention", threads=setup.threads
     )
+    tokens, least_share = _matrix_tokens(setup, path, factors)
     used = setup.split * setup.thread_share
     together = factors.compute * used
     # Units of their own expand weights beside those for products; a processor has one for both.
     expanding = together if machine.kind == "cpu" else used
     return Rates(
         ops_per_s=path.ops_per_s * together,
+        matrix_tokens=tokens,
+        least_share=least_share,
         vector_ops_per_s=machine.vector_ops_per_s * together,
         dequantize_ops=path.dequantize_ops,
         dequantize_ops_per_s=path.dequantize_ops_per_s * expanding,
         bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * setup.split,
+        expanded_bytes=path.expanded_bytes,
         # Operations between products are part of their kernels.
         start_s=0.0 if role == "vector" else factors.start_s,
         is_one_unit=machine.kind == "cpu",
         keeps_activations=False,
     )
+
+
+def _matrix_tokens(setup: Setup, path: Path, factors: Factors) -> tuple[float, float]:
+    """Return the tokens that a processor's rate needs, and the share of it for one."""
+    cores = setup.machine.cores
+    if path.one_token_ops_per_s is not None:
+        # Its loop counts every instruction, as native products do; tokens share the unpacking.
+        one = fitted().cpu_native_compute_share * path.one_token_ops_per_s
+        share = min(1.0, one / (factors.compute * path.ops_per_s))
+        return 1.0 / share, share
+    if cores is None or path.kind == "lookup":
+        return 1.0, 1.0
+    return cores.matrix_tokens(path.operand)
 
 
 def _reachable_bytes_per_s(setup: Setup, share: float) -> float:
@@ -129,13 +157,33 @@ def _reachable_bytes_per_s(setup: Setup, share: float) -> float:
 
 def operator_time(operator: Operator, rates: Rates) -> OperatorTime:
     """Return the time of an operator at some rates."""
-    products = operator.ops / rates.ops_per_s
+    filled = np.clip(_tokens(operator) / rates.matrix_tokens, rates.least_share, 1.0)
+    products = operator.ops / (rates.ops_per_s * filled)
     rest = operator.vector_ops / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     moved = np.where(rates.keeps_activations, operator.essential_bytes, operator.traffic_bytes)
+    # Weights are expanded before the product starts.
+    expanding = rates.expanded_bytes * operator.weights * _passes(operator) / rates.bytes_per_s
+    together = np.where(rates.is_one_unit, products + rest, np.maximum(products, rest))
     return OperatorTime(
         operator=operator,
-        compute_s=np.where(rates.is_one_unit, products + rest, np.maximum(products, rest)),
-        memory_s=moved / rates.bytes_per_s,
+        compute_s=together + expanding,
+        memory_s=moved / rates.bytes_per_s + expanding,
         start_s=rates.start_s * operator.count,
+    )
+
+
+def _passes(operator: Operator) -> Amount:
+    """Return how often a prompt is passed through a weight: none where few tokens share it."""
+    tokens = _tokens(operator)
+    is_prompt = (tokens > FEW_TOKENS) & np.isfinite(tokens)
+    return np.where(is_prompt, np.ceil(tokens / PASS_TOKENS), 0.0)
+
+
+def _tokens(operator: Operator) -> Amount:
+    """Return the tokens that share a weight; enough of them where there are no weights."""
+    return np.where(
+        np.asarray(operator.weights) > 0,
+        operator.ops / (2.0 * np.maximum(operator.weights, 1.0)),
+        np.inf,
     )

@@ -16,7 +16,23 @@ BY_WIDTH = {"16": "fp16", "8": "int8", "4": "int4", "32": "fp32"}
 ACTIVATIONS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 #: Kernels of bitnet.cpp: bits of a weight, weights in a lookup, table of 16 or sums of products.
 TERNARY_BITS = {"i2_s": 2.0, "tl1": 2.0, "tl2": 5 / 3}
-WEIGHTS_PER_LOOKUP = {"tl1": 2, "tl2": 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """How a kernel replaces products by lookups in tables of partial sums."""
+
+    #: Weights that one lookup stands for.
+    weights: float
+    #: Of the loop, for a vector of lookups: index, shuffles, sign, widening and sum.
+    instructions: float
+
+
+#: Loops of bitnet.cpp. TL1: half an instruction each to mask and shift indices, two shuffles for
+#: the bytes of a sum, two to join them, two sums. TL2: 3 to 4 for the sign of each half besides.
+LOOKUPS = {"tl1": Lookup(weights=2, instructions=7), "tl2": Lookup(weights=3, instructions=15)}
+#: T-MAC looks up four bits of one place, arXiv:2407.00088: index, shuffle, and sums of two halves.
+T_MAC_BITS, T_MAC_INSTRUCTIONS = 4, 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +49,8 @@ class Recipe:
     kernel: Kernel = "dense"
     #: A key of :data:`roofline.gguf_mixes.MIXES`.
     mix: str | None = None
-    #: Weights that one lookup of a table stands for.
-    weights_per_lookup: int | None = None
+    #: What stands for products where the kernel is ``lookup``.
+    lookup: Lookup | None = None
     #: Factor on the bytes of all weights, where the size of the file is known.
     size_factor: float = 1.0
     #: Share of the products that structured zeros leave: 0.5 for two of four.
@@ -70,8 +86,8 @@ def parse_recipe(text: str, *, activations: str | None = None, kv: str | None = 
 
     ``w4a16``, ``w8a8kv8`` and ``w4a16-g64`` give widths of integers; ``fp8`` and ``w8a8-fp8`` mean
     weights and activations in FP8; ``gguf-q4_k_m`` the mixtures of llama.cpp; ``i2_s``, ``tl1``,
-    ``tl2`` the kernels of bitnet.cpp; any other text is a weight format as in a sweep, with FP16
-    activations unless ``activations`` says otherwise.
+    ``tl2`` the kernels of bitnet.cpp, ``tmac-2`` those of T-MAC; any other text is a weight format
+    as in a sweep, with FP16 activations unless ``activations`` says otherwise.
 
     Examples
     --------
@@ -100,6 +116,8 @@ def _recipe(text: str) -> Recipe:
         return _gguf(text, mix)
     if text in TERNARY_BITS:
         return _ternary(text)
+    if match := re.fullmatch(r"t-?mac-w?(\d)", text):
+        return _t_mac(text, int(match[1]))
     if match := re.fullmatch(r"w(\d+)a(\d+)(?:kv(\d+))?(?:[-:]g(\d+))?", text):
         return _by_width(text, *match.groups())
     if text in ("fp8", "w8a8-fp8"):
@@ -123,13 +141,25 @@ def _gguf(text: str, mix: str) -> Recipe:
 
 def _ternary(text: str) -> Recipe:
     weights = Storage(name=text, bits=TERNARY_BITS[text], operand=None)
-    per_lookup = WEIGHTS_PER_LOOKUP.get(text)
+    lookup = LOOKUPS.get(text)
     return Recipe(
         name=text,
         weights=weights,
         activations="int8",
-        kernel="lookup" if per_lookup else "gguf",
-        weights_per_lookup=per_lookup,
+        kernel="lookup" if lookup else "gguf",
+        lookup=lookup,
+    )
+
+
+def _t_mac(text: str, bits: int) -> Recipe:
+    if not 1 <= bits <= 4:
+        raise ValueError(f"{text!r}: T-MAC stores 1 to 4 bits a weight")
+    return Recipe(
+        name=text,
+        weights=weight_storage(f"int{bits}:g128") if bits > 1 else weight_storage("binary"),
+        activations="int8",
+        kernel="lookup",
+        lookup=Lookup(weights=T_MAC_BITS / bits, instructions=T_MAC_INSTRUCTIONS),
     )
 
 

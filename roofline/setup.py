@@ -8,8 +8,9 @@ from roofline.model_shape import ModelShape
 from roofline.recipe import Recipe
 from roofline.workload import Options
 
-#: How several machines share a model: each has a part of every layer, or some of the layers.
-Parallel = Literal["tensor", "pipeline"]
+#: How several machines share a model: each has a part of every layer, some of the layers, or some
+#: of the experts and all the rest, with sequences of its own.
+Parallel = Literal["tensor", "pipeline", "expert"]
 DEFAULT_OPTIONS = Options()
 
 
@@ -31,6 +32,14 @@ class Setup:
             raise ValueError(f"{self.machines} machines; at least 1")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"{self.threads} threads; at least 1")
+        if self.parallel == "expert":
+            experts = self.shape.experts
+            if experts is None or self.machines > experts.count:
+                have = f"{experts.count if experts else 'no'} experts"
+                raise ValueError(
+                    f"{self.shape.name} has {have} to share among {self.machines} machines;"
+                    " use tensor or pipeline"
+                )
 
     @property
     def thread_share(self) -> float:

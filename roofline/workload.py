@@ -12,12 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from roofline.model_shape import ModelShape, latent_linears
+from roofline.model_shape import Experts, ModelShape, latent_linears
 from roofline.recipe import Recipe
 
 #: A number, or an array of them.
 Amount = Any
 Kind = Literal["linear", "attention", "vector"]
+#: How tokens choose experts: each at random, or as badly as they can, no two the same ones and all
+#: on one machine.
+Routing = Literal["uniform", "worst"]
 
 #: Operations of one value that are no products; conventions, since exponentials count as some.
 NORM_OPS = {"rms": 4.0, "layer": 7.0}
@@ -79,6 +82,9 @@ class Options:
     fused_products: bool = True
     #: The head computes all positions instead of the last.
     all_logits: bool = False
+    routing: Routing = "uniform"
+    #: Machines that share the experts; a step has the sequences of one of them.
+    expert_machines: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +146,30 @@ def operators(
     """
     builder = _Builder(shape, recipe, step, options or Options(), on_chip_bytes)
     return [*builder.embedding(), *builder.attention(), *builder.network(), *builder.head()]
+
+
+def expert_load(experts: Experts, tokens: Amount, options: Options) -> tuple[Amount, Amount]:
+    """Return how many experts of one machine a layer reads, and the tokens that they get.
+
+    Of ``E`` experts, ``k`` a token, on ``N`` machines with ``T`` tokens each, choices at random
+    touch ``E (1 - (1 - k / E)^(N T)) / N`` experts of one machine, which get ``k T`` tokens. At
+    worst one machine gets all ``k N T``, on ``min(E / N, k N T)`` experts.
+
+    >>> from roofline.model_shape import load_model
+    >>> experts = load_model("mixtral-8x7b").experts
+    >>> float(expert_load(experts, 1, Options())[0]), float(expert_load(experts, 2, Options())[0])
+    (2.0, 3.5)
+    >>> [float(x) for x in expert_load(experts, 2, Options(routing="worst"))]
+    [4.0, 4.0]
+    """
+    machines = options.expert_machines
+    everywhere = np.asarray(tokens, float) * machines
+    if options.routing == "worst":
+        chosen = everywhere * experts.per_token
+        return np.minimum(experts.count / machines, chosen), chosen
+    share = experts.per_token / experts.count
+    touched = experts.count * (1.0 - (1.0 - share) ** everywhere)
+    return touched / machines, tokens * experts.per_token
 
 
 class _Builder:
@@ -233,8 +263,10 @@ class _Builder:
         else:
             for part in first:
                 yield self._linear(prefix + part[0], [part], layers, chosen=chosen)
-        per_token = self.shape.experts.per_token if chosen and self.shape.experts else 1
-        values = self.tokens * per_token * width * layers
+        tokens: Amount = self.tokens
+        if chosen and (experts := self.shape.experts):
+            _, tokens = expert_load(experts, tokens, self.options)
+        values = tokens * width * layers
         yield Operator(
             name=f"{prefix}activation", kind="vector", count=layers,
             vector_ops=values * (GATED_ACTIVATION_OPS if shape.gated else PLAIN_ACTIVATION_OPS),
@@ -252,9 +284,7 @@ class _Builder:
         tokens: Amount = self.tokens
         copies: Amount = 1.0
         if chosen and (experts := self.shape.experts):
-            share = experts.per_token / experts.count
-            copies = experts.count * (1.0 - (1.0 - share) ** np.asarray(self.tokens, float))
-            tokens = self.tokens * experts.per_token
+            copies, tokens = expert_load(experts, self.tokens, self.options)
         stored = sum(self.recipe.tensor_bytes(*part) for part in parts)
         return Operator(
             name=name, kind="linear", count=layers,

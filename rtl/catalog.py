@@ -8,6 +8,7 @@ from numerics.mixtures.selected import SelectedFormat
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
+from rtl.float_pes import FLOAT_PES
 from rtl.integer_pes import INTEGER_PES
 from rtl.lookup import I2_S
 from rtl.products import (
@@ -68,7 +69,7 @@ def _bitmod(bits: int) -> DotProductPe:
 
 
 PES |= {pe.name: pe for pe in (_bitmod(4), _bitmod(3))}
-PES |= {pe.name: pe for pe in INTEGER_PES}
+PES |= {pe.name: pe for pe in (*INTEGER_PES, *FLOAT_PES)}
 
 
 def find_pe(name: str) -> ProcessingElement:

@@ -80,8 +80,8 @@ def _bits_of(words: np.ndarray, width: int) -> np.ndarray:
 
 
 def _numbers(bits: np.ndarray, shape: Shape) -> np.ndarray:
-    """Return bits, shape (bit, stream), as int64."""
-    values = np.where(bits, 2 ** np.arange(len(bits), dtype=np.int64)[:, None], 0)
+    """Return bits, shape (bit, stream), as whole numbers of any size."""
+    values = np.where(bits, 2 ** np.arange(len(bits), dtype=object)[:, None], 0)
     top = values[-1] * (-1 if shape.signed else 1)
     found: np.ndarray = values[:-1].sum(axis=0) + top
     return found

@@ -102,7 +102,7 @@ class DotProductPe(ProcessingElement):
 
     def corners(self) -> Operands:
         """Return groups of extreme codes: each of one format against each of the other."""
-        pairs = [(w, a) for w in _extremes(self.weights) for a in _extremes(self.activations)]
+        pairs = [(w, a) for w in extremes(self.weights) for a in extremes(self.activations)]
         length = self.length - self.length % self.lanes
         rows = np.repeat(np.array(pairs)[:, :, None], length, axis=2)
         return self.beats(rows[:, 0], rows[:, 1])
@@ -146,7 +146,7 @@ def gaussian_codes(fmt: Format, random: np.random.Generator, shape: tuple[int, .
     return order[np.searchsorted(middles, wanted)]
 
 
-def _extremes(fmt: Format) -> list[int]:
+def extremes(fmt: Format) -> list[int]:
     """Return the codes of the least, the largest and the smallest values, and of zeros."""
     table = np.array(integer_table(fmt))
     small = np.where(table == 0, table.max() + 1, np.abs(table))

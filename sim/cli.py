@@ -40,7 +40,17 @@ app.command(roofline)
 rtl = App(name="rtl", help="List the processing elements; emit, verify or cost them.")
 app.command(rtl)
 
-Count = Annotated[int, Parameter(validator=Number(gt=0))]
+
+def _whole(type_: Any, tokens: Sequence[Any]) -> int:
+    """Return a whole number as it is written; 1.5 is none, and is not rounded."""
+    text = str(tokens[0].value)
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+Count = Annotated[int, Parameter(validator=Number(gt=0), converter=_whole)]
 
 
 @app.command
@@ -147,6 +157,8 @@ def quantize(
 ) -> None:
     """Write a model as a packed checkpoint: codes and scales in safetensors, a JSON description.
 
+    Block types of GGUF, such as q4_0 and tq2_0, become a .gguf file in the directory instead.
+
     The directory is a model for --model of other commands, and reads as the very numbers that a
     sweep of the same format computes with.
 
@@ -210,7 +222,7 @@ def list_formats() -> None:
 
 @formats.command
 def show(name: str, /, *, out: Path | None = None) -> None:
-    """Show the values of a format, the midpoints between them and where ties go.
+    """Show how a format stores a matrix, its values, their midpoints and where ties go.
 
     Parameters
     ----------
@@ -220,12 +232,15 @@ def show(name: str, /, *, out: Path | None = None) -> None:
         Draw the values into this .png or .svg file too.
     """
     from sim.formats.grid_figure import write_grid
-    from sim.formats.lookup import find_formats
-    from sim.formats.tables import grid_table
+    from sim.formats.lookup import find_definition, find_formats
+    from sim.formats.tables import grid_table, scheme_text
 
-    found = find_formats(name)
+    scheme = find_definition(name)
+    found = find_formats(name) if scheme is None or scheme.formats or out is not None else ()
     if out is not None:
         write_grid(found, out)
+    if scheme is not None:
+        _print_wide(scheme_text(scheme))
     for fmt in found:
         _print_wide(grid_table(fmt))
 

@@ -11,9 +11,12 @@ Source: QuIP#, arXiv:2402.04396, section 4 and its code (E8P12).
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int, Int8, UInt32
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Int8, UInt32
 
 DIMENSION = 8
 ROWS = 256
@@ -61,7 +64,7 @@ def packed_row(row: Sequence[int]) -> int:
 
 
 @functools.cache
-def packed_rows() -> UInt32[np.ndarray, " 256"]:
+def packed_rows() -> "UInt32[np.ndarray, ' 256']":
     """Return the decoder's table of 1 KiB."""
     return np.array([packed_row(row) for row in rows()], np.uint32)
 
@@ -121,13 +124,13 @@ def _sign_byte(negative: Sequence[bool], last_is_stored_negative: bool) -> int:
 
 
 @functools.cache
-def points() -> Int8[np.ndarray, "65536 8"]:
+def points() -> "Int8[np.ndarray, '65536 8']":
     """Return the points of all codes, in quarters."""
     return np.array([decode(code) for code in range(1 << 16)], np.int8)
 
 
 @functools.cache
-def e81b_points() -> Int[np.ndarray, "256 8"]:
+def e81b_points() -> "Int[np.ndarray, '256 8']":
     """Return twice the points of E81B, the codebook of one bit for what E8P leaves.
 
     They are the points of E8 with squared norm up to 2, integers before halves and each in order,

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float16, Float32, Int32
 
 from numerics.cast import encode
 from numerics.codebooks.kmeans import MAX_ROUNDS, TRAINING_UNITS, KMeans
-from numerics.division import INFINITY_BITS, MAGNITUDE_MASK, divide, fence, float_bits, multiply
+from numerics.division import divide, fence, float_bits, multiply
+from numerics.float32 import INFINITY_BITS, MAGNITUDE_MASK
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.tensor import QuantizedTensor
 

@@ -6,9 +6,12 @@ codebook is the same on every machine, and nothing is drawn at random.
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 #: Vectors are integers in units of ``2**-UNIT_BITS``, and larger magnitudes saturate.
 UNIT_BITS = 10
@@ -23,7 +26,7 @@ MAX_VECTORS = 1 << 16
 Vector = Sequence[int]
 
 
-def spread(count: int, total: int) -> Int[np.ndarray, " count"]:
+def spread(count: int, total: int) -> "Int[np.ndarray, ' count']":
     """Return ``count`` of the numbers below ``total``, all of them in turn if there are fewer.
 
     They are multiples of a step near the golden section of ``total`` that has no divisor in common
@@ -38,7 +41,7 @@ def spread(count: int, total: int) -> Int[np.ndarray, " count"]:
     return np.arange(count, dtype=np.int64) * step % total
 
 
-def training_set(entries: int, total: int) -> Int[np.ndarray, " chosen"]:
+def training_set(entries: int, total: int) -> "Int[np.ndarray, ' chosen']":
     """Return which of ``total`` vectors train a codebook: 64 an entry, 65536 at most."""
     return spread(min(total, VECTORS_PER_ENTRY * entries, MAX_VECTORS), total)
 

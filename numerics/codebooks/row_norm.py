@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float16, Float32
 
-from numerics.division import HIDDEN_BIT, MAGNITUDE_MASK, divide, fence, float_bits, multiply
+from numerics.division import divide, fence, float_bits, multiply
+from numerics.float32 import HIDDEN_BIT, MAGNITUDE_MASK
 from numerics.formats import FP16
 from numerics.scales import store_scale, tree_sum
 

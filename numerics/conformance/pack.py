@@ -25,6 +25,11 @@ def packed_formats() -> dict[str, Format]:
     return {name: fmt for name, fmt in FORMATS.items() if fmt.bits <= MAX_BITS}
 
 
+def packed_schemes() -> dict[str, Scheme]:
+    """Return the schemes that the pack has: those that are defined in every bit."""
+    return {name: scheme for name, scheme in SCHEMES.items() if scheme.is_exact}
+
+
 #: Columns of a row that blocks of every size fill.
 WHOLE = 256
 
@@ -87,7 +92,7 @@ def write_pack(directory: Path = DATA) -> None:
     np.savez_compressed(directory / "inputs.npz", **tensors)  # type: ignore[arg-type]
     for name, fmt in packed_formats().items():
         _save(directory / "formats" / f"{name}.npz", format_arrays(fmt))
-    for name, scheme in SCHEMES.items():
+    for name, scheme in packed_schemes().items():
         _save(directory / "schemes" / f"{name}.npz", scheme_arrays(scheme))
 
 

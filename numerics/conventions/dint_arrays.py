@@ -10,17 +10,8 @@ from jaxtyping import Float32, Int32, Shaped, UInt8
 
 from numerics import _groups
 from numerics.conventions.dint import Dint, Kind
-from numerics.division import (
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    MAX_FLOAT32,
-    divide,
-    fence,
-    float_bits,
-    from_bits,
-    multiply,
-)
+from numerics.division import divide, fence, float_bits, from_bits, multiply
+from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32
 from numerics.formats import FP16
 from numerics.granularity import PerGroup
 from numerics.scales import store_scale

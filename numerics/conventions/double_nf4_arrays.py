@@ -11,19 +11,8 @@ from jaxtyping import Float32, Int32
 from numerics import _groups
 from numerics.cast import decode, encode
 from numerics.conventions.double_nf4 import BLOCK, SCALES_PER_BLOCK, DoubleNf4, dynamic_map
-from numerics.division import (
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    MAX_FLOAT32,
-    MIN_NORMAL,
-    divide,
-    fence,
-    float_bits,
-    from_bits,
-    multiply,
-    sign_bits,
-)
+from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import NF4
 from numerics.granularity import PerGroup
 from numerics.scales import tree_sum

@@ -16,18 +16,8 @@ from numerics.conventions.integers import (
     Convention,
     IntegerScheme,
 )
-from numerics.division import (
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    MAX_FLOAT32,
-    MIN_NORMAL,
-    divide,
-    fence,
-    float_bits,
-    from_bits,
-    multiply,
-)
+from numerics.division import divide, fence, float_bits, from_bits, multiply
+from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import FP16
 from numerics.granularity import PerGroup, PerToken
 from numerics.scales import store_scale

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numerics.conventions.integers import CLIPS, UNSIGNED, Convention
-from numerics.division import MAX_FLOAT32, MIN_NORMAL
+from numerics.float32 import MAX_FLOAT32, MIN_NORMAL
 
 Float = np.float32
 #: Least range of SmoothQuant, AWQ and QuaRot.

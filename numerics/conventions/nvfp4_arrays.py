@@ -11,17 +11,8 @@ from jaxtyping import Float8e4m3fn, Float32, UInt8
 from numerics import _groups
 from numerics.cast import decode, encode
 from numerics.conventions.nvfp4 import BLOCK, Library, Nvfp4
-from numerics.division import (
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    divide,
-    fence,
-    float_bits,
-    from_bits,
-    multiply,
-    sign_bits,
-)
+from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.formats import E2M1, E4M3, SCALE_DTYPES
 from numerics.granularity import PerGroup
 from numerics.tensor import QuantizedTensor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.division import MIN_NORMAL
+from numerics.float32 import MIN_NORMAL
 from numerics.granularity import PerGroup
 from numerics.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum

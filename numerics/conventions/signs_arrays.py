@@ -10,15 +10,8 @@ from jaxtyping import Float32
 
 from numerics import _groups
 from numerics.conventions.signs import Signs
-from numerics.division import (
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    divide,
-    fence,
-    float_bits,
-    from_bits,
-)
+from numerics.division import divide, fence, float_bits, from_bits
+from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.granularity import PerGroup
 from numerics.scales import tree_sum
 from numerics.tensor import QuantizedTensor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.division import MIN_NORMAL
+from numerics.float32 import MIN_NORMAL
 from numerics.granularity import PerGroup
 from numerics.scheme import Field, Scheme
 

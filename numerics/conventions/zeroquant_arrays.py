@@ -11,17 +11,8 @@ from jaxtyping import Float32, UInt8
 from numerics import _groups
 from numerics.cast import decode, encode
 from numerics.conventions.zeroquant import LEAST_SCALE, MAX_SHIFT, ZeroQuantM2
-from numerics.division import (
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    divide,
-    fence,
-    float_bits,
-    from_bits,
-    multiply,
-    sign_bits,
-)
+from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.formats import E2M1
 from numerics.granularity import PerGroup
 from numerics.tensor import QuantizedTensor

@@ -10,13 +10,6 @@ from jax import Array, lax
 from jaxtyping import Bool, Float32, Int32, UInt8
 
 from numerics.division import (
-    BIAS,
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    MANTISSA_BITS,
-    MANTISSA_MASK,
-    MIN_NORMAL,
     divide,
     divide_by_power_of_two,
     fence,
@@ -25,6 +18,15 @@ from numerics.division import (
     multiply,
     ordered_bits,
     sign_bits,
+)
+from numerics.float32 import (
+    BIAS,
+    HIDDEN_BIT,
+    INFINITY_BITS,
+    MAGNITUDE_MASK,
+    MANTISSA_BITS,
+    MANTISSA_MASK,
+    MIN_NORMAL,
 )
 from numerics.gguf.block_type import BlockType, Rule
 from numerics.gguf.decoding import E8M0_HALF_BIAS, values_by_power, values_of

@@ -11,15 +11,8 @@ from jax import Array, lax
 from jaxtyping import Bool, Float32, Int32, UInt8
 
 from numerics import _groups
-from numerics.division import (
-    MAGNITUDE_MASK,
-    divide,
-    fence,
-    float_bits,
-    from_bits,
-    multiply,
-    sign_bits,
-)
+from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.float32 import MAGNITUDE_MASK
 from numerics.formats import FP16
 from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import BASES, BitMod

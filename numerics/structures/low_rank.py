@@ -61,6 +61,11 @@ class LowRank(Scheme):
         return f"{self.element.name}-{method}{self.rank}{suffix}"
 
     @property
+    def is_exact(self) -> bool:
+        """False: singular vectors are the machine's own."""
+        return False
+
+    @property
     def group_size(self) -> int:
         """Values of a group of the dense part."""
         return self.size

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float32, Shaped
 
-from numerics.division import MAGNITUDE_MASK, fence, float_bits
+from numerics.division import fence, float_bits
+from numerics.float32 import MAGNITUDE_MASK
 from numerics.structures.sparse import Sparse
 from numerics.tensor import QuantizedTensor
 

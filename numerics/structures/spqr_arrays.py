@@ -10,7 +10,8 @@ from jax import Array, lax
 from jaxtyping import Bool, Float32, Int32
 
 from numerics.cast import encode
-from numerics.division import MIN_NORMAL, divide, fence, multiply
+from numerics.division import divide, fence, multiply
+from numerics.float32 import MIN_NORMAL
 from numerics.formats import FP16, FP32, SCALE_DTYPES, Format
 from numerics.scales import tree_sum
 from numerics.structures.spqr import GROUP, STATISTICS_BITS, SpQR

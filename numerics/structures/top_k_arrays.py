@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float32
 
-from numerics.division import MAGNITUDE_MASK, fence, float_bits
+from numerics.division import fence, float_bits
+from numerics.float32 import MAGNITUDE_MASK
 from numerics.structures.top_k import TopK
 from numerics.tensor import QuantizedTensor
 

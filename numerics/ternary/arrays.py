@@ -9,18 +9,8 @@ from jax import Array, lax
 from jaxtyping import Float16, Float32, Int32
 
 from numerics import _groups
-from numerics.division import (
-    HIDDEN_BIT,
-    INFINITY_BITS,
-    MAGNITUDE_MASK,
-    MIN_NORMAL,
-    divide,
-    fence,
-    float_bits,
-    from_bits,
-    multiply,
-    sign_bits,
-)
+from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MIN_NORMAL
 from numerics.formats import FP16
 from numerics.granularity import PerGroup
 from numerics.scales import store_scale, tree_sum

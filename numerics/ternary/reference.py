@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numerics.division import MIN_NORMAL
+from numerics.float32 import MIN_NORMAL
 
 Float = np.float32
 #: BitNet's least mean, and least maximum of a token.

@@ -38,8 +38,8 @@ the golden model's in the same run.
 - **MixPE W4A8**, claimed 2.29 times the INT8 PE in area-power efficiency: here area x energy is
   {mixpe_low:.2f} to {mixpe_high:.2f} times better than the INT8 MAC, and only {mixpe_area:.2f} times
   smaller than a plain INT4 x INT8 multiplier; a Booth-coded one is smaller still.
-- **MixPE W4A16**, claimed 4.82 times the FP16 PE: there is no FP16 PE here to divide by. Its exact sum
-  has {w4a16_bits} bits, which is where its {w4a16_area:.0f} um2 go.
+- **MixPE W4A16**, claimed 4.82 times the FP16 PE: `reports/published_speedups` has an FP16 PE to divide
+  by. Its exact sum has {w4a16_bits} bits, which is where its {w4a16_area:.0f} um2 go.
 - **dINT4**, claimed 1.93 times smaller and 2.56 times less power than INT8: here {dint_area:.2f} times
   smaller and {dint_low:.2f} to {dint_high:.2f} times less energy, with an accumulator as wide as its
   sums need. Its decoder and half units cost about what four bits of a multiplier save.

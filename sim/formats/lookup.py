@@ -4,6 +4,7 @@ import math
 
 from numerics import CATALOG, FORMATS, parse_scheme
 from numerics.formats import MAX_LISTED_BITS, Format
+from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.scheme import Scheme
 from sim.errors import UserError
 
@@ -23,8 +24,19 @@ def find_formats(name: str) -> tuple[Format, ...]:
         return (plain,)
     formats = find_scheme(name).formats
     if not formats:
-        raise UserError(f"'{name}' has no grid of single values: its codes stand for whole vectors")
+        raise UserError(
+            f"what a number becomes in '{name}' depends on its group or vector; "
+            f"'qsim formats show {name}' says how it is stored"
+        )
     return formats
+
+
+def find_definition(name: str) -> Scheme | None:
+    """Return the scheme behind a name, ``None`` where it is the name of a format of elements."""
+    head = name.strip().lower()
+    if head in DECODE_ONLY_ENTRIES:
+        return DECODE_ONLY_ENTRIES[head][0]
+    return None if head in FORMATS and head not in CATALOG else find_scheme(name)
 
 
 def grid(fmt: Format) -> tuple[float, ...]:

@@ -1,12 +1,17 @@
 """Formats as tables for the terminal: all of them, one value grid, one rounding."""
 
+import inspect
+import re
+from typing import get_args
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from numerics import CATALOG
 from numerics.formats import Format
-from numerics.scheme import Scheme
+from numerics.gguf.entries import DECODE_ONLY_ENTRIES
+from numerics.scheme import Scheme, StorageKind
 from sim.formats.explain import Explanation, explain, tie_rule
 from sim.formats.lookup import grid
 
@@ -26,7 +31,40 @@ def formats_table() -> Table:
         scheme = entry.scheme
         bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
         table.add_row(name, *_element_cells(scheme), f"{bits:.5g}", Text(entry.source))
+    for name, (scheme, source) in DECODE_ONLY_ENTRIES.items():
+        bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
+        text = Text(f"{source}; read, not made")
+        table.add_row(name, *_element_cells(scheme), f"{bits:.5g}", text)
     return table
+
+
+def scheme_text(scheme: Scheme) -> RenderableType:
+    """Return what a scheme is: its definition, and the arrays that a matrix is stored as."""
+    rows, columns = EXAMPLE_SHAPE
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("stored", "shape", "bits each"):
+        table.add_column(heading, justify="left" if heading == "stored" else "right", no_wrap=True)
+    for field in scheme.layout(EXAMPLE_SHAPE):
+        table.add_row(field.name, " x ".join(map(str, field.shape)) or "1", str(field.bits))
+    bits = {
+        kind: scheme.bits_per_weight(EXAMPLE_SHAPE, kind=kind) for kind in get_args(StorageKind)
+    }
+    counted = ", ".join(f"{count:.5g} {kind}" for kind, count in bits.items())
+    exact = "" if scheme.is_exact else "; its last bits differ between machines"
+    return Group(
+        Text(f"{scheme.name}: of a matrix of {rows} x {columns}, bits a weight: {counted}{exact}"),
+        Text(),
+        Text(_definition(scheme)),
+        Text(),
+        table,
+        Text(),
+    )
+
+
+def _definition(scheme: Scheme) -> str:
+    """Return what a scheme's class says of itself, up to its first section."""
+    words, *_ = re.split(r"\n\w+\n---", inspect.getdoc(type(scheme)) or "")
+    return re.sub(r":\w+:|``?|~", "", words).strip()
 
 
 def _element_cells(scheme: Scheme) -> tuple[str, str, str]:

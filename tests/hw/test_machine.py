@@ -89,6 +89,9 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path, old, new, words):
         ("A100 PCIe 80GB", "a100-pcie-80gb", 1, None),
         ("Apple M2 Ultra", "apple-m2-ultra", 1, None),
         ("M2-Ultra CPU", "apple-m2-ultra-cpu", 1, None),
+        ("Apple M2 Max, 8 threads", "apple-m2-max-cpu", 1, 8),
+        ("Apple M2 Max 96GB", "apple-m2-max", 1, None),
+        ("RTX 4090, 8 threads", "rtx-4090", 1, 8),
         ("M1 7-Core GPU 8GB", "apple-m1", 1, None),
         ("Raspberry Pi 5, 4 threads", "raspberry-pi-5", 1, 4),
         ("AMD EPYC 7V13 (16 threads)", "epyc-7v13", 1, 16),
@@ -116,6 +119,11 @@ def test_unknown_machines_are_refused(text):
         find_machine(text)
 
 
+def test_the_processor_beside_a_gpu_is_another_machine():
+    with pytest.raises(ValueError, match="apple-m3-max is the GPU; no machine here"):
+        find_machine("Apple M3 Max CPU")
+
+
 def test_a_near_name_is_suggested():
     with pytest.raises(ValueError, match="a100-sxm-80gb"):
         find_machine("a1oo-sxm-80gb")
@@ -132,3 +140,15 @@ def test_nodes_of_the_paper():
     # The specification's quotients from the paper's coefficients.
     assert [node_factor(n) for n in (65, 45, 32, 16, 7)] == [2.405, 1.0, 0.654, 0.172, 0.0684]
     assert node_factor(90) > 2.405 > node_factor(50) > 1.0
+
+
+@pytest.mark.parametrize(
+    "name,operands,found",
+    [
+        ("graviton3", "int8", (2, 0.5)), ("graviton3", "fp16", (1, 1.0)),
+        ("xeon-8480plus", "int8", (16, 0.125)), ("xeon-8480plus", "fp32", (1, 1.0)),
+        ("ryzen-7950x", "int8", (1, 1.0)),
+    ],
+)  # fmt: skip
+def test_tokens_that_fill_a_matrix_instruction(name, operands, found):
+    assert load_machine(name).cores.matrix_tokens(operands) == found

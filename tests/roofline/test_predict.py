@@ -114,6 +114,37 @@ def test_the_fit_meets_the_points_of_the_gpu():
     assert max(errors) == pytest.approx(numbers.gpu_scatter, rel=1e-3) and max(errors) < 0.2
 
 
+def test_prompts_expand_weights_in_memory_once_a_pass():
+    machine, shape = load_machine("rtx-4090"), load_model("llama-3-8b")
+    setup = Setup(shape=shape, recipe=parse_recipe("gguf-q4_0"), machine=machine)
+
+    def expanding_s(tokens):
+        step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
+        (found,) = (op for op in step.operators if op.operator.name == "down")
+        moved = found.operator.traffic_bytes / (fitted().gpu_memory_share * machine.bytes_per_s)
+        return float(found.memory_s - moved)
+
+    # Written and read as halves: 4 bytes a weight.
+    once = 4 * 32 * 14336 * 4096 / (fitted().gpu_memory_share * machine.bytes_per_s)
+    for tokens, passes in ((1, 0), (8, 0), (9, 1), (512, 1), (513, 2), (2048, 4)):
+        assert expanding_s(tokens) == pytest.approx(passes * once, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("name,fill,least", [("graviton3", 2, 1 / 2), ("xeon-8480plus", 16, 1 / 8)])
+def test_one_token_fills_no_matrix_instruction(name, fill, least):
+    setup = Setup(
+        shape=load_model("llama-3-8b"), recipe=parse_recipe("w8a8"), machine=load_machine(name)
+    )
+
+    def products_s(batch):
+        step = predict_step(setup, [Sequences(batch=batch, new=1)], "expected")
+        return next(float(op.compute_s) for op in step.operators if op.operator.name == "o")
+
+    # Each token costs the same until tokens share instructions, then as many as fill one cost one.
+    assert products_s(1) * least * fill == pytest.approx(products_s(fill))
+    assert products_s(2 * fill) == pytest.approx(2 * products_s(fill))
+
+
 def test_threads_share_a_processor():
     slow, fast = (
         setup("llama-3-8b", "gguf-q4_0", "epyc-7v13", threads=1),

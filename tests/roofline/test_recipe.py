@@ -51,11 +51,55 @@ def test_cache_bytes():
         ("raspberry-pi-5", "tl1", "table lookup"),
         ("raspberry-pi-5", "i2_s", "dequantize to int8"),
         ("epyc-7v13", "fp16", "dequantize to fp32"),
+        ("raspberry-pi-5", "tmac-2", "table lookup"),
+        ("p40", "gguf-q4_0", "dequantize to int8"),
+        ("rtx-4090", "gguf-q4_0", "dequantize to fp16"),
         ("rk3588-npu", "fp32", "dequantize to fp16"),
     ],
 )
 def test_the_path_a_machine_really_takes(machine, text, title):
-    assert weight_path(load_machine(machine), parse_recipe(text)).title == title
+    path = weight_path(load_machine(machine), parse_recipe(text), fastest=False)
+    assert path.title == title
+
+
+def test_llama_cpp_sums_halves_and_others_do_not():
+    machine = load_machine("rtx-4090")
+    rates = [
+        weight_path(machine, parse_recipe(text), fastest=False).ops_per_s
+        for text in ("gguf-f16", "gguf-q4_0", "fp16", "w4a16")
+    ]
+    assert rates == [330e12, 330e12, 165e12, 165e12]
+    # No run beats its products of INT8.
+    assert weight_path(machine, parse_recipe("gguf-q4_0")).ops_per_s == 660e12
+
+
+def test_weights_are_unpacked_in_the_loop_in_memory_or_before():
+    cpu, gpu, apple = (load_machine(n) for n in ("ryzen-7950x", "rtx-4090", "apple-m2-max"))
+    found = [
+        weight_path(machine, parse_recipe(text), fastest=False)
+        for machine, text in [
+            (cpu, "gguf-q4_0"), (cpu, "w4a16"), (gpu, "gguf-q4_0"), (gpu, "w4a16"),
+            (apple, "gguf-q4_0"), (gpu, "gguf-f16"),
+        ]
+    ]  # fmt: skip
+    assert [path.unpacks_in_loop for path in found] == [True, False, False, False, False, False]
+    assert [path.expanded_bytes for path in found] == [0, 0, 4, 0, 0, 0]
+    assert [path.dequantize_ops > 0 for path in found] == [False, True, True, True, False, False]
+
+
+def test_lookups_count_the_instructions_of_their_loop():
+    cores = load_machine("raspberry-pi-5").cores
+    # Two ports of 16 bytes, 7 instructions, 4 cores of 2.4 GHz.
+    assert cores.vector_bytes_per_s(7) == pytest.approx(2 * 16 / 7 * 4 * 2.4e9)
+    path = weight_path(load_machine("raspberry-pi-5"), parse_recipe("tl1"), fastest=False)
+    assert path.ops_per_s == pytest.approx(2 * 2 * cores.vector_bytes_per_s(7))
+    four, two = (
+        weight_path(load_machine("raspberry-pi-5"), parse_recipe(f"tmac-{bits}"), fastest=False)
+        for bits in (4, 2)
+    )
+    assert two.ops_per_s == 2 * four.ops_per_s
+    with pytest.raises(ValueError, match="T-MAC stores 1 to 4 bits"):
+        parse_recipe("tmac-8")
 
 
 def test_operand_pairs_that_blackwell_multiplies():

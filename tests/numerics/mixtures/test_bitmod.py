@@ -110,7 +110,7 @@ def test_results_are_the_same_however_they_are_run():
     for found in (larger(x), mapped(x)):
         assert np.array_equal(np.asarray(found), expected)
     with jax.disable_jit():
-        assert np.array_equal(np.asarray(fake_quantize(x[:2], scheme)), expected[:2])
+        assert np.array_equal(fake_quantize(x[:1, :128], scheme), expected[:1, :128])
 
 
 def test_a_group_with_nan_or_infinity_is_poisoned():

@@ -24,6 +24,17 @@ def test_show_prints_codes_midpoints_and_ties_and_draws(capsys, tmp_path):
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_show_says_how_a_scheme_stores_a_matrix(capsys):
+    code, out, _ = qsim(capsys, "show", "spqr-3-o1")
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0 and "3 index, 3.9528 full, 3.9528 stored" in out
+    assert ["scale_codes", "4096", "x", "256", "3"] in rows and "code" not in rows
+    code, out, _ = qsim(capsys, "show", "q4_k")
+    assert code == 0 and "4.5 full" in out and ">>>" not in out
+    code, out, _ = qsim(capsys, "show", "int4-lorc8")
+    assert code == 0 and "its last bits differ between machines" in out
+
+
 def test_explain_says_why(capsys):
     code, out, _ = qsim(capsys, "explain", "fp4", "5")
     assert (code, out.splitlines()[0]) == (0, "5 in fp4_e2m1 is 4, code 0110")
@@ -35,6 +46,9 @@ def test_explain_says_why(capsys):
     [
         (["show", "fp5"], "qsim: unknown format 'fp5', did you mean 'fp4'"),
         (["show", "fp32"], "qsim: 'fp32' has 2^32 codes, too many to list"),
+        (["show", "e8p", "--out", "grid.png"], "qsim: what a number becomes in 'e8p' depends"),
+        (["explain", "kmeans3", "4"], "qsim: what a number becomes in 'kmeans3' depends"),
+        (["explain", "q4_k", "4"], "qsim: 'q4_k' is read from GGUF files and not made; these are"),
         (["show", "fp4", "--out", "grid.pdf"], "qsim: 'grid.pdf' is no .png or .svg file"),
         (["explain", "fp4", "nan"], "qsim: fp4_e2m1 has no code for NaN"),
         (["explain", "fp4", "four"], "qsim: Invalid value"),

@@ -1,0 +1,31 @@
+"""The schemes of mixtures by name, each with its source."""
+
+from numerics.formats import E1M2, E2M1, E3M0, FLINT3, FLINT4, POT4, TableFormat
+from numerics.mixtures.searched import Searched
+from numerics.scheme import Scheme
+
+_ANT = "ANT, arXiv:2208.14286, and its code: a type for the tensor, alpha searched for rows"
+_LLM_FP4 = "LLM-FP4, arXiv:2310.16836, section 3, by the error of weights alone"
+#: Largest magnitudes over the row's, as ANT's code tries them.
+_ANT_TRIALS = tuple(percent / 100 for percent in range(75, 150))
+#: LLM-FP4's exponent bias moved by -1 to 2 in steps of 1/32, from the largest scale on.
+_LLM_FP4_TRIALS = tuple(2.0 ** (1 - step / 32) for step in range(97))
+_FP4 = (E3M0, E2M1, E1M2)
+
+
+def _ant_int(bits: int) -> TableFormat:
+    """Return ANT's integers: ties go up, and the least value is beyond the largest magnitude."""
+    half = 2 ** (bits - 1)
+    table = tuple(float(value) for value in range(-half, half))
+    return TableFormat(name=f"ant_int{bits}", table=table, ties_up=(True,) * (2 * half - 1))
+
+
+#: Scheme and source by the names of the catalog.
+ENTRIES: dict[str, tuple[Scheme, str]] = {
+    scheme.name: (scheme, source)
+    for scheme, source in (
+        (Searched(label="ant3", candidates=(_ant_int(3), FLINT3), trials=_ANT_TRIALS), _ANT),
+        (Searched(label="ant4", candidates=(_ant_int(4), POT4, FLINT4), trials=_ANT_TRIALS), _ANT),
+        (Searched(label="llm-fp4", candidates=_FP4, trials=_LLM_FP4_TRIALS), _LLM_FP4),
+    )
+}

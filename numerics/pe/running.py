@@ -1,0 +1,90 @@
+"""MixPE's W4A16 with a short accumulator, aligned to the largest exponent so far.
+
+MixPE, arXiv:2411.16158, adds the significand shifted for each one bit of the weight, which gives an
+exact product with the activation's exponent. An accumulator of every exponent would need 52 bits
+for 128 of them; this one keeps ``guard_bits`` bits below the products of the largest exponent that
+the group has had. Whichever of product and accumulator has the smaller exponent shifts right and
+drops its lowest bits, as two's complement numbers do. Codes of NaN and infinities count as 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+from numerics.formats import Format
+from numerics.pe.aligned import MANTISSA_BITS, UNIT_EXPONENT, Aligned, fp16_parts
+from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS
+from numerics.pe.exact_dot import integer_table, integer_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningDot:
+    """Dot products of FP16 activations and weights of a few bits.
+
+    Examples
+    --------
+    >>> from numerics import FORMATS
+    >>> pe = RunningDot(weights=FORMATS["int4"], guard_bits=2)
+    >>> pe.group([15, 1], [0x3C00, 0x0C03])  # -1 * 1 + 1 * 1027/1024 * 2^-12
+    Aligned(mantissa=-4095, exponent=15)
+    >>> pe.value(Aligned(-4095, 15))
+    Fraction(-4095, 4096)
+    """
+
+    weights: Format
+    guard_bits: int = 10
+
+    def group(self, weight_codes: Sequence[int], codes: Sequence[int]) -> Aligned:
+        """Return the accumulator after a group."""
+        total, largest = 0, 0
+        for weight_code, code in zip(weight_codes, codes, strict=True):
+            part = fp16_parts(code)
+            significand = -part.significand if part.sign else part.significand
+            product = integer_value(self.weights, weight_code) * significand << self.guard_bits
+            exponent = max(largest, part.exponent)
+            total = (total >> exponent - largest) + (product >> exponent - part.exponent)
+            largest = exponent
+        return Aligned(total, largest)
+
+    def groups(
+        self, weight_codes: Integer[np.ndarray, "*rows k"], codes: Integer[np.ndarray, "*rows k"]
+    ) -> tuple[Int64[np.ndarray, "*rows"], Int64[np.ndarray, "*rows"]]:
+        """Return mantissas and exponents of the accumulators after groups of rows of codes."""
+        values = np.array(integer_table(self.weights), np.int64)[weight_codes]
+        products = values * SIGNIFICANDS[codes] << self.guard_bits
+        exponents = EXPONENTS[codes]
+        # The largest exponent so far, and the one before.
+        after = np.maximum.accumulate(exponents, axis=-1)
+        before = np.concatenate([np.zeros_like(after[..., :1]), after[..., :-1]], axis=-1)
+        added = products >> after - exponents
+        total = np.zeros(codes.shape[:-1], np.int64)
+        for k in range(codes.shape[-1]):
+            total = (total >> (after - before)[..., k]) + added[..., k]
+        return total, after[..., -1]
+
+    def sum_bits(self, length: int) -> int:
+        """Return the bits of an accumulator of groups of a length.
+
+        >>> from numerics import FORMATS
+        >>> RunningDot(weights=FORMATS["int4"]).sum_bits(128)  # 128 * 8 * 2047 * 2^10 < 2^31
+        32
+        """
+        most = max(map(abs, integer_table(self.weights)))
+        largest = length * most * ((2 << MANTISSA_BITS) - 1) << self.guard_bits
+        return largest.bit_length() + 1
+
+    def value(self, result: Aligned) -> Fraction:
+        """Return what a result is worth, in units of the weights."""
+        exponent = UNIT_EXPONENT - self.guard_bits + result.exponent
+        return result.mantissa * Fraction(2) ** exponent
+
+    def error_bound(self, exponent: int, length: int) -> Fraction:
+        """Return what a result with an exponent differs at most from the exact dot product.
+
+        Each product but the first drops less than a unit of the exponent of its time, from itself
+        or from the accumulator; no such unit is larger than the result's.
+        """
+        return (length - 1) * self.value(Aligned(1, exponent))
