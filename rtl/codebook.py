@@ -41,22 +41,22 @@ class Lane(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Return one multiplication."""
+        """Return the sum shifted for each bit of the activation, whose sign bit subtracts."""
         m = Module()
         weight = add_all([self.entries[book] for book in range(self._books)])
-        m.d.comb += self.product.eq(weight * self.activation)
+        terms = [Mux(self.activation[i], weight << i, 0) for i in range(ACTIVATION_BITS)]
+        m.d.comb += self.product.eq(add_all(terms[:-1]) - terms[-1])
         return m
 
 
 class LaneReference(Lane):
-    """The same by shifts, one for each bit of the activation, whose sign bit subtracts."""
+    """The same by ``*``."""
 
     def elaborate(self, platform: object) -> Module:
-        """Return the sum of shifted weights."""
+        """Return one multiplication."""
         m = Module()
         weight = sum(self.entries[book] for book in range(self._books))
-        terms = [Mux(self.activation[i], weight << i, 0) for i in range(ACTIVATION_BITS)]
-        m.d.comb += self.product.eq(sum(terms[:-1]) - terms[-1])
+        m.d.comb += self.product.eq(weight * self.activation)
         return m
 
 

@@ -120,7 +120,7 @@ class AdditivePe(ProcessingElement):
         """Return the product of a lane."""
         return (
             Obligation(
-                what="lane equals shifts by the activation's bits",
+                what="lane equals the entries' sum and *",
                 circuit=lambda: Lane(self.books),
                 reference=lambda: LaneReference(self.books),
                 input_bits=(self.books + 1) * ACTIVATION_BITS,
