@@ -11,14 +11,10 @@ from numerics.formats import FP16
 from numerics.pe.aligned import EXPONENT_BITS, MANTISSA_BITS, AlignedDot
 from rtl.adders import add_all
 from rtl.group_sum import GroupSum
+from rtl.normalizer import Normalizer, aligned_layout
 from rtl.products import float_parts
 from rtl.serial_terms import serial_term
-from rtl.shifts import leading_zeros, rounded_shift
-
-
-def aligned_layout(mantissa_bits: int) -> data.StructLayout:
-    """Return the fields of an accumulator with an exponent."""
-    return data.StructLayout({"mantissa": signed_shape(mantissa_bits), "exponent": EXPONENT_BITS})
+from rtl.shifts import rounded_shift
 
 
 class AlignedCircuit(GroupSum):
@@ -50,12 +46,13 @@ class AlignedCircuit(GroupSum):
         exponent, distance = Signal(EXPONENT_BITS), Signal(EXPONENT_BITS)
         m.d.comb += exponent.eq(Mux(is_larger, top, before.exponent))
         m.d.comb += distance.eq(Mux(is_larger, top - before.exponent, before.exponent - top))
-        total = Signal(signed_shape(max(len(placed), len(before.mantissa)) + 1))
-        m.d.comb += total.eq(
+        m.submodules.normalizer = normalizer = Normalizer(self._model)
+        m.d.comb += normalizer.total.eq(
             self._shifted(m, before.mantissa, Mux(is_larger, distance, 0))
             + self._shifted(m, placed, Mux(is_larger, 0, distance))
         )
-        return self._normalized(m, total, exponent)
+        m.d.comb += normalizer.exponent.eq(exponent)
+        return Cat(normalizer.mantissa, normalizer.after)
 
     def _shifted(self, m: Module, value: Value, places: Value) -> Value:
         return rounded_shift(m, value, places, self._model.rounding)
@@ -90,27 +87,6 @@ class AlignedCircuit(GroupSum):
         m.d.comb += distance.eq(top - exponent)
         m.d.comb += size.eq(self._shifted(m, wide, distance))
         return size
-
-    def _normalized(self, m: Module, total: Signal, exponent: Signal) -> Value:
-        """Return the accumulator of a sum, shifted right until it fits."""
-        model, kept = self._model, self._model.accumulator_bits - 1
-        magnitude = Signal(len(total) - 1)
-        m.d.comb += magnitude.eq(Mux(total[-1], ~total, total))
-        most = len(magnitude) - kept
-        places = Signal(range(most + 1))
-        # Zeros beyond these need no shift.
-        zeros = leading_zeros(m, magnitude[kept:])
-        m.d.comb += places.eq(Mux(magnitude[kept:].any(), most - zeros, 0))
-        found = Signal(signed_shape(kept + 2))
-        m.d.comb += found.eq(self._shifted(m, total, places))
-        mantissa, after = found[: kept + 1], exponent + places
-        if model.rounding == "nearest":
-            # Rounding up to a power of two is one more place.
-            is_beyond = ~found[-1] & found[-2]
-            mantissa, after = Mux(is_beyond, 1 << kept - 1, mantissa), after + is_beyond
-        state = Signal(aligned_layout(kept + 1))
-        m.d.comb += [state.mantissa.eq(mantissa), state.exponent.eq(after)]
-        return Value.cast(state)
 
 
 def _largest(m: Module, numbers: list[Signal]) -> Signal:

@@ -10,6 +10,7 @@ from numerics.pe.aligned_arrays import aligned_dots
 from rtl.aligned import AlignedCircuit
 from rtl.element import Obligation, Operands
 from rtl.fp16_pe import Fp16Pe
+from rtl.normalizer import Normalizer, NormalizerReference
 from rtl.serial_terms import TermTable, serial_term
 
 SOURCE = "BitMoD, arXiv:2411.11745, section IV-B"
@@ -35,13 +36,13 @@ class AlignedPe(Fp16Pe):
     def notes(self) -> tuple[str, ...]:
         """Formats, lanes, rounding, and what a result is."""
         model, width = self.model, self.model.accumulator_bits
+        operands = f"{self.weights.name} weights and FP16 activations"
+        shifts = f"{model.guard_bits} guard bits, shifts {model.rounding}"
+        place = f"2^(exponent - {25 + model.guard_bits}) in units of {model.generator.unit:g}"
         return (
-            f"{self.name}: dot products of {self.weights.name} weights and FP16 activations;"
-            f" {self.source}",
-            f"{self.lanes} lanes a beat of {self.cycles} cycles, {model.guard_bits} guard bits,"
-            f" shifts {model.rounding}, groups of up to {self.length} values",
-            f"a result is mantissa * 2^(exponent - {25 + model.guard_bits}) in units of"
-            f" {model.generator.unit:g}, the mantissa in the low {width} bits",
+            f"{self.name}: dot products of {operands}; {self.source}",
+            f"{self.lanes} lanes, {self.cycles} cycles a beat, groups of up to {self.length},",
+            f"{shifts}; a result is mantissa * {place}, the mantissa in the low {width} bits",
         )
 
     def build(self) -> AlignedCircuit:
@@ -56,14 +57,20 @@ class AlignedPe(Fp16Pe):
         return packed(mantissas, exponents, self.model.accumulator_bits)
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the terms of weights."""
-        generator = self.model.generator
+        """Return the terms of weights, and what makes a sum fit the accumulator."""
+        model, generator = self.model, self.model.generator
         return (
             Obligation(
                 what="terms equal a table of the model's",
                 circuit=lambda: serial_term(generator),
                 reference=lambda: TermTable(generator),
                 input_bits=self.weights.bits + (generator.cycles - 1).bit_length(),
+            ),
+            Obligation(
+                what="accumulator equals a case for every shift",
+                circuit=lambda: Normalizer(model),
+                reference=lambda: NormalizerReference(model),
+                input_bits=Normalizer(model).input_bits,
             ),
         )
 

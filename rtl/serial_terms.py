@@ -61,8 +61,9 @@ class WindowTerm(SerialTerm):
         m.d.comb += decoder.code.eq(self.code)
         sign = decoder.value[-1]
         size = Signal(WINDOW_BITS)
-        halves = self.generator.weights.unit / self.generator.unit
-        places = int(halves).bit_length() - 1
+        unit = self.generator.weights.unit
+        assert unit is not None
+        places = int(unit / self.generator.unit).bit_length() - 1
         m.d.comb += size.eq(Mux(sign, -decoder.value, decoder.value) << places)
         found, high = leading_one(m, size[1:])
         low_found, low = leading_one(m, (size & ~(found << 1))[:-1])
