@@ -137,7 +137,7 @@ def test_a_table_of_the_users_own_values():
 
 @pytest.mark.parametrize("text", ["1", "", "a,b", "1,nan", "1e50,2", "-2,-1", "1,1.0"])
 def test_what_is_no_table_is_refused(text):
-    with pytest.raises(ValueError, match="no number|2 to 256 finite values, the largest above 0"):
+    with pytest.raises(ValueError, match=r"no number|2 to 256 finite values, the largest above 0"):
         parse_scheme(f"table({text})")
     with pytest.raises(ValueError, match=r"^unknown format 'table\(1,2'"):
         parse_scheme("table(1,2")
