@@ -13,6 +13,7 @@ from numerics.formats import (
 )
 from numerics.mixtures.bitmod_half import BitModHalf
 from numerics.mixtures.grouped import Grouped
+from numerics.mixtures.olive import Olive
 from numerics.mixtures.searched import Searched
 from numerics.scheme import Scheme
 
@@ -26,6 +27,7 @@ _ANT_TRIALS = tuple(percent / 100 for percent in range(75, 150))
 _LLM_FP4_TRIALS = tuple(2.0 ** (1 - step / 32) for step in range(97))
 _BITMOD = "BitMoD, arXiv:2411.11745, as its code computes in FP16"
 _BITMOD_SCALES = "BitMoD, arXiv:2411.11745, section III-C, as its first code computes in FP16"
+_OLIVE = "OliVe, arXiv:2304.07493, and its code: outliers with victims, alpha searched for rows"
 _FP4 = (E3M0, E2M1, E1M2)
 
 
@@ -46,6 +48,7 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         (Searched(label="ant4", candidates=(_ant_int(4), POT4, FLINT4), trials=_ANT_TRIALS), _ANT),
         (Grouped(label="ant3-mixed", candidates=(_INT3, E2M0)), _MIXED_ANT),
         (Grouped(label="ant4-mixed", candidates=(_INT4, FLINT4)), _MIXED_ANT),
+        *((Olive(bits=bits), _OLIVE) for bits in (3, 4)),
         (Searched(label="llm-fp4", candidates=_FP4, trials=_LLM_FP4_TRIALS), _LLM_FP4),
     )
 }
