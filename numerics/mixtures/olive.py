@@ -110,7 +110,7 @@ def first_alpha(row: Sequence[np.float32]) -> np.float32:
     mean = tree_sum(row) / Float(len(row))
     squares = squared_error(row, [mean] * len(row)) / Float(max(len(row) - 1, 1))
     spread = Float(3) * np.sqrt(squares)
-    return np.minimum(max(abs(mean + spread), abs(mean - spread)), Float(MAX_FLOAT32))
+    return Float(min(max(abs(mean + spread), abs(mean - spread)), MAX_FLOAT32))
 
 
 def round_pairs(row: Sequence[np.float32], scale: np.float32, scheme: Olive) -> list[float]:
