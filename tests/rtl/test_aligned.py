@@ -51,7 +51,8 @@ def test_every_pe_in_compiled_code(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name if "-fp" in name else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+    "name",
+    [name if "-fp" in name else pytest.param(name, marks=pytest.mark.slow) for name in NAMES],
 )
 def test_terms_are_proved_and_a_wrong_one_is_refuted(name):
     for obligation in find_pe(name).obligations():
