@@ -5,7 +5,8 @@ from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.aligned import AlignedDot, Rounding
 from numerics.pe.running import RunningDot
 from numerics.pe.terms import BoothTerms, WindowTerms
-from rtl.aligned_pe import AlignedPe, aligned_pe
+from rtl.aligned_pe import SOURCE, AlignedPe, aligned_pe
+from rtl.dequantizer_pe import DequantizerPe
 from rtl.element import ProcessingElement
 from rtl.fp16_pe import Fp16MacPe
 from rtl.running_pe import RunningPe
@@ -35,4 +36,7 @@ FLOAT_PES: tuple[ProcessingElement, ...] = (
     _bitmod_floats(4, "bitmod-fp4-nearest", "nearest"),
     _bitmod_floats(3, "bitmod-fp3-aligned"),
     *(_bitmod_integers(bits) for bits in (8, 6, 5, 4)),
+    DequantizerPe(
+        name="bitmod-dequantizer", source=SOURCE, model=_bitmod_floats(4, "bitmod-fp4").model
+    ),
 )
