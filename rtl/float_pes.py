@@ -3,10 +3,13 @@
 from numerics.catalog import FORMATS, SCHEMES
 from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.aligned import AlignedDot, Rounding
+from numerics.pe.running import RunningDot
 from numerics.pe.terms import BoothTerms, WindowTerms
-from rtl.aligned_pe import AlignedPe, aligned_pe
+from rtl.aligned_pe import SOURCE, AlignedPe, aligned_pe
+from rtl.dequantizer_pe import DequantizerPe
 from rtl.element import ProcessingElement
 from rtl.fp16_pe import Fp16MacPe
+from rtl.running_pe import RunningPe
 
 
 def _bitmod_floats(bits: int, name: str, rounding: Rounding = "truncate") -> AlignedPe:
@@ -24,8 +27,16 @@ def _bitmod_integers(bits: int) -> AlignedPe:
 
 FLOAT_PES: tuple[ProcessingElement, ...] = (
     Fp16MacPe(name="fp16-mac", source="baseline: FP16 multiplier, FP32 adder"),
+    RunningPe(
+        name="mixpe-w4a16-running",
+        source="MixPE, arXiv:2411.16158, a short accumulator",
+        model=RunningDot(weights=FORMATS["int4"]),
+    ),
     _bitmod_floats(4, "bitmod-fp4-aligned"),
     _bitmod_floats(4, "bitmod-fp4-nearest", "nearest"),
     _bitmod_floats(3, "bitmod-fp3-aligned"),
     *(_bitmod_integers(bits) for bits in (8, 6, 5, 4)),
+    DequantizerPe(
+        name="bitmod-dequantizer", source=SOURCE, model=_bitmod_floats(4, "bitmod-fp4").model
+    ),
 )

@@ -1,5 +1,7 @@
 """Floating-point PEs: adders, shifts, products, and mutations of each."""
 
+import inspect
+import textwrap
 from fractions import Fraction
 
 import pytest
@@ -8,14 +10,26 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
+import rtl.fp_mac
+import rtl.running
 from numerics.formats import FloatFormat
 from numerics.pe.aligned import shifted
 from rtl.catalog import find_pe
 from rtl.float32 import FloatAdder
+from rtl.proof import prove, refute_wrong
 from rtl.shifts import leading_zeros, rounded_shift
 from rtl.verify import verify
 
 SMALL = FloatFormat(name="e5m3", exponent_bits=5, mantissa_bits=3, bias=15)
+
+
+def mutated(circuit, old, new):
+    """Return a circuit whose text differs in one place."""
+    text = textwrap.dedent(inspect.getsource(circuit))
+    assert text.count(old) == 1
+    names = dict(vars(inspect.getmodule(circuit)))
+    exec(text.replace(old, new), names)
+    return names[circuit.__name__]
 
 
 def outputs(circuit, inputs):
@@ -96,6 +110,37 @@ def test_leading_zeros_of_every_number():
     circuit = Zeros()
     found = outputs(circuit, [((circuit.value, value),) for value in range(64)])
     assert found == [min(6 - value.bit_length(), 5) for value in range(64)]
+
+
+@pytest.mark.parametrize("name", ["fp16-mac", "mixpe-w4a16-running"])
+def test_products_are_proved_and_a_wrong_one_is_refuted(name):
+    (obligation,) = find_pe(name).obligations()
+    assert prove(obligation).is_equal and not refute_wrong(obligation).is_equal
+
+
+@pytest.mark.parametrize(
+    "module,circuit,old,new",
+    [
+        (rtl.running, "SignificandProduct", "total - Mux", "total + Mux"),
+        (rtl.running, "SignificandProduct", "Mux(sign, -total, total)", "Mux(sign, ~total, total)"),
+        (rtl.fp_mac, "Fp16Product", "sign_w ^ sign_a", "sign_w | sign_a"),
+        (rtl.fp_mac, "Fp16Product", "shift_w + shift_a", "shift_w | shift_a"),
+    ],
+)
+def test_wrong_products_are_refuted(monkeypatch, module, circuit, old, new):
+    name = "fp16-mac" if module is rtl.fp_mac else "mixpe-w4a16-running"
+    wrong = mutated(getattr(module, circuit), old, new)
+    monkeypatch.setattr(f"{type(find_pe(name)).__module__}.{circuit}", wrong)
+    assert not prove(find_pe(name).obligations()[0]).is_equal
+
+
+@pytest.mark.slow
+def test_a_running_sum_that_shifts_one_side_only_is_noticed(monkeypatch):
+    pe = find_pe("mixpe-w4a16-running")
+    assert all(v.is_good for v in verify(pe, ["compiled"], dots=2000))
+    wrong = mutated(rtl.running.RunningCircuit, "Mux(is_larger, distance, 0)", "0")
+    monkeypatch.setattr("rtl.running_pe.RunningCircuit", wrong)
+    assert not all(v.is_good for v in verify(pe, ["compiled"], dots=2000))
 
 
 def test_an_fp16_mac_in_compiled_code():

@@ -1,0 +1,56 @@
+"""MixPE's W4A16 with a short accumulator as a processing element."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numerics.formats import FP16, Format
+from numerics.pe.running import RunningDot
+from rtl.aligned_pe import packed
+from rtl.element import Obligation, Operands
+from rtl.fp16_pe import Fp16Pe
+from rtl.running import RunningCircuit, SignificandProduct, SignificandProductReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningPe(Fp16Pe):
+    """One product a cycle, aligned to the largest exponent so far."""
+
+    model: RunningDot
+
+    @property
+    def weights(self) -> Format:
+        """The format of the weights."""
+        return self.model.weights
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Formats, guard bits, and what a result is."""
+        model, width = self.model, self.model.sum_bits(self.length)
+        formats = f"{model.weights.name} weights and FP16 activations"
+        place = f"2^(exponent - {25 + model.guard_bits}) in units of {model.weights.unit:g}"
+        return (
+            f"{self.name}: dot products of {formats}; {self.source}",
+            f"{model.guard_bits} guard bits, shifts truncate, groups of up to {self.length} values",
+            f"a result is mantissa * {place}, the mantissa in the low {width} bits",
+        )
+
+    def build(self) -> RunningCircuit:
+        """Return a new component."""
+        return RunningCircuit(self.model, self.length)
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return mantissas in the low bits, and exponents above them."""
+        mantissas, exponents = self.model.groups(*self.rows(operands))
+        return packed(mantissas, exponents, self.model.sum_bits(self.length))
+
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return the product."""
+        return (
+            Obligation(
+                what="shift and add equals *",
+                circuit=lambda: SignificandProduct(self.model),
+                reference=lambda: SignificandProductReference(self.model),
+                input_bits=self.model.weights.bits + FP16.bits,
+            ),
+        )
