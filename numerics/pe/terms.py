@@ -86,13 +86,15 @@ class BoothTerms(TermGenerator):
     """
 
     def __post_init__(self) -> None:
-        if not isinstance(self.weights, IntFormat):
-            raise ValueError(f"{self.weights.name} is no integer format; Booth digits are of those")
+        fmt = self.weights
+        if not isinstance(fmt, IntFormat) or fmt.decode((1 << fmt.bits) - 1) != -1:
+            raise ValueError(f"{fmt.name} is no two's complement number; Booth digits are of those")
 
     @property
     def unit(self) -> float:
-        """Integers."""
-        return 1.0
+        """The unit of the integers."""
+        assert self.weights.unit is not None
+        return self.weights.unit
 
     @property
     def significances(self) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ What the errors say:
 - **I2_S** unpacks weights in its loop for each token: 3.75 instructions for a vector of weights, counted
   (`roofline.loops`). Prompts share that work; one token cannot, nor does it fill an SMMLA instruction.
 - **Threads** of one processor share its memory: the i7-13800H gains nothing from two to six threads,
-  at a fifth of the bandwidth of its data sheet. Nothing in the model explains that.
+  at a quarter of the bandwidth of its data sheet. Nothing in the model explains that.
 
 ## Every row
 

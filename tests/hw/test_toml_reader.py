@@ -92,6 +92,7 @@ def test_a_wrong_file_is_refused_with_line_and_key(tmp_path, old, new, message):
     [
         ("size_mb = 2", "size = 2", "line 7: key 'size' lacks its unit: size_mb"),
         ("size_mb = 1", "size_mb = -1", "line 5: levels.size_mb is -1.0, not from 0"),
+        ("size_mb = 2", "size_mb = -2", "line 7: levels.size_mb is -2.0, not from 0"),
         ("shared = false", "shared = 0", "line 8: levels.shared is 0, not true or false"),
     ],
 )

@@ -73,5 +73,6 @@ def test_values_of_more_terms_are_refused(value):
 def test_other_units_and_formats_are_refused():
     with pytest.raises(ValueError, match=r"^the values of quarter are no multiples of 1/2$"):
         WindowTerms(TableFormat(name="quarter", table=(0.0, 0.25)))
-    with pytest.raises(ValueError, match=r"^fp4_e2m1 is no integer format; Booth"):
-        BoothTerms(FORMATS["fp4_e2m1"])
+    for name in ("fp4_e2m1", "uint4"):
+        with pytest.raises(ValueError, match=f"^{name} is no two's complement number; Booth"):
+            BoothTerms(FORMATS[name])

@@ -1,0 +1,90 @@
+"""BitMoD's PE as a processing element."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numerics.formats import Format
+from numerics.pe.aligned import AlignedDot
+from numerics.pe.aligned_arrays import aligned_dots
+from rtl.aligned import AlignedCircuit
+from rtl.element import Obligation, Operands
+from rtl.fp16_pe import Fp16Pe
+from rtl.normalizer import Normalizer, NormalizerReference
+from rtl.serial_terms import TermTable, serial_term
+
+SOURCE = "BitMoD, arXiv:2411.11745, section IV-B"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedPe(Fp16Pe):
+    """Lanes of terms times FP16 activations, aligned to the largest exponent."""
+
+    model: AlignedDot
+
+    @property
+    def weights(self) -> Format:
+        """The format of the weights."""
+        return self.model.generator.weights
+
+    @property
+    def cycles(self) -> int:
+        """Terms of a weight."""
+        return self.model.generator.cycles
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Formats, lanes, rounding, and what a result is."""
+        model, width = self.model, self.model.accumulator_bits
+        operands = f"{self.weights.name} weights and FP16 activations"
+        shifts = f"{model.guard_bits} guard bits, shifts {model.rounding}"
+        place = f"2^(exponent - {25 + model.guard_bits}) in units of {model.generator.unit:g}"
+        return (
+            f"{self.name}: dot products of {operands}; {self.source}",
+            f"{self.lanes} lanes, {self.cycles} cycles a beat, groups of up to {self.length},",
+            f"{shifts}; a result is mantissa * {place}, the mantissa in the low {width} bits",
+        )
+
+    def build(self) -> AlignedCircuit:
+        """Return a new component."""
+        self.model.check(self.length)
+        return AlignedCircuit(self.model)
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return mantissas in the low bits, and exponents above them."""
+        weights, activations = self.rows(operands)
+        mantissas, exponents = aligned_dots(self.model, weights, activations)
+        return packed(mantissas, exponents, self.model.accumulator_bits)
+
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return the terms of weights, and what makes a sum fit the accumulator."""
+        model, generator = self.model, self.model.generator
+        return (
+            Obligation(
+                what="terms equal a table of the model's",
+                circuit=lambda: serial_term(generator),
+                reference=lambda: TermTable(generator),
+                input_bits=self.weights.bits + (generator.cycles - 1).bit_length(),
+            ),
+            Obligation(
+                what="accumulator equals a case for every shift",
+                circuit=lambda: Normalizer(model),
+                reference=lambda: NormalizerReference(model),
+                input_bits=Normalizer(model).input_bits,
+            ),
+        )
+
+
+def packed(mantissas: np.ndarray, exponents: np.ndarray, mantissa_bits: int) -> np.ndarray:
+    """Return accumulators as numbers, their mantissas in the low bits.
+
+    >>> packed(np.array([-1, 3]), np.array([2, 0]), 4).tolist()
+    [47, 3]
+    """
+    found: np.ndarray = exponents << mantissa_bits | mantissas & ((1 << mantissa_bits) - 1)
+    return found
+
+
+def aligned_pe(name: str, model: AlignedDot, length: int = 128) -> AlignedPe:
+    """Return the PE of a model."""
+    return AlignedPe(name=name, source=SOURCE, model=model, lanes=model.lanes, length=length)

@@ -1,0 +1,116 @@
+"""BitMoD's PE: its circuits in compiled code and proofs, and mutations that each has to notice."""
+
+import inspect
+import textwrap
+
+import numpy as np
+import pytest
+
+import rtl.aligned
+import rtl.normalizer
+import rtl.serial_terms
+from numerics.pe.aligned import AlignedDot
+from rtl.catalog import PES, find_pe
+from rtl.compiled import CompiledPe
+from rtl.proof import prove, refute_wrong
+
+NAMES = sorted(name for name in PES if name.endswith(("-aligned", "-nearest")))
+
+
+def mutated(circuit, old, new):
+    """Return a circuit whose text differs in one place."""
+    text = textwrap.dedent(inspect.getsource(circuit))
+    assert text.count(old) == 1
+    names = dict(vars(inspect.getmodule(circuit)))
+    exec(text.replace(old, new), names)
+    return names[circuit.__name__]
+
+
+def is_right(pe, groups=4000):
+    operands = pe.random(groups, seed=4)
+    with CompiledPe(pe) as model:
+        found, cycles = model.run(operands)
+    beats = operands["weights"].shape[1]
+    assert cycles == groups * beats * pe.cycles + 1
+    return np.array_equal(found, pe.golden(operands))
+
+
+def test_cycles_a_beat():
+    cycles = {name: find_pe(name).cycles for name in NAMES if "bitmod" in name}
+    assert cycles == {
+        "bitmod-fp3-aligned": 2, "bitmod-fp4-aligned": 2, "bitmod-fp4-nearest": 2,
+        "bitmod-int4-aligned": 2, "bitmod-int5-aligned": 3, "bitmod-int6-aligned": 3,
+        "bitmod-int8-aligned": 4,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pe_in_compiled_code(name):
+    assert is_right(find_pe(name))
+
+
+@pytest.mark.parametrize(
+    "name", [name if "-fp" in name else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
+def test_terms_are_proved_and_a_wrong_one_is_refuted(name):
+    for obligation in find_pe(name).obligations():
+        assert prove(obligation).is_equal and not refute_wrong(obligation).is_equal
+
+
+@pytest.mark.parametrize(
+    "name,circuit,old,new",
+    [
+        ("bitmod-fp4-aligned", "WindowTerm", "(size & ~(found << 1))[:-1]", "size[:-1]"),
+        ("bitmod-int8-aligned", "BoothTerm", "bits[2] & ~bits.all()", "bits[2] & ~bits[1]"),
+        ("bitmod-int5-aligned", "BoothTerm", "self.code, self.code[-1])", "self.code, 0)"),
+    ],
+)
+def test_wrong_terms_are_refuted(monkeypatch, name, circuit, old, new):
+    wrong = mutated(getattr(rtl.serial_terms, circuit), old, new)
+    monkeypatch.setattr(rtl.serial_terms, circuit, wrong)
+    assert not prove(find_pe(name).obligations()[0]).is_equal
+
+
+@pytest.mark.parametrize(
+    "name,old,new",
+    [
+        ("bitmod-fp4-aligned", "~self.total, self.total", "-self.total, self.total"),
+        ("bitmod-fp4-nearest", "~found[-1] & found[-2]", "Const(0)"),
+        ("bitmod-fp3-aligned", "len(beyond) - leading", "len(beyond) - 1 - leading"),
+    ],
+)
+def test_wrong_accumulators_are_refuted(monkeypatch, name, old, new):
+    monkeypatch.setattr("rtl.aligned_pe.Normalizer", mutated(rtl.normalizer.Normalizer, old, new))
+    assert not prove(find_pe(name).obligations()[1]).is_equal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name,old,new",
+    [
+        ("bitmod-fp4-aligned", "Mux(is_larger, 0, distance)", "0"),
+        ("bitmod-fp4-aligned", "sign ^ term.sign", "sign | term.sign"),
+        ("bitmod-int8-aligned", "added << significance", "added << significance // 2"),
+    ],
+)
+def test_one_wrong_place_in_the_circuit_is_noticed(monkeypatch, name, old, new):
+    wrong = mutated(rtl.aligned.AlignedCircuit, old, new)
+    monkeypatch.setattr("rtl.aligned_pe.AlignedCircuit", wrong)
+    assert not is_right(find_pe(name))
+
+
+@pytest.mark.slow
+def test_truncation_in_place_of_rounding_is_noticed(monkeypatch):
+    pe = find_pe("bitmod-fp4-nearest")
+    monkeypatch.setattr(
+        "rtl.aligned.rounded_shift", lambda m, value, places, rounding: value >> places
+    )
+    assert not is_right(pe)
+
+
+def test_groups_that_are_too_long_are_refused():
+    pe = find_pe("bitmod-fp4-aligned")
+    assert isinstance(pe.model, AlignedDot)
+    with pytest.raises(ValueError, match="values take 16384 cycles; 8192 are proved"):
+        type(pe)(name="x", source="", model=pe.model, lanes=4, length=32768).build()
