@@ -11,7 +11,7 @@ from rtl.dot_product_pe import extremes, gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
 from rtl.fp_mac import Fp16Mac, Fp16Product, Fp16ProductReference
 
-RANDOM_BEATS = 6
+RANDOM_BEATS = 4
 TYPICAL_BEATS = 40
 #: Exponent fields of half of the random groups, so that no operand hides the others.
 NEAR_FIELDS = range(12, 19)
