@@ -74,10 +74,10 @@ class Cores:
         share = OPS_PER_CYCLE[vectors][operands] / fastest
         return (tokens, share) if share < 1 else (1, 1.0)
 
-    def lookups_per_s(self, instructions: float) -> float:
-        """Return the lookups in tables of 16 bytes of all cores, one for each byte of a vector.
+    def vector_bytes_per_s(self, instructions: float) -> float:
+        """Return the bytes of vectors that loops of so many instructions for each vector do.
 
-        ``instructions`` is how many a loop takes for a vector of them.
+        A byte is a lookup in a table of 16, or a weight in INT8.
         """
         ports, width = VECTOR_PORTS[self.instructions]
         return ports * width / instructions * self.count.value * self.hertz

@@ -52,7 +52,7 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     Raises
     ------
     ValueError
-        No machine's words stand in the text.
+        No machine's words stand in the text, or it means the processor beside a known GPU.
 
     Examples
     --------
@@ -65,13 +65,18 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     if text.strip() in list_machines():
         return Found(machine=load_machine(text.strip()))
     lowered = re.sub(r"(\d)x(?=[a-z])", r"\1 x ", text.lower().replace(TIMES, "x"))
-    wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in lowered), prefer_kind)
+    # Only processors are told how many threads to take.
+    usual = "cpu" if _threads(lowered) else prefer_kind
+    wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in lowered), usual)
     named = THREADS.sub(" ", lowered)
     scored = [(_score(named, name, wanted), name) for name in list_machines()]
     score, best = max(scored, key=lambda pair: pair[0])
     if score[0] == 0:
         raise ValueError(f"unknown machine {text!r}{_hint(lowered)}")
-    return Found(machine=load_machine(best), count=_count(lowered), threads=_threads(lowered))
+    machine = load_machine(best)
+    if machine.kind == "gpu" and re.search(r"\bcpu\b", lowered):
+        raise ValueError(f"{text!r}: {best} is the GPU; no machine here is its processor")
+    return Found(machine=machine, count=_count(lowered), threads=_threads(lowered))
 
 
 def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, int]:

@@ -23,6 +23,8 @@ LONGEST_FILE_BYTES = 64 * 1024
 LARGEST = 1e15
 
 _T = TypeVar("_T")
+#: Where an entry stands: names, and places in lists.
+Keys = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ class _Reader:
     text: str
 
     def dataclass(
-        self, cls: type[_T], table: dict[str, Any], keys: tuple[str, ...], given: dict[str, Any]
+        self, cls: type[_T], table: dict[str, Any], keys: Keys, given: dict[str, Any]
     ) -> _T:
         """Return ``cls`` made of a table that stands under ``keys``."""
         hints = get_type_hints(cls)
@@ -98,7 +100,7 @@ class _Reader:
         except ValueError as error:
             raise self._error(keys, str(error)) from None
 
-    def value(self, hint: Any, entry: Any, keys: tuple[str, ...]) -> Any:
+    def value(self, hint: Any, entry: Any, keys: Keys) -> Any:
         """Return an entry of the type that a field has."""
         if get_origin(hint) in (Union, types.UnionType):
             hint = next(arg for arg in get_args(hint) if arg is not type(None))
@@ -106,41 +108,60 @@ class _Reader:
             return self._tuple(get_args(hint)[0], entry, keys)
         if is_dataclass(hint):
             if not isinstance(entry, dict):
-                raise self._error(keys, f"{keys[-1]} is {entry!r}, not {_table_of(hint)}")
+                raise self._error(keys, f"{_dotted(keys)} is {entry!r}, not {_table_of(hint)}")
             return self.dataclass(cast(type[Any], hint), entry, keys, {})
         return self._plain(hint, entry, keys)
 
-    def _tuple(self, hint: Any, entry: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
+    def _tuple(self, hint: Any, entry: Any, keys: Keys) -> tuple[Any, ...]:
         if not isinstance(entry, list):
-            raise self._error(keys, f"{keys[-1]} is {entry!r}, not a list")
-        return tuple(self.value(hint, item, keys) for item in entry)
+            raise self._error(keys, f"{_dotted(keys)} is {entry!r}, not a list")
+        return tuple(self.value(hint, item, (*keys, i)) for i, item in enumerate(entry))
 
-    def _plain(self, hint: Any, entry: Any, keys: tuple[str, ...]) -> Any:
+    def _plain(self, hint: Any, entry: Any, keys: Keys) -> Any:
         if hint is float and isinstance(entry, int) and not isinstance(entry, bool):
             entry = float(entry)
         if type(entry) is not hint:
-            raise self._error(keys, f"{keys[-1]} is {entry!r}, not {_NAMES[hint]}")
+            raise self._error(keys, f"{_dotted(keys)} is {entry!r}, not {_NAMES[hint]}")
         if isinstance(entry, (int, float)) and not isinstance(entry, bool):
             if not math.isfinite(entry) or not 0 <= entry < LARGEST:
-                raise self._error(keys, f"{keys[-1]} is {entry!r}, not from 0 to {LARGEST:g}")
+                raise self._error(keys, f"{_dotted(keys)} is {entry!r}, not from 0 to {LARGEST:g}")
         elif entry == "":
-            raise self._error(keys, f"{keys[-1]} is empty")
+            raise self._error(keys, f"{_dotted(keys)} is empty")
         return entry
 
-    def _error(self, keys: tuple[str, ...], message: str) -> ValueError:
+    def _error(self, keys: Keys, message: str) -> ValueError:
         line = self._line(keys)
         where = f"{self.path}, line {line}" if line else str(self.path)
         return ValueError(f"{where}: {message}")
 
-    def _line(self, keys: tuple[str, ...]) -> int | None:
-        """Return the line of the last of the keys that one line alone has."""
-        for key in reversed(keys):
-            pattern = re.compile(rf"(?:^|[\[{{,.])\s*{re.escape(key)}\s*(?:=|\]|\.)")
-            lines = self.text.splitlines()
-            found = [n for n, line in enumerate(lines, 1) if pattern.search(line)]
-            if len(found) == 1:
-                return found[0]
-        return None
+    def _line(self, keys: Keys) -> int | None:
+        """Return the line of the last key that the text has, each after the one it belongs to."""
+        lines = self.text.splitlines()
+        start, found = 0, None
+        for i, key in enumerate(keys):
+            name = re.escape(str(keys[i - 1] if isinstance(key, int) else key))
+            if isinstance(key, int):
+                # One of several tables [[name]]; items of a list stand where the list does.
+                places = _places(rf"^\s*\[\[\s*{name}\s*\]\]", lines, 0)[key:]
+            else:
+                places = _places(rf"(?:^|[\[{{,.])\s*{name}\s*(?:=|\]|\.)", lines, start)
+            if places:
+                start = places[0]
+                found = start + 1
+        return found
+
+
+def _places(pattern: str, lines: list[str], start: int) -> list[int]:
+    return [n for n in range(start, len(lines)) if re.search(pattern, lines[n])]
+
+
+def _dotted(keys: Keys) -> str:
+    """Return keys without the places of lists.
+
+    >>> _dotted(("peaks", 1, "tops"))
+    'peaks.tops'
+    """
+    return ".".join(key for key in keys if isinstance(key, str))
 
 
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}

@@ -61,7 +61,9 @@ from numerics.formats import (
 from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import SPECIAL_VALUES, BitMod
+from numerics.mixtures.bitmod_half import BitModHalf
 from numerics.mixtures.entries import ENTRIES as MIXTURES
+from numerics.mixtures.grouped import Grouped
 from numerics.scheme import Scheme
 from numerics.structures.entries import ENTRIES as STRUCTURES
 from numerics.structures.low_rank import LowRank
@@ -249,7 +251,18 @@ def _mixtures() -> dict[str, Entry]:
 
 
 #: Named schemes whose group is not part of their definition.
-ANY_GROUP = (Dint, IntegerScheme, LowRank, Signs, Sparse, Twn, VsQuant, ZeroQuantM2)
+ANY_GROUP = (
+    BitModHalf,
+    Dint,
+    Grouped,
+    IntegerScheme,
+    LowRank,
+    Signs,
+    Sparse,
+    Twn,
+    VsQuant,
+    ZeroQuantM2,
+)
 
 
 def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:

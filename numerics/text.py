@@ -5,6 +5,8 @@ import difflib
 import re
 from typing import Any, Literal
 
+import numpy as np
+
 from numerics.catalog import CATALOG, FORMATS, GROUP, SCHEMES, Entry, int_format
 from numerics.element_scheme import (
     SCALE_NAMES,
@@ -13,7 +15,7 @@ from numerics.element_scheme import (
     ZeroPoint,
     default_rule,
 )
-from numerics.formats import FP16, FP32, Format, IntFormat, float_format
+from numerics.formats import FP16, FP32, Format, IntFormat, TableFormat, float_format
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken
@@ -26,6 +28,8 @@ GRANULARITIES: dict[str, Granularity] = {
 }
 SCALE_FORMATS = {name: fmt for fmt, name in SCALE_NAMES.items()}
 TWO_LEVEL = "two-level"
+#: Values of a table that a text lists; codes have at most 8 bits.
+MAX_TABLE = 256
 TOKENS = (
     f"{', '.join(GRANULARITIES)}, g<size>, {', '.join(ZeroPoint)}, {TWO_LEVEL}, "
     f"a scale format ({', '.join(SCALE_FORMATS)}) or a scale rule ({', '.join(ScaleRule)})"
@@ -44,9 +48,10 @@ def parse_scheme(text: str, *, group_size: int | None = None, role: Role = "weig
     The text is a name of the catalog or an element format, then, each after a colon and in any
     order: the granularity (``tensor``, ``channel``, ``token``, ``g128``), ``asym`` or
     ``floatmin``, the scale format (``fp32``, ``fp16``, ``bf16``, ``e4m3``, ``e8m0``), the scale
-    rule. Without them weights have groups of 128 with FP16 scales. In the roles ``"activation"``
-    and ``"kv"`` integer and float formats have float32 scales, one for each token unless the text
-    or ``group_size`` says groups.
+    rule. ``table(-1,0,0.5,2)`` is the format of those values. Without more weights have groups of
+    128 with FP16 scales, which map a group's largest magnitude to half the range of the format. In
+    the roles ``"activation"`` and ``"kv"`` integer and float formats have float32 scales, one for
+    each token unless the text or ``group_size`` says groups.
 
     ``group_size`` changes the group of a scheme that has groups.
 
@@ -57,7 +62,7 @@ def parse_scheme(text: str, *, group_size: int | None = None, role: Role = "weig
     >>> parse_scheme("int8", role="activation").name, parse_scheme("mxfp4:rceil").name
     ('int8:token:fp32', 'mxfp4-rceil')
     """
-    head, *tokens = text.strip().lower().split(":")
+    head, *tokens = text.strip().lower().replace(" ", "").split(":")
     entry = _entry(head)
     scheme = entry.scheme
     if not isinstance(scheme, ElementScheme):
@@ -84,7 +89,7 @@ def short_name(scheme: Scheme) -> str:
 def _entry(head: str) -> Entry:
     if head in CATALOG:
         return CATALOG[head]
-    element = FORMATS[head] if head in ELEMENTS else _small_float(head)
+    element = FORMATS[head] if head in ELEMENTS else _small_float(head) or _table(head)
     if element is not None:
         scheme = ElementScheme(
             element=element,
@@ -108,6 +113,27 @@ def _small_float(head: str) -> Format | None:
         return None
     named = (fmt for name, fmt in FORMATS.items() if name.endswith(f"_{match[1]}"))
     return next(named, None) or float_format(int(match[2]), int(match[3]))
+
+
+def _table(head: str) -> Format | None:
+    """Return the format of the values that ``table(-1,0,0.5,2)`` lists, in any order."""
+    match = re.fullmatch(r"table\((.*)\)", head)
+    if match is None:
+        return None
+    words = match[1].split(",")
+    try:
+        with np.errstate(over="ignore"):
+            values = sorted({np.float32(word) + np.float32(0) for word in words})
+    except ValueError:
+        raise ValueError(
+            f"'{head}' has a value that is no number; as in table(-1,0,0.5,2)"
+        ) from None
+    if not 2 <= len(values) <= MAX_TABLE or not np.isfinite(values).all() or values[-1] <= 0:
+        raise ValueError(
+            f"a table has 2 to {MAX_TABLE} finite values, the largest above 0, not '{head[:60]}'"
+        )
+    name = ",".join(str(value).removesuffix(".0") for value in values)
+    return TableFormat(name=f"table({name})", table=tuple(map(float, values)))
 
 
 def _regrouped(scheme: Scheme, tokens: list[str], text: str, group_size: int | None) -> Scheme:

@@ -83,8 +83,18 @@ def _canonical(text: str) -> frozenset[str]:
 def known_model(text: str) -> ModelShape:
     """Return the built-in model that a text names, or raise ValueError with the nearest names."""
     found = find_model(text)
-    if found is not None:
+    if found is not None and not _other_versions(text, found.name):
         return found
     close = get_close_matches(text.lower(), list_models(), n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
     raise ValueError(f"unknown model {text!r}; {hint}known: {', '.join(list_models())}")
+
+
+def _other_versions(text: str, name: str) -> frozenset[str]:
+    """Return the versions of a family that a text names and a model does not have.
+
+    >>> _other_versions("llama-9-7b", "llama-7b")
+    frozenset({'9'})
+    """
+    words = _canonical(re.sub(r"v\d[\d.]*|\d+k\b", " ", text.lower())) - _words(name)
+    return frozenset(word for word in words if re.fullmatch(r"[1-9](\.\d+)?", word))

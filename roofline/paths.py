@@ -5,10 +5,11 @@ The formats alone don't say how fast it is: a machine multiplies operands that i
 lookups in tables of partial sums (``lookup``; T-MAC, arXiv:2407.00088; bitnet.cpp).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hw.machine import Machine
+from roofline.loops import loop_instructions
 from roofline.recipe import Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
@@ -42,6 +43,8 @@ class Path:
     dequantize_ops_per_s: float = 1.0
     #: Whether loops over products of INT8 unpack weights for each token, as llama.cpp's do.
     unpacks_in_loop: bool = False
+    #: Rate of such a loop over one token.
+    one_token_ops_per_s: float | None = None
     #: Bytes that move for each weight where prompts expand all of a tensor before its product.
     expanded_bytes: float = 0.0
 
@@ -69,7 +72,7 @@ def weight_path(
     if recipe.lookup is not None and machine.cores is not None and not head:
         # Nothing but the shuffle itself bounds every loop.
         instructions = 1.0 if fastest else recipe.lookup.instructions
-        ops = 2.0 * recipe.lookup.weights * machine.cores.lookups_per_s(instructions)
+        ops = 2.0 * recipe.lookup.weights * machine.cores.vector_bytes_per_s(instructions)
         return Path(kind="lookup", operand="int8", ops_per_s=ops)
     activations = recipe.activations
     if recipe.kernel == "gguf":
@@ -87,7 +90,11 @@ def weight_path(
         if peak is not None:
             return Path(kind="native", operand=storage.operand, ops_per_s=peak)
     is_gguf = recipe.kernel == "gguf"
-    return _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
+    path = _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
+    if machine.cores is None or not path.unpacks_in_loop:
+        return path
+    rate = 2.0 * machine.cores.vector_bytes_per_s(loop_instructions(recipe))
+    return replace(path, one_token_ops_per_s=min(rate, path.ops_per_s))
 
 
 def attention_path(machine: Machine, recipe: Recipe, *, fastest: bool = True) -> Path:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from hw.machine import GIGA
-from roofline.efficiency import expected_factors
+from roofline.efficiency import Factors, expected_factors, fitted
 from roofline.paths import Path, attention_path, weight_path
 from roofline.setup import Setup
 from roofline.workload import Amount, Operator
@@ -111,7 +111,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
     factors = expected_factors(
         machine, path, is_attention=role == "attention", threads=setup.threads
     )
-    tokens, least_share = _matrix_tokens(setup, path)
+    tokens, least_share = _matrix_tokens(setup, path, factors)
     used = setup.split * setup.thread_share
     together = factors.compute * used
     # Units of their own expand weights beside those for products; a processor has one for both.
@@ -132,9 +132,14 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
     )
 
 
-def _matrix_tokens(setup: Setup, path: Path) -> tuple[float, float]:
-    """Return the tokens that a processor's peak needs, and the share of it for one."""
+def _matrix_tokens(setup: Setup, path: Path, factors: Factors) -> tuple[float, float]:
+    """Return the tokens that a processor's rate needs, and the share of it for one."""
     cores = setup.machine.cores
+    if path.one_token_ops_per_s is not None:
+        # Its loop counts every instruction, as native products do; tokens share the unpacking.
+        one = fitted().cpu_native_compute_share * path.one_token_ops_per_s
+        share = min(1.0, one / (factors.compute * path.ops_per_s))
+        return 1.0 / share, share
     if cores is None or path.kind == "lookup":
         return 1.0, 1.0
     return cores.matrix_tokens(path.operand)

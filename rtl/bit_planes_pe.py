@@ -13,7 +13,7 @@ from rtl.group_sum import signed_codes
 
 INT8 = FORMATS["int8"]
 #: Lanes whose sum is proved; all lanes are alike.
-PROVED_LANES = 4
+PROVED_LANES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

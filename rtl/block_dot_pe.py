@@ -14,10 +14,17 @@ from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
 from rtl.products import reference_product
-from rtl.scalers import Multiplied, MultipliedReference, Shifted, ShiftedReference, scale_formats
+from rtl.scalers import (
+    ScaleValue,
+    ScaleValueReference,
+    Shifted,
+    ShiftedReference,
+    scale_formats,
+)
 
-#: Blocks of a group at random: two, and half of one where it has more than one beat.
-RANDOM_BLOCKS = 2.5
+#: Blocks of a group at random, the last cut short; and its beats if that is less.
+RANDOM_BLOCKS = 1.5
+RANDOM_BEATS = 5
 TYPICAL_BLOCKS = 5
 #: Exponents of typical scales vary by as much to both sides.
 SCALE_SPREAD = 2
@@ -47,6 +54,11 @@ class BlockDotPe(ProcessingElement):
         return 2
 
     @property
+    def beats(self) -> int:
+        """Beats of a block."""
+        return self.model.block // self.lanes
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Formats, blocks, scales."""
         model = self.model
@@ -65,13 +77,12 @@ class BlockDotPe(ProcessingElement):
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums of scaled blocks; a last block that is cut short has zeros behind it."""
         model, beats = self.model, operands["weights"].shape[1]
-        of_block = model.block // self.lanes
-        missing = -beats % of_block
+        missing = -beats % self.beats
         weights, activations = (
             _lengthened(operands[name], missing, integer_table(fmt).index(0))
             for name, fmt in (("weights", model.weights), ("activations", model.activations))
         )
-        ends = [*range(of_block - 1, beats, of_block), *([beats - 1] if missing else [])]
+        ends = [*range(self.beats - 1, beats, self.beats), *([beats - 1] if missing else [])]
         scales = list(np.moveaxis(operands["scales"][:, ends], 2, 0))
         if isinstance(model, BlockShifted):
             lowest = operands["lowest"][:, -1, 0].astype(np.int64)
@@ -79,23 +90,19 @@ class BlockDotPe(ProcessingElement):
         return np.asarray(model.dots(weights, activations, scales))
 
     def _elements(
-        self, pick: Callable[[Format, tuple[int, ...]], np.ndarray], groups: int, blocks: float
+        self, pick: Callable[[Format, tuple[int, ...]], np.ndarray], groups: int, beats: int
     ) -> Operands:
-        """Return weights and activations of some blocks."""
-        beats = max(int(blocks * self.model.block / self.lanes), 1)
+        """Return weights and activations of some beats."""
         shape = groups, beats, self.lanes
-        model = self.model
-        return {
-            "weights": pick(model.weights, shape),
-            "activations": pick(model.activations, shape),
-        }
+        formats = {"weights": self.model.weights, "activations": self.model.activations}
+        return {name: pick(fmt, shape) for name, fmt in formats.items()}
 
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few blocks; powers of two are in the window, and off it, by turns."""
         random = np.random.default_rng(seed)
         found = self._elements(
             lambda fmt, shape: random.integers(0, 1 << fmt.bits, shape, np.uint8),
-            groups, RANDOM_BLOCKS,
+            groups, max(int(RANDOM_BLOCKS * self.beats), RANDOM_BEATS),
         )  # fmt: skip
         formats, (_, beats, _) = scale_formats(self.model), found["weights"].shape
         shape = groups, beats, len(formats)
@@ -136,8 +143,9 @@ class BlockDotPe(ProcessingElement):
         """Return Gaussian elements, and scales about 1, or about 100 for integers."""
         random = np.random.default_rng(seed)
         found = self._elements(
-            lambda fmt, shape: gaussian_codes(fmt, random, shape), groups, TYPICAL_BLOCKS
-        )
+            lambda fmt, shape: gaussian_codes(fmt, random, shape),
+            groups, TYPICAL_BLOCKS * self.beats,
+        )  # fmt: skip
         formats, (_, beats, _) = scale_formats(self.model), found["weights"].shape
         shape = groups, beats, len(formats)
         exponents = random.normal(0.0, SCALE_SPREAD, shape)
@@ -159,22 +167,26 @@ class BlockDotPe(ProcessingElement):
             reference=lambda: reference_product(*formats),
             input_bits=formats[0].bits + formats[1].bits,
         )
-        inputs = sum_bits(*formats, model.block) + sum(fmt.bits for fmt in scale_formats(model))
         if isinstance(model, BlockShifted):
-            scaled = Obligation(
+            of_total = sum_bits(*formats, model.block) + model.lowest_bits
+            shifted = Obligation(
                 what="shift equals a case for every shift",
                 circuit=lambda: Shifted(model),
                 reference=lambda: ShiftedReference(model),
-                input_bits=inputs + model.lowest_bits,
+                input_bits=of_total + sum(fmt.bits for fmt in scale_formats(model)),
             )
-        else:
-            scaled = Obligation(
-                what="scaled sum equals decoded scales and *",
-                circuit=lambda: Multiplied(model),
-                reference=lambda: MultipliedReference(model),
-                input_bits=inputs,
-            )
-        return product, scaled
+            return product, shifted
+        floats = {fmt for fmt in model.scales if isinstance(fmt, FloatFormat)}
+        return product, *map(_value_obligation, floats)
+
+
+def _value_obligation(fmt: FloatFormat) -> Obligation:
+    return Obligation(
+        what="parts of a scale equal a case for every exponent",
+        circuit=lambda: ScaleValue(fmt),
+        reference=lambda: ScaleValueReference(fmt),
+        input_bits=fmt.bits,
+    )
 
 
 def _lengthened(codes: np.ndarray, beats: int, zero: int) -> np.ndarray:

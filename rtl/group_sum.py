@@ -9,6 +9,7 @@ from abc import abstractmethod
 
 import numpy as np
 from amaranth.hdl import Const, Module, Shape, ShapeLike, Signal, Value
+from amaranth.hdl import signed as signed_shape
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -66,11 +67,24 @@ class GroupSum(wiring.Component):
         return m
 
 
+def column_sums(bits: int, columns: int) -> data.ArrayLayout:
+    """Return the layout of the sums of some columns, as a result and as a state.
+
+    Together they are a number without a sign, which has to fit in the 64 bits of a signed one.
+    """
+    if columns * bits >= 64:
+        raise ValueError(
+            f"{columns} columns of {bits} bits make results of {columns * bits} bits; "
+            f"take at most {63 // bits} columns"
+        )
+    return data.ArrayLayout(signed_shape(bits), columns)
+
+
 def pack_columns(sums: np.ndarray, shape: Shape) -> np.ndarray:
-    """Return the results of columns, shape (groups, columns), as one number of 64 bits at most.
+    """Return the results of columns, shape (groups, columns), as one number of 63 bits at most.
 
     The first column is in the lowest bits. Together they are a number without a sign, as an array
-    is in hardware; one of all 64 bits wraps in int64.
+    is in hardware.
 
     >>> pack_columns(np.array([[1, -1], [2, 0]]), Shape(4, signed=True)).tolist()
     [241, 2]

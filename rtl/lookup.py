@@ -13,7 +13,7 @@ from numerics.catalog import FORMATS
 from numerics.formats import TableFormat
 from numerics.pe.exact_dot import sum_bits
 from rtl.adders import add_all
-from rtl.group_sum import GroupSum
+from rtl.group_sum import GroupSum, column_sums
 
 INT8 = FORMATS["int8"]
 #: Codes of bitnet.cpp's I2_S: the weight and one.
@@ -138,8 +138,7 @@ class Lookup(GroupSum):
 
     def __init__(self, *, size: int, columns: int, tables: int, length: int) -> None:
         self._size, self._columns, self._tables = size, columns, tables
-        column = signed_shape(column_bits(length))
-        sums = data.ArrayLayout(column, columns)
+        sums = column_sums(column_bits(length), columns)
         fields = {
             "codes": data.ArrayLayout(CODE_BITS[size], columns * tables),
             "activations": data.ArrayLayout(signed_shape(ACTIVATION_BITS), size * tables),

@@ -17,7 +17,7 @@ class LookupPe(ProcessingElement):
     """Columns of ternary weights, ``size`` of them in a code, at shared tables."""
 
     size: int
-    columns: int = 4
+    columns: int = 3
     length: int = LENGTH
 
     @property

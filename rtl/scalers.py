@@ -1,5 +1,7 @@
 """What becomes of a block's sum by its scales: a product, or a shift into a window."""
 
+from math import isfinite
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.hdl import signed as signed_shape
 from amaranth.lib import wiring
@@ -8,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from numerics.formats import E8M0, FloatFormat, Format
 from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import NAN_CODE, BlockShifted
-from numerics.pe.exact_dot import sum_bits
+from numerics.pe.exact_dot import integer_value, sum_bits
 from rtl.decoder import Decoder
 from rtl.products import float_parts
 
@@ -68,17 +70,51 @@ class Multiplied(Scaler):
         return m
 
 
-class MultipliedReference(Scaler):
-    """The same by tables of the scales' values."""
+class ScaleValue(wiring.Component):
+    """Combinational: the value of a floating-point scale from its parts, for their proof."""
+
+    def __init__(self, fmt: FloatFormat) -> None:
+        self._format = fmt
+        super().__init__({"code": In(fmt.bits), "value": Out(signed_shape(value_bits(fmt)))})
 
     def elaborate(self, platform: object) -> Module:
-        """Return the circuit."""
+        """Return the significand, shifted and signed."""
         m = Module()
-        found = self.total
-        for fmt, code in self.codes():
-            found = found * decoded(m, fmt, code)
-        m.d.comb += self.scaled.eq(found)
+        sign, significand, shift = float_parts(m, self._format, self.code)
+        m.d.comb += self.value.eq(Mux(sign, -significand, significand) << shift)
         return m
+
+
+class ScaleValueReference(ScaleValue):
+    """The same, a case for every exponent; codes that are no numbers are 0."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the mantissa behind its hidden bit, at each exponent's place."""
+        m = Module()
+        fmt = self._format
+        mantissa, size = self.code[: fmt.mantissa_bits], Signal(len(self.value) - 1)
+        with m.Switch(self.code[fmt.mantissa_bits : -1]):
+            for exponent in range(1 << fmt.exponent_bits):
+                with m.Case(exponent):
+                    hidden = (exponent > 0) << fmt.mantissa_bits
+                    m.d.comb += size.eq((mantissa | hidden) << max(exponent - 1, 0))
+        m.d.comb += self.value.eq(Mux(self.code[-1], -size, size))
+        top = (1 << fmt.exponent_bits) - 1 << fmt.mantissa_bits
+        for code in range(top, top + (1 << fmt.mantissa_bits)):
+            if not isfinite(fmt.decode(code)):
+                with m.If(self.code[:-1] == code):
+                    m.d.comb += self.value.eq(0)
+        return m
+
+
+def value_bits(fmt: FloatFormat) -> int:
+    """Return the bits of a two's complement number that holds every value in units.
+
+    >>> from numerics.formats import E4M3, FP16
+    >>> value_bits(E4M3), value_bits(FP16)
+    (19, 41)
+    """
+    return integer_value(fmt, fmt.encode(fmt.max)).bit_length() + 1
 
 
 class Shifted(Scaler):

@@ -11,7 +11,7 @@ from numerics.pe.zero_point import difference_bits
 from rtl.adders import add_all
 from rtl.decoder import is_twos_complement
 from rtl.dot_product import ProductFactory
-from rtl.group_sum import GroupSum
+from rtl.group_sum import GroupSum, column_sums
 
 
 def row_bits(activations: Format, length: int) -> int:
@@ -76,8 +76,7 @@ class ZeroPoint(GroupSum):
             raise ValueError(f"{activations.name} is no two's complement number; use int8")
         self._formats, self._product = (weights, activations), product
         self._columns, self._values, self._length = columns, values, length
-        total = signed_shape(difference_bits(weights, activations, length))
-        sums = data.ArrayLayout(total, columns)
+        sums = column_sums(difference_bits(weights, activations, length), columns)
         state = data.StructLayout(
             {"sums": sums, "row": signed_shape(row_bits(activations, length))}
         )

@@ -40,7 +40,17 @@ app.command(roofline)
 rtl = App(name="rtl", help="List the processing elements; emit, verify or cost them.")
 app.command(rtl)
 
-Count = Annotated[int, Parameter(validator=Number(gt=0))]
+
+def _whole(type_: Any, tokens: Sequence[Any]) -> int:
+    """Return a whole number as it is written; 1.5 is none, and is not rounded."""
+    text = str(tokens[0].value)
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+Count = Annotated[int, Parameter(validator=Number(gt=0), converter=_whole)]
 
 
 @app.command

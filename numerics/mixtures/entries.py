@@ -1,15 +1,33 @@
 """The schemes of mixtures by name, each with its source."""
 
-from numerics.formats import E1M2, E2M1, E3M0, FLINT3, FLINT4, POT4, TableFormat
+from numerics.formats import (
+    E1M2,
+    E2M0,
+    E2M1,
+    E3M0,
+    FLINT3,
+    FLINT4,
+    POT4,
+    IntFormat,
+    TableFormat,
+)
+from numerics.mixtures.bitmod_half import BitModHalf
+from numerics.mixtures.grouped import Grouped
+from numerics.mixtures.olive import Olive
 from numerics.mixtures.searched import Searched
 from numerics.scheme import Scheme
 
 _ANT = "ANT, arXiv:2208.14286, and its code: a type for the tensor, alpha searched for rows"
+_MIXED_ANT = "the code of BitMoD, arXiv:2411.11745, mixed_ant: integers or flint by groups"
+_INT3, _INT4 = (IntFormat(name=f"int{bits}", bits=bits) for bits in (3, 4))
 _LLM_FP4 = "LLM-FP4, arXiv:2310.16836, section 3, by the error of weights alone"
 #: Largest magnitudes over the row's, as ANT's code tries them.
 _ANT_TRIALS = tuple(percent / 100 for percent in range(75, 150))
 #: LLM-FP4's exponent bias moved by -1 to 2 in steps of 1/32, from the largest scale on.
 _LLM_FP4_TRIALS = tuple(2.0 ** (1 - step / 32) for step in range(97))
+_BITMOD = "BitMoD, arXiv:2411.11745, as its code computes in FP16"
+_BITMOD_SCALES = "BitMoD, arXiv:2411.11745, section III-C, as its first code computes in FP16"
+_OLIVE = "OliVe, arXiv:2304.07493, and its code: outliers with victims, alpha searched for rows"
 _FP4 = (E3M0, E2M1, E1M2)
 
 
@@ -24,8 +42,13 @@ def _ant_int(bits: int) -> TableFormat:
 ENTRIES: dict[str, tuple[Scheme, str]] = {
     scheme.name: (scheme, source)
     for scheme, source in (
+        *((BitModHalf(weight_bits=bits), _BITMOD) for bits in (3, 4)),
+        *((BitModHalf(weight_bits=bits, scale_bits=8), _BITMOD_SCALES) for bits in (3, 4)),
         (Searched(label="ant3", candidates=(_ant_int(3), FLINT3), trials=_ANT_TRIALS), _ANT),
         (Searched(label="ant4", candidates=(_ant_int(4), POT4, FLINT4), trials=_ANT_TRIALS), _ANT),
+        (Grouped(label="ant3-mixed", candidates=(_INT3, E2M0)), _MIXED_ANT),
+        (Grouped(label="ant4-mixed", candidates=(_INT4, FLINT4)), _MIXED_ANT),
+        *((Olive(bits=bits), _OLIVE) for bits in (3, 4)),
         (Searched(label="llm-fp4", candidates=_FP4, trials=_LLM_FP4_TRIALS), _LLM_FP4),
     )
 }

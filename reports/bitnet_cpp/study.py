@@ -41,10 +41,10 @@ What the errors say:
   within a third for 2.5B and more; TL2 on the i7 is expected {tl2_ratio:.2f} times too fast, with FP16.
 - **Small models** on the M2 Ultra start too slowly here, for the time to wake threads was fitted on a
   processor with 96 cores.
-- **I2_S** unpacks weights in the loop over products, whose share of the peak was measured with that
-  (`unpacks_in_loop`), so that it is not charged again. One token fills half of an SMMLA instruction.
+- **I2_S** unpacks weights in its loop for each token: 3.75 instructions for a vector of weights, counted
+  (`roofline.loops`). Prompts share that work; one token cannot, nor does it fill an SMMLA instruction.
 - **Threads** of one processor share its memory: the i7-13800H gains nothing from two to six threads,
-  at a fifth of the bandwidth of its data sheet. Nothing in the model explains that.
+  at a quarter of the bandwidth of its data sheet. Nothing in the model explains that.
 
 ## Every row
 

@@ -70,6 +70,8 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         find_recipe(name, activations=options.activations, kv=options.kv)
         for name in dict.fromkeys(options.formats)
     ]
+    if options.threads and not any(_has_cores(device) for device in devices):
+        raise UserError("--threads are those of a processor; none of --hw is one")
     count = len(shapes) * len(devices) * len(recipes)
     if count > MOST_SCENARIOS:
         raise UserError(f"{count} combinations; at most {MOST_SCENARIOS} fit one report")
@@ -100,6 +102,10 @@ def _predict(
         return on_machine(_setup(shape, device, recipe, threads), request)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _has_cores(device: Found | Accelerator) -> bool:
+    return not isinstance(device, Accelerator) and device.machine.cores is not None
 
 
 def _setup(shape: ModelShape, found: Found, recipe: Recipe, threads: int | None = None) -> Setup:

@@ -100,6 +100,9 @@ def check_machine_path(path: Path) -> None:
     """Refuse a path that ``--hw`` would not read as a file."""
     if path.suffix != ".toml" or path.is_dir():
         raise UserError(f"{path} is no name for a machine's file; it ends in .toml")
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{nearest} is a file; name a path in a directory")
 
 
 def write_machine(found: Measurement, path: Path) -> None:

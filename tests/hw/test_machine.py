@@ -89,6 +89,9 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path, old, new, words):
         ("A100 PCIe 80GB", "a100-pcie-80gb", 1, None),
         ("Apple M2 Ultra", "apple-m2-ultra", 1, None),
         ("M2-Ultra CPU", "apple-m2-ultra-cpu", 1, None),
+        ("Apple M2 Max, 8 threads", "apple-m2-max-cpu", 1, 8),
+        ("Apple M2 Max 96GB", "apple-m2-max", 1, None),
+        ("RTX 4090, 8 threads", "rtx-4090", 1, 8),
         ("M1 7-Core GPU 8GB", "apple-m1", 1, None),
         ("Raspberry Pi 5, 4 threads", "raspberry-pi-5", 1, 4),
         ("AMD EPYC 7V13 (16 threads)", "epyc-7v13", 1, 16),
@@ -114,6 +117,11 @@ def test_the_kind_that_is_meant_decides_between_namesakes():
 def test_unknown_machines_are_refused(text):
     with pytest.raises(ValueError, match="unknown machine"):
         find_machine(text)
+
+
+def test_the_processor_beside_a_gpu_is_another_machine():
+    with pytest.raises(ValueError, match="apple-m3-max is the GPU; no machine here"):
+        find_machine("Apple M3 Max CPU")
 
 
 def test_a_near_name_is_suggested():

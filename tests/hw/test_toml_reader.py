@@ -65,13 +65,13 @@ def test_a_good_file_becomes_the_dataclass(tmp_path):
         ("cores = 4", "cores = true", "line 3: cores is True, not a whole number"),
         ("cores = 4", "cores = -1", "line 3: cores is -1, not from 0 to 1e+15"),
         ("cores = 4", "cores = 101", ": cores is 101, more than 100"),
-        ("value = 400", "value = nan", "line 2: value is nan, not from 0"),
+        ("value = 400", "value = nan", "line 2: tdp_w.value is nan, not from 0"),
         ('"A thing"', '""', "line 1: title is empty"),
         ('"A thing"', "3", "line 1: title is 3, not a text"),
         (', source = "datasheet"', "", "line 2: key 'source' is missing"),
         ("source =", "scource =", "line 2: unknown key 'scource'; did you mean 'source'?"),
         ("{ value = 400", "400 #", "line 2: tdp_w is 400, not a number with its source"),
-        ("shared = true", "shared = 1", "line 6: shared is 1, not true or false"),
+        ("shared = true", "shared = 1", "line 6: levels.shared is 1, not true or false"),
         ("size_mb = 2.5", "size = 2.5", "line 6: key 'size' lacks its unit: size_mb"),
         ("{ size_mb = 1 }", "1", "line 4: levels is 1, not a table with the keys size_mb, shared"),
         ('title = "', 'title "', ": not a TOML file: "),
@@ -85,6 +85,22 @@ def test_a_wrong_file_is_refused_with_line_and_key(tmp_path, old, new, message):
     assert said.startswith(str(tmp_path / "thing.toml"))
     assert message in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "old,new,message",
+    [
+        ("size_mb = 2", "size = 2", "line 7: key 'size' lacks its unit: size_mb"),
+        ("size_mb = 1", "size_mb = -1", "line 5: levels.size_mb is -1.0, not from 0"),
+        ("size_mb = 2", "size_mb = -2", "line 7: levels.size_mb is -2.0, not from 0"),
+        ("shared = false", "shared = 0", "line 8: levels.shared is 0, not true or false"),
+    ],
+)
+def test_the_line_is_that_of_the_table_that_is_wrong(tmp_path, old, new, message):
+    start = GOOD[: GOOD.index("levels")]
+    text = start + "[[levels]]\nsize_mb = 1\n[[levels]]\nsize_mb = 2\nshared = false\n"
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, text.replace(old, new))
 
 
 def test_files_that_are_missing_too_long_or_no_text_are_refused(tmp_path):

@@ -106,13 +106,28 @@ def test_a_sweep_of_float32_has_the_codes_of_ml_dtypes(fmt):
     assert_codes_equal_ml_dtypes(fmt, bits.view(np.float32))
 
 
+def every_float32():
+    chunk = np.arange(2**24, dtype=np.uint32)
+    return ((chunk + np.uint32(start)).view(np.float32) for start in range(0, 2**32, 2**24))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fmt", DTYPES, **by_name)
 def test_every_float32_has_the_code_of_ml_dtypes(fmt):
-    chunk = 2**24
-    for start in range(0, 2**32, chunk):
-        bits = (np.arange(chunk, dtype=np.uint32) + np.uint32(start)).astype(np.uint32)
-        assert_codes_equal_ml_dtypes(fmt, bits.view(np.float32))
+    for x in every_float32():
+        assert_codes_equal_ml_dtypes(fmt, x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fmt", [FORMATS["int4"], FORMATS["int8"]], **by_name)
+def test_every_float32_has_the_integer_of_numpy(fmt):
+    for x in every_float32():
+        integers = np.clip(
+            np.rint(np.nan_to_num(x, nan=0, posinf=999, neginf=-999)), -fmt.max, fmt.max
+        )
+        assert np.array_equal(
+            encode(fmt, jnp.asarray(x)), integers.astype(np.int8).view(np.uint8) & (2**fmt.bits - 1)
+        )
 
 
 @pytest.mark.parametrize("fmt", GFLOAT, **by_name)

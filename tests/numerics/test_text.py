@@ -1,5 +1,6 @@
 """The text form of schemes."""
 
+import numpy as np
 import pytest
 
 from numerics import SCHEMES, parse_scheme, short_name
@@ -125,3 +126,18 @@ def test_what_a_text_cannot_mean_is_refused(text, group_size, message):
 def test_short_names_are_those_of_the_catalog():
     assert {short_name(scheme) for scheme in SCHEMES.values()} == set(SCHEMES)
     assert short_name(parse_scheme("fp4:g64")) == "fp4_e2m1:g64:fp16"
+
+
+def test_a_table_of_the_users_own_values():
+    scheme = parse_scheme("table(2, -1,0.1,0.5):g64")
+    assert scheme.name == "table(-1,0.1,0.5,2):g64:fp16" and parse_scheme(scheme.name) == scheme
+    assert (scheme.element.bits, scheme.element.table[1]) == (2, float(np.float32(0.1)))
+    assert scheme.element.round(0.3) == float(np.float32(0.1))
+
+
+@pytest.mark.parametrize("text", ["1", "", "a,b", "1,nan", "1e50,2", "-2,-1", "1,1.0"])
+def test_what_is_no_table_is_refused(text):
+    with pytest.raises(ValueError, match=r"no number|2 to 256 finite values, the largest above 0"):
+        parse_scheme(f"table({text})")
+    with pytest.raises(ValueError, match=r"^unknown format 'table\(1,2'"):
+        parse_scheme("table(1,2")

@@ -133,7 +133,7 @@ def test_prompts_expand_weights_in_memory_once_a_pass():
 @pytest.mark.parametrize("name,fill,least", [("graviton3", 2, 1 / 2), ("xeon-8480plus", 16, 1 / 8)])
 def test_one_token_fills_no_matrix_instruction(name, fill, least):
     setup = Setup(
-        shape=load_model("llama-3-8b"), recipe=parse_recipe("gguf-q8_0"), machine=load_machine(name)
+        shape=load_model("llama-3-8b"), recipe=parse_recipe("w8a8"), machine=load_machine(name)
     )
 
     def products_s(batch):

@@ -90,9 +90,9 @@ def test_weights_are_unpacked_in_the_loop_in_memory_or_before():
 def test_lookups_count_the_instructions_of_their_loop():
     cores = load_machine("raspberry-pi-5").cores
     # Two ports of 16 bytes, 7 instructions, 4 cores of 2.4 GHz.
-    assert cores.lookups_per_s(7) == pytest.approx(2 * 16 / 7 * 4 * 2.4e9)
+    assert cores.vector_bytes_per_s(7) == pytest.approx(2 * 16 / 7 * 4 * 2.4e9)
     path = weight_path(load_machine("raspberry-pi-5"), parse_recipe("tl1"), fastest=False)
-    assert path.ops_per_s == pytest.approx(2 * 2 * cores.lookups_per_s(7))
+    assert path.ops_per_s == pytest.approx(2 * 2 * cores.vector_bytes_per_s(7))
     four, two = (
         weight_path(load_machine("raspberry-pi-5"), parse_recipe(f"tmac-{bits}"), fastest=False)
         for bits in (4, 2)

@@ -18,6 +18,7 @@ from rtl.proof import prove
 PE = find_pe("nested-planes")
 
 
+@pytest.mark.slow
 def test_every_code_activation_and_number_of_planes():
     single, operands = PE.every_input()
     with CompiledPe(single) as model:
@@ -49,7 +50,7 @@ class NoOnes(SignedSum):
     def elaborate(self, platform):
         m = Module()
         inverted = [
-            self.activations[i] ^ (~self.bits[i]).replicate(8).as_signed() for i in range(4)
+            self.activations[i] ^ (~self.bits[i]).replicate(8).as_signed() for i in range(3)
         ]
         m.d.comb += self.total.eq(sum(inverted))
         return m
@@ -58,9 +59,10 @@ class NoOnes(SignedSum):
 def test_negatives_without_their_ones_are_refuted():
     (obligation,) = PE.obligations()
     assert prove(obligation).is_equal
-    assert not prove(dataclasses.replace(obligation, circuit=lambda: NoOnes(4))).is_equal
+    assert not prove(dataclasses.replace(obligation, circuit=lambda: NoOnes(3))).is_equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old,new", [("PARENT_BITS - 1 - cycle", "cycle"), ("<< 1", "<< 2")])
 def test_planes_in_another_order_or_weight_are_noticed(monkeypatch, old, new):
     monkeypatch.setattr(BitPlanes, "add", mutated(BitPlanes.add, old, new))

@@ -1,0 +1,177 @@
+"""BitMoD as its published code computes it, in FP16; scales of groups also as codes.
+
+Source: BitMoD, arXiv:2411.11745, sections III-A and III-C, and its code.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.formats import FP16, SCALE_DTYPES
+from numerics.granularity import PerGroup
+from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUES, BitMod
+from numerics.mixtures.special_value import SpecialValueFormat
+from numerics.scheme import Field, Scheme
+from numerics.ternary.reference import tree_sum
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+Half = np.float16
+LEAST_SCALE, LARGEST_SCALE = Half(1e-5), Half(1e4)
+#: No candidate with a larger error is taken; without one the group is zeros.
+WORST_ERROR = Half(1e3)
+#: Candidates with the same largest value share a scale of the row.
+SCALES_OF_ROW = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitModHalf(Scheme):
+    """Groups in the candidate of least squared error, every step rounded to FP16.
+
+    Weights are FP16 numbers ``w``, values ``v`` of the tables of the code: twice those of FP4. A
+    candidate's scale ``s`` is ``amax / largest``, at least 1e-5. A weight takes the value nearest
+    to ``w / s``, the lower one of two, and comes back as ``v * s``. The error is the mean of
+    ``(v * s - w)^2``, added in float32 (:func:`numerics.scales.tree_sum`), and the first candidate
+    of least error below 1000 is taken; a group without one is zeros. Small squares underflow: in
+    groups of standard deviation 0.005 every fourth choice is another than :class:`BitMod`'s.
+
+    With ``scale_bits`` the scales of a row become codes ``q = rint(s / c)``, not negative, with
+    ``c = max(s) / (2^scale_bits - 1)`` for each candidate by itself, and a weight comes back as
+    ``(v * c) * q``.
+
+    A group with a NaN or an infinity in FP16 comes back NaN, its codes are 0; with ``scale_bits``
+    so does its row.
+    """
+
+    weight_bits: int
+    scale_bits: int = 0
+    size: int = DEFAULT_GROUP
+
+    def __post_init__(self) -> None:
+        if self.weight_bits not in SPECIAL_VALUES:
+            raise ValueError(f"BitMoD has weights of 3 or 4 bits, not {self.weight_bits}")
+        if self.scale_bits and not 2 <= self.scale_bits <= 8:
+            raise ValueError(f"BitMoD has scales of 2 to 8 bits, not {self.scale_bits}")
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the group where it is not 128."""
+        kind = f"s{self.scale_bits}-ref" if self.scale_bits else "fp16"
+        suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
+        return f"bitmod-fp{self.weight_bits}-{kind}{suffix}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group."""
+        return self.size
+
+    @property
+    def formats(self) -> tuple[SpecialValueFormat, ...]:
+        """The candidates in the order of their selectors."""
+        return BitMod(
+            weight_bits=self.weight_bits, specials=SPECIAL_VALUES[self.weight_bits]
+        ).formats
+
+    def with_group_size(self, size: int) -> "BitModHalf":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, scales and selectors of a tensor of this shape.
+
+        Examples
+        --------
+        >>> bitmod = BitModHalf(weight_bits=4, scale_bits=8)
+        >>> [(field.name, field.shape, field.bits) for field in bitmod.layout((64, 256))[1:]]
+        [('scale_codes', (64, 2), 8), ('scales', (64, 2), 16), ('selectors', (64, 2), 2)]
+        """
+        groups = (*shape[:-1], -(-shape[-1] // self.size))
+        byte, half = np.dtype(np.uint8), SCALE_DTYPES[FP16]
+        codes = Field(name="codes", shape=shape, bits=self.weight_bits, dtype=byte, is_index=True)
+        selectors = Field(name="selectors", shape=groups, bits=SELECTOR_BITS, dtype=byte)
+        if not self.scale_bits:
+            return codes, Field(name="scales", shape=groups, bits=16, dtype=half), selectors
+        of_rows = (*shape[:-1], SCALES_OF_ROW)
+        return (
+            codes,
+            Field(name="scale_codes", shape=groups, bits=self.scale_bits, dtype=byte),
+            Field(name="scales", shape=of_rows, bits=16, dtype=half),
+            selectors,
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes, scales and selectors."""
+        from numerics.mixtures import bitmod_half_arrays
+
+        quantized: QuantizedTensor = bitmod_half_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the values of the codes, each in its group's candidate, times the scale."""
+        from numerics.mixtures import bitmod_half_arrays
+
+        values: Array = bitmod_half_arrays.dequantize(q)
+        return values
+
+
+def quantize_row(
+    values: Sequence[float], scheme: BitModHalf
+) -> tuple[list[int], list[int], list[np.float16]]:
+    """Return codes, selectors of groups, and what a row without NaN comes back as.
+
+    >>> quantize_row([12.0, -6.0, 3.4, 0.9], BitModHalf(weight_bits=4))[1:]
+    ([0], [np.float16(12.0), np.float16(-6.0), np.float16(3.0), np.float16(1.0)])
+    """
+    with np.errstate(over="ignore"):
+        row = [Half(value) for value in values]
+        groups = [row[i : i + scheme.size] for i in range(0, len(row), scheme.size)]
+        scales = [[_scale(group, fmt) for group in groups] for fmt in scheme.formats]
+        codes, selectors, restored = [], [], []
+        for index, group in enumerate(groups):
+            best = WORST_ERROR, [0] * len(group), 0, [Half(0)] * len(group)
+            for selector, fmt in enumerate(scheme.formats):
+                found = [fmt.encode(float(w / scales[selector][index]) * fmt.unit) for w in group]
+                back = [_restore(fmt, code, scales[selector], index, scheme) for code in found]
+                error = _error(group, back)
+                if error < best[0]:
+                    best = error, found, selector, back
+            codes += best[1]
+            selectors.append(best[2])
+            restored += best[3]
+    return codes, selectors, restored
+
+
+def largest_units(fmt: SpecialValueFormat) -> float:
+    """Return the largest magnitude in the code's units."""
+    return fmt.largest / fmt.unit
+
+
+def _scale(group: Sequence[np.float16], fmt: SpecialValueFormat) -> np.float16:
+    raw = max(abs(w) for w in group) / Half(largest_units(fmt))
+    return Half(min(max(raw, LEAST_SCALE), LARGEST_SCALE))
+
+
+def _restore(
+    fmt: SpecialValueFormat, code: int, scales: Sequence[np.float16], index: int, scheme: BitModHalf
+) -> np.float16:
+    units = Half(fmt.decode(code) / fmt.unit)
+    if not scheme.scale_bits:
+        return Half(units * scales[index])
+    top = (1 << scheme.scale_bits) - 1
+    of_row = max(scales) / Half(top)
+    quotient = Half(np.clip(np.rint(scales[index] / of_row), 0, top))
+    return Half(units * of_row) * quotient
+
+
+def _error(group: Sequence[np.float16], back: Sequence[np.float16]) -> np.float16:
+    squares = [np.float32((b - w) * (b - w)) for b, w in zip(back, group, strict=True)]
+    mean = tree_sum(squares) / np.float32(len(group))
+    return Half(mean) if math.isfinite(mean) else Half(np.inf)

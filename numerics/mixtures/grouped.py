@@ -1,0 +1,89 @@
+"""Groups in one of several formats, each with an absmax scale: BitMoD's version of ANT.
+
+Source: the code of BitMoD, arXiv:2411.11745 (``mixed_ant``), after ANT, arXiv:2208.14286.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.element_scheme import ElementScheme
+from numerics.formats import FP16, SCALE_DTYPES, Format
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+DEFAULT_GROUP = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouped(Scheme):
+    """Groups in the candidate of least squared error, the first one of equals.
+
+    A candidate quantizes a group as its :class:`numerics.ElementScheme` with FP16 scales does.
+    Errors are squares of float32 differences, added by :func:`numerics.scales.tree_sum`; BitMoD's
+    code adds them in FP16. A group with a NaN or an infinity comes back NaN, its codes are 0.
+    """
+
+    label: str
+    candidates: tuple[Format, ...]
+    size: int = DEFAULT_GROUP
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the group where it is not 128."""
+        return self.label + ("" if self.size == DEFAULT_GROUP else f":g{self.size}")
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group."""
+        return self.size
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The candidates in the order of their selectors."""
+        return self.candidates
+
+    @property
+    def schemes(self) -> tuple[ElementScheme, ...]:
+        """What quantizes a group, by selector."""
+        return tuple(
+            ElementScheme(element=fmt, granularity=PerGroup(self.size), scale_format=FP16)
+            for fmt in self.candidates
+        )
+
+    def with_group_size(self, size: int) -> "Grouped":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, scales and selectors of a tensor of this shape."""
+        groups, byte = (*shape[:-1], -(-shape[-1] // self.size)), np.dtype(np.uint8)
+        bits = max(fmt.bits for fmt in self.candidates)
+        selector_bits = (len(self.candidates) - 1).bit_length()
+        return (
+            Field(name="codes", shape=shape, bits=bits, dtype=byte, is_index=True),
+            Field(name="scales", shape=groups, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
+            Field(name="selectors", shape=groups, bits=selector_bits, dtype=byte),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes, scales and selectors."""
+        from numerics.mixtures import grouped_arrays
+
+        quantized: QuantizedTensor = grouped_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers of the codes, each in its group's candidate, times the scale."""
+        from numerics.mixtures import grouped_arrays
+
+        values: Array = grouped_arrays.dequantize(q)
+        return values

@@ -1,0 +1,149 @@
+"""Outliers that take the code of their neighbour, the victim, which becomes zero: OliVe.
+
+Source: OliVe, arXiv:2304.07493, sections 3 and 4, and its code (ANT-Quantization).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.float32 import MAX_FLOAT32, MIN_NORMAL
+from numerics.formats import FP32, SCALE_DTYPES, TableFormat
+from numerics.mixtures.searched import squared_error
+from numerics.scheme import Field, Scheme
+from numerics.ternary.reference import flushed, tree_sum
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+Float = np.float32
+#: Normal magnitudes by the bits of a code, in units in which 32 is the largest: flint.
+NORMAL = {3: (0, 8, 16, 32), 4: (0, 2, 4, 6, 8, 12, 16, 32)}
+#: Outliers: floats with two exponent bits, of which the smallest, 32 itself, is left out.
+OUTLIERS = {3: (64, 128, 256), 4: (48, 64, 96, 128, 192, 256, 384)}
+THRESHOLD = 32
+#: Percent of the first alpha that are tried, as the scripts for language models do.
+TRIALS = tuple(percent / 100 for percent in range(75, 250, 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Olive(Scheme):
+    """Rows of pairs: two normal codes, or an outlier beside the mark of its victim.
+
+    A row's scale is ``alpha / 32``. A number over the scale goes to the nearest of normal values
+    and outliers, ties to the larger one. Two numbers that follow one another are a pair: if one is
+    an outlier the other becomes zero, the right one if both are. Codes are sign and place among the
+    magnitudes; the code of negative zero marks a victim, and the other code of its pair is read
+    among the outliers, whose places start at 1. ``alpha`` starts from ``max(|m + 3 d|, |m - 3 d|)``
+    with mean and standard deviation (of n - 1) of the row, and is the one of :data:`TRIALS` with
+    the least squared error, the first of equals.
+
+    Numbers are float32, sums are :func:`numerics.scales.tree_sum`. A row of equal numbers has no
+    deviation but its mean; one of zeros has scale 1. The last number of an odd row has no pair and
+    is no outlier. A row with a NaN or an infinity comes back NaN, its codes are 0.
+    """
+
+    bits: int
+
+    def __post_init__(self) -> None:
+        if self.bits not in NORMAL:
+            raise ValueError(f"OliVe has codes of 3 or 4 bits, not {self.bits}")
+
+    @property
+    def name(self) -> str:
+        """The catalog's name."""
+        return f"olive{self.bits}"
+
+    @property
+    def table(self) -> TableFormat:
+        """Normal values and outliers in order."""
+        magnitudes = (*NORMAL[self.bits], *OUTLIERS[self.bits])
+        values = sorted({float(sign * m) for m in magnitudes for sign in (1, -1)})
+        ties = (True,) * (len(values) - 1)
+        return TableFormat(name=f"{self.name}_values", table=tuple(values), ties_up=ties)
+
+    @property
+    def mark(self) -> int:
+        """The code of a victim."""
+        return 1 << (self.bits - 1)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes and scales of a tensor of this shape.
+
+        Examples
+        --------
+        >>> Olive(bits=4).bits_per_weight((64, 4096))
+        4.0078125
+        """
+        byte = np.dtype(np.uint8)
+        return (
+            Field(name="codes", shape=shape, bits=self.bits, dtype=byte, is_index=True),
+            Field(name="scales", shape=shape[:-1], bits=FP32.bits, dtype=SCALE_DTYPES[FP32]),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes and scales."""
+        from numerics.mixtures import olive_arrays
+
+        quantized: QuantizedTensor = olive_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the values of the codes times the scale, zero for victims."""
+        from numerics.mixtures import olive_arrays
+
+        values: Array = olive_arrays.dequantize(q)
+        return values
+
+
+def first_alpha(row: Sequence[np.float32]) -> np.float32:
+    """Return ``max(|m + 3 d|, |m - 3 d|)`` of a row.
+
+    >>> first_alpha([np.float32(x) for x in (1, 2, 3)])
+    np.float32(5.0)
+    """
+    mean = tree_sum(row) / Float(len(row))
+    squares = squared_error(row, [mean] * len(row)) / Float(max(len(row) - 1, 1))
+    spread = Float(3) * np.sqrt(squares)
+    return Float(min(max(abs(mean + spread), abs(mean - spread)), MAX_FLOAT32))
+
+
+def round_pairs(row: Sequence[np.float32], scale: np.float32, scheme: Olive) -> list[float]:
+    """Return what numbers become over a scale, victims as zeros.
+
+    >>> row = [np.float32(x) for x in (90, 40, 3, 31)]
+    >>> round_pairs(row, np.float32(1), Olive(bits=4))
+    [96.0, 0.0, 4.0, 32.0]
+    """
+    values = [scheme.table.round(float(x / scale)) for x in row]
+    values += [0.0] * (len(values) % 2)
+    if len(row) % 2:
+        values[-2] = float(np.clip(values[-2], -THRESHOLD, THRESHOLD))
+    for left in range(0, len(values), 2):
+        if abs(values[left]) > THRESHOLD:
+            values[left + 1] = 0.0
+        elif abs(values[left + 1]) > THRESHOLD:
+            values[left] = 0.0
+    return values[: len(row)]
+
+
+def search_row(values: Sequence[float], scheme: Olive) -> tuple[np.float32, list[float]]:
+    """Return the scale of a row and its numbers over the scale."""
+    row = flushed(values)
+    if not any(row):
+        return Float(1), [0.0] * len(row)
+    alpha, best = first_alpha(row), (Float(np.inf), Float(1), [0.0])
+    for trial in TRIALS:
+        with np.errstate(over="ignore"):
+            clipped = np.minimum(alpha * Float(trial), Float(MAX_FLOAT32))
+        scale = np.maximum(clipped / Float(THRESHOLD), Float(MIN_NORMAL))
+        rounded = round_pairs(row, scale, scheme)
+        error = squared_error(row, [Float(value) * scale for value in rounded])
+        if error < best[0]:
+            best = error, scale, rounded
+    return best[1], best[2]

@@ -1,0 +1,71 @@
+"""OliVe against its code's vector and its definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from numerics import fake_quantize, quantize
+from numerics.mixtures import olive, olive_arrays
+from numerics.mixtures.olive import Olive, search_row
+
+ROW = [0.02, -0.01, 0.015, 0.9, -0.02, 0.01, 0.005, -0.012, 0.018, -0.007, 0.011, -0.016, 0.003,
+       0.009, -0.6, 0.004]  # fmt: skip
+RNG = np.random.default_rng(6)
+X = np.float32(RNG.standard_t(2, (5, 21)) * np.float32([[1], [0.01], [1], [1], [50]]))
+X[2], X[3] = 0, 0.5
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_scales_and_values_equal_the_definition(bits, monkeypatch):
+    few = olive.TRIALS[::8]
+    for module in (olive, olive_arrays):
+        monkeypatch.setattr(module, "TRIALS", few)
+    jax.clear_caches()
+    scheme = Olive(bits=bits)
+    for x in (X, X[:, :20]):
+        q = quantize(jnp.asarray(x), scheme)
+        back = np.asarray(q.dequantize())
+        for row in range(len(x)):
+            scale, values = search_row(x[row].tolist(), scheme)
+            assert np.asarray(q.scales)[row] == scale
+            assert np.array_equal(back[row], np.float32(values) * scale)
+    jax.clear_caches()
+
+
+def test_the_first_alpha_and_victims_of_the_published_vector():
+    row = [np.float32(x) for x in ROW]
+    start = olive.first_alpha(row)
+    x = np.float64(np.float32(ROW))
+    assert start == pytest.approx(max(abs(x.mean() + s * 3 * x.std(ddof=1)) for s in (1, -1)))
+    values = olive.round_pairs(row, np.float32(0.5954159498214722 / 32), Olive(bits=4))
+    assert values[:5] == [2, 0, 0, 48, -2] and values[14:] == [-32, 0]
+
+
+def test_vector_of_the_published_code():
+    x = np.float32([[*ROW, *(-0.001 * i for i in range(1, 17))]])
+    q = quantize(jnp.asarray(x), Olive(bits=4))
+    codes, values = np.asarray(q.codes)[0], np.asarray(q.dequantize())[0]
+    assert 32 * float(q.scales[0]) == pytest.approx(0.5954159498214722, rel=1e-7)
+    assert ((values - x[0]) ** 2).mean() == pytest.approx(1.1271571565885097e-4, rel=1e-5)
+    assert codes[[2, 3, 14]].tolist() == [8, 1, 15] and (codes == 8).sum() == 1
+    assert values[2] == 0 and values[3] == 48 * np.asarray(q.scales)[0]
+
+
+def test_results_are_the_same_however_they_are_run():
+    scheme, x = Olive(bits=4), jnp.asarray(X)
+    expected = np.asarray(fake_quantize(x, scheme))
+    larger = jax.jit(lambda x: (fake_quantize(x * 1.0, scheme) + 0.0) * 1.0)
+    mapped = jax.vmap(lambda row: fake_quantize(row[None], scheme)[0])
+    for found in (larger(x), mapped(x)):
+        assert np.array_equal(np.asarray(found), expected)
+
+
+def test_a_row_with_nan_is_poisoned_and_bits_are_three_or_four():
+    x = X.copy()
+    x[0, 3], x[4, 20] = np.nan, np.inf
+    q = quantize(jnp.asarray(x), Olive(bits=3))
+    bad = np.isnan(np.asarray(q.dequantize()))
+    assert bad[[0, 4]].all() and not bad[1:4].any() and not np.asarray(q.codes)[[0, 4]].any()
+    with pytest.raises(ValueError, match="3 or 4 bits, not 8"):
+        Olive(bits=8)

@@ -1,0 +1,65 @@
+"""Loops over one token on processors."""
+
+import pytest
+
+from hw.machine import load_machine
+from roofline.efficiency import fitted
+from roofline.gguf_mixes import MIXES, TYPE_BITS
+from roofline.loops import GATHER, MULTIPLY, UNPACK, loop_instructions
+from roofline.model_shape import load_model
+from roofline.paths import weight_path
+from roofline.predict import predict_step
+from roofline.recipe import parse_recipe
+from roofline.setup import Setup
+from roofline.workload import Sequences
+
+
+def products_s(machine, recipe, batch):
+    setup = Setup(
+        shape=load_model("llama-3-8b"), recipe=parse_recipe(recipe), machine=load_machine(machine)
+    )
+    step = predict_step(setup, [Sequences(batch=batch, new=1)], "expected")
+    return next(float(op.compute_s) for op in step.operators if op.operator.name == "o")
+
+
+def test_every_type_is_counted():
+    plain = {"f32", "f16", "bf16"}
+    assert UNPACK.keys() - {"i2_s"} <= TYPE_BITS.keys()
+    gathered = {name for name in TYPE_BITS if name not in UNPACK} - plain
+    assert gathered == {"iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m"}
+    assert loop_instructions(parse_recipe("gguf-iq2_xs")) == MULTIPLY + GATHER
+    for name, mix in MIXES.items():
+        if name not in plain:
+            alone = parse_recipe(f"gguf-{mix.base}") if mix.base in MIXES else None
+            found = loop_instructions(parse_recipe(f"gguf-{name}"))
+            assert alone is None or found == loop_instructions(alone)
+
+
+def test_a_token_by_hand():
+    # Four cores of 2.4 GHz with two ports of 16 bytes, 4 instructions for 16 weights of Q4_0.
+    path = weight_path(load_machine("raspberry-pi-5"), parse_recipe("gguf-q4_0"))
+    rate = 2 * 4 * 2.4e9 * 2 * 16 / 4
+    assert path.one_token_ops_per_s == pytest.approx(rate)
+    share = fitted().cpu_native_compute_share
+    expected = 2 * 32 * 4096 * 4096 / (share * rate)
+    assert products_s("raspberry-pi-5", "gguf-q4_0", 1) == pytest.approx(expected)
+
+
+def test_narrow_types_take_longer_and_tokens_share_their_unpacking():
+    machine = "jetson-agx-orin-64gb-cpu"
+    times = [products_s(machine, f"gguf-{name}", 1) for name in ("q8_0", "q4_k_m", "q2_k", "q6_k")]
+    assert times == sorted(times)
+    # Two tokens take as long as one; many as long as their prompt.
+    assert products_s(machine, "gguf-q2_k", 2) == pytest.approx(times[2])
+    prompts = [products_s(machine, f"gguf-{name}", 64) for name in ("q8_0", "q2_k")]
+    assert prompts[0] == pytest.approx(prompts[1])
+    # A loop is never faster than the instructions' peak.
+    path = weight_path(load_machine("epyc-7v13"), parse_recipe("i2_s"))
+    assert path.one_token_ops_per_s <= path.ops_per_s
+
+
+def test_other_paths_have_no_such_loop():
+    for machine, text in (("rtx-4090", "gguf-q4_0"), ("ryzen-7950x", "w4a16"), ("p40", "gguf-q4_0"),
+                          ("ryzen-7950x", "gguf-f16"), ("raspberry-pi-5", "tl1")):  # fmt: skip
+        path = weight_path(load_machine(machine), parse_recipe(text), fastest=False)
+        assert path.one_token_ops_per_s is None
