@@ -6,6 +6,7 @@ from numerics.pe.aligned import AlignedDot, Rounding
 from numerics.pe.running import RunningDot
 from numerics.pe.terms import BoothTerms, WindowTerms
 from rtl.aligned_pe import SOURCE, AlignedPe, aligned_pe
+from rtl.column_pe import ColumnPe
 from rtl.dequantizer_pe import DequantizerPe
 from rtl.element import ProcessingElement
 from rtl.fp16_pe import Fp16MacPe
@@ -25,6 +26,7 @@ def _bitmod_integers(bits: int) -> AlignedPe:
     return aligned_pe(f"bitmod-int{bits}-aligned", AlignedDot(generator=generator))
 
 
+_FP4 = _bitmod_floats(4, "bitmod-fp4-aligned").model
 FLOAT_PES: tuple[ProcessingElement, ...] = (
     Fp16MacPe(name="fp16-mac", source="baseline: FP16 multiplier, FP32 adder"),
     RunningPe(
@@ -36,7 +38,6 @@ FLOAT_PES: tuple[ProcessingElement, ...] = (
     _bitmod_floats(4, "bitmod-fp4-nearest", "nearest"),
     _bitmod_floats(3, "bitmod-fp3-aligned"),
     *(_bitmod_integers(bits) for bits in (8, 6, 5, 4)),
-    DequantizerPe(
-        name="bitmod-dequantizer", source=SOURCE, model=_bitmod_floats(4, "bitmod-fp4").model
-    ),
+    ColumnPe(name="bitmod-fp4-column", source=SOURCE, model=_FP4, lanes=_FP4.lanes),
+    DequantizerPe(name="bitmod-dequantizer", source=SOURCE, model=_FP4),
 )

@@ -11,7 +11,7 @@ from rtl.dot_product_pe import extremes, gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
 from rtl.fp_mac import Fp16Mac, Fp16Product, Fp16ProductReference
 
-RANDOM_BEATS = 6
+RANDOM_BEATS = 4
 TYPICAL_BEATS = 40
 #: Exponent fields of half of the random groups, so that no operand hides the others.
 NEAR_FIELDS = range(12, 19)
@@ -42,6 +42,11 @@ class Fp16Pe(ProcessingElement):
         """FP16."""
         return FP16.name
 
+    @property
+    def random_beats(self) -> int:
+        """Beats of a random group."""
+        return RANDOM_BEATS
+
     def beats(self, weights: np.ndarray, activations: np.ndarray) -> Operands:
         """Return rows of codes, each of shape (groups, length), as beats of the lanes."""
         shape = (len(weights), -1, self.lanes)
@@ -56,7 +61,7 @@ class Fp16Pe(ProcessingElement):
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few beats; every second one has exponents near one another."""
         random = np.random.default_rng(seed)
-        shape = groups, RANDOM_BEATS * self.lanes
+        shape = groups, self.random_beats * self.lanes
         weights, activations = (_any_or_near(random, fmt, shape) for fmt in (self.weights, FP16))
         return self.beats(weights, activations)
 

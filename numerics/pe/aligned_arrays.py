@@ -14,6 +14,8 @@ SIGNIFICANDS = np.where(_CODES >> 15, -_SIZES, _SIZES)
 EXPONENTS = np.where(_FIELDS == 31, 1, np.maximum(_FIELDS, 1))
 #: A shift of 64-bit numbers by more than this changes nothing more.
 MOST_PLACES = 62
+#: Groups at a time.
+BLOCK = 2048
 
 
 def aligned_dots(
@@ -22,10 +24,24 @@ def aligned_dots(
     codes: Integer[np.ndarray, "*rows k"],
 ) -> tuple[Int64[np.ndarray, "*rows"], Int64[np.ndarray, "*rows"]]:
     """Return mantissas and exponents of the accumulators after groups of rows of codes."""
-    pe.check(codes.shape[-1])
-    shape = (*codes.shape[:-1], -1, pe.lanes)
+    length = codes.shape[-1]
+    pe.check(length)
+    weights, activations = weight_codes.reshape(-1, length), codes.reshape(-1, length)
+    found = np.empty((2, len(weights)), np.int64)
+    for start in range(0, found.shape[1], BLOCK):
+        rows = slice(start, start + BLOCK)
+        found[:, rows] = _groups(pe, weights[rows], activations[rows])
+    mantissas, exponents = found.reshape(2, *codes.shape[:-1])
+    return mantissas, exponents
+
+
+def _groups(
+    pe: AlignedDot, weight_codes: np.ndarray, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the accumulators of as many groups as the caches hold."""
+    shape = (len(codes), -1, pe.lanes)
     weights, activations = weight_codes.reshape(shape), codes.reshape(shape)
-    mantissas = exponents = np.zeros(codes.shape[:-1], np.int64)
+    mantissas = exponents = np.zeros(len(codes), np.int64)
     for beat in range(weights.shape[-2]):
         lanes, fields = activations[..., beat, :], weights[..., beat, :]
         for step, significance in enumerate(pe.generator.significances):

@@ -1,0 +1,103 @@
+"""BitMoD's PE with its dequantizer as a processing element."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numerics.pe.aligned_arrays import aligned_dots
+from numerics.pe.dequantizer import SCALE_BITS, columns
+from rtl.aligned_pe import AlignedPe
+from rtl.column import Column
+from rtl.dequantizer_pe import DequantizerPe
+from rtl.element import Obligation, Operands
+
+#: Groups of a random channel.
+CHANNEL_GROUPS = 3
+#: Fields of a beat that have lanes.
+ELEMENTS = ("weights", "activations")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnPe(AlignedPe):
+    """Groups of an aligned PE times their scales, summed in FP32."""
+
+    @property
+    def latency(self) -> int:
+        """The group's end, and the bits of its scale."""
+        return 1 + SCALE_BITS
+
+    @property
+    def group_beats(self) -> int:
+        """Beats of the shortest group that the dequantizer keeps up with."""
+        return -(-SCALE_BITS // self.cycles)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Formats, lanes, rounding."""
+        model = self.model
+        operands = f"{self.weights.name} weights and FP16 activations"
+        shifts = f"{model.guard_bits} guard bits, shifts {model.rounding}"
+        return (
+            f"{self.name}: sums of groups of {operands}, times {SCALE_BITS}-bit scales",
+            f"{self.source}; {self.lanes} lanes, {self.cycles} cycles a beat; {shifts}",
+            f"groups of {self.group_beats} beats or more don't wait; results are FP32 codes",
+        )
+
+    @property
+    def random_beats(self) -> int:
+        """Those of a few groups."""
+        return CHANNEL_GROUPS * self.group_beats
+
+    def build(self) -> Column:
+        """Return a new component."""
+        self.model.check(self.length)
+        return Column(self.model)
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the codes of the sums; all channels end their groups in the same beats."""
+        ends = operands["ends_group"][:, :, 0] != 0
+        if (ends != ends[0]).any():
+            raise ValueError("channels end their groups in different beats; give them one by one")
+        stops = sorted({*(np.flatnonzero(ends[0]) + 1).tolist(), ends.shape[1]})
+        groups = [
+            aligned_dots(self.model, *self.rows({n: operands[n][:, start:stop] for n in ELEMENTS}))
+            for start, stop in zip([0, *stops], stops, strict=False)
+        ]
+        mantissas, exponents = (np.stack(parts, axis=-1) for parts in zip(*groups, strict=True))
+        scales = operands["scale"][:, [stop - 1 for stop in stops], 0]
+        sums: np.ndarray = columns(
+            mantissas, exponents, scales.astype(np.int64), guard_bits=self.model.guard_bits
+        )
+        return sums.view(np.uint32).astype(np.int64)
+
+    def _in_groups(self, elements: Operands, beats: int, scales: np.ndarray) -> Operands:
+        """Return elements with the ends of groups of some beats, and scales."""
+        shape = elements["weights"].shape[:2]
+        ends = np.broadcast_to(np.arange(1, shape[1] + 1) % beats == 0, shape).astype(np.int64)
+        return {**elements, "scale": scales[..., None], "ends_group": ends[..., None]}
+
+    def random(self, groups: int, *, seed: int) -> Operands:
+        """Return channels of the shortest groups."""
+        scales = np.random.default_rng(seed).integers(
+            0, 1 << SCALE_BITS, (groups, self.random_beats)
+        )
+        return self._in_groups(AlignedPe.random(self, groups, seed=seed), self.group_beats, scales)
+
+    def corners(self) -> Operands:
+        """Return channels of two groups each, of extreme elements and scales."""
+        elements = AlignedPe.corners(self)
+        groups, beats, _ = elements["weights"].shape
+        scales = np.where(np.arange(groups)[:, None] % 2, (1 << SCALE_BITS) - 1, 1)
+        return self._in_groups(elements, beats // 2, np.broadcast_to(scales, (groups, beats)))
+
+    def typical(self, groups: int, *, seed: int) -> Operands:
+        """Return Gaussian elements, each channel one group."""
+        elements = AlignedPe.typical(self, groups, seed=seed)
+        shape = elements["weights"].shape[:2]
+        scales = np.random.default_rng(seed).integers(1, 1 << SCALE_BITS, shape)
+        return self._in_groups(elements, shape[1], scales)
+
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return those of the PE and of its dequantizer."""
+        behind = DequantizerPe(name=self.name, source=self.source, model=self.model)
+        return (*AlignedPe.obligations(self), *behind.obligations())
