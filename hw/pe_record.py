@@ -1,13 +1,35 @@
 """What PEs cost, as their netlists were measured: one JSON file each, read without any tool."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 FOLDER = Path(__file__).parent / "pe_records"
 LONGEST_FILE_BYTES = 64 * 1024
+Made = TypeVar("Made", "FpgaCost", "PeRecord")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FpgaCost:
+    """What one PE takes of an FPGA, placed and routed between registers."""
+
+    family: str
+    device: str
+    #: Whether its multipliers may go to DSP blocks.
+    uses_dsp: bool
+    #: Lookup tables of four inputs, those of carry chains too; on ice40 the logic cells, each with
+    #: a flip-flop that may be one of those below.
+    luts: int
+    flip_flops: int
+    dsps: int
+    fmax_mhz: float
+    #: Of the placement; another moves the clock rate by some per cent.
+    seed: int
+    #: Of the Verilog that was placed.
+    verilog_sha256: str
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +59,18 @@ class PeRecord:
     #: Of the Verilog that was synthesized.
     verilog_sha256: str
     versions: dict[str, str]
+    #: With and without DSP blocks, for each FPGA on which it was placed.
+    fpga: tuple[FpgaCost, ...] = ()
 
     @property
     def area_um2_per_mac(self) -> float:
         """Area over MACs a cycle."""
         return self.area_um2 / self.macs_per_cycle
+
+    def placed_on(self, family: str) -> tuple[FpgaCost, ...]:
+        """Return what it takes of one FPGA, with DSP blocks first; nothing if it was not placed."""
+        found = [cost for cost in self.fpga if cost.family == family]
+        return tuple(sorted(found, key=lambda cost: not cost.uses_dsp))
 
     @property
     def macs_per_cycle(self) -> float:
@@ -76,11 +105,20 @@ def read_record(path: Path) -> PeRecord:
         found: Any = json.loads(data[:LONGEST_FILE_BYTES])
     except ValueError as error:
         raise ValueError(f"{path}: no JSON: {error}") from None
-    names = {field.name for field in fields(PeRecord)}
+    placed = found.pop("fpga", []) if isinstance(found, dict) else []
+    if not isinstance(placed, list):
+        raise ValueError(f"{path}: fpga is a list of records")
+    costs = tuple(_made(FpgaCost, each, path) for each in placed)
+    return replace(_made(PeRecord, found, path), fpga=costs)
+
+
+def _made(kind: type[Made], found: object, path: Path) -> Made:
+    """Return a record of some kind from what a file has for it."""
+    names = {field.name for field in fields(kind)}
     if not isinstance(found, dict) or not found.keys() <= names:
         raise ValueError(f"{path}: a record has the keys {', '.join(sorted(names))}")
     try:
-        return PeRecord(**found)
+        return kind(**found)
     except TypeError as error:
         raise ValueError(f"{path}: {error}") from None
 

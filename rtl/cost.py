@@ -50,6 +50,7 @@ def cost(pe: ProcessingElement, liberty: Path = LIBERTY) -> PeRecord:
         verilog_sha256=verilog_hash(pe),
         versions={name: version(name) for name in ("amaranth", "pyosys", "numpy")}
         | {"python": platform.python_version()},
+        fpga=(),
         **found,
     )
 

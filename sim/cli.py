@@ -385,8 +385,14 @@ def run_layer_rtl(
 
 
 @rtl.command(name="cost")
-def cost_rtl(*pes: str, liberty: Path | None = None, all: bool = False, json: bool = False) -> None:
-    """Print what processing elements cost in area, delay and energy.
+def cost_rtl(
+    *pes: str,
+    liberty: Path | None = None,
+    fpga: str | None = None,
+    all: bool = False,
+    json: bool = False,
+) -> None:
+    """Print what processing elements cost in area, delay and energy, or of an FPGA.
 
     Parameters
     ----------
@@ -394,6 +400,8 @@ def cost_rtl(*pes: str, liberty: Path | None = None, all: bool = False, json: bo
         Names, as listed by qsim rtl; all if none is given.
     liberty
         Another cell library, for area alone.
+    fpga
+        ecp5 or ice40: print lookup tables, flip-flops, DSP blocks and clock rate instead.
     all
         Synthesize and measure again instead of reading the stored records.
     json
@@ -402,14 +410,24 @@ def cost_rtl(*pes: str, liberty: Path | None = None, all: bool = False, json: bo
     from dataclasses import asdict
 
     from sim.hardware.command import costs
-    from sim.hardware.tables import costs_table
+    from sim.hardware.fpga import fpga_records
+    from sim.hardware.tables import costs_table, fpga_table
 
+    if fpga is not None and liberty is not None:
+        raise UserError("--fpga has cells of its own; drop --liberty")
     with Console(stderr=True).status("synthesizing") as status:
-        found = costs(
-            pes, liberty=liberty, fresh=all, tell=lambda name: status.update(f"synthesizing {name}")
-        )
+
+        def tell(name: str) -> None:
+            status.update(f"synthesizing {name}")
+
+        if fpga is None:
+            found = costs(pes, liberty=liberty, fresh=all, tell=tell)
+        else:
+            found = fpga_records(pes, fpga, fresh=all, tell=tell)
     if json:
         _print_json([asdict(record) for record in found.records])
+    elif fpga is not None:
+        _print_wide(fpga_table(found.records, found.stale, fpga))
     else:
         _print_wide(costs_table(found.records, found.stale))
 

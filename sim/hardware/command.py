@@ -89,6 +89,8 @@ def _measured(pe: ProcessingElement, liberty: Path | None) -> PeRecord:
     except ToolError as error:
         raise UserError(f"{liberty}: {error}" if liberty else str(error)) from None
     if liberty is None:
+        if pe.name in list_records():
+            record = replace(record, fpga=load_record(pe.name).fpga)
         write_record(record)
     return record
 

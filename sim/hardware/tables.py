@@ -75,6 +75,40 @@ def costs_table(records: Sequence[PeRecord], stale: Sequence[str]) -> Renderable
     return Group(table, *(Text(f"\n{note}") for note in notes))
 
 
+def fpga_table(records: Sequence[PeRecord], stale: Sequence[str], family: str) -> RenderableType:
+    """Return what PEs take of one FPGA, with DSP blocks and without, beside the INT8 baseline."""
+    table = _table(
+        ("name",),
+        ("LUTs", "flip-flops", "DSPs", "MHz", "LUTs no DSP", "MHz no DSP", "MACs/cycle",
+         "LUTs no DSP x INT8"),
+        (),
+    )  # fmt: skip
+    base = next((record for record in records if record.name == BASELINE), None)
+    for one in records:
+        with_dsp, without = one.placed_on(family)
+        ratio = _luts_per_mac(one, family) / _luts_per_mac(base, family) if base else None
+        table.add_row(
+            one.name + (" (stale)" if one.name in stale else ""),
+            str(with_dsp.luts),
+            str(with_dsp.flip_flops),
+            str(with_dsp.dsps),
+            f"{with_dsp.fmax_mhz:.1f}",
+            str(without.luts),
+            f"{without.fmax_mhz:.1f}",
+            f"{one.macs_per_cycle:g}",
+            _number(ratio, ".2f"),
+        )
+    devices = ", ".join(sorted({cost.device for one in records for cost in one.placed_on(family)}))
+    notes = [f"{devices}, placed and routed between registers, one seed."]
+    if stale:
+        notes.append(f"Stale, for their Verilog has changed: {', '.join(stale)}; run with --all.")
+    return Group(table, *(Text(f"\n{note}") for note in notes))
+
+
+def _luts_per_mac(record: PeRecord, family: str) -> float:
+    return record.placed_on(family)[1].luts / record.macs_per_cycle
+
+
 def _energies(one: PeRecord, base: PeRecord | None) -> str:
     if base is None or one.energy_no_delay_fj_per_mac is None:
         return "-"

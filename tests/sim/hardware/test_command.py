@@ -1,10 +1,12 @@
 """``qsim rtl`` as a user types it."""
 
+import dataclasses
 import json
 
 import pytest
 
 import sim.hardware.command
+import sim.hardware.fpga
 from hw.pe_record import load_record
 from rtl.catalog import PES
 from rtl.verify import Verdict
@@ -46,6 +48,42 @@ def test_a_stale_record_is_told(capsys, monkeypatch):
     assert "int8-mac (stale)" in out and "Stale, for their Verilog has changed: int8-mac" in out
 
 
+def test_stored_placements_need_no_tools(capsys, monkeypatch):
+    monkeypatch.setattr(sim.hardware.fpga, "fpga_costs", None)
+    code, out, _ = run(capsys, "cost", "int8-mac", "mixpe-w4a8", "--fpga", "ice40")
+    (with_dsp, without) = load_record("int8-mac").placed_on("ice40")
+    row = next(line for line in out.splitlines() if line.startswith("int8-mac")).split()
+    assert code == 0 and row[1:7] == [
+        str(with_dsp.luts), str(with_dsp.flip_flops), "1", f"{with_dsp.fmax_mhz:.1f}",
+        str(without.luts), f"{without.fmax_mhz:.1f}",
+    ]  # fmt: skip
+    monkeypatch.setattr(sim.hardware.fpga, "verilog_hash", lambda pe: "another")
+    _, out, _ = run(capsys, "cost", "int8-mac", "--fpga", "ice40")
+    assert "int8-mac (stale)" in out
+
+
+def test_a_placement_is_stored_beside_the_others(capsys, monkeypatch, tmp_path):
+    record = load_record("int8-mac")
+    (old, without) = record.placed_on("ecp5")
+    new = dataclasses.replace(old, luts=7), dataclasses.replace(without, luts=8)
+    written = []
+    monkeypatch.setattr(sim.hardware.fpga, "fpga_costs", lambda pe, family: new)
+    monkeypatch.setattr(sim.hardware.fpga, "write_record", written.append)
+    _, out, _ = run(capsys, "cost", "int8-mac", "--fpga", "ecp5", "--all", "--json")
+    (found,) = written
+    assert found.placed_on("ecp5") == new and found.placed_on("ice40") == record.placed_on("ice40")
+    assert [each["luts"] for each in json.loads(out)["fpga"]][:2] == [7, 8]
+
+
+def test_a_new_measurement_keeps_the_placements(monkeypatch):
+    record, written = load_record("int8-mac"), []
+    bare = dataclasses.replace(record, fpga=())
+    monkeypatch.setattr(sim.hardware.command, "cost", lambda pe, liberty: bare)
+    monkeypatch.setattr(sim.hardware.command, "write_record", written.append)
+    sim.hardware.command.costs(["int8-mac"], liberty=None, fresh=True, tell=lambda name: None)
+    assert written == [record]
+
+
 @pytest.mark.slow
 def test_verification_of_one_pe(capsys):
     code, out, _ = run(capsys, "verify", "dint3-mac", "--dots", 1000)
@@ -75,8 +113,6 @@ def test_a_layer_of_the_embedded_model(capsys):
 
 @pytest.mark.slow
 def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
-    import dataclasses
-
     import sim.hardware.run_layer
     from rtl.products import Multiplier
 
@@ -108,6 +144,8 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
         (["run-layer", "ternary-16"], ["ternary-16 can't run a layer", "i2_s"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),
+        (["cost", "int8-mac", "--fpga", "gowin"], ["unknown FPGA 'gowin'", "ecp5, ice40"]),
+        (["cost", "--fpga", "ecp5", "--liberty", "a.file"], ["drop --liberty"]),
         (["cost", "int8-mac", "--liberty", "a.file"], ["a.file is no liberty file"]),
         (["cost", "int8-mac", "--liberty", "bad.lib"], ["bad.lib", "yosys"]),
     ],
