@@ -62,6 +62,7 @@ from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import SPECIAL_VALUES, BitMod
 from numerics.mixtures.bitmod_half import BitModHalf
+from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.entries import ENTRIES as MIXTURES
 from numerics.mixtures.grouped import Grouped
 from numerics.scheme import Scheme
@@ -253,6 +254,7 @@ def _mixtures() -> dict[str, Entry]:
 #: Named schemes whose group is not part of their definition.
 ANY_GROUP = (
     BitModHalf,
+    BitModScaled,
     Dint,
     Grouped,
     IntegerScheme,

@@ -35,10 +35,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> QuantizedTensor:
     codes, stored, selectors = [], [], []
     for block in _groups.split_groups(x, PerGroup(scheme.size)):
         choice = _choose(block, scheme)
-        normalized = divide(block, choice.scales[..., None])
-        sign_code = jnp.uint8(BASES[scheme.weight_bits].sign_code)
-        base = _base_codes(normalized, scheme)
-        found = jnp.where(_in_cell(normalized, choice, scheme), sign_code, base)
+        found = codes_of(block, choice.selectors, choice.scales, scheme)
         codes.append(jnp.where(jnp.isnan(choice.scales)[..., None], jnp.uint8(0), found))
         stored.append(choice.stored)
         selectors.append(choice.selectors.astype(jnp.uint8))
@@ -51,6 +48,16 @@ def quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> QuantizedTensor:
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
 
 
+def codes_of(
+    x: Groups, selectors: Int32[Array, "*lead"], scales: PerGroupFloat, scheme: BitMod
+) -> UInt8[Array, "*lead group"]:
+    """Return the codes of groups in chosen candidates with given scales."""
+    normalized = divide(x, scales[..., None])
+    sign_code = jnp.uint8(BASES[scheme.weight_bits].sign_code)
+    is_special = _in_cell(normalized, selectors, scheme)
+    return jnp.where(is_special, sign_code, _base_codes(normalized, scheme))
+
+
 @partial(jax.jit, static_argnames="scheme")
 def fake_quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> Float32[Array, "*shape"]:
     """Return ``dequantize(quantize(x))``."""
@@ -60,7 +67,7 @@ def fake_quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> Float32[Array,
         normalized = divide(block, choice.scales[..., None])
         base = _base_values(normalized, scheme)
         special = _of_candidate([f.special for f in scheme.formats], choice.selectors)
-        values = jnp.where(_in_cell(normalized, choice, scheme), special[..., None], base)
+        values = jnp.where(_in_cell(normalized, choice.selectors, scheme), special[..., None], base)
         rounded.append(_restore(values, choice.scales))
     return _groups.join_groups(rounded, x.shape)
 
@@ -117,11 +124,13 @@ def _restore(values: Groups, scales: PerGroupFloat) -> Groups:
     return jnp.where(jnp.isnan(scales)[..., None], jnp.nan, product)
 
 
-def _in_cell(x: Groups, choice: Choice, scheme: BitMod) -> Bool[Array, "*lead group"]:
+def _in_cell(
+    x: Groups, selectors: Int32[Array, "*lead"], scheme: BitMod
+) -> Bool[Array, "*lead group"]:
     """Whether each number rounds to the special value of its group."""
     above, up_to = zip(*(fmt.cell for fmt in scheme.formats), strict=True)
-    is_above = x > _of_candidate(list(above), choice.selectors)[..., None]
-    return is_above & (x <= _of_candidate(list(up_to), choice.selectors)[..., None])
+    is_above = x > _of_candidate(list(above), selectors)[..., None]
+    return is_above & (x <= _of_candidate(list(up_to), selectors)[..., None])
 
 
 def _of_candidate(numbers: list[float], selectors: Int32[Array, "*lead"]) -> PerGroupFloat:

@@ -12,6 +12,7 @@ from numerics.formats import (
     TableFormat,
 )
 from numerics.mixtures.bitmod_half import BitModHalf
+from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.grouped import Grouped
 from numerics.mixtures.olive import Olive
 from numerics.mixtures.searched import Searched
@@ -28,6 +29,7 @@ _LLM_FP4_TRIALS = tuple(2.0 ** (1 - step / 32) for step in range(97))
 _BITMOD = "BitMoD, arXiv:2411.11745, as its code computes in FP16"
 _BITMOD_SCALES = "BitMoD, arXiv:2411.11745, section III-C, as its first code computes in FP16"
 _OLIVE = "OliVe, arXiv:2304.07493, and its code: outliers with victims, alpha searched for rows"
+_BITMOD_HARDWARE = "BitMoD, arXiv:2411.11745, sections III-C and IV: one scale of the row"
 _FP4 = (E3M0, E2M1, E1M2)
 
 
@@ -46,6 +48,7 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         *((BitModHalf(weight_bits=bits, scale_bits=8), _BITMOD_SCALES) for bits in (3, 4)),
         (Searched(label="ant3", candidates=(_ant_int(3), FLINT3), trials=_ANT_TRIALS), _ANT),
         (Searched(label="ant4", candidates=(_ant_int(4), POT4, FLINT4), trials=_ANT_TRIALS), _ANT),
+        *((BitModScaled(weight_bits=bits), _BITMOD_HARDWARE) for bits in (3, 4)),
         (Grouped(label="ant3-mixed", candidates=(_INT3, E2M0)), _MIXED_ANT),
         (Grouped(label="ant4-mixed", candidates=(_INT4, FLINT4)), _MIXED_ANT),
         *((Olive(bits=bits), _OLIVE) for bits in (3, 4)),

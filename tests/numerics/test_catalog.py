@@ -25,7 +25,7 @@ REQUIRED = {
     "vptq-v6-k4096-0-o1-v4-k4096", "kmeans3", "kmeans4", "int4-2-of-4", "int8-2-of-4",
     "fp4_e2m1-2-of-4", "int8-top54", "int8-top39", "fp4_e2m1-lorc8", "int4-lorc8", "nf3-lq5x64",
     "ant3", "ant4", "ant3-mixed", "ant4-mixed", "olive3", "olive4", "llm-fp4",
-    *(f"bitmod-fp{bits}-{kind}" for bits in (3, 4) for kind in ("fp16", "s8-ref")),
+    *(f"bitmod-fp{bits}-{kind}" for bits in (3, 4) for kind in ("fp16", "s8-ref", "s8-hw")),
     "spqr-3", "spqr-3-o1", "spqr-4-o1", "any-precision",
     *(f"any-precision-{bits}" for bits in range(3, 9)),
 }  # fmt: skip

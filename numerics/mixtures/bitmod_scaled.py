@@ -1,0 +1,111 @@
+"""BitMoD with scales of groups as its hardware reads them: 8-bit codes under one scale of the row.
+
+Source: BitMoD, arXiv:2411.11745, sections III-C and IV.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.formats import FP16, SCALE_DTYPES
+from numerics.granularity import PerGroup
+from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUES, BitMod
+from numerics.mixtures.special_value import SpecialValueFormat
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+SCALE_BITS = 8
+TOP = (1 << SCALE_BITS) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitModScaled(Scheme):
+    """``value = number(code) * (q * c)``, 8-bit ``q`` of the group and FP16 ``c`` of the row.
+
+    Candidates are chosen as in :class:`BitMod`, with FP16 scales ``s`` of groups. Then
+    ``c = FP16(max(s) / 255)``, ``q = RNE(s / c)``, at least 1, and codes come from division by
+    ``q * c``. The published code has one ``c`` for each candidate (:class:`BitModHalf`), which its
+    hardware has no place for. A row with a NaN or an infinity comes back NaN, its codes are 0.
+    """
+
+    weight_bits: int
+    size: int = DEFAULT_GROUP
+
+    def __post_init__(self) -> None:
+        if self.weight_bits not in SPECIAL_VALUES:
+            raise ValueError(f"BitMoD has weights of 3 or 4 bits, not {self.weight_bits}")
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, with the group where it is not 128."""
+        suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
+        return f"bitmod-fp{self.weight_bits}-s{SCALE_BITS}-hw{suffix}"
+
+    @property
+    def plain(self) -> BitMod:
+        """The scheme that chooses candidates."""
+        specials = SPECIAL_VALUES[self.weight_bits]
+        return BitMod(weight_bits=self.weight_bits, specials=specials, size=self.size)
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group."""
+        return self.size
+
+    @property
+    def formats(self) -> tuple[SpecialValueFormat, ...]:
+        """The candidates in the order of their selectors."""
+        return self.plain.formats
+
+    def with_group_size(self, size: int) -> "BitModScaled":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, scale codes, scales of rows and selectors of a tensor of this shape.
+
+        Examples
+        --------
+        >>> BitModScaled(weight_bits=4).bits_per_weight((64, 4096))
+        4.08203125
+        """
+        groups, byte = (*shape[:-1], -(-shape[-1] // self.size)), np.dtype(np.uint8)
+        return (
+            Field(name="codes", shape=shape, bits=self.weight_bits, dtype=byte, is_index=True),
+            Field(name="scale_codes", shape=groups, bits=SCALE_BITS, dtype=byte),
+            Field(name="scales", shape=shape[:-1], bits=16, dtype=SCALE_DTYPES[FP16]),
+            Field(name="selectors", shape=groups, bits=SELECTOR_BITS, dtype=byte),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return codes, scale codes, scales and selectors."""
+        from numerics.mixtures import bitmod_scaled_arrays
+
+        quantized: QuantizedTensor = bitmod_scaled_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers of the codes times the scales."""
+        from numerics.mixtures import bitmod_scaled_arrays
+
+        values: Array = bitmod_scaled_arrays.dequantize(q)
+        return values
+
+
+def second_level(scales: Sequence[float]) -> tuple[list[int], np.float16]:
+    """Return the codes of the scales of a row's groups, and the scale of the row.
+
+    >>> second_level([0.5, 127.5, 31.75])
+    ([1, 255, 64], np.float16(0.5))
+    """
+    of_row = max(np.float16(max(scales) / TOP), np.finfo(np.float16).smallest_subnormal)
+    quotients = (np.float32(scale) / np.float32(of_row) for scale in scales)
+    return [int(np.clip(np.rint(quotient), 1, TOP)) for quotient in quotients], of_row
