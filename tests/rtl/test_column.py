@@ -8,6 +8,7 @@ import pytest
 import rtl.column
 from rtl.catalog import find_pe
 from rtl.compiled import CompiledPe
+from rtl.toolchain import ToolError
 
 PE = find_pe("bitmod-fp4-column")
 
@@ -46,7 +47,7 @@ def test_one_wrong_place_is_noticed(monkeypatch, old, new):
     takes = np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
     try:
         is_right, _ = run(PE.random(200, seed=1), takes=takes)
-    except rtl.compiled.ToolError:
+    except ToolError:
         is_right = False
     assert not is_right
 
