@@ -20,6 +20,7 @@ def run(operands, **patterns):
     return np.array_equal(found, PE.golden(operands)), cycles
 
 
+@pytest.mark.slow
 def test_the_dequantizer_is_hidden_behind_groups_of_eight_cycles():
     operands = PE.random(300, seed=0)
     groups, beats, _ = operands["weights"].shape

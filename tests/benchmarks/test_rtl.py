@@ -1,0 +1,110 @@
+"""How fast PEs are verified, costed, and run a layer; run with ``--benchmark-only -o addopts=``.
+
+The compiled harness and cocotb check groups of one PE in the same run, so that a busy machine slows
+both; builds are left out of both rates.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtl.catalog import find_pe
+from rtl.compiled import CompiledPe
+from rtl.cost import cost
+from rtl.element import pack_beats
+from rtl.emit import module_name, write_verilog
+from rtl.fpga import FAMILIES, fpga_costs
+from rtl.simulated import RUNNER, SIMULATORS, _environment, _results
+from rtl.verify import _compare
+from sim.errors import UserError
+from sim.hardware.run_layer import run_layer
+from sim.sources.catalog import open_model
+
+DOTS = 1_000_000
+SERIAL_DOTS = 2000
+ROUNDS = 3
+
+
+def serial_rate(pe, folder):
+    """Return the groups a second that cocotb drives and checks one after another."""
+    operands = pe.random(SERIAL_DOTS, seed=5)
+    np.savez(
+        folder / "vectors.npz",
+        beats=pack_beats(pe.operand_layout, operands),
+        results=pe.golden(operands),
+        latency=pe.latency,
+    )
+    environment = _environment(folder) | {"QSIM_SERIAL": str(folder / "serial")}
+    environment["PYTHONPATH"] += f":{Path(__file__).parent}"
+    program = RUNNER.replace("rtl.bench", "serial_bench")
+    assert program != RUNNER
+    done = subprocess.run(
+        [sys.executable, "-c", program, SIMULATORS[0], module_name(pe),
+         str(write_verilog(pe, folder))],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert _results(done.stdout) == (1, 0), done.stdout + done.stderr
+    count, seconds = (folder / "serial").read_text().split()
+    assert int(count) == SERIAL_DOTS
+    return SERIAL_DOTS / float(seconds)
+
+
+@pytest.mark.parametrize("name", ["int8-mac", "mixpe-w4a8", "fp4-dot"])
+def test_the_compiled_harness_checks_50_times_as_fast_as_cocotb(benchmark, tmp_path, name):
+    pe = find_pe(name)
+    serial = serial_rate(pe, tmp_path)
+    with CompiledPe(pe) as model:
+        rates = []
+        for seed in range(ROUNDS):
+            operands = pe.random(DOTS, seed=seed)
+            verdict = _compare(model, "random", [operands])
+            assert verdict.is_good and verdict.vectors == DOTS
+            rates.append(verdict.rate_per_s)
+        benchmark.pedantic(lambda: _compare(model, "random", [operands]), rounds=1)
+    benchmark.extra_info |= {
+        "checked_groups_per_s": max(rates),
+        "checked_operand_pairs_per_s": max(rates) * operands["weights"][0].size,
+        "cocotb_groups_per_s": serial,
+        "ratio": max(rates) / serial,
+    }
+    assert max(rates) > 1e6
+    assert max(rates) > 50 * serial
+
+
+@pytest.mark.parametrize("name", ["int8-mac", "mixpe-w4a16"])
+def test_the_cost_of_one_pe_takes_less_than_a_minute(benchmark, name):
+    started = time.perf_counter()
+    record = benchmark.pedantic(cost, args=(find_pe(name),), rounds=1)
+    seconds = time.perf_counter() - started
+    benchmark.extra_info |= {"time_s": seconds, "area_um2": record.area_um2}
+    assert seconds < 60
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_fpga_takes_less_than_a_minute(benchmark, family):
+    started = time.perf_counter()
+    found = benchmark.pedantic(fpga_costs, args=(find_pe("int8-mac"), FAMILIES[family]), rounds=1)
+    seconds = time.perf_counter() - started
+    benchmark.extra_info |= {"time_s": seconds, "fmax_mhz": [each.fmax_mhz for each in found]}
+    assert seconds < 60
+
+
+def test_a_layer_of_576_by_576_runs_in_two_minutes(benchmark):
+    model, layer = "smollm2-135m-instruct", "layers.3.self_attn.o_proj"
+    try:
+        open_model(model)
+    except UserError as error:
+        pytest.skip(str(error))
+    started = time.perf_counter()
+    run = benchmark.pedantic(
+        run_layer, args=(model, layer, find_pe("mixpe-w4a8")), kwargs={"tokens": 16, "lanes": 8},
+        rounds=1,
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    benchmark.extra_info |= {"time_s": seconds, "macs_per_s": run.macs / run.time_s}
+    assert (run.inputs, run.outputs, run.tokens) == (576, 576, 16)
+    assert run.is_equal and seconds < 120
