@@ -1,6 +1,7 @@
 """What a PE costs: area, delay and energy of its own netlist, checked against the golden model."""
 
 import platform
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,10 +19,32 @@ STREAMS = 256
 SEED = 0
 
 
-def cost(pe: ProcessingElement, liberty: Path = LIBERTY) -> PeRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Operands for energy, and what a record says of them."""
+
+    operands: Operands
+    source: str
+
+
+def gaussian_stream(pe: ProcessingElement) -> Stream:
+    """Return the operands that a PE is measured on if nothing else is asked for."""
+    operands = pe.typical(STREAMS, seed=SEED)
+    beats = next(iter(operands.values())).shape[1]
+    return Stream(
+        operands=operands,
+        source=f"Gaussian, standard deviation {SPREAD:.3g} of the largest value, seed {SEED},"
+        f" {STREAMS} groups of {beats} beats",
+    )
+
+
+def cost(
+    pe: ProcessingElement, liberty: Path = LIBERTY, *, stream: Stream | None = None
+) -> PeRecord:
     """Synthesize a PE, run operands through its netlist, and return what it costs.
 
-    With another library than the project's own only area is known.
+    Operands are Gaussian if no others are given. With another library than the project's own only
+    area is known.
 
     Raises
     ------
@@ -31,8 +54,8 @@ def cost(pe: ProcessingElement, liberty: Path = LIBERTY) -> PeRecord:
     netlist = synthesize(pe, liberty)
     own = liberty.resolve() == LIBERTY
     gates = read_gates(netlist) if own else None
-    operands = pe.typical(STREAMS, seed=SEED)
-    found = _energies(pe, gates, operands) if gates else {}
+    stream = stream or gaussian_stream(pe)
+    found = _energies(pe, gates, stream.operands) if gates else {}
     return PeRecord(
         name=pe.name,
         weights=pe.weight_name,
@@ -45,8 +68,7 @@ def cost(pe: ProcessingElement, liberty: Path = LIBERTY) -> PeRecord:
         cells=sum(netlist.cells.values()),
         delay_ps=gates.longest_path_ps if gates else None,
         library=liberty.stem,
-        operands=f"Gaussian, standard deviation {SPREAD:.3g} of the largest value, seed {SEED},"
-        f" {STREAMS} groups of {next(iter(operands.values())).shape[1]} beats",
+        operands=stream.source,
         verilog_sha256=verilog_hash(pe),
         versions={name: version(name) for name in ("amaranth", "pyosys", "numpy")}
         | {"python": platform.python_version()},
@@ -57,7 +79,8 @@ def cost(pe: ProcessingElement, liberty: Path = LIBERTY) -> PeRecord:
 
 def _energies(pe: ProcessingElement, gates: Gates, operands: Operands) -> dict[str, float]:
     words = pack_beats(pe.operand_layout, operands)
-    beats = _bits_of(words, len(gates.ports["operands__payload"]))
+    groups = len(next(iter(operands.values())))
+    beats = _bits_of(words, len(gates.ports["operands__payload"]), groups)
     activity = run(gates, _inputs(np.repeat(beats, pe.cycles, axis=0), pe.latency))
     mask = (1 << pe.result_shape.width) - 1
     expected = [int(value) & mask for value in pe.golden(operands)]
@@ -74,10 +97,10 @@ def _energies(pe: ProcessingElement, gates: Gates, operands: Operands) -> dict[s
     }
 
 
-def _bits_of(words: np.ndarray, width: int) -> np.ndarray:
-    """Return the bits of every beat, shape (beat, bit, stream)."""
+def _bits_of(words: np.ndarray, width: int, groups: int) -> np.ndarray:
+    """Return the bits of every beat, shape (beat, bit, group)."""
     bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")[:, :width].astype(bool)
-    return bits.reshape(STREAMS, -1, width).transpose(1, 2, 0)
+    return bits.reshape(groups, -1, width).transpose(1, 2, 0)
 
 
 def _numbers(bits: np.ndarray) -> list[int]:
@@ -88,7 +111,8 @@ def _numbers(bits: np.ndarray) -> list[int]:
 
 def _inputs(beats: np.ndarray, latency: int) -> list[dict[str, np.ndarray]]:
     """Return a reset, every beat, and the cycles until the last result stands."""
-    high, low = np.ones((1, STREAMS), bool), np.zeros((1, STREAMS), bool)
+    groups = beats.shape[2]
+    high, low = np.ones((1, groups), bool), np.zeros((1, groups), bool)
     idle = {"operands__payload": np.zeros(beats.shape[1:], bool), "operands__valid": low,
             "result__ready": high, "rst": low}  # fmt: skip
     steps = [{**idle, "operands__payload": beat, "operands__valid": high} for beat in beats]

@@ -153,6 +153,8 @@ def _map(pe: ProcessingElement, synth: str, folder: Path) -> None:
     run_yosys(
         [
             "read_verilog pe.v",
+            # Some names of the PE's wires are also those that ABC gives to its own.
+            f"rename -hide {top}/w:*",
             # So that nothing of the PE is merged with the registers around it.
             f"setattr -mod -set keep_hierarchy 1 {top}",
             f"{synth} -top harness",

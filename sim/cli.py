@@ -349,6 +349,7 @@ def run_layer_rtl(
     layer: str = "layers.0.self_attn.q_proj",
     tokens: Count = 16,
     lanes: Count = 8,
+    codes: Path | None = None,
     json: bool = False,
 ) -> None:
     """Run a linear layer of a model through compiled processing elements; exit 1 on a difference.
@@ -365,6 +366,8 @@ def run_layer_rtl(
         Tokens of the held-out text whose activations are run.
     lanes
         Values of a dot product in one cycle.
+    codes
+        File to write the layer's codes to, which qsim rtl cost --operands reads.
     json
         Print one JSON object instead of a sentence.
     """
@@ -375,7 +378,7 @@ def run_layer_rtl(
     from sim.hardware.tables import layer_line
 
     (found,) = find_pes([pe])
-    result = run_layer(model, layer, found, tokens=tokens, lanes=lanes)
+    result = run_layer(model, layer, found, tokens=tokens, lanes=lanes, codes=codes)
     if json:
         _print_json([asdict(result)])
     else:
@@ -388,6 +391,7 @@ def run_layer_rtl(
 def cost_rtl(
     *pes: str,
     liberty: Path | None = None,
+    operands: Path | None = None,
     fpga: str | None = None,
     all: bool = False,
     json: bool = False,
@@ -400,6 +404,8 @@ def cost_rtl(
         Names, as listed by qsim rtl; all if none is given.
     liberty
         Another cell library, for area alone.
+    operands
+        Codes of a layer, as qsim rtl run-layer --codes writes them, to measure energy on.
     fpga
         ecp5 or ice40: print lookup tables, flip-flops, DSP blocks and clock rate instead.
     all
@@ -413,15 +419,17 @@ def cost_rtl(
     from sim.hardware.fpga import fpga_records
     from sim.hardware.tables import costs_table, fpga_table
 
-    if fpga is not None and liberty is not None:
-        raise UserError("--fpga has cells of its own; drop --liberty")
+    if fpga is not None and (liberty or operands):
+        raise UserError("--fpga has cells of its own and no energy; drop --liberty and --operands")
+    if liberty and operands:
+        raise UserError("--operands is for energy, which --liberty has none of; drop one of them")
     with Console(stderr=True).status("synthesizing") as status:
 
         def tell(name: str) -> None:
             status.update(f"synthesizing {name}")
 
         if fpga is None:
-            found = costs(pes, liberty=liberty, fresh=all, tell=tell)
+            found = costs(pes, liberty=liberty, operands=operands, fresh=all, tell=tell)
         else:
             found = fpga_records(pes, fpga, fresh=all, tell=tell)
     if json:
@@ -429,7 +437,8 @@ def cost_rtl(
     elif fpga is not None:
         _print_wide(fpga_table(found.records, found.stale, fpga))
     else:
-        _print_wide(costs_table(found.records, found.stale))
+        is_own = operands is not None
+        _print_wide(costs_table(found.records, found.stale, has_own_operands=is_own))
 
 
 @hw.default

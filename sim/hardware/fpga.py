@@ -38,7 +38,7 @@ def fpga_records(
 def _stored(pe: ProcessingElement, tell: Callable[[str], None]) -> PeRecord:
     """Return the record of a PE, made first if there is none."""
     if pe.name not in list_records():
-        return costs([pe.name], liberty=None, fresh=True, tell=tell).records[0]
+        return costs([pe.name], fresh=True, tell=tell).records[0]
     return load_record(pe.name)
 
 

@@ -7,6 +7,7 @@ added in float32 as :mod:`numerics.dot` defines, the outputs have to equal ``gro
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError
 from sim.errors import UserError
+from sim.hardware.operands import LayerCodes, write_codes
 from sim.model.capture import layer_inputs
 from sim.model.params import ModelBuffers
 from sim.model.tensors import tensor_shapes
@@ -54,9 +56,17 @@ class LayerRun:
 
 
 def run_layer(
-    model: str, layer: str, pe: ProcessingElement, *, tokens: int, lanes: int
+    model: str,
+    layer: str,
+    pe: ProcessingElement,
+    *,
+    tokens: int,
+    lanes: int,
+    codes: Path | None = None,
 ) -> LayerRun:
     """Stream a layer's activations and weights through a PE of some lanes.
+
+    The codes that it ran are written to a file if one is named.
 
     Raises
     ------
@@ -69,6 +79,10 @@ def run_layer(
     weight, x = _operands(source, layer, tokens)
     pe = replace(pe, lanes=lanes)
     w, a = _quantized(pe, weight, x)
+    if codes is not None:
+        about = f"{layer} of {source.name}, {len(x)} tokens"
+        pair = {"weights": np.asarray(w.codes), "activations": np.asarray(a.codes)}
+        write_codes(LayerCodes(source=about, **pair), codes)
     started = time.perf_counter()
     try:
         sums, cycles, wrong = _sums(pe, w, a)

@@ -45,8 +45,13 @@ def layer_line(run: LayerRun) -> str:
     return f"{size}: {run.wrong_sums:,} sums and {run.wrong_outputs:,} outputs DIFFER; {work}"
 
 
-def costs_table(records: Sequence[PeRecord], stale: Sequence[str]) -> RenderableType:
-    """Return costs, beside those of the INT8 baseline where it is among the records."""
+def costs_table(
+    records: Sequence[PeRecord], stale: Sequence[str], *, has_own_operands: bool
+) -> RenderableType:
+    """Return costs, beside those of the INT8 baseline where it is among the records.
+
+    Operands are told if they are the user's own.
+    """
     table = _table(
         ("name",),
         ("area um2", "a MAC", "recipe", "delay ps", "fJ/MAC no glitches", "all glitches",
@@ -70,6 +75,8 @@ def costs_table(records: Sequence[PeRecord], stale: Sequence[str]) -> Renderable
         )
     libraries = ", ".join(sorted({record.library for record in records}))
     notes = [f"Library {libraries}; no wires. Energy lies near or between the two columns."]
+    if has_own_operands:
+        notes += [f"{record.name} ran {record.operands}." for record in records]
     if stale:
         notes.append(f"Stale, for their Verilog has changed: {', '.join(stale)}; run with --all.")
     return Group(table, *(Text(f"\n{note}") for note in notes))

@@ -78,9 +78,9 @@ def test_a_placement_is_stored_beside_the_others(capsys, monkeypatch, tmp_path):
 def test_a_new_measurement_keeps_the_placements(monkeypatch):
     record, written = load_record("int8-mac"), []
     bare = dataclasses.replace(record, fpga=())
-    monkeypatch.setattr(sim.hardware.command, "cost", lambda pe, liberty: bare)
+    monkeypatch.setattr(sim.hardware.command, "cost", lambda pe, liberty, stream: bare)
     monkeypatch.setattr(sim.hardware.command, "write_record", written.append)
-    sim.hardware.command.costs(["int8-mac"], liberty=None, fresh=True, tell=lambda name: None)
+    sim.hardware.command.costs(["int8-mac"], fresh=True, tell=lambda name: None)
     assert written == [record]
 
 

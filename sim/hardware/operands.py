@@ -1,0 +1,138 @@
+"""Codes of a real layer, in a file, as the operands on which a PE's energy is measured."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from numerics.formats import Format
+from numerics.pe.exact_dot import integer_table
+from rtl.cost import SEED, STREAMS, Stream
+from rtl.dot_product_pe import DotProductPe
+from rtl.element import ProcessingElement
+from sim.errors import UserError
+
+LONGEST_FILE_BYTES = 256 << 20
+TENSORS = "weights", "activations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCodes:
+    """What a linear layer holds and reads, in the codes of two formats."""
+
+    source: str
+    #: Shape (outputs, inputs).
+    weights: np.ndarray
+    #: Shape (tokens, inputs).
+    activations: np.ndarray
+
+
+def write_codes(codes: LayerCodes, path: Path) -> None:
+    """Write codes as the safetensors tensors ``weights`` and ``activations``."""
+    tensors = {name: np.ascontiguousarray(getattr(codes, name)) for name in TENSORS}
+    path.write_bytes(save(tensors, metadata={"source": codes.source}))
+
+
+def read_codes(path: Path) -> LayerCodes:
+    """Return the codes of a safetensors file with the tensors ``weights`` and ``activations``.
+
+    Raises
+    ------
+    UserError
+        The file is too large or no safetensors file, a tensor is missing or holds no codes, or the
+        two differ in their inputs.
+    """
+    size = path.stat().st_size
+    if size > LONGEST_FILE_BYTES:
+        raise UserError(f"{path} has {size} bytes; a file of operands has at most 256 MiB")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            weights, activations = (_codes(path, name, file) for name in TENSORS)
+            source = (file.metadata() or {}).get("source", path.name)
+    except SafetensorError as error:
+        raise UserError(f"{path} is no safetensors file: {error}") from None
+    if weights.shape[1] != activations.shape[1]:
+        raise UserError(
+            f"{path} has weights of {weights.shape[1]} inputs, but activations of"
+            f" {activations.shape[1]}; a layer has as many of both"
+        )
+    return LayerCodes(source=source, weights=weights, activations=activations)
+
+
+def _codes(path: Path, name: str, file: Any) -> np.ndarray:
+    known = list(file.keys())
+    if name not in known:
+        raise UserError(
+            f"{path} has no tensor {name}; it holds {', '.join(known) or 'none'}."
+            " qsim rtl run-layer --codes FILE writes such files"
+        )
+    codes: np.ndarray = file.get_tensor(name)
+    if codes.ndim != 2 or not codes.size or codes.dtype.kind not in "iu":
+        raise UserError(
+            f"{path}: {name} is {codes.dtype} of shape {codes.shape}; codes are whole numbers of"
+            " shape (rows, inputs)"
+        )
+    return codes
+
+
+def stream_of(pe: ProcessingElement, codes: LayerCodes) -> Stream:
+    """Return groups of a layer's codes, drawn at random, as the operands of a PE.
+
+    Raises
+    ------
+    UserError
+        The PE has no rows of two formats, or the codes are none of its formats.
+    """
+    if not isinstance(pe, DotProductPe):
+        raise UserError(f"{pe.name} takes no codes of a layer: it makes no dot products of two")
+    _check_codes(pe.weights, codes.weights, "weights", codes.source)
+    _check_codes(pe.activations, codes.activations, "activations", codes.source)
+    weights, activations = _groups(pe, codes)
+    operands = pe.beats(weights, activations)
+    return Stream(
+        operands=operands,
+        source=f"{codes.source}: weights {_spread(pe.weights, weights)}, activations"
+        f" {_spread(pe.activations, activations)}, seed {SEED},"
+        f" {STREAMS} groups of {operands['weights'].shape[1]} beats",
+    )
+
+
+def _check_codes(fmt: Format, codes: np.ndarray, what: str, source: str) -> None:
+    wrong = codes[(codes < 0) | (codes >= 1 << fmt.bits)]
+    if wrong.size:
+        raise UserError(
+            f"{source} has the code {wrong[0]} among its {what};"
+            f" {fmt.name} has codes 0 to {(1 << fmt.bits) - 1}"
+        )
+
+
+def _groups(pe: DotProductPe, codes: LayerCodes) -> tuple[np.ndarray, np.ndarray]:
+    """Return groups of rows at random outputs, tokens and starts, as long as the PE's."""
+    inputs = codes.weights.shape[1]
+    group = min(pe.length, inputs)
+    group -= group % pe.lanes
+    if not group:
+        raise UserError(f"a layer of {inputs} inputs is too short for {pe.lanes} lanes")
+    random = np.random.default_rng(SEED)
+    start = group * random.integers(0, inputs // group, STREAMS)
+    places = start[:, None] + np.arange(group)
+    output, token = (
+        random.integers(0, len(rows), STREAMS) for rows in (codes.weights, codes.activations)
+    )
+    return codes.weights[output[:, None], places], codes.activations[token[:, None], places]
+
+
+def _spread(fmt: Format, codes: np.ndarray) -> str:
+    """Say how far codes' values spread, which decides how much a PE switches.
+
+    >>> from numerics.formats import INT4
+    >>> _spread(INT4, np.array([0, 0, 7, 9]))
+    'of standard deviation 0.619 of the largest value, 50% zeros'
+    """
+    table = np.array(integer_table(fmt), np.float64)
+    values = table[codes]
+    deviation, zeros = values.std() / abs(table).max(), (values == 0).mean()
+    return f"of standard deviation {deviation:.3g} of the largest value, {zeros:.0%} zeros"
