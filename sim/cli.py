@@ -69,6 +69,7 @@ def sweep(
     kv: str | None = None,
     skip: list[str] | None = None,
     bit_true: bool = False,
+    pe: str | None = None,
     dither_source: bool = False,
     seed: int = 0,
     out: Path = Path("qsim-out"),
@@ -107,6 +108,9 @@ def sweep(
         and lm_head are always kept unless a recipe names them.
     bit_true
         Compute dot products of quantized weights and activations as exact integers, group by group.
+    pe
+        Compute dot products of weights and FP16 activations as a processing element does whose sums
+        round, such as bitmod-fp4-aligned.
     dither_source
         Add noise of one source quantization step to a model whose weights lie on a grid.
     seed
@@ -119,6 +123,8 @@ def sweep(
     from sim.report import print_table
     from sim.sweep.command import SweepOptions, run_sweep
 
+    if bit_true and pe is not None:
+        raise UserError(f"--bit-true asks for exact sums and --pe for those of {pe}; give one")
     outcome = run_sweep(
         SweepOptions(
             recipes=recipes,
@@ -132,7 +138,7 @@ def sweep(
             activations=activations,
             kv=kv,
             skip=tuple(skip or ()),
-            bit_true=bit_true,
+            pe="exact" if bit_true else pe,
             dither_seed=seed if dither_source else None,
             out=out,
             as_json=json,

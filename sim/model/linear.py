@@ -5,9 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
 from numerics import QuantizedTensor, Scheme, fake_quantize, grouped_dot, quantize
+from numerics.pe.aligned_product import AlignedMatrix, aligned_product
 
+#: A quantized matrix, or one whose products are those of a PE with FP16 activations.
+Member = QuantizedTensor | AlignedMatrix
 #: One float32 matrix (out, in), or quantized matrices whose rows follow one another.
-Weight = Float32[Array, "out in"] | tuple[QuantizedTensor, ...]
+Weight = Float32[Array, "out in"] | tuple[Member, ...]
 
 
 def linear(
@@ -19,7 +22,7 @@ def linear(
     """Return ``x @ weight.T + bias``, with ``x`` rounded to ``scheme`` first.
 
     Quantized weights meet quantized activations in exact integer dot products, group by group;
-    float activations meet their dequantized values.
+    float activations meet their dequantized values, or FP16 ones the PE of an aligned matrix.
     """
     if isinstance(weight, tuple):
         out = jnp.concatenate([_quantized_product(x, member, scheme) for member in weight], -1)
@@ -29,8 +32,11 @@ def linear(
 
 
 def _quantized_product(
-    x: Float32[Array, "t in"], weight: QuantizedTensor, scheme: Scheme | None
+    x: Float32[Array, "t in"], weight: Member, scheme: Scheme | None
 ) -> Float32[Array, "t out"]:
+    if isinstance(weight, AlignedMatrix):
+        product: Array = aligned_product(x, weight)
+        return product
     if scheme is None:
         return _product(x, weight.dequantize())
     return grouped_dot(quantize(x, scheme), weight)

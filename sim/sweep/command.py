@@ -46,7 +46,8 @@ class SweepOptions:
     activations: str | None = None
     kv: str | None = None
     skip: tuple[str, ...] = ()
-    bit_true: bool = False
+    #: See :class:`sim.sweep.recipe.Recipe`.
+    pe: str | None = None
     #: Seed of the noise on the source's grid; ``None`` for no noise.
     dither_seed: int | None = None
     out: Path = Path("qsim-out")
@@ -90,7 +91,7 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
     """Return the recipes of --format and of the recipe file."""
     recipes: list[Recipe] = []
     if options.recipes is not None:
-        recipes += read_recipes(options.recipes, skip=options.skip, bit_true=options.bit_true)
+        recipes += read_recipes(options.recipes, skip=options.skip, pe=options.pe)
     formats: Sequence[str | None] = _expand(options.formats)
     if not formats and (options.activations or options.kv):
         formats = [None]
@@ -101,7 +102,7 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
             options.kv,
             group_size=options.group_size if _has_free_group(name, options) else None,
             skip=options.skip,
-            bit_true=options.bit_true,
+            pe=options.pe,
         )
         for name in formats
     ]

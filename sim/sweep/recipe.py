@@ -11,10 +11,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from numerics import Scheme, grouped_dot, quantize
+from numerics.pe.aligned_product import check_aligned
+from numerics.pe.models import ALIGNED
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
+
+#: Exact integers, group by group, for any formats whose values are integers times a unit.
+EXACT = "exact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +42,9 @@ class Recipe:
 
     name: str
     rules: tuple[Rule, ...]
-    #: Dot products of quantized weights and activations in exact integers, group by group.
-    bit_true: bool = False
+    #: Processing element whose dot products the linear layers take: :data:`EXACT`, one of
+    #: :data:`numerics.pe.models.ALIGNED`, or ``None`` for float products of dequantized numbers.
+    pe: str | None = None
 
     def rule_for(self, name: str) -> Rule:
         """Return the rule that decides ``name``; one that changes nothing where none matches."""
@@ -50,7 +56,7 @@ class Recipe:
             [rule.match, *(s and s.name for s in (rule.weights, rule.activations, rule.kv))]
             for rule in self.rules
         ]
-        return json.dumps([rows, self.bit_true])
+        return json.dumps([rows, {None: False, EXACT: True}.get(self.pe, self.pe)])
 
 
 FLOAT32 = Recipe(name="float32", rules=())
@@ -80,8 +86,10 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     rows = {n: shapes[f"{n}.weight"][-1] for n in names} | dict.fromkeys(caches, config.head_dim)
     for schemes in (weights, inputs, cached):
         _check_rows(schemes, rows)
-    if recipe.bit_true:
+    if recipe.pe == EXACT:
         _check_bit_true(recipe, weights, inputs, rows)
+    elif recipe.pe is not None:
+        _check_aligned(recipe, weights, inputs, rows)
     layers = tuple(_layer_numerics(recipe, config, i, inputs, cached) for i in range(config.layers))
     return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
 
@@ -142,6 +150,31 @@ def _check_bit_true(
         example = jax.eval_shape(partial(jnp.zeros, (1, row), jnp.float32))
         try:
             jax.eval_shape(partial(_product, weight=weight, activation=activation), example)
+        except ValueError as error:
+            raise UserError(f"recipe {recipe.name}: {error}") from None
+
+
+def _check_aligned(
+    recipe: Recipe,
+    weights: Mapping[str, Scheme],
+    inputs: Mapping[str, Scheme],
+    rows: Mapping[str, int],
+) -> None:
+    """Refuse an unknown PE, and weights that one with FP16 activations can't read."""
+    pe = ALIGNED.get(recipe.pe or "")
+    if pe is None:
+        raise UserError(
+            f"unknown PE '{recipe.pe}' for sums that round: {', '.join(ALIGNED)}; "
+            f"for exact ones use --bit-true"
+        )
+    for name in inputs:
+        raise UserError(
+            f"recipe {recipe.name} quantizes the inputs of {name}; the PE rounds them to FP16 "
+            f"itself, so leave --activations out"
+        )
+    for name, scheme in weights.items():
+        try:
+            check_aligned(scheme, pe, rows[name])
         except ValueError as error:
             raise UserError(f"recipe {recipe.name}: {error}") from None
 

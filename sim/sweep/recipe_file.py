@@ -17,6 +17,8 @@ rule or ``[[recipe.rule]]`` tables, and of ``[[grid]]`` tables, whose lists are 
     weights = ["fp4", "int4"]
     group_size = [32, 128]
     kv = ["none", "int8"]
+
+A recipe's ``pe`` names the processing element whose products it takes, as ``--pe`` does.
 """
 
 import itertools
@@ -27,7 +29,7 @@ from typing import Any, Literal
 
 from numerics import Scheme, parse_scheme
 from sim.errors import UserError
-from sim.sweep.recipe import FLOAT32, Recipe, Rule
+from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule
 
 MAX_FILE_BYTES = 2**20
 RULE_FIELDS = ("match", "weights", "activations", "kv")
@@ -52,7 +54,7 @@ def make_recipe(
     *,
     group_size: int | None = None,
     skip: Sequence[str] = (),
-    bit_true: bool = False,
+    pe: str | None = None,
 ) -> Recipe:
     """Return the recipe that quantizes every linear layer alike, except the skipped ones."""
     rule = Rule(
@@ -69,8 +71,14 @@ def make_recipe(
         kv if rule.kv else None,
         group_size=group_size,
     )
-    suffix = "".join(f" skip={pattern}" for pattern in skip) + (" bit-true" if bit_true else "")
-    return Recipe(name=name + suffix, rules=(*skips, rule), bit_true=bit_true)
+    suffix = "".join(f" skip={pattern}" for pattern in skip) + _pe_suffix(pe)
+    return Recipe(name=name + suffix, rules=(*skips, rule), pe=pe)
+
+
+def _pe_suffix(pe: str | None) -> str:
+    if pe is None:
+        return ""
+    return " bit-true" if pe == EXACT else f" pe={pe}"
 
 
 def recipe_name(
@@ -85,7 +93,7 @@ def recipe_name(
     return ",".join(f"{key}={value}" for key, value in parts.items() if value)
 
 
-def read_recipes(path: Path, *, skip: Sequence[str] = (), bit_true: bool = False) -> list[Recipe]:
+def read_recipes(path: Path, *, skip: Sequence[str] = (), pe: str | None = None) -> list[Recipe]:
     """Read every recipe of a TOML file; the first rule that matches a layer decides."""
     tables = _read_toml(path)
     unknown = set(tables) - {"recipe", "grid"}
@@ -94,9 +102,9 @@ def read_recipes(path: Path, *, skip: Sequence[str] = (), bit_true: bool = False
             f"{path} has {_quoted(unknown) or 'no tables'}; "
             f"a recipe file has [[recipe]] and [[grid]] tables"
         )
-    recipes = [_recipe(t, path, skip, bit_true) for t in _tables(tables, "recipe", path)]
+    recipes = [_recipe(t, path, skip, pe) for t in _tables(tables, "recipe", path)]
     for table in _tables(tables, "grid", path):
-        recipes.extend(_grid(table, path, skip, bit_true))
+        recipes.extend(_grid(table, path, skip, pe))
     return recipes
 
 
@@ -118,11 +126,13 @@ def _tables(raw: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]
     return tables
 
 
-def _recipe(table: dict[str, Any], path: Path, skip: Sequence[str], bit_true: bool) -> Recipe:
+def _recipe(table: dict[str, Any], path: Path, skip: Sequence[str], pe: str | None) -> Recipe:
     name = table.get("name")
     if not isinstance(name, str) or not name or name == FLOAT32.name:
         raise UserError(f"{path}: each [[recipe]] needs a name, and not '{FLOAT32.name}'")
-    fields = {key: value for key, value in table.items() if key not in ("name", "rule")}
+    fields = {key: value for key, value in table.items() if key not in ("name", "rule", "pe")}
+    if not isinstance(table.get("pe", ""), str):
+        raise UserError(f"{path}: pe of recipe {name} must be a string, not {table['pe']!r}")
     rules = _tables(table, "rule", path) if "rule" in table else [fields]
     if "rule" in table and fields:
         raise UserError(f"{path}: recipe {name} has {_quoted(fields)} beside its rules")
@@ -130,7 +140,7 @@ def _recipe(table: dict[str, Any], path: Path, skip: Sequence[str], bit_true: bo
     return Recipe(
         name=name,
         rules=(*skips, *(_rule(rule, name, path) for rule in rules)),
-        bit_true=bit_true,
+        pe=table.get("pe", pe),
     )
 
 
@@ -152,16 +162,14 @@ def _rule(table: dict[str, Any], recipe: str, path: Path) -> Rule:
 
 
 def _grid(
-    table: dict[str, Any], path: Path, skip: Sequence[str], bit_true: bool
+    table: dict[str, Any], path: Path, skip: Sequence[str], pe: str | None
 ) -> Iterator[Recipe]:
     unknown = set(table) - set(GRID_FIELDS)
     if unknown:
         raise UserError(f"{path}: a grid has {_quoted(GRID_FIELDS)}, not {_quoted(unknown)}")
     axes = [_axis(table, key, path) for key in GRID_FIELDS]
     for weights, activations, kv, group_size in itertools.product(*axes):
-        yield make_recipe(
-            weights, activations, kv, group_size=group_size, skip=skip, bit_true=bit_true
-        )
+        yield make_recipe(weights, activations, kv, group_size=group_size, skip=skip, pe=pe)
 
 
 def _axis(table: dict[str, Any], key: str, path: Path) -> list[Any]:

@@ -12,12 +12,14 @@ import numpy as np
 from jaxtyping import Array, Float32
 
 from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
+from numerics.pe.aligned_product import AlignedMatrix
+from numerics.pe.models import ALIGNED
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.params import ModelBuffers, Params
 from sim.model.tensors import fused_members, linear_names, tensor_shapes
 from sim.sources.source import ModelSource
-from sim.sweep.recipe import Plan
+from sim.sweep.recipe import EXACT, Plan
 
 FLOAT_BITS = 32.0
 
@@ -68,7 +70,7 @@ class WeightLoader:
     def params(self, point: Plan) -> Params:
         """Return the parameters of the plan loaded last."""
         params = self.buffers.params()
-        return bit_true_params(self.source, params, point) if point.recipe.bit_true else params
+        return bit_true_params(self.source, params, point) if point.recipe.pe else params
 
     def _write(self, name: str, matrix: np.ndarray, scheme: Scheme | None) -> None:
         self._schemes.pop(name, None)
@@ -96,7 +98,7 @@ def bit_true_params(source: ModelSource, params: Params, point: Plan) -> Params:
     return params | {"layers": layers}
 
 
-def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | None:
+def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | AlignedMatrix | None:
     """Quantize one linear layer of every block; leaves have a leading layer axis."""
     names = [f"layers.{i}.{member}" for i in range(source.config.layers)]
     schemes = {point.weights.get(name) for name in names}
@@ -107,7 +109,8 @@ def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | N
         return None
     tensors = [quantize(jnp.asarray(source.read(f"{name}.weight")), scheme) for name in names]
     stacked: QuantizedTensor = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tensors)
-    return stacked
+    pe = point.recipe.pe
+    return stacked if pe in (None, EXACT) else AlignedMatrix(weight=stacked, pe=ALIGNED[pe])
 
 
 def bits_per_weight(plan: Plan, config: ModelConfig) -> float:

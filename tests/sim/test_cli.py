@@ -81,6 +81,15 @@ def test_json_is_one_object_a_point(sweep, tmp_path):
         (["--format", "int4", "--skip", "*.layer"], "qsim: pattern '*.layer' of recipe"),
         (["--format", "nf4", "--activations", "int8", "--bit-true"], "qsim: "),
         (["--format", "int4", "--bit-true"], "qsim: "),
+        (
+            ["--format", "int4", "--pe", "int8-mac"],
+            "qsim: unknown PE 'int8-mac' for sums that round",
+        ),
+        (
+            ["--format", "int4", "--pe", "bitmod-fp4-aligned"],
+            "qsim: recipe int4 pe=bitmod-fp4-aligned",
+        ),
+        (["--format", "int4", "--bit-true", "--pe", "x"], "qsim: --bit-true asks for exact sums"),
         (["--format", "int4", "--dither-source"], "qsim: the weights of"),
         ([], "qsim: nothing to sweep; give --format fp4"),
         (["nowhere.toml"], "qsim: no recipe file at nowhere.toml"),

@@ -9,6 +9,7 @@ from sim.errors import UserError
 from sim.sources.catalog import open_model
 from sim.sweep.engine import Sweep
 from sim.sweep.evaluate import paired_difference
+from sim.sweep.recipe import EXACT
 from sim.sweep.recipe_file import make_recipe
 from sim.sweep.result import PointResult
 from sim.sweep.windows import read_text, take_windows
@@ -144,7 +145,7 @@ def test_activations_and_cache_cost_accuracy_of_their_own(sweep):
 
 @pytest.mark.parametrize(("weights", "inputs"), [("int8:g64", "int8"), ("fp4:g32", "int8:g32")])
 def test_bit_true_products_agree_with_float_ones_up_to_rounding(sweep, weights, inputs):
-    recipes = tuple(make_recipe(weights, inputs, bit_true=exact) for exact in (False, True))
+    recipes = tuple(make_recipe(weights, inputs, pe=pe) for pe in (None, EXACT))
     _, fake, exact = dataclasses.replace(sweep, recipes=recipes).run(Log())
     assert exact.recipe == f"{fake.recipe} bit-true"
     assert exact.delta_nats == pytest.approx(fake.delta_nats, abs=2e-3)
@@ -152,7 +153,7 @@ def test_bit_true_products_agree_with_float_ones_up_to_rounding(sweep, weights, 
 
 
 def test_bit_true_products_need_quantized_inputs(sweep):
-    recipe = make_recipe("int8:g64", bit_true=True)
+    recipe = make_recipe("int8:g64", pe=EXACT)
     with pytest.raises(UserError, match=r"^recipe .* bit-true .*--activations"):
         dataclasses.replace(sweep, recipes=(recipe,)).run(Log())
 
@@ -169,3 +170,21 @@ def test_the_standard_error_is_over_windows():
     # Window means differ by 0.5 and 1.5: mean 1, deviation sqrt(0.5), error sqrt(0.5 / 2).
     assert paired_difference(nll, reference) == (1.0, pytest.approx(0.5))
     assert paired_difference(nll[:1], reference[:1]) == (0.5, None)
+
+
+@pytest.mark.slow
+def test_sums_that_round_cost_a_little(sweep):
+    pes = None, "bitmod-fp4-nearest", "bitmod-fp4-aligned"
+    recipes = tuple(make_recipe("bitmod-fp4", group_size=32, pe=pe) for pe in pes)
+    _, exact, nearest, cut = dataclasses.replace(sweep, recipes=recipes).run(Log())
+    assert cut.recipe == f"{exact.recipe} pe=bitmod-fp4-aligned"
+    # Differences of rounding on other sides of the mean are small beside those of the weights.
+    assert nearest.kl_mean == pytest.approx(exact.kl_mean, rel=0.02)
+    assert cut.kl_mean == pytest.approx(exact.kl_mean, rel=0.05)
+    assert len({exact.kl_mean, nearest.kl_mean, cut.kl_mean}) == 3
+
+
+def test_a_pe_that_rounds_reads_activations_itself(sweep):
+    recipe = make_recipe("bitmod-fp4", "int8", group_size=32, pe="bitmod-fp4-aligned")
+    with pytest.raises(UserError, match="rounds them to FP16 itself, so leave --activations out"):
+        dataclasses.replace(sweep, recipes=(recipe,)).run(Log())

@@ -6,7 +6,7 @@ from numerics import parse_scheme
 from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.layer_numerics import LayerNumerics
-from sim.sweep.recipe import FLOAT32, Recipe, Rule, plan
+from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule, plan
 
 CONFIG = ModelConfig(
     family="llama",
@@ -24,8 +24,8 @@ INT4, INT8 = parse_scheme("int4:g32"), parse_scheme("int8:g32")
 TOKEN = parse_scheme("int8", role="activation")
 
 
-def recipe(*rules, bit_true=False):
-    return Recipe(name="r", rules=rules, bit_true=bit_true)
+def recipe(*rules, pe=None):
+    return Recipe(name="r", rules=rules, pe=pe)
 
 
 def test_a_plain_rule_quantizes_the_linear_layers_and_keeps_the_embedding():
@@ -66,8 +66,13 @@ def test_the_float_model_needs_no_numerics():
 def test_equal_computations_have_one_canonical_text_whatever_their_name():
     a, b = recipe(Rule(weights=INT4)), Recipe(name="other", rules=(Rule(weights=INT4),))
     assert a.canonical() == b.canonical()
-    others = [recipe(Rule(weights=INT8)), dataclasses.replace(a, bit_true=True), FLOAT32]
-    assert len({a.canonical(), *(other.canonical() for other in others)}) == 4
+    others = [
+        recipe(Rule(weights=INT8)),
+        dataclasses.replace(a, pe=EXACT),
+        dataclasses.replace(a, pe="p"),
+        FLOAT32,
+    ]
+    assert len({a.canonical(), *(other.canonical() for other in others)}) == 5
 
 
 def test_a_pattern_without_a_match_is_refused():

@@ -51,6 +51,15 @@ def test_recipes_and_grids_are_read_in_order(tmp_path):
     }
 
 
+def test_a_recipe_names_its_pe(tmp_path):
+    text = '[[recipe]]\nname = "a"\nweights = "bitmod-fp4"\npe = "bitmod-fp4-aligned"\n'
+    plain = '[[recipe]]\nname = "b"\nweights = "bitmod-fp4"\n'
+    first, second = read_recipes(write(tmp_path, text + plain), pe="bitmod-fp4-nearest")
+    assert (first.pe, second.pe) == ("bitmod-fp4-aligned", "bitmod-fp4-nearest")
+    with pytest.raises(UserError, match="pe of recipe a must be a string, not 3"):
+        read_recipes(write(tmp_path, text.replace('"bitmod-fp4-aligned"', "3")))
+
+
 def test_skips_come_before_the_rules(tmp_path):
     first, *_ = read_recipes(write(tmp_path, GOOD), skip=["layers.0.*"])
     assert first.rules[0] == Rule(match="layers.0.*")

@@ -1,0 +1,28 @@
+"""The PEs whose sums round, as models of their arithmetic, by name."""
+
+from numerics.catalog import FORMATS, SCHEMES
+from numerics.mixtures.bitmod import BitMod
+from numerics.mixtures.selected import SelectedFormat
+from numerics.pe.aligned import AlignedDot, Rounding
+from numerics.pe.terms import BoothTerms, WindowTerms
+
+
+def _bitmod_floats(bits: int, rounding: Rounding = "truncate") -> AlignedDot:
+    """Return BitMoD's PE for its floating-point weights with special values."""
+    scheme = SCHEMES[f"bitmod-fp{bits}"]
+    assert isinstance(scheme, BitMod)
+    weights = SelectedFormat(name=scheme.name, candidates=scheme.formats)
+    return AlignedDot(generator=WindowTerms(weights), rounding=rounding)
+
+
+def _bitmod_integers(bits: int) -> AlignedDot:
+    """Return BitMoD's PE for integer weights."""
+    return AlignedDot(generator=BoothTerms(FORMATS[f"int{bits}"]))
+
+
+ALIGNED = {
+    "bitmod-fp4-aligned": _bitmod_floats(4),
+    "bitmod-fp4-nearest": _bitmod_floats(4, "nearest"),
+    "bitmod-fp3-aligned": _bitmod_floats(3),
+    **{f"bitmod-int{bits}-aligned": _bitmod_integers(bits) for bits in (8, 6, 5, 4)},
+}
