@@ -27,6 +27,10 @@ STABLE_SHARE = 0.75
 PROMPT = 512
 WIDTH = 512
 LAYER_WEIGHTS = 12 * WIDTH**2
+#: Values of a head, tokens that one more attends to, keys and values of a layer.
+HEAD_WIDTH = 64
+CONTEXT = 256
+LAYER_CACHE = 2 * CONTEXT * WIDTH
 CHAIN_BYTES = 256 << 20
 #: Where matrices lie in memory changes how fast they are read: the layers are made so many times.
 ALLOCATIONS = 4
@@ -81,7 +85,7 @@ class Measurement:
     read: Ceiling
     #: Operations a second of a prompt in the linear layers of a small model.
     prompt: Ceiling
-    #: Bytes a second of the same layers' matrices for one token.
+    #: Bytes a second of the same layers for one token, its keys and values among them.
     vector: Ceiling
     libraries: str
 
@@ -144,29 +148,37 @@ def _product_rate(dtype: str, sides: Sequence[int], repetitions: int) -> Ceiling
 
 
 def _layers(name: str, rows: int, layers: int, repetitions: int) -> Ceiling:
-    """Time ``rows`` vectors that pass the matrices of one layer of a transformer after another.
+    """Time ``rows`` vectors that pass the layers of a transformer, one vector with its attention.
 
-    A rate is in operations for many vectors, and in bytes of the matrices for one.
+    A rate is in operations for many vectors, and in bytes of matrices, keys and values for one.
     """
     import jax
     import jax.numpy as jnp
 
-    def layer(x: Any, weights: Any) -> tuple[Any, None]:
-        qkv, o, up, down = weights
-        normed = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
-        x = x + (normed @ qkv.T)[:, :WIDTH] @ o.T
-        normed = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
-        return x + jax.nn.silu(normed @ up.T) @ down.T, None
+    def normalized(x: Any) -> Any:
+        return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
 
-    shapes = ((3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH))
+    def attended(queries: Any, keys: Any, values: Any) -> Any:
+        scores = jnp.sum(queries.reshape(-1, 1, HEAD_WIDTH) * keys, -1)
+        weights = jax.nn.softmax(scores, -1)
+        return jnp.sum(weights[..., None] * values, 1).reshape(1, WIDTH)
+
+    def layer(x: Any, weights: Any) -> tuple[Any, None]:
+        qkv, o, up, down, keys, values = weights
+        queries = (normalized(x) @ qkv.T)[:, :WIDTH]
+        x = x + (attended(queries, keys, values) if rows == 1 else queries) @ o.T
+        return x + jax.nn.silu(normalized(x) @ up.T) @ down.T, None
+
+    cache = (WIDTH // HEAD_WIDTH, CONTEXT, HEAD_WIDTH)
+    matrices = ((3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH))
     run = jax.jit(lambda weights, x: jax.lax.scan(layer, x, weights)[0])
     x, times = jnp.ones((rows, WIDTH)), list[float]()
     for _ in range(ALLOCATIONS):
-        weights = [jnp.full((layers, *shape), 1.0 / WIDTH) for shape in shapes]
+        weights = [jnp.full((layers, *shape), 1.0 / WIDTH) for shape in (*matrices, cache, cache)]
         times += repeat(partial(_wait_for, run, weights, x), repetitions)
-    amount = layers * LAYER_WEIGHTS * (2.0 * rows if rows > 1 else 4.0)
+    amount = 2.0 * rows * LAYER_WEIGHTS if rows > 1 else 4.0 * (LAYER_WEIGHTS + LAYER_CACHE)
     setting = f"{layers} layers of width {WIDTH}"
-    return Ceiling(name=name, rates=tuple(amount / t for t in times), setting=setting)
+    return Ceiling(name=name, rates=tuple(layers * amount / t for t in times), setting=setting)
 
 
 def read_bandwidth(size_bytes: int, cores: int, repetitions: int) -> Ceiling:

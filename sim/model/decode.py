@@ -18,7 +18,6 @@ from sim.model.linear import linear
 from sim.model.params import Params
 from sim.model.rope import RopeTables, rope_tables
 
-HIGHEST = jax.lax.Precision.HIGHEST
 FLOAT = LayerNumerics()
 
 #: Keys and values of all layers.
@@ -111,12 +110,14 @@ def _attend(
     window: Int32[Array, ""],
     config: ModelConfig,
 ) -> Float32[Array, "1 width"]:
+    # Sums of products, for XLA takes a cache that lies within a larger one to a copy before it
+    # calls a matrix product.
     keys, values = kept
     groups = q.reshape(len(keys), -1, q.shape[-1]) * config.score_scale
-    scores = jnp.einsum("hgd,hkd->hgk", groups, keys, precision=HIGHEST)
+    scores = jnp.sum(groups[:, :, None] * keys[:, None], axis=-1)
     if config.attention_softcap is not None:
         scores = config.attention_softcap * jnp.tanh(scores / config.attention_softcap)
     tokens = jnp.arange(keys.shape[1])
     seen = (tokens <= position) & (tokens > position - window)
     weights = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
-    return jnp.einsum("hgk,hkd->hgd", weights, values, precision=HIGHEST).reshape(1, -1)
+    return jnp.sum(weights[..., None] * values[:, None], axis=2).reshape(1, -1)
