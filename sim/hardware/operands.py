@@ -128,8 +128,8 @@ def _groups(pe: DotProductPe, codes: LayerCodes) -> tuple[np.ndarray, np.ndarray
 def _spread(fmt: Format, codes: np.ndarray) -> str:
     """Say how far codes' values spread, which decides how much a PE switches.
 
-    >>> from numerics.formats import INT4
-    >>> _spread(INT4, np.array([0, 0, 7, 9]))
+    >>> from numerics import FORMATS
+    >>> _spread(FORMATS["int4"], np.array([0, 0, 7, 9]))
     'of standard deviation 0.619 of the largest value, 50% zeros'
     """
     table = np.array(integer_table(fmt), np.float64)

@@ -31,6 +31,7 @@ def is_right(operands):
     return np.array_equal(found, PE.golden(operands))
 
 
+@pytest.mark.slow
 def test_a_wrong_number_of_fp32_is_refuted(monkeypatch):
     wrong = mutated(rtl.dequantizer.Fp32Group, "-self.product, ", "~self.product, ")
     monkeypatch.setattr("rtl.dequantizer_pe.Fp32Group", wrong)

@@ -89,7 +89,7 @@ X[1, :64] = np.round(X[1, :64] * 4) / 4
     [
         ("bitmod-fp4", 4, (5, -5, 8, -8)),
         ("bitmod-fp3", 3, (3, -3, 6, -6)),
-        ("bitmod-fp4-ea", 4, (8, -8)),
+        pytest.param("bitmod-fp4-ea", 4, (8, -8), marks=pytest.mark.slow),
     ],
 )
 def test_selectors_scales_and_values_equal_the_reference(name, bits, specials):

@@ -31,6 +31,7 @@ def test_every_group_is_that_of_its_best_candidate(scheme):
     assert set(np.unique(chosen)) == {0, 1}
 
 
+@pytest.mark.slow
 def test_results_are_the_same_however_they_are_run():
     scheme, x = SCHEMES[0], jnp.asarray(X)
     expected = np.asarray(fake_quantize(x, scheme))

@@ -16,7 +16,7 @@ X = np.float32(RNG.standard_t(2, (5, 21)) * np.float32([[1], [0.01], [1], [1], [
 X[2], X[3] = 0, 0.5
 
 
-@pytest.mark.parametrize("bits", [3, 4])
+@pytest.mark.parametrize("bits", [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_scales_and_values_equal_the_definition(bits, monkeypatch):
     few = olive.TRIALS[::8]
     for module in (olive, olive_arrays):

@@ -143,7 +143,10 @@ def test_activations_and_cache_cost_accuracy_of_their_own(sweep):
     assert w.sqnr_db == wa.sqnr_db
 
 
-@pytest.mark.parametrize(("weights", "inputs"), [("int8:g64", "int8"), ("fp4:g32", "int8:g32")])
+@pytest.mark.parametrize(
+    ("weights", "inputs"),
+    [("int8:g64", "int8"), pytest.param("fp4:g32", "int8:g32", marks=pytest.mark.slow)],
+)
 def test_bit_true_products_agree_with_float_ones_up_to_rounding(sweep, weights, inputs):
     recipes = tuple(make_recipe(weights, inputs, pe=pe) for pe in (None, EXACT))
     _, fake, exact = dataclasses.replace(sweep, recipes=recipes).run(Log())
