@@ -53,7 +53,8 @@ def encode(
             integers = _round_integers(fmt, jnp.where(jnp.isnan(x), 0, x))
             codes = integers.astype(jnp.int32) & ((1 << fmt.bits) - 1)
         case TableFormat():
-            codes = _table_index(fmt, x)
+            index = _table_index(fmt, x)
+            codes = jnp.asarray(fmt.codes, jnp.int32)[index] if fmt.codes else index
         case PowerOfTwoFormat():
             codes = _encode_power_of_two(fmt, x)
         case _:
@@ -221,7 +222,7 @@ def _table_value(fmt: TableFormat, x: Float32[Array, "*shape"]) -> Float32[Array
 def _above(fmt: TableFormat, x: Float32[Array, "*shape"]) -> list[Bool[Array, "*shape"]]:
     """Return for each threshold whether the numbers are above it, compared as integers.
 
-    No threshold is zero, so that the signs of zeros don't matter.
+    None goes up from a threshold of zero, so that the signs of zeros don't matter.
     """
     thresholds = np.array(fmt.thresholds, np.float32).view(np.int32)
     ordered = thresholds ^ ((thresholds >> 31) & MAGNITUDE_MASK)

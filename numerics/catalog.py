@@ -198,14 +198,10 @@ def _tables() -> dict[str, Entry]:
     return {
         "nf4": Entry(
             scheme=sixty_four(element=NF4),
-            source="QLoRA, arXiv:2305.14314, and bitsandbytes, which multiplies by 1/amax instead",
+            source="QLoRA, arXiv:2305.14314, by division; nf4-bnb multiplies by 1/amax",
         ),
         "nf3": Entry(scheme=sixty_four(element=NF3), source="LQ-LoRA, arXiv:2311.12023"),
         "nf2": Entry(scheme=sixty_four(element=NF2), source="LQ-LoRA, arXiv:2311.12023"),
-        "fp4-bnb": Entry(
-            scheme=sixty_four(element=FP4_BNB),
-            source="bitsandbytes 0.50, which multiplies by 1/amax instead",
-        ),
         "ternary": Entry(
             scheme=ternary, source="BitNet b1.58, arXiv:2402.17764, but a scale per group"
         ),

@@ -10,33 +10,31 @@ from jaxtyping import Float32, Int32
 
 from numerics import _groups
 from numerics.cast import decode, encode
+from numerics.conventions.bnb4_arrays import flushed, in_units
 from numerics.conventions.double_nf4 import BLOCK, SCALES_PER_BLOCK, DoubleNf4, dynamic_map
-from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32, MIN_NORMAL
+from numerics.division import divide, fence, float_bits, multiply
+from numerics.float32 import INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32
 from numerics.formats import NF4
 from numerics.granularity import PerGroup
-from numerics.scales import tree_sum
+from numerics.scales import Groups, tree_sum
 from numerics.tensor import QuantizedTensor
-
-Groups = Float32[Array, "*lead group"]
-PerGroupFloat = Float32[Array, "*lead"]
 
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: DoubleNf4) -> QuantizedTensor:
     """Return codes, codes of scales, their scales and the offset."""
     is_bad = jnp.max(float_bits(x) & MAGNITUDE_MASK) >= INFINITY_BITS
-    x = _flushed(jnp.where(is_bad, 0, x))
+    x = flushed(jnp.where(is_bad, 0, x))
     codes, amaxes = [], []
     for block in _groups.split_groups(x, PerGroup(BLOCK)):
-        unit, amax = _in_units(block)
+        unit, amax = in_units(block)
         codes.append(encode(NF4, unit))
         amaxes.append(amax)
     _, scale_codes, _, _ = scheme.layout(x.shape)
     amax = fence(_groups.join_scales(amaxes, scale_codes.shape)).reshape(-1)
     offset = fence(jnp.minimum(divide(tree_sum(amax), float(amax.size)), MAX_FLOAT32))
-    differences = jnp.pad(_flushed(amax - offset), (0, -amax.size % SCALES_PER_BLOCK))
-    unit, scales = _in_units(differences.reshape(-1, SCALES_PER_BLOCK))
+    differences = jnp.pad(flushed(amax - offset), (0, -amax.size % SCALES_PER_BLOCK))
+    unit, scales = in_units(differences.reshape(-1, SCALES_PER_BLOCK))
     found = encode_scales(unit).reshape(-1)[: amax.size].reshape(scale_codes.shape)
     arrays = {
         "codes": jnp.where(is_bad, np.uint8(0), _groups.join_groups(codes, x.shape)),
@@ -53,7 +51,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     codes = q.arrays["scale_codes"].reshape(-1)
     fraction = jnp.asarray(dynamic_map().table, jnp.float32)[codes]
     scales = jnp.repeat(q.arrays["scale_scales"], SCALES_PER_BLOCK)[: codes.size]
-    scale = fence(_flushed(multiply(fraction, scales) + q.arrays["offset"]))
+    scale = fence(flushed(multiply(fraction, scales) + q.arrays["offset"]))
     blocks = _groups.split_groups(q.codes, PerGroup(BLOCK))
     values = []
     by_row = scale.reshape(q.arrays["scale_codes"].shape)
@@ -64,21 +62,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     return _groups.join_groups(values, q.shape)
 
 
-def _in_units(x: Groups) -> tuple[Groups, PerGroupFloat]:
-    """Return groups in units of their largest magnitude, and that magnitude."""
-    amax = from_bits(jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1))
-    # Whatever the reciprocal for zeros, they stay zeros.
-    reciprocal = divide(jnp.ones_like(amax), jnp.maximum(amax, np.float32(MIN_NORMAL)))
-    reciprocal = fence(jnp.maximum(reciprocal, np.float32(MIN_NORMAL)))
-    return jnp.clip(multiply(x, reciprocal[..., None]), -1, 1), amax
-
-
 def encode_scales(unit: Groups) -> Int32[Array, "*lead group"]:
     """Return the codes of the dynamic map nearest to numbers, ties to the lower."""
     thresholds = jnp.asarray(dynamic_map().thresholds, jnp.float32)
     return jnp.searchsorted(thresholds, unit, side="left").astype(jnp.int32)
-
-
-def _flushed(x: Float32[Array, "*shape"]) -> Float32[Array, "*shape"]:
-    bits = float_bits(x)
-    return from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, sign_bits(x), bits))

@@ -1,5 +1,6 @@
 """Schemes of libraries by name, each with its source."""
 
+from numerics.conventions.bnb4 import Bnb4
 from numerics.conventions.dint import Dint, Kind
 from numerics.conventions.double_nf4 import DoubleNf4
 from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
@@ -8,7 +9,7 @@ from numerics.conventions.signs import Signs
 from numerics.conventions.vs_quant import VsQuant
 from numerics.conventions.zeroquant import DEFAULT_GROUP, ZeroQuantM2
 from numerics.element_scheme import ElementScheme, ScaleRule
-from numerics.formats import E2M1, E8M0
+from numerics.formats import E2M1, E8M0, FP4_BNB, NF4
 from numerics.granularity import PerGroup
 from numerics.scheme import Scheme
 
@@ -51,6 +52,10 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         Nvfp4(library=Library.COMPRESSED),
         "NVIDIA NVFP4 as compressed-tensors 0.20 computes it, reciprocal global scale",
     ),
+    **{
+        scheme.name: (scheme, "bitsandbytes 0.50, quantize_4bit, by the reciprocal of amax")
+        for scheme in (Bnb4(element=NF4), Bnb4(element=FP4_BNB))
+    },
     "nf4-dq": (
         DoubleNf4(),
         "QLoRA, arXiv:2305.14314, double quantization as bitsandbytes 0.50 computes it",

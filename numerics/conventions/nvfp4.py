@@ -22,11 +22,11 @@ class Library(StrEnum):
     """Whose arithmetic; ``amax`` is of the tensor, ``b`` of the block, all is float32.
 
     Codes are E2M1, ties to even, saturated. The catalog's ``nvfp4`` differs from the one of
-    modelopt by the sign of zero alone.
+    modelopt by signs of zero alone.
     """
 
     #: ``g = amax / 2688``, ``s = e4m3(max(b / (6 * g), 2^-9))``, 1 for a block of zeros, ``code(x /
-    #: (s * g))``; -0 has the code of +0.
+    #: (s * g))``; -0 has the code of +0, and the code of -0 the value +0.
     MODELOPT = "modelopt"
     #: ``g = amax / 2688``, ``s = e4m3(max(b / 6 / g, 2^-6))``, ``code(x * (1 / g / s))``: products
     #: with a reciprocal, and no subnormal scale.

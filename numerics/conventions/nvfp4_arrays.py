@@ -56,6 +56,8 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     for codes, scale in zip(blocks, _groups.split_scales(q.scales, blocks), strict=True):
         unit = _unit(scale.astype(jnp.float32), top, library)[..., None]
         product = multiply(decode(E2M1, codes), unit)
+        if library is Library.MODELOPT:
+            product = jnp.where(product == 0, np.float32(0), product)
         values.append(jnp.where(jnp.isnan(unit), jnp.nan, product))
     return _groups.join_groups(values, q.shape)
 

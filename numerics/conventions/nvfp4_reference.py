@@ -33,7 +33,7 @@ def find_top_scale(values: Sequence[float], library: Library) -> Float:
 
 
 def quantize_block(
-    values: Sequence[float], top: Float, library: Library
+    numbers: Sequence[float], top: Float, library: Library
 ) -> tuple[list[int], int, list[Float]]:
     """Return the E2M1 codes of a block, the E4M3 code of its scale, and the values of the codes.
 
@@ -41,7 +41,7 @@ def quantize_block(
     >>> codes, E4M3.decode(scale), [float(v) for v in values]
     ([7, 12], 1.0, [6.0, -2.0])
     """
-    x = flushed(values)
+    x = flushed(numbers)
     if math.isnan(top):
         return [0] * len(x), E4M3.encode(math.nan), [Float(np.nan)] * len(x)
     code = scale_code(max(abs(v) for v in x), top, library)
@@ -56,7 +56,10 @@ def quantize_block(
     if library is not Library.TORCHAO:
         codes = [0 if v == 0 else c for v, c in zip(x, codes, strict=True)]
     unit = scale / top if library is Library.COMPRESSED else scale * top
-    return codes, code, [flush(Float(E2M1.decode(c)) * unit) for c in codes]
+    values = [flush(Float(E2M1.decode(c)) * unit) for c in codes]
+    if library is Library.MODELOPT:
+        values = [v if v else Float(0) for v in values]
+    return codes, code, values
 
 
 def scale_code(amax: Float, top: Float, library: Library) -> int:

@@ -113,9 +113,16 @@ NF4 = TableFormat(
 NF2 = _normal_float(2)
 #: As NF2.
 NF3 = _normal_float(3)
-#: The FP4 of bitsandbytes, ``{0, 1/16, 2, 3, 4, 6, 8, 12} / 12``; in increasing order, while
-#: bitsandbytes numbers its codes otherwise.
-FP4_BNB = mirrored("fp4_bnb", (0.005208333333, 0.16666667, 0.25, 0.33333333, 0.5, 0.66666667, 1.0))
+#: The FP4 of bitsandbytes, ``{0, 1/16, 8, 12, 4, 6, 2, 3} / 12`` by code, then the negatives. Up to
+#: zero goes to code 0, and what lies just above it to the zero of code 8.
+FP4_BNB = TableFormat(
+    name="fp4_bnb",
+    table=_float32(
+        -1.0, -0.66666667, -0.5, -0.33333333, -0.25, -0.16666667, -0.005208333333, 0.0,
+        0.0, 0.005208333333, 0.16666667, 0.25, 0.33333333, 0.5, 0.66666667, 1.0,
+    ),
+    codes=(11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3),
+)  # fmt: skip
 #: Flint of ANT, arXiv:2208.14286, figure 6 and the tables of its code; ties go up, as there.
 FLINT3 = mirrored("flint3", (1, 2, 4), ties_up=(True,) * 6)
 #: As FLINT3.

@@ -17,7 +17,7 @@ MAX_UNITS = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFormat(Format):
-    """Values listed in increasing order; the code is the index.
+    """Values listed in increasing order; the code is the index, or what ``codes`` says.
 
     ``encode`` counts the ``thresholds`` that ``x`` exceeds; it exceeds the ones of ``ties_up``
     already when equal. The values are float32 numbers, and so are the thresholds: the midpoints,
@@ -36,10 +36,16 @@ class TableFormat(Format):
     ties_up: tuple[bool, ...] = ()
     #: The thresholds where they are not the midpoints.
     boundaries: tuple[float, ...] = ()
+    #: The code of each value; empty: its index. Two zeros may have one each.
+    codes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.table) < 2 or any(low >= high for low, high in pairwise(self.table)):
+        zeros = 1 + (bool(self.codes) and self.table.count(0.0) == 2)
+        values = len(set(self.table)) + zeros - 1
+        if values < 2 or values < len(self.table) or list(self.table) != sorted(self.table):
             raise ValueError(f"the table of {self.name} needs two or more values, increasing")
+        if self.codes and sorted(self.codes) != list(range(len(self.table))):
+            raise ValueError(f"the codes of {self.name} are not those of {len(self.table)} values")
         if any(float(np.float32(value)) != value for value in (*self.table, *self.boundaries)):
             raise ValueError(f"the values of {self.name} must be float32 numbers")
         gaps = len(self.table) - 1
@@ -79,18 +85,20 @@ class TableFormat(Format):
         return bool(self.ties_up) and self.ties_up[index]
 
     def encode(self, x: Real) -> int:
-        """Return the index of the value nearest to ``x``."""
+        """Return the code of the value nearest to ``x``."""
         if math.isnan(x):
             raise ValueError(f"{self.name} has no code for NaN")
         thresholds = self.thresholds
         index = bisect_left(thresholds, x)
         is_tie = index < len(thresholds) and thresholds[index] == x
-        return index + (is_tie and self.goes_up(index))
+        index += is_tie and self.goes_up(index)
+        return self.codes[index] if self.codes else index
 
     def decode(self, code: int) -> float:
-        """Return the value of an index; indices past the end of the table read the last value."""
+        """Return the value of a code; codes past the end of the table read the last value."""
         check_code(self, code)
-        return self.table[min(code, len(self.table) - 1)]
+        index = min(code, len(self.table) - 1)
+        return self.table[self.codes.index(index) if self.codes else index]
 
 
 def _trailing_exponent(value: float) -> int:

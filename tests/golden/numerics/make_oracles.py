@@ -1,7 +1,7 @@
-"""Freeze what torchao, compressed-tensors and bitsandbytes make of the same tensors.
+"""Freeze what torchao, compressed-tensors, bitsandbytes and modelopt make of the same tensors.
 
-Needs torch 2.13 (CPU), torchao 0.18.0, compressed-tensors 0.20.0 and bitsandbytes 0.50.2. Run it
-from this folder; it writes ``oracles.npz``.
+Needs the extra ``oracles``; made with torch 2.13 (CPU), torchao 0.18.0, compressed-tensors 0.20.0,
+bitsandbytes 0.50.2 and nvidia-modelopt 0.47.0. Run it from this folder; it writes ``oracles.npz``.
 """
 
 from pathlib import Path
@@ -12,11 +12,13 @@ from bitsandbytes import functional as bnb
 from compressed_tensors.quantization import QuantizationArgs, QuantizationStrategy
 from compressed_tensors.quantization.lifecycle.forward import dequantize, quantize
 from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
+from modelopt.torch.quantization.qtensor import MXFP4QTensor, NVFP4QTensor
 from torchao.prototype.mx_formats.kernels import unpack_uint4
 from torchao.prototype.mx_formats.nvfp4_tensor import nvfp4_quantize, per_tensor_amax_to_scale
 
 SHAPE = (8, 128)
 INT_GROUP = 32
+BNB_BLOCK = 64
 
 
 def tensors() -> dict[str, np.ndarray]:
@@ -93,6 +95,33 @@ def torchao_nvfp4(x: torch.Tensor) -> dict[str, np.ndarray]:
     return {"codes": codes, "scales": scales.view(torch.uint8), "top": top}
 
 
+def modelopt_nvfp4(x: torch.Tensor) -> dict[str, np.ndarray]:
+    """NVFP4 of modelopt."""
+    q, scales, top = NVFP4QTensor.quantize(x, 16, try_tensorrt=False)
+    values = q.dequantize(scale=scales, double_scale=top, block_sizes={-1: 16})
+    codes = low_first(q._quantized_data)
+    return {"codes": codes, "scales": scales.view(torch.uint8), "top": top, "values": values}
+
+
+def modelopt_mxfp4(x: torch.Tensor) -> dict[str, np.ndarray]:
+    """MXFP4 of modelopt, which rounds and chooses scales in its own way."""
+    q, scales = MXFP4QTensor.quantize(x, 32)
+    return {"codes": low_first(q._quantized_data), "scales": scales}
+
+
+def low_first(packed: torch.Tensor) -> torch.Tensor:
+    """Return the codes of bytes that hold two, the first in the low half."""
+    return torch.stack([packed & 15, packed >> 4], dim=-1).flatten(-2)
+
+
+def bnb_4bit(x: torch.Tensor, kind: str) -> dict[str, np.ndarray]:
+    """NF4 or FP4 of bitsandbytes in blocks of 64, scales in float32."""
+    packed, state = bnb.quantize_4bit(x, blocksize=BNB_BLOCK, quant_type=kind)
+    codes = torch.stack([packed >> 4, packed & 15], dim=-1).reshape(x.shape)
+    values = bnb.dequantize_4bit(packed, state)
+    return {"codes": codes, "scales": state.absmax, "values": values}
+
+
 def double_nf4(x: torch.Tensor) -> dict[str, np.ndarray]:
     """NF4 of bitsandbytes with quantized scales."""
     packed, state = bnb.quantize_4bit(x, quant_type="nf4", compress_statistics=True)
@@ -127,6 +156,8 @@ def main() -> None:
         x = torch.from_numpy(tensor)
         made = {"nvfp4-ct": compressed_nvfp4(x), "nf4-dq": double_nf4(x), "x": {"x": x}}
         made["nvfp4-torchao"] = torchao_nvfp4(x)
+        made["nvfp4-modelopt"], made["mxfp4-modelopt"] = modelopt_nvfp4(x), modelopt_mxfp4(x)
+        made |= {kind: bnb_4bit(x, kind) for kind in ("nf4", "fp4")}
         for bits in (4, 8):
             made[f"int{bits}-ct"] = compressed_int(x, bits, symmetric=True)
             made[f"int{bits}-ct-asym"] = compressed_int(x, bits, symmetric=False)
@@ -136,6 +167,9 @@ def main() -> None:
     x = torch.from_numpy(many_scales())
     for field, array in {"x": x, **double_nf4(x)}.items():
         arrays[f"many/nf4-dq/{field}"] = array.numpy()
+    for kind in ("nf4", "fp4"):
+        for field, array in bnb_4bit(x, kind).items():
+            arrays[f"many/{kind}/{field}"] = array.numpy()
     np.savez_compressed(Path(__file__).with_name("oracles.npz"), **arrays)
 
 

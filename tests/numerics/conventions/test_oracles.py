@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numerics import quantize
+from numerics import parse_scheme, quantize
 from numerics.conventions.entries import ENTRIES
 from numerics.formats import E2M1
 
 SETS = ("normal", "bf16", "tails", "ties", "zeros", "tiny")
 INT_GROUP = 32
+E2M1_VALUES = np.array(E2M1.values, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,47 @@ def test_nvfp4_of_compressed_tensors(oracles):
         elements = np.float32([E2M1.decode(code) for code in range(16)])[np.asarray(ours.codes)]
         assert same_bits(elements, theirs["elements"])
         assert same_bits(ours.dequantize(), theirs["values"])
+
+
+def test_nvfp4_of_modelopt(oracles):
+    for name in SETS:
+        theirs = of(oracles, name, "nvfp4-modelopt")
+        ours = quantize(oracles[f"{name}/x/x"], ENTRIES["nvfp4-modelopt"][0])
+        assert np.array_equal(np.asarray(ours.scales).view(np.uint8), theirs["scales"])
+        assert np.array_equal(ours.codes, theirs["codes"])
+        assert same_bits(ours.tensor_scale, theirs["top"])
+        assert same_bits(ours.dequantize(), theirs["values"])
+
+
+@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+def test_4_bits_of_bitsandbytes(oracles, kind):
+    for name in (*SETS, "many"):
+        theirs = of(oracles, name, kind)
+        x = oracles["many/nf4-dq/x" if name == "many" else f"{name}/x/x"]
+        ours = quantize(x, ENTRIES[f"{kind}-bnb"][0])
+        assert same_bits(np.ravel(ours.scales), theirs["scales"])
+        assert np.array_equal(ours.codes, theirs["codes"])
+        assert same_bits(ours.dequantize(), theirs["values"])
+
+
+def test_quotients_and_reciprocals_make_other_nf4_codes(oracles):
+    x, theirs = oracles["many/nf4-dq/x"], oracles["many/nf4/codes"]
+    ours = quantize(x, parse_scheme("nf4:g64:fp32"))
+    assert 100 < (np.asarray(ours.codes) != theirs).sum() < x.size / 20
+
+
+def test_mxfp4_of_modelopt_rounds_ties_toward_zero_and_zero_to_minus_zero(oracles):
+    # Its scale is ceil(log2(amax / 6)), ours floor(log2(amax)) - 2 or the one of rceil.
+    x, theirs = oracles["ties/x/x"], of(oracles, "ties", "mxfp4-modelopt")
+    ours = quantize(x, parse_scheme("mxfp4-rceil"))
+    assert np.array_equal(np.ravel(ours.scales).view(np.uint8), np.ravel(theirs["scales"]))
+    codes = np.asarray(ours.codes)
+    differs = codes != theirs["codes"]
+    values, other = (np.abs(E2M1_VALUES[c]) for c in (codes, theirs["codes"]))
+    is_tie = np.isin(np.abs(x), [0.75, 1.75, 3.5])
+    assert (theirs["codes"][x == 0] == 8).all()
+    assert (other[differs & (x != 0)] < values[differs & (x != 0)]).all()
+    assert np.array_equal(differs & (x != 0), is_tie)
 
 
 # The sets are of use only where the libraries differ on them.
