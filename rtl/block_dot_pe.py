@@ -25,6 +25,8 @@ from rtl.scalers import (
 #: Blocks of a group at random, the last cut short; and its beats if that is less.
 RANDOM_BLOCKS = 1.5
 RANDOM_BEATS = 5
+#: One seed in so many gives groups of several blocks, however long these are.
+LONG_SEEDS = 8
 TYPICAL_BLOCKS = 5
 #: Exponents of typical scales vary by as much to both sides.
 SCALE_SPREAD = 2
@@ -98,11 +100,15 @@ class BlockDotPe(ProcessingElement):
         return {name: pick(fmt, shape) for name, fmt in formats.items()}
 
     def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of a few blocks; powers of two are in the window, and off it, by turns."""
+        """Return groups of a few beats, or of a few blocks if the seed is a multiple of eight.
+
+        Scales that are powers of two are in the window, and off it, by turns.
+        """
         random = np.random.default_rng(seed)
+        beats = RANDOM_BEATS if seed % LONG_SEEDS else int(RANDOM_BLOCKS * self.beats)
         found = self._elements(
             lambda fmt, shape: random.integers(0, 1 << fmt.bits, shape, np.uint8),
-            groups, max(int(RANDOM_BLOCKS * self.beats), RANDOM_BEATS),
+            groups, max(beats, RANDOM_BEATS),
         )  # fmt: skip
         formats, (_, beats, _) = scale_formats(self.model), found["weights"].shape
         shape = groups, beats, len(formats)

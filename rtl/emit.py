@@ -1,6 +1,7 @@
 """Verilog of a PE, as a user gets it."""
 
 import os
+import re
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,8 @@ from rtl.element import ProcessingElement
 from rtl.toolchain import need_module
 
 TOP = "pe"
+#: Amaranth tells of memories in which file they were made, wherever that lies.
+SOURCE_PLACES = re.compile(r"^ *\(\* src = .* \*\)\n", re.MULTILINE)
 
 
 def verilog_text(pe: ProcessingElement) -> str:
@@ -20,7 +23,7 @@ def verilog_text(pe: ProcessingElement) -> str:
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     name = module_name(pe)
     body = verilog.convert(pe.build(), name=name, strip_internal_attrs=True)
-    return f"{_header(pe)}{body}"
+    return f"{_header(pe)}{SOURCE_PLACES.sub('', body)}"
 
 
 def rtlil_text(pe: ProcessingElement) -> str:

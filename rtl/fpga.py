@@ -7,6 +7,7 @@ keep its name; only those are counted.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -121,7 +122,8 @@ def _fpga_cost(pe: ProcessingElement, family: Family, *, uses_dsp: bool) -> Fpga
         placed = json.loads((folder / "placed.json").read_text(encoding="utf-8"))
     (module,) = placed["modules"].values()
     cells = [cell for name, cell in module["cells"].items() if name.startswith(OWN_CELLS)]
-    (clock,) = report["fmax"].values()
+    # Constants may take a clock's net too.
+    (clock,) = [rate for net, rate in report["fmax"].items() if "clk" in net.split("$glb_clk")[0]]
     return FpgaCost(
         family=family.name,
         device=family.device,
@@ -179,4 +181,6 @@ def _place(pe: ProcessingElement, family: Family, folder: Path) -> None:
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         said = errors[0] if errors else "nextpnr ended without a word"
+        if full := re.search("no BELs remaining to implement cell type '(.*)'", said):
+            said = f"ERROR: does not fit, no {full[1]} is left"
         raise ToolError(f"{pe.name} on {family.device}: {said}")

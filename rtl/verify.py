@@ -64,10 +64,10 @@ def _compiled(pe: ProcessingElement, dots: int) -> Iterator[Verdict]:
     with CompiledPe(pe) as model:
         yield _compare(model, "corners", [pe.corners()])
         stalls = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1]), np.array([1, 0, 1, 1, 1, 0, 0])
-        few = pe.random(min(dots, CHUNK), seed=1)
+        few = pe.random(min(dots, CHUNK), seed=0)
         yield _compare(model, "random, with stalls", [few], patterns=_same_length(*stalls))
         counts = [min(CHUNK, dots - start) for start in range(0, dots, CHUNK)]
-        rest = (pe.random(n, seed=2 + i) for i, n in enumerate(counts))
+        rest = (pe.random(n, seed=1 + i) for i, n in enumerate(counts))
         yield _compare(model, "random", rest)
 
 
@@ -104,7 +104,7 @@ def _same_length(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _simulated(pe: ProcessingElement) -> Verdict:
-    run = run_bench(pe, pe.random(SIMULATED_DOTS, seed=3))
+    run = run_bench(pe, pe.random(SIMULATED_DOTS, seed=64))
     return Verdict(
         pe=pe.name,
         layer="simulated",

@@ -441,7 +441,7 @@ def cost_rtl(
     if json:
         _print_json([asdict(record) for record in found.records])
     elif fpga is not None:
-        _print_wide(fpga_table(found.records, found.stale, fpga))
+        _print_wide(fpga_table(found, fpga))
     else:
         is_own = operands is not None
         _print_wide(costs_table(found.records, found.stale, has_own_operands=is_own))

@@ -1,7 +1,15 @@
-"""Many groups through BitMoD's PE at once: the array twin of :mod:`numerics.pe.aligned`."""
+"""Many groups through BitMoD's PE at once: the array twin of :mod:`numerics.pe.aligned`.
 
+All is 32-bit integers in JAX; :func:`check_bits` refuses PEs whose sums need more.
+"""
+
+from functools import partial, reduce
+
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int64, Integer
+from jax import Array, lax
+from jaxtyping import Int32, Int64, Integer, UInt
 
 from numerics.pe.aligned import MANTISSA_BITS, AlignedDot, Rounding
 from numerics.pe.terms import term_tables
@@ -12,10 +20,21 @@ _SIZES = np.where(_FIELDS == 31, 0, _MANTISSAS + ((_FIELDS > 0) << MANTISSA_BITS
 #: Signed significand and exponent of every FP16 code.
 SIGNIFICANDS = np.where(_CODES >> 15, -_SIZES, _SIZES)
 EXPONENTS = np.where(_FIELDS == 31, 1, np.maximum(_FIELDS, 1))
-#: A shift of 64-bit numbers by more than this changes nothing more.
-MOST_PLACES = 62
-#: Groups at a time.
-BLOCK = 2048
+#: Sums of a cycle have fewer bits, and a shift by this many changes nothing more.
+MOST_BITS = 28
+#: Rows of codes that are computed at once.
+BLOCK = 1 << 16
+
+#: Mantissas and exponents of accumulators.
+State = tuple[Array, Array]
+
+
+def check_bits(pe: AlignedDot) -> None:
+    """Raise ValueError if sums of a cycle don't fit in 32-bit integers with room to shift."""
+    significand = MANTISSA_BITS + 1 + pe.guard_bits + (pe.lanes - 1).bit_length()
+    bits = max(significand + max(pe.generator.significances), pe.accumulator_bits) + 1
+    if bits > MOST_BITS:
+        raise ValueError(f"sums of {bits} bits; {MOST_BITS} are computed in 32-bit integers")
 
 
 def aligned_dots(
@@ -26,62 +45,91 @@ def aligned_dots(
     """Return mantissas and exponents of the accumulators after groups of rows of codes."""
     length = codes.shape[-1]
     pe.check(length)
+    check_bits(pe)
     weights, activations = weight_codes.reshape(-1, length), codes.reshape(-1, length)
     found = np.empty((2, len(weights)), np.int64)
     for start in range(0, found.shape[1], BLOCK):
         rows = slice(start, start + BLOCK)
-        found[:, rows] = _groups(pe, weights[rows], activations[rows])
+        found[:, rows] = _groups(
+            pe, jnp.asarray(weights[rows], jnp.uint8), jnp.asarray(activations[rows], jnp.uint16)
+        )
     mantissas, exponents = found.reshape(2, *codes.shape[:-1])
     return mantissas, exponents
 
 
-def _groups(
-    pe: AlignedDot, weight_codes: np.ndarray, codes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the accumulators of as many groups as the caches hold."""
-    shape = (len(codes), -1, pe.lanes)
-    weights, activations = weight_codes.reshape(shape), codes.reshape(shape)
-    mantissas = exponents = np.zeros(len(codes), np.int64)
-    for beat in range(weights.shape[-2]):
-        lanes, fields = activations[..., beat, :], weights[..., beat, :]
+@partial(jax.jit, static_argnames="pe")
+def _groups(pe: AlignedDot, weights: UInt[Array, "rows k"], codes: UInt[Array, "rows k"]) -> State:
+    """Return the accumulators of rows of codes."""
+    beats = [each.T.reshape(-1, pe.lanes, len(codes)) for each in (weights, codes)]
+    return accumulators(pe, *beats, shape=(len(codes),))
+
+
+def accumulators(
+    pe: AlignedDot,
+    weights: UInt[Array, "beats lanes *n"],
+    codes: UInt[Array, "beats lanes *t"],
+    *,
+    shape: tuple[int, ...],
+) -> State:
+    """Return accumulators of a shape, to which the weights and the codes of a lane broadcast."""
+
+    def add_beat(state: State, beat: tuple[Array, Array]) -> tuple[State, None]:
         for step, significance in enumerate(pe.generator.significances):
-            added, top = _beat(pe, step, fields, lanes)
-            mantissas, exponents = accumulated(pe, mantissas, exponents, added << significance, top)
-    return mantissas, exponents
+            added, top = _beat(pe, step, *beat)
+            state = accumulated(pe, *state, added << significance, top)
+        return state, None
+
+    zeros = jnp.zeros(shape, jnp.int32)
+    state: State = lax.scan(add_beat, (zeros, zeros), (weights, codes))[0]
+    return state
 
 
 def _beat(
-    pe: AlignedDot, step: int, weights: np.ndarray, codes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    signs, powers = (table[step].astype(np.int64) for table in term_tables(pe.generator))
-    exponents = EXPONENTS[codes] + powers[weights]
-    top = exponents.max(axis=-1)
-    products = (SIGNIFICANDS[codes] << pe.guard_bits) * signs[weights]
-    sizes = _shifted(np.abs(products), top[..., None] - exponents, pe.rounding)
-    return (np.sign(products) * sizes).sum(axis=-1), top
+    pe: AlignedDot, step: int, weights: UInt[Array, " lanes *n"], codes: UInt[Array, " lanes *t"]
+) -> State:
+    """Return the sums of a cycle's products, at the largest of their exponents."""
+    signs, powers = (jnp.asarray(table[step])[weights] for table in term_tables(pe.generator))
+    wide = codes.astype(jnp.int32)
+    field, mantissa = wide >> MANTISSA_BITS & 31, wide & (1 << MANTISSA_BITS) - 1
+    is_number = field < 31
+    sizes = jnp.where(is_number, mantissa + ((field > 0) << MANTISSA_BITS), 0) << pe.guard_bits
+    fields = jnp.where(is_number, jnp.maximum(field, 1), 1)
+    ours = 1 - 2 * (wide >> 15)
+    exponents = [fields[i] + powers[i] for i in range(pe.lanes)]
+    top = reduce(jnp.maximum, exponents)
+    added = [
+        shifted(sizes[i], top - exponents[i], pe.rounding) * (ours[i] * signs[i])
+        for i in range(pe.lanes)
+    ]
+    return reduce(jnp.add, added), top
 
 
 def accumulated(
-    pe: AlignedDot, mantissas: np.ndarray, exponents: np.ndarray, added: np.ndarray, top: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    pe: AlignedDot,
+    mantissas: Int32[Array, "*rows"],
+    exponents: Int32[Array, "*rows"],
+    added: Int32[Array, "*rows"],
+    top: Int32[Array, "*rows"],
+) -> State:
     """Return accumulators after one more sum each, whose significance is already in it."""
-    larger = np.maximum(exponents, top)
-    both = _shifted(mantissas, larger - exponents, pe.rounding)
-    both = both + _shifted(added, larger - top, pe.rounding)
-    # frexp gives the bit length.
-    places = np.frexp(np.where(both < 0, ~both, both).astype(np.float64))[1].astype(np.int64)
-    places = np.maximum(places - (pe.accumulator_bits - 1), 0)
-    found = _shifted(both, places, pe.rounding)
-    is_beyond = found == 1 << (pe.accumulator_bits - 1)
+    larger = jnp.maximum(exponents, top)
+    both = shifted(mantissas, larger - exponents, pe.rounding)
+    both = both + shifted(added, larger - top, pe.rounding)
+    bits = 32 - lax.clz(jnp.where(both < 0, ~both, both))
+    places = jnp.maximum(bits - (pe.accumulator_bits - 1), 0)
+    found = shifted(both, places, pe.rounding)
+    is_beyond = (found == 1 << (pe.accumulator_bits - 1)).astype(jnp.int32)
     return found >> is_beyond, larger + places + is_beyond
 
 
-def _shifted(numbers: np.ndarray, places: np.ndarray, rounding: Rounding) -> np.ndarray:
-    places = np.minimum(places, MOST_PLACES)
-    floor: np.ndarray = numbers >> places
+def shifted(
+    numbers: Int32[Array, "*shape"], places: Int32[Array, "*rows"], rounding: Rounding
+) -> Int32[Array, "*rows"]:
+    """Return numbers shifted right: their floor, or the nearest, ties to even."""
+    places = jnp.minimum(places, MOST_BITS)
+    floor: Array = numbers >> places
     if rounding == "truncate":
         return floor
-    rest, one = numbers - (floor << places), np.left_shift(1, places)
+    rest, one = numbers - (floor << places), 1 << places
     is_up = (2 * rest > one) | ((2 * rest == one) & (floor & 1 == 1))
-    found: np.ndarray = floor + is_up
-    return found
+    return floor + is_up

@@ -7,13 +7,12 @@ result, which float32 holds exactly, is multiplied by the scale and added to the
 """
 
 from dataclasses import dataclass
-from functools import reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float32, Int32, UInt, UInt8
+from jaxtyping import Float32, UInt, UInt8
 
 from numerics import _groups
 from numerics.cast import encode
@@ -25,17 +24,10 @@ from numerics.formats import FP16
 from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import BitMod
 from numerics.mixtures.selected import SelectedFormat
-from numerics.pe.aligned import MANTISSA_BITS, UNIT_EXPONENT, AlignedDot, Rounding
-from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS
-from numerics.pe.terms import term_tables
+from numerics.pe.aligned import UNIT_EXPONENT, AlignedDot
+from numerics.pe.aligned_arrays import accumulators, check_bits
 from numerics.scheme import Scheme
 from numerics.tensor import QuantizedTensor
-
-#: Sums of a cycle have fewer bits, and a shift by this many changes nothing more.
-MOST_BITS = 28
-
-#: Mantissas and exponents of accumulators.
-_State = tuple[Array, Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,10 +59,7 @@ def check_aligned(scheme: Scheme, pe: AlignedDot, length: int) -> None:
         )
     group = _group(scheme, length)
     pe.check(group + -group % pe.lanes)
-    significand = MANTISSA_BITS + 1 + pe.guard_bits + (pe.lanes - 1).bit_length()
-    bits = max(significand + max(pe.generator.significances), pe.accumulator_bits) + 1
-    if bits > MOST_BITS:
-        raise ValueError(f"sums of {bits} bits; {MOST_BITS} are computed in 32-bit integers")
+    check_bits(pe)
 
 
 def _group(scheme: Scheme, length: int) -> int:
@@ -139,61 +128,10 @@ def _group_value(
     codes: UInt[Array, "beats lanes t"],
 ) -> Float32[Array, "t n"]:
     """Return what the accumulators are worth after a group, in values of the weights' format."""
-
-    def add_beat(state: _State, beat: tuple[Array, Array]) -> tuple[_State, None]:
-        fields, lanes = beat
-        for step, significance in enumerate(pe.generator.significances):
-            added, top = _beat(pe, step, fields, lanes)
-            state = _accumulated(pe, *state, added << significance, top)
-        return state, None
-
-    zeros = jnp.zeros((codes.shape[-1], weight_codes.shape[-1]), jnp.int32)
-    (mantissas, exponents), _ = lax.scan(add_beat, (zeros, zeros), (weight_codes, codes))
+    shape = codes.shape[-1], weight_codes.shape[-1]
+    mantissas, exponents = accumulators(
+        pe, weight_codes[:, :, None], codes[:, :, :, None], shape=shape
+    )
     powers = exponents + (UNIT_EXPONENT - pe.guard_bits + BIAS)
     values: Array = mantissas.astype(jnp.float32) * from_bits(powers << FLOAT32_MANTISSA_BITS)
     return values * np.float32(pe.generator.unit)
-
-
-def _beat(
-    pe: AlignedDot, step: int, weights: UInt[Array, "lanes n"], codes: UInt[Array, "lanes t"]
-) -> tuple[Int32[Array, "t n"], Int32[Array, "t n"]]:
-    """Return the sums of a cycle's products, at the largest of their exponents."""
-    signs, powers = (jnp.asarray(table[step])[weights] for table in term_tables(pe.generator))
-    numbers = jnp.asarray(SIGNIFICANDS.astype(np.int32))[codes] << pe.guard_bits
-    fields = jnp.asarray(EXPONENTS.astype(np.int32))[codes]
-    exponents = [fields[i, :, None] + powers[i, None, :] for i in range(pe.lanes)]
-    top = reduce(jnp.maximum, exponents)
-    added = jnp.zeros_like(top)
-    for i, exponent in enumerate(exponents):
-        size = _shifted(jnp.abs(numbers[i])[:, None], top - exponent, pe.rounding)
-        added = added + size * (jnp.sign(numbers[i])[:, None] * signs[i, None, :])
-    return added, top
-
-
-def _accumulated(
-    pe: AlignedDot,
-    mantissas: Int32[Array, "t n"],
-    exponents: Int32[Array, "t n"],
-    added: Int32[Array, "t n"],
-    top: Int32[Array, "t n"],
-) -> _State:
-    larger = jnp.maximum(exponents, top)
-    both = _shifted(mantissas, larger - exponents, pe.rounding)
-    both = both + _shifted(added, larger - top, pe.rounding)
-    bits = 32 - lax.clz(jnp.where(both < 0, ~both, both))
-    places = jnp.maximum(bits - (pe.accumulator_bits - 1), 0)
-    found = _shifted(both, places, pe.rounding)
-    is_beyond = (found == 1 << (pe.accumulator_bits - 1)).astype(jnp.int32)
-    return found >> is_beyond, larger + places + is_beyond
-
-
-def _shifted(
-    numbers: Int32[Array, "*rows"], places: Int32[Array, "*shape"], rounding: Rounding
-) -> Int32[Array, "*shape"]:
-    places = jnp.minimum(places, MOST_BITS)
-    floor: Array = numbers >> places
-    if rounding == "truncate":
-        return floor
-    rest, one = numbers - (floor << places), 1 << places
-    is_up = (2 * rest > one) | ((2 * rest == one) & (floor & 1 == 1))
-    return floor + is_up

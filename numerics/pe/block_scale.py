@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+import jax.numpy as jnp
 import numpy as np
 
+from numerics.cast import code_dtype, decode
 from numerics.formats import FloatFormat, Format
 from numerics.pe.exact_dot import (
     LARGEST_SUM,
@@ -119,10 +121,10 @@ class BlockScaled:
 
 
 def _integers(fmt: Format, codes: np.ndarray) -> np.ndarray:
-    """Return values in units; FP16's table of all 65536 would cost more than the few in use."""
-    used, places = np.unique(codes, return_inverse=True)
-    values = [integer_value(fmt, code) for code in used.tolist()]
-    return np.array(values, np.int64)[places].reshape(codes.shape)
+    """Return values in units; what is no number counts as 0."""
+    values = np.asarray(decode(fmt, jnp.asarray(codes, code_dtype(fmt))), np.float64)
+    assert fmt.unit is not None
+    return np.where(np.isfinite(values), values / fmt.unit, 0).astype(np.int64)
 
 
 def _largest(fmt: Format) -> int:

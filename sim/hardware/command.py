@@ -1,6 +1,10 @@
 """``qsim rtl``: emit, verify and cost processing elements."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -25,6 +29,8 @@ class Costs:
 
     records: tuple[PeRecord, ...]
     stale: tuple[str, ...]
+    #: PEs without what was asked for.
+    missing: tuple[str, ...] = ()
 
 
 def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
@@ -58,9 +64,30 @@ def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
 
 
 def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
-    """Yield the verdicts on some PEs as they come."""
-    for pe in find_pes(names):
-        yield from verify(pe, dots=dots or RANDOM_DOTS)
+    """Yield the verdicts on some PEs as they come, of several from a process a core."""
+    pes, dots = find_pes(names), dots or RANDOM_DOTS
+    workers = min(len(pes), len(os.sched_getaffinity(0)))
+    if workers == 1:
+        for pe in pes:
+            yield from verify(pe, dots=dots)
+        return
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    try:
+        for done in as_completed([pool.submit(_verdicts_of, pe.name, dots) for pe in pes]):
+            yield from done.result()
+    finally:
+        # Nobody waits for what an interrupt leaves behind.
+        children = multiprocessing.active_children()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in children:
+            child.terminate()
+
+
+def _verdicts_of(name: str, dots: int) -> list[Verdict]:
+    return list(verify(find_pe(name), dots=dots))
 
 
 def costs(

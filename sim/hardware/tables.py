@@ -9,6 +9,7 @@ from rich.text import Text
 from hw.pe_record import PeRecord
 from rtl.catalog import PES
 from rtl.verify import Verdict
+from sim.hardware.command import Costs
 from sim.hardware.run_layer import LayerRun
 
 #: What relative costs are relative to.
@@ -82,8 +83,9 @@ def costs_table(
     return Group(table, *(Text(f"\n{note}") for note in notes))
 
 
-def fpga_table(records: Sequence[PeRecord], stale: Sequence[str], family: str) -> RenderableType:
+def fpga_table(costs: Costs, family: str) -> RenderableType:
     """Return what PEs take of one FPGA, with DSP blocks and without, beside the INT8 baseline."""
+    records, stale = costs.records, costs.stale
     table = _table(
         ("name",),
         ("LUTs", "flip-flops", "DSPs", "MHz", "LUTs no DSP", "MHz no DSP", "MACs/cycle",
@@ -107,6 +109,8 @@ def fpga_table(records: Sequence[PeRecord], stale: Sequence[str], family: str) -
         )
     devices = ", ".join(sorted({cost.device for one in records for cost in one.placed_on(family)}))
     notes = [f"{devices}, placed and routed between registers, one seed."]
+    if costs.missing:
+        notes.append(f"Not placed: {', '.join(costs.missing)}; name one to see why.")
     if stale:
         notes.append(f"Stale, for their Verilog has changed: {', '.join(stale)}; run with --all.")
     return Group(table, *(Text(f"\n{note}") for note in notes))

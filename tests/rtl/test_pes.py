@@ -128,6 +128,10 @@ def test_one_wrong_place_in_a_circuit_is_refuted(name, circuit, old, new):
 
 
 @pytest.mark.slow
+def test_no_verilog_says_where_it_was_made():
+    assert not any("src =" in verilog_text(PES[name]) for name in ("aqlm-2x4", "int8-mac"))
+
+
 def test_results_wait_and_nothing_is_lost():
     pe = find_pe("dint3-mac")
     operands = pe.random(500, seed=5)

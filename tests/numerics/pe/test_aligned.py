@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -123,7 +124,9 @@ def test_accumulators_around_powers_of_two(pe):
     near = [sign * (top << k >> 2) + d for sign in (1, -1) for k in range(9) for d in (-1, 0, 1, 2)]
     added, mantissas = (x.ravel() for x in np.meshgrid(near, [0, 1, -1, top // 2 - 1, -top // 2]))
     exponents, tops = np.full(added.size, 20), np.tile([19, 20, 21, 24], added.size // 4)
-    found = accumulated(pe, mantissas, exponents, added, tops)
+    found = accumulated(
+        pe, *(jnp.asarray(x, jnp.int32) for x in (mantissas, exponents, added, tops))
+    )
     for i, result in enumerate(zip(*(x.tolist() for x in found), strict=True)):
         total = Aligned(int(mantissas[i]), 20)
         assert result == pe.accumulated(total, int(added[i]), int(tops[i]), 0)
