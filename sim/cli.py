@@ -252,8 +252,8 @@ def show(name: str, /, *, out: Path | None = None) -> None:
 
 
 @formats.command
-def explain(name: str, number: float, /) -> None:
-    """Say what a number becomes in a format, and why.
+def explain(name: str, number: float, /, *others: float) -> None:
+    """Say what a number becomes in a format, and why; or some that are quantized together.
 
     Parameters
     ----------
@@ -261,8 +261,16 @@ def explain(name: str, number: float, /) -> None:
         Name of a format, as listed by qsim formats, or of an element such as fp4_e2m1.
     number
         The number, in units of the scale.
+    others
+        More numbers of its row: all are quantized together, with the scale that they get.
     """
-    from sim.formats.lookup import find_formats
+    from sim.formats.lookup import find_formats, find_scheme
+
+    if others:
+        from sim.formats.group import group_text
+
+        _print_wide(group_text(find_scheme(name), (number, *others)))
+        return
     from sim.formats.tables import explain_text
 
     _print_wide(explain_text(find_formats(name), number))

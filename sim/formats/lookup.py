@@ -25,8 +25,8 @@ def find_formats(name: str) -> tuple[Format, ...]:
     formats = find_scheme(name).formats
     if not formats:
         raise UserError(
-            f"what a number becomes in '{name}' depends on its group or vector; "
-            f"'qsim formats show {name}' says how it is stored"
+            f"what a number becomes in '{name}' depends on those beside it; give some more, as in "
+            f"'qsim formats explain {name} 4.25 -3 0.7 6', or see 'qsim formats show {name}'"
         )
     return formats
 

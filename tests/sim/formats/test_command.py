@@ -41,6 +41,15 @@ def test_explain_says_why(capsys):
     assert out.splitlines()[-1].endswith("ties go to the even significand")
 
 
+def test_explain_says_what_becomes_of_numbers_together(capsys):
+    code, out, _ = qsim(capsys, "explain", "q4_0", "4.25", "-8", "0.7")
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0 and rows[1:4] == [["4.25", "4"], ["-8", "-8"], ["0.7", "1"]]
+    assert "in q4_0, as one row with 29 zeros behind" in out
+    code, out, _ = qsim(capsys, "explain", "int8:g4:fp32", "127", "-3.4", "inf", "1")
+    assert code == 0 and out.count("nan") == 5 and "scales: nan" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -50,6 +59,8 @@ def test_explain_says_why(capsys):
         (["explain", "kmeans3", "4"], "qsim: what a number becomes in 'kmeans3' depends"),
         (["explain", "q4_k", "4"], "qsim: 'q4_k' is read from GGUF files and not made; these are"),
         (["show", "fp4", "--out", "grid.pdf"], "qsim: 'grid.pdf' is no .png or .svg file"),
+        (["explain", "q4_k", "4", "5"], "qsim: 'q4_k' is read from GGUF files and not made"),
+        (["explain", "fp4", "4", "five"], "qsim: Invalid value"),
         (["explain", "fp4", "nan"], "qsim: fp4_e2m1 has no code for NaN"),
         (["explain", "fp4", "four"], "qsim: Invalid value"),
     ],

@@ -1,0 +1,64 @@
+"""What becomes of some numbers that are quantized together: for schemes without a grid of values."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from numerics import quantize
+from numerics.scheme import Scheme
+from sim.errors import UserError
+
+#: Numbers of a stored array that are shown.
+MOST_SHOWN = 16
+
+
+def group_text(scheme: Scheme, numbers: Sequence[float]) -> RenderableType:
+    """Return a table of the numbers and what comes back, and what is stored of them.
+
+    The numbers are one row in float32; zeros follow where the scheme stores no rows as short.
+
+    Raises
+    ------
+    UserError
+        The scheme stores no such row.
+    """
+    with np.errstate(over="ignore"):
+        row = np.float32(numbers)
+    row = np.pad(row, (0, _zeros(scheme, len(row))))
+    q = quantize(jnp.asarray(row[None]), scheme)
+    values = np.asarray(q.dequantize())[0]
+    table = Table(box=None, pad_edge=False)
+    for name in ("number", "becomes"):
+        table.add_column(name, justify="right")
+    for number, value in zip(numbers, values.tolist(), strict=False):
+        table.add_row(f"{number:g}", f"{value:.9g}")
+    lines = [f"in {scheme.name}, as one row" + _padding(len(row) - len(numbers))]
+    lines += [f"{name}: {_shown(np.asarray(array))}" for name, array in q.arrays.items()]
+    return Group(table, *(Text(line) for line in lines))
+
+
+def _zeros(scheme: Scheme, length: int) -> int:
+    """Return the zeros that make a row long enough."""
+    for zeros in (0, -length % (scheme.group_size or 1)):
+        try:
+            scheme.check_shape((1, length + zeros))
+        except ValueError as error:
+            refusal = str(error)
+        else:
+            return zeros
+    raise UserError(refusal)
+
+
+def _padding(zeros: int) -> str:
+    return f" with {zeros} zeros behind" if zeros else ""
+
+
+def _shown(array: np.ndarray) -> str:
+    flat = array.reshape(-1)
+    numbers = flat.astype(np.float32) if flat.dtype.kind not in "iu" else flat
+    text = " ".join(f"{number:.9g}" for number in numbers[:MOST_SHOWN].tolist())
+    return text + (f" ... ({flat.size} in all)" if flat.size > MOST_SHOWN else "")
