@@ -1,4 +1,4 @@
-"""What becomes of some numbers that are quantized together: for schemes without a grid of values."""
+"""What becomes of numbers that are quantized together: for schemes without a grid of values."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def group_text(scheme: Scheme, numbers: Sequence[float]) -> RenderableType:
         The scheme stores no such row.
     """
     with np.errstate(over="ignore"):
-        row = np.float32(numbers)
+        row = np.asarray(numbers, np.float32)
     row = np.pad(row, (0, _zeros(scheme, len(row))))
     q = quantize(jnp.asarray(row[None]), scheme)
     values = np.asarray(q.dequantize())[0]
