@@ -1,0 +1,83 @@
+"""What every scheme does with numbers and arrays that nobody wants to quantize."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from numerics import SCHEMES, fake_quantize, quantize
+
+RNG = np.random.default_rng(8)
+SHAPE = (8, 256)
+#: Blocks of 32 that GGUF defines: ggml compares with NaN as it comes, and no number is poison.
+WITHOUT_POISON = {"mxfp4-gguf"}
+#: Columns are scaled or moved by something of their own, so that zeros need not come back as zeros.
+BY_COLUMN = {"fbi-binary", "vptq-v8-k256-256", "vptq-v6-k4096-0-o1-v4-k4096"}
+#: One scheme of each class by default; this one takes minutes.
+FIRST = {type(scheme): name for name, scheme in reversed(SCHEMES.items()) if name != "aqlm-1x16"}
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in FIRST.values())) for name in SCHEMES
+]
+
+
+def normal() -> np.ndarray:
+    return RNG.standard_normal(SHAPE).astype(np.float32)
+
+
+def strange() -> np.ndarray:
+    """Zeros of both signs, subnormal numbers, tiny ones, one large one, ties."""
+    x = normal()
+    x[1], x[2], x[3] = 0.0, x[2] * 2.0**-140, x[3] * 1e-30
+    x[4] *= 1e-3
+    x[4, 7], x[5] = 1e4, -0.0
+    x[6] = np.round(x[6] * 4) / 4
+    return x
+
+
+def spoiled(value: float) -> np.ndarray:
+    x = normal()
+    x[2, 40] = value
+    return x
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strange_numbers_have_defined_results(name):
+    scheme = SCHEMES[name]
+    scheme_is_matrix = not scheme.is_exact
+    x = normal() if scheme_is_matrix else strange()
+    q = quantize(jnp.asarray(x), scheme)
+    values = np.asarray(q.dequantize())
+    assert np.isfinite(values).all() and np.array_equal(
+        np.asarray(fake_quantize(x, scheme)), values
+    )
+    if not scheme_is_matrix and name not in BY_COLUMN and scheme.group_size is not None:
+        assert not values[[1, 5]].any()
+    for field in scheme.layout(SHAPE):
+        array = np.asarray(q.arrays[field.name])
+        assert array.shape == field.shape
+        if array.dtype.kind == "u" and field.bits < 8 * array.dtype.itemsize:
+            assert int(array.max()) < 1 << field.bits
+    for value in (np.nan, np.inf, -np.inf):
+        back = np.asarray(quantize(jnp.asarray(spoiled(value)), scheme).dequantize())
+        assert name in WITHOUT_POISON or not np.isfinite(back[2, 40])
+    # Where products overflow there is no number, and never another one.
+    huge = np.clip(normal(), -3, 3) * np.float32(1e38)
+    back = np.asarray(quantize(jnp.asarray(huge), scheme).dequantize())
+    good = np.isfinite(back)
+    assert (np.abs(back.astype(float) - huge)[good] <= 3.01e38).all()
+    transposed = np.asfortranarray(x)
+    backwards = x[::-1].copy()[::-1]
+    for same in (transposed, backwards):
+        again = quantize(same, scheme)
+        assert all(np.array_equal(a, again.arrays[k], equal_nan=a.dtype.kind == "f")
+                   for k, a in q.arrays.items())  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_other_arrays_are_refused_in_one_line(name):
+    scheme = SCHEMES[name]
+    for dtype in (np.float64, np.float16, np.int32, np.bool_):
+        with pytest.raises(TypeError, match=f"^x is {np.dtype(dtype)}, not float32; convert it"):
+            quantize(np.ones(SHAPE, dtype), scheme)
+    for shape in ((), (0,), (0, 256), (4, 0)):
+        with pytest.raises(ValueError, match=r"has no values along a last axis to quantize$"):
+            quantize(np.ones(shape, np.float32), scheme)
