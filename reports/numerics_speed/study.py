@@ -1,0 +1,195 @@
+"""How fast formats are: ``python reports/numerics_speed/study.py``. Takes about three minutes.
+
+Peers that are installed take part: torchao and bitsandbytes come with the extra ``oracles``.
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+from hw.measure import cpu_name
+from numerics import FORMATS, fake_quantize, parse_scheme, quantize
+from numerics.cast import encode
+from numerics.formats import Format
+
+HERE = Path(__file__).parent
+SHAPE, ROUNDS = (4096, 4096), 7
+PACKAGES = ("qsim-codesign", "jax", "numpy", "ml_dtypes", "torch", "torchao", "bitsandbytes")
+SEED = 0
+DTYPES = {
+    "fp4_e2m1": ml_dtypes.float4_e2m1fn,
+    "fp6_e3m2": ml_dtypes.float6_e3m2fn,
+    "fp8_e4m3": ml_dtypes.float8_e4m3fn,
+    "fp8_e5m2": ml_dtypes.float8_e5m2,
+}
+TEXT = """# How fast the formats are
+
+Million elements a second on {rows} x {columns} float32 numbers, the best of {rounds} rounds, each
+peer between them in the same run. `copy` is the share of a plain copy through arrays of the same types,
+which is what memory allows. Casts give codes; the others give back float32 numbers, exact in every bit,
+but codebooks give codes and scales. Peers: ml_dtypes by `astype`; numpy with ml_dtypes for the same
+definition; torchao and bitsandbytes quantize and dequantize by their own.
+
+| what | M elements/s | copy | peer | peer's | times as fast |
+| --- | ---: | ---: | --- | ---: | ---: |
+{table}
+
+Made by `python reports/numerics_speed/study.py`, seed {seed}, on {machine} with {versions}. Figures of
+a shared machine move by a fifth; ratios within a row move less.
+"""
+
+
+@dataclass(kw_only=True)
+class Row:
+    """Something that is timed, beside its peers and a copy."""
+
+    what: str
+    run: Callable[[], Any]
+    copy: Callable[[], Any]
+    size: int = SHAPE[0] * SHAPE[1]
+    peers: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    #: Elements of a peer that is too slow for all of them.
+    peer_size: int | None = None
+
+    def line(self) -> str:
+        """Time everything in turns and return the row of the table."""
+        best: dict[str, float] = {}
+        calls = {"": self.run, "copy": self.copy} | self.peers
+        for _ in range(ROUNDS):
+            for name, call in calls.items():
+                started = time.perf_counter()
+                jax.block_until_ready(call())
+                best[name] = min(best.get(name, np.inf), time.perf_counter() - started)
+        ours, copied = (self.size / best[name] / 1e6 for name in ("", "copy"))
+        theirs = {n: (self.peer_size or self.size) / best[n] / 1e6 for n in self.peers}
+        fastest = max(theirs, key=lambda name: theirs[name], default="")
+        others = ", ".join(f"{name} {rate:,.0f}" for name, rate in theirs.items()) or "-"
+        times = f"{ours / theirs[fastest]:.1f}" if theirs else "-"
+        return (f"| {self.what} | {ours:,.0f} | {ours / copied:.0%} | {fastest or '-'} | {others}"
+                f" | {times} |")  # fmt: skip
+
+
+def casts(x: np.ndarray) -> list[Row]:
+    ours = jnp.asarray(x)
+    copy = jax.jit(lambda x: (jax.lax.bitcast_convert_type(x, jnp.int32) >> 24).astype(jnp.uint8))
+
+    def row(fmt: Format, dtype: Any) -> Row:
+        return Row(
+            what=f"cast to {fmt.name}", run=lambda: encode(fmt, ours), copy=lambda: copy(ours),
+            peers={"ml_dtypes": lambda: x.astype(dtype)},
+        )  # fmt: skip
+
+    return [row(FORMATS[name], dtype) for name, dtype in DTYPES.items()]
+
+
+def round_trips(x: np.ndarray) -> list[Row]:
+    ours = jnp.asarray(x)
+    copy = jax.jit(lambda x: -x)
+    numpys = {
+        "fp4": lambda: in_groups(x, 128, 6, lambda g: g.astype(ml_dtypes.float4_e2m1fn)),
+        "int4": lambda: in_groups(x, 128, 7, lambda g: np.clip(np.rint(g), -7, 7)),
+    }
+    foreign = torch_peers(x)
+
+    def row(text: str) -> Row:
+        scheme = parse_scheme(text)
+        peers = {"numpy": numpys[text]} if text in numpys else {}
+        return Row(
+            what=text, run=lambda: fake_quantize(ours, scheme), copy=lambda: copy(ours),
+            peers=peers | foreign.get(text, {}),
+        )  # fmt: skip
+
+    names = ("fp4", "int4", "nvfp4", "mxfp4", "mxfp8_e4m3", "nf4", "nf4-bnb", "bitmod-fp4")
+    return [row(name) for name in names]
+
+
+def in_groups(x: np.ndarray, size: int, largest: int, to_codes: Callable[..., Any]) -> np.ndarray:
+    groups = x.reshape(-1, size)
+    scales = np.abs(groups).max(axis=1, keepdims=True) / np.float32(largest)
+    scales = scales.astype(np.float16).astype(np.float32)
+    return (to_codes(groups / scales).astype(np.float32) * scales).reshape(x.shape)
+
+
+def torch_peers(x: np.ndarray) -> dict[str, dict[str, Callable[[], Any]]]:
+    """Return what torchao and bitsandbytes make of a tensor, where they are installed."""
+    found: dict[str, dict[str, Callable[[], Any]]] = {}
+    if find_spec("torchao"):
+        import torch
+        from torchao.prototype.mx_formats.mx_tensor import MXTensor
+        from torchao.prototype.mx_formats.nvfp4_tensor import NVFP4Tensor
+
+        data = torch.from_numpy(x)
+
+        def mx(kind: Any) -> Callable[[], Any]:
+            return lambda: MXTensor.to_mx(data, kind, 32).dequantize(torch.float32).numpy()
+
+        found["nvfp4"] = {
+            "torchao": lambda: NVFP4Tensor.to_nvfp4(data).dequantize(torch.float32).numpy()
+        }
+        found["mxfp4"] = {"torchao": mx(torch.float4_e2m1fn_x2)}
+        found["mxfp8_e4m3"] = {"torchao": mx(torch.float8_e4m3fn)}
+    if find_spec("bitsandbytes"):
+        import torch
+        from bitsandbytes import functional as bnb
+
+        tensor = torch.from_numpy(x)
+
+        def four_bits(kind: str) -> Callable[[], Any]:
+            return lambda: bnb.dequantize_4bit(*bnb.quantize_4bit(tensor, quant_type=kind)).numpy()
+
+        found["nf4"] = found["nf4-bnb"] = {"bitsandbytes": four_bits("nf4")}
+        found["fp4"] = {"bitsandbytes": four_bits("fp4")}
+    return found
+
+
+def codebooks(x: np.ndarray) -> list[Row]:
+    part = x[:1024]
+    ours, copy = jnp.asarray(part), jax.jit(lambda x: x[:, ::16].astype(jnp.uint16))
+    scheme = parse_scheme("e8p")
+    from numerics.codebooks import e8p
+
+    table, few = np.float32(e8p.points()) / 4, part.reshape(-1, 8)[:256]
+    halves = 0.5 * (table * table).sum(1)
+    return [
+        Row(
+            what="e8p, nearest codes", size=part.size, peer_size=few.size,
+            run=lambda: list(quantize(ours, scheme).arrays.values()), copy=lambda: copy(ours),
+            peers={"numpy": lambda: (few @ table.T - halves).argmax(1)},
+        )
+    ]  # fmt: skip
+
+
+def versions() -> str:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    return ", ".join([f"Python {platform.python_version()}", *found])
+
+
+def main() -> None:
+    x = np.random.default_rng(SEED).standard_normal(SHAPE, np.float32)
+    rows = [*casts(x), *round_trips(x), *codebooks(x)]
+    text = TEXT.format(
+        rows=SHAPE[0], columns=SHAPE[1], rounds=ROUNDS, seed=SEED, versions=versions(),
+        machine=f"{cpu_name()}, {jax.device_count()} device, {jax.default_backend()}",
+        table="\n".join(row.line() for row in rows),
+    )  # fmt: skip
+    (HERE / "README.md").write_text(text, encoding="utf-8")
+    print(HERE / "README.md")
+
+
+if __name__ == "__main__":
+    main()
