@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from numerics.codebooks.beam_one import best_codes
+
 Codes = Int[np.ndarray, "rows groups codebooks"]
 Codebooks = Float[np.ndarray, "codebooks entries d"]
 Matrix = Float[np.ndarray, "rows columns"]
@@ -77,10 +79,25 @@ def beam_search(
     if width < 1:
         raise ValueError(f"a beam has a width of at least 1, not {width}")
     values = decode(codes, codebooks, scales)
+    if width == 1:
+        return best_codes(
+            weights - values, codes, codebooks=codebooks, scales=scales, hessian=hessian
+        )
     beam = _Beam(
         codes[:, None], (weights - values)[:, None], losses(weights, values, hessian)[:, None]
     )
-    for group in range(codes.shape[1]):
+    return _pass(beam, codebooks, scales, hessian, width)
+
+
+def _pass(
+    beam: _Beam,
+    codebooks: Codebooks,
+    scales: Float[np.ndarray, " rows"],
+    hessian: Hessian,
+    width: int,
+) -> Codes:
+    """Return the best codes after all places."""
+    for group in range(beam.codes.shape[2]):
         for number, codebook in enumerate(codebooks):
             beam = _step(beam, (group, number), codebook, scales, hessian, width)
     return beam.codes[:, 0]

@@ -20,6 +20,7 @@ import numpy as np
 from hw.measure import cpu_name
 from numerics import FORMATS, fake_quantize, parse_scheme, quantize
 from numerics.cast import encode
+from numerics.codebooks.beam import beam_search
 from numerics.formats import Format
 
 HERE = Path(__file__).parent
@@ -37,8 +38,9 @@ TEXT = """# How fast the formats are
 Million elements a second on {rows} x {columns} float32 numbers, the best of {rounds} rounds, each
 peer between them in the same run. `copy` is the share of a plain copy through arrays of the same types,
 which is what memory allows. Casts give codes; the others give back float32 numbers, exact in every bit,
-but codebooks give codes and scales. Peers: ml_dtypes by `astype`; numpy with ml_dtypes for the same
-definition; torchao and bitsandbytes quantize and dequantize by their own.
+but codebooks give codes and scales, and AQLM's pass better codes. Peers: ml_dtypes by `astype`; numpy with ml_dtypes for the same
+definition; torchao and bitsandbytes quantize and dequantize by their own; the steps of AQLM's public code, written
+anew.
 
 | what | M elements/s | copy | peer | peer's | times as fast |
 | --- | ---: | ---: | --- | ---: | ---: |
@@ -55,28 +57,34 @@ class Row:
 
     what: str
     run: Callable[[], Any]
-    copy: Callable[[], Any]
+    copy: Callable[[], Any] | None = None
     size: int = SHAPE[0] * SHAPE[1]
     peers: dict[str, Callable[[], Any]] = field(default_factory=dict)
     #: Elements of a peer that is too slow for all of them.
     peer_size: int | None = None
+    rounds: int = ROUNDS
 
     def line(self) -> str:
         """Time everything in turns and return the row of the table."""
         best: dict[str, float] = {}
-        calls = {"": self.run, "copy": self.copy} | self.peers
-        for _ in range(ROUNDS):
+        calls = {"": self.run} | ({"copy": self.copy} if self.copy else {}) | self.peers
+        for _ in range(self.rounds):
             for name, call in calls.items():
                 started = time.perf_counter()
                 jax.block_until_ready(call())
                 best[name] = min(best.get(name, np.inf), time.perf_counter() - started)
-        ours, copied = (self.size / best[name] / 1e6 for name in ("", "copy"))
+        ours = self.size / best[""] / 1e6
+        copied = f"{best['copy'] / best['']:.0%}" if self.copy else "-"
         theirs = {n: (self.peer_size or self.size) / best[n] / 1e6 for n in self.peers}
         fastest = max(theirs, key=lambda name: theirs[name], default="")
-        others = ", ".join(f"{name} {rate:,.0f}" for name, rate in theirs.items()) or "-"
+        others = ", ".join(f"{name} {_number(rate)}" for name, rate in theirs.items()) or "-"
         times = f"{ours / theirs[fastest]:.1f}" if theirs else "-"
-        return (f"| {self.what} | {ours:,.0f} | {ours / copied:.0%} | {fastest or '-'} | {others}"
+        return (f"| {self.what} | {_number(ours)} | {copied} | {fastest or '-'} | {others}"
                 f" | {times} |")  # fmt: skip
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def casts(x: np.ndarray) -> list[Row]:
@@ -169,6 +177,53 @@ def codebooks(x: np.ndarray) -> list[Row]:
     ]  # fmt: skip
 
 
+def beam_pass(x: np.ndarray) -> list[Row]:
+    """Return AQLM's pass over all codes of a layer of 1024 x 1024 with two codebooks of 256."""
+    weights, books = x[:1024, :1024].astype(float), x[1024:1536, :8].reshape(2, 256, 8) / 2.0
+    inputs = x[1536:3584, :1024].astype(float)
+    random = np.random.default_rng(SEED)
+    given = {
+        "codebooks": books.astype(float), "scales": np.ones(1024),
+        "hessian": inputs.T @ inputs / len(inputs),
+    }  # fmt: skip
+    codes = random.integers(0, 256, (1024, 128, 2))
+    peers: dict[str, Callable[[], Any]] = {}
+    if find_spec("torch"):
+        import torch
+
+        tensors = {name: torch.from_numpy(np.float32(array)) for name, array in given.items()}
+        start = torch.from_numpy(np.float32(weights)), torch.from_numpy(codes)
+        peers["AQLM's steps in torch"] = lambda: aqlm_steps(*start, **tensors).numpy()
+    return [
+        Row(
+            what="AQLM 2x8, beam 1, a pass over 1024 x 1024", size=weights.size, peers=peers,
+            run=lambda: beam_search(weights, codes, width=1, **given), rounds=3,
+        )
+    ]  # fmt: skip
+
+
+def aqlm_steps(weights: Any, codes: Any, *, codebooks: Any, scales: Any, hessian: Any) -> Any:
+    """Do what AQLM's public beam search does for a beam of one, step by step, in order."""
+    import torch
+
+    codes, scales, size = codes.clone(), scales[:, None], codebooks.shape[2]
+    parts = [book[codes[:, :, number]] for number, book in enumerate(codebooks)]
+    values = torch.stack(parts).sum(0).reshape(weights.shape) * scales
+    for group in range(codes.shape[1]):
+        columns = slice(group * size, (group + 1) * size)
+        for number, book in enumerate(codebooks):
+            part = scales * book[codes[:, group, number]]
+            left = weights - values
+            left[:, columns] += part
+            product = left @ hessian[:, columns]
+            norms = ((book @ hessian[columns, columns]) * book).sum(1)
+            losses = norms * scales**2 - 2 * scales * (product @ book.T)
+            best = torch.topk(losses, 1, dim=1, largest=False).indices[:, 0]
+            values[:, columns] += scales * book[best] - part
+            codes[:, group, number] = best
+    return codes
+
+
 def versions() -> str:
     found = []
     for package in PACKAGES:
@@ -181,7 +236,7 @@ def versions() -> str:
 
 def main() -> None:
     x = np.random.default_rng(SEED).standard_normal(SHAPE, np.float32)
-    rows = [*casts(x), *round_trips(x), *codebooks(x)]
+    rows = [*casts(x), *round_trips(x), *codebooks(x), *beam_pass(x)]
     text = TEXT.format(
         rows=SHAPE[0], columns=SHAPE[1], rounds=ROUNDS, seed=SEED, versions=versions(),
         machine=f"{cpu_name()}, {jax.device_count()} device, {jax.default_backend()}",

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from numerics.codebooks.beam import beam_search, decode, losses
+from numerics.codebooks.beam import _Beam, _pass, beam_search, decode, losses
 
 M, K, J = np.ogrid[:2, :4, :4]
 BOOKS = (((7 * K**2 + 13 * M + 5 * J**2 + 3 * K * J + 2 * J) % 17) - 8) / 8
@@ -87,3 +87,20 @@ def test_a_wide_beam_is_exhaustive():
 def test_a_beam_has_a_width():
     with pytest.raises(ValueError, match=r"^a beam has a width of at least 1, not 0$"):
         search(HESSIAN, 0)
+
+
+def test_a_beam_of_one_is_the_general_search_with_less_work():
+    random = np.random.default_rng(4)
+    weights, inputs = random.standard_normal((12, 80 * 8)), random.standard_normal((900, 80 * 8))
+    hessian, scales = inputs.T @ inputs / len(inputs), random.uniform(0.5, 2, 12)
+    scales[3], scales[4] = 0.0, -1.0
+    books, codes = random.standard_normal((2, 32, 8)), random.integers(0, 32, (12, 80, 2))
+    found = beam_search(weights, codes, codebooks=books, scales=scales, hessian=hessian, width=1)
+    left = weights - decode(codes, books, scales)
+    start = _Beam(
+        codes[:, None], left[:, None],
+        losses(weights, decode(codes, books, scales), hessian)[:, None],
+    )  # fmt: skip
+    assert np.array_equal(found, _pass(start, books, scales, hessian, 1))
+    better = losses(weights, decode(found, books, scales), hessian)
+    assert (better[scales != 0] < 0.8 * start.losses[scales != 0, 0]).all()
