@@ -102,9 +102,12 @@ def stored(
     )
 
 
-def largest_batch(setup: Setup, *, length: int, usable: float = USABLE) -> int:
-    """Return how many sequences of ``length`` tokens fit beside the weights; 0 if none does."""
-    use = memory_use(setup, batch=1, length=length, new=1)
+def largest_batch(setup: Setup, *, length: int, new: int = 1, usable: float = USABLE) -> int:
+    """Return how many sequences of ``length`` tokens fit beside the weights; 0 if none does.
+
+    ``new`` tokens of each are in one step, whose activations need room too.
+    """
+    use = memory_use(setup, batch=1, length=length, new=new)
     free = use.capacity_bytes * usable - use.weight_bytes
     return max(0, math.floor(free / (use.kv_bytes + use.activation_bytes)))
 

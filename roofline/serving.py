@@ -116,15 +116,14 @@ def predict(setup: Setup, request: Request) -> Prediction:
             f" output have {request.length}"
         )
     expected = outcome(setup, request, "expected")
+    new = request.chunk or request.prompt
     return Prediction(
         setup=setup,
         request=request,
         bound=outcome(setup, request, "bound"),
         expected=expected,
-        memory=memory_use(
-            setup, batch=request.batch, length=request.length, new=request.chunk or request.prompt
-        ),
-        largest_batch=largest_batch(setup, length=request.length),
+        memory=memory_use(setup, batch=request.batch, length=request.length, new=new),
+        largest_batch=largest_batch(setup, length=request.length, new=new),
         decode_energy=step_energy(setup, expected.decode),
         prefill_energy=step_energy(setup, expected.prefill),
     )

@@ -256,7 +256,8 @@ def _accelerator_path(machine: Accelerator, shape: ModelShape, recipe: Recipe) -
 
 def _accelerator_memory(shape: ModelShape, recipe: Recipe, request: Request) -> MemoryUse:
     """Return what is stored; the files of accelerators give their memory no size."""
-    return stored(shape, recipe, batch=request.batch, length=request.length, new=request.prompt)
+    new = request.chunk or request.prompt
+    return stored(shape, recipe, batch=request.batch, length=request.length, new=new)
 
 
 def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) -> tuple[Roof, ...]:
@@ -280,13 +281,14 @@ def suggestions(
     setup: Setup, request: Request, recipes: Sequence[Recipe]
 ) -> tuple[str | None, int]:
     """Return the widest of some recipes that fits a request, and the largest batch that does."""
-    batch = largest_batch(setup, length=request.length, usable=USED)
+    new = request.chunk or request.prompt
+    batch = largest_batch(setup, length=request.length, new=new, usable=USED)
     fitting = []
     for recipe in recipes:
         other = Setup(
             shape=setup.shape, recipe=recipe, machine=setup.machine, machines=setup.machines
         )
-        use = memory_use(other, batch=request.batch, length=request.length, new=request.prompt)
+        use = memory_use(other, batch=request.batch, length=request.length, new=new)
         if use.missing_bytes == 0:
             fitting.append((use.weight_bytes, recipe.name))
     return (max(fitting)[1] if fitting else None), batch

@@ -119,6 +119,15 @@ def test_validation(capsys, tmp_path):
     assert found["rows"][0]["device"] == "core-i5-6500" and len(found["unmatched"]) == 1
 
 
+@pytest.mark.parametrize("more", [[], ["--chunk", "256"]], ids=["whole", "chunks"])
+def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
+    request = ["roofline", "llama-2-7b", "--hw", "rtx-4090", "--prompt", "2000", *more, "--batch"]
+    _, _, err = run(capsys, *request, "64")
+    offered = int(err.split("--batch ")[-1].split()[0])
+    assert run(capsys, *request, str(offered))[0] == 0
+    assert run(capsys, *request, str(offered + 1))[0] == 2
+
+
 @pytest.mark.parametrize(
     "arguments,words",
     [
