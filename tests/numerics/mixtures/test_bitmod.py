@@ -102,6 +102,7 @@ def test_selectors_scales_and_values_equal_the_reference(name, bits, specials):
     assert len(set(selectors.tolist())) == len(specials)
 
 
+@pytest.mark.slow
 def test_results_are_the_same_however_they_are_run():
     scheme, x = parse_scheme("bitmod-fp3"), jnp.asarray(X)
     expected = np.asarray(fake_quantize(x, scheme))

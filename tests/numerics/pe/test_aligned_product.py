@@ -72,6 +72,7 @@ def test_products_are_the_definition(name):
     )
 
 
+@pytest.mark.slow
 def test_truncation_differs_from_rounding_and_from_the_exact_product():
     weight, x = matrix("bitmod-fp4-aligned", 16), activations(16)
     exact = x @ np.asarray(weight.dequantize()).T

@@ -130,6 +130,7 @@ def test_order_does_not_change_a_number(sweep, tmp_path):
         assert same == point
 
 
+@pytest.mark.slow
 def test_activations_and_cache_cost_accuracy_of_their_own(sweep):
     recipes = (
         make_recipe("int8:g64"),
