@@ -1,17 +1,19 @@
-"""Sums of entries of codebooks that are loaded: AQLM's vectors, in memories of their own.
+"""Sums of entries of codebooks that are loaded, which lie in memories of their own.
 
-A beat is a vector of eight weights, a code of each codebook, with its activations; or it loads an
-entry, whose numbers come in place of the activations, into the books that ``load`` names.
+AQLM's vectors lie along a row: a beat is a vector of eight weights, a code of each codebook, with
+its activations. VPTQ's lie down a column: a beat has the vectors of some columns, one activation
+each, of which a PE adds some rows. Or a beat loads an entry, whose numbers come in place of
+activations, into the books that ``load`` names, at the codes of its first vector.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal, Value
 from amaranth.hdl import signed as signed_shape
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from numerics.pe.codebook_dot import ENTRY_BITS, largest_additive_sum
 from rtl.adders import add_all
-from rtl.group_sum import GroupSum
+from rtl.group_sum import GroupSum, column_sums
 
 #: Weights of a vector.
 DIMENSION = 8
@@ -60,48 +62,103 @@ class LaneReference(Lane):
         return m
 
 
-class AdditiveDot(GroupSum):
-    """Sums vectors' products over groups of up to ``length`` values.
+class LoadedBooks(GroupSum):
+    """Books of vectors of ``size`` numbers, read for some vectors a beat.
 
     Books start from zeros and outlast groups and resets. They are read in the cycle of a beat.
     """
 
-    def __init__(self, *, books: int, code_bits: int, length: int) -> None:
-        self._books, self._code_bits = books, code_bits
+    def __init__(
+        self, *, books: int, code_bits: int, size: int, vectors: int, activations: int,
+        total: ShapeLike,
+    ) -> None:  # fmt: skip
+        self._books, self._code_bits, self._size, self._vectors = books, code_bits, size, vectors
         fields = {
-            "codes": data.ArrayLayout(code_bits, books),
-            "activations": data.ArrayLayout(signed_shape(ACTIVATION_BITS), DIMENSION),
+            "codes": data.ArrayLayout(code_bits, vectors * books),
+            "activations": data.ArrayLayout(signed_shape(ACTIVATION_BITS), activations),
             "load": books,
         }
-        total = signed_shape(additive_sum_bits(books, length))
         super().__init__(fields, state=total, result=total)
+
+    def entries(self, m: Module) -> list[list[Value]]:
+        """Return the entries that a beat's vectors have in each book, which the beat may load."""
+        found = [self._read(m, book) for book in range(self._books)]
+        return [list(of_vector) for of_vector in zip(*found, strict=True)]
+
+    def _read(self, m: Module, book: int) -> list[Value]:
+        beat, width = self.operands.payload, ENTRY_BITS * self._size
+        m.submodules[f"book_{book}"] = table = memory.Memory(
+            shape=width, depth=1 << self._code_bits, init=[]
+        )
+        write = table.write_port()
+        is_taken = self.operands.valid & self.operands.ready
+        m.d.comb += [
+            write.addr.eq(beat.codes[book]),
+            write.data.eq(beat.activations.as_value()[:width]),
+            write.en.eq(is_taken & beat.load[book]),
+        ]
+        found: list[Value] = []
+        for vector in range(self._vectors):
+            read = table.read_port(domain="comb")
+            m.d.comb += read.addr.eq(beat.codes[vector * self._books + book])
+            found.append(read.data)
+        return found
+
+    def product(
+        self, m: Module, name: str, entries: list[Value], place: int, activation: Value
+    ) -> Value:
+        """Return the sum of the entries' numbers at a place, times an activation."""
+        m.submodules[name] = circuit = Lane(self._books)
+        numbers = Cat(entry.word_select(place, ENTRY_BITS) for entry in entries)
+        m.d.comb += circuit.entries.as_value().eq(numbers)
+        m.d.comb += circuit.activation.eq(activation)
+        product: Value = circuit.product
+        return product
+
+
+class AdditiveDot(LoadedBooks):
+    """Sums one vector's products a beat over groups of up to ``length`` values."""
+
+    def __init__(self, *, books: int, code_bits: int, length: int) -> None:
+        super().__init__(
+            books=books, code_bits=code_bits, size=DIMENSION, vectors=1, activations=DIMENSION,
+            total=signed_shape(additive_sum_bits(books, length)),
+        )  # fmt: skip
 
     def add(self, m: Module, before: Signal, step: Signal) -> Value:
         """Add a vector's products, unless the beat loads."""
         beat = self.operands.payload
-        entries = [self._entry(m, book) for book in range(self._books)]
-        products: list[Value] = []
-        for lane in range(DIMENSION):
-            m.submodules[f"lane_{lane}"] = circuit = Lane(self._books)
-            numbers = Cat(entry.word_select(lane, ENTRY_BITS) for entry in entries)
-            m.d.comb += circuit.entries.as_value().eq(numbers)
-            m.d.comb += circuit.activation.eq(beat.activations[lane])
-            products.append(circuit.product)
+        (entries,) = self.entries(m)
+        products = [
+            self.product(m, f"lane_{lane}", entries, lane, beat.activations[lane])
+            for lane in range(DIMENSION)
+        ]
         return before + Mux(beat.load.any(), 0, add_all(products))
 
-    def _entry(self, m: Module, book: int) -> Value:
-        """Return the entry that a beat reads from a book, which it may load."""
-        beat, width = self.operands.payload, ENTRY_BITS * DIMENSION
-        m.submodules[f"book_{book}"] = table = memory.Memory(
-            shape=width, depth=1 << self._code_bits, init=[]
-        )
-        write, read = table.write_port(), table.read_port(domain="comb")
-        is_taken = self.operands.valid & self.operands.ready
-        m.d.comb += [
-            read.addr.eq(beat.codes[book]),
-            write.addr.eq(beat.codes[book]),
-            write.data.eq(beat.activations.as_value()),
-            write.en.eq(is_taken & beat.load[book]),
-        ]
-        entry: Value = read.data
-        return entry
+
+class ColumnDots(LoadedBooks):
+    """Sums of ``rows`` rows, over groups of up to ``length`` columns, some a beat."""
+
+    def __init__(self, *, books: int, code_bits: int, rows: int, columns: int, length: int) -> None:
+        if not 1 <= rows <= columns:
+            raise ValueError(
+                f"{rows} rows and {columns} columns a beat; an entry is loaded in place of the"
+                " activations, so that there are at least as many of them"
+            )
+        super().__init__(
+            books=books, code_bits=code_bits, size=rows, vectors=columns, activations=columns,
+            total=column_sums(additive_sum_bits(books, length), rows),
+        )  # fmt: skip
+
+    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+        """Add every column's vector times its activation, unless the beat loads."""
+        beat, after = self.operands.payload, Signal.like(before)
+        entries = self.entries(m)
+        for row in range(self._size):
+            products = [
+                self.product(m, f"lane_{row}_{column}", of_column, row, beat.activations[column])
+                for column, of_column in enumerate(entries)
+            ]
+            added = Mux(beat.load.any(), 0, add_all(products))
+            m.d.comb += after[row].eq(before[row] + added)
+        return after.as_value()

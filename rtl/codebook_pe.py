@@ -3,13 +3,23 @@
 from dataclasses import dataclass
 
 import numpy as np
+from amaranth.hdl import signed as signed_shape
 
 from numerics.catalog import FORMATS
-from numerics.pe.codebook_dot import additive_dots
-from rtl.codebook import ACTIVATION_BITS, DIMENSION, AdditiveDot, Lane, LaneReference
+from numerics.pe.codebook_dot import additive_dots, column_dots
+from rtl.codebook import (
+    ACTIVATION_BITS,
+    DIMENSION,
+    AdditiveDot,
+    ColumnDots,
+    Lane,
+    LaneReference,
+    LoadedBooks,
+    additive_sum_bits,
+)
 from rtl.dot_product_pe import LENGTH, gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
-from rtl.group_sum import signed_codes
+from rtl.group_sum import pack_columns, signed_codes
 
 INT8 = FORMATS["int8"]
 RANDOM_BEATS = 6
@@ -37,6 +47,16 @@ class AdditivePe(ProcessingElement):
         return INT8.name
 
     @property
+    def vectors(self) -> int:
+        """Vectors of a beat."""
+        return 1
+
+    @property
+    def inputs(self) -> int:
+        """Activations of a beat."""
+        return DIMENSION
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Codebooks, entries and how they are loaded."""
         return (
@@ -45,32 +65,43 @@ class AdditivePe(ProcessingElement):
             "a beat whose load is not 0 writes its activations to its codes of those books",
         )
 
-    def build(self) -> AdditiveDot:
+    def build(self) -> LoadedBooks:
         """Return a new component."""
         if self.lanes != DIMENSION:
             raise ValueError(f"{self.lanes} lanes; vectors have 8 weights, and a beat is one")
         return AdditiveDot(books=self.books, code_bits=self.code_bits, length=self.length)
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums with what was last loaded before each beat, zeros before that.
+        """Return the sums with what was last loaded before each beat, zeros before that."""
+        found = additive_dots(*self.decoded(operands, DIMENSION))
+        return np.asarray(found)
+
+    def decoded(self, operands: Operands, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return codebooks, codes and activations of groups; beats that load have zeros.
 
         All entries that ever come are one long codebook, whose codes are the beats that load them.
         """
-        groups, beats, _ = operands["codes"].shape
-        codes, load = operands["codes"].reshape(-1, self.books), operands["load"].ravel()
-        numbers = signed_codes(operands["activations"]).reshape(-1, DIMENSION)
-        loaded = np.concatenate([np.zeros((1, DIMENSION), np.int64), numbers])
-        sources = [_sources(codes[:, book], load >> book & 1) for book in range(self.books)]
+        groups = len(operands["codes"])
+        codes = operands["codes"].reshape(-1, self.vectors, self.books)
+        load = operands["load"].ravel()
+        numbers = signed_codes(operands["activations"]).reshape(-1, self.inputs)
+        loaded = np.concatenate([np.zeros((1, size), np.int64), numbers[:, :size]])
+        sources = [
+            _sources(codes[:, 0, book], load >> book & 1, codes[:, :, book])
+            for book in range(self.books)
+        ]
         entries = np.broadcast_to(loaded, (self.books, *loaded.shape))
         activations = np.where(load[:, None] == 0, numbers, 0)
-        sources_of_beats = np.stack(sources, axis=-1).reshape(groups, beats, self.books)
-        return np.asarray(additive_dots(entries, sources_of_beats, activations.reshape(groups, -1)))
+        of_vectors = np.stack(sources, axis=-1).reshape(groups, -1, self.books)
+        return entries, of_vectors, activations.reshape(groups, -1)
 
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups that load entries at random and read those of their own."""
         random = np.random.default_rng(seed)
         shape = groups, RANDOM_BEATS
-        codes = random.integers(0, 1 << self.code_bits, (*shape, self.books), np.uint16)
+        codes = random.integers(
+            0, 1 << self.code_bits, (*shape, self.vectors, self.books), np.uint16
+        )
         load = random.integers(0, 1 << self.books, (*shape, 1), np.uint8)
         # The first beat loads every book, and what reads has the code of an earlier load.
         load[:, 0] = (1 << self.books) - 1
@@ -79,12 +110,12 @@ class AdditivePe(ProcessingElement):
             for book in range(self.books):
                 is_loaded = load[np.arange(groups), earlier, 0] >> book & 1
                 source = np.where(is_loaded, earlier, 0)
-                known = codes[np.arange(groups), source, book]
+                known = codes[np.arange(groups), source, 0, book]
                 reads = load[:, beat, 0] == 0
-                codes[reads, beat, book] = known[reads]
+                codes[reads, beat, :, book] = known[reads, None]
         return {
-            "codes": codes,
-            "activations": random.integers(0, 256, (*shape, DIMENSION), np.uint8),
+            "codes": codes.reshape(*shape, -1),
+            "activations": random.integers(0, 256, (*shape, self.inputs), np.uint8),
             "load": load,
         }
 
@@ -92,15 +123,15 @@ class AdditivePe(ProcessingElement):
         """Return an entry of extremes, then the longest groups of extreme activations with it."""
         extremes = [0, 1, 127, 128, 255]
         pairs = np.stack(np.meshgrid(extremes, extremes), axis=-1).reshape(-1, 1, 2)
-        beats = 1 + self.length // DIMENSION
+        beats = 1 + self.length // self.inputs
         activations = np.repeat(pairs[..., 1], beats, axis=1)
         activations[:, 0] = pairs[:, 0, 0]
         load = np.zeros((len(pairs), beats, 1), np.int64)
         load[:, 0] = (1 << self.books) - 1
         last = (1 << self.code_bits) - 1
         return {
-            "codes": np.full((len(pairs), beats, self.books), last),
-            "activations": np.repeat(activations[..., None], DIMENSION, axis=2),
+            "codes": np.full((len(pairs), beats, self.vectors * self.books), last),
+            "activations": np.repeat(activations[..., None], self.inputs, axis=2),
             "load": load,
         }
 
@@ -109,11 +140,11 @@ class AdditivePe(ProcessingElement):
         random = np.random.default_rng(seed)
         entries = 1 << self.code_bits
         shape = groups, (1 + TYPICAL_READS) * entries
-        codes = random.integers(0, entries, (*shape, self.books))
+        codes = random.integers(0, entries, (*shape, self.vectors * self.books))
         codes[:, :entries] = np.arange(entries)[:, None]
         load = np.zeros((*shape, 1), np.int64)
         load[:, :entries] = (1 << self.books) - 1
-        activations = gaussian_codes(INT8, random, (*shape, DIMENSION))
+        activations = gaussian_codes(INT8, random, (*shape, self.inputs))
         return {"codes": codes, "activations": activations, "load": load}
 
     def obligations(self) -> tuple[Obligation, ...]:
@@ -128,14 +159,65 @@ class AdditivePe(ProcessingElement):
         )
 
 
-def _sources(codes: np.ndarray, loads: np.ndarray) -> np.ndarray:
-    """Return 1 plus the last beat that loaded each beat's code before it; 0 if none did."""
-    beats = len(codes)
-    keys = codes.astype(np.int64) * beats + np.arange(beats)
-    loaded = np.sort(keys[loads == 1])
-    last = np.searchsorted(loaded, keys) - 1
-    if not len(loaded):
-        return np.zeros(beats, np.int64)
-    found = loaded[np.maximum(last, 0)]
-    is_same = (last >= 0) & (found // beats == codes)
-    return np.where(is_same, found % beats + 1, 0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnBooksPe(AdditivePe):
+    """Some rows of vectors down columns, ``columns`` of them a beat, as VPTQ has them.
+
+    Vectors of more rows take more PEs, each with the rows of the entries that it adds.
+    """
+
+    rows: int
+    columns: int
+
+    @property
+    def weight_name(self) -> str:
+        """Codebooks, main and residual, by their entries."""
+        return "vptq-k" + "-".join([str(1 << self.code_bits)] * self.books)
+
+    @property
+    def vectors(self) -> int:
+        """One a column."""
+        return self.columns
+
+    @property
+    def inputs(self) -> int:
+        """One a column."""
+        return self.columns
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Rows, columns, and how codebooks are loaded."""
+        return (
+            f"{self.name}: sums of {self.books} entries of {self.rows} int8 numbers; {self.source}",
+            f"{1 << self.code_bits} entries a book, {self.rows} rows,",
+            f"{self.columns} columns a beat, groups of up to {self.length} columns,",
+            "a beat whose load is not 0 writes its first activations to its first codes",
+        )
+
+    def build(self) -> LoadedBooks:
+        """Return a new component."""
+        if self.lanes != self.rows * self.columns:
+            raise ValueError(f"{self.lanes} lanes for {self.rows} rows of {self.columns} columns")
+        return ColumnDots(
+            books=self.books, code_bits=self.code_bits, rows=self.rows, columns=self.columns,
+            length=self.length,
+        )  # fmt: skip
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the sums of the rows, the first in the lowest bits."""
+        sums = column_dots(*self.decoded(operands, self.rows))
+        width = additive_sum_bits(self.books, self.length)
+        return pack_columns(np.asarray(sums), signed_shape(width))
+
+
+def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray) -> np.ndarray:
+    """Return 1 plus the last beat before each that loaded a code it reads; 0 if none did.
+
+    ``codes`` and ``loads`` have shape (beats,), ``reads`` (beats, vectors).
+    """
+    times, found = np.arange(1, len(codes) + 1, dtype=np.int32), np.zeros(reads.shape, np.int32)
+    for code in np.unique(codes[loads == 1]):
+        loaded = np.where((codes == code) & (loads == 1), times, 0)
+        before = np.concatenate([[0], np.maximum.accumulate(loaded)[:-1]])
+        np.copyto(found, before[:, None], where=reads == code)
+    return found

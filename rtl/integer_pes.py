@@ -5,7 +5,7 @@ from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import BlockShifted
 from rtl.bit_planes_pe import BitPlanesPe
 from rtl.block_dot_pe import BlockDotPe
-from rtl.codebook_pe import AdditivePe
+from rtl.codebook_pe import AdditivePe, ColumnBooksPe
 from rtl.e8p_pe import E8pPe
 from rtl.element import ProcessingElement
 from rtl.lookup_pe import LookupPe
@@ -74,5 +74,14 @@ INTEGER_PES: tuple[ProcessingElement, ...] = (
     LookupPe(name="tl2-lookup", source=_BITNET_CPP, size=3, lanes=18),
     E8pPe(name="e8p-dot", source="QuIP#, arXiv:2402.04396, section 4", lanes=8),
     AdditivePe(name="aqlm-2x4", source="AQLM, arXiv:2401.06118, section 3", books=2, code_bits=4),
+    ColumnBooksPe(
+        name="vptq-2x4",
+        source="VPTQ, arXiv:2409.17066, section 3",
+        books=2,
+        code_bits=4,
+        rows=2,
+        columns=4,
+        lanes=8,
+    ),
     BitPlanesPe(name="nested-planes", source="Any-Precision LLM, arXiv:2402.10517", lanes=16),
 )
