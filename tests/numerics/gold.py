@@ -325,6 +325,7 @@ def block_sets(shape: tuple[int, int] = (16, 288)) -> dict[str, np.ndarray]:
     tops = [6, 7, 7.5, 28, 448, 464, 57344, 61440, 127, 127 / 64, 15, 3.5, 1.75, 1.9375, 496]
     sets["largest values"] = _with_amax(rng, shape, [t * 2.0**k for t in tops for k in (-3, 0, 5)])
     sets["ties"] = _ties(rng, shape)
+    sets["ties of odd scales"] = _ties_of_odd_scales(rng, shape)
     sets["one huge"] = np.where(rng.random(shape) < 1 / 64, 1e4, 1e-4) * normal
     sets["zeros"] = np.where(np.arange(shape[1]) % 96 < 48, 0.0, normal)
     sets["zeros"][0] = 0.0
@@ -367,3 +368,17 @@ def _ties(rng, shape: tuple[int, int]) -> np.ndarray:
         row[::16] = rng.choice([values[-1], 7, 127, 2.0 ** np.floor(np.log2(values[-1]))])
         rows.append(row * rng.choice([-1, 1], shape[1]) * 2.0 ** rng.integers(-4, 5))
     return np.array(rows)
+
+
+def _ties_of_odd_scales(rng, shape: tuple[int, int]) -> np.ndarray:
+    """Rows of exact ties in units of a float16 scale whose reciprocal is far from a float32.
+
+    A product with the reciprocal is off the tie.
+    """
+    every = (np.arange(1024, 2048) / 2048).astype(np.float16).astype(np.float64)
+    error = np.abs(every * (1 / every).astype(np.float32) - 1)
+    scales = every[np.argsort(error)[: -shape[0] - 1 : -1], None]
+    tops = np.resize([7, 127, 6, 7.5], shape[0])[:, None]
+    units = rng.integers(-2 * tops.astype(int), 2 * tops.astype(int), shape) / 2
+    units[:, ::16] = np.broadcast_to(tops, (shape[0], shape[1] // 16))
+    return units * scales

@@ -1,67 +1,109 @@
-"""Freeze what ggml's C library makes of GGUF's block types.
+"""Freeze what the C library of ggml makes of the same rows and the same bytes.
 
-Needs pywhispercpp of the extra ``oracles``, whose wheel has the library; made with 1.5.1, ggml
-0.13.1. Run it from this folder; it writes ``ggml.npz``: for each block type random bytes with the
-numbers that the library reads in them, and bytes that it makes of numbers.
+Needs pywhispercpp 1.5.1, whose wheel has ggml 0.13.1, and gguf 0.19 for the sizes of blocks. Run it
+from this folder; it writes ``ggml.npz``.
 """
 
 import ctypes
-import importlib.metadata
+from importlib import metadata
 from pathlib import Path
 
+import gguf
 import numpy as np
 
-#: Values and bytes of a block.
-BLOCKS = {
-    "q4_0": (32, 18), "q4_1": (32, 20), "q5_0": (32, 22), "q5_1": (32, 24), "q8_0": (32, 34),
-    "q2_K": (256, 84), "q3_K": (256, 110), "q4_K": (256, 144), "q5_K": (256, 176),
-    "q6_K": (256, 210), "iq4_nl": (32, 18), "iq4_xs": (256, 136), "tq1_0": (256, 54),
-    "tq2_0": (256, 66), "mxfp4": (32, 17),
-}  # fmt: skip
-MADE = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "tq1_0", "tq2_0", "mxfp4")
-VALUES = 1024
+VERSION = b"0.13.1"
+WIDTH = 256
+#: Of the blocks of the rows, those whose values are kept.
+STEP = 5
+TYPES = (
+    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4", "TQ1_0", "TQ2_0",
+    "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS",
+)  # fmt: skip
+#: Largest magnitudes under which the scale of some type is a power of two.
+TOPS = (-8.0, -16.0, 127.0, 1.0, 6.0)
+#: Largest codes of the types that have a least value.
+RANGES = (15, 31)
 
 
-def library() -> ctypes.CDLL:
-    """Return the library that the wheel brings."""
-    files = importlib.metadata.files("pywhispercpp") or []
-    (path,) = [f for f in files if "libggml-base-" in f.name and "pywhispercpp.libs" in str(f)]
-    return ctypes.CDLL(str(path.locate()))
-
-
-def numbers() -> np.ndarray:
-    """Normal, of many sizes, half way between codes, constant, and zero; finite, none subnormal."""
+def rows() -> np.ndarray:
+    """Normal, spread, on and between codes, just below powers of two, zeros, one sign."""
     rng = np.random.default_rng(20261124)
-    normal = rng.standard_normal((7, 512))
-    wide = normal * 2.0 ** rng.integers(-20, 20, normal.shape)
-    halves = (rng.integers(-16, 16, (3, 512)) + 0.5) / 2
-    halves[:, ::32] = [[-8], [16], [6]]
-    small = rng.integers(-1, 2, (2, 512)) * 0.75
-    rest = np.stack([np.full(512, -3.0), np.abs(normal[0]) + 5, np.zeros(512)])
-    return np.concatenate([normal, wide, halves, small, rest]).astype(np.float32)
+    normal = rng.standard_normal((4, WIDTH))
+    halves = [rng.integers(-4 * abs(t), 4 * abs(t), WIDTH) / 4 for t in TOPS]
+    for top, row in zip(TOPS, halves, strict=True):
+        row[::32] = top
+    for last in RANGES:
+        row = rng.integers(0, last, WIDTH) + 0.5
+        row[::32], row[1::32] = 0, last
+        halves.append(row)
+    exponents = np.repeat([-60, -9, -1, 1, 2, 3, 5, 40], 4).reshape(4, 8, 1)
+    below = np.nextafter(np.float32(2.0) ** exponents.astype(np.float32), np.float32(0))
+    powers = rng.uniform(-1, 1, (4, 8, 32)) * below
+    powers[..., 7] = below[..., 0]
+    found = [
+        normal,
+        normal * 2.0 ** rng.integers(-20, 20, (4, WIDTH)),
+        np.stack(halves),
+        powers.reshape(4, WIDTH),
+        np.where(np.arange(WIDTH) % 96 < 64, 0.0, normal[:1]),
+        np.abs(normal[:1]) + 5,
+        np.zeros((1, WIDTH)),
+        normal[:2] * [[1e6], [1e-7]],
+    ]
+    return np.concatenate(found).astype(np.float32)
+
+
+def load() -> ctypes.CDLL:
+    """Return the library of the wheel, whose version must be the one above."""
+    files = metadata.files("pywhispercpp") or []
+    path = next(f for f in files if f.parent.name == "pywhispercpp.libs" and "base" in f.name)
+    library = ctypes.CDLL(str(path.locate()))
+    library.ggml_version.restype = ctypes.c_char_p
+    assert library.ggml_version() == VERSION
+    library.ggml_quantize_chunk.restype = ctypes.c_size_t
+    return library
+
+
+def pointer(array: np.ndarray) -> ctypes.c_void_p:
+    """Return where an array lies."""
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def quantize(library: ctypes.CDLL, name: str, x: np.ndarray) -> np.ndarray:
+    """Return the blocks of rows."""
+    kind = gguf.GGMLQuantizationType[name]
+    values, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = np.zeros((x.size // values, size), np.uint8)
+    library.ggml_quantize_init(int(kind))
+    written = library.ggml_quantize_chunk(
+        int(kind), pointer(x), pointer(blocks), ctypes.c_int64(0),
+        ctypes.c_int64(len(x)), ctypes.c_int64(x.shape[1]), None,
+    )  # fmt: skip
+    assert written == blocks.nbytes
+    return blocks
+
+
+def dequantize(library: ctypes.CDLL, name: str, blocks: np.ndarray) -> np.ndarray:
+    """Return the values of blocks."""
+    values = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]][0]
+    found = np.zeros((len(blocks), values), np.float32)
+    decode = getattr(library, f"dequantize_row_{name.lower().replace('_k', '_K')}")
+    decode(pointer(blocks), pointer(found), ctypes.c_int64(found.size))
+    return found
 
 
 def main() -> None:
     """Write ``ggml.npz``."""
-    ggml, x = library(), numbers()
+    library, x = load(), rows()
+    rng = np.random.default_rng(7)
     arrays = {"x": x}
-    for name, (values, size) in BLOCKS.items():
-        rng = np.random.default_rng(size)
-        raw = rng.integers(0, 256, (VALUES // values, size), np.uint8)
-        # Blocks of one byte all over, with infinite and NaN scales among them.
-        strange = [0x00, 0xFF, 0x80, 0x7C] if values == 32 else [0xFF]
-        raw[-len(strange) :] = np.uint8(strange)[:, None]
-        found = np.empty(VALUES, np.float32)
-        read = getattr(ggml, f"dequantize_row_{name}")
-        read(raw.ctypes.data_as(ctypes.c_void_p), found.ctypes.data_as(ctypes.c_void_p),
-             ctypes.c_int64(VALUES))  # fmt: skip
-        arrays |= {f"{name}/raw": raw, f"{name}/values": found}
-        if name in MADE:
-            made = np.zeros((len(x), x.shape[1] // values * size), np.uint8)
-            make = getattr(ggml, f"quantize_row_{name}_ref")
-            make(x.ctypes.data_as(ctypes.c_void_p), made.ctypes.data_as(ctypes.c_void_p),
-                 ctypes.c_int64(x.size))  # fmt: skip
-            arrays[f"{name}/bytes"] = made
+    for name in TYPES:
+        blocks = quantize(library, name, x)
+        random = rng.integers(0, 256, (16, blocks.shape[1]), np.uint8)
+        arrays[f"{name}/blocks"] = blocks
+        arrays[f"{name}/random"] = random
+        arrays[f"{name}/values"] = dequantize(library, name, np.ascontiguousarray(blocks[::STEP]))
+        arrays[f"{name}/random_values"] = dequantize(library, name, random)
     np.savez_compressed(Path(__file__).with_name("ggml.npz"), **arrays)
 
 
