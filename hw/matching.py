@@ -129,12 +129,13 @@ def _pattern(word: str) -> re.Pattern[str]:
 def _count(text: str) -> int:
     """Return how many machines a text names: ``4x``, ``x4``, ``* 4`` or ``tp4``.
 
-    >>> [_count(t) for t in ("4x a100", "a100 * 2", "a100 x8", "a100, tp=2", "rtx 4090")]
+    >>> [_count(t) for t in ("4x a100", "a100 * 2", "a100 x8", "a100, tp=2", "epyc 9654 x86")]
     [4, 2, 8, 2, 1]
     """
     patterns = (
-        r"(?<![\d.])(\d{1,2}) ?[x*] ?(?=[a-z])",
-        r"[ (][x*] ?(\d{1,2})\b",
+        r"(?<![\d.])(\d{1,4}) ?[x*] ?(?=[a-z])",
+        # But x86 is no number of machines.
+        r"[ (][x*](?!86\b) ?(\d{1,4})\b",
         r"\btp ?=? ?(\d{1,2})\b",
     )
     found = (re.search(pattern, text) for pattern in patterns)

@@ -88,6 +88,10 @@ def _is_arithmetic(scheme: Scheme) -> bool:
     return all(isinstance(fmt, (IntFormat, FloatFormat)) for fmt in scheme.formats)
 
 
+#: What recipes call the formats of a cache.
+KV_NAMES = {"fp8": "fp8_e4m3"}
+
+
 @cache
 def kv_bits(text: str, head_dim: int) -> float:
     """Return the bits of one number of the KV cache, scales included: one for a head of a token.
@@ -97,7 +101,9 @@ def kv_bits(text: str, head_dim: int) -> float:
     """
     if text in PLAIN:
         return PLAIN[text].bits or 0.0
-    return parse_scheme(text, role="kv").bits_per_weight((1, head_dim), kind="full")
+    return parse_scheme(KV_NAMES.get(text, text), role="kv").bits_per_weight(
+        (1, head_dim), kind="full"
+    )
 
 
 def known_storages() -> list[str]:

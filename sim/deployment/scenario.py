@@ -8,6 +8,7 @@ from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import RESULT_BITS, Phase, array_shape
 from roofline.accelerator.model import weight_bits
 from roofline.accelerator.serving import AcceleratorStep, accelerator_step, accelerator_tpot_s
+from roofline.links import DEFAULT_GB_PER_S
 from roofline.memory import MemoryUse, equal_context, largest_batch, memory_use, stored
 from roofline.model_shape import ModelShape
 from roofline.predict import predict_step, range_s
@@ -176,6 +177,10 @@ def _notes(found: Prediction) -> list[str]:
     notes = []
     if machine.unconfirmed:
         notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
+    if found.setup.machines > 1 and machine.link_gb_per_s is None:
+        notes.append(
+            f"{machine.title}: nobody told of its link; {DEFAULT_GB_PER_S:g} GB/s each way assumed"
+        )
     if found.memory.missing_bytes:
         notes.append(f"does not fit: {found.memory.missing_bytes / 1e9:.2f} GB are missing")
     if found.decode_energy.exceeds_limit:
@@ -272,9 +277,13 @@ def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) 
 
 
 def _accelerator_notes(machine: Accelerator) -> list[str]:
-    if not machine.unconfirmed:
-        return []
-    return [f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}"]
+    own = f"a KV cache of {machine.kv_bits} bits and activations of {machine.activation_bits}"
+    notes = [
+        f"{machine.title}: {own}, whatever a recipe says; the head counts like other weights",
+    ]
+    if machine.unconfirmed:
+        notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
+    return notes
 
 
 def suggestions(
