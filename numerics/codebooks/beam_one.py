@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 #: Groups whose columns of ``left @ hessian`` are kept.
-AHEAD = 32
+AHEAD = 8
 
 
 def best_codes(
