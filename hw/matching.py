@@ -16,6 +16,8 @@ SAME_SIZE = 0.07
 #: The multiplication sign.
 TIMES = "\u00d7"
 THREADS = re.compile(r"\b(\d+) ?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
+#: A smaller chip under the same name.
+MOBILE = re.compile(r"\b(laptop|mobile|max-?q)\b")
 #: Words that say nothing about which machine it is.
 NOISE = frozenset(
     [
@@ -74,21 +76,33 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     if score[0] == 0:
         raise ValueError(f"unknown machine {text!r}{_hint(lowered)}")
     machine = load_machine(best)
+    if machine.kind == "gpu" and MOBILE.search(lowered):
+        raise ValueError(f"{text!r}: {best} is no laptop's; no machine here is the smaller chip")
     if machine.kind == "gpu" and re.search(r"\bcpu\b", lowered):
         raise ValueError(f"{text!r}: {best} is the GPU; no machine here is its processor")
     return Found(machine=machine, count=_count(lowered), threads=_threads(lowered))
 
 
-def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, int]:
-    """Return how well a machine's names fit, best first: length, kind, memory, brevity."""
+def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, bool, int]:
+    """Return how well a machine's names fit: length, kind, memory, no memory at all, brevity."""
     machine = load_machine(name)
     length = max((_matched_length(text, words) for words in _names(name)), default=0)
-    size = re.search(r"(\d+) ?gi?b\b", text)
+    size = re.search(r"(\d+) ?g(?:i?b)?\b", text)
     fits = size is not None and abs(float(size[1]) * 1e9 / machine.capacity_bytes - 1) < SAME_SIZE
     is_kind = kind is not None and machine.kind == kind
     # A machine of the kind that is meant comes before one whose name happens to be longer.
     bonus = 1.5 if is_kind and length else 0.0
-    return length + bonus, is_kind, fits, -len(name)
+    # "A100" is an alias of one of them, and of the other only with its memory.
+    is_unsized = any(_matched_length(text, words) == length for words in _unsized_names(name))
+    return length + bonus, is_kind, fits, is_unsized, -len(name)
+
+
+@cache
+def _unsized_names(name: str) -> tuple[tuple[str, ...], ...]:
+    """Return the words of the aliases of a machine that say no memory size."""
+    aliases = (re.sub(r"(\d) gb", r"\1gb", text.lower()) for text in load_machine(name).aliases)
+    unsized = (text.split() for text in aliases if not re.search(r"\dgb", text))
+    return tuple(tuple(word for word in words if word not in NOISE) for words in unsized)
 
 
 @cache
@@ -102,7 +116,8 @@ def _names(name: str) -> tuple[tuple[str, ...], ...]:
         tuple(w for w in re.sub(r"(\d) gb", r"\1gb", text.lower()).split() if w not in NOISE)
         for text in texts
     )
-    return tuple({*names, *sized} - {()})
+    # A lone number is no name.
+    return tuple(words for words in {*names, *sized} if any(map(str.isalpha, "".join(words))))
 
 
 def _is_size(word: str) -> bool:
@@ -133,11 +148,13 @@ def _count(text: str) -> int:
     [4, 2, 8, 2, 1]
     """
     patterns = (
-        r"(?<![\d.])(\d{1,4}) ?[x*] ?(?=[a-z])",
+        r"(?<![\d.])(\d{1,4}) ?[x*] ?(?=[a-z]|\d{4})",
         # But x86 is no number of machines.
-        r"[ (][x*](?!86\b) ?(\d{1,4})\b",
+        r"(?<=[\d (])[x*](?!86\b) ?(\d{1,3})\b",
         r"\btp ?=? ?(\d{1,2})\b",
     )
+    if re.search(r"\bdual\b", text):
+        return 2
     found = (re.search(pattern, text) for pattern in patterns)
     return next((int(match[1]) for match in found if match), 1)
 

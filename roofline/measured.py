@@ -1,6 +1,7 @@
 """Tables of measured speeds: read the rows of a CSV file, and what its words mean."""
 
 import csv
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ GIB = float(1 << 30)
 #: Lengths where a table has none: those of llama-bench.
 DEFAULT_PROMPT = 512
 DEFAULT_OUTPUT = 128
+#: Largest batch and longest text that a row may have.
+MOST = 10_000_000
 MULTIPLIERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "": 1.0}
 
 
@@ -100,7 +103,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         raise ValueError(f"tokens_per_s is {row['tokens_per_s']!r}, not above 0")
     shape = _shape(row["model"], row["params"])
     recipe = read_recipe(row["weight_format"], row["act_format"], shape)
-    batch = _number(row["batch"], "batch")
+    batch = _whole(row, "batch", 0)
     return MeasuredPoint(
         line=line,
         device=row["device"],
@@ -111,14 +114,24 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         found=find_machine(row["device"], prefer_kind=_kind(row["weight_format"])),
         shape=shape,
         recipe=recipe,
-        batch=None if phase == "e2e_max" and not batch else int(batch or 1),
-        prompt=int(_number(row["prompt_len"], "prompt_len") or DEFAULT_PROMPT),
-        output=int(_number(row["gen_len"], "gen_len") or DEFAULT_OUTPUT),
+        batch=None if phase == "e2e_max" and not batch else batch or 1,
+        prompt=_whole(row, "prompt_len", DEFAULT_PROMPT),
+        output=_whole(row, "gen_len", DEFAULT_OUTPUT),
     )
+
+
+def _whole(row: dict[str, str], name: str, default: int) -> int:
+    """Return the whole number of a cell; the default if it is empty or 0."""
+    number = _number(row[name], name) or default
+    if not 0 <= number <= MOST or number != int(number):
+        raise ValueError(f"{name} is {row[name]!r}; a whole number up to {MOST:,}")
+    return int(number)
 
 
 def _shape(model: str, params: str) -> ModelShape:
     count = _number(params, "params")
+    if count is not None and not 0 < count < math.inf:
+        raise ValueError(f"params is {params!r}, not above 0")
     if count is not None and count < 1e4:
         # Written in billions.
         count *= 1e9
@@ -198,6 +211,8 @@ def _named_recipe(text: str, activations: str) -> Recipe:
         return parse_recipe(f"tmac-{bits[1] or bits[2]}" if bits else "tmac-2")
     if match := re.search(r"exl[23]\D*([\d.]+)|([\d.]+) ?bpw exl[23]", text):
         return _exllama(float(match[1] or match[2]))
+    sized = re.search(r"\bg(?:roup)? ?(\d+)\b", text)
+    group = f"-g{sized[1]}" if sized else ""
     for token in tokens:
         name = MIX_ALIASES.get(token, token)
         is_plain = name in ("f16", "bf16", "f32")
@@ -214,19 +229,27 @@ def _named_recipe(text: str, activations: str) -> Recipe:
         if name in ("nvfp4", "mxfp4", "fp4", "nf4"):
             return parse_recipe(name, activations=act)
         if match := re.fullmatch(r"w(\d+)a(\d+)(kv\d+)?", name):
-            group = re.search(r"\bg ?(\d+)\b", text)
-            size = f"-g{group[1]}" if group and match[1] not in ("16", "32") else ""
-            return parse_recipe(name + size)
-        if match := re.fullmatch(r"w?(?:int)?(\d)(?:bit)?", name):
+            if "fp8" in tokens and match[1] == match[2] == "8":
+                return parse_recipe("fp8")
+            return parse_recipe(name + ("" if match[1] in ("16", "32") else group))
+        if match := re.fullmatch(r"w?int(\d)|w(\d)|(\d)bit", name) or _bare(name, tokens):
             width = "16" if act in (None, "fp16") else "8"
-            return parse_recipe(f"w{match[1]}a{width}")
+            return parse_recipe(f"w{next(filter(None, match.groups()))}a{width}{group}")
         if name in ("int8", "sq", "smoothquant"):
             return parse_recipe("w8a8")
-        if name in ("awq", "gptq", "int4"):
-            return parse_recipe("w4a16")
+        if name in ("awq", "gptq"):
+            bits = re.search(r"(\d)[- ]?bit|int(\d)|\bw(\d)", text)
+            return parse_recipe(f"w{next(filter(None, bits.groups())) if bits else 4}a16{group}")
         if name in ("ternary", "bitnet", "tq", "b1.58"):
             return parse_recipe("i2_s")
     return parse_recipe(head)
+
+
+def _bare(name: str, tokens: list[str]) -> re.Match[str] | None:
+    """Match the digit of ``4-bit``, or one that stands alone; not those of ``2:4``."""
+    place = tokens.index(name)
+    is_width = len(tokens) == 1 or tokens[place + 1 : place + 2] in (["bit"], ["bits"])
+    return re.fullmatch(r"(\d)", name) if is_width else None
 
 
 def _exllama(bits: float) -> Recipe:

@@ -13,12 +13,16 @@ NOISE = frozenset(
     ("meta", "google", "microsoft", "mistralai", "qwen/", "instruct", "chat", "hf", "it", "base",
      "v0", "gguf", "model", "the", "fp8", "awq", "gptq", "text", "2407", "2501", "128k", "4k")
 )  # fmt: skip
+#: Words for a size of a family, which the number of parameters tells too.
+KINDS = frozenset(("mini", "small", "medium", "large"))
 #: Other names of families.
 FAMILIES = {
     "vicuna": "llama", "alpaca": "llama", "llama1": "llama", "llama2": "llama-2",
     "llama3": "llama-3", "llama3.1": "llama-3.1", "llama3.2": "llama-3.2",
     "llama3.3": "llama-3.3", "meta-llama-3": "llama-3", "qwen2-5": "qwen2.5",
     "bitnet-2b": "bitnet-b1.58-2b-4t", "bitnet-3b": "bitnet-b1.58-3b",
+    "deepseek-r1": "deepseek-v3", "deepseek-r1-distill-qwen": "qwen2.5",
+    "deepseek-r1-distill-llama": "llama-3.1", "phi-3.5": "phi-3", "phi3.5": "phi-3",
     "bitnet-b1-58": "bitnet-b1.58", "phi3": "phi-3", "gemma2": "gemma-2", "gemma3": "gemma-3",
 }  # fmt: skip
 
@@ -49,14 +53,23 @@ def find_model(text: str, *, params: float | None = None) -> ModelShape | None:
 
 
 def _by_family(wanted: frozenset[str], params: float) -> list[str]:
-    """Return models of the family that a text names, of the right size."""
-    found = []
+    """Return the models of the family that a text names which come nearest to a size.
+
+    A text without a version means any of the family.
+    """
+    off = {}
     for name in list_models():
-        family = {word for word in _words(name) if not re.fullmatch(r"[\d.]+[bm]", word)}
-        is_size = abs(load_model(name).params / params - 1) < SAME_SIZE
-        if is_size and family and family <= wanted:
-            found.append(name)
-    return found
+        family = {w for w in _words(name) - KINDS if not re.fullmatch(r"[\d.]+[bm]", w)}
+        if not any(map(_is_version, wanted)):
+            family = {word for word in family if not _is_version(word)}
+        error = abs(load_model(name).params / params - 1)
+        if error < SAME_SIZE and family and family <= wanted:
+            off[name] = round(error, 2)
+    return [name for name, error in off.items() if error == min(off.values())]
+
+
+def _is_version(word: str) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?", word) is not None
 
 
 @cache

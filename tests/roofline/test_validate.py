@@ -2,6 +2,7 @@
 
 import pytest
 
+from hw.matching import find_machine
 from roofline.measured import Unmatched, read_points, read_recipe
 from roofline.memory import weight_bytes
 from roofline.model_names import find_model, known_model
@@ -165,3 +166,81 @@ def test_files_are_bounded(tmp_path):
         list(read_points(path))
     path.write_text(ROWS)
     assert sum(isinstance(row, Unmatched) for row in read_points(path)) == 5
+
+
+@pytest.mark.parametrize(
+    "text,name,count",
+    [
+        ("A100", "a100-sxm-80gb", 1),
+        ("8xA100-80G", "a100-sxm-80gb", 8),
+        ("A100-SXM4-40GB x8", "a100-sxm-40gb", 8),
+        ("H100x8", "h100-sxm", 8),
+        ("100x A100", "a100-sxm-80gb", 100),
+        ("dual RTX 3090", "rtx-3090", 2),
+        ("rtx4090", "rtx-4090", 1),
+        ("EPYC 9654 x86", "epyc-9654", 1),
+        ("Core i7-12700H laptop", "core-i7-12700h", 1),
+    ],
+)
+def test_names_of_machines_in_tables(text, name, count):
+    found = find_machine(text)
+    assert (found.machine.name, found.count) == (name, count)
+
+
+@pytest.mark.parametrize("text", ["RTX 4090 Laptop", "Xeon E5-2690 v4", "4x", "nothing"])
+def test_other_machines_are_not_taken_for_a_known_one(text):
+    with pytest.raises(ValueError, match=r"unknown machine|no laptop's"):
+        find_machine(text)
+
+
+@pytest.mark.parametrize(
+    "text,params,name",
+    [
+        ("llama 70B", 70.55e9, "llama-3.1-70b"),
+        ("llama 70B", 68.98e9, "llama-2-70b"),
+        ("llama 8B", 8.03e9, "llama-3.1-8b"),
+        ("llama 7B", 6.74e9, "llama-7b"),
+        ("DeepSeek-R1", 671e9, "deepseek-v3"),
+        ("DeepSeek-R1-Distill-Qwen-7B", 7.6e9, "qwen2.5-7b"),
+        ("DeepSeek-R1-Distill-Llama-8B", 8.03e9, "llama-3.1-8b"),
+        ("phi3 3B", 3.82e9, "phi-3-mini"),
+    ],
+)
+def test_names_of_models_in_tables(text, params, name):
+    assert find_model(text, params=params).name == name
+
+
+@pytest.mark.parametrize(
+    "text,name",
+    [
+        ("w8a8-fp8", "fp8"),
+        ("gptq-3bit-g128", "w3a16-g128"),
+        ("int4 g32", "w4a16-g32"),
+        ("mlx-4bit g64", "w4a16-g64"),
+        ("awq-int4 g64", "w4a16-g64"),
+        ("4-bit", "w4a16"),
+        ("2:4 sparse fp16", "fp16"),
+    ],
+)
+def test_names_of_formats_in_tables(text, name):
+    assert read_recipe(text, "", load_model("llama-3-8b")).name == name
+
+
+@pytest.mark.parametrize(
+    "changes,words",
+    [
+        ({"params": "0"}, "params is '0', not above 0"),
+        ({"batch": "1e400"}, "batch is '1e400'; a whole number up to 10,000,000"),
+        ({"batch": "1.5"}, "batch is '1.5'; a whole number"),
+        ({"gen_len": "1e12"}, "gen_len is '1e12'; a whole number"),
+    ],
+)
+def test_a_row_that_cannot_be_is_told_and_the_others_count(tmp_path, changes, words):
+    row = {"device": "A100", "model": "llama-2-7b", "params": "6.7e9", "weight_format": "fp16",
+           "act_format": "", "batch": "1", "prompt_len": "128", "gen_len": "64",
+           "phase": "decode", "tokens_per_s": "80", "source": "s"}  # fmt: skip
+    rows = [",".join(each.values()) for each in (row | changes, row)]
+    path = tmp_path / "points.csv"
+    path.write_text("\n".join([",".join(row), *rows]))
+    bad, good = read_points(path)
+    assert words in bad.reason and good.batch == 1
