@@ -54,6 +54,8 @@ class Accelerator:
     pe_area_um2: float | None = None
     #: Names of numbers that are not confirmed.
     unconfirmed: tuple[str, ...] = ()
+    #: Where each number comes from, by name.
+    sources: tuple[tuple[str, str], ...] = ()
 
     def cycles_per_step(self, weight_bits: float) -> int:
         """Return the cycles of one step with weights of ``weight_bits`` without side data.
@@ -111,7 +113,7 @@ def read_accelerator(path: Path) -> Accelerator:
 def _from_table(table: dict[str, Any], path: Path) -> Accelerator:
     texts = ("title", "dram")
     types = {field.name: field.type for field in fields(Accelerator)}
-    numbers = [name for name in types if name not in ("name", "unconfirmed", *texts)]
+    numbers = [name for name in types if name not in ("name", "unconfirmed", "sources", *texts)]
     for key in table:
         if key not in (*numbers, *texts):
             close = get_close_matches(key, [*numbers, *texts], n=1)
@@ -128,7 +130,8 @@ def _from_table(table: dict[str, Any], path: Path) -> Accelerator:
         if key in table:
             values[key] = _number(table[key], key, path, whole=types[key] is int)
     unconfirmed = (key for key in numbers if key in table and not table[key].get("confirmed", True))
-    return Accelerator(name=path.stem, unconfirmed=tuple(unconfirmed), **values)
+    sources = tuple((key, str(table[key]["source"])) for key in numbers if key in table)
+    return Accelerator(name=path.stem, unconfirmed=tuple(unconfirmed), sources=sources, **values)
 
 
 def _number(entry: Any, key: str, path: Path, *, whole: bool) -> int | float:

@@ -76,8 +76,9 @@ def weight_path(
         return Path(kind="lookup", operand="int8", ops_per_s=ops)
     activations = recipe.activations
     if recipe.kernel == "gguf":
-        has_halves = machine.kind == "gpu" and machine.ops_per_s("fp16") is not None
-        if storage.operand not in ("fp16", "fp32") and (fastest or not has_halves):
+        halves = machine.ops_per_s("fp16") if machine.kind == "gpu" else None
+        is_slower = halves is not None and halves < (machine.ops_per_s("int8") or 0.0)
+        if storage.operand not in ("fp16", "fp32") and (halves is None or (fastest and is_slower)):
             # llama.cpp and bitnet.cpp quantize activations to INT8 for processors and old GPUs.
             activations = "int8"
         # Where it multiplies halves it asks for sums of halves.

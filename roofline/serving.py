@@ -34,6 +34,11 @@ class Request:
                 raise ValueError(f"{name} is {value}; at least 1")
 
     @property
+    def step_tokens(self) -> int:
+        """Tokens of the largest step of a prompt."""
+        return min(self.chunk or self.prompt, self.prompt)
+
+    @property
     def length(self) -> int:
         """Tokens of a sequence at its end."""
         return self.prompt + self.output
@@ -116,7 +121,7 @@ def predict(setup: Setup, request: Request) -> Prediction:
             f" output have {request.length}"
         )
     expected = outcome(setup, request, "expected")
-    new = request.chunk or request.prompt
+    new = request.step_tokens
     return Prediction(
         setup=setup,
         request=request,

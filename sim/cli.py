@@ -566,6 +566,8 @@ def predict_roofline(
         threads=threads,
     )
     if compat is not None:
+        if out is not None:
+            raise UserError(f"--compat {compat} is a table and has no figures; drop --out")
         from sim.deployment.compat import compat_records, compat_table
 
         records = compat_records(options)

@@ -1,6 +1,5 @@
 """Machines for the terminal: the list, one with its sources, and the one that this runs on."""
 
-from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -64,13 +63,11 @@ def _heading(machine: Machine) -> Text:
 
 
 def _accelerator_table(machine: Accelerator) -> RenderableType:
-    table = _table("number", "value", "")
-    for field in fields(machine):
-        value = getattr(machine, field.name)
-        if field.name in ("name", "title", "unconfirmed") or value is None:
-            continue
-        mark = "not confirmed" if field.name in machine.unconfirmed else ""
-        table.add_row(field.name, f"{value:g}" if not isinstance(value, str) else value, mark)
+    table = _table("number", "value", "source")
+    table.add_row("dram", machine.dram, "")
+    for name, source in machine.sources:
+        mark = " (not confirmed)" if name in machine.unconfirmed else ""
+        table.add_row(name, f"{getattr(machine, name):g}", Text(source + mark))
     area = machine.array_area_mm2
     ends = f"\nPEs of the array: {area:.3g} mm2" if area else ""
     return Group(Text(f"{machine.title}\n"), table, Text(ends))

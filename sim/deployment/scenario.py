@@ -261,7 +261,7 @@ def _accelerator_path(machine: Accelerator, shape: ModelShape, recipe: Recipe) -
 
 def _accelerator_memory(shape: ModelShape, recipe: Recipe, request: Request) -> MemoryUse:
     """Return what is stored; the files of accelerators give their memory no size."""
-    new = request.chunk or request.prompt
+    new = request.step_tokens
     return stored(shape, recipe, batch=request.batch, length=request.length, new=new)
 
 
@@ -290,7 +290,7 @@ def suggestions(
     setup: Setup, request: Request, recipes: Sequence[Recipe]
 ) -> tuple[str | None, int]:
     """Return the widest of some recipes that fits a request, and the largest batch that does."""
-    new = request.chunk or request.prompt
+    new = request.step_tokens
     batch = largest_batch(setup, length=request.length, new=new, usable=USED)
     fitting = []
     for recipe in recipes:

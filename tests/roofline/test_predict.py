@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from hw.machine import load_machine
+from hw.machine import list_machines, load_machine
 from roofline.efficiency import FILE, fitted
 from roofline.energy import step_energy
 from roofline.grid import Grid, evaluate
@@ -269,9 +269,29 @@ def test_sizes_are_positive(name):
         Request(**{name: 0})
 
 
+def test_a_chunk_longer_than_the_prompt_is_the_prompt():
+    found = [predict(setup(), Request(prompt=512, chunk=chunk)) for chunk in (None, 100_000)]
+    assert found[0].largest_batch == found[1].largest_batch
+
+
 def test_a_request_beyond_the_context():
     with pytest.raises(ValueError, match="context of 4096 tokens"):
         predict(setup(), Request(prompt=4000, output=97))
+
+
+def test_nothing_is_expected_to_beat_its_bound():
+    formats = ("fp16", "w4a16", "w8a8", "fp8", "nvfp4", "nf4", "gguf-q4_k_m", "gguf-q8_0", "i2_s")
+    grid = Grid(
+        models=[load_model(name) for name in ("llama-3.1-8b", "gemma-3-4b", "mixtral-8x7b")],
+        recipes=[parse_recipe(text) for text in formats],
+        machines=[load_machine(name) for name in list_machines()],
+        batches=[1, 4, 64],
+        contexts=[64, 512, 4096],
+    )
+    bound, expected = evaluate(grid, "bound"), evaluate(grid, "expected")
+    for name in ("prefill_s", "tpot_s"):
+        ratio = getattr(expected, name) / getattr(bound, name)
+        assert ratio.min() > 1 - 1e-9, (name, np.unravel_index(ratio.argmin(), ratio.shape))
 
 
 def test_the_grid_is_many_single_predictions():

@@ -105,6 +105,13 @@ def test_a_measured_machine_is_a_machine(tmp_path):
     assert machine.efficiency.memory.value == pytest.approx(0.475)
 
 
+def test_an_accelerator_shows_its_sources(capsys):
+    code, out, _ = run(capsys, "hw", "show", "mixpe-w4a8")
+    assert code == 0 and "clock_mhz" in out and "simulator of MixPE (arXiv:2411.16158)" in out
+    row = next(line for line in out.splitlines() if line.startswith("kv_bits"))
+    assert row.split()[1] == "8" and "as activations (not confirmed)" in row
+
+
 def test_validation(capsys, tmp_path):
     path = tmp_path / "points.csv"
     path.write_text(
@@ -157,6 +164,7 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "llama-2-7b", "--hw", "v100-sxm2", "--compat", "llm-viewer", "--format",
           "nf4"], ["widths alone", "w4a16"]),
         (["roofline", "llama-2-7b", "--hw", "t4", "--compat", "llm-viewer"], ["no machine 't4'"]),
+        ([*BASIC[:-2], "--compat", "llm-viewer", "--out", "x"], ["has no figures; drop --out"]),
         (["roofline", "validate", "nowhere.csv"], ["nowhere.csv", "No such file"]),
         (["hw", "show", "foo"], ["unknown machine 'foo'"]),
         (["hw", "measure", "--out", "x.json"], [".toml"]),
