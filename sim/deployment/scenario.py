@@ -142,6 +142,13 @@ def _points(found: Prediction) -> list[OperatorPoint]:
                     path=path_of(found.setup, role_of(operator)).title,
                 )
             )
+        if found.setup.machines > 1:
+            points.append(
+                OperatorPoint(
+                    name="link", phase=phase, ops=0.0, traffic_bytes=0.0,
+                    time_s=float(step.link_s), bound="link", path="link between machines",
+                )
+            )  # fmt: skip
     return points
 
 

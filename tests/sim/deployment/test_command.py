@@ -105,6 +105,16 @@ def test_a_measured_machine_is_a_machine(tmp_path):
     assert machine.efficiency.memory.value == pytest.approx(0.475)
 
 
+def test_the_link_is_a_part_of_the_time(capsys):
+    pair = [*BASIC[:2], "--hw", "2x a100-sxm-80gb", "--json"]
+    found = json.loads(run(capsys, *pair)[1])
+    decode = [one for one in found["operators"] if one["phase"] == "decode"]
+    assert sum(one["name"] == "link" and one["time_s"] > 0 for one in decode) == 1
+    # The token in the middle of the answer, beside the mean of all.
+    whole = sum(one["time_s"] for one in decode)
+    assert whole == pytest.approx(found["tpot_s"]["expected"], rel=1e-4)
+
+
 def test_an_accelerator_shows_its_sources(capsys):
     code, out, _ = run(capsys, "hw", "show", "mixpe-w4a8")
     assert code == 0 and "clock_mhz" in out and "simulator of MixPE (arXiv:2411.16158)" in out
