@@ -12,8 +12,9 @@ SHAPE = (8, 256)
 WITHOUT_POISON = {"mxfp4-gguf"}
 #: Columns are scaled or moved by something of their own, so that zeros need not come back as zeros.
 BY_COLUMN = {"fbi-binary", "vptq-v8-k256-256", "vptq-v6-k4096-0-o1-v4-k4096"}
-#: One scheme of each class by default; this one takes minutes.
-FIRST = {type(scheme): name for name, scheme in reversed(SCHEMES.items()) if name != "aqlm-1x16"}
+#: One scheme of each class by default, but for those that take long to compile or to train.
+LONG = ("aqlm-1x16", "any-precision", "e8p")
+FIRST = {type(s): name for name, s in reversed(SCHEMES.items()) if not name.startswith(LONG)}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] * (name not in FIRST.values())) for name in SCHEMES
 ]

@@ -88,7 +88,7 @@ X[1, :64] = np.round(X[1, :64] * 4) / 4
     ("name", "bits", "specials"),
     [
         ("bitmod-fp4", 4, (5, -5, 8, -8)),
-        ("bitmod-fp3", 3, (3, -3, 6, -6)),
+        pytest.param("bitmod-fp3", 3, (3, -3, 6, -6), marks=pytest.mark.slow),
         pytest.param("bitmod-fp4-ea", 4, (8, -8), marks=pytest.mark.slow),
     ],
 )
