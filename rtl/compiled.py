@@ -24,8 +24,11 @@ HARNESS = """
 typedef cxxrtl_design::p_@NAME@ Pe;
 template <size_t N> const uint32_t *words(const cxxrtl::value<N> &v) { return v.data; }
 template <size_t N> const uint32_t *words(const cxxrtl::wire<N> &w) { return w.curr.data; }
+// One evaluation is one cycle: it settles what the PE shows before the edge, and what the edge will
+// store; commit is the edge. It wants a circuit without feedback, and says so if that isn't one.
 // Beats are offered where offers is 1, results taken where takes is 1, both repeating. Returns the
-// number of results, or -1 if cycles ran out before all beats were taken and the last result came.
+// number of results, or -1 if cycles ran out before all beats were taken and the last result came,
+// or -2 if one evaluation didn't settle.
 extern "C" int64_t run(const uint32_t *beats, int64_t count, int words_in, const uint8_t *offers,
     const uint8_t *takes, int64_t period, int64_t max_cycles, uint32_t *results, int64_t room,
     int words_out, int64_t *cycles) {
@@ -39,19 +42,22 @@ extern "C" int64_t run(const uint32_t *beats, int64_t count, int words_in, const
     if (offer) memcpy(pe.p_operands____payload.data, beats + next * words_in, 4 * words_in);
     pe.p_operands____valid.set<bool>(offer);
     pe.p_result____ready.set<bool>(takes[cycle % period]);
-    pe.p_clk.set<bool>(false); pe.step();
+    pe.prev_p_clk.set<bool>(false);
+    if (!pe.eval()) return -2;
     bool taken = offer && pe.p_operands____ready.get<bool>();
     if (pe.p_result____valid.get<bool>() && takes[cycle % period]) {
       if (found == room) return -1;
       memcpy(results + found++ * words_out, words(pe.p_result____payload), 4 * words_out);
     }
-    pe.p_clk.set<bool>(true); pe.step();
+    pe.commit();
     next += taken;
   }
   *cycles = cycle;
   return next == count && found == room ? found : -1;
 }
 """
+
+UNSETTLED = -2
 
 
 @dataclass(slots=True)
@@ -99,6 +105,8 @@ class CompiledPe:
             ctypes.c_int64(64 + busy * len(offers)), _pointer(results),
             ctypes.c_int64(len(results)), words_out, ctypes.byref(cycles),
         )  # fmt: skip
+        if found == UNSETTLED:
+            raise ToolError(f"{self.pe.name} has combinational feedback")
         if found != len(results):
             raise ToolError(f"{self.pe.name} gave no result for some of {len(results)} groups")
         return _numbers(results, shape), cycles.value
