@@ -25,6 +25,8 @@ INT8 = FORMATS["int8"]
 RANDOM_BEATS = 6
 #: Vectors that are read for every entry loaded.
 TYPICAL_READS = 4
+#: Groups whose loads are followed at once.
+SIDE_BY_SIDE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +84,16 @@ class AdditivePe(ProcessingElement):
         All entries that ever come are one long codebook, whose codes are the beats that load them.
         """
         groups = len(operands["codes"])
-        codes = operands["codes"].reshape(-1, self.vectors, self.books)
-        load = operands["load"].ravel()
+        codes = operands["codes"].reshape(groups, -1, self.vectors, self.books)
+        load = operands["load"][..., 0]
         numbers = signed_codes(operands["activations"]).reshape(-1, self.inputs)
         loaded = np.concatenate([np.zeros((1, size), np.int64), numbers[:, :size]])
         sources = [
-            _sources(codes[:, 0, book], load >> book & 1, codes[:, :, book])
+            _sources(codes[:, :, 0, book], load >> book & 1, codes[..., book], 1 << self.code_bits)
             for book in range(self.books)
         ]
         entries = np.broadcast_to(loaded, (self.books, *loaded.shape))
-        activations = np.where(load[:, None] == 0, numbers, 0)
+        activations = np.where(load.reshape(-1, 1) == 0, numbers, 0)
         of_vectors = np.stack(sources, axis=-1).reshape(groups, -1, self.books)
         return entries, of_vectors, activations.reshape(groups, -1)
 
@@ -210,14 +212,33 @@ class ColumnBooksPe(AdditivePe):
         return pack_columns(np.asarray(sums), signed_shape(width))
 
 
-def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray) -> np.ndarray:
+def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray, entries: int) -> np.ndarray:
     """Return 1 plus the last beat before each that loaded a code it reads; 0 if none did.
 
-    ``codes`` and ``loads`` have shape (beats,), ``reads`` (beats, vectors).
+    ``codes`` and ``loads`` have shape (groups, beats), ``reads`` (groups, beats, vectors). Groups
+    go side by side, from what all before them left, and their beats one after the other.
     """
-    times, found = np.arange(1, len(codes) + 1, dtype=np.int32), np.zeros(reads.shape, np.int32)
-    for code in np.unique(codes[loads == 1]):
-        loaded = np.where((codes == code) & (loads == 1), times, 0)
-        before = np.concatenate([[0], np.maximum.accumulate(loaded)[:-1]])
-        np.copyto(found, before[:, None], where=reads == code)
+    groups, beats = codes.shape
+    times = np.arange(1, groups * beats + 1, dtype=np.int32).reshape(groups, beats)
+    found, carried = np.zeros(reads.shape, np.int32), np.zeros((1, entries), np.int32)
+    for start in range(0, groups, SIDE_BY_SIDE):
+        part = slice(start, start + SIDE_BY_SIDE)
+        of_groups = [array[part] for array in (codes, loads, times)]
+        left = np.zeros((1 + len(of_groups[0]), entries), np.int32)
+        left[:1] = carried
+        for code, load, time in zip(*(array.T for array in of_groups), strict=True):
+            _write(left[1:], code, load, time)
+        np.maximum.accumulate(left, axis=0, out=left)
+        carried = left[-1:].copy()
+        for beat, (code, load, time) in enumerate(
+            zip(*(array.T for array in of_groups), strict=True)
+        ):
+            found[part, beat] = np.take_along_axis(left[:-1], reads[part, beat], axis=1)
+            _write(left[:-1], code, load, time)
     return found
+
+
+def _write(latest: np.ndarray, code: np.ndarray, load: np.ndarray, time: np.ndarray) -> None:
+    """Note the time of a load in each group that has one."""
+    which = np.flatnonzero(load)
+    latest[which, code[which]] = time[which]

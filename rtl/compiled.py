@@ -5,7 +5,10 @@ and takes results as two patterns of bits say, and notes each result that was ta
 """
 
 import ctypes
+import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,10 +151,20 @@ def _compile(pe: ProcessingElement, folder: Path) -> Path:
     name = top.replace("_", "__")
     (folder / "harness.cc").write_text(HARNESS.replace("@NAME@", name), encoding="utf-8")
     include = Path(pyosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
-    command = [compiler, "-O3", "-std=c++17", "-fPIC", "-shared", f"-I{include}", "-o", "pe.so"]
-    done = subprocess.run(
-        [*command, "harness.cc"], cwd=folder, capture_output=True, text=True, check=False
-    )
+    flags = ["-O3", "-std=c++17", "-fPIC", f"-I{include}"]
+    _build([*_cached(compiler), *flags, "-c", "-o", "pe.o", "harness.cc"], folder)
+    _build([compiler, "-shared", "-o", "pe.so", "pe.o"], folder)
+    return folder / "pe.so"
+
+
+def _cached(compiler: str) -> list[str]:
+    """Return the compiler behind ccache where that is found, also beside Python."""
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    ccache = shutil.which("ccache", path=paths)
+    return [ccache, compiler] if ccache else [compiler]
+
+
+def _build(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ToolError(f"g++: {done.stderr.splitlines()[0] if done.stderr else 'failed'}")
-    return folder / "pe.so"

@@ -2,11 +2,15 @@
 
 Both become one circuit whose output says whether they differ, and bitwuzla shows that it never is
 1. A reference that is wrong for one input has to be refuted, so that a proof of nothing is noticed.
+What was proved of the same circuits by the same tools may be remembered in a folder.
 """
 
+import hashlib
+import os
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -19,6 +23,9 @@ from rtl.toolchain import ToolError, need_module, run_yosys
 
 #: Milliseconds after which a proof is given up.
 LIMIT_MS = 240_000
+QUERY = "(declare-const s |miter_s|)(assert (|miter_n trigger| s))(check-sat)"
+#: What is remembered of a proof.
+EQUAL, DIFFERENT = "equal\n", "different\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +34,7 @@ class Proof:
 
     is_equal: bool
     time_s: float
+    is_remembered: bool = False
 
 
 class _WrongOnce(wiring.Component):
@@ -54,27 +62,59 @@ class _WrongOnce(wiring.Component):
         return m
 
 
-def prove(obligation: Obligation) -> Proof:
-    """Compare a circuit with its reference."""
-    return _prove(obligation.circuit(), obligation.reference())
+def prove(obligation: Obligation, *, memory: Path | None = None) -> Proof:
+    """Compare a circuit with its reference, unless ``memory`` has the answer."""
+    return _prove(obligation.circuit(), obligation.reference(), memory)
 
 
-def refute_wrong(obligation: Obligation) -> Proof:
+def refute_wrong(obligation: Obligation, *, memory: Path | None = None) -> Proof:
     """Compare it with a reference that is wrong for one input; the answer must be no."""
-    return _prove(obligation.circuit(), _WrongOnce(obligation.reference()))
+    return _prove(obligation.circuit(), _WrongOnce(obligation.reference()), memory)
 
 
-def _prove(circuit: wiring.Component, reference: wiring.Component) -> Proof:
+def _prove(circuit: wiring.Component, reference: wiring.Component, memory: Path | None) -> Proof:
     need_module("bitwuzla")
     started = time.perf_counter()
+    texts = {"dut": _rtlil(circuit, "dut"), "ref": _rtlil(reference, "ref")}
+    known = memory / _key(texts) if memory else None
+    is_equal = _recall(known) if known else None
+    is_remembered = is_equal is not None
+    if is_equal is None:
+        is_equal = _is_never_one(_miter(texts))
+        if known:
+            _remember(known, is_equal)
+    time_s = time.perf_counter() - started
+    return Proof(is_equal=is_equal, time_s=time_s, is_remembered=is_remembered)
+
+
+def _key(texts: dict[str, str]) -> str:
+    """Return the hash of two circuits, and of what compares them."""
+    tools = [f"{name} {version(name)}" for name in ("bitwuzla", "pyosys")]
+    everything = "\0".join([*tools, *MITER, QUERY, *texts.values()])
+    return hashlib.sha256(everything.encode()).hexdigest()
+
+
+def _recall(known: Path) -> bool | None:
+    if not known.is_file():
+        return None
+    with known.open(encoding="utf-8", errors="replace") as file:
+        return {EQUAL: True, DIFFERENT: False}.get(file.read(32))
+
+
+def _remember(known: Path, is_equal: bool) -> None:
+    known.parent.mkdir(parents=True, exist_ok=True)
+    part = known.with_name(f"{known.name}.{os.getpid()}.part")
+    part.write_text(EQUAL if is_equal else DIFFERENT, encoding="utf-8")
+    part.replace(known)
+
+
+def _miter(texts: dict[str, str]) -> str:
     with tempfile.TemporaryDirectory(prefix="qsim-proof-") as name:
         folder = Path(name)
-        for top, component in (("dut", circuit), ("ref", reference)):
-            (folder / f"{top}.il").write_text(_rtlil(component, top), encoding="utf-8")
+        for top, text in texts.items():
+            (folder / f"{top}.il").write_text(text, encoding="utf-8")
         run_yosys(MITER, folder)
-        text = (folder / "miter.smt2").read_text(encoding="utf-8")
-    is_equal = _is_never_one(text)
-    return Proof(is_equal=is_equal, time_s=time.perf_counter() - started)
+        return (folder / "miter.smt2").read_text(encoding="utf-8")
 
 
 #: Submodules of the two circuits have the same names, so each is flattened before the other comes.
@@ -110,13 +150,12 @@ def _is_never_one(circuit: str) -> bool:
     """Return whether the trigger of a miter is 0 for every input."""
     import bitwuzla
 
-    query = "(declare-const s |miter_s|)(assert (|miter_n trigger| s))(check-sat)"
     manager = bitwuzla.TermManager()
     options = bitwuzla.Options()
     options.set(bitwuzla.Option.TIME_LIMIT_PER, LIMIT_MS)
     parser = bitwuzla.Parser(manager, options)
     try:
-        parser.parse(f"(set-logic ALL){circuit}{query}", True, False)
+        parser.parse(f"(set-logic ALL){circuit}{QUERY}", True, False)
     except bitwuzla.BitwuzlaException as error:
         raise ToolError(f"bitwuzla: {error}") from None
     answer = parser.bitwuzla().check_sat()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,7 +19,7 @@ LAYERS: tuple[Layer, ...] = get_args(Layer)
 #: Random groups in compiled code, and in the simulator.
 RANDOM_DOTS = 10_000_000
 SIMULATED_DOTS = 1000
-CHUNK = 250_000
+CHUNK = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +42,16 @@ class Verdict:
 
 
 def verify(
-    pe: ProcessingElement, layers: Sequence[Layer] = LAYERS, *, dots: int = RANDOM_DOTS
-) -> Iterator[Verdict]:
-    """Yield the verdicts of some layers on a PE, in order."""
+    pe: ProcessingElement, layers: Sequence[Layer] = LAYERS, *, dots: int = RANDOM_DOTS,
+    memory: Path | None = None,
+) -> Iterator[Verdict]:  # fmt: skip
+    """Yield the verdicts of some layers on a PE, in order; ``memory`` is a folder of proofs."""
     for layer in layers:
         try:
             if layer == "compiled":
                 yield from _compiled(pe, dots)
             else:
-                yield from [_simulated(pe)] if layer == "simulated" else _proved(pe)
+                yield from [_simulated(pe)] if layer == "simulated" else _proved(pe, memory)
         except ToolError as error:
             yield Verdict(pe=pe.name, layer=layer, what="tools", vectors=0, time_s=0.0,
                           is_good=False, detail=str(error))  # fmt: skip
@@ -116,17 +118,18 @@ def _simulated(pe: ProcessingElement) -> Verdict:
     )
 
 
-def _proved(pe: ProcessingElement) -> Iterator[Verdict]:
+def _proved(pe: ProcessingElement, memory: Path | None) -> Iterator[Verdict]:
     for obligation in pe.obligations():
-        control = refute_wrong(obligation)
-        proof = prove(obligation)
+        control = refute_wrong(obligation, memory=memory)
+        proof = prove(obligation, memory=memory)
+        ending = "; both remembered" if proof.is_remembered and control.is_remembered else ""
         detail = "" if proof.is_equal else "differs from its reference"
         if control.is_equal:
             detail = "a wrong reference was taken for equal"
         yield Verdict(
             pe=pe.name,
             layer="proved",
-            what=f"{obligation.what}; a wrong one refuted",
+            what=f"{obligation.what}; a wrong one refuted{ending}",
             vectors=2**obligation.input_bits,
             time_s=proof.time_s + control.time_s,
             is_good=not detail,

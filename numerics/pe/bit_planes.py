@@ -51,8 +51,9 @@ def plane_dots(
 ) -> Integer[np.ndarray, " rows"]:
     """Return the sums of rows, as int64."""
     _check_planes(planes)
-    weights = 2 * (codes.astype(np.int64) >> (PARENT_BITS - planes)) - ((1 << planes) - 1)
-    return np.asarray((weights * activations).sum(axis=-1))
+    # 17 bits hold a product, so that 32 hold a row.
+    weights = 2 * (codes.astype(np.int32) >> (PARENT_BITS - planes)) - ((1 << planes) - 1)
+    return np.asarray(np.einsum("rn,rn->r", weights, activations.astype(np.int32)), np.int64)
 
 
 def largest_plane_sum(planes: int, length: int, largest_activation: int) -> int:

@@ -115,8 +115,10 @@ def decoded(
     codebooks: Integer[np.ndarray, "books entries size"], codes: Integer[np.ndarray, "*rows books"]
 ) -> Integer[np.ndarray, "*rows size"]:
     """Return the sums of entries, as int64."""
-    books = np.arange(len(codebooks))
-    return np.asarray(codebooks[books, codes].sum(axis=-2, dtype=np.int64))
+    total = np.zeros((*codes.shape[:-1], codebooks.shape[-1]), np.int64)
+    for book, entries in enumerate(codebooks):
+        total += entries[codes[..., book]]
+    return total
 
 
 def integer_entries(

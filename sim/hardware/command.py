@@ -19,6 +19,7 @@ from rtl.toolchain import ToolError, has_module
 from rtl.verify import RANDOM_DOTS, Verdict, verify
 from sim.errors import UserError
 from sim.hardware.operands import read_codes, stream_of
+from sim.sources.fetch import cache_directory
 
 LONGEST_LIBERTY_BYTES = 64 << 20
 
@@ -69,7 +70,7 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
     workers = min(len(pes), len(os.sched_getaffinity(0)))
     if workers == 1:
         for pe in pes:
-            yield from verify(pe, dots=dots)
+            yield from verify(pe, dots=dots, memory=_proofs())
         return
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=signal.signal,
@@ -87,7 +88,12 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
 
 
 def _verdicts_of(name: str, dots: int) -> list[Verdict]:
-    return list(verify(find_pe(name), dots=dots))
+    return list(verify(find_pe(name), dots=dots, memory=_proofs()))
+
+
+def _proofs() -> Path:
+    """Return the folder where proofs are remembered."""
+    return cache_directory() / "proofs"
 
 
 def costs(

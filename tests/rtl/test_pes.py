@@ -232,3 +232,18 @@ def test_unknown_names_and_missing_tools(monkeypatch):
 def test_yosys_says_what_is_wrong(tmp_path):
     with pytest.raises(ToolError, match=r"yosys: .*nowhere"):
         run_yosys(["read_verilog nowhere.v"], tmp_path)
+
+
+def test_a_proof_is_remembered_for_the_same_circuits_only(tmp_path):
+    (obligation,) = find_pe("int4x8-mac").obligations()
+    first, again = (prove(obligation, memory=tmp_path) for _ in range(2))
+    assert first.is_equal and not first.is_remembered
+    assert again.is_equal and again.is_remembered
+    control = refute_wrong(obligation, memory=tmp_path)
+    assert not control.is_equal and not control.is_remembered
+    assert not refute_wrong(obligation, memory=tmp_path).is_equal
+    (other,) = find_pe("dint4-mac").obligations()
+    assert not prove(other, memory=tmp_path).is_remembered
+    for file in tmp_path.iterdir():
+        file.write_text("yes")
+    assert not prove(obligation, memory=tmp_path).is_remembered
