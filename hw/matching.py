@@ -15,7 +15,9 @@ from hw.machine import Machine, list_machines, load_machine
 SAME_SIZE = 0.07
 #: The multiplication sign.
 TIMES = "\u00d7"
-THREADS = re.compile(r"\b(\d+) ?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
+THREADS = re.compile(r"\b(\d+) ?(?:cpu[ -])?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
+#: GeForce cards of four digits, as people call them.
+LONE_CARD = re.compile(r"(?<![\w.-])(?=[2-5]0[5-9]0\b)")
 #: A smaller chip under the same name.
 MOBILE = re.compile(r"\b(laptop|mobile|max-?q)\b")
 #: Words that say nothing about which machine it is.
@@ -66,12 +68,19 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     """
     if text.strip() in list_machines():
         return Found(machine=load_machine(text.strip()))
-    lowered = re.sub(r"(\d)x(?=[a-z])", r"\1 x ", text.lower().replace(TIMES, "x"))
+    lowered = re.sub(
+        r"(?<!\d)(\d{1,3})x(?=[a-z]|\d{4}\b)", r"\1 x ", text.lower().replace(TIMES, "x")
+    )
+    if "tx" not in lowered:
+        lowered = LONE_CARD.sub("rtx ", lowered)
     # Only processors are told how many threads to take.
     usual = "cpu" if _threads(lowered) else prefer_kind
     wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in lowered), usual)
     named = THREADS.sub(" ", lowered)
     scored = [(_score(named, name, wanted), name) for name in list_machines()]
+    if wanted is None and any(_is_gpu(name) for score, name in scored if score[0]):
+        # The processor beside a GPU does not compute.
+        scored = [(score, name) for score, name in scored if _is_gpu(name)]
     score, best = max(scored, key=lambda pair: pair[0])
     if score[0] == 0:
         raise ValueError(f"unknown machine {text!r}{_hint(lowered)}")
@@ -81,6 +90,10 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     if machine.kind == "gpu" and re.search(r"\bcpu\b", lowered):
         raise ValueError(f"{text!r}: {best} is the GPU; no machine here is its processor")
     return Found(machine=machine, count=_count(lowered), threads=_threads(lowered))
+
+
+def _is_gpu(name: str) -> bool:
+    return load_machine(name).kind == "gpu"
 
 
 def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, bool, int]:
@@ -144,14 +157,18 @@ def _pattern(word: str) -> re.Pattern[str]:
 def _count(text: str) -> int:
     """Return how many machines a text names: ``4x``, ``x4``, ``* 4`` or ``tp4``.
 
-    >>> [_count(t) for t in ("4x a100", "a100 * 2", "a100 x8", "a100, tp=2", "epyc 9654 x86")]
-    [4, 2, 8, 2, 1]
+    >>> texts = "4x a100", "a100 * 2", "a100 x8", "a100, tp=2", "8-gpu h100", "7900 xtx"
+    >>> [_count(text) for text in texts]
+    [4, 2, 8, 2, 8, 1]
     """
     patterns = (
-        r"(?<![\d.])(\d{1,4}) ?[x*] ?(?=[a-z]|\d{4})",
+        # But the XT and XTX of a 7900 are names.
+        r"(?<![\d.])(\d{1,3}) ?(?:x(?![a-z])|\*) ?(?=[a-z]|\d{4})",
         # But x86 is no number of machines.
         r"(?<=[\d (])[x*](?!86\b) ?(\d{1,3})\b",
         r"\btp ?=? ?(\d{1,2})\b",
+        # But 8-core GPU and 40 GPU cores are parts of one.
+        r"\b(\d{1,3})[- ]gpus?\b(?![- ]?cores?)",
     )
     if re.search(r"\bdual\b", text):
         return 2

@@ -48,7 +48,7 @@ class PeRecord:
     recipe: str
     cells: int
     library: str
-    #: By round numbers for cells; only for comparison.
+    #: By one number for each cell; only for comparison.
     delay_ps: float | None = None
     #: Without glitches, and with every glitch of unit delays; both with the clock's pins.
     energy_no_delay_fj_per_mac: float | None = None
@@ -56,8 +56,10 @@ class PeRecord:
     clock_fj_per_mac: float | None = None
     leakage_uw: float | None = None
     operands: str
-    #: Of the Verilog that was synthesized.
+    #: Of the Verilog that was synthesized, of the library's file, and of the mapped netlist.
     verilog_sha256: str
+    liberty_sha256: str
+    netlist_sha256: str
     versions: dict[str, str]
     #: With and without DSP blocks, for each FPGA on which it was placed.
     fpga: tuple[FpgaCost, ...] = ()

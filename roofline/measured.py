@@ -204,8 +204,8 @@ def _named_recipe(text: str, activations: str) -> Recipe:
     head = re.split(r"[(;,]", text)[0].strip()
     act = _activation(activations)
     tokens = re.findall(r"[a-z0-9_.]+", head.replace("-", " "))
-    # Only llama-bench writes sizes of files in GiB.
-    is_gguf = any(word in text for word in ("gguf", "ggml", "llama.cpp", "gib"))
+    # Only llama-bench writes sizes of files in GiB, and f16 is its word.
+    is_gguf = any(word in text for word in ("gguf", "ggml", "llama.cpp", "gib")) or "f16" in tokens
     if re.search(r"t-?mac", text):
         bits = re.search(r"(?:w|int|q)(\d)|(\d)[- ]?bit", text)
         return parse_recipe(f"tmac-{bits[1] or bits[2]}" if bits else "tmac-2")

@@ -30,7 +30,7 @@ class Request:
     def __post_init__(self) -> None:
         for name in ("batch", "prompt", "output", "chunk"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is not None and not 1 <= value < np.inf:
                 raise ValueError(f"{name} is {value}; at least 1")
 
     @property
@@ -100,6 +100,8 @@ class Prediction:
 
     def cost_usd_per_mtok(self, utilization: float = 1.0) -> float | None:
         """Return the price of a million generated tokens; None without a price of the machine."""
+        if not 0 < utilization <= 1:
+            raise ValueError(f"a utilization of {utilization}; more than 0 and at most 1")
         price = self.setup.machine.price_usd_per_hour
         if price is None:
             return None

@@ -93,19 +93,38 @@ def _cell_lines(cell: Cell) -> list[str]:
     if cell.is_flip_flop:
         lines.append('    ff (IQ, IQN) { next_state : "D"; clocked_on : "CK"; }')
     for name, cap in cell.inputs.items():
-        clock = " clock : true;" if name == "CK" else ""
-        lines.append(f"    pin ({name}) {{ direction : input; capacitance : {cap};{clock} }}")
+        more = ""
+        if cell.clock_edge_fj is not None:
+            more = f" clock : true; {_power(cell.clock_edge_fj)}" if name == "CK" else f" {_SETUP}"
+        lines.append(f"    pin ({name}) {{ direction : input; capacitance : {cap};{more} }}")
     function = "IQ" if cell.is_flip_flop else cell.function
     lines.append(f'    pin ({cell.output}) {{ direction : output; function : "{function}";')
     related = ["CK"] if cell.is_flip_flop else list(cell.inputs)
     kind = " timing_type : rising_edge;" if cell.is_flip_flop else ""
     for name in related:
         tables = " ".join(
-            f'{table} (scalar) {{ values ("{cell.delay_ps}"); }}'
+            _scalar(table, cell.delay_ps)
             for table in ("cell_rise", "cell_fall", "rise_transition", "fall_transition")
         )
         lines.append(f'      timing () {{ related_pin : "{name}";{kind} {tables} }}')
+    lines.append(f"      {_power(cell.internal_fj)}")
     return [*lines, "    }", "  }"]
+
+
+def _power(energy_fj: float) -> str:
+    """Return the energy of a rise and of a fall; the unit is that of capacitance x voltage^2."""
+    tables = " ".join(_scalar(kind, energy_fj) for kind in ("rise_power", "fall_power"))
+    return f"internal_power () {{ {tables} }}"
+
+
+def _scalar(kind: str, value: float) -> str:
+    return f'{kind} (scalar) {{ values ("{value}"); }}'
+
+
+_SETUP = (
+    'timing () { related_pin : "CK"; timing_type : setup_rising; '
+    f"{_scalar('rise_constraint', SETUP_PS)} {_scalar('fall_constraint', SETUP_PS)} }}"
+)
 
 
 if __name__ == "__main__":

@@ -177,6 +177,11 @@ class ColumnBooksPe(AdditivePe):
         return "vptq-k" + "-".join([str(1 << self.code_bits)] * self.books)
 
     @property
+    def dots_per_result(self) -> int:
+        """One a row."""
+        return self.rows
+
+    @property
     def vectors(self) -> int:
         """One a column."""
         return self.columns

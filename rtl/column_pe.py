@@ -32,6 +32,11 @@ class ColumnPe(AlignedPe):
         return -(-SCALE_BITS // self.cycles)
 
     @property
+    def dots_per_result(self) -> int:
+        """Groups of a random channel, each a dot product with a scale of its own."""
+        return CHANNEL_GROUPS
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Formats, lanes, rounding."""
         model = self.model

@@ -11,7 +11,8 @@ from hw.pe_record import PeRecord
 from rtl.cells import LIBERTY
 from rtl.element import SPREAD, Operands, ProcessingElement, pack_beats
 from rtl.gates import Gates, read_gates
-from rtl.synthesis import synthesize, verilog_hash
+from rtl.library import read_library
+from rtl.synthesis import liberty_hash, synthesize, verilog_hash
 from rtl.toggles import energy, run
 from rtl.toolchain import ToolError
 
@@ -43,19 +44,19 @@ def cost(
 ) -> PeRecord:
     """Synthesize a PE, run operands through its netlist, and return what it costs.
 
-    Operands are Gaussian if no others are given. With another library than the project's own only
-    area is known.
+    Operands are Gaussian if no others are given. Delay and energy are ``None`` where the library
+    lacks what they need.
 
     Raises
     ------
     ToolError
         A tool fails, or the netlist computes something else than the golden model.
     """
+    library = read_library(liberty)
     netlist = synthesize(pe, liberty)
-    own = liberty.resolve() == LIBERTY
-    gates = read_gates(netlist) if own else None
+    gates = read_gates(netlist, library)
     stream = stream or gaussian_stream(pe)
-    found = _energies(pe, gates, stream.operands) if gates else {}
+    found = _energies(pe, gates, stream.operands)
     return PeRecord(
         name=pe.name,
         weights=pe.weight_name,
@@ -66,10 +67,12 @@ def cost(
         area_um2=round(netlist.area_um2, 3),
         recipe=netlist.recipe,
         cells=sum(netlist.cells.values()),
-        delay_ps=gates.longest_path_ps if gates else None,
+        delay_ps=gates.longest_path_ps,
         library=liberty.stem,
         operands=stream.source,
         verilog_sha256=verilog_hash(pe),
+        liberty_sha256=liberty_hash(liberty),
+        netlist_sha256=netlist.sha256,
         versions={name: version(name) for name in ("amaranth", "pyosys", "numpy")}
         | {"python": platform.python_version()},
         fpga=(),
@@ -88,6 +91,8 @@ def _energies(pe: ProcessingElement, gates: Gates, operands: Operands) -> dict[s
     if found != expected:
         raise ToolError(f"the netlist of {pe.name} computes {found[0]}, not {expected[0]}")
     spent = energy(gates, activity)
+    if spent is None:
+        return {}
     macs = pe.lanes / pe.cycles
     return {
         "energy_no_delay_fj_per_mac": (spent.logic_no_delay_fj + spent.clock_fj) / macs,

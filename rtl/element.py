@@ -68,6 +68,11 @@ class ProcessingElement(ABC):
         return 1
 
     @property
+    def dots_per_result(self) -> int:
+        """Dot products that a random result holds, or sums up."""
+        return 1
+
+    @property
     def operand_layout(self) -> data.StructLayout:
         """The fields of a beat, ``last`` among them."""
         return _interface(self)[0]

@@ -42,6 +42,11 @@ class LookupPe(ProcessingElement):
         return self.lanes // per_table
 
     @property
+    def dots_per_result(self) -> int:
+        """One a column."""
+        return self.columns
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Weights, columns, units."""
         tables = f"{self.tables} tables of {self.size} int8 activations a beat"

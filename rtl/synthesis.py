@@ -32,6 +32,12 @@ class Netlist:
             counts[cell["type"]] = counts.get(cell["type"], 0) + 1
         return counts
 
+    @property
+    def sha256(self) -> str:
+        """A hash of its ports and cells."""
+        text = json.dumps([self.module["ports"], self.module["cells"]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
 
 def synthesize(pe: ProcessingElement, liberty: Path = LIBERTY) -> Netlist:
     """Return the smaller netlist of both recipes.
@@ -82,3 +88,9 @@ def verilog_hash(pe: ProcessingElement) -> str:
         line for line in verilog_text(pe).splitlines() if not line.startswith(("//", "/*"))
     )
     return hashlib.sha256(body.encode()).hexdigest()
+
+
+def liberty_hash(liberty: Path) -> str:
+    """Return a hash of a library's file."""
+    with liberty.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

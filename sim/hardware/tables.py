@@ -76,10 +76,15 @@ def costs_table(
         )
     libraries = ", ".join(sorted({record.library for record in records}))
     notes = [f"Library {libraries}; no wires. Energy lies near or between the two columns."]
+    if any(record.energy_no_delay_fj_per_mac is None for record in records):
+        notes.append("- where the library has no timing, capacitance or internal power.")
     if has_own_operands:
         notes += [f"{record.name} ran {record.operands}." for record in records]
     if stale:
-        notes.append(f"Stale, for their Verilog has changed: {', '.join(stale)}; run with --all.")
+        notes.append(
+            "Stale, for their Verilog or the library has changed:"
+            f" {', '.join(stale)}; run with --all."
+        )
     return Group(table, *(Text(f"\n{note}") for note in notes))
 
 

@@ -340,3 +340,14 @@ def test_importing_needs_neither_jax_nor_amaranth():
     times = [float(run.stdout.split()[0]) for run in runs]
     assert all(run.stdout.split()[1:] == ["False", "False"] for run in runs)
     assert min(times) < 0.3
+
+
+def test_a_price_wants_some_use_and_a_request_whole_sequences():
+    prediction = predict(setup(), Request(batch=1, prompt=16, output=16))
+    assert prediction.cost_usd_per_mtok(0.5) == pytest.approx(2 * prediction.cost_usd_per_mtok())
+    for utilization in (0, -1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="more than 0 and at most 1"):
+            prediction.cost_usd_per_mtok(utilization)
+    for batch in (0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"batch is .*; at least 1"):
+            Request(batch=batch)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 
+import rtl.codebook_pe
 from numerics.pe.codebook_dot import column_dot
 from rtl.catalog import find_pe
 from rtl.codebook import Lane
@@ -18,16 +19,18 @@ PE = find_pe("aqlm-2x4")
 COLUMNS = find_pe("vptq-2x4")
 
 
-def test_sources_are_the_last_loads_before_a_beat():
+def test_sources_are_the_last_loads_before_a_beat(monkeypatch):
+    # Groups are followed side by side in parts, which have to go on from one another.
+    monkeypatch.setattr(rtl.codebook_pe, "SIDE_BY_SIDE", 16)
     random = np.random.default_rng(0)
-    codes, reads = random.integers(0, 4, (2, 200))
-    loads = random.integers(0, 2, 200)
-    found, held = _sources(codes, loads, reads[:, None])[:, 0], [0] * 4
-    for beat, (code, read) in enumerate(zip(codes.tolist(), reads.tolist(), strict=True)):
+    codes, reads = random.integers(0, 4, (2, 50, 6))
+    loads = random.integers(0, 2, (50, 6))
+    found, held = _sources(codes, loads, reads[..., None], 4).ravel(), [0] * 4
+    for beat, (code, read) in enumerate(zip(codes.ravel(), reads.ravel(), strict=True)):
         assert found[beat] == held[read]
-        if loads[beat]:
+        if loads.ravel()[beat]:
             held[code] = beat + 1
-    assert not _sources(codes, np.zeros(200, int), reads[:, None]).any()
+    assert not _sources(codes, np.zeros((50, 6), int), reads[..., None], 4).any()
 
 
 def test_golden_is_the_sum_with_what_a_plain_memory_holds():

@@ -45,7 +45,16 @@ def test_stored_costs_need_no_synthesis(capsys, monkeypatch):
 def test_a_stale_record_is_told(capsys, monkeypatch):
     monkeypatch.setattr(sim.hardware.command, "verilog_hash", lambda pe: "another")
     _, out, _ = run(capsys, "cost", "int8-mac")
-    assert "int8-mac (stale)" in out and "Stale, for their Verilog has changed: int8-mac" in out
+    assert "int8-mac (stale)" in out and "Verilog or the library has changed: int8-mac" in out
+    monkeypatch.undo()
+    monkeypatch.setattr(sim.hardware.command, "liberty_hash", lambda path: "another")
+    assert "int8-mac (stale)" in run(capsys, "cost", "int8-mac")[1]
+
+
+def test_a_missing_tool_is_told_before_anything_runs(capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    code, out, err = run(capsys, "verify", "int8-mac")
+    assert code == 2 and out == "" and "no g++ on this machine; install g++" in err
 
 
 def test_stored_placements_need_no_tools(capsys, monkeypatch):
@@ -146,8 +155,8 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),
         (["cost", "int8-mac", "--fpga", "gowin"], ["unknown FPGA 'gowin'", "ecp5, ice40"]),
         (["cost", "--fpga", "ecp5", "--liberty", "a.file"], ["drop --liberty"]),
-        (["cost", "int8-mac", "--liberty", "a.file"], ["a.file is no liberty file"]),
-        (["cost", "int8-mac", "--liberty", "bad.lib"], ["bad.lib", "yosys"]),
+        (["cost", "int8-mac", "--liberty", "a.file"], ["a.file: line 1: the file ends"]),
+        (["cost", "int8-mac", "--liberty", "bad.lib"], ["bad.lib: line 1", "lacks a }"]),
     ],
 )
 def test_bad_input_is_one_line(capsys, tmp_path, monkeypatch, arguments, words):
