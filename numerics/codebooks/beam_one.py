@@ -21,37 +21,47 @@ def best_codes(
     hessian: Float[np.ndarray, "columns columns"],
 ) -> Int[np.ndarray, "rows groups codebooks"]:
     """Return the codes after a pass; ``left`` is the weights less the values of ``codes``."""
-    left, codes, size = left.copy(), codes.copy(), codebooks.shape[2]
+    left, size = left.copy(), codebooks.shape[2]
+    # The codes of a place lie side by side.
+    chosen = np.ascontiguousarray(np.moveaxis(codes, 0, 2))
+    factors = np.empty((len(left), size + 1))
+    factors[:, -1] = scales**2
+    losses = np.empty((len(left), codebooks.shape[1]))
     for start in range(0, left.shape[1], AHEAD * size):
         stop = min(start + AHEAD * size, left.shape[1])
         slopes = left @ hessian[:, start:stop]
         for first in range(start, stop, size):
-            group, last = first // size, first + size
+            last = first + size
             moved = _moved(
-                slopes[:, first - start : last - start], codes[:, group], codebooks, scales,
-                hessian[first:last, first:last],
+                slopes[:, first - start : last - start], chosen[first // size], codebooks,
+                scales[:, None], hessian[first:last, first:last], factors=factors, losses=losses,
             )  # fmt: skip
             left[:, first:last] += moved
             slopes[:, last - start :] += moved @ hessian[first:last, last:stop]
-    return codes
+    return np.moveaxis(chosen, 2, 0)
 
 
 def _moved(
     slopes: Float[np.ndarray, "rows d"],
-    codes: Int[np.ndarray, "rows codebooks"],
+    chosen: Int[np.ndarray, "codebooks rows"],
     codebooks: Float[np.ndarray, "codebooks entries d"],
-    scales: Float[np.ndarray, " rows"],
+    scales: Float[np.ndarray, "rows 1"],
     block: Float[np.ndarray, "d d"],
+    *,
+    factors: Float[np.ndarray, "rows d+1"],
+    losses: Float[np.ndarray, "rows entries"],
 ) -> Float[np.ndarray, "rows d"]:
-    """Put better codes of one group in place; return by how much more of its weights is left."""
+    """Put better codes of one group in place; return by how much more of its weights is left.
+
+    ``factors``, whose last column is the scales' squares, and ``losses`` are room to work in.
+    """
     moved = np.zeros_like(slopes)
-    for number, codebook in enumerate(codebooks):
-        before = codebook[codes[:, number]] * scales[:, None]
+    for codebook, codes in zip(codebooks, chosen, strict=True):
+        without = codebook.take(codes, axis=0) * scales + moved
         # The loss is a parabola in the entry c: s^2 c B c^T - 2 s c slope^T, one product for all.
-        slope = (slopes + (before + moved) @ block) * scales[:, None]
-        factors = np.concatenate([slope, scales[:, None] ** 2], axis=1)
-        curved = ((codebook @ block) * codebook).sum(axis=1, keepdims=True)
-        best = (factors @ np.concatenate([-2 * codebook, curved], axis=1).T).argmin(axis=1)
-        moved += before - codebook[best] * scales[:, None]
-        codes[:, number] = best
+        np.multiply(without @ block + slopes, scales, out=factors[:, :-1])
+        curved = ((codebook @ block) * codebook).sum(axis=1)
+        np.matmul(factors, np.vstack([-2 * codebook.T, curved]), out=losses)
+        codes[:] = losses.argmin(axis=1)
+        moved = without - codebook.take(codes, axis=0) * scales
     return moved

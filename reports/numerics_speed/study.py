@@ -3,6 +3,7 @@
 Peers that are installed take part: torchao and bitsandbytes come with the extra ``oracles``.
 """
 
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+# Threads of one library that wait busily would take the cores from the next one's turn.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import jax
 import jax.numpy as jnp
