@@ -55,6 +55,8 @@ class GemmCost:
     """What the products of one :class:`Gemm` take together."""
 
     cycles: int
+    #: With every PE busy in every cycle, or all weights at the memory's full speed; no less.
+    bound_cycles: float
     compute_cycles: int
     dram_cycles: int
     traffic_bytes: int
@@ -92,8 +94,12 @@ def gemm_cost(gemm: Gemm, machine: Accelerator, phase: Phase) -> GemmCost:
     cycles = max(compute, dram) + ceil_div(8 * first, machine.dram_bits_per_cycle)
     step = machine.cycles_per_step(gemm.weight_bits)
     peak_macs = rows * columns * machine.lanes * cycles / step
+    weights = gemm.inputs * gemm.outputs * gemm.count
+    ideal = gemm.macs * step / (rows * columns * machine.lanes)
+    essential = weights * (gemm.weight_bits + gemm.side_bits) / machine.dram_bits_per_cycle
     return GemmCost(
         cycles=cycles,
+        bound_cycles=max(ideal, essential),
         compute_cycles=compute,
         dram_cycles=dram,
         traffic_bytes=traffic,

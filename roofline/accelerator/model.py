@@ -69,10 +69,12 @@ def model_gemms(
     tokens: int,
     context: int,
     batch: int = 1,
+    kv_bits: float | None = None,
 ) -> Iterator[Gemm]:
     """Yield the products of ``tokens`` new tokens, the last of which sees ``context`` tokens.
 
-    ``batch`` sequences share the linear layers; each has its own attention.
+    ``batch`` sequences share the linear layers; each has its own attention. ``kv_bits`` are those
+    of a key's number with its share of a scale; the machine's own if none are given.
 
     Raises
     ------
@@ -98,6 +100,7 @@ def model_gemms(
             group=weights.group,
             count=count,
         )
+    kept = machine.kv_bits if kv_bits is None else kv_bits
     queries = tokens * model.heads // model.kv_heads
     head = model.head_dim
     for name, inputs, outputs in (("scores", head, context), ("values", context, head)):
@@ -106,7 +109,8 @@ def model_gemms(
             tokens=queries,
             inputs=inputs,
             outputs=outputs,
-            weight_bits=machine.kv_bits,
+            weight_bits=int(kept),
+            side_bits=kept - int(kept),
             count=layers * model.kv_heads * batch,
         )
 

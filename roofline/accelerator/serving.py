@@ -8,6 +8,10 @@ from roofline.accelerator.model import model_gemms, weight_bits
 from roofline.model_shape import ModelShape
 from roofline.recipe import Recipe
 from roofline.serving import Request
+from roofline.storage import kv_bits
+
+#: The cache of a recipe that asks for no other.
+FP16_CACHE, FP16_CACHE_BITS = "fp16", 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,11 @@ class AcceleratorStep:
     def time_s(self) -> float:
         """Seconds of the step."""
         return sum(cost.cycles for _, cost in self.products) / self.clock_hz
+
+    @property
+    def bound_s(self) -> float:
+        """Seconds that no run of the same products on the array beats."""
+        return sum(cost.bound_cycles for _, cost in self.products) / self.clock_hz
 
     @property
     def pe_energy_j(self) -> float:
@@ -48,9 +57,12 @@ class AcceleratorStep:
 
 def accelerator_step(
     shape: ModelShape, recipe: Recipe, machine: Accelerator, phase: Phase, *,
-    batch: int, context: int,
+    batch: int, context: int, new: int | None = None,
 ) -> AcceleratorStep:  # fmt: skip
     """Return a prompt of ``context`` tokens, or a token of each sequence that sees as many.
+
+    Of a prompt in chunks, ``new`` tokens are those of this step. A recipe of another KV cache than
+    ``fp16`` has its own; with that one the machine keeps what it was made for.
 
     Examples
     --------
@@ -66,14 +78,30 @@ def accelerator_step(
         shape,
         weight_bits(recipe, shape.hidden),
         machine,
-        tokens=context if phase == "prefill" else 1,
+        tokens=(new or context) if phase == "prefill" else 1,
         context=context,
         batch=batch,
+        kv_bits=None if recipe.kv == FP16_CACHE else kv_bits(recipe.kv, shape.head_dim),
     )
     return AcceleratorStep(
         products=tuple((gemm, gemm_cost(gemm, machine, phase)) for gemm in gemms),
         clock_hz=machine.clock_mhz * 1e6,
     )
+
+
+def accelerator_prefill(
+    shape: ModelShape, recipe: Recipe, machine: Accelerator, request: Request
+) -> list[AcceleratorStep]:
+    """Return the steps of a prompt: one, or one for each chunk."""
+    size = request.step_tokens
+    ends = [*range(size, request.prompt, size), request.prompt]
+    starts = [0, *ends[:-1]]
+    return [
+        accelerator_step(
+            shape, recipe, machine, "prefill", batch=request.batch, context=end, new=end - start
+        )
+        for start, end in zip(starts, ends, strict=True)
+    ]
 
 
 def accelerator_tpot_s(

@@ -1,13 +1,20 @@
 """One model on one machine in one recipe, predicted: what tables, figures and the page show."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import RESULT_BITS, Phase, array_shape
 from roofline.accelerator.model import weight_bits
-from roofline.accelerator.serving import AcceleratorStep, accelerator_step, accelerator_tpot_s
+from roofline.accelerator.serving import (
+    FP16_CACHE,
+    FP16_CACHE_BITS,
+    AcceleratorStep,
+    accelerator_prefill,
+    accelerator_step,
+    accelerator_tpot_s,
+)
 from roofline.links import DEFAULT_GB_PER_S
 from roofline.memory import MemoryUse, equal_context, largest_batch, memory_use, stored
 from roofline.model_shape import ModelShape
@@ -49,7 +56,7 @@ class Scenario:
     machine: str
     format: str
     request: Request
-    #: Bound and expectation; an accelerator's cycle model is both.
+    #: Bound and expectation, which for an accelerator is its cycle model.
     ttft_s: tuple[float, float]
     tpot_s: tuple[float, float]
     #: Shortest and longest time per token to expect.
@@ -201,9 +208,9 @@ def on_accelerator(
     """Predict a request on an array of PEs, by its cycles."""
     run = partial(accelerator_step, shape, recipe, machine)
     middle = request.prompt + request.output // 2
-    prefill = run("prefill", batch=request.batch, context=request.prompt)
+    steps = accelerator_prefill(shape, recipe, machine, request)
+    prefill = steps[-1]
     decode = run("decode", batch=request.batch, context=middle)
-    ttft_s = prefill.time_s
     tpot_s = accelerator_tpot_s(shape, recipe, machine, request)
     batch = request.batch
     low, _, high = machine.dram_energy.energy_pj(
@@ -215,13 +222,13 @@ def on_accelerator(
         machine=machine.name,
         format=recipe.name,
         request=request,
-        ttft_s=(ttft_s, ttft_s),
-        tpot_s=(tpot_s, tpot_s),
+        ttft_s=(sum(step.bound_s for step in steps), sum(step.time_s for step in steps)),
+        tpot_s=(decode.bound_s, tpot_s),
         tpot_range_s=(tpot_s, tpot_s),
         prefill_bound=prefill.limit,
         decode_bound=decode.limit,
         path=_accelerator_path(machine, shape, recipe),
-        memory=_accelerator_memory(shape, recipe, request),
+        memory=_accelerator_memory(shape, recipe, machine, request),
         largest_batch=0,
         equal_context=0.0,
         energy_j={
@@ -242,7 +249,7 @@ def on_accelerator(
         tpot_by_batch=_by_batch(
             lambda size, context: run("decode", batch=size, context=context).time_s, request
         ),
-        notes=tuple(_accelerator_notes(machine)),
+        notes=tuple(_accelerator_notes(machine, recipe)),
     )
 
 
@@ -266,10 +273,15 @@ def _accelerator_path(machine: Accelerator, shape: ModelShape, recipe: Recipe) -
     return f"{machine.cycles_per_step(bits)} cycles for {machine.lanes} weights of {bits:g} bits"
 
 
-def _accelerator_memory(shape: ModelShape, recipe: Recipe, request: Request) -> MemoryUse:
+def _accelerator_memory(
+    shape: ModelShape, recipe: Recipe, machine: Accelerator, request: Request
+) -> MemoryUse:
     """Return what is stored; the files of accelerators give their memory no size."""
     new = request.step_tokens
-    return stored(shape, recipe, batch=request.batch, length=request.length, new=new)
+    use = stored(shape, recipe, batch=request.batch, length=request.length, new=new)
+    if recipe.kv != FP16_CACHE:
+        return use
+    return replace(use, kv_bytes=use.kv_bytes * machine.kv_bits / FP16_CACHE_BITS)
 
 
 def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) -> tuple[Roof, ...]:
@@ -283,11 +295,10 @@ def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) 
     return tuple(roofs)
 
 
-def _accelerator_notes(machine: Accelerator) -> list[str]:
-    own = f"a KV cache of {machine.kv_bits} bits and activations of {machine.activation_bits}"
-    notes = [
-        f"{machine.title}: {own}, whatever a recipe says; the head counts like other weights",
-    ]
+def _accelerator_notes(machine: Accelerator, recipe: Recipe) -> list[str]:
+    cache = f"a KV cache of {machine.kv_bits} bits, " if recipe.kv == FP16_CACHE else ""
+    own = f"{cache}activations of {machine.activation_bits} bits, whatever a recipe says"
+    notes = [f"{machine.title}: {own}; the head counts like other weights"]
     if machine.unconfirmed:
         notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
     return notes
