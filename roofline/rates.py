@@ -112,6 +112,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         machine, path, is_attention=role == "attention", threads=setup.threads
     )
     tokens, least_share = _matrix_tokens(setup, path, factors)
+    readers = setup.kv_split if role == "attention" else setup.split
     used = setup.split * setup.thread_share
     together = factors.compute * used
     # Units of their own expand weights beside those for products; a processor has one for both.
@@ -123,7 +124,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         vector_ops_per_s=machine.vector_ops_per_s * together,
         dequantize_ops=path.dequantize_ops,
         dequantize_ops_per_s=path.dequantize_ops_per_s * expanding,
-        bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * setup.split,
+        bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * readers,
         expanded_bytes=path.expanded_bytes,
         # Operations between products are part of their kernels.
         start_s=0.0 if role == "vector" else factors.start_s,

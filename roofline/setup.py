@@ -54,6 +54,15 @@ class Setup:
         return self.machines if self.parallel == "tensor" else 1
 
     @property
+    def kv_split(self) -> int:
+        """Machines that have different parts of a sequence's cache: its heads at most.
+
+        Latent attention has one vector for all heads, which each machine needs.
+        """
+        heads = 1 if self.shape.latent is not None else self.shape.kv_heads
+        return min(self.split, heads)
+
+    @property
     def best(self) -> "Setup":
         """The same with every machine at work on every operator, which bounds any other way."""
         return replace(self, parallel="tensor")
