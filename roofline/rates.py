@@ -15,9 +15,10 @@ Estimate = Literal["bound", "expected"]
 #: Operators whose products run at one rate.
 Role = Literal["linear", "head", "attention", "vector"]
 ROLES: tuple[Role, ...] = get_args(Role)
-#: Tokens of one pass of llama.cpp (its ``n_ubatch``), and those up to which it multiplies vectors.
+#: Tokens of one pass of llama.cpp (its ``n_ubatch``), and those from which it expands weights in
+#: memory first (its ``MMQ_DP4A_MAX_BATCH_SIZE``).
 PASS_TOKENS = 512
-FEW_TOKENS = 8
+EXPANDED_TOKENS = 64
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
 
@@ -177,7 +178,7 @@ def operator_time(operator: Operator, rates: Rates) -> OperatorTime:
 def _passes(operator: Operator) -> Amount:
     """Return how often a prompt is passed through a weight: none where few tokens share it."""
     tokens = _tokens(operator)
-    is_prompt = (tokens > FEW_TOKENS) & np.isfinite(tokens)
+    is_prompt = (tokens >= EXPANDED_TOKENS) & np.isfinite(tokens)
     return np.where(is_prompt, np.ceil(tokens / PASS_TOKENS), 0.0)
 
 

@@ -126,7 +126,7 @@ def test_prompts_expand_weights_in_memory_once_a_pass():
 
     # Written and read as halves: 4 bytes a weight.
     once = 4 * 32 * 14336 * 4096 / (fitted().gpu_memory_share * machine.bytes_per_s)
-    for tokens, passes in ((1, 0), (8, 0), (9, 1), (512, 1), (513, 2), (2048, 4)):
+    for tokens, passes in ((1, 0), (8, 0), (63, 0), (64, 1), (512, 1), (513, 2), (2048, 4)):
         assert expanding_s(tokens) == pytest.approx(passes * once, rel=1e-9, abs=1e-12)
 
 
