@@ -7,20 +7,18 @@ Cells with more than one function, latches, and flip-flops with set or clear are
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 
 import numpy as np
 
 from rtl.boolean import Function, compiled
 from rtl.liberty import Group, place, read_liberty
+from rtl.liberty_tables import Tables, attribute, average, number
 from rtl.toolchain import ToolError
 
 _SCALES = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
-#: Capacitance in liberty's tables of two variables.
-_LOAD = "total_output_net_capacitance"
 #: Gates on the net for which tables are read.
 FAN_OUT = 2
 
@@ -65,11 +63,8 @@ class _Units:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reader:
     path: Path
-    root: Group
     units: _Units
-    templates: dict[str, Group]
-    #: In the file's unit.
-    load: float
+    tables: Tables
 
 
 def read_library(path: Path) -> Library:
@@ -83,23 +78,21 @@ def read_library(path: Path) -> Library:
     root = read_liberty(path)
     templates = {g.names[0]: g for g in root.groups if g.kind.endswith("template") and g.names}
     loads = [
-        _number(path, [cell], pin, "capacitance")
+        attribute(path, [cell], pin, "capacitance")
         for cell in root.all("cell")
         for pin in cell.all("pin")
         if pin.text("direction") == "input" and "capacitance" in pin.attributes
     ]
-    reader = _Reader(
-        path=path, root=root, units=_units(path, root), templates=templates,
-        load=FAN_OUT * median(loads) if loads else math.nan,
-    )  # fmt: skip
+    load = FAN_OUT * median(loads) if loads else math.nan
+    tables = Tables(path=path, templates=templates, load=load)
+    reader = _Reader(path=path, units=_units(path, root), tables=tables)
     cells = [_cell(reader, group) for group in root.all("cell")]
     if not cells:
         raise ToolError(f"{path}: line {root.line}: the library has no cell")
     usable = {cell.name: cell for cell in cells if cell is not None}
-    voltage = _number(path, [], root, "nom_voltage") if "nom_voltage" in root.attributes else None
     return Library(
         name=root.names[0] if root.names else path.stem,
-        voltage_v=math.nan if voltage is None else voltage,
+        voltage_v=attribute(path, [], root, "nom_voltage", missing=math.nan),
         cells=usable,
     )
 
@@ -109,7 +102,7 @@ def _units(path: Path, root: Group) -> _Units:
     if len(load) != 2:
         farads = 1e-12
     else:
-        farads = _float(path, root, load[0].text, load[0].line) * _SCALES.get(load[1].text[0], 1.0)
+        farads = number(path, root, load[0].text, load[0].line) * _SCALES.get(load[1].text[:1], 1.0)
     time = _unit(path, root, "time_unit", "1ns")
     volts = _unit(path, root, "voltage_unit", "1V")
     return _Units(
@@ -127,13 +120,13 @@ def _unit(path: Path, root: Group, name: str, usual: str) -> float:
     scale = _SCALES.get(text[digits:-1])
     if scale is None:
         raise ToolError(f"{path}: line {line}: {name} {text!r}; such as {usual!r}")
-    return _float(path, root, text[:digits] or "1", line) * scale
+    return number(path, root, text[:digits] or "1", line) * scale
 
 
 def _cell(reader: _Reader, group: Group) -> LibraryCell | None:
     """Return a cell, or ``None`` for one that netlists of PEs don't have."""
     name = group.names[0] if group.names else ""
-    area = _number(reader.path, [group], group, "area", missing=math.nan)
+    area = attribute(reader.path, [group], group, "area", missing=math.nan)
     pins = {pin.names[0]: pin for pin in group.all("pin") if pin.names}
     outputs = {n: p for n, p in pins.items() if p.text("direction") == "output"}
     inputs = {n: p for n, p in pins.items() if p.text("direction") == "input"}
@@ -155,14 +148,14 @@ def _cell(reader: _Reader, group: Group) -> LibraryCell | None:
     powers = [p for pin in outputs.values() for p in pin.all("internal_power")]
     ticks = pins[clock].all("internal_power") if clock else []
     caps = {
-        n: _number(reader.path, [group], pin, "capacitance", missing=math.nan)
+        n: attribute(reader.path, [group], pin, "capacitance", missing=math.nan)
         * reader.units.capacitance_ff
         for n, pin in inputs.items()
     }
-    delays = [_mean(reader, group, t, ("cell_rise", "cell_fall")) for t in timings]
-    limits = [_mean(reader, group, t, ("rise_constraint", "fall_constraint")) for t in setups]
+    delays = [reader.tables.mean(group, t, ("cell_rise", "cell_fall")) for t in timings]
+    limits = [reader.tables.mean(group, t, ("rise_constraint", "fall_constraint")) for t in setups]
     energy = ("rise_power", "fall_power")
-    units = reader.units
+    units, mean_of = reader.units, reader.tables.mean
     return LibraryCell(
         name=name,
         area_um2=area,
@@ -171,8 +164,8 @@ def _cell(reader: _Reader, group: Group) -> LibraryCell | None:
         functions=functions,
         is_flip_flop=bool(flops),
         leakage_nw=_leakage(reader, group) * units.leakage_nw,
-        internal_fj=_average(_mean(reader, group, p, energy) for p in powers) * units.energy_fj,
-        clock_edge_fj=_average(_mean(reader, group, p, energy) for p in ticks) * units.energy_fj,
+        internal_fj=average(mean_of(group, p, energy) for p in powers) * units.energy_fj,
+        clock_edge_fj=average(mean_of(group, p, energy) for p in ticks) * units.energy_fj,
         delay_ps=max(delays, default=math.nan) * units.time_ps,
         setup_ps=max(limits, default=math.nan) * units.time_ps,
     )
@@ -221,89 +214,6 @@ def _function(reader: _Reader, cell: Group, group: Group, name: str) -> Function
 
 def _leakage(reader: _Reader, cell: Group) -> float:
     if "cell_leakage_power" in cell.attributes:
-        return _number(reader.path, [cell], cell, "cell_leakage_power")
+        return attribute(reader.path, [cell], cell, "cell_leakage_power")
     parts = cell.all("leakage_power")
-    return _average(_number(reader.path, [cell], part, "value") for part in parts)
-
-
-def _mean(reader: _Reader, cell: Group, group: Group, kinds: tuple[str, ...]) -> float:
-    """Return the mean of a group's tables of some kinds."""
-    tables = [table for kind in kinds for table in group.all(kind)]
-    return _average(_constant(reader, cell, table) for table in tables)
-
-
-def _constant(reader: _Reader, cell: Group, table: Group) -> float:
-    """Return what a table has at the library's load and its second transition."""
-    values = _numbers(reader, cell, table, "values")
-    template = reader.templates.get(table.names[0] if table.names else "")
-    if len(values) == 1 or template is None:
-        return values[0] if len(values) == 1 else math.nan
-    found, axes = np.array(values), []
-    for number in range(1, 4):
-        index = f"index_{number}"
-        source = table if index in table.attributes else template
-        if index in source.attributes:
-            axis = _numbers(reader, cell, source, index)
-            axes.append((template.text(f"variable_{number}") or "", axis))
-    if math.prod(len(axis) for _, axis in axes) != len(values):
-        line = table.attributes["values"][0].line
-        text = " x ".join(str(len(axis)) for _, axis in axes)
-        raise ToolError(
-            f"{reader.path}: {place(line, [cell])}: {len(values)} values for {text} indices"
-        )
-    found = found.reshape([len(axis) for _, axis in axes])
-    for variable, axis in axes:
-        if variable == _LOAD:
-            found = _interpolated(found, np.array(axis), reader.load)
-        else:
-            found = found[min(1, len(axis) - 1)]
-    return float(found)
-
-
-def _interpolated(values: np.ndarray, axis: np.ndarray, at: float) -> np.ndarray:
-    """Return values along their first axis at a point, the nearest beyond its ends."""
-    if len(axis) == 1:
-        return np.asarray(values[0])
-    end = min(max(int(np.searchsorted(axis, at)), 1), len(axis) - 1)
-    low, high = axis[end - 1], axis[end]
-    share = min(max((at - low) / (high - low), 0.0), 1.0)
-    return np.asarray(values[end - 1] * (1 - share) + values[end] * share)
-
-
-def _numbers(reader: _Reader, cell: Group, group: Group, name: str) -> list[float]:
-    words = group.attributes.get(name, ())
-    found = [
-        _float(reader.path, cell, text, word.line)
-        for word in words
-        for text in word.text.replace(",", " ").split()
-    ]
-    if not found:
-        raise ToolError(f"{reader.path}: {place(group.line, [cell])}: {group.kind} has no {name}")
-    return found
-
-
-def _number(
-    path: Path, cells: list[Group], group: Group, name: str, *, missing: float | None = None
-) -> float:
-    words = group.attributes.get(name)
-    if words is None and missing is not None:
-        return missing
-    if not words:
-        line = group.line
-        raise ToolError(f"{path}: {place(line, cells)}: {group.kind} has no {name}")
-    return _float(path, cells[0] if cells else group, words[0].text, words[0].line)
-
-
-def _float(path: Path, group: Group, text: str, line: int) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ToolError(f"{path}: {place(line, [group])}: {text!r} where a number should stand")
-    return number
-
-
-def _average(values: Iterable[float]) -> float:
-    found = list(values)
-    return mean(found) if found else math.nan
+    return average(attribute(reader.path, [cell], part, "value") for part in parts)

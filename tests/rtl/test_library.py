@@ -66,6 +66,13 @@ def test_tables_become_constants_in_the_files_units(small):
     assert set(library.cells) == {"NAND", "FLOP"}
 
 
+def test_odd_tables_and_units_are_read_or_refused(small):
+    # Two loads alike, a load beyond the last, and no unit of capacitance.
+    assert small('"0.01, 0.03"', '"0.01, 0.01"').cells["NAND"].delay_ps == pytest.approx(5500)
+    assert small('"0.01, 0.03"', '"0.01, 0.02"').cells["NAND"].delay_ps == pytest.approx(5500)
+    assert small("(1,pf)", '(1,"")').cells["NAND"].inputs["A"] == pytest.approx(8e12)
+
+
 def test_flip_flops_have_two_outputs(small):
     flop = small().cells["FLOP"]
     d = {"D": np.array([False, True])}
