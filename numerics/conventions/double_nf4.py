@@ -1,4 +1,8 @@
-"""NF4 whose scales are quantized in their turn: QLoRA's double quantization."""
+"""NF4 whose scales are quantized in their turn: QLoRA's double quantization.
+
+Scales take the nearest value of the dynamic map. The native CPU kernel of bitsandbytes 0.50.2 takes
+its neighbour for about 2 of 1,000 scales, which lie near the middle of two values.
+"""
 
 import functools
 from dataclasses import dataclass

@@ -58,7 +58,7 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
     },
     "nf4-dq": (
         DoubleNf4(),
-        "QLoRA, arXiv:2305.14314, double quantization as bitsandbytes 0.50 computes it",
+        "QLoRA, arXiv:2305.14314, by the dynamic map of bitsandbytes, scales to the nearest",
     ),
     "int4-vs": (VsQuant(bits=4), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
     "int8-vs": (VsQuant(bits=8), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
