@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Bool, Float32, Int32, UInt
+from jaxtyping import Bool, Float32, Int32, Shaped, UInt
 
 from numerics.division import float_bits, from_bits, ordered_bits, sign_bits
 from numerics.float32 import (
@@ -34,11 +34,15 @@ from numerics.formats import (
 )
 
 
-@partial(jax.jit, static_argnames=("fmt", "overflow"))
 def encode(
-    fmt: Format, x: Float32[Array, "*shape"], *, overflow: Overflow = "sat"
+    fmt: Format, x: Shaped[Array | np.ndarray, "*shape"], *, overflow: Overflow = "sat"
 ) -> UInt[Array, "*shape"]:
     """Return the code of the value nearest to each number, as uint8 where codes fit, else uint16.
+
+    Raises
+    ------
+    TypeError
+        Unless ``x`` is float32.
 
     Examples
     --------
@@ -46,6 +50,15 @@ def encode(
     >>> encode(E2M1, jnp.float32([0.25, 0.75, -5.0, 99.0])).tolist()
     [0, 2, 14, 7]
     """
+    check_float32(x)
+    codes: Array = _encode(fmt, x, overflow)
+    return codes
+
+
+@partial(jax.jit, static_argnames=("fmt", "overflow"))
+def _encode(
+    fmt: Format, x: Float32[Array, "*shape"], overflow: Overflow
+) -> UInt[Array, "*shape"]:
     match fmt:
         case FloatFormat():
             codes = _encode_float(fmt, x, overflow)
@@ -84,11 +97,15 @@ def decode(fmt: Format, codes: UInt[Array, "*shape"]) -> Float32[Array, "*shape"
             return table[wide]
 
 
-@partial(jax.jit, static_argnames=("fmt", "overflow"))
 def round_to(
-    fmt: Format, x: Float32[Array, "*shape"], *, overflow: Overflow = "sat"
+    fmt: Format, x: Shaped[Array | np.ndarray, "*shape"], *, overflow: Overflow = "sat"
 ) -> Float32[Array, "*shape"]:
     """Return the value nearest to each number: ``decode`` of ``encode``.
+
+    Raises
+    ------
+    TypeError
+        Unless ``x`` is float32.
 
     Examples
     --------
@@ -96,8 +113,26 @@ def round_to(
     >>> round_to(E2M1, jnp.float32([2.4, 2.6, -5.0, 99.0])).tolist()
     [2.0, 3.0, -4.0, 6.0]
     """
-    values: Array = decode(fmt, encode(fmt, x, overflow=overflow))
+    check_float32(x)
+    values: Array = _round_to(fmt, x, overflow)
     return values
+
+
+@partial(jax.jit, static_argnames=("fmt", "overflow"))
+def _round_to(
+    fmt: Format, x: Float32[Array, "*shape"], overflow: Overflow
+) -> Float32[Array, "*shape"]:
+    values: Array = decode(fmt, _encode(fmt, x, overflow))
+    return values
+
+
+def check_float32(x: Shaped[Array | np.ndarray, "*shape"]) -> None:
+    """Raise :class:`TypeError` unless numbers are float32.
+
+    JAX would take float64 for float32 by rounding, and a second rounding moves ties.
+    """
+    if x.dtype != jnp.float32:
+        raise TypeError(f"x is {x.dtype}, not float32; convert it first")
 
 
 def code_dtype(fmt: Format) -> np.dtype[np.generic]:

@@ -11,6 +11,7 @@ from jax import Array
 from jax.tree_util import DictKey
 from jaxtyping import Float32, Shaped
 
+from numerics.cast import check_float32
 from numerics.scheme import Scheme, StorageKind
 
 
@@ -114,7 +115,6 @@ def fake_quantize(
 
 
 def _check(x: Array | np.ndarray) -> None:
-    if x.dtype != jnp.float32:
-        raise TypeError(f"x is {x.dtype}, not float32; convert it first")
+    check_float32(x)
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"x of shape {x.shape} has no values along a last axis to quantize")

@@ -63,8 +63,9 @@ class Rows(NamedTuple):
 def prepare(x: Float32[Array, "*shape"]) -> Rows:
     """Return rows over their largest magnitude, in units of 2^-15."""
     rows = x.reshape(-1, x.shape[-1])
-    amax = jnp.max(jnp.abs(rows), axis=1)
-    is_poisoned = fence((float_bits(amax) & MAGNITUDE_MASK) >= INFINITY_BITS)
+    # As integers: a maximum of floats may lose a NaN.
+    amax_bits = jnp.max(float_bits(rows) & MAGNITUDE_MASK, axis=1)
+    is_poisoned = fence(amax_bits >= INFINITY_BITS)
     safe = jnp.where(is_poisoned[:, None], 0.0, rows)
     largest = fence(jnp.max(jnp.abs(safe), axis=1))
     unit = jnp.where(largest > 0, largest, 1.0)[:, None]

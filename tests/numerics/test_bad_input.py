@@ -1,10 +1,12 @@
 """What every scheme does with numbers and arrays that nobody wants to quantize."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from numerics import SCHEMES, fake_quantize, quantize
+from numerics import SCHEMES, encode, fake_quantize, quantize, round_to
+from numerics.formats import E2M1
 
 RNG = np.random.default_rng(8)
 SHAPE = (8, 256)
@@ -82,3 +84,12 @@ def test_other_arrays_are_refused_in_one_line(name):
     for shape in ((), (0,), (0, 256), (4, 0)):
         with pytest.raises(ValueError, match=r"has no values along a last axis to quantize$"):
             quantize(np.ones(shape, np.float32), scheme)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.bool_])
+@pytest.mark.parametrize("cast", [encode, round_to])
+def test_casts_refuse_other_arrays(cast, dtype):
+    with pytest.raises(TypeError, match=f"^x is {np.dtype(dtype)}, not float32; convert it"):
+        cast(E2M1, np.ones(3, dtype))
+    with pytest.raises(TypeError, match=r"^x is int32, not float32"):
+        jax.jit(lambda x: cast(E2M1, x))(np.ones(3, np.int32))

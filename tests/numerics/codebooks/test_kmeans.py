@@ -10,6 +10,7 @@ import pytest
 from numerics import fake_quantize, quantize
 from numerics.codebooks import kmeans_arrays
 from numerics.codebooks.kmeans import KMeans, train
+from numerics.structures.any_precision import AnyPrecision
 
 RNG = np.random.default_rng(5)
 SCHEMES = [KMeans(code_bits=3), KMeans(code_bits=4)]
@@ -92,6 +93,14 @@ def test_a_row_with_nan_or_infinity_is_poisoned():
     q = quantize(jnp.asarray(x), SCHEMES[0])
     assert np.isnan(np.asarray(q.dequantize())).all(1).tolist() == [False] * 6 + [True, True]
     assert not np.asarray(q.codes)[6:].any() and np.isfinite(np.asarray(q.dequantize())[:6]).all()
+
+
+def test_a_nan_is_found_wherever_it_stands_in_a_long_row():
+    x = RNG.standard_normal((3, 2048)).astype(np.float32)
+    for row, place in enumerate((0, 1, 1024)):
+        x[row, place] = np.nan
+    for scheme in (SCHEMES[0], AnyPrecision(bits=3)):
+        assert np.isnan(np.asarray(fake_quantize(jnp.asarray(x), scheme))).all()
 
 
 def test_storage_and_limits():
