@@ -56,9 +56,7 @@ def encode(
 
 
 @partial(jax.jit, static_argnames=("fmt", "overflow"))
-def _encode(
-    fmt: Format, x: Float32[Array, "*shape"], overflow: Overflow
-) -> UInt[Array, "*shape"]:
+def _encode(fmt: Format, x: Float32[Array, "*shape"], overflow: Overflow) -> UInt[Array, "*shape"]:
     match fmt:
         case FloatFormat():
             codes = _encode_float(fmt, x, overflow)

@@ -252,6 +252,7 @@ ANY_GROUP = (
     BitModHalf,
     BitModScaled,
     Dint,
+    ElementScheme,
     Grouped,
     IntegerScheme,
     LowRank,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numerics.tensor import QuantizedTensor
 
 #: What ``bits_per_weight`` counts. ``"index"``: what says which value each number has, the codes
-#: alone. ``"full"``: scales, zero points, selectors, codebooks too. ``"stored"``: the same, with
-#: each array filled up to whole bytes.
+#: alone. ``"full"``: scales, zero points, selectors, codebooks too. ``"stored"``: the same in the
+#: files of the source where those are known, else each array filled up to whole bytes.
 StorageKind = Literal["index", "full", "stored"]
 
 
@@ -89,13 +89,14 @@ class Scheme(ABC):
 
     def bits_per_weight(self, shape: tuple[int, ...], *, kind: StorageKind = "full") -> float:
         """Return the storage of one value of a tensor of this shape."""
-        fields = self.layout(shape)
-        if kind == "index":
-            fields = tuple(field for field in fields if field.is_index)
-        bits = [field.total_bits for field in fields]
         if kind == "stored":
-            bits = [-(-total // 8) * 8 for total in bits]
-        return sum(bits) / math.prod(shape)
+            return self.stored_bits(shape) / math.prod(shape)
+        fields = (field for field in self.layout(shape) if field.is_index or kind == "full")
+        return sum(field.total_bits for field in fields) / math.prod(shape)
+
+    def stored_bits(self, shape: tuple[int, ...]) -> int:
+        """Return what a tensor of this shape takes in a file, in whole bytes for each array."""
+        return sum(-(-field.total_bits // 8) * 8 for field in self.layout(shape))
 
     @abstractmethod
     def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":

@@ -15,6 +15,7 @@ from numerics.element_scheme import (
     ZeroPoint,
     default_rule,
 )
+from numerics.families import find_member
 from numerics.formats import FP16, FP32, Format, IntFormat, TableFormat, float_format
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.gguf.entries import ENTRIES as GGUF
@@ -90,6 +91,10 @@ def _entry(head: str) -> Entry:
     if head in CATALOG:
         return CATALOG[head]
     element = FORMATS[head] if head in ELEMENTS else _small_float(head) or _table(head)
+    if element is None and (member := find_member(head, _element)) is not None:
+        scheme, family = member
+        is_fixed = CATALOG[family.like].is_fixed
+        return Entry(scheme=scheme, source=CATALOG[family.like].source, is_fixed=is_fixed)
     if element is not None:
         scheme = ElementScheme(
             element=element,
@@ -104,6 +109,14 @@ def _entry(head: str) -> Entry:
     close = difflib.get_close_matches(head, [*CATALOG, *ELEMENTS], n=1, cutoff=0.5)
     hint = f", did you mean '{close[0]}'?" if close else "."
     raise ValueError(f"unknown format '{head}'{hint} 'qsim formats' lists them all")
+
+
+def _element(name: str) -> Format | None:
+    """Return the format of elements that a name means: its own, or of a scheme of one element."""
+    scheme = SCHEMES.get(name)
+    if name in FORMATS or not isinstance(scheme, ElementScheme):
+        return FORMATS.get(name) or _small_float(name)
+    return scheme.element
 
 
 def _small_float(head: str) -> Format | None:

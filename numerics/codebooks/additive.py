@@ -3,6 +3,7 @@
 Source: AQLM, arXiv:2401.06118, section 3, and its code; the codebooks are those it starts from.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -97,6 +98,15 @@ class Additive(Scheme):
             Field(name="codebooks", shape=tables, bits=FP16.bits, dtype=half),
             Field(name="scales", shape=shape[:-1], bits=FP16.bits, dtype=half),
         )
+
+    def stored_bits(self, shape: tuple[int, ...]) -> int:
+        """Return what AQLM's files take: each code is an integer of 8 or 16 bits.
+
+        >>> Additive(codebooks=2, code_bits=12).bits_per_weight((4096, 4096), kind="stored")
+        4.06640625
+        """
+        fields = self.layout(shape)
+        return sum(8 * field.dtype.itemsize * math.prod(field.shape) for field in fields)
 
     def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
         """Return codes, codebooks and scales."""

@@ -42,7 +42,10 @@ def _dint(bits: int) -> TableFormat:
     # Between 0 and 1/2 down, between 1/2 and 1 up, between integers to the even one.
     away = (False, True, *(n % 2 == 1 for n in range(1, top)))
     ties_up = (*(not goes for goes in reversed(away)), *away)
-    return mirrored(f"dint{bits}", magnitudes, ties_up=ties_up)
+    # Two's complement; its extreme codes are the halves, and the least integer's is unused.
+    negative = range((1 << bits) - top, 1 << bits)
+    codes = (*negative, top + 2, 0, top + 1, *range(1, top + 1))
+    return mirrored(f"dint{bits}", magnitudes, ties_up=ties_up, codes=codes)
 
 
 #: OCP MX v1.0, section 5.3.3.
@@ -137,7 +140,8 @@ POT4_LOG = mirrored("pot4_log", [2**k for k in range(7)], boundaries=_log_bounda
 #: Additive powers of two, arXiv:1909.13144, as ANT's code lists them; ties up.
 APOT4 = mirrored("apot4", (1, 2, 3, 4, 6, 8, 10), ties_up=(True,) * 14)
 #: dINT, Lee et al., EMNLP 2023: integers and the two halves beside zero. Ties between integers go
-#: to the even one, and 0 and 1 win over a half.
+#: to the even one, and 0 and 1 win over a half. The halves have the codes of the largest and the
+#: least integer of two's complement; no number has the code after the least.
 DINT3 = _dint(3)
 #: As DINT3.
 DINT4 = _dint(4)

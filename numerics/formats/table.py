@@ -36,7 +36,8 @@ class TableFormat(Format):
     ties_up: tuple[bool, ...] = ()
     #: The thresholds where they are not the midpoints.
     boundaries: tuple[float, ...] = ()
-    #: The code of each value; empty: its index. Two zeros may have one each.
+    #: The code of each value; empty: its index. Two zeros may have one each. A code that no value
+    #: has reads the last value.
     codes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,8 +45,8 @@ class TableFormat(Format):
         values = len(set(self.table)) + zeros - 1
         if values < 2 or values < len(self.table) or list(self.table) != sorted(self.table):
             raise ValueError(f"the table of {self.name} needs two or more values, increasing")
-        if self.codes and sorted(self.codes) != list(range(len(self.table))):
-            raise ValueError(f"the codes of {self.name} are not those of {len(self.table)} values")
+        if self.codes and not self._has_a_code_each():
+            raise ValueError(f"{self.name} has {len(self.table)} values and needs a code for each")
         if any(float(np.float32(value)) != value for value in (*self.table, *self.boundaries)):
             raise ValueError(f"the values of {self.name} must be float32 numbers")
         gaps = len(self.table) - 1
@@ -95,10 +96,17 @@ class TableFormat(Format):
         return self.codes[index] if self.codes else index
 
     def decode(self, code: int) -> float:
-        """Return the value of a code; codes past the end of the table read the last value."""
+        """Return the value of a code; codes that no value has read the last value."""
         check_code(self, code)
-        index = min(code, len(self.table) - 1)
-        return self.table[self.codes.index(index) if self.codes else index]
+        codes = self.codes or range(len(self.table))
+        return self.table[codes.index(code) if code in codes else -1]
+
+    def _has_a_code_each(self) -> bool:
+        """Whether ``codes`` differ, are as many as the values and have the bits of an index."""
+        distinct = set(self.codes)
+        return len(distinct) == len(self.table) == len(self.codes) and (
+            distinct <= set(range(1 << self.bits))
+        )
 
 
 def _trailing_exponent(value: float) -> int:

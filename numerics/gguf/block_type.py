@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from numerics.gguf.planes import Plane, Trits
+from numerics.gguf.planes import PLACES, Plane, Trits
 
 
 class Rule(StrEnum):
@@ -73,9 +73,11 @@ class BlockType:
     rule: Rule | None = None
 
     @property
-    def index_bits(self) -> int:
-        """Bits of all codes of a block as they lie in the file."""
-        return 8 * sum(part.size for part in self.codes)
+    def index_bits(self) -> float:
+        """Bits of all codes of a block; a trit of five in a byte has 1.6."""
+        if isinstance(self.codes[0], Trits):
+            return self.values * 8 / len(PLACES)
+        return 8.0 * sum(part.size for part in self.codes)
 
     @property
     def largest(self) -> int:

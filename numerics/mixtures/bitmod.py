@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SPECIAL_VALUES = {3: (3.0, -3.0, 6.0, -6.0), 4: (5.0, -5.0, 8.0, -8.0)}
 BASES = {3: E2M0, 4: E2M1}
 DEFAULT_GROUP = 128
+#: What the 8-bit terms of the processing elements hold with room.
+MAX_SPECIAL = 64
 SELECTOR_BITS = 2
 
 
@@ -49,6 +51,13 @@ class BitMod(Scheme):
             raise ValueError(f"BitMoD has weights of 3 or 4 bits, not {self.weight_bits}")
         if not 1 <= len(self.specials) <= 1 << SELECTOR_BITS:
             raise ValueError(f"BitMoD has 1 to 4 special values, not {len(self.specials)}")
+        unit = BASES[self.weight_bits].unit
+        for value in self.specials:
+            if not 0 < abs(value) <= MAX_SPECIAL or value % unit:
+                raise ValueError(
+                    f"a special value is a multiple of {unit:g} up to {MAX_SPECIAL} and not 0, "
+                    f"not {value:g}"
+                )
 
     @property
     def name(self) -> str:

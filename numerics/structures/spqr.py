@@ -23,6 +23,9 @@ GROUP = 16
 #: Bits of the codes of scales and of zeros.
 STATISTICS_BITS = 3
 MAX_COLUMNS = 1 << 16
+#: Codes that SpQR's kernel reads, and what it reads them from: a word for each group.
+KERNEL_BITS, KERNEL_WORD_BITS = 3, 64
+OUTLIER_ARRAYS = ("outliers", "outlier_columns", "row_starts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,22 @@ class SpQR(Scheme):
                 Field(name="row_starts", shape=(rows + 1,), bits=32, dtype=index),
             ]
         return tuple(fields)
+
+    def stored_bits(self, shape: tuple[int, ...]) -> int:
+        """Return what the files of SpQR's kernel take, which have codes of 3 bits only.
+
+        A group is a word of 64 bits, statistics and a share of the second level included; outliers
+        follow. Other codes are stored as the layout says.
+
+        >>> SpQR(bits=3).bits_per_weight((64, 256), kind="stored")
+        4.0
+        """
+        stored = Scheme.stored_bits(self, shape)
+        if self.bits != KERNEL_BITS or self.second != FP16:
+            return stored
+        dense = [field for field in self.layout(shape) if field.name not in OUTLIER_ARRAYS]
+        words = math.prod(shape[:-1]) * -(-shape[-1] // GROUP) * KERNEL_WORD_BITS
+        return stored + words - sum(-(-field.total_bits // 8) * 8 for field in dense)
 
     def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
         """Return codes, statistics and outliers."""

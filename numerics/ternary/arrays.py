@@ -16,6 +16,7 @@ from numerics.granularity import PerGroup
 from numerics.scales import store_scale, tree_sum
 from numerics.scheme import Scheme
 from numerics.tensor import QuantizedTensor
+from numerics.ternary.reference import RUN
 from numerics.ternary.schemes import BitNetInt8, BitNetTernary, Twn
 
 Values = Float32[Array, "*shape"]
@@ -66,11 +67,20 @@ def dequantize(q: QuantizedTensor) -> Values:
 
 
 def _absmean(x: Values) -> Arrays:
-    mean = divide(tree_sum(jnp.abs(x).reshape(-1)), float(x.size))
+    mean = divide(_sum_by_runs(jnp.abs(x).reshape(-1)), float(x.size))
     scale = fence(jnp.where(mean < np.inf, _one_over(mean), jnp.nan))
     trits = jnp.clip(jnp.round(multiply(x, scale)), -1, 1).astype(jnp.int32)
     codes = jnp.where(jnp.isnan(scale), 0, trits + 1).astype(jnp.uint8)
     return {"codes": codes, "scales": scale.reshape((1,) * x.ndim)}
+
+
+def _sum_by_runs(x: Float32[Array, " n"]) -> Float32[Array, ""]:
+    """Return the sum of magnitudes: the tree of the sums of runs, each added in order."""
+    runs = jnp.pad(x, (0, -x.size % RUN)).reshape(-1, RUN)
+    total = runs[:, 0]
+    for place in range(1, RUN):
+        total = total + runs[:, place]
+    return tree_sum(total)
 
 
 def _token(x: Values) -> Arrays:

@@ -108,8 +108,8 @@ def pack_tl2(
     """Return magnitudes and signs of ``9 * t0 + 3 * t1 + t2``, triples along a row.
 
     Two 4-bit magnitudes fill a byte, the first one high; of 16 signs the first is the highest bit,
-    and 1 where the number is negative. Rows stay rows: the kernel's own order of tiles depends on
-    the machine.
+    and 1 where the number is negative. Rows stay rows;
+    :func:`numerics.ternary.tl2_tiles.tile` brings the magnitudes into the order of the kernel.
     """
     rows, width = trits.shape
     _check_multiple(width, TL2_WIDTH, "TL2 along a row")

@@ -1,7 +1,8 @@
 """Ternary and binary quantizers one number at a time, as the definitions read.
 
-Sums are float32 in the order of :func:`numerics.scales.tree_sum`; other orders give other last
-bits. Subnormal numbers count as zeros, and reciprocals are at least 2^-126.
+Sums are float32 in the order of :func:`numerics.scales.tree_sum`, BitNet's of runs of 64 numbers
+that are added one after the other first; other orders give other last bits. Subnormal numbers count
+as zeros, and reciprocals are at least 2^-126.
 """
 
 import math
@@ -14,6 +15,8 @@ from numerics.float32 import MIN_NORMAL
 Float = np.float32
 #: BitNet's least mean, and least maximum of a token.
 EPSILON = Float(1e-5)
+#: Numbers whose magnitudes BitNet's mean adds in order.
+RUN = 64
 
 
 def quantize_absmean(values: Sequence[float]) -> tuple[list[int], Float]:
@@ -27,7 +30,9 @@ def quantize_absmean(values: Sequence[float]) -> tuple[list[int], Float]:
     ([1, 0, 0, -1], np.float32(2.0))
     """
     x = flushed(values)
-    mean = tree_sum([abs(v) for v in x]) / Float(len(x))
+    runs = [x[start : start + RUN] for start in range(0, len(x), RUN)]
+    with np.errstate(over="ignore"):
+        mean = tree_sum([Float(sum(abs(v) for v in run)) for run in runs]) / Float(len(x))
     if not math.isfinite(mean):
         return [-1] * len(x), Float(np.nan)
     scale = one_over(mean)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from numerics import CATALOG
+from numerics.families import FAMILIES
 from numerics.formats import Format
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.scheme import Scheme, StorageKind
@@ -22,7 +23,10 @@ MAX_ROWS = 64
 
 
 def formats_table() -> Table:
-    """Return every named scheme: bits of a code, values, range, bits per weight, source."""
+    """Return every named scheme: bits of a code, values, range, bits per weight, source.
+
+    Names with numbers of the user's own follow.
+    """
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "bits", "values", "range", "bits/weight"):
         table.add_column(heading, justify="left" if heading == "name" else "right", no_wrap=True)
@@ -35,6 +39,9 @@ def formats_table() -> Table:
         bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
         text = Text(f"{source}; read, not made")
         table.add_row(name, *_element_cells(scheme), f"{bits:.5g}", text)
+    for family in FAMILIES:
+        source = f"as {family.like}, in other numbers: {CATALOG[family.like].source}"
+        table.add_row(Text(family.form), "", "", "", "", Text(source))
     return table
 
 

@@ -19,7 +19,7 @@ from sim.model.config import ModelConfig, RopeConfig
 from sim.sources.files import read_json
 
 FILE_NAME = "qsim.json"
-FORMAT, VERSION = "qsim-quantized", 1
+FORMAT, VERSION = "qsim-quantized", 2
 MAX_BYTES = 2**26
 
 

@@ -273,13 +273,21 @@ def round_element(element, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         codes = encode_float(element.name, x)
         return codes, decode_float(element.name, codes)
     if hasattr(element, "table"):
-        codes = _nearest_in_table(element, x)
-        return codes, np.array(element.table)[codes]
+        index = _nearest_in_table(element, x)
+        values = np.array(element.table)[index]
+        return (_dint_codes(element, values) if "dint" in element.name else index), values
     unit = 1 / 64 if element.name == "int8_q6" else 1.0
     top = element_max(element) / unit
     lowest = -top - (1 if element.name.endswith("_full") else 0)
     integers = np.clip(np.rint(x / unit), lowest, top).astype(np.int64)
     return integers % 2**element.bits, integers * unit
+
+
+def _dint_codes(element, values: np.ndarray) -> np.ndarray:
+    """Two's complement, the halves in place of its largest and its least integer."""
+    half = 1 << (element.bits - 1)
+    integers = np.select([values == 0.5, values == -0.5], [half - 1, -half], values)
+    return integers.astype(np.int64) % (2 * half)
 
 
 def _nearest_in_table(element, x: np.ndarray) -> np.ndarray:

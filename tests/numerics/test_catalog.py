@@ -53,7 +53,7 @@ def test_formats_are_found_by_their_own_name():
 
 def test_a_group_is_fixed_where_no_other_is_defined():
     named = {name for name, entry in CATALOG.items() if not entry.is_fixed}
-    assert {"twn", "int1", "int4-awq", "int4-vs", "zqfp4-m2", "dint4-a"} <= named
-    assert not {"q4_0", "nvfp4-ct", "nf4-dq", "zqfp4-m1", "bitnet-int8"} & named
+    assert {"twn", "int1", "int4-awq", "int4-vs", "zqfp4-m1", "zqfp4-m2", "dint4-a"} <= named
+    assert not {"q4_0", "nvfp4-ct", "nf4-dq", "bitnet-int8"} & named
     for name in named:
         assert parse_scheme(name, group_size=32).group_size == 32

@@ -289,6 +289,9 @@ DINT_VECTORS = {
 def test_dint_rounds_as_defined():
     assert {x: DINT4.round(x) for x in DINT_VECTORS} == DINT_VECTORS
     assert (DINT4.unit, DINT4.max_integer, DINT4.bits) == (0.5, 12, 4)
+    group = (2, -1, 0.5, 4, -6, 3, 1.2, -0.4)
+    assert [DINT4.encode(x) for x in group] == [2, 15, 7, 4, 10, 3, 1, 8]
+    assert FORMATS["dint3"].values == (0, 1, 2, 0.5, -0.5, 2, -2, -1)
 
 
 def test_tables_of_ant_round_ties_up_and_logarithms_by_the_root_of_two():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from numerics import (
@@ -155,3 +156,21 @@ def test_granularities_print_as_their_text():
 def test_a_scheme_takes_keywords_only():
     with pytest.raises(TypeError):
         ElementScheme(FORMATS["int4"], PerGroup(128), FORMATS["fp16"])
+
+
+# codebooks_ternary_structured, section 9: what the sources' own files take.
+def test_stored_bits_are_those_of_the_sources_files():
+    kinds = ("index", "full", "stored")
+    aqlm, spqr = parse_scheme("aqlm-2x12"), parse_scheme("spqr-3")
+    layers = [(4096, 4096)] * 4 + [(11008, 4096)] * 2 + [(4096, 11008)]
+    weights = [rows * columns for rows, columns in layers]
+    found = [
+        np.average([aqlm.bits_per_weight(shape, kind=kind) for shape in layers], weights=weights)
+        for kind in kinds
+    ]
+    assert np.round(found, 2).tolist() == [3.0, 3.04, 4.04]
+    assert [spqr.bits_per_weight((4096, 4096), kind=kind) for kind in kinds] == [3.0, 3.625, 4.0]
+    outliers = parse_scheme("spqr-3-o1").bits_per_weight((4096, 4096), kind="stored")
+    assert outliers == pytest.approx(4.0 + 0.32, abs=0.01)
+    four = parse_scheme("spqr-4")
+    assert four.bits_per_weight((4096, 4096), kind="stored") == 4.625

@@ -17,7 +17,7 @@ SCHEMES = {name: scheme for name, (scheme, _) in (ENTRIES | DECODE_ONLY_ENTRIES)
 #: Bits of codes, and of everything: the specification's table.
 BITS = {
     "q4_0": (4, 4.5), "q4_1": (4, 5), "q5_0": (5, 5.5), "q5_1": (5, 6), "q8_0": (8, 8.5),
-    "tq1_0": (1.625, 1.6875), "tq2_0": (2, 2.0625),
+    "tq1_0": (1.6, 1.6875), "tq2_0": (2, 2.0625),
     "q2_k": (2, 2.625), "q3_k": (3, 3.4375), "q4_k": (4, 4.5), "q5_k": (5, 5.5),
     "q6_k": (6, 6.5625), "iq4_nl": (4, 4.5), "iq4_xs": (4, 4.25), "mxfp4-gguf": (4, 4.25),
 }  # fmt: skip

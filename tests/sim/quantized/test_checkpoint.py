@@ -111,7 +111,7 @@ def change(copy, **fields):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"version": 2}, "version 2; only 'qsim-quantized', version 1 can be read"),
+        ({"version": 1}, "version 1; only 'qsim-quantized', version 2 can be read"),
         ({"bos_id": "one"}, "bos_id is 'one', not"),
         ({"matrices": {"layers.0.mlp.up_proj": "fp5"}}, "unknown format 'fp5'"),
         ({"matrices": {"layers.9.mlp.up_proj": "fp4"}}, "which the model lacks"),
