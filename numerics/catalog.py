@@ -8,6 +8,7 @@ from numerics.codebooks.entries import ENTRIES as CODEBOOKS
 from numerics.conventions.dint import Dint
 from numerics.conventions.entries import ENTRIES as CONVENTIONS
 from numerics.conventions.integers import IntegerScheme
+from numerics.conventions.lq_double import LqDouble
 from numerics.conventions.signs import Signs
 from numerics.conventions.vs_quant import VsQuant
 from numerics.conventions.zeroquant import ZeroQuantM2
@@ -256,6 +257,7 @@ ANY_GROUP = (
     Grouped,
     IntegerScheme,
     LowRank,
+    LqDouble,
     Signs,
     Sparse,
     Twn,

@@ -9,6 +9,12 @@ from numerics.codebooks.kmeans import KMeans
 from numerics.codebooks.vptq import Codebook, Vptq
 from numerics.conventions.dint import Dint, Kind
 from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
+from numerics.conventions.lq_double import (
+    DEFAULT_SCALE_BITS,
+    DEFAULT_SUPER_BLOCK,
+    SECOND,
+    LqDouble,
+)
 from numerics.conventions.vs_quant import VsQuant
 from numerics.formats import FP16, FP32, Format
 from numerics.mixtures.bitmod import BitMod
@@ -59,6 +65,15 @@ def _integers(m: re.Match[str], _: Find) -> Scheme:
     return IntegerScheme(bits=int(m[1]), convention=convention, size=GROUPS.get(convention))
 
 
+def _lq_double(m: re.Match[str], _: Find) -> Scheme:
+    return LqDouble(
+        bits=int(m[1]),
+        scale_bits=int(m[2] or DEFAULT_SCALE_BITS),
+        second=SECOND[m[3] or "fp32"],
+        super_block=int(m[4] or DEFAULT_SUPER_BLOCK),
+    )
+
+
 def _vptq(m: re.Match[str], _: Find) -> Scheme:
     main = Codebook(length=int(m[1]), bits=_bits(int(m[2])))
     residual = _bits(int(m[3])) if int(m[3]) else 0
@@ -91,6 +106,12 @@ FAMILIES = (
         pattern=rf"int{_N}-vs",
         make=lambda m, _: VsQuant(bits=int(m[1])),
         like="int4-vs",
+    ),
+    Family(
+        form="nf<bits>-lqdq[-s<scale bits>][-<fp16|bf16>][-b<scales>]",
+        pattern=rf"nf{_N}-lqdq(?:-s{_N})?(?:-(fp32|fp16|bf16))?(?:-b{_N})?",
+        make=_lq_double,
+        like="nf4-lqdq",
     ),
     Family(
         form="dint<bits>-<f|a>",

@@ -221,9 +221,11 @@ def list_formats() -> None:
 
     Bits per weight are those of a 4096 x 4096 matrix, side data included.
     """
-    from sim.formats.tables import formats_table
+    from sim.formats.tables import families_table, formats_table
 
     _print_wide(formats_table())
+    print()
+    _print_wide(families_table())
 
 
 @formats.command

@@ -4,12 +4,13 @@ from numerics.conventions.bnb4 import Bnb4
 from numerics.conventions.dint import Dint, Kind
 from numerics.conventions.double_nf4 import DoubleNf4
 from numerics.conventions.integers import GROUPS, Convention, IntegerScheme
+from numerics.conventions.lq_double import LqDouble
 from numerics.conventions.nvfp4 import Library, Nvfp4
 from numerics.conventions.signs import Signs
 from numerics.conventions.vs_quant import VsQuant
 from numerics.conventions.zeroquant import DEFAULT_GROUP, ZeroQuantM2
 from numerics.element_scheme import ElementScheme, ScaleRule
-from numerics.formats import E2M1, E8M0, FP4_BNB, NF4
+from numerics.formats import E2M1, E8M0, FP4_BNB, FP16, NF4
 from numerics.granularity import PerGroup
 from numerics.scheme import Scheme
 
@@ -60,6 +61,10 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         DoubleNf4(),
         "QLoRA, arXiv:2305.14314, by the dynamic map of bitsandbytes, scales to the nearest",
     ),
+    **{
+        scheme.name: (scheme, "LQ-LoRA, arXiv:2311.12023, scales above the least of the tensor")
+        for scheme in (LqDouble(bits=4), LqDouble(bits=3), LqDouble(bits=2, second=FP16))
+    },
     "int4-vs": (VsQuant(bits=4), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
     "int8-vs": (VsQuant(bits=8), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
     "zqfp4-m1": (M1, "ZeroQuant-FP, arXiv:2307.09782, section 3, power-of-two scales"),

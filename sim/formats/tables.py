@@ -23,10 +23,7 @@ MAX_ROWS = 64
 
 
 def formats_table() -> Table:
-    """Return every named scheme: bits of a code, values, range, bits per weight, source.
-
-    Names with numbers of the user's own follow.
-    """
+    """Return every named scheme: bits of a code, values, range, bits per weight, source."""
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "bits", "values", "range", "bits/weight"):
         table.add_column(heading, justify="left" if heading == "name" else "right", no_wrap=True)
@@ -39,9 +36,16 @@ def formats_table() -> Table:
         bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
         text = Text(f"{source}; read, not made")
         table.add_row(name, *_element_cells(scheme), f"{bits:.5g}", text)
+    return table
+
+
+def families_table() -> Table:
+    """Return how names with numbers of the user's own are spelled, and which named one is such."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("in your own numbers", "such as"):
+        table.add_column(heading, no_wrap=True)
     for family in FAMILIES:
-        source = f"as {family.like}, in other numbers: {CATALOG[family.like].source}"
-        table.add_row(Text(family.form), "", "", "", "", Text(source))
+        table.add_row(Text(family.form), family.like)
     return table
 
 

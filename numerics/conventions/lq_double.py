@@ -1,0 +1,194 @@
+"""Normal floats whose scales are quantized above their least one: LQ-LoRA's double quantization.
+
+Source: LQ-LoRA, arXiv:2311.12023, section 3.1 and appendix, and its code.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.conventions.nvfp4_reference import flush, flushed
+from numerics.float32 import MAX_FLOAT32, MIN_NORMAL
+from numerics.formats import BF16, FP16, FP32, NF2, NF3, NF4, SCALE_DTYPES, Format
+from numerics.granularity import PerGroup
+from numerics.scheme import Field, Scheme
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float32
+
+    from numerics.tensor import QuantizedTensor
+
+Float = np.float32
+ELEMENTS = {2: NF2, 3: NF3, 4: NF4}
+DEFAULT_GROUP, DEFAULT_SCALE_BITS, DEFAULT_SUPER_BLOCK = 64, 8, 256
+SECOND = {"fp32": FP32, "fp16": FP16, "bf16": BF16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LqDouble(Scheme):
+    """NF2, NF3 or NF4 with scales of few bits: ``value = nf(code) * s``, ``s = q * step + least``.
+
+    ``least`` is the least of the largest magnitudes of all groups. Of ``super_block`` groups, row
+    after row, ``t`` is the largest difference to it, stored as ``second``, 1 if all are equal;
+    ``step = t / (2^scale_bits - 1)``, at least 2^-126, and ``q = rint(difference / step)``. Codes
+    are of the scale that comes back; a group whose scale is 0 comes back 0.
+    :func:`quantize_groups` is the definition.
+
+    Subnormal numbers count as zeros. A NaN or an infinity anywhere makes ``least`` and every ``t``
+    NaN and every code 0.
+
+    Examples
+    --------
+    >>> scheme = LqDouble(bits=4)
+    >>> scheme.name, round(scheme.bits_per_weight((4096, 4096)), 3)
+    ('nf4-lqdq', 4.127)
+    """
+
+    bits: int
+    scale_bits: int = DEFAULT_SCALE_BITS
+    second: Format = FP32
+    super_block: int = DEFAULT_SUPER_BLOCK
+    size: int = DEFAULT_GROUP
+
+    def __post_init__(self) -> None:
+        if self.bits not in ELEMENTS:
+            raise ValueError(f"LQ-LoRA has normal floats of 2, 3 or 4 bits, not {self.bits}")
+        if not 2 <= self.scale_bits <= 8:
+            raise ValueError(f"LQ-LoRA has scales of 2 to 8 bits, not {self.scale_bits}")
+        name = self.second.name
+        if name not in SECOND:
+            raise ValueError(
+                f"LQ-LoRA's second level is fp32, fp16 or bf16, not {self.second.name}"
+            )
+        if self.super_block < 1:
+            raise ValueError(f"a super-block is 1 scale or more, not {self.super_block}")
+
+    @property
+    def name(self) -> str:
+        """The bits, and what is not as in QLoRA: 8 bits, fp32, 256 scales, groups of 64."""
+        words = [
+            f"-s{self.scale_bits}" * (self.scale_bits != DEFAULT_SCALE_BITS),
+            f"-{self.second.name}" * (self.second != FP32),
+            f"-b{self.super_block}" * (self.super_block != DEFAULT_SUPER_BLOCK),
+            f":g{self.size}" * (self.size != DEFAULT_GROUP),
+        ]
+        return f"nf{self.bits}-lqdq{''.join(words)}"
+
+    @property
+    def group_size(self) -> int:
+        """Values of a group."""
+        return self.size
+
+    @property
+    def element(self) -> Format:
+        """The format of the codes."""
+        return ELEMENTS[self.bits]
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The element format."""
+        return (self.element,)
+
+    @property
+    def top(self) -> int:
+        """Largest code of a scale."""
+        return (1 << self.scale_bits) - 1
+
+    def with_group_size(self, size: int) -> "LqDouble":
+        """Return the scheme with groups of another size."""
+        return dataclasses.replace(self, size=PerGroup(size).size)
+
+    def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return codes, codes of scales, what scales them and the least scale."""
+        groups = (*shape[:-1], -(-shape[-1] // self.size))
+        blocks = (-(-math.prod(groups) // self.super_block),)
+        byte, second = np.dtype(np.uint8), SCALE_DTYPES[self.second]
+        return (
+            Field(name="codes", shape=shape, bits=self.bits, dtype=byte, is_index=True),
+            Field(name="scale_codes", shape=groups, bits=self.scale_bits, dtype=byte),
+            Field(name="scale_scales", shape=blocks, bits=self.second.bits, dtype=second),
+            Field(name="least", shape=(), bits=32, dtype=np.dtype(np.float32)),
+        )
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the arrays of the layout."""
+        from numerics.conventions import lq_double_arrays
+
+        quantized: QuantizedTensor = lq_double_arrays.quantize(x, self)
+        return quantized
+
+    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
+        """Return the numbers that the codes stand for."""
+        from numerics.conventions import lq_double_arrays
+
+        values: Array = lq_double_arrays.dequantize(q)
+        return values
+
+
+def quantize_groups(
+    groups: Sequence[Sequence[float]], scheme: LqDouble
+) -> tuple[list[list[int]], list[int], list[np.generic], Float]:
+    """Return the codes of groups, the codes of their scales, each ``t`` and the least scale.
+
+    >>> quantize_groups([[1.0, -0.5], [-3.0, 1.0]], LqDouble(bits=2, scale_bits=2))
+    ([[3, 1], [0, 2]], [0, 3], [np.float32(2.0)], np.float32(1.0))
+    """
+    dtype = SCALE_DTYPES[scheme.second].type
+    parts = [flushed(group) for group in groups]
+    if not all(math.isfinite(v) for part in parts for v in part):
+        count = -(-len(groups) // scheme.super_block)
+        codes = [[0] * len(part) for part in parts]
+        return codes, [0] * len(parts), [dtype(np.nan)] * count, Float(np.nan)
+    amaxes = [max(abs(v) for v in part) for part in parts]
+    least = min(amaxes)
+    scale_codes, tops = [], []
+    for start in range(0, len(amaxes), scheme.super_block):
+        differences = [flush(a - least) for a in amaxes[start : start + scheme.super_block]]
+        tops.append(_stored(max(differences), scheme.second))
+        step = step_of(Float(tops[-1]), scheme)
+        scale_codes += [min(int(np.rint(flush(d / step))), scheme.top) for d in differences]
+    codes = []
+    for index, part in enumerate(parts):
+        step = step_of(Float(tops[index // scheme.super_block]), scheme)
+        codes.append(_codes(part, scale_of(scale_codes[index], step, least), scheme))
+    return codes, scale_codes, tops, least
+
+
+def step_of(t: Float, scheme: LqDouble) -> Float:
+    """Return the step of the scales of a super-block.
+
+    >>> step_of(np.float32(255), LqDouble(bits=4))
+    np.float32(1.0)
+    """
+    return max(t / Float(scheme.top), Float(MIN_NORMAL))
+
+
+def scale_of(code: int, step: Float, least: Float) -> Float:
+    """Return the scale of a group, ``code * step + least`` rounded twice, at most the largest.
+
+    >>> scale_of(3, np.float32(0.5), np.float32(1))
+    np.float32(2.5)
+    """
+    with np.errstate(over="ignore"):
+        return min(Float(flush(Float(code) * step) + least), Float(MAX_FLOAT32))
+
+
+def _stored(t: Float, second: Format) -> np.generic:
+    dtype = SCALE_DTYPES[second]
+    if not t:
+        return dtype.type(1)
+    largest = Float(MAX_FLOAT32 if second != FP16 else np.finfo(np.float16).max)
+    smallest = Float(MIN_NORMAL if second != FP16 else np.finfo(np.float16).smallest_subnormal)
+    return dtype.type(min(max(t, smallest), largest))
+
+
+def _codes(part: Sequence[Float], scale: Float, scheme: LqDouble) -> list[int]:
+    if not scale:
+        return [scheme.element.encode(0.0)] * len(part)
+    with np.errstate(over="ignore"):
+        return [scheme.element.encode(float(flush(v / scale))) for v in part]
