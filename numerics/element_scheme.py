@@ -64,6 +64,11 @@ class ScaleRule(StrEnum):
     #: Least power of two for which nothing saturates, ``2^ceil(log2(amax / max))``; the default of
     #: cuBLAS, cuDNN and Transformer Engine.
     RCEIL = "rceil"
+    #: ``2^floor(log2(amax / max))``, at least 2^-127.
+    RFLOOR = "rfloor"
+    #: ``2^rint(log2(amax / max))``, at least 2^-127: the thresholds are ``max * sqrt(2)`` and ``max
+    #: / sqrt(2)`` as float32, up from there.
+    RNEAREST = "rnearest"
     #: ``2^(ceil(log2 amax) - max_exponent)``; the CEIL of torchao.
     CEIL = "ceil"
     #: As FLOOR, with amax rounded to the bits of the element's mantissa first, half up; the EVEN of
@@ -82,7 +87,9 @@ class ZeroPoint(StrEnum):
     MINIMUM = "floatmin"
 
 
-POWER_OF_TWO_RULES = (ScaleRule.FLOOR, ScaleRule.RCEIL, ScaleRule.CEIL, ScaleRule.EVEN)
+#: Rules of the MX schemes that have names.
+MX_RULES = (ScaleRule.FLOOR, ScaleRule.RCEIL, ScaleRule.CEIL, ScaleRule.EVEN)
+POWER_OF_TWO_RULES = (*MX_RULES, ScaleRule.RFLOOR, ScaleRule.RNEAREST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +229,7 @@ def default_rule(element: Format, scale_format: Format, zero_point: ZeroPoint) -
 def _fixed_name(scheme: ElementScheme) -> str | None:
     """Return the name of a scheme that is one of MX or NVFP4, else ``None``."""
     if scheme.granularity == PerGroup(MX_BLOCK) and scheme.has_power_of_two_scales:
-        name = MX_NAMES.get(scheme.element)
+        name = MX_NAMES.get(scheme.element) if scheme.rule in MX_RULES else None
         return f"{name}-{scheme.rule}" if name and scheme.rule is not ScaleRule.FLOOR else name
     nvfp4 = (E2M1, PerGroup(NVFP4_BLOCK), E4M3, True)
     given = (scheme.element, scheme.granularity, scheme.scale_format, scheme.tensor_scale)

@@ -5,6 +5,7 @@ data that :func:`find_side_data` returns is what is stored; :func:`normalize` an
 read only that, so that whoever holds codes and side data gets the same numbers.
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -164,9 +165,15 @@ def _power_of_two_scales(x: Groups, scheme: ElementScheme) -> Shaped[Array, "*le
         least = jnp.where(amax_bits < HIDDEN_BIT, HIDDEN_BIT >> 1, amax_bits & ~MANTISSA_MASK)
         ceiling = (amax_bits >> MANTISSA_BITS) + (amax_bits > least)
         codes = jnp.clip(ceiling - top, 0, E8M0.nan_code - 1)
+    largest = scheme.element.max
     if scheme.rule is ScaleRule.RCEIL:
-        exceeds = amax_bits > _largest_bits(scheme.element, codes)
-        codes = jnp.minimum(codes + exceeds, E8M0.nan_code - 1)
+        codes = codes + (amax_bits > _scaled_bits(largest, codes))
+    if scheme.rule is ScaleRule.RFLOOR:
+        codes = codes - (amax_bits < _scaled_bits(largest, codes))
+    if scheme.rule is ScaleRule.RNEAREST:
+        up = amax_bits >= _scaled_bits(largest * math.sqrt(2), codes)
+        codes = codes + up - (amax_bits < _scaled_bits(largest / math.sqrt(2), codes))
+    codes = jnp.clip(codes, 0, E8M0.nan_code - 1)
     codes = jnp.where(amax_bits >= INFINITY_BITS, E8M0.nan_code, codes)
     return lax.bitcast_convert_type(codes.astype(jnp.uint8), SCALE_DTYPES[E8M0])
 
@@ -178,12 +185,13 @@ def mantissa_bits(element: Format) -> int:
     return element.bits - 2
 
 
-def _largest_bits(element: Format, codes: Int32[Array, "*lead"]) -> Int32[Array, "*lead"]:
-    """Return the float32 bits of the largest element times the scale with this code."""
-    mantissa = int(np.float32(element.max).view(np.int32)) & MANTISSA_MASK
-    field = codes + element.max_exponent
+def _scaled_bits(value: float, codes: Int32[Array, "*lead"]) -> Int32[Array, "*lead"]:
+    """Return the float32 bits of a number times the scale with this code, subnormal ones cut."""
+    exponent, mantissa = divmod(int(np.float32(value).view(np.int32)), HIDDEN_BIT)
+    field = codes + exponent - E8M0.bias
+    below = jnp.clip(1 - field, 0, MANTISSA_BITS)
     normal = (field << MANTISSA_BITS) | mantissa
-    return jnp.where(field > 0, normal, (HIDDEN_BIT | mantissa) >> 1)
+    return jnp.where(field > 0, normal, (HIDDEN_BIT | mantissa) >> below)
 
 
 def _integer_zero_point(x: Groups, scheme: ElementScheme) -> SideData:

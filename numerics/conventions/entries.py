@@ -1,5 +1,7 @@
 """Schemes of libraries by name, each with its source."""
 
+import dataclasses
+
 from numerics.conventions.bnb4 import Bnb4
 from numerics.conventions.dint import Dint, Kind
 from numerics.conventions.double_nf4 import DoubleNf4
@@ -8,7 +10,7 @@ from numerics.conventions.lq_double import LqDouble
 from numerics.conventions.nvfp4 import Library, Nvfp4
 from numerics.conventions.signs import Signs
 from numerics.conventions.vs_quant import VsQuant
-from numerics.conventions.zeroquant import DEFAULT_GROUP, ZeroQuantM2
+from numerics.conventions.zeroquant import DEFAULT_GROUP, Rounding, ZeroQuantM2
 from numerics.element_scheme import ElementScheme, ScaleRule
 from numerics.formats import E2M1, E8M0, FP4_BNB, FP16, NF4
 from numerics.granularity import PerGroup
@@ -68,7 +70,20 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
     "int4-vs": (VsQuant(bits=4), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
     "int8-vs": (VsQuant(bits=8), "VS-Quant, arXiv:2102.04503, section 4, 8-bit scales"),
     "zqfp4-m1": (M1, "ZeroQuant-FP, arXiv:2307.09782, section 3, power-of-two scales"),
-    "zqfp4-m2": (ZeroQuantM2(), "ZeroQuant-FP, arXiv:2307.09782, section 3, shifts rounded down"),
+    **{
+        f"zqfp4-m1-{rule.removeprefix('r')}": (
+            dataclasses.replace(M1, rule=rule),
+            f"ZeroQuant-FP, arXiv:2307.09782, section 3, power-of-two scales, {rule}",
+        )
+        for rule in (ScaleRule.RFLOOR, ScaleRule.RNEAREST)
+    },
+    **{
+        scheme.name: (
+            scheme,
+            f"ZeroQuant-FP, arXiv:2307.09782, section 3, shifts by {scheme.rounding}",
+        )
+        for scheme in (ZeroQuantM2(rounding=rounding) for rounding in Rounding)
+    },
     **{
         f"dint{bits}-{kind}": (
             Dint(bits=bits, kind=kind),

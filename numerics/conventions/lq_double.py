@@ -136,7 +136,7 @@ def quantize_groups(
     """Return the codes of groups, the codes of their scales, each ``t`` and the least scale.
 
     >>> quantize_groups([[1.0, -0.5], [-3.0, 1.0]], LqDouble(bits=2, scale_bits=2))
-    ([[3, 1], [0, 2]], [0, 3], [np.float32(2.0)], np.float32(1.0))
+    ([[3, 0], [0, 2]], [0, 3], [np.float32(2.0)], np.float32(1.0))
     """
     dtype = SCALE_DTYPES[scheme.second].type
     parts = [flushed(group) for group in groups]

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,14 +28,29 @@ SHIFT_BITS = 4
 LEAST_SCALE = 2.0 ** (MAX_SHIFT - 126)
 
 
+class Rounding(StrEnum):
+    """How ``log2(S / s)`` becomes a shift."""
+
+    FLOOR = "floor"
+    #: By the products of S with ``sqrt(2) / 2^k`` as float32 numbers; up from there.
+    NEAREST = "nearest"
+    CEIL = "ceil"
+
+
+#: What S is multiplied by, beside ``2^-k``, to be compared with s.
+FACTORS = {Rounding.FLOOR: np.float32(1), Rounding.NEAREST: np.float32(math.sqrt(2)),
+           Rounding.CEIL: np.float32(2)}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroQuantM2(Scheme):
     """E2M1 groups with scales ``S / 2^k``: ``value = code * (S / 2^k)``.
 
-    ``S = max(s)`` of the row, float32, where ``s = amax / 6`` of a group, and k is the largest
-    integer up to 8 for which ``S / 2^k >= s``, so that nothing saturates. Codes are of the scale
-    thus constrained. The paper's rounding of k is not known; rounded up, the largest values would
-    saturate. The other constraint, M1, is ``fp4_e2m1:g256:e8m0:rceil``.
+    ``S = max(s)`` of the row, float32, where ``s = amax / 6`` of a group, and k is
+    ``log2(S / s)`` rounded as ``rounding`` says, at most 8. Codes are of the scale so constrained.
+    The paper's rounding of k is not known: rounded down nothing saturates, rounded up the largest
+    values do. The other constraint, M1, is ``fp4_e2m1:g256:e8m0:rceil``, ``rfloor`` or
+    ``rnearest``.
     :func:`quantize_row` is the definition. Source: ZeroQuant-FP, arXiv:2307.09782, section 3.
 
     Subnormal numbers count as zeros, S is at least 2^-118, 1 for zeros, and a NaN or an infinity
@@ -46,12 +62,14 @@ class ZeroQuantM2(Scheme):
     (4.0234375, 'zqfp4-m2:g64')
     """
 
+    rounding: Rounding = Rounding.FLOOR
     size: int = DEFAULT_GROUP
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is not 256."""
-        return "zqfp4-m2" if self.size == DEFAULT_GROUP else f"zqfp4-m2:g{self.size}"
+        """The catalog's name, with the rounding where it is not down, the group where not 256."""
+        rounding = "" if self.rounding is Rounding.FLOOR else f"-{self.rounding}"
+        return f"zqfp4-m2{rounding}" + ("" if self.size == DEFAULT_GROUP else f":g{self.size}")
 
     @property
     def group_size(self) -> int:
@@ -93,7 +111,7 @@ class ZeroQuantM2(Scheme):
 
 
 def quantize_row(
-    groups: Sequence[Sequence[float]],
+    groups: Sequence[Sequence[float]], rounding: Rounding = Rounding.FLOOR
 ) -> tuple[list[list[int]], list[int], np.float32]:
     """Return the E2M1 codes of each group of a row, the groups' shifts and the row's scale.
 
@@ -106,9 +124,19 @@ def quantize_row(
     amaxes = [max(abs(v) for v in part) for part in parts]
     own = [flush(amax / np.float32(6)) for amax in amaxes]
     top = max(*own, np.float32(LEAST_SCALE)) if any(amaxes) else np.float32(1)
-    shifts = [sum(np.ldexp(top, -k) >= s for k in range(1, MAX_SHIFT + 1)) for s in own]
+    shifts = [sum(reaches(top, s, k, rounding) for k in range(1, MAX_SHIFT + 1)) for s in own]
     codes = [
         [E2M1.encode(float(flush(v / np.ldexp(top, -k))), overflow="satfinite") for v in part]
         for part, k in zip(parts, shifts, strict=True)
     ]
     return codes, [int(k) for k in shifts], top
+
+
+def reaches(top: np.float32, scale: np.float32, shift: int, rounding: Rounding) -> bool:
+    """Whether a group of this scale is shifted by as much.
+
+    >>> [reaches(np.float32(1.5), np.float32(1), 1, rounding) for rounding in Rounding]
+    [False, True, True]
+    """
+    bound = flush(top * (FACTORS[rounding] * np.float32(2.0**-shift)))
+    return bool(bound > scale if rounding is Rounding.CEIL else bound >= scale)

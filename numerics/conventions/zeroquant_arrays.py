@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from numerics import _groups
 from numerics.cast import decode, encode
-from numerics.conventions.zeroquant import LEAST_SCALE, MAX_SHIFT, ZeroQuantM2
+from numerics.conventions.zeroquant import FACTORS, LEAST_SCALE, MAX_SHIFT, Rounding, ZeroQuantM2
 from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
 from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.formats import E2M1
@@ -35,10 +35,11 @@ def quantize(x: Float32[Array, "*shape"], scheme: ZeroQuantM2) -> QuantizedTenso
     own = fence(divide(amax, 6.0))
     top = jnp.maximum(jnp.max(own, axis=-1, keepdims=True), np.float32(LEAST_SCALE))
     top = fence(jnp.where(jnp.max(amax, axis=-1, keepdims=True) == 0, 1, top))
-    fits = multiply(
-        jnp.broadcast_to(top[..., None], (*own.shape, MAX_SHIFT)), jnp.asarray(UNITS[1:])
-    )
-    shifts = jnp.sum(fits >= own[..., None], axis=-1).astype(jnp.uint8)
+    factors = jnp.asarray(FACTORS[scheme.rounding] * UNITS[1:])
+    bounds = multiply(jnp.broadcast_to(top[..., None], (*own.shape, MAX_SHIFT)), factors)
+    is_up = scheme.rounding is Rounding.CEIL
+    reached = bounds > own[..., None] if is_up else bounds >= own[..., None]
+    shifts = jnp.sum(reached, axis=-1).astype(jnp.uint8)
     parts = _groups.split_scales(_units(top, shifts), blocks)
     codes = [
         encode(E2M1, divide(block, part[..., None]), overflow="satfinite")

@@ -165,6 +165,12 @@ def _quantize_mx(x: np.ndarray, scheme) -> Quantized:
         exponent = np.clip(_even_exponent(amax, scheme.element), -127, 127)
     if str(scheme.rule) == "rceil":
         exponent = np.minimum(exponent + (amax > largest * 2.0**exponent), 127)
+    if str(scheme.rule) == "rfloor":
+        exponent = exponent - (amax < largest * 2.0**exponent)
+    if str(scheme.rule) == "rnearest":
+        up, down = (np.float64(np.float32(largest * 2.0**half)) for half in (0.5, -0.5))
+        exponent = exponent + (amax >= up * 2.0**exponent) - (amax < down * 2.0**exponent)
+    exponent = np.clip(exponent, -127, 127)
     scale = 2.0 ** exponent.astype(np.float64)
     codes, values = round_element(scheme.element, exact / scale[:, None])
     return Quantized(

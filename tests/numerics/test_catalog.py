@@ -18,7 +18,8 @@ REQUIRED = {
     "mxfp4-gguf", "tq1_0", "tq2_0", "int1",
     "nvfp4-modelopt", "nvfp4-torchao", "nvfp4-ct", "nf4-dq",
     "nf4-lqdq", "nf3-lqdq", "nf2-lqdq-fp16", "int4-vs", "int8-vs",
-    "zqfp4-m1", "zqfp4-m2", *(f"dint{n}-{kind}" for n in (3, 4, 8) for kind in "fa"),
+    "zqfp4-m1", "zqfp4-m1-floor", "zqfp4-m1-nearest", "zqfp4-m2", "zqfp4-m2-nearest",
+    "zqfp4-m2-ceil", *(f"dint{n}-{kind}" for n in (3, 4, 8) for kind in "fa"),
     *(f"int{n}-{name}" for n in (4, 8)
       for name in ("smoothquant", "awq", "gptq", "gptq-sym", "quarot", "quarot-act", "quarot-kv",
                    "ct", "ct-asym", "signedmax")),

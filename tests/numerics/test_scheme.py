@@ -108,7 +108,7 @@ REFUSED = [
         {"rule": ScaleRule.FLOOR},
         (
             r"scale format fp16 does not go with rule floor; e8m0 goes with floor, rceil, ceil, "
-            r"even, other scale formats with other rules"
+            r"even, rfloor, rnearest, other scale formats with other rules"
         ),
     ),
     (

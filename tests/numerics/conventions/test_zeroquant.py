@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numerics import SCHEMES, parse_scheme, quantize
-from numerics.conventions.zeroquant import ZeroQuantM2, quantize_row
+from numerics.conventions.zeroquant import Rounding, ZeroQuantM2, quantize_row
 from numerics.formats import E2M1
 
 SIZE, ROWS, WIDTH = 32, 6, 72
@@ -35,14 +35,15 @@ def bits(x) -> np.ndarray:
     return np.where(np.isnan(x), np.uint32(0x7FC00000), x.view(np.uint32))
 
 
-def test_arrays_are_the_definition():
+@pytest.mark.parametrize("rounding", Rounding)
+def test_arrays_are_the_definition(rounding):
     x = tensor()
-    q = quantize(x, ZeroQuantM2(size=SIZE))
+    q = quantize(x, ZeroQuantM2(size=SIZE, rounding=rounding))
     values = np.asarray(q.dequantize())
     table = np.float32([E2M1.decode(code) for code in range(16)])
     for row in range(len(x)):
         groups = [x[row, start : start + SIZE].tolist() for start in range(0, WIDTH, SIZE)]
-        codes, shifts, scale = quantize_row(groups)
+        codes, shifts, scale = quantize_row(groups, rounding)
         assert bits(q.arrays["row_scales"][row, 0]) == bits(scale)
         assert np.asarray(q.arrays["shifts"])[row].tolist() == shifts
         assert np.asarray(q.codes)[row].tolist() == np.concatenate(codes).tolist()
@@ -67,6 +68,15 @@ def test_m2_vectors():
     assert np.asarray(q.dequantize()).reshape(3, 4).tolist() == CONSTRAINED
 
 
+def test_m2_vectors_rounded_up():
+    up = ZeroQuantM2(size=4, rounding=Rounding.CEIL)
+    q = quantize(np.float32(W).reshape(1, -1), up)
+    assert np.asarray(q.arrays["shifts"]).tolist() == [[1, 0, 5]]
+    values = np.asarray(q.dequantize()).reshape(3, 4)
+    assert values[0].tolist() == [0.5, -0.25, 0.125, 0.75]
+    assert round(float(np.mean((values - np.float32(W)) ** 2)), 7) == 5.5795e-3
+
+
 def error(x: np.ndarray, scheme) -> float:
     return float(np.sum((np.asarray(quantize(x, scheme).dequantize()) - x) ** 2) / np.sum(x**2))
 
@@ -80,6 +90,10 @@ def test_errors_of_gaussian_rows():
     assert error(x, m2) == pytest.approx(0.01416, rel=0.02)
     found = [error(x * np.float32(deviation), m1) for deviation in (1, 1.4, 1.6)]
     assert min(found) < 0.01673 < max(found)
+    assert error(x, SCHEMES["zqfp4-m2-nearest"]) == pytest.approx(0.01422, rel=0.02)
+    assert error(x, SCHEMES["zqfp4-m2-ceil"]) == pytest.approx(0.02359, rel=0.05)
+    nearest = [error(x * np.float32(d), SCHEMES["zqfp4-m1-nearest"]) for d in (1, 1.2, 1.4, 1.6)]
+    assert min(nearest) < 0.01380 < max(nearest)
 
 
 def test_no_group_saturates():
