@@ -64,6 +64,11 @@ class Scheme(ABC):
         return True
 
     @property
+    def mixes_rows(self) -> bool:
+        """Whether a row's codes depend on other rows: a token would see those after it."""
+        return False
+
+    @property
     def group_size(self) -> int | None:
         """Consecutive values of a row that share side data; ``None`` without such groups."""
         return None

@@ -84,6 +84,11 @@ class DoubleNf4(Scheme):
         return "nf4-dq"
 
     @property
+    def mixes_rows(self) -> bool:
+        """True: one offset for the tensor."""
+        return True
+
+    @property
     def group_size(self) -> int:
         """Values of a block."""
         return BLOCK

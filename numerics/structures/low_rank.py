@@ -66,6 +66,11 @@ class LowRank(Scheme):
         return False
 
     @property
+    def mixes_rows(self) -> bool:
+        """True: factors are of the whole matrix."""
+        return True
+
+    @property
     def group_size(self) -> int:
         """Values of a group of the dense part."""
         return self.size

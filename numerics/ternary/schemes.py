@@ -58,6 +58,11 @@ class BitNetTernary(_ArrayScheme):
         """The catalog's name."""
         return "bitnet-ternary"
 
+    @property
+    def mixes_rows(self) -> bool:
+        """True: one mean for the tensor."""
+        return True
+
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes and the scale."""
         one = (1,) * len(shape)
@@ -148,6 +153,11 @@ class ColumnBinary(_ArrayScheme):
     def name(self) -> str:
         """The catalog's name."""
         return "fbi-binary"
+
+    @property
+    def mixes_rows(self) -> bool:
+        """True: statistics of columns."""
+        return True
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for a tensor without columns."""

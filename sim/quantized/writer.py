@@ -45,7 +45,8 @@ def write_checkpoint(source: ModelSource, recipe: Recipe, out: Path) -> Path:
             write_gguf(source, blocks, staging, _tracked(source))
         else:
             _write_packed(source, recipe, schemes, staging)
-        staging.chmod(0o755)
+        for path in (staging, *staging.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         os.replace(staging, out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

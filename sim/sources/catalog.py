@@ -14,7 +14,7 @@ from sim.sources.embedded import FILES, embedded_directory, open_embedded
 from sim.sources.fetch import checked_path, is_fetched
 from sim.sources.fetch import fetch as fetch
 from sim.sources.gguf_file import open_gguf
-from sim.sources.hf_directory import HfDirectory, open_directory
+from sim.sources.hf_directory import CONFIG, HfDirectory, open_directory
 from sim.sources.hub import download_snapshot
 from sim.sources.known import EMBEDDED_ID, KNOWN, KnownModel
 from sim.sources.source import ModelSource
@@ -47,7 +47,7 @@ def open_model(spec: str) -> ModelSource:
         return _open_known(KNOWN[spec])
     path = Path(spec).expanduser()
     if spec and path.is_dir():
-        return open_checkpoint(path) if is_packed_checkpoint(path) else open_directory(path)
+        return _open_directory(path)
     if path.is_file():
         return _open_file(path)
     if _HUB_ID.fullmatch(spec) and not spec.endswith((".gguf", ".safetensors")):
@@ -62,6 +62,16 @@ def _open_known(model: KnownModel) -> ModelSource:
             f"measure; reports/minilm_formats measures formats on its embeddings"
         )
     return open_gguf(checked_path(model), name=model.title)
+
+
+def _open_directory(path: Path) -> ModelSource:
+    """Open safetensors, codes that were packed here, or the one GGUF file of a directory."""
+    if is_packed_checkpoint(path):
+        return open_checkpoint(path)
+    files = list(path.glob("*.gguf"))
+    if len(files) == 1 and not (path / CONFIG).exists():
+        return open_gguf(files[0])
+    return open_directory(path)
 
 
 def _open_file(path: Path) -> ModelSource:

@@ -19,6 +19,7 @@ from sim.sources.files import file_sha256, hash_of, read_json
 from sim.sources.source import Tensor, finished
 from sim.sources.tokenizer import Tokenizer, load_tokenizer
 
+CONFIG = "config.json"
 MAX_CONFIG_BYTES = 2**20
 MAX_INDEX_BYTES = 2**26
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -89,7 +90,7 @@ class HfDirectory:
 
 def open_directory(path: Path, *, name: str | None = None) -> HfDirectory:
     """Open the directory at ``path`` and check that its tensors are those of its configuration."""
-    raw = read_json(path / "config.json", limit=MAX_CONFIG_BYTES)
+    raw = read_json(path / CONFIG, limit=MAX_CONFIG_BYTES)
     try:
         config = config_from_hf(raw)
     except ValueError as error:

@@ -84,6 +84,7 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     cached = {n: s for n in caches if (s := recipe.rule_for(n).kv) is not None}
     shapes = tensor_shapes(config)
     rows = {n: shapes[f"{n}.weight"][-1] for n in names} | dict.fromkeys(caches, config.head_dim)
+    _check_tokens(inputs | cached)
     for schemes in (weights, inputs, cached):
         _check_rows(schemes, rows)
     if recipe.pe == EXACT:
@@ -129,7 +130,18 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
         try:
             scheme.check_shape((1, rows[name]))
         except ValueError as error:
-            raise UserError(f"{name}: {error}") from None
+            pattern = f"*.{name.rpartition('.')[2]}"
+            raise UserError(f"{name}: {error}; --skip '{pattern}' leaves it out") from None
+
+
+def _check_tokens(schemes: Mapping[str, Scheme]) -> None:
+    """Refuse schemes by which a token would see the tokens after it."""
+    for name, scheme in schemes.items():
+        if scheme.mixes_rows:
+            raise UserError(
+                f"{name}: {scheme.name} has statistics of all rows, so tokens would see those "
+                f"after them; it is for weights, int8 or mxfp8_e4m3 for activations and cache"
+            )
 
 
 def _check_bit_true(

@@ -79,6 +79,10 @@ def test_the_file_is_as_small_as_the_scheme_says(source, packed):
     assert 8 * size / np.prod(shapes[name]) == scheme.bits_per_weight(shapes[name], kind="stored")
 
 
+def test_others_can_read_the_files(packed):
+    assert {path.stat().st_mode & 0o777 for path in packed.iterdir()} == {0o644}
+
+
 def test_kept_values_take_the_smallest_type_that_holds_them():
     assert smallest_type(np.float32([1.5, -0.0])).dtype == "bfloat16"
     assert smallest_type(np.float32([1 + 2**-10])).dtype == np.float16

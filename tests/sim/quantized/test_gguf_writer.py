@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 
 import gguf
 import numpy as np
@@ -47,6 +48,17 @@ def test_what_is_read_is_what_a_sweep_computes_with(source, written):
     assert read.config == source.config
     for name in tensor_shapes(source.config):
         assert np.array_equal(read.read(name), expected(source, name, Q4_0)), name
+
+
+def test_the_directory_is_a_model_as_well_unless_it_holds_two(source, written, tmp_path):
+    read = open_model(str(written.parent))
+    assert read.config == source.config
+    ours, theirs = (model.tokenizer().encode("the cat").tolist() for model in (source, read))
+    assert ours == theirs
+    shutil.copytree(written.parent, tmp_path / "two")
+    shutil.copy(written, tmp_path / "two" / "other.gguf")
+    with pytest.raises(UserError, match=r"^no config.json in "):
+        open_model(str(tmp_path / "two"))
 
 
 def test_gguf_reads_the_same_values(source, written):

@@ -75,6 +75,19 @@ def test_equal_computations_have_one_canonical_text_whatever_their_name():
     assert len({a.canonical(), *(other.canonical() for other in others)}) == 5
 
 
+@pytest.mark.parametrize("field", ["activations", "kv"])
+@pytest.mark.parametrize("name", ["bitnet-ternary", "nf4-dq", "aqlm-2x8", "spqr-3", "ant4"])
+def test_tokens_that_would_see_later_ones_are_refused(name, field):
+    with pytest.raises(UserError, match=rf": {name} has statistics of all rows, so tokens would"):
+        plan(recipe(Rule(**{field: parse_scheme(name)})), CONFIG)
+
+
+def test_layers_that_do_not_fit_can_be_left_out():
+    config = dataclasses.replace(CONFIG, hidden_size=256, intermediate_size=704, head_dim=64)
+    with pytest.raises(UserError, match=r"rows of 704; --skip '\*.down_proj' leaves it out$"):
+        plan(recipe(Rule(weights=parse_scheme("tq1_0"))), config)
+
+
 def test_a_pattern_without_a_match_is_refused():
     message = (
         r"^pattern 'layers\.7\.\*' of recipe r matches no layer of the model; "
