@@ -159,6 +159,7 @@ def test_a_scheme_takes_keywords_only():
         ElementScheme(FORMATS["int4"], PerGroup(128), FORMATS["fp16"])
 
 
+@pytest.mark.slow
 def test_schemes_that_mix_rows_say_so():
     random = np.random.default_rng(0)
     x = random.standard_normal((64, 256)).astype(np.float32)
