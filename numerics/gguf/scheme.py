@@ -21,7 +21,8 @@ class GgufScheme(Scheme):
     """Blocks as they lie in a GGUF file, of rows that are whole blocks.
 
     The K types and IQ4 can only be decoded: their quantizers are searches of many steps, each
-    implementation with its own.
+    implementation with its own. A block with a NaN or an infinity comes back NaN, and in MXFP4,
+    whose scales have no NaN in GGUF, infinite.
 
     Examples
     --------

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from numerics import SCHEMES, parse_scheme, quantize
+from numerics.scheme import Scheme
 from numerics.storage import from_bytes, stored_bytes, to_bytes
 
 RNG = np.random.default_rng(3)
@@ -34,8 +35,8 @@ def test_every_scheme_comes_back_bit_for_bit(name):
     for key, array in q.arrays.items():
         assert back.arrays[key].dtype == array.dtype
         assert np.array_equal(bits(back.arrays[key]), bits(array)), key
-    stored = 8 * sum(array.size for array in packed.values()) / q.dequantize().size
-    assert stored == q.bits_per_weight(kind="stored")
+    stored = 8 * sum(array.size for array in packed.values())
+    assert stored == Scheme.stored_bits(q.scheme, q.shape)
 
 
 def test_sizes_are_those_of_the_layout():

@@ -60,8 +60,11 @@ def test_codes_of_a_table_may_have_any_order():
     assert twelfths[:8] == [0, 0.0625, 8, 12, 4, 6, 2, 3]
     assert twelfths[8:] == [-v for v in twelfths[:8]]
     assert [FP4_BNB.encode(x) for x in (-0.0, 0.0, 1e-3, -1e-3, 0.9)] == [0, 0, 8, 0, 3]
-    with pytest.raises(ValueError, match="codes of t are not those of 3 values"):
-        TableFormat(name="t", table=(-1.0, 0.0, 1.0), codes=(0, 1, 3))
+    gap = TableFormat(name="t", table=(-1.0, 0.0, 1.0), codes=(3, 0, 1))
+    assert gap.values == (0, 1, 1, -1)
+    for codes in ((0, 1, 1), (0, 1, 4), (0, 1)):
+        with pytest.raises(ValueError, match="^t has 3 values and needs a code for each$"):
+            TableFormat(name="t", table=(-1.0, 0.0, 1.0), codes=codes)
     with pytest.raises(ValueError, match="increasing"):
         TableFormat(name="t", table=(-1.0, 0.0, 0.0, 1.0))
     with pytest.raises(ValueError, match="increasing"):
