@@ -63,7 +63,7 @@ def test_codes_of_a_table_may_have_any_order():
     gap = TableFormat(name="t", table=(-1.0, 0.0, 1.0), codes=(3, 0, 1))
     assert gap.values == (0, 1, 1, -1)
     for codes in ((0, 1, 1), (0, 1, 4), (0, 1)):
-        with pytest.raises(ValueError, match="^t has 3 values and needs a code for each$"):
+        with pytest.raises(ValueError, match=r"^t has 3 values and needs a code for each$"):
             TableFormat(name="t", table=(-1.0, 0.0, 1.0), codes=codes)
     with pytest.raises(ValueError, match="increasing"):
         TableFormat(name="t", table=(-1.0, 0.0, 0.0, 1.0))
