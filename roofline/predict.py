@@ -4,7 +4,8 @@ An operator takes as long as the slower of its operations and its bytes::
 
     time = max(ops / (compute share x peak), bytes / (memory share x bandwidth)) + start
 
-``bound`` has shares of 1, no start and only the bytes that no chip can keep; no run can beat it.
+``bound`` has shares of 1, no start, only the bytes that no chip can keep and the fewest experts;
+no run can beat it.
 ``expected`` has the fitted shares of :mod:`roofline.efficiency` and all bytes.
 """
 
@@ -58,7 +59,8 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
     """
     on_chip = setup.machine.on_chip_kb
     tokens = sum(part.tokens for part in step)
-    options = setup.options
+    # No run reads fewer experts than when all tokens choose the same ones.
+    options = replace(setup.options, routing="same") if estimate == "bound" else setup.options
     if setup.parallel == "expert" and estimate == "expected":
         step = [replace(part, batch=part.batch / setup.machines) for part in step]
         options = replace(options, expert_machines=setup.machines)

@@ -18,9 +18,9 @@ from roofline.recipe import Recipe
 #: A number, or an array of them.
 Amount = Any
 Kind = Literal["linear", "attention", "vector"]
-#: How tokens choose experts: each at random, or as badly as they can, no two the same ones and all
-#: on one machine.
-Routing = Literal["uniform", "worst"]
+#: How tokens choose experts: each at random; as badly as they can, no two the same ones and all on
+#: one machine; or all the same ones.
+Routing = Literal["uniform", "worst", "same"]
 
 #: Operations of one value that are no products; conventions, since exponentials count as some.
 NORM_OPS = {"rms": 4.0, "layer": 7.0}
@@ -153,7 +153,8 @@ def expert_load(experts: Experts, tokens: Amount, options: Options) -> tuple[Amo
 
     Of ``E`` experts, ``k`` a token, on ``N`` machines with ``T`` tokens each, choices at random
     touch ``E (1 - (1 - k / E)^(N T)) / N`` experts of one machine, which get ``k T`` tokens. At
-    worst one machine gets all ``k N T``, on ``min(E / N, k N T)`` experts.
+    worst one machine gets all ``k N T``, on ``min(E / N, k N T)`` experts. The same choice of all
+    tokens reads ``k / N`` experts a machine.
 
     >>> from roofline.model_shape import load_model
     >>> experts = load_model("mixtral-8x7b").experts
@@ -167,6 +168,9 @@ def expert_load(experts: Experts, tokens: Amount, options: Options) -> tuple[Amo
     if options.routing == "worst":
         chosen = everywhere * experts.per_token
         return np.minimum(experts.count / machines, chosen), chosen
+    if options.routing == "same":
+        same = experts.per_token / machines
+        return np.broadcast_to(same, np.shape(tokens)), tokens * experts.per_token
     share = experts.per_token / experts.count
     touched = experts.count * (1.0 - (1.0 - share) ** everywhere)
     return touched / machines, tokens * experts.per_token

@@ -100,3 +100,16 @@ def test_what_has_too_few_experts(name, machines, have):
             shape=load_model(name), recipe=FP16, machine=load_machine("h100-sxm"),
             machines=machines, parallel="expert",
         )  # fmt: skip
+
+
+def test_no_routing_reads_less_than_the_bound():
+    machine = load_machine("h100-sxm")
+    step = [Sequences(batch=64, new=1, context=1000)]
+    setup = Setup(shape=MIXTRAL, recipe=FP16, machine=machine)
+    bound = {op.operator.name: op.operator for op in predict_step(setup, step).operators}
+    # All 64 tokens choose the same two experts.
+    assert bound["expert down"].weight_bytes == 2 * 2 * 14336 * 4096 * 32
+    assert bound["expert down"].ops == 2 * 64 * 2 * 14336 * 4096 * 32
+    found = operators(MIXTRAL, FP16, step, options=Options(routing="same", expert_machines=4))
+    (down,) = (op for op in found if op.name == "expert down")
+    assert down.weight_bytes == 2 * 2 * 14336 * 4096 * 32 / 4
