@@ -34,8 +34,6 @@ class Peak:
     activations: str
     accumulate: str
     tops: Sourced
-    #: With two of four weights zero, where the machine has that.
-    sparse_tops: Sourced | None = None
 
     def __post_init__(self) -> None:
         for operand in (self.weights, self.activations):
@@ -66,6 +64,8 @@ class Machine:
     #: Of matrix products; those of a processor follow from its cores.
     peaks: tuple[Peak, ...] = ()
     cores: Cores | None = None
+    #: Times as fast as products are with two of four weights zero, where the machine has that.
+    sparse_speedup: Sourced | None = None
     #: Of operations that are no matrix products, in float32.
     vector_tops: Sourced | None = None
     on_chip_kb: Sourced | None = None

@@ -13,10 +13,11 @@ import numpy as np
 from hw.machine import Machine
 from roofline.memory import kv_bytes_per_sequence, weight_bytes
 from roofline.model_shape import ModelShape
+from roofline.predict import options_of
 from roofline.rates import ROLES, Estimate, Rates, Role, operator_time, rates_of, role_of
 from roofline.recipe import Recipe
 from roofline.setup import Setup
-from roofline.workload import Sequences, Step, operators
+from roofline.workload import Options, Sequences, operators
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,21 +112,16 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
                 (prefill, [Sequences(batch=batches, new=contexts)]),
                 (decode, [Sequences(batch=batches, new=1, context=contexts)]),
             ):
-                out[i, j] = _step_s(shape, recipe, step, rates, on_chip)
+                options = options_of(estimate, Options())
+                found = operators(shape, recipe, step, options=options, on_chip_bytes=on_chip)
+                times = (operator_time(op, rates[role_of(op)]).time_s for op in found)
+                out[i, j] = np.asarray(sum(times))
             cache = kept / base * recipe.kv_bytes(shape)
             memory[i, j] = weight_bytes(shape, recipe) + batches * cache
     capacity = _column([machine.capacity_bytes for machine in grid.machines])
     return GridTimes(
         grid=grid, prefill_s=prefill, tpot_s=decode, memory_bytes=memory, fits=memory <= capacity
     )
-
-
-def _step_s(
-    shape: ModelShape, recipe: Recipe, step: Step, rates: dict[Role, Rates], on_chip: np.ndarray
-) -> np.ndarray:
-    found = operators(shape, recipe, step, on_chip_bytes=on_chip)
-    total = sum(operator_time(op, rates[role_of(op)]).time_s for op in found)
-    return np.asarray(total)
 
 
 def _rates(

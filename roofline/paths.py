@@ -69,6 +69,16 @@ def weight_path(
     ``fastest`` takes the peak with the narrowest accumulator where a machine has several.
     """
     storage = recipe.head if head and recipe.mix is None else recipe.weights
+    path = _dense_path(machine, recipe, storage, head=head, fastest=fastest)
+    if machine.sparse_speedup is None or not storage.is_two_of_four:
+        return path
+    return replace(path, ops_per_s=machine.sparse_speedup.value * path.ops_per_s)
+
+
+def _dense_path(
+    machine: Machine, recipe: Recipe, storage: Storage, *, head: bool, fastest: bool
+) -> Path:
+    """Return the path of products with all their zeros."""
     if recipe.lookup is not None and machine.cores is not None and not head:
         # Nothing but the shuffle itself bounds every loop.
         instructions = 1.0 if fastest else recipe.lookup.instructions

@@ -15,7 +15,7 @@ from roofline.efficiency import fitted
 from roofline.links import all_reduce_s, all_to_all_s, send_s
 from roofline.rates import ROLES, Estimate, OperatorTime, operator_time, rates_of, role_of
 from roofline.setup import Setup
-from roofline.workload import Amount, Step, operators
+from roofline.workload import Amount, Options, Step, operators
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,7 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
     """
     on_chip = setup.machine.on_chip_kb
     tokens = sum(part.tokens for part in step)
-    # No run reads fewer experts than when all tokens choose the same ones.
-    options = replace(setup.options, routing="same") if estimate == "bound" else setup.options
+    options = options_of(estimate, setup.options)
     if setup.parallel == "expert" and estimate == "expected":
         step = [replace(part, batch=part.batch / setup.machines) for part in step]
         options = replace(options, expert_machines=setup.machines)
@@ -73,6 +72,11 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
         operators=tuple(operator_time(op, rates[role_of(op)]) for op in found),
         link_s=0.0 if estimate == "bound" else link_s(setup, tokens),
     )
+
+
+def options_of(estimate: Estimate, options: Options) -> Options:
+    """Return how operators run: no run reads less than when all tokens choose the same experts."""
+    return replace(options, routing="same") if estimate == "bound" else options
 
 
 def link_s(setup: Setup, tokens: Amount) -> Amount:

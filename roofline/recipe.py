@@ -53,8 +53,8 @@ class Recipe:
     lookup: Lookup | None = None
     #: Factor on the bytes of all weights, where the size of the file is known.
     size_factor: float = 1.0
-    #: Share of the products that structured zeros leave: 0.5 for two of four.
-    density: float = 1.0
+    #: Share of the activations that are not zero, whose weights are all that a token reads.
+    kept_activations: float = 1.0
 
     def tensor_bytes(self, tensor: str, inputs: int, outputs: int) -> float:
         """Return the bytes of one weight: ``q``, ``k``, ``v``, ``o``, ``up``, ``head``, ...
@@ -66,8 +66,7 @@ class Recipe:
             bits = MIXES[self.mix].bits(tensor)
             return self.size_factor * bits * inputs * outputs / 8
         storage = {"head": self.head, "embedding": self.embedding}.get(tensor, self.weights)
-        kept = self.density if storage is self.weights else 1.0
-        return self.size_factor * kept * storage.bytes(inputs, outputs)
+        return self.size_factor * storage.bytes(inputs, outputs)
 
     def storage(self, tensor: str) -> Storage:
         """Return what says how a tensor is multiplied."""
@@ -87,7 +86,8 @@ def parse_recipe(text: str, *, activations: str | None = None, kv: str | None = 
     ``w4a16``, ``w8a8kv8`` and ``w4a16-g64`` give widths of integers; ``fp8`` and ``w8a8-fp8`` mean
     weights and activations in FP8; ``gguf-q4_k_m`` the mixtures of llama.cpp; ``i2_s``, ``tl1``,
     ``tl2`` the kernels of bitnet.cpp, ``tmac-2`` those of T-MAC; any other text is a weight format
-    as in a sweep, with FP16 activations unless ``activations`` says otherwise.
+    as in a sweep, with FP16 activations unless ``activations`` says otherwise; ``int8-top54`` keeps
+    54 % of them (Q-Sparse).
 
     Examples
     --------
@@ -98,15 +98,29 @@ def parse_recipe(text: str, *, activations: str | None = None, kv: str | None = 
     lowered = text.strip().lower()
     recipe = _recipe(lowered)
     if activations is not None:
+        activations, kept = _kept(activations)
+        recipe = replace(recipe, kept_activations=kept)
         operand = PLAIN[activations].operand if activations in PLAIN else activations
         if operand not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise ValueError(f"activations in {activations!r}; known: {known}")
-        recipe = replace(recipe, name=f"{recipe.name}, {operand} activations", activations=operand)
+        sparse = f", {kept:.0%} of them" if kept < 1 else ""
+        name = f"{recipe.name}, {operand} activations{sparse}"
+        recipe = replace(recipe, name=name, activations=operand)
     if kv is not None:
         kv_bits(kv, 128)
         recipe = replace(recipe, name=f"{recipe.name}, {kv} KV", kv=kv)
     return recipe
+
+
+def _kept(activations: str) -> tuple[str, float]:
+    """Return the operand and the share of activations that a text keeps."""
+    match = re.fullmatch(r"(\w+)-top(\d{1,2})", activations)
+    if match is None:
+        return activations, 1.0
+    if int(match[2]) < 1:
+        raise ValueError(f"activations in {activations!r}: top-K keeps 1 to 99 percent")
+    return match[1], int(match[2]) / 100
 
 
 def _recipe(text: str) -> Recipe:

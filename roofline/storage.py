@@ -6,6 +6,7 @@ from functools import cache
 from numerics.catalog import SCHEMES
 from numerics.formats import FloatFormat, IntFormat
 from numerics.scheme import Scheme
+from numerics.structures.sparse import Sparse
 from numerics.text import parse_scheme
 
 #: Operations to make an operand of a stored weight: shift or mask, and a multiply-add with scale
@@ -26,6 +27,12 @@ class Storage:
     operand: str | None = None
     #: Operations to make an operand of a wider type from a code.
     dequantize_ops: float = CODE_OPS
+
+    @property
+    def is_two_of_four(self) -> bool:
+        """Whether two of four weights are stored, which some machines multiply faster."""
+        scheme = self.scheme
+        return isinstance(scheme, Sparse) and (scheme.keep, scheme.block) == (2, 4)
 
     def bytes(self, inputs: int, outputs: int) -> float:
         """Return the bytes of a weight of ``outputs`` x ``inputs`` with all side data.

@@ -19,7 +19,7 @@ from roofline.recipe import Recipe
 Amount = Any
 Kind = Literal["linear", "attention", "vector"]
 #: How tokens choose experts: each at random; as badly as they can, no two the same ones and all on
-#: one machine; or all the same ones.
+#: one machine; or all the same ones. Activations that are not zero lie likewise.
 Routing = Literal["uniform", "worst", "same"]
 
 #: Operations of one value that are no products; conventions, since exponentials count as some.
@@ -292,11 +292,18 @@ class _Builder:
         stored = sum(self.recipe.tensor_bytes(*part) for part in parts)
         return Operator(
             name=name, kind="linear", count=layers,
-            ops=2.0 * self.recipe.density * tokens * inputs * outputs * layers,
-            weight_bytes=copies * stored * layers,
+            ops=2.0 * tokens * inputs * outputs * layers,
+            weight_bytes=copies * stored * layers * self._read_share(tokens),
             activation_bytes=tokens * (inputs + outputs) * self.value_bytes * layers,
             weights=copies * inputs * outputs * layers,
         )  # fmt: skip
+
+    def _read_share(self, tokens: Amount) -> Amount:
+        """Return the share of the weights that tokens with some activations zero read."""
+        kept = self.recipe.kept_activations
+        if kept == 1.0 or self.options.routing == "same":
+            return kept
+        return 1.0 - (1.0 - kept) ** np.asarray(tokens, float)
 
     def _scores_and_values(self) -> Iterator[Operator]:
         shape = self.shape
