@@ -11,7 +11,7 @@ from hw.matching import Found, find_machine
 from roofline.gguf_mixes import MIX_ALIASES, MIXES
 from roofline.memory import weight_bytes
 from roofline.model_names import find_model
-from roofline.model_shape import ModelShape, shape_of_size
+from roofline.model_shape import ModelShape, list_models, shape_of_size
 from roofline.recipe import TERNARY_BITS, Recipe, parse_recipe
 from roofline.storage import Storage
 
@@ -47,6 +47,8 @@ class MeasuredPoint:
     batch: int | None
     prompt: int
     output: int
+    #: Whether the model is unknown, and a shape of its size stands for it.
+    is_generic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
+        is_generic=shape.name not in list_models(),
     )
 
 

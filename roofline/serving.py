@@ -88,6 +88,7 @@ class Prediction:
     bound: Outcome
     expected: Outcome
     memory: MemoryUse
+    #: Sequences that the whole memory holds.
     largest_batch: int
     #: Of one decode step in the middle of the answer, and of the prompt's last step.
     decode_energy: StepEnergy
@@ -130,7 +131,7 @@ def predict(setup: Setup, request: Request) -> Prediction:
         bound=outcome(setup, request, "bound"),
         expected=expected,
         memory=memory_use(setup, batch=request.batch, length=request.length, new=new),
-        largest_batch=largest_batch(setup, length=request.length, new=new),
+        largest_batch=largest_batch(setup, length=request.length, new=new, usable=1.0),
         decode_energy=step_energy(setup, expected.decode),
         prefill_energy=step_energy(setup, expected.prefill),
     )

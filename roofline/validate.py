@@ -1,6 +1,6 @@
 """Score predictions against measured speeds, and say where they fail."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -8,7 +8,7 @@ from statistics import mean, median
 import numpy as np
 
 from roofline.measured import MeasuredPoint, Unmatched, read_points
-from roofline.memory import largest_batch
+from roofline.memory import largest_batch, memory_use
 from roofline.paths import weight_path
 from roofline.serving import Outcome, Request, outcome
 from roofline.setup import Setup
@@ -27,6 +27,8 @@ class Scored:
     expected: float
     #: What limits the step that the row measures, as expected.
     limit: str
+    #: What the memory lacks for the row.
+    missing_bytes: float = 0.0
 
     @property
     def holds(self) -> bool:
@@ -59,6 +61,12 @@ class Scored:
             )
         if point.recipe.kernel != "dense" and point.found.count > 1:
             words.append("layers split over machines")
+        if point.is_generic:
+            words.append(f"{point.shape.title} in place of an unknown model")
+        if self.missing_bytes:
+            words.append(f"{self.missing_bytes / 1e9:.3g} GB more than the memory holds")
+        if point.prompt + point.output > point.shape.max_context:
+            words.append(f"longer than the context of {point.shape.max_context}")
         if point.found.machine.unconfirmed:
             words.append("unconfirmed numbers of the machine")
         return "; ".join(words)
@@ -145,6 +153,7 @@ def score_point(point: MeasuredPoint) -> Scored | Unmatched:
             return Unmatched(line=point.line, reason="no sequence fits beside the weights")
     request = Request(batch=batch, prompt=point.prompt, output=point.output)
     bound, expected = outcome(setup, request, "bound"), outcome(setup, request, "expected")
+    use = memory_use(setup, batch=batch, length=request.length, new=1)
     step = expected.prefill if point.phase == "prefill" else expected.decode
     return Scored(
         point=point,
@@ -152,6 +161,7 @@ def score_point(point: MeasuredPoint) -> Scored | Unmatched:
         bound=_rate(bound, point.phase),
         expected=_rate(expected, point.phase),
         limit=step.bound,
+        missing_bytes=use.missing_bytes,
     )
 
 
@@ -175,8 +185,3 @@ def _score(group: tuple[str, str, str], rows: Sequence[Scored]) -> Score:
         mean_error=mean(errors),
         p90_error=float(np.percentile(errors, 90)),
     )
-
-
-def violations(rows: Iterable[Scored]) -> list[Scored]:
-    """Return the rows that are faster than their bound."""
-    return [row for row in rows if not row.holds]
