@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from functools import partial
 
 import pytest
 
@@ -117,10 +116,8 @@ def test_no_permission_to_write_is_one_line(sweep, tmp_path):
 
 def start(arguments):
     return subprocess.Popen(
-        [*QSIM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell's background jobs ignore Ctrl-C, and so would what they start.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+        [*QSIM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for_points(path, count, process):
