@@ -7,8 +7,15 @@ import numpy as np
 from numerics.catalog import FORMATS
 from numerics.pe.bit_planes import PARENT_BITS, plane_dots
 from rtl.bit_planes import BitPlanes, SignedSum, SignedSumReference
-from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
-from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
+from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
+from rtl.element import (
+    SPREAD,
+    Obligation,
+    Operands,
+    ProcessingElement,
+    few_beats,
+    random_codes,
+)
 from rtl.group_sum import signed_codes
 
 INT8 = FORMATS["int8"]
@@ -58,20 +65,17 @@ class BitPlanesPe(ProcessingElement):
         codes = operands["codes"].reshape(-1, lanes)
         activations = signed_codes(operands["activations"].reshape(-1, lanes))
         planes = PARENT_BITS - operands["left_out"].reshape(-1)
-        sums = np.zeros(groups * beats, np.int64)
-        for count in range(1, PARENT_BITS + 1):
-            of_count = planes == count
-            sums[of_count] = plane_dots(codes[of_count], activations[of_count], count)
+        sums = plane_dots(codes, activations, planes)
         return np.asarray(sums.reshape(groups, beats).sum(axis=1))
 
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few beats; every group has its own number of planes."""
         random = np.random.default_rng(seed)
-        shape = groups, RANDOM_BEATS
+        shape = groups, few_beats(seed)
         left_out = random.integers(0, PARENT_BITS, (groups, 1, 1), np.uint8)
         return {
-            "codes": random.integers(0, 256, (*shape, self.lanes), np.uint8),
-            "activations": random.integers(0, 256, (*shape, self.lanes), np.uint8),
+            "codes": random_codes(random, PARENT_BITS, (*shape, self.lanes)),
+            "activations": random_codes(random, INT8.bits, (*shape, self.lanes)),
             "left_out": np.broadcast_to(left_out, (*shape, 1)),
         }
 

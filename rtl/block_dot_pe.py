@@ -12,7 +12,14 @@ from numerics.pe.exact_dot import integer_table, sum_bits
 from rtl.block_dot import BlockDot
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import gaussian_codes
-from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.element import (
+    LONG_BEATS,
+    Obligation,
+    Operands,
+    ProcessingElement,
+    few_beats,
+    random_codes,
+)
 from rtl.products import reference_product
 from rtl.scalers import (
     ScaleValue,
@@ -22,11 +29,8 @@ from rtl.scalers import (
     scale_formats,
 )
 
-#: Blocks of a group at random, the last cut short; and its beats if that is less.
+#: Blocks that a long group at random has at least, the last cut short.
 RANDOM_BLOCKS = 1.5
-RANDOM_BEATS = 5
-#: One seed in so many gives groups of several blocks, however long these are.
-LONG_SEEDS = 8
 TYPICAL_BLOCKS = 5
 #: Exponents of typical scales vary by as much to both sides.
 SCALE_SPREAD = 2
@@ -100,20 +104,21 @@ class BlockDotPe(ProcessingElement):
         return {name: pick(fmt, shape) for name, fmt in formats.items()}
 
     def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of a few beats, or of a few blocks if the seed is a multiple of eight.
+        """Return groups of a few beats; long ones have more than a block.
 
         Scales that are powers of two are in the window, and off it, by turns.
         """
         random = np.random.default_rng(seed)
-        beats = RANDOM_BEATS if seed % LONG_SEEDS else int(RANDOM_BLOCKS * self.beats)
+        beats = few_beats(seed)
+        if beats >= LONG_BEATS:
+            beats = max(beats, int(RANDOM_BLOCKS * self.beats))
         found = self._elements(
-            lambda fmt, shape: random.integers(0, 1 << fmt.bits, shape, np.uint8),
-            groups, max(beats, RANDOM_BEATS),
-        )  # fmt: skip
+            lambda fmt, shape: random_codes(random, fmt.bits, shape), groups, beats
+        )
         formats, (_, beats, _) = scale_formats(self.model), found["weights"].shape
         shape = groups, beats, len(formats)
         if not isinstance(self.model, BlockShifted):
-            scales = random.integers(0, 1 << formats[0].bits, shape, np.uint16)
+            scales = random_codes(random, formats[0].bits, shape)
             return {**found, "scales": scales}
         base = random.integers(0, 256, (groups, 1, len(formats)))
         scales = np.clip(base + random.integers(-12, 13, shape), 0, 255)

@@ -18,15 +18,14 @@ from rtl.codebook import (
     additive_sum_bits,
 )
 from rtl.dot_product_pe import LENGTH, gaussian_codes
-from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
 from rtl.group_sum import pack_columns, signed_codes
 
 INT8 = FORMATS["int8"]
-RANDOM_BEATS = 6
+#: One beat in so many at random may load.
+RELOAD_BEATS = 16
 #: Vectors that are read for every entry loaded.
 TYPICAL_READS = 4
-#: Groups whose loads are followed at once.
-SIDE_BY_SIDE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,7 @@ class AdditivePe(ProcessingElement):
         codes = operands["codes"].reshape(groups, -1, self.vectors, self.books)
         load = operands["load"][..., 0]
         numbers = signed_codes(operands["activations"]).reshape(-1, self.inputs)
-        loaded = np.concatenate([np.zeros((1, size), np.int64), numbers[:, :size]])
+        loaded = np.concatenate([np.zeros((1, size), np.int32), numbers[:, :size]])
         sources = [
             _sources(codes[:, :, 0, book], load >> book & 1, codes[..., book], 1 << self.code_bits)
             for book in range(self.books)
@@ -98,28 +97,19 @@ class AdditivePe(ProcessingElement):
         return entries, of_vectors, activations.reshape(groups, -1)
 
     def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups that load entries at random and read those of their own."""
-        random = np.random.default_rng(seed)
-        shape = groups, RANDOM_BEATS
-        codes = random.integers(
-            0, 1 << self.code_bits, (*shape, self.vectors, self.books), np.uint16
-        )
-        load = random.integers(0, 1 << self.books, (*shape, 1), np.uint8)
-        # The first beat loads every book, and what reads has the code of an earlier load.
-        load[:, 0] = (1 << self.books) - 1
-        for beat in range(1, RANDOM_BEATS):
-            earlier = random.integers(0, beat, groups)
-            for book in range(self.books):
-                is_loaded = load[np.arange(groups), earlier, 0] >> book & 1
-                source = np.where(is_loaded, earlier, 0)
-                known = codes[np.arange(groups), source, 0, book]
-                reads = load[:, beat, 0] == 0
-                codes[reads, beat, :, book] = known[reads, None]
+        """Return groups that read at random; first all entries are loaded, and later some anew."""
+        random, beats = np.random.default_rng(seed), few_beats(seed)
+        codes = random_codes(random, self.code_bits, (groups * beats, self.vectors * self.books))
+        entries = np.arange(min(1 << self.code_bits, groups * beats))
+        codes[entries] = entries[:, None]
+        load = random_codes(random, self.books, (groups * beats,))
+        load[random_codes(random, 8, load.shape) % RELOAD_BEATS != 0] = 0
+        load[entries] = (1 << self.books) - 1
+        activations = random_codes(random, INT8.bits, (groups, beats, self.inputs))
+        shape = groups, beats, -1
         return {
-            "codes": codes.reshape(*shape, -1),
-            "activations": random.integers(0, 256, (*shape, self.inputs), np.uint8),
-            "load": load,
-        }
+            "codes": codes.reshape(shape), "activations": activations, "load": load.reshape(shape)
+        }  # fmt: skip
 
     def corners(self) -> Operands:
         """Return an entry of extremes, then the longest groups of extreme activations with it."""
@@ -220,30 +210,13 @@ class ColumnBooksPe(AdditivePe):
 def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray, entries: int) -> np.ndarray:
     """Return 1 plus the last beat before each that loaded a code it reads; 0 if none did.
 
-    ``codes`` and ``loads`` have shape (groups, beats), ``reads`` (groups, beats, vectors). Groups
-    go side by side, from what all before them left, and their beats one after the other.
+    ``codes`` and ``loads`` have shape (groups, beats), ``reads`` (groups, beats, vectors). All
+    beats follow one another; after each load the last ones of all entries are noted.
     """
-    groups, beats = codes.shape
-    times = np.arange(1, groups * beats + 1, dtype=np.int32).reshape(groups, beats)
-    found, carried = np.zeros(reads.shape, np.int32), np.zeros((1, entries), np.int32)
-    for start in range(0, groups, SIDE_BY_SIDE):
-        part = slice(start, start + SIDE_BY_SIDE)
-        of_groups = [array[part] for array in (codes, loads, times)]
-        left = np.zeros((1 + len(of_groups[0]), entries), np.int32)
-        left[:1] = carried
-        for code, load, time in zip(*(array.T for array in of_groups), strict=True):
-            _write(left[1:], code, load, time)
-        np.maximum.accumulate(left, axis=0, out=left)
-        carried = left[-1:].copy()
-        for beat, (code, load, time) in enumerate(
-            zip(*(array.T for array in of_groups), strict=True)
-        ):
-            found[part, beat] = np.take_along_axis(left[:-1], reads[part, beat], axis=1)
-            _write(left[:-1], code, load, time)
-    return found
-
-
-def _write(latest: np.ndarray, code: np.ndarray, load: np.ndarray, time: np.ndarray) -> None:
-    """Note the time of a load in each group that has one."""
-    which = np.flatnonzero(load)
-    latest[which, code[which]] = time[which]
+    is_load = loads.ravel() != 0
+    times = np.flatnonzero(is_load)
+    noted = np.zeros((1 + len(times), entries), np.int32)
+    noted[1 + np.arange(len(times)), codes.ravel()[times]] = 1 + times
+    np.maximum.accumulate(noted, axis=0, out=noted)
+    loads_before = (np.cumsum(is_load) - is_load).reshape(loads.shape)
+    return np.asarray(noted[loads_before[..., None], reads])

@@ -48,9 +48,8 @@ class ColumnPe(AlignedPe):
             f"groups of {self.group_beats} beats or more don't wait; results are FP32 codes",
         )
 
-    @property
-    def random_beats(self) -> int:
-        """Those of a few groups."""
+    def random_beats(self, seed: int) -> int:
+        """Return those of a few groups."""
         return CHANNEL_GROUPS * self.group_beats
 
     def build(self) -> Column:
@@ -84,7 +83,7 @@ class ColumnPe(AlignedPe):
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return channels of the shortest groups."""
         scales = np.random.default_rng(seed).integers(
-            0, 1 << SCALE_BITS, (groups, self.random_beats)
+            0, 1 << SCALE_BITS, (groups, self.random_beats(seed))
         )
         return self._in_groups(AlignedPe.random(self, groups, seed=seed), self.group_beats, scales)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from amaranth.hdl import Shape
 
-from rtl.element import Operands, ProcessingElement, pack_beats
+from rtl.element import Field, Operands, ProcessingElement, beat_fields
 from rtl.emit import module_name, verilog_text
 from rtl.toolchain import ToolError, need_module, need_program, run_yosys
 
@@ -29,20 +29,55 @@ template <size_t N> const uint32_t *words(const cxxrtl::value<N> &v) { return v.
 template <size_t N> const uint32_t *words(const cxxrtl::wire<N> &w) { return w.curr.data; }
 // One evaluation is one cycle: it settles what the PE shows before the edge, and what the edge will
 // store; commit is the edge. It wants a circuit without feedback, and says so if that isn't one.
+// A beat's words are packed as it is offered. The fields of all beats come as five numbers each:
+// the address of the codes, bytes of a code, lanes, first bit, bits of a code.
 // Beats are offered where offers is 1, results taken where takes is 1, both repeating. Returns the
 // number of results, or -1 if cycles ran out before all beats were taken and the last result came,
 // or -2 if one evaluation didn't settle.
-extern "C" int64_t run(const uint32_t *beats, int64_t count, int words_in, const uint8_t *offers,
-    const uint8_t *takes, int64_t period, int64_t max_cycles, uint32_t *results, int64_t room,
-    int words_out, int64_t *cycles) {
+template <typename Code> void put(uint32_t *words, const int64_t *field, int64_t beat) {
+  const int64_t lanes = field[2], width = field[4];
+  const Code *codes = (const Code *)field[0] + beat * lanes;
+  const uint64_t mask = (1ull << width) - 1;
+  uint64_t bits = 0;
+  int64_t filled = field[3] % 32;
+  words += field[3] / 32;
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    bits |= ((uint64_t)codes[lane] & mask) << filled;
+    filled += width;
+    if (filled >= 32) {
+      *words++ |= (uint32_t)bits;
+      bits >>= 32;
+      filled -= 32;
+    }
+  }
+  if (filled) *words |= (uint32_t)bits;
+}
+extern "C" void pack(const int64_t *fields, int count, int64_t beat, uint32_t *words) {
+  for (int i = 0; i < count; ++i) {
+    const int64_t *field = fields + 5 * i;
+    switch (field[1]) {
+      case 1: put<uint8_t>(words, field, beat); break;
+      case 2: put<uint16_t>(words, field, beat); break;
+      case 4: put<uint32_t>(words, field, beat); break;
+      default: put<uint64_t>(words, field, beat);
+    }
+  }
+}
+extern "C" int64_t run(const int64_t *fields, int fields_in, int64_t count, int words_in,
+    const uint8_t *offers, const uint8_t *takes, int64_t period, int64_t max_cycles,
+    uint32_t *results, int64_t room, int words_out, int64_t *cycles) {
   Pe pe;
   pe.p_rst.set<bool>(true); pe.p_clk.set<bool>(false); pe.step();
   pe.p_clk.set<bool>(true); pe.step();
   pe.p_rst.set<bool>(false);
-  int64_t next = 0, found = 0, cycle = 0;
+  int64_t next = 0, packed = -1, found = 0, cycle = 0;
+  uint32_t *payload = pe.p_operands____payload.data;
   for (; cycle < max_cycles && (next < count || found < room); ++cycle) {
     bool offer = next < count && offers[cycle % period];
-    if (offer) memcpy(pe.p_operands____payload.data, beats + next * words_in, 4 * words_in);
+    if (offer && packed != next) {
+      memset(payload, 0, 4 * words_in);
+      pack(fields, fields_in, packed = next, payload);
+    }
     pe.p_operands____valid.set<bool>(offer);
     pe.p_result____ready.set<bool>(takes[cycle % period]);
     pe.prev_p_clk.set<bool>(false);
@@ -95,16 +130,18 @@ class CompiledPe:
         offers, takes
             Repeating patterns of ones: cycles in which a beat is offered, or a result taken.
         """
-        beats = pack_beats(self.pe.operand_layout, operands)
+        layout = self.pe.operand_layout
+        fields = beat_fields(layout, operands)
+        count, places = len(fields[0].codes), _places(fields)
         offers, takes = _patterns(offers, takes)
         groups, shape = len(next(iter(operands.values()))), self.pe.result_shape
         words_out = -(-shape.width // 32)
         results = np.zeros((groups, words_out), np.uint32)
         cycles = ctypes.c_int64()
-        busy = len(beats) * self.pe.cycles + groups * self.pe.latency
+        busy = count * self.pe.cycles + groups * self.pe.latency
         found = self._run(
-            _pointer(beats), ctypes.c_int64(len(beats)), beats.shape[1], _pointer(offers),
-            _pointer(takes), ctypes.c_int64(len(offers)),
+            _pointer(places), len(places), ctypes.c_int64(count), -(-layout.size // 32),
+            _pointer(offers), _pointer(takes), ctypes.c_int64(len(offers)),
             ctypes.c_int64(64 + busy * len(offers)), _pointer(results),
             ctypes.c_int64(len(results)), words_out, ctypes.byref(cycles),
         )  # fmt: skip
@@ -113,6 +150,17 @@ class CompiledPe:
         if found != len(results):
             raise ToolError(f"{self.pe.name} gave no result for some of {len(results)} groups")
         return _numbers(results, shape), cycles.value
+
+
+def _places(fields: list[Field]) -> np.ndarray:
+    """Return the five numbers of each field that the harness takes."""
+    return np.array(
+        [
+            (f.codes.ctypes.data, f.codes.itemsize, f.codes.shape[1], f.start, f.width)
+            for f in fields
+        ],
+        np.int64,
+    )
 
 
 def _patterns(offers: np.ndarray | None, takes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

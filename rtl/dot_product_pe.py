@@ -7,7 +7,14 @@ import numpy as np
 from numerics.formats import Format
 from numerics.pe.exact_dot import exact_dots, integer_table, sum_bits
 from rtl.dot_product import DotProduct, ProductFactory
-from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
+from rtl.element import (
+    SPREAD,
+    Obligation,
+    Operands,
+    ProcessingElement,
+    few_beats,
+    random_codes,
+)
 from rtl.products import reference_product
 from rtl.terms import Serial
 
@@ -15,7 +22,6 @@ from rtl.terms import Serial
 LENGTH = 128
 #: Pairs of codes up to which all of them are tried.
 EXHAUSTIVE_PAIRS = 2**24
-RANDOM_BEATS = 4
 TYPICAL_BEATS = 40
 
 
@@ -93,10 +99,9 @@ class DotProductPe(ProcessingElement):
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few beats."""
         random = np.random.default_rng(seed)
-        shape = (groups, RANDOM_BEATS * self.lanes)
+        shape = (groups, few_beats(seed) * self.lanes)
         weights, activations = (
-            random.integers(0, 2**fmt.bits, shape, dtype=np.uint16)
-            for fmt in (self.weights, self.activations)
+            random_codes(random, fmt.bits, shape) for fmt in (self.weights, self.activations)
         )
         return self.beats(weights, activations)
 

@@ -8,9 +8,9 @@ from amaranth.hdl import Cat, Module, Mux
 from numerics.catalog import FORMATS
 from numerics.codebooks import e8p
 from numerics.pe.codebook_dot import e8p_dots
-from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
+from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
 from rtl.e8p import ACTIVATION_BITS, CODE_BITS, MAGNITUDE_BITS, Decoder, E8pDot, Term
-from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
 from rtl.group_sum import signed_codes
 
 INT8 = FORMATS["int8"]
@@ -91,10 +91,10 @@ class E8pPe(ProcessingElement):
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few beats."""
         random = np.random.default_rng(seed)
-        shape = groups, RANDOM_BEATS
+        shape = groups, few_beats(seed)
         return {
-            "codes": random.integers(0, 1 << CODE_BITS, (*shape, self.codes), np.uint16),
-            "activations": random.integers(0, 256, (*shape, self.lanes), np.uint8),
+            "codes": random_codes(random, CODE_BITS, (*shape, self.codes)),
+            "activations": random_codes(random, INT8.bits, (*shape, self.lanes)),
         }
 
     def corners(self) -> Operands:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 
 import numpy as np
 from amaranth.hdl import Fragment, Shape
@@ -16,6 +17,8 @@ from amaranth.lib import data, wiring
 
 #: Codes by the name of their field in a beat, each of shape (groups, beats, lanes of the field).
 Operands = dict[str, np.ndarray]
+#: Beats of the longer ones among random groups, which come with one seed of so many.
+LONG_BEATS, LONG_SEEDS = 8, 16
 #: Standard deviation of typical operands over the largest value of their format.
 SPREAD = 1 / 3.5
 
@@ -122,8 +125,37 @@ def _interface(pe: ProcessingElement) -> tuple[data.StructLayout, Shape]:
     return layout, Shape.cast(component.result.payload.shape())
 
 
-def pack_beats(layout: data.StructLayout, operands: Operands) -> np.ndarray:
-    """Return the operand words of every beat, shape (beats, words), 32 bits each.
+def few_beats(seed: int) -> int:
+    """Return the beats of random groups: one to three, or eight for one seed of sixteen.
+
+    >>> [few_beats(seed) for seed in (0, 1, 2, 3, 16)]
+    [8, 2, 3, 1, 8]
+    """
+    return 1 + seed % 3 if seed % LONG_SEEDS else LONG_BEATS
+
+
+def random_codes(random: np.random.Generator, bits: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return uniform codes of up to 16 bits, several from each word that is drawn."""
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    size = prod(shape)
+    words = random.integers(0, 1 << 64, -(-size * np.dtype(dtype).itemsize // 8), np.uint64)
+    codes: np.ndarray = words.view(dtype)[:size].reshape(shape) & dtype((1 << bits) - 1)
+    return codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """The codes of a field of a beat, and where they go in its words."""
+
+    #: Shape (beats, lanes).
+    codes: np.ndarray
+    #: The first bit of the first lane, and the bits of each.
+    start: int
+    width: int
+
+
+def beat_fields(layout: data.StructLayout, operands: Operands) -> list[Field]:
+    """Return the fields of the beats of all groups, one after the other, ``last`` among them.
 
     Raises
     ------
@@ -134,9 +166,9 @@ def pack_beats(layout: data.StructLayout, operands: Operands) -> np.ndarray:
     if sorted(names) != sorted(operands):
         raise ValueError(f"a beat has the fields {', '.join(names)}, not {', '.join(operands)}")
     groups, beats, _ = operands[names[0]].shape
-    last = np.zeros((groups, beats, 1), np.int64)
+    last = np.zeros((groups, beats, 1), np.uint8)
     last[:, -1] = 1
-    words = np.zeros((groups * beats, -(-layout.size // 32)), np.uint32)
+    fields = []
     for name, codes in {**operands, "last": last}.items():
         field = layout[name]
         shape = field.shape
@@ -149,9 +181,18 @@ def pack_beats(layout: data.StructLayout, operands: Operands) -> np.ndarray:
             raise ValueError(
                 f"{name} has shape {codes.shape}, not {groups} groups x {beats} beats x {lanes}"
             )
-        rows = codes.reshape(-1, lanes)
-        for lane in range(lanes):
-            _put(words, rows[:, lane], field.offset + lane * width, width)
+        rows = np.ascontiguousarray(codes).reshape(-1, lanes)
+        fields.append(Field(codes=rows, start=field.offset, width=width))
+    return fields
+
+
+def pack_beats(layout: data.StructLayout, operands: Operands) -> np.ndarray:
+    """Return the operand words of every beat, shape (beats, words), 32 bits each."""
+    fields = beat_fields(layout, operands)
+    words = np.zeros((len(fields[0].codes), -(-layout.size // 32)), np.uint32)
+    for field in fields:
+        for lane, codes in enumerate(field.codes.T):
+            _put(words, codes, field.start + lane * field.width, field.width)
     return words
 
 

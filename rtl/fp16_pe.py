@@ -8,10 +8,9 @@ import numpy as np
 from numerics.formats import FP16, Format
 from numerics.pe.fp16_mac import fp16_macs
 from rtl.dot_product_pe import extremes, gaussian_codes
-from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
 from rtl.fp_mac import Fp16Mac, Fp16Product, Fp16ProductReference
 
-RANDOM_BEATS = 4
 TYPICAL_BEATS = 40
 #: Exponent fields of half of the random groups, so that no operand hides the others.
 NEAR_FIELDS = range(12, 19)
@@ -42,10 +41,9 @@ class Fp16Pe(ProcessingElement):
         """FP16."""
         return FP16.name
 
-    @property
-    def random_beats(self) -> int:
-        """Beats of a random group."""
-        return RANDOM_BEATS
+    def random_beats(self, seed: int) -> int:
+        """Return the beats of random groups."""
+        return few_beats(seed)
 
     def beats(self, weights: np.ndarray, activations: np.ndarray) -> Operands:
         """Return rows of codes, each of shape (groups, length), as beats of the lanes."""
@@ -61,7 +59,7 @@ class Fp16Pe(ProcessingElement):
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few beats; every second one has exponents near one another."""
         random = np.random.default_rng(seed)
-        shape = groups, self.random_beats * self.lanes
+        shape = groups, self.random_beats(seed) * self.lanes
         weights, activations = (_any_or_near(random, fmt, shape) for fmt in (self.weights, FP16))
         return self.beats(weights, activations)
 
@@ -82,7 +80,7 @@ class Fp16Pe(ProcessingElement):
 
 
 def _any_or_near(random: np.random.Generator, fmt: Format, shape: tuple[int, int]) -> np.ndarray:
-    codes = random.integers(0, 1 << fmt.bits, shape, dtype=np.uint16)
+    codes = random_codes(random, fmt.bits, shape)
     if fmt == FP16:
         fields = random.integers(NEAR_FIELDS.start, NEAR_FIELDS.stop, shape, dtype=np.uint16)
         codes[1::2] = (codes & _SIGN_AND_MANTISSA | fields << 10)[1::2]

@@ -100,4 +100,4 @@ def signed_codes(codes: np.ndarray) -> np.ndarray:
     >>> signed_codes(np.array([1, 128, 255])).tolist()
     [1, -128, -1]
     """
-    return (codes.astype(np.int64) ^ 128) - 128
+    return (codes.astype(np.int32) ^ 128) - 128

@@ -6,8 +6,8 @@ import numpy as np
 from amaranth.hdl import signed as signed_shape
 
 from numerics.pe.lookup import tl1_dots, tl2_dots
-from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
-from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
+from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
 from rtl.group_sum import pack_columns, signed_codes
 from rtl.lookup import CODE_BITS, INT8, Entry, EntryReference, Lookup, column_bits, number_of_code
 
@@ -75,11 +75,10 @@ class LookupPe(ProcessingElement):
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few beats; codes of no weights are among them."""
         random = np.random.default_rng(seed)
-        shape = groups, RANDOM_BEATS
-        codes = 1 << CODE_BITS[self.size]
+        shape, bits = (groups, few_beats(seed)), CODE_BITS[self.size]
         return {
-            "codes": random.integers(0, codes, (*shape, self.columns * self.tables), np.uint8),
-            "activations": random.integers(0, 256, (*shape, self.size * self.tables), np.uint8),
+            "codes": random_codes(random, bits, (*shape, self.columns * self.tables)),
+            "activations": random_codes(random, INT8.bits, (*shape, self.size * self.tables)),
         }
 
     def corners(self) -> Operands:

@@ -8,8 +8,15 @@ from amaranth.hdl import signed as signed_shape
 from numerics.formats import Format
 from numerics.pe.zero_point import difference_bits, zero_point_dots
 from rtl.dot_product import ProductFactory
-from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
-from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
+from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
+from rtl.element import (
+    SPREAD,
+    Obligation,
+    Operands,
+    ProcessingElement,
+    few_beats,
+    random_codes,
+)
 from rtl.group_sum import pack_columns
 from rtl.products import reference_product
 from rtl.zero_point import Correction, CorrectionReference, ZeroPoint, row_bits
@@ -85,10 +92,9 @@ class ZeroPointPe(ProcessingElement):
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few beats."""
         random = np.random.default_rng(seed)
-        fields = self._fields(groups, RANDOM_BEATS)
+        fields = self._fields(groups, few_beats(seed))
         return {
-            name: random.integers(0, 1 << fmt.bits, shape, np.uint8)
-            for name, (fmt, shape) in fields.items()
+            name: random_codes(random, fmt.bits, shape) for name, (fmt, shape) in fields.items()
         }
 
     def corners(self) -> Operands:

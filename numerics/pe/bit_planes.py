@@ -47,12 +47,16 @@ def plane_dot(codes: Sequence[int], activations: Sequence[int], planes: int) -> 
 
 
 def plane_dots(
-    codes: Integer[np.ndarray, "rows n"], activations: Integer[np.ndarray, "rows n"], planes: int
+    codes: Integer[np.ndarray, "rows n"],
+    activations: Integer[np.ndarray, "rows n"],
+    planes: Integer[np.ndarray, " rows"],
 ) -> Integer[np.ndarray, " rows"]:
-    """Return the sums of rows, as int64."""
-    _check_planes(planes)
+    """Return the sums of rows, as int64; every row is read in its own number of planes."""
+    for bound in (planes.min(initial=PARENT_BITS), planes.max(initial=1)):
+        _check_planes(int(bound))
+    left_out = (PARENT_BITS - planes).astype(np.uint8)[:, None]
+    weights = 2 * (codes.astype(np.uint8) >> left_out).astype(np.int32) - (255 >> left_out)
     # 17 bits hold a product, so that 32 hold a row.
-    weights = 2 * (codes.astype(np.int32) >> (PARENT_BITS - planes)) - ((1 << planes) - 1)
     return np.asarray(np.einsum("rn,rn->r", weights, activations.astype(np.int32)), np.int64)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numerics.formats import Format
-from numerics.pe.exact_dot import LARGEST_SUM, integer_table, integer_value
+from numerics.pe.exact_dot import LARGEST_SUM, exact_dots, integer_table, integer_value
 
 
 def row_sum(activations: Format, codes: Sequence[int]) -> int:
@@ -58,11 +58,11 @@ def zero_point_dots(
     need = largest_difference(weights, activations, codes.shape[-1])
     if need >= LARGEST_SUM:
         raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
-    table = np.asarray(integer_table(weights), np.int64)
-    values = np.asarray(integer_table(activations), np.int64)[codes]
-    products = np.einsum("gcl,gl->gc", table[weight_codes], values)
-    shared = values.sum(axis=-1)
-    found: np.ndarray = products - table[zeros] * shared[:, None]
+    rows = np.broadcast_to(codes[:, None], weight_codes.shape)
+    products = exact_dots(weights, activations, weight_codes, rows)
+    shared = np.asarray(integer_table(activations), np.int64)[codes].sum(axis=-1)
+    zero_values = np.asarray(integer_table(weights), np.int64)[zeros]
+    found: np.ndarray = products - zero_values * shared[:, None]
     return found
 
 

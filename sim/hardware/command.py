@@ -79,7 +79,10 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )  # fmt: skip
     try:
-        for done in as_completed([pool.submit(_verdicts_of, pe.name, dots) for pe in pes]):
+        # Those of many lanes take longest, so that none of them is left for the end.
+        largest_first = sorted(pes, key=lambda pe: pe.lanes * pe.cycles, reverse=True)
+        jobs = [pool.submit(_verdicts_of, pe.name, dots) for pe in largest_first]
+        for done in as_completed(jobs):
             yield from done.result()
     finally:
         # Nobody waits for what an interrupt leaves behind.

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 
-import rtl.codebook_pe
 from numerics.pe.codebook_dot import column_dot
 from rtl.catalog import find_pe
 from rtl.codebook import Lane
@@ -19,9 +18,7 @@ PE = find_pe("aqlm-2x4")
 COLUMNS = find_pe("vptq-2x4")
 
 
-def test_sources_are_the_last_loads_before_a_beat(monkeypatch):
-    # Groups are followed side by side in parts, which have to go on from one another.
-    monkeypatch.setattr(rtl.codebook_pe, "SIDE_BY_SIDE", 16)
+def test_sources_are_the_last_loads_before_a_beat():
     random = np.random.default_rng(0)
     codes, reads = random.integers(0, 4, (2, 50, 6))
     loads = random.integers(0, 2, (50, 6))
