@@ -136,10 +136,10 @@ def few_beats(seed: int) -> int:
 
 def random_codes(random: np.random.Generator, bits: int, shape: tuple[int, ...]) -> np.ndarray:
     """Return uniform codes of up to 16 bits, several from each word that is drawn."""
-    dtype = np.uint8 if bits <= 8 else np.uint16
-    size = prod(shape)
-    words = random.integers(0, 1 << 64, -(-size * np.dtype(dtype).itemsize // 8), np.uint64)
-    codes: np.ndarray = words.view(dtype)[:size].reshape(shape) & dtype((1 << bits) - 1)
+    dtype, size = np.dtype(np.uint8 if bits <= 8 else np.uint16), prod(shape)
+    words = random.integers(0, 1 << 64, -(-size * dtype.itemsize // 8), np.uint64)
+    codes: np.ndarray = words.view(dtype)[:size].reshape(shape)
+    codes &= dtype.type((1 << bits) - 1)
     return codes
 
 

@@ -2,7 +2,7 @@
 
 What is left of a row, times the Hessian, is kept for some groups ahead, so that large products
 take the place of many thin ones; a group's change is added to the ones behind it. Of a place's loss
-only the part that its entry decides is computed.
+only the part that its entry decides is computed, in the type of the arrays.
 """
 
 import numpy as np
@@ -24,9 +24,9 @@ def best_codes(
     left, size = left.copy(), codebooks.shape[2]
     # The codes of a place lie side by side.
     chosen = np.ascontiguousarray(np.moveaxis(codes, 0, 2))
-    factors = np.empty((len(left), size + 1))
+    factors = np.empty((len(left), size + 1), left.dtype)
     factors[:, -1] = scales**2
-    losses = np.empty((len(left), codebooks.shape[1]))
+    losses = np.empty((len(left), codebooks.shape[1]), left.dtype)
     for start in range(0, left.shape[1], AHEAD * size):
         stop = min(start + AHEAD * size, left.shape[1])
         slopes = left @ hessian[:, start:stop]

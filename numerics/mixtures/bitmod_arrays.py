@@ -95,11 +95,13 @@ def _choose(x: Groups, scheme: BitMod) -> Choice:
         largest: fence(store_scale(divide(from_bits(amax_bits), largest), amax_bits, FP16))
         for largest in dict.fromkeys(fmt.largest for fmt in scheme.formats)
     }
-    errors = [
-        _squared_error(x, fmt, stored[fmt.largest].astype(jnp.float32), scheme)
-        for fmt in scheme.formats
-    ]
-    selectors = fence(jnp.argmin(jnp.stack(errors), axis=0).astype(jnp.int32))
+    errors: dict[SpecialValueFormat, PerGroupFloat] = {}
+    for largest, scales in stored.items():
+        formats = [fmt for fmt in scheme.formats if fmt.largest == largest]
+        found = _squared_errors(x, formats, scales.astype(jnp.float32), scheme)
+        errors |= dict(zip(formats, found, strict=True))
+    ordered = jnp.stack([errors[fmt] for fmt in scheme.formats])
+    selectors = fence(jnp.argmin(ordered, axis=0).astype(jnp.int32))
     candidates = jnp.stack([stored[fmt.largest] for fmt in scheme.formats])
     chosen = jnp.take_along_axis(candidates, selectors[None], axis=0)[0]
     poisoned = jnp.isnan(stored[scheme.formats[0].largest].astype(jnp.float32))
@@ -107,16 +109,23 @@ def _choose(x: Groups, scheme: BitMod) -> Choice:
     return Choice(selectors, chosen, fence(chosen.astype(jnp.float32)))
 
 
-def _squared_error(
-    x: Groups, fmt: SpecialValueFormat, scales: PerGroupFloat, scheme: BitMod
-) -> PerGroupFloat:
+def _squared_errors(
+    x: Groups, formats: list[SpecialValueFormat], scales: PerGroupFloat, scheme: BitMod
+) -> list[PerGroupFloat]:
+    """Return the errors of formats with the same scales.
+
+    One sum of all of them lets the compiler find quotients and values of the base only once.
+    """
     normalized = divide(x, scales[..., None])
-    above, up_to = (np.float32(end) for end in fmt.cell)
-    is_special = (normalized > above) & (normalized <= up_to)
     base = _base_values(normalized, scheme)
-    values = jnp.where(is_special, np.float32(fmt.special), base)
-    difference = jnp.abs(multiply(values, scales[..., None]) - x)
-    return tree_sum(multiply(difference, difference))
+    squares = []
+    for fmt in formats:
+        above, up_to = (np.float32(end) for end in fmt.cell)
+        is_special = (normalized > above) & (normalized <= up_to)
+        values = jnp.where(is_special, np.float32(fmt.special), base)
+        difference = jnp.abs(multiply(values, scales[..., None]) - x)
+        squares.append(multiply(difference, difference))
+    return list(tree_sum(jnp.stack(squares)))
 
 
 def _restore(values: Groups, scales: PerGroupFloat) -> Groups:

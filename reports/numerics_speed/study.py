@@ -190,19 +190,26 @@ def beam_pass(x: np.ndarray) -> list[Row]:
         "codebooks": books.astype(float), "scales": np.ones(1024),
         "hessian": inputs.T @ inputs / len(inputs),
     }  # fmt: skip
+    single = {name: np.float32(array) for name, array in given.items()}
+    weights32 = np.float32(weights)
     codes = random.integers(0, 256, (1024, 128, 2))
     peers: dict[str, Callable[[], Any]] = {}
     if find_spec("torch"):
         import torch
 
-        tensors = {name: torch.from_numpy(np.float32(array)) for name, array in given.items()}
-        start = torch.from_numpy(np.float32(weights)), torch.from_numpy(codes)
+        tensors = {name: torch.from_numpy(array) for name, array in single.items()}
+        start = torch.from_numpy(weights32), torch.from_numpy(codes)
         peers["AQLM's steps in torch"] = lambda: aqlm_steps(*start, **tensors).numpy()
+    what = "AQLM 2x8, beam 1, a pass over 1024 x 1024"
     return [
         Row(
-            what="AQLM 2x8, beam 1, a pass over 1024 x 1024", size=weights.size, peers=peers,
-            run=lambda: beam_search(weights, codes, width=1, **given), rounds=3,
-        )
+            what=f"{what}, float32 as the peer", size=weights.size, peers=peers, rounds=3,
+            run=lambda: beam_search(weights32, codes, width=1, **single),
+        ),
+        Row(
+            what=f"{what}, float64", size=weights.size, peers=peers, rounds=3,
+            run=lambda: beam_search(weights, codes, width=1, **given),
+        ),
     ]  # fmt: skip
 
 

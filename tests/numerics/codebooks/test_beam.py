@@ -104,3 +104,10 @@ def test_a_beam_of_one_is_the_general_search_with_less_work():
     assert np.array_equal(found, _pass(start, books, scales, hessian, 1))
     better = losses(weights, decode(found, books, scales), hessian)
     assert (better[scales != 0] < 0.8 * start.losses[scales != 0, 0]).all()
+    half = [np.float32(array) for array in (weights, books, scales, hessian)]
+    in_float32 = beam_search(
+        half[0], codes, codebooks=half[1], scales=half[2], hessian=half[3], width=1
+    )
+    almost = losses(weights, decode(in_float32, books, scales), hessian)
+    # Sums of 640 products in float32, and a choice between entries that are as good.
+    assert almost == pytest.approx(better, rel=1e-4)
