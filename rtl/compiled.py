@@ -27,13 +27,8 @@ HARNESS = """
 typedef cxxrtl_design::p_@NAME@ Pe;
 template <size_t N> const uint32_t *words(const cxxrtl::value<N> &v) { return v.data; }
 template <size_t N> const uint32_t *words(const cxxrtl::wire<N> &w) { return w.curr.data; }
-// One evaluation is one cycle: it settles what the PE shows before the edge, and what the edge will
-// store; commit is the edge. It wants a circuit without feedback, and says so if that isn't one.
 // A beat's words are packed as it is offered. The fields of all beats come as five numbers each:
 // the address of the codes, bytes of a code, lanes, first bit, bits of a code.
-// Beats are offered where offers is 1, results taken where takes is 1, both repeating. Returns the
-// number of results, or -1 if cycles ran out before all beats were taken and the last result came,
-// or -2 if one evaluation didn't settle.
 template <typename Code> void put(uint32_t *words, const int64_t *field, int64_t beat) {
   const int64_t lanes = field[2], width = field[4];
   const Code *codes = (const Code *)field[0] + beat * lanes;
@@ -52,7 +47,7 @@ template <typename Code> void put(uint32_t *words, const int64_t *field, int64_t
   }
   if (filled) *words |= (uint32_t)bits;
 }
-extern "C" void pack(const int64_t *fields, int count, int64_t beat, uint32_t *words) {
+static void pack(const int64_t *fields, int count, int64_t beat, uint32_t *words) {
   for (int i = 0; i < count; ++i) {
     const int64_t *field = fields + 5 * i;
     switch (field[1]) {
@@ -63,7 +58,12 @@ extern "C" void pack(const int64_t *fields, int count, int64_t beat, uint32_t *w
     }
   }
 }
-extern "C" int64_t run(const int64_t *fields, int fields_in, int64_t count, int words_in,
+// One evaluation is one cycle: it settles what the PE shows before the edge, and what the edge will
+// store; commit is the edge. It wants a circuit without feedback, and says so if that isn't one.
+// Beats are offered where offers is 1, results taken where takes is 1, both repeating; the payload
+// of no beat is noise. Returns the number of results, or -1 if cycles ran out before all beats were
+// taken and the last result came, or -2 if one evaluation didn't settle.
+extern "C" int64_t run(const int64_t *fields, int fields_in, int64_t count, int bits_in,
     const uint8_t *offers, const uint8_t *takes, int64_t period, int64_t max_cycles,
     uint32_t *results, int64_t room, int words_out, int64_t *cycles) {
   Pe pe;
@@ -71,12 +71,17 @@ extern "C" int64_t run(const int64_t *fields, int fields_in, int64_t count, int 
   pe.p_clk.set<bool>(true); pe.step();
   pe.p_rst.set<bool>(false);
   int64_t next = 0, packed = -1, found = 0, cycle = 0;
-  uint32_t *payload = pe.p_operands____payload.data;
+  uint32_t *payload = pe.p_operands____payload.data, noise = 1;
+  const int words_in = (bits_in + 31) / 32;
   for (; cycle < max_cycles && (next < count || found < room); ++cycle) {
     bool offer = next < count && offers[cycle % period];
     if (offer && packed != next) {
       memset(payload, 0, 4 * words_in);
       pack(fields, fields_in, packed = next, payload);
+    } else if (!offer) {
+      for (int i = 0; i < words_in; ++i) payload[i] = noise = noise * 1664525u + 1013904223u;
+      if (bits_in % 32) payload[words_in - 1] &= (1u << bits_in % 32) - 1;
+      packed = -1;
     }
     pe.p_operands____valid.set<bool>(offer);
     pe.p_result____ready.set<bool>(takes[cycle % period]);
@@ -140,7 +145,7 @@ class CompiledPe:
         cycles = ctypes.c_int64()
         busy = count * self.pe.cycles + groups * self.pe.latency
         found = self._run(
-            _pointer(places), len(places), ctypes.c_int64(count), -(-layout.size // 32),
+            _pointer(places), len(places), ctypes.c_int64(count), layout.size,
             _pointer(offers), _pointer(takes), ctypes.c_int64(len(offers)),
             ctypes.c_int64(64 + busy * len(offers)), _pointer(results),
             ctypes.c_int64(len(results)), words_out, ctypes.byref(cycles),
