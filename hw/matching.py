@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 
-from hw.machine import Machine, list_machines, load_machine
+from hw.machine import GIB, Machine, list_machines, load_machine
 
 #: A memory size that differs by less than this share is meant to be the same.
 SAME_SIZE = 0.07
@@ -101,13 +101,17 @@ def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, b
     machine = load_machine(name)
     length = max((_matched_length(text, words) for words in _names(name)), default=0)
     size = re.search(r"(\d+) ?g(?:i?b)?\b", text)
-    fits = size is not None and abs(float(size[1]) * 1e9 / machine.capacity_bytes - 1) < SAME_SIZE
+    fits = size is not None and _is_near(float(size[1]), machine.capacity_bytes / GIB)
     is_kind = kind is not None and machine.kind == kind
     # A machine of the kind that is meant comes before one whose name happens to be longer.
     bonus = 1.5 if is_kind and length else 0.0
     # "A100" is an alias of one of them, and of the other only with its memory.
     is_unsized = any(_matched_length(text, words) == length for words in _unsized_names(name))
     return length + bonus, is_kind, fits, is_unsized, -len(name)
+
+
+def _is_near(size: float, capacity: float) -> bool:
+    return abs(size / capacity - 1) < SAME_SIZE
 
 
 @cache

@@ -44,6 +44,27 @@ def test_data_sheet_numbers():
     assert pi.bytes_per_s == pytest.approx(17.1e9)
 
 
+def test_the_gb_of_a_card_are_gib():
+    sizes = {"a100-sxm-80gb": 81920, "h100-sxm": 81559, "h200-sxm": 143771, "b200": 183359,
+             "rtx-4090": 24576}  # fmt: skip
+    for name, mib in sizes.items():
+        assert load_machine(name).capacity_bytes == pytest.approx(mib * 2**20, rel=1e-3), name
+    assert find_machine("RTX 3080 12GB").machine.name == "rtx-3080-12gb"
+
+
+def test_a_file_says_the_capacity_once(tmp_path):
+    path = tmp_path / "box.toml"
+    path.write_text(GOOD.replace("capacity_gb", "capacity_gib"))
+    assert read_machine(path).capacity_bytes == 16 * 2**30
+    path.write_text(GOOD)
+    assert read_machine(path).capacity_bytes == 16e9
+    line = next(line for line in GOOD.splitlines() if line.startswith("capacity"))
+    for text in ("", f"{line}\n{line.replace('_gb', '_gib')}"):
+        path.write_text(GOOD.replace(line, text))
+        with pytest.raises(ValueError, match="either capacity_gib, in 2\\*\\*30 bytes, or capacity_gb"):
+            read_machine(path)
+
+
 def test_geforce_halves_fp16_with_a_wide_accumulator():
     machine = load_machine("rtx-4090")
     assert machine.ops_per_s("fp16", fastest=False) == 165e12
