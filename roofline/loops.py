@@ -16,8 +16,11 @@ UNPACK = {
     "q8_0": 0.0, "q4_0": 2.0, "q4_1": 1.0, "q4_k": 1.0, "q5_0": 4.0, "q5_1": 3.0, "q5_k": 3.0,
     "q6_k": 4.0, "q3_k": 4.0, "q2_k": 3.0, "i2_s": 1.75, "tq2_0": 1.75, "tq1_0": 4.0,
     "iq4_nl": 2.0, "iq4_xs": 2.0, "mxfp4": 2.0,
+    # Of ik_llama.cpp: one shuffle looks a value up in a register, as for iq4_nl.
+    "q6_0": 4.0, "iq4_k": 2.0, "iq4_ks": 2.0, "iq4_kss": 3.0, "iq5_k": 4.0, "iq5_ks": 4.0,
+    "iq6_k": 5.0, "iq3_k": 4.0, "iq3_ks": 4.0, "iq2_k": 3.0, "iq2_ks": 3.0, "iq2_kl": 4.0,
 }  # fmt: skip
-#: Of types whose values are gathered from tables in memory.
+#: Of types whose values are gathered from tables in memory, or computed by a trellis.
 GATHER = 6.0
 
 

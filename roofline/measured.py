@@ -219,7 +219,7 @@ def _named_recipe(text: str, activations: str) -> Recipe:
     for token in tokens:
         name = MIX_ALIASES.get(token, token)
         is_plain = name in ("f16", "bf16", "f32")
-        if name in MIXES and (is_gguf or not is_plain) and name != "mxfp4":
+        if name in MIXES and (is_gguf or not (is_plain or name == "mxfp4")):
             return parse_recipe(f"gguf-{name}")
         if name in TERNARY_BITS:
             return parse_recipe(name)

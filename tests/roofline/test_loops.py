@@ -26,7 +26,8 @@ def test_every_type_is_counted():
     plain = {"f32", "f16", "bf16"}
     assert UNPACK.keys() - {"i2_s"} <= TYPE_BITS.keys()
     gathered = {name for name in TYPE_BITS if name not in UNPACK} - plain
-    assert gathered == {"iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m"}
+    assert gathered == {"iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m",
+                        *(f"iq{bits}_kt" for bits in (1, 2, 3, 4))}  # fmt: skip
     assert loop_instructions(parse_recipe("gguf-iq2_xs")) == MULTIPLY + GATHER
     for name, mix in MIXES.items():
         if name not in plain:

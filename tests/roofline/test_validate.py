@@ -104,6 +104,15 @@ def test_the_bound_of_a_full_memory_uses_all_of_it(tmp_path):
         ("nvfp4", "fp4", "dense", 4.5),
         ("4-bit", "fp16", "dense", 4.125),
         ("ternary", "", "gguf", 2.0),
+        ("gguf-MXFP4", "", "gguf", 4.25),
+        ("MXFP4 MoE (llama.cpp)", "", "gguf", 4.25),
+        ("mxfp4", "", "dense", 4.25),
+        ("gguf-Q6_0", "", "gguf", 6.5),
+        ("IQ2_KT", "", "gguf", 2.125),
+        ("gguf-IQ3_KT", "", "gguf", 3.125),
+        ("IQ4_KT", "", "gguf", 4.0),
+        ("IQ4_KSS", "", "gguf", 4.0),
+        ("gguf-IQ5_K", "", "gguf", 5.5),
     ],
 )
 def test_weight_formats_read_like_tables_write_them(text, act, kernel, bits):
