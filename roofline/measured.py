@@ -10,8 +10,8 @@ from pathlib import Path
 from hw.matching import Found, find_machine
 from roofline.gguf_mixes import MIX_ALIASES, MIXES
 from roofline.memory import weight_bytes
-from roofline.model_names import find_model
-from roofline.model_shape import ModelShape, list_models, shape_of_size
+from roofline.model_names import find_model, size_in_name, stand_in
+from roofline.model_shape import ModelShape, list_models
 from roofline.recipe import TERNARY_BITS, Recipe, parse_recipe
 from roofline.storage import Storage
 
@@ -141,9 +141,10 @@ def _shape(model: str, params: str) -> ModelShape:
     found = find_model(model, params=count)
     if found is not None:
         return found
+    count = count or size_in_name(model)
     if count is None:
         raise ValueError(f"unknown model {model!r}, and no number of parameters")
-    return shape_of_size(count)
+    return stand_in(model, count)
 
 
 def _number(text: str, name: str) -> float | None:

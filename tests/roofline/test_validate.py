@@ -5,8 +5,8 @@ import pytest
 from hw.matching import find_machine
 from roofline.measured import Unmatched, read_points, read_recipe
 from roofline.memory import weight_bytes
-from roofline.model_names import find_model, known_model
-from roofline.model_shape import load_model
+from roofline.model_names import find_model, known_model, stand_in
+from roofline.model_shape import load_model, shape_of_size
 from roofline.validate import validate
 
 HEAD = (
@@ -156,12 +156,45 @@ def test_a_file_size_sets_the_bytes():
         ("BitNet-3B", 3.3e9, "bitnet-b1.58-3b"),
         ("bitnet_b1_58-3B", 3.3e9, "bitnet-b1.58-3b"),
         ("dummy-3.8B", 3.8e9, None),
+        ("DeepSeek R1 671b", None, "deepseek-v3"),
+        ("deepseek_r1", None, "deepseek-v3"),
+        ("DeepSeek R1 Distill Qwen 7B", None, "qwen2.5-7b"),
+        ("deepseek-r1:8b", None, "llama-3.1-8b"),
+        ("Mistral-Nemo-Instruct-2407", None, "mistral-nemo-12b"),
+        ("mistralai/Mistral-Large-Instruct-2411", None, "mistral-large-123b"),
+        ("Qwen3-30B-A3B-Instruct-2507", None, "qwen3-30b-a3b"),
+        ("nvidia/Llama-3.3-70B-Instruct-FP4", None, "llama-3.3-70b"),
+        # One of two sizes, and another model of the family.
+        ("Mixtral-Instruct", None, None),
+        ("Command-R-Plus", None, None),
         ("llama-2-7b", 70e9, "llama-2-70b"),
     ],
 )
 def test_models_are_named_freely(text, params, name):
     found = find_model(text, params=params)
     assert (found and found.name) == name
+
+
+@pytest.mark.parametrize(
+    "text,params,kv_share",
+    [
+        ("Qwen1.5-72B-Chat", 72.3e9, 1), ("Qwen1.5-32B", 32.5e9, None), ("Qwen-72B", 72e9, 1),
+        ("Vicuna-33B", 33e9, 1), ("lmsys/vicuna-33b-v1.3", 33e9, 1), ("MPT-30B", 30e9, 1),
+        ("pythia-12b", 12e9, 1), ("bloom-176b", 176e9, 1), ("Baichuan2-13B", 13.9e9, 1),
+        ("Falcon-7B", 7.2e9, 0), ("Falcon-40B", 41.8e9, None), ("StarCoder", 15.5e9, 0),
+        ("Qwen3-VL-72B", 72e9, None), ("CodeLlama-70B", 69e9, None), ("Mystery-72B", 72e9, None),
+    ],
+)  # fmt: skip
+def test_a_stand_in_has_the_attention_of_its_family(text, params, kv_share):
+    shape = stand_in(text, params)
+    assert shape.params == pytest.approx(params, rel=0.1)
+    wanted = {1: shape.heads, 0: 1, None: shape_of_size(params).kv_heads}[kv_share]
+    assert shape.kv_heads == wanted
+
+
+def test_a_size_in_the_name_is_one(tmp_path):
+    row = scored(tmp_path, "A100 80GB,Vicuna-33B,,fp16,,1,128,64,decode,20")
+    assert row.point.is_generic and row.point.shape.params == pytest.approx(33e9, rel=0.1)
 
 
 def test_unknown_models_are_suggested():
