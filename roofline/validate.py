@@ -146,15 +146,16 @@ def score_point(point: MeasuredPoint) -> Scored | Unmatched:
         parallel="pipeline" if point.recipe.kernel == "gguf" else "tensor",
         threads=point.found.threads,
     )
+    limits = replace(setup, recipe=point.bound_recipe)
     most = batch = point.batch
     if batch is None or most is None:
         # All of the memory, and sequences that are half done on average: no run holds more.
-        most = largest_batch(setup, length=point.prompt + (point.output + 1) // 2, usable=1.0)
+        most = largest_batch(limits, length=point.prompt + (point.output + 1) // 2, usable=1.0)
         if most == 0:
             return Unmatched(line=point.line, reason="no sequence fits beside the weights")
         batch = max(1, largest_batch(setup, length=point.prompt + point.output))
     request = Request(batch=batch, prompt=point.prompt, output=point.output)
-    bound = outcome(setup, replace(request, batch=most), "bound")
+    bound = outcome(limits, replace(request, batch=most), "bound")
     expected = outcome(setup, request, "expected")
     use = memory_use(setup, batch=batch, length=request.length, new=1)
     step = expected.prefill if point.phase == "prefill" else expected.decode

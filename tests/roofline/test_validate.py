@@ -2,6 +2,7 @@
 
 import pytest
 
+from hw.machine import load_machine
 from hw.matching import find_machine
 from roofline.measured import Unmatched, read_points, read_recipe
 from roofline.memory import weight_bytes
@@ -129,10 +130,40 @@ def test_weight_formats_read_like_tables_write_them(text, act, kernel, bits):
     [
         ("w4a16 g128, kv8", "", "int8"), ("w4a16", "fp16 (KV fp8)", "fp8_e4m3"),
         ("fp8", "fp8", "fp8_e4m3"), ("w8a8", "int8", "fp16"), ("gguf-Q4_K_M", "", "fp16"),
+        ("nvfp4", "fp4", "fp8_e4m3"), ("nvfp4", "", "fp16"), ("fp8, KV cache fp16", "", "fp16"),
     ],
 )  # fmt: skip
 def test_the_cache_is_read_from_the_words(text, act, kv):
     assert read_recipe(text, act, load_model("llama-3-8b")).kv == kv
+
+
+@pytest.mark.parametrize(
+    "machine,weights,act,found",
+    [
+        ("b200", "nvfp4", "", "fp4"), ("rtx-pro-6000-blackwell", "mxfp4", "", "fp4"),
+        ("h100-sxm", "nvfp4", "", "fp16"), ("mi300x", "mxfp4", "", "fp16"),
+        ("b200", "nvfp4", "fp16", "fp16"), ("b200", "nvfp4 w4a16 marlin", "", "fp16"),
+        ("b200", "gguf-MXFP4", "", "fp16"), ("b200", "w4a16", "", "fp16"),
+    ],
+)  # fmt: skip
+def test_fp4_weights_run_as_the_machine_can(machine, weights, act, found):
+    shape = load_model("llama-3-8b")
+    recipe = read_recipe(weights, act, shape, machine=load_machine(machine))
+    assert recipe.activations == found
+
+
+def test_the_bound_leaves_out_no_usual_cache_or_head():
+    shape = load_model("llama-3-8b")
+    for text, kv, head in (
+        ("w8a8", "fp8_e4m3", 8), ("fp8", "fp8_e4m3", 8), ("w8a8, kv cache fp16", "fp16", 8),
+        ("w4a16", "fp16", 4.125), ("fp16", "fp16", 16), ("w4a8kv4", "int4", 4.125),
+    ):  # fmt: skip
+        recipe = read_recipe(text, "", shape, smallest=True)
+        assert recipe.kv == kv
+        assert recipe.head.bits_per_weight(4096, 4096) == pytest.approx(head, abs=0.01)
+    # The size of a file stays what it is.
+    sized = read_recipe("w4a16 (5.5 GB)", "", shape, smallest=True)
+    assert weight_bytes(shape, sized) == pytest.approx(5.5e9, rel=1e-4)
 
 
 def test_a_file_size_sets_the_bytes():
