@@ -26,6 +26,8 @@ GIB = float(1 << 30)
 #: Lengths where a table has none: those of llama-bench.
 DEFAULT_PROMPT = 512
 DEFAULT_OUTPUT = 128
+#: llama-bench generates after nothing but a first token, and takes the mean over what it generates.
+EMPTY_PROMPT = 1
 #: Largest batch and longest text that a row may have.
 MOST = 10_000_000
 MULTIPLIERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "": 1.0}
@@ -122,7 +124,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         recipe=read_recipe(*formats, shape, machine=found.machine),
         bound_recipe=read_recipe(*formats, shape, machine=found.machine, smallest=True),
         batch=None if phase == "e2e_max" and not batch else batch or 1,
-        prompt=_whole(row, "prompt_len", DEFAULT_PROMPT),
+        prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
         is_generic=shape.name not in list_models(),
     )

@@ -223,6 +223,20 @@ def test_a_stand_in_has_the_attention_of_its_family(text, params, kv_share):
     assert shape.kv_heads == wanted
 
 
+@pytest.mark.parametrize(
+    "phase,given,prompt",
+    [
+        ("decode", "", 1), ("decode", "0", 1), ("decode", "512", 512), ("prefill", "", 512),
+        ("e2e", "0", 512),
+    ],
+)  # fmt: skip
+def test_decode_starts_from_an_empty_context_unless_a_row_has_a_prompt(
+    tmp_path, phase, given, prompt
+):
+    row = scored(tmp_path, f"A100 80GB,Llama-2-7B,6.7e9,fp16,,1,{given},,{phase},20")
+    assert (row.point.prompt, row.point.output) == (prompt, 128)
+
+
 def test_a_size_in_the_name_is_one(tmp_path):
     row = scored(tmp_path, "A100 80GB,Vicuna-33B,,fp16,,1,128,64,decode,20")
     assert row.point.is_generic and row.point.shape.params == pytest.approx(33e9, rel=0.1)
