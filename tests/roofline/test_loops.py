@@ -64,3 +64,27 @@ def test_other_paths_have_no_such_loop():
                           ("ryzen-7950x", "gguf-f16"), ("raspberry-pi-5", "tl1")):  # fmt: skip
         path = weight_path(load_machine(machine), parse_recipe(text), fastest=False)
         assert path.one_token_ops_per_s is None
+
+
+def test_attention_of_a_prompt_is_a_product():
+    """The share of one token was fitted on decode; a prompt's tokens share keys and values."""
+    setup = Setup(
+        shape=load_model("llama-3-8b"), recipe=parse_recipe("gguf-q4_0"),
+        machine=load_machine("raspberry-pi-5"),
+    )  # fmt: skip
+
+    def share(part):
+        step = predict_step(setup, [part], "expected")
+        found = next(op for op in step.operators if op.operator.name == "attention")
+        softmax_s = found.operator.vector_ops / setup.machine.vector_ops_per_s
+        softmax_s /= fitted().cpu_native_compute_share
+        return found.operator.ops / (found.compute_s - softmax_s) / setup.machine.ops_per_s("fp32")
+
+    decode = fitted().cpu_attention_compute_share
+    one = share(Sequences(batch=1, new=1, context=4096))
+    assert one == pytest.approx(decode)
+    # Sequences of a batch have keys of their own.
+    assert share(Sequences(batch=16, new=1, context=4096)) == pytest.approx(decode)
+    assert share(Sequences(batch=1, new=4, context=4096)) == pytest.approx(4 * decode)
+    prompt = share(Sequences(batch=1, new=4096))
+    assert prompt == pytest.approx(fitted().cpu_native_compute_share)

@@ -191,7 +191,7 @@ def test_memory_and_the_largest_batch():
         use = memory_use(one, batch=size, length=2048, new=1)
         per_sequence = memory_use(one, batch=1, length=2048, new=1).activation_bytes
         need = use.weight_bytes + use.kv_bytes + size * per_sequence
-        assert (need <= 80e9) is fits
+        assert (need <= 80 * 2**30) is fits
     assert largest_batch(setup("llama-2-70b"), length=1) == 0
     assert equal_context(one) == pytest.approx(13_476_831_232 / 524288)
     experts = setup("mixtral-8x7b")
