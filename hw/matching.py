@@ -18,12 +18,15 @@ TIMES = "\u00d7"
 THREADS = re.compile(r"\b(\d+) ?(?:cpu[ -])?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
 #: Cores of the processor and of the GPU of one chip, as Apple writes them.
 CORES = re.compile(
-    r"\b(?P<count>\d+)[- ]?(?:(?:c|cores?)[- ]?(?P<kind>cpu|gpu|npu)|(?P<named>cpu|gpu|npu)[- ]cores?)\b"
+    r"\b(?P<count>\d+)[- ]?"
+    r"(?:(?:c|cores?)[- ]?(?P<kind>cpu|gpu|npu)|(?P<named>cpu|gpu|npu)[- ]cores?)\b"
 )
 #: A link's width is no number of machines, nor is a processor's number of cores, threads or bits.
 LANES = re.compile(r"\bpci-?e?(?: ?gen)?[ \d.-]*x ?\d+|\bgen ?\d x ?\d+")
-PARTS = r"(?![- ]?(?:cores?|c|threads?|thr|t|cpus?|gpus?[- ]cores?|g(?:i?b)?|channels?|bits?|ghz)\b)"
-#: Slices of TPUs: the number is that of chips from v5e on, and of v5p and before of their two cores.
+PARTS = (
+    r"(?![- ]?(?:cores?|c|threads?|thr|t|cpus?|gpus?[- ]cores?|g(?:i?b)?|channels?|bits?|ghz)\b)"
+)
+#: Slices of TPUs: of v5p and those before v5e the number is that of cores, two in a chip.
 SLICE = re.compile(r"\b(?:tpu[- ]?)?v(\d)(e|p|litepod)?(?:-lite)?-(\d+)\b")
 #: GeForce cards of four digits, as people call them.
 LONE_CARD = re.compile(r"(?<![\w.-])(?=[2-5]0[5-9]0\b)")

@@ -7,8 +7,8 @@ where it picks layers one by one, the share of layers stands here.
 
 from dataclasses import dataclass, field
 
-#: Bits per weight of ik_llama.cpp's own block types, from its ggml-common.h; the few bytes that rows
-#: of some have besides don't count.
+#: Bits per weight of ik_llama.cpp's own block types, from its ggml-common.h; the few bytes that
+#: rows of some have besides don't count.
 IK_BITS = {
     "q6_0": 6.5, "iq2_k": 2.375, "iq3_k": 3.4375, "iq4_k": 4.5, "iq5_k": 5.5, "iq6_k": 6.625,
     "iq2_ks": 2.1875, "iq3_ks": 3.1875, "iq4_ks": 4.25, "iq5_ks": 5.25, "iq2_kl": 2.6875,

@@ -31,20 +31,21 @@ FAMILIES = {
 }  # fmt: skip
 
 
-#: Families whose models up to so many parameters have keys for each head, or for all heads together:
-#: heads of keys, None for each, by the configurations that their makers published.
+#: Families, up to how many parameters, and how many heads of keys their attention has: as many as
+#: of queries, or one for all. By the configurations that their makers published.
+EACH, ONE = True, False
 HEADS = (
-    (r"vicuna|alpaca|koala|guanaco|wizardlm|open-?llama|llama-?v?1(?![\d.])", 66e9, None),
-    (r"code-?llama|llama-?v?2(?![\d.])", 30e9, None),
-    (r"qwen-?1\.5.*(32|110)b", 0.0, None),
-    (r"qwen(?!-?v?[23])", 80e9, None),
-    (r"deepseek-?(llm|coder)|aquila|stable-?lm", 8e9, None),
-    (r"\bopt\b|\bopt-|mpt|gpt-?(2|3|j|neo)|pythia|dolly|redpajama|bloom|galactica|cerebras", 1e12, None),
-    (r"baichuan|internlm(?!-?[23])|\bphi-?[12]|codegen|xgen|persimmon|orion", 1e12, None),
-    (r"olmo(?!e)", 20e9, None),
-    (r"falcon(?!-?[23h])", 20e9, 1),
-    (r"starcoder(?!-?2)|santacoder", 20e9, 1),
-)  # fmt: skip
+    (r"vicuna|alpaca|koala|guanaco|wizardlm|open-?llama|llama-?v?1(?![\d.])", 66e9, EACH),
+    (r"code-?llama|llama-?v?2(?![\d.])", 30e9, EACH),
+    (r"qwen-?1\.5.*(32|110)b", 0.0, EACH),
+    (r"qwen(?!-?v?[23])", 80e9, EACH),
+    (r"deepseek-?(llm|coder)|aquila|stable-?lm", 8e9, EACH),
+    (r"\bopt\b|mpt|gpt-?(2|3|j|neo)|pythia|dolly|redpajama|bloom|galactica|cerebras", 1e12, EACH),
+    (r"baichuan|internlm(?!-?[23])|\bphi-?[12]|codegen|xgen|persimmon|orion", 1e12, EACH),
+    (r"olmo(?!e)", 20e9, EACH),
+    (r"falcon(?!-?[23h])", 10e9, ONE),
+    (r"starcoder(?!-?2)|santacoder", 20e9, ONE),
+)
 
 
 def stand_in(text: str, params: float) -> ModelShape:
@@ -59,7 +60,7 @@ def stand_in(text: str, params: float) -> ModelShape:
     shape = shape_of_size(params)
     if found is None or params > found[1]:
         return shape
-    return shape_of_size(params, kv_heads=found[2] or shape.heads)
+    return shape_of_size(params, kv_heads=shape.heads if found[2] is EACH else 1)
 
 
 def size_in_name(text: str) -> float | None:

@@ -61,7 +61,9 @@ def test_a_file_says_the_capacity_once(tmp_path):
     line = next(line for line in GOOD.splitlines() if line.startswith("capacity"))
     for text in ("", f"{line}\n{line.replace('_gb', '_gib')}"):
         path.write_text(GOOD.replace(line, text))
-        with pytest.raises(ValueError, match="either capacity_gib, in 2\\*\\*30 bytes, or capacity_gb"):
+        with pytest.raises(
+            ValueError, match="either capacity_gib, in 2\\*\\*30 bytes, or capacity_gb"
+        ):
             read_machine(path)
 
 
