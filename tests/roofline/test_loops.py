@@ -88,3 +88,46 @@ def test_attention_of_a_prompt_is_a_product():
     assert share(Sequences(batch=1, new=4, context=4096)) == pytest.approx(4 * decode)
     prompt = share(Sequences(batch=1, new=4096))
     assert prompt == pytest.approx(fitted().cpu_native_compute_share)
+
+
+def test_loops_differ_by_instruction_set():
+    counts = {
+        (name, machine): loop_instructions(
+            parse_recipe(f"gguf-{name}"), load_machine(machine).cores
+        )
+        for name in ("q4_0", "q4_1", "q4_k_m", "tq2_0")
+        for machine in ("raspberry-pi-5", "raspberry-pi-4", "core-i5-6500", "core-i5-1035g7")
+    }
+    assert counts["q4_0", "raspberry-pi-5"] == 2 + 2
+    # Cortex-A72 has no dot product, and neither has AVX2 alone.
+    assert counts["q4_0", "raspberry-pi-4"] == 7 + 2
+    assert (counts["q4_0", "core-i5-6500"], counts["q4_0", "core-i5-1035g7"]) == (6 + 2, 5 + 2)
+    assert (counts["q4_1", "core-i5-6500"], counts["q4_1", "core-i5-1035g7"]) == (4 + 1, 3 + 1)
+    for machine in ("core-i5-6500", "core-i5-1035g7"):
+        assert (counts["q4_k_m", machine], counts["tq2_0", machine]) == (3 + 1, 2 + 1.75)
+
+
+def test_loops_for_avx2_use_no_wider_vectors():
+    cores = load_machine("core-i5-1035g7").cores
+    assert cores.vector_bytes_per_s(1) == 3 * 32 * 4 * cores.hertz
+    assert cores.vector_bytes_per_s(1, widest=True) == 2 * 64 * 4 * cores.hertz
+    path = weight_path(load_machine("core-i5-1035g7"), parse_recipe("gguf-q4_0"))
+    assert path.one_token_ops_per_s == pytest.approx(2 * 3 * 32 * 4 * cores.hertz / 7)
+
+
+def test_a_vector_of_t_mac_takes_what_its_kernels_do():
+    recipe = parse_recipe("tmac-2")
+    # Two weights of 2 bits a lookup; 16 lookups in 4 instructions, or 32 in 10.
+    arm, x86 = load_machine("raspberry-pi-5"), load_machine("ryzen-7950x")
+    assert weight_path(arm, recipe, fastest=False).ops_per_s == pytest.approx(
+        2 * 2 * 2 * 16 / 4 * 4 * 2.4e9
+    )
+    assert weight_path(x86, recipe, fastest=False).ops_per_s == pytest.approx(
+        2 * 2 * 4 * 32 / 10 * 16 * x86.cores.hertz
+    )
+
+
+def test_a_cortex_a72_has_no_arithmetic_on_halves():
+    machine = load_machine("raspberry-pi-4")
+    assert machine.native_peaks == {"fp32": 4 * 8 * 1.5e9, "int8": 4 * 16 * 1.5e9}
+    assert weight_path(machine, parse_recipe("gguf-f16")).title == "dequantize to fp32"
