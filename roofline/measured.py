@@ -52,6 +52,8 @@ class MeasuredPoint:
     batch: int | None
     prompt: int
     output: int
+    #: Whether machines have a part of every layer though llama.cpp splits layers by itself.
+    splits_rows: bool = False
     #: Whether the model is unknown, and a shape of its size stands for it.
     is_generic: bool = False
 
@@ -126,6 +128,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
+        splits_rows=ROWS.search(" ".join((row["device"], *formats)).lower()) is not None,
         is_generic=shape.name not in list_models(),
     )
 
@@ -172,6 +175,10 @@ def _kind(weights: str) -> str | None:
     return "cpu" if any(word in lowered for word in CPU_FORMATS) else None
 
 
+#: How people say that llama.cpp split rows, or that another engine split every layer.
+ROWS = re.compile(
+    r"\brow[- ]split|\bsplit[- ](?:mode[ =]*)?rows?\b|-sm[ =]*row|\btp ?=? ?\d|tensor"
+)
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
 
 

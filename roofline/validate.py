@@ -59,7 +59,7 @@ class Scored:
             words.append(
                 f"{point.tokens_per_s / self.bound:.2f} times the bound: bytes or bandwidth"
             )
-        if point.recipe.kernel != "dense" and point.found.count > 1:
+        if splits_layers(point) and point.found.count > 1:
             words.append("layers split over machines")
         if point.is_generic:
             words.append(f"{point.shape.title} in place of an unknown model")
@@ -135,6 +135,11 @@ def validate(path: Path) -> Validation:
     return Validation(scored=tuple(scored), unmatched=tuple(unmatched))
 
 
+def splits_layers(point: MeasuredPoint) -> bool:
+    """Return whether each machine has some of the layers, as in llama.cpp unless told otherwise."""
+    return point.recipe.kernel == "gguf" and not point.splits_rows
+
+
 def score_point(point: MeasuredPoint) -> Scored | Unmatched:
     """Return a row with its predictions."""
     setup = Setup(
@@ -142,8 +147,7 @@ def score_point(point: MeasuredPoint) -> Scored | Unmatched:
         recipe=point.recipe,
         machine=point.found.machine,
         machines=point.found.count,
-        # llama.cpp gives each machine some of the layers unless told otherwise.
-        parallel="pipeline" if point.recipe.kernel == "gguf" else "tensor",
+        parallel="pipeline" if splits_layers(point) else "tensor",
         threads=point.found.threads,
     )
     limits = replace(setup, recipe=point.bound_recipe)

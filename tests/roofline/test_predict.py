@@ -158,6 +158,23 @@ def test_threads_share_a_processor():
         setup(threads=0)
 
 
+def test_prompts_go_through_llama_cpps_gpus_in_passes_of_512():
+    def prefill_s(one, tokens):
+        return outcome(one, Request(prompt=tokens), "expected").prefill_s
+
+    def step_s(one, tokens):
+        return 1e-3 * step_ms(one, new=tokens, context=0, estimate="expected")
+
+    layers = {"machine": "rtx-4090", "machines": 4, "parallel": "pipeline"}
+    gguf, dense = setup(recipe="gguf-q4_0", **layers), setup(recipe="w4a16", **layers)
+    assert prefill_s(gguf, 512) == pytest.approx(step_s(gguf, 512))
+    # Eight passes through four stages: one whole pass, and seven quarters.
+    assert prefill_s(gguf, 4096) == pytest.approx(step_s(gguf, 4096) / 8 * (1 + 7 / 4))
+    assert prefill_s(dense, 4096) == pytest.approx(step_s(dense, 4096))
+    rows = setup(recipe="gguf-q4_0", machine="rtx-4090", machines=4)
+    assert prefill_s(rows, 4096) == pytest.approx(step_s(rows, 4096))
+
+
 def test_tensor_parallel_splits_and_pipelines_do_not():
     one, two = setup("llama-2-70b"), setup("llama-2-70b", machines=2)
     assert step_ms(one) == pytest.approx(2 * step_ms(two))

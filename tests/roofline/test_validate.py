@@ -237,6 +237,19 @@ def test_decode_starts_from_an_empty_context_unless_a_row_has_a_prompt(
     assert (row.point.prompt, row.point.output) == (prompt, 128)
 
 
+def test_llama_cpp_splits_layers_unless_a_row_says_rows(tmp_path):
+    one, layers, rows, tensor = (
+        scored(tmp_path, f"{device},Llama-2-7B,6.7e9,{weights},,1,,,decode,20").expected
+        for device, weights in (
+            ("A10G", "gguf-Q4_0"), ("A10G x 4", "gguf-Q4_0"), ("A10G x 4 -sm row", "gguf-Q4_0"),
+            ("A10G x 4", "w4a16"),
+        )
+    )  # fmt: skip
+    # Layers one after the other read no faster than one GPU; all GPUs read rows together.
+    assert layers < one and layers == pytest.approx(one, rel=0.01)
+    assert rows > 1.5 * one and tensor > 1.5 * one
+
+
 def test_a_size_in_the_name_is_one(tmp_path):
     row = scored(tmp_path, "A100 80GB,Vicuna-33B,,fp16,,1,128,64,decode,20")
     assert row.point.is_generic and row.point.shape.params == pytest.approx(33e9, rel=0.1)
