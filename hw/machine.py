@@ -77,6 +77,8 @@ class Machine:
     on_chip_kb: Sourced | None = None
     link_gb_per_s: Sourced | None = None
     link_latency_us: Sourced | None = None
+    #: How many machines the link connects, where it is a bridge.
+    bridged_machines: Sourced | None = None
     tdp_w: Sourced | None = None
     idle_w: Sourced | None = None
     process_nm: Sourced | None = None

@@ -191,11 +191,18 @@ def test_tensor_parallel_splits_and_pipelines_do_not():
 
 def test_messages():
     machine = load_machine("h100-sxm")
-    rate, latency = 450e9, 1e-6
+    # 18 NVLinks of 25 GB/s in one direction, of which messages get 20.
+    rate, latency = 18 * 20e9, 1e-6
     assert all_reduce_s(machine, 4, 1e6) == pytest.approx(5e-6 + 6 * latency + 1.5 * 1e6 / rate)
     assert all_gather_s(machine, 4, 1e6) == pytest.approx(5e-6 + 3 * latency + 0.75e6 / rate)
     assert send_s(machine, 1e6) == pytest.approx(latency + 1e6 / rate)
     assert all_reduce_s(machine, 1, 1e6) == all_gather_s(machine, 1, 1e6) == 0
+    # PCIe 4.0 x16 has 32 GB/s in one direction, and messages get three quarters.
+    assert send_s(load_machine("l40s"), 1e6) == pytest.approx(latency + 1e6 / 24e9)
+    # A bridge connects two A6000, and four talk over PCIe.
+    a6000 = load_machine("rtx-a6000")
+    assert all_gather_s(a6000, 2, 2e6) == pytest.approx(5e-6 + latency + 1e6 / (0.8 * 56e9))
+    assert all_gather_s(a6000, 4, 4e6) == pytest.approx(5e-6 + 3 * (latency + 1e6 / 24e9))
 
 
 def test_memory_and_the_largest_batch():
