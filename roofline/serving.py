@@ -16,6 +16,8 @@ from roofline.setup import Setup
 from roofline.workload import Sequences
 
 SECONDS_PER_HOUR = 3600.0
+#: Tokens that llama.cpp computes in one call (its ``n_batch``), in passes.
+BATCH_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +163,17 @@ def outcome(setup: Setup, request: Request, estimate: Estimate) -> Outcome:
 def _prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> float:
     """Return the time of tokens that go through all layers in ``step_s`` one after the other.
 
-    GPUs with some of the layers each get the next 512 tokens of llama.cpp while those before are
-    further on (its pull request 6017).
+    GPUs with some of the layers each get the next 512 tokens of a batch of llama.cpp while those
+    before are further on (its pull request 6017, where batches have 2048 tokens).
     """
     is_layers = setup.parallel == "pipeline" and setup.recipe.kernel == "gguf"
     if estimate == "bound" or not is_layers or setup.machine.kind != "gpu":
         return step_s
     passes = math.ceil(tokens / PASS_TOKENS)
-    return pipelined_s(step_s / passes, stages=setup.machines, micro_batches=passes)
+    whole, rest = divmod(passes, BATCH_TOKENS // PASS_TOKENS)
+    batches = [BATCH_TOKENS // PASS_TOKENS] * whole + [rest] * (rest > 0)
+    stages, pass_s = setup.machines, step_s / passes
+    return sum(pipelined_s(pass_s, stages=stages, micro_batches=count) for count in batches)
 
 
 def _chunks(request: Request) -> list[Sequences]:

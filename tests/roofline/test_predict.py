@@ -168,8 +168,9 @@ def test_prompts_go_through_llama_cpps_gpus_in_passes_of_512():
     layers = {"machine": "rtx-4090", "machines": 4, "parallel": "pipeline"}
     gguf, dense = setup(recipe="gguf-q4_0", **layers), setup(recipe="w4a16", **layers)
     assert prefill_s(gguf, 512) == pytest.approx(step_s(gguf, 512))
-    # Eight passes through four stages: one whole pass, and seven quarters.
-    assert prefill_s(gguf, 4096) == pytest.approx(step_s(gguf, 4096) / 8 * (1 + 7 / 4))
+    # Two batches of four passes through four stages: one whole pass, and three quarters.
+    assert prefill_s(gguf, 4096) == pytest.approx(step_s(gguf, 4096) / 8 * 2 * (1 + 3 / 4))
+    assert prefill_s(gguf, 1024) == pytest.approx(step_s(gguf, 1024) / 2 * (1 + 1 / 4))
     assert prefill_s(dense, 4096) == pytest.approx(step_s(dense, 4096))
     rows = setup(recipe="gguf-q4_0", machine="rtx-4090", machines=4)
     assert prefill_s(rows, 4096) == pytest.approx(step_s(rows, 4096))
