@@ -187,6 +187,7 @@ def shape_of_size(params: float, *, kv_heads: int | None = None) -> ModelShape:
     if not params > 0:
         raise ValueError(f"a model of {params:g} parameters; it needs more than 0")
     known = [load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY)]
+    known = [shape for shape in known if shape.experts is None]
     nearest = min(known, key=lambda shape: abs(log(shape.params / params)))
     if kv_heads is not None:
         nearest = replace(nearest, kv_heads=kv_heads)

@@ -250,6 +250,13 @@ def test_llama_cpp_splits_layers_unless_a_row_says_rows(tmp_path):
     assert rows > 1.5 * one and tensor > 1.5 * one
 
 
+@pytest.mark.parametrize("params", [125e6, 7e9, 30e9, 100e9, 300e9, 1e12])
+def test_a_model_of_which_only_the_size_is_known_has_no_experts(params):
+    shape = shape_of_size(params)
+    assert shape.experts is None and shape.window is None
+    assert shape.params == pytest.approx(params, rel=0.35)
+
+
 def test_a_size_in_the_name_is_one(tmp_path):
     row = scored(tmp_path, "A100 80GB,Vicuna-33B,,fp16,,1,128,64,decode,20")
     assert row.point.is_generic and row.point.shape.params == pytest.approx(33e9, rel=0.1)
