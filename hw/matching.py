@@ -32,6 +32,8 @@ SLICE = re.compile(r"\b(?:tpu[- ]?)?v(\d)(e|p|litepod)?(?:-lite)?-(\d+)\b")
 LONE_CARD = re.compile(r"(?<![\w.-])(?=[2-5]0[5-9]0\b)")
 #: A smaller chip under the same name.
 MOBILE = re.compile(r"\b(laptop|mobile|max-?q)\b")
+#: What vendors call their NPUs.
+NPU_NAMES = re.compile(r"\bneural engine\b|\bane\b|\bhexagon\b")
 #: Words that say nothing about which machine it is.
 NOISE = frozenset(
     [
@@ -88,7 +90,8 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     # Only processors are told how many threads to take.
     usual = "cpu" if _threads(lowered) else prefer_kind
     lowered = _without_cores(lowered)
-    wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in lowered), usual)
+    kinds = NPU_NAMES.sub("npu", lowered)
+    wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in kinds), usual)
     named = THREADS.sub(" ", lowered)
     scored = [(_score(named, name, wanted), name) for name in list_machines()]
     if wanted is None and any(_is_gpu(name) for score, name in scored if score[0]):
