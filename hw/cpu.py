@@ -25,6 +25,9 @@ OPS_PER_CYCLE: dict[str, dict[str, int]] = {
     # Two ports of 128 bits: Cortex-A76, and Neoverse N2 with SMMLA.
     "neon-2x128": {"fp32": 16, "fp16": 32, "int8": 64},
     "neon-2x128-i8mm": {"fp32": 16, "fp16": 32, "int8": 128},
+    # Cortex-A72: multiplies 128 bits a cycle, and INT8 on one port into 16 bits; no dot products
+    # and no arithmetic on halves (its Software Optimization Guide, section 3).
+    "neon-2x64": {"fp32": 8, "int8": 16},
 }
 #: Instructions on matrices: tokens that fill one, and the set without them. SMMLA multiplies
 #: 2 x 8 by 8 x 2, a tile of AMX has 16 rows.
@@ -35,8 +38,15 @@ MATRIX_TOKENS: dict[str, tuple[int, str]] = {
 VECTOR_PORTS: dict[str, tuple[int, int]] = {
     "avx2": (3, 32), "avx2-vnni": (3, 32), "avx512": (2, 64), "avx512-256b": (4, 32),
     "avx512-client": (2, 64), "amx": (2, 64), "neon": (4, 16), "neon-i8mm": (4, 16),
-    "neon-2x128": (2, 16), "neon-2x128-i8mm": (2, 16),
+    "neon-2x128": (2, 16), "neon-2x128-i8mm": (2, 16), "neon-2x64": (2, 16),
 }  # fmt: skip
+#: The same for vectors of 256 bits, where wider ones have fewer ports. Loops of llama.cpp over one
+#: token, of bitnet.cpp and of T-MAC are written for AVX2, and use no wider ones with AVX-512.
+AVX2_PORTS: dict[str, tuple[int, int]] = {
+    "avx512": (3, 32), "avx512-client": (3, 32), "amx": (3, 32),
+}  # fmt: skip
+#: Instruction sets whose dot products of INT8 are one instruction.
+DOT_PRODUCTS = frozenset(OPS_PER_CYCLE) - {"avx2", "neon-2x64"}
 #: Accumulator of a product, by the type of its operands.
 ACCUMULATE = {"fp32": "fp32", "fp16": "fp32", "int8": "int32"}
 
@@ -74,12 +84,20 @@ class Cores:
         share = OPS_PER_CYCLE[vectors][operands] / fastest
         return (tokens, share) if share < 1 else (1, 1.0)
 
-    def vector_bytes_per_s(self, instructions: float) -> float:
+    @property
+    def is_arm(self) -> bool:
+        """Whether the instructions are ARM's, not x86's."""
+        return self.instructions.startswith("neon")
+
+    def vector_bytes_per_s(self, instructions: float, *, widest: bool = False) -> float:
         """Return the bytes of vectors that loops of so many instructions for each vector do.
 
-        A byte is a lookup in a table of 16, or a weight in INT8.
+        A byte is a lookup in a table of 16, or a weight in INT8. ``widest`` takes the widest
+        vectors, which usual loops do not.
         """
         ports, width = VECTOR_PORTS[self.instructions]
+        if not widest:
+            ports, width = AVX2_PORTS.get(self.instructions, (ports, width))
         return ports * width / instructions * self.count.value * self.hertz
 
     @property

@@ -5,7 +5,10 @@ nobody has read in its source::
 
     bandwidth_gb_per_s = { value = 2039, source = "NVIDIA A100 datasheet" }
 
-Peaks are dense, two operations for each multiply-add; GB are 1e9 bytes.
+Peaks are dense, two operations for each multiply-add; GB are 1e9 bytes. Memory is made of chips of
+2**n bits, and the 80 GB on a card's box are GiB: files have ``capacity_gib``, what the driver
+reports where that was read and what the box says elsewhere. A measured machine may give
+``capacity_gb`` instead.
 """
 
 from dataclasses import dataclass, fields, is_dataclass
@@ -22,6 +25,7 @@ KINDS = ("gpu", "cpu", "npu")
 OPERANDS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 TERA = 1e12
 GIGA = 1e9
+GIB = float(1 << 30)
 
 Operand = Literal["fp32", "fp16", "fp8", "int8", "fp4", "int4"]
 
@@ -60,7 +64,9 @@ class Machine:
     #: A key of :data:`hw.dram.DRAM`.
     dram: str
     bandwidth_gb_per_s: Sourced
-    capacity_gb: Sourced
+    #: One of the two.
+    capacity_gib: Sourced | None = None
+    capacity_gb: Sourced | None = None
     #: Of matrix products; those of a processor follow from its cores.
     peaks: tuple[Peak, ...] = ()
     cores: Cores | None = None
@@ -71,6 +77,8 @@ class Machine:
     on_chip_kb: Sourced | None = None
     link_gb_per_s: Sourced | None = None
     link_latency_us: Sourced | None = None
+    #: How many machines the link connects, where it is a bridge.
+    bridged_machines: Sourced | None = None
     tdp_w: Sourced | None = None
     idle_w: Sourced | None = None
     process_nm: Sourced | None = None
@@ -87,9 +95,12 @@ class Machine:
             raise ValueError(f"dram is {self.dram!r}, not one of {', '.join(DRAM)}")
         if (self.cores is None) == (not self.peaks):
             raise ValueError("a machine has either peaks or cores, from which peaks follow")
-        for name in ("bandwidth_gb_per_s", "capacity_gb"):
-            if getattr(self, name).value <= 0:
-                raise ValueError(f"{name} is {getattr(self, name).value:g}, not above 0")
+        if (self.capacity_gib is None) == (self.capacity_gb is None):
+            raise ValueError("a machine has either capacity_gib, in 2**30 bytes, or capacity_gb")
+        for name in ("bandwidth_gb_per_s", "capacity_gib", "capacity_gb"):
+            number = getattr(self, name)
+            if number is not None and number.value <= 0:
+                raise ValueError(f"{name} is {number.value:g}, not above 0")
 
     @property
     def bytes_per_s(self) -> float:
@@ -98,7 +109,14 @@ class Machine:
 
     @property
     def capacity_bytes(self) -> float:
-        """Size of the memory."""
+        """Size of the memory.
+
+        >>> load_machine("rtx-4090").capacity_bytes / 2**30
+        24.0
+        """
+        if self.capacity_gib is not None:
+            return self.capacity_gib.value * GIB
+        assert self.capacity_gb is not None
         return self.capacity_gb.value * GIGA
 
     @property

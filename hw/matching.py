@@ -9,17 +9,31 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 
-from hw.machine import Machine, list_machines, load_machine
+from hw.machine import GIB, Machine, list_machines, load_machine
 
 #: A memory size that differs by less than this share is meant to be the same.
 SAME_SIZE = 0.07
 #: The multiplication sign.
 TIMES = "\u00d7"
 THREADS = re.compile(r"\b(\d+) ?(?:cpu[ -])?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
+#: Cores of the processor and of the GPU of one chip, as Apple writes them.
+CORES = re.compile(
+    r"\b(?P<count>\d+)[- ]?"
+    r"(?:(?:c|cores?)[- ]?(?P<kind>cpu|gpu|npu)|(?P<named>cpu|gpu|npu)[- ]cores?)\b"
+)
+#: A link's width is no number of machines, nor is a processor's number of cores, threads or bits.
+LANES = re.compile(r"\bpci-?e?(?: ?gen)?[ \d.-]*x ?\d+|\bgen ?\d x ?\d+")
+PARTS = (
+    r"(?![- ]?(?:cores?|c|threads?|thr|t|cpus?|gpus?[- ]cores?|g(?:i?b)?|channels?|bits?|ghz)\b)"
+)
+#: Slices of TPUs: of v5p and those before v5e the number is that of cores, two in a chip.
+SLICE = re.compile(r"\b(?:tpu[- ]?)?v(\d)(e|p|litepod)?(?:-lite)?-(\d+)\b")
 #: GeForce cards of four digits, as people call them.
 LONE_CARD = re.compile(r"(?<![\w.-])(?=[2-5]0[5-9]0\b)")
 #: A smaller chip under the same name.
 MOBILE = re.compile(r"\b(laptop|mobile|max-?q)\b")
+#: What vendors call their NPUs.
+NPU_NAMES = re.compile(r"\bneural engine\b|\bane\b|\bhexagon\b")
 #: Words that say nothing about which machine it is.
 NOISE = frozenset(
     [
@@ -75,7 +89,9 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
         lowered = LONE_CARD.sub("rtx ", lowered)
     # Only processors are told how many threads to take.
     usual = "cpu" if _threads(lowered) else prefer_kind
-    wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in lowered), usual)
+    lowered = _without_cores(lowered)
+    kinds = NPU_NAMES.sub("npu", lowered)
+    wanted = next((kind for kind in ("cpu", "npu", "gpu") if kind in kinds), usual)
     named = THREADS.sub(" ", lowered)
     scored = [(_score(named, name, wanted), name) for name in list_machines()]
     if wanted is None and any(_is_gpu(name) for score, name in scored if score[0]):
@@ -92,6 +108,21 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     return Found(machine=machine, count=_count(lowered), threads=_threads(lowered))
 
 
+def _without_cores(text: str) -> str:
+    """Return a text without the cores of a processor beside those of a GPU, which both mean a chip.
+
+    >>> _without_cores("m3 max 14-core cpu 30 gpu cores"), _without_cores("m2, 8-core cpu")
+    ('m3 max  30-core gpu', 'm2, 8-core cpu')
+    """
+    kinds = {match["kind"] or match["named"] for match in CORES.finditer(text)}
+
+    def in_one_way(match: re.Match[str]) -> str:
+        kind = match["kind"] or match["named"]
+        return f"{match['count']}-core {kind}" if kind == "gpu" or "gpu" not in kinds else ""
+
+    return CORES.sub(in_one_way, text)
+
+
 def _is_gpu(name: str) -> bool:
     return load_machine(name).kind == "gpu"
 
@@ -101,13 +132,17 @@ def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, b
     machine = load_machine(name)
     length = max((_matched_length(text, words) for words in _names(name)), default=0)
     size = re.search(r"(\d+) ?g(?:i?b)?\b", text)
-    fits = size is not None and abs(float(size[1]) * 1e9 / machine.capacity_bytes - 1) < SAME_SIZE
+    fits = size is not None and _is_near(float(size[1]), machine.capacity_bytes / GIB)
     is_kind = kind is not None and machine.kind == kind
     # A machine of the kind that is meant comes before one whose name happens to be longer.
     bonus = 1.5 if is_kind and length else 0.0
     # "A100" is an alias of one of them, and of the other only with its memory.
     is_unsized = any(_matched_length(text, words) == length for words in _unsized_names(name))
     return length + bonus, is_kind, fits, is_unsized, -len(name)
+
+
+def _is_near(size: float, capacity: float) -> bool:
+    return abs(size / capacity - 1) < SAME_SIZE
 
 
 @cache
@@ -160,15 +195,23 @@ def _count(text: str) -> int:
     >>> texts = "4x a100", "a100 * 2", "a100 x8", "a100, tp=2", "8-gpu h100", "7900 xtx"
     >>> [_count(text) for text in texts]
     [4, 2, 8, 2, 8, 1]
+    >>> [_count(text) for text in ("ryzen 9 5950x 16-core", "tpu v5e-8", "tpu v4-8", "pcie x16")]
+    [1, 8, 4, 1]
     """
+    text = LANES.sub(" ", text)
+    if "tpu" in text and (match := SLICE.search(text)):
+        chips = int(match[3])
+        is_by_core = int(match[1]) < 5 or match[2] == "p"
+        return max(1, chips // 2) if is_by_core else chips
     patterns = (
-        # But the XT and XTX of a 7900 are names.
-        r"(?<![\d.])(\d{1,3}) ?(?:x(?![a-z])|\*) ?(?=[a-z]|\d{4})",
+        # But the XT and XTX of a 7900 are names, and so is the X of a 5950X.
+        r"(?<![\w.])(\d{1,3}) ?(?:x(?![a-z])|\*) ?(?=[a-z]|\d{4})",
+        r"(?<![\w.])(\d{1,2})x *(?:$|[,;)])",
         # But x86 is no number of machines.
-        r"(?<=[\d (])[x*](?!86\b) ?(\d{1,3})\b",
+        rf"(?:(?<=[ (])[x*](?!86\b) ?|(?<=\d)(?:\*|x(?!86\b)))(\d{{1,3}})\b{PARTS}",
         r"\btp ?=? ?(\d{1,2})\b",
         # But 8-core GPU and 40 GPU cores are parts of one.
-        r"\b(\d{1,3})[- ]gpus?\b(?![- ]?cores?)",
+        r"\b(\d{1,3})[- ](?:gpus?|cards?|sockets?|chips?)\b(?![- ]?cores?)",
     )
     if re.search(r"\bdual\b", text):
         return 2

@@ -51,9 +51,7 @@ def fitted() -> Fitted:
     return read_toml(FILE, Fitted)
 
 
-def expected_factors(
-    machine: Machine, path: Path, *, is_attention: bool = False, threads: int | None = None
-) -> Factors:
+def expected_factors(machine: Machine, path: Path, *, threads: int | None = None) -> Factors:
     """Return the factors that a run of a product is expected to have.
 
     >>> from hw.machine import load_machine
@@ -71,8 +69,6 @@ def expected_factors(
     if path.unpacks_in_loop:
         compute = numbers.cpu_dequantize_compute_share
     if machine.kind == "cpu":
-        if is_attention:
-            compute = numbers.cpu_attention_compute_share
         used = threads or (machine.cores.count.value if machine.cores else 1)
         memory, start_us = numbers.cpu_memory_share, numbers.cpu_start_us_per_thread * used
     else:

@@ -9,6 +9,11 @@ START_S = 5e-6
 #: Of machines whose file has no link: PCIe 4.0 x16 in one direction, and a usual latency.
 DEFAULT_GB_PER_S = 32.0
 DEFAULT_LATENCY_US = 1.0
+#: Shares of a link's rate that messages get, as NCCL counts (``src/graph/topo.h``): 12 GB/s of the
+#: 16 of PCIe 3.0 x16, and 20 GB/s of an NVLink's 25.
+PCIE_SHARE, NVLINK_SHARE = 12 / 16, 20 / 25
+#: Rates of PCIe x8 and x16 of versions 3.0 to 6.0 in both directions together.
+PCIE_GB_PER_S = (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +24,21 @@ class Link:
     latency_s: float
 
 
-def link_of(machine: Machine) -> Link:
-    """Return the link of a machine; its bandwidth counts both directions, a message has one."""
+def link_of(machine: Machine, machines: int = 2) -> Link:
+    """Return the link between machines; its bandwidth counts both directions, a message has one.
+
+    A bridge connects few of them; more talk over PCIe.
+
+    >>> from hw.machine import load_machine
+    >>> [round(link_of(load_machine("rtx-a6000"), n).bytes_per_s / 1e9, 1) for n in (2, 4)]
+    [44.8, 24.0]
+    """
     latency = machine.link_latency_us.value if machine.link_latency_us else DEFAULT_LATENCY_US
-    rate = machine.link_gb_per_s.value / 2 if machine.link_gb_per_s else DEFAULT_GB_PER_S
-    return Link(bytes_per_s=rate * GIGA, latency_s=latency * 1e-6)
+    both = machine.link_gb_per_s.value if machine.link_gb_per_s else 2 * DEFAULT_GB_PER_S
+    if machine.bridged_machines is not None and machines > machine.bridged_machines.value:
+        both = 2 * DEFAULT_GB_PER_S
+    share = PCIE_SHARE if both in PCIE_GB_PER_S else NVLINK_SHARE
+    return Link(bytes_per_s=share * both / 2 * GIGA, latency_s=latency * 1e-6)
 
 
 def all_reduce_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
@@ -33,9 +48,9 @@ def all_reduce_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
 
     >>> from hw.machine import load_machine
     >>> round(1e6 * all_reduce_s(load_machine("h100-sxm"), 8, 8192), 2)
-    19.03
+    19.04
     """
-    link, n = link_of(machine), machines
+    link, n = link_of(machine, machines), machines
     if n == 1:
         return 0.0
     moved = 2 * (n - 1) / n * message_bytes / link.bytes_per_s
@@ -44,7 +59,7 @@ def all_reduce_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
 
 def all_gather_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
     """Return the seconds in which every machine has everybody's part of ``message_bytes``."""
-    link, n = link_of(machine), machines
+    link, n = link_of(machine, machines), machines
     if n == 1:
         return 0.0
     return START_S + (n - 1) * link.latency_s + (n - 1) / n * message_bytes / link.bytes_per_s
@@ -55,7 +70,7 @@ def all_to_all_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
 
     ``5 us + (N - 1) (latency + bytes / (N bandwidth))``.
     """
-    link, n = link_of(machine), machines
+    link, n = link_of(machine, machines), machines
     if n == 1:
         return 0.0
     return START_S + (n - 1) * (link.latency_s + message_bytes / n / link.bytes_per_s)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hw.machine import Machine
 from hw.matching import Found, find_machine
 from roofline.gguf_mixes import MIX_ALIASES, MIXES
 from roofline.memory import weight_bytes
-from roofline.model_names import find_model
-from roofline.model_shape import ModelShape, list_models, shape_of_size
+from roofline.model_names import find_model, size_in_name, stand_in
+from roofline.model_shape import ModelShape, list_models
 from roofline.recipe import TERNARY_BITS, Recipe, parse_recipe
 from roofline.storage import Storage
 
@@ -25,6 +26,8 @@ GIB = float(1 << 30)
 #: Lengths where a table has none: those of llama-bench.
 DEFAULT_PROMPT = 512
 DEFAULT_OUTPUT = 128
+#: llama-bench generates after nothing but a first token, and takes the mean over what it generates.
+EMPTY_PROMPT = 1
 #: Largest batch and longest text that a row may have.
 MOST = 10_000_000
 MULTIPLIERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "": 1.0}
@@ -43,10 +46,14 @@ class MeasuredPoint:
     found: Found
     shape: ModelShape
     recipe: Recipe
+    #: The same with the smallest usual formats of everything that the row does not say.
+    bound_recipe: Recipe
     #: Missing for ``e2e_max``, whose batch is whatever fits.
     batch: int | None
     prompt: int
     output: int
+    #: Whether machines have a part of every layer though llama.cpp splits layers by itself.
+    splits_rows: bool = False
     #: Whether the model is unknown, and a shape of its size stands for it.
     is_generic: bool = False
 
@@ -104,7 +111,8 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     if rate is None or rate <= 0:
         raise ValueError(f"tokens_per_s is {row['tokens_per_s']!r}, not above 0")
     shape = _shape(row["model"], row["params"])
-    recipe = read_recipe(row["weight_format"], row["act_format"], shape)
+    found = find_machine(row["device"], prefer_kind=_kind(row["weight_format"]))
+    formats = row["weight_format"], row["act_format"]
     batch = _whole(row, "batch", 0)
     return MeasuredPoint(
         line=line,
@@ -113,12 +121,14 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         weight_format=row["weight_format"],
         phase=phase,
         tokens_per_s=rate,
-        found=find_machine(row["device"], prefer_kind=_kind(row["weight_format"])),
+        found=found,
         shape=shape,
-        recipe=recipe,
+        recipe=read_recipe(*formats, shape, machine=found.machine),
+        bound_recipe=read_recipe(*formats, shape, machine=found.machine, smallest=True),
         batch=None if phase == "e2e_max" and not batch else batch or 1,
-        prompt=_whole(row, "prompt_len", DEFAULT_PROMPT),
+        prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
+        splits_rows=ROWS.search(" ".join((row["device"], *formats)).lower()) is not None,
         is_generic=shape.name not in list_models(),
     )
 
@@ -141,9 +151,10 @@ def _shape(model: str, params: str) -> ModelShape:
     found = find_model(model, params=count)
     if found is not None:
         return found
+    count = count or size_in_name(model)
     if count is None:
         raise ValueError(f"unknown model {model!r}, and no number of parameters")
-    return shape_of_size(count)
+    return stand_in(model, count)
 
 
 def _number(text: str, name: str) -> float | None:
@@ -164,13 +175,26 @@ def _kind(weights: str) -> str | None:
     return "cpu" if any(word in lowered for word in CPU_FORMATS) else None
 
 
+#: How people say that llama.cpp split rows, or that another engine split every layer.
+ROWS = re.compile(
+    r"\brow[- ]split|\bsplit[- ](?:mode[ =]*)?rows?\b|-sm[ =]*row|\btp ?=? ?\d|tensor"
+)
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
 
 
-def read_recipe(weights: str, activations: str, shape: ModelShape) -> Recipe:
+def read_recipe(
+    weights: str,
+    activations: str,
+    shape: ModelShape,
+    *,
+    machine: Machine | None = None,
+    smallest: bool = False,
+) -> Recipe:
     """Return the recipe that the formats of a table mean.
 
-    ``gguf-Q4_K_M (4.90 bpw; 4.58 GiB)`` is scaled to the size of the file.
+    ``gguf-Q4_K_M (4.90 bpw; 4.58 GiB)`` is scaled to the size of the file. Weights in FP4 are
+    multiplied by activations in FP4 on a ``machine`` that does so, unless a format says otherwise.
+    ``smallest`` gives cache and head the smallest usual format where the text says none.
 
     >>> from roofline.model_shape import load_model
     >>> shape = load_model("llama-3-8b")
@@ -179,7 +203,13 @@ def read_recipe(weights: str, activations: str, shape: ModelShape) -> Recipe:
     4.58
     """
     text = weights.lower().strip()
-    recipe = _with_cache(_named_recipe(text, activations.lower().strip()), f"{text} {activations}")
+    words = f"{text} {activations}".lower()
+    recipe = _named_recipe(text, activations.lower().strip())
+    if machine is not None and not activations.strip():
+        recipe = _as_machines_run_it(recipe, text, machine)
+    recipe = _with_cache(recipe, words)
+    if smallest:
+        recipe = _smallest(recipe, words)
     size = re.search(r"([\d.]+) ?(gib|gb|mib|mb)\b", text)
     bits = re.search(r"([\d.]+) ?(?:bpw|bits)", text)
     if size:
@@ -190,13 +220,43 @@ def read_recipe(weights: str, activations: str, shape: ModelShape) -> Recipe:
     return recipe
 
 
-def _with_cache(recipe: Recipe, text: str) -> Recipe:
-    """Return a recipe with the KV cache that a text names; FP8 engines keep it in FP8 too."""
-    found = re.search(r"kv[- ]?(?:cache)?[- ]?(int8|fp8|int4|8|4)\b", text.lower())
-    names = {"8": "int8", "4": "int4", "fp8": "fp8_e4m3"}
+def _as_machines_run_it(recipe: Recipe, text: str, machine: Machine) -> Recipe:
+    """Return the recipe of weights in FP4 with the activations that TensorRT-LLM and vLLM take."""
+    is_native = machine.ops_per_s("fp4") is not None
+    is_weight_only = re.search(r"a16|weight[- ]only|marlin", text) is not None
+    if recipe.kernel != "dense" or recipe.weights.operand != "fp4" or is_weight_only:
+        return recipe
+    return replace(recipe, activations="fp4") if is_native else recipe
+
+
+CACHE = re.compile(r"kv[- ]?(?:cache)?[- ]?(int8|fp8|int4|fp16|bf16|16|8|4)\b")
+
+
+def _with_cache(recipe: Recipe, words: str) -> Recipe:
+    """Return a recipe with the KV cache that a text names.
+
+    Engines of FP8 keep it in FP8 too, and so do NVIDIA's checkpoints in NVFP4, whose
+    ``hf_quant_config.json`` has ``"kv_cache_quant_algo": "FP8"``.
+    """
+    found = CACHE.search(words)
+    names = {"8": "int8", "4": "int4", "fp8": "fp8_e4m3", "16": "fp16", "bf16": "fp16"}
     if found:
         return replace(recipe, kv=names.get(found[1], found[1]))
-    return replace(recipe, kv="fp8_e4m3") if recipe.activations == "fp8" else recipe
+    is_float = recipe.activations in ("fp8", "fp4")
+    return replace(recipe, kv="fp8_e4m3") if is_float else recipe
+
+
+def _smallest(recipe: Recipe, words: str) -> Recipe:
+    """Return a recipe with a head as small as its weights, and a cache as small as activations.
+
+    TensorRT-LLM's INT8 engines may keep a cache of 8 bits with one scale for a tensor, and MLC's
+    and TensorRT Edge-LLM's quantize the head.
+    """
+    if recipe.kernel != "dense" or recipe.weights.bits_per_weight(4096, 4096) >= 16:
+        return recipe
+    recipe = replace(recipe, head=recipe.weights)
+    is_wide = recipe.activations in ("fp16", "fp32") or CACHE.search(words) is not None
+    return recipe if is_wide else replace(recipe, kv="fp8_e4m3")
 
 
 def _scaled(recipe: Recipe, shape: ModelShape, file_bytes: float) -> Recipe:
@@ -219,7 +279,7 @@ def _named_recipe(text: str, activations: str) -> Recipe:
     for token in tokens:
         name = MIX_ALIASES.get(token, token)
         is_plain = name in ("f16", "bf16", "f32")
-        if name in MIXES and (is_gguf or not is_plain) and name != "mxfp4":
+        if name in MIXES and (is_gguf or not (is_plain or name == "mxfp4")):
             return parse_recipe(f"gguf-{name}")
         if name in TERNARY_BITS:
             return parse_recipe(name)
@@ -268,6 +328,8 @@ def _exllama(bits: float) -> Recipe:
 
 def _activation(text: str) -> str | None:
     names = {"fp16": "fp16", "f16": "fp16", "bf16": "fp16", "a16": "fp16", "fp8": "fp8",
+             "e4m3": "fp8", "mxfp8": "fp8", "bfloat16": "fp16", "float16": "fp16",
              "int8": "int8", "a8": "int8", "i8": "int8", "fp4": "fp4", "nvfp4": "fp4",
+             "mxfp4": "fp4", "a4": "int4",
              "fp32": "fp32", "f32": "fp32", "int4": "int4"}  # fmt: skip
     return names.get(text)

@@ -174,10 +174,11 @@ def read_model(path: Path) -> ModelShape:
     return read_toml(path, ModelShape, name=path.stem)
 
 
-def shape_of_size(params: float) -> ModelShape:
+def shape_of_size(params: float, *, kv_heads: int | None = None) -> ModelShape:
     """Return a shape with about ``params`` parameters, for a model of which no more is known.
 
-    It is that of the nearest Llama, with as many layers as it takes.
+    It is that of the nearest Llama, with as many layers as it takes, and other heads of keys if
+    ``kv_heads`` says so.
 
     >>> shape = shape_of_size(3.9e9)
     >>> round(shape.params / 3.9e9, 1)
@@ -186,7 +187,10 @@ def shape_of_size(params: float) -> ModelShape:
     if not params > 0:
         raise ValueError(f"a model of {params:g} parameters; it needs more than 0")
     known = [load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY)]
+    known = [shape for shape in known if shape.experts is None]
     nearest = min(known, key=lambda shape: abs(log(shape.params / params)))
+    if kv_heads is not None:
+        nearest = replace(nearest, kv_heads=kv_heads)
     outside = nearest.params - nearest.linear_params
     per_layer = nearest.linear_params / nearest.layers
     layers = max(1, round((params - outside) / per_layer))

@@ -8,9 +8,10 @@ lookups in tables of partial sums (``lookup``; T-MAC, arXiv:2407.00088; bitnet.c
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from hw.cpu import Cores
 from hw.machine import Machine
 from roofline.loops import loop_instructions
-from roofline.recipe import Recipe
+from roofline.recipe import Lookup, Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
 PathKind = Literal["native", "dequantize", "lookup"]
@@ -81,9 +82,9 @@ def _dense_path(
     """Return the path of products with all their zeros."""
     if recipe.lookup is not None and machine.cores is not None and not head:
         # Nothing but the shuffle itself bounds every loop.
-        instructions = 1.0 if fastest else recipe.lookup.instructions
-        ops = 2.0 * recipe.lookup.weights * machine.cores.vector_bytes_per_s(instructions)
-        return Path(kind="lookup", operand="int8", ops_per_s=ops)
+        instructions = 1.0 if fastest else _lookup_instructions(recipe.lookup, machine.cores)
+        lookups = machine.cores.vector_bytes_per_s(instructions, widest=fastest)
+        return Path(kind="lookup", operand="int8", ops_per_s=2.0 * recipe.lookup.weights * lookups)
     activations = recipe.activations
     if recipe.kernel == "gguf":
         halves = machine.ops_per_s("fp16") if machine.kind == "gpu" else None
@@ -104,8 +105,15 @@ def _dense_path(
     path = _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
     if machine.cores is None or not path.unpacks_in_loop:
         return path
-    rate = 2.0 * machine.cores.vector_bytes_per_s(loop_instructions(recipe))
+    instructions = loop_instructions(recipe, machine.cores)
+    rate = 2.0 * machine.cores.vector_bytes_per_s(instructions)
     return replace(path, one_token_ops_per_s=min(rate, path.ops_per_s))
+
+
+def _lookup_instructions(lookup: Lookup, cores: Cores) -> float:
+    if cores.is_arm or lookup.avx2_instructions is None:
+        return lookup.instructions
+    return lookup.avx2_instructions
 
 
 def attention_path(machine: Machine, recipe: Recipe, *, fastest: bool = True) -> Path:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hw.machine import GIGA
+from hw.machine import GIGA, Machine
 from roofline.efficiency import Factors, expected_factors, fitted
 from roofline.paths import Path, attention_path, weight_path
 from roofline.setup import Setup
@@ -28,7 +28,7 @@ class Rates:
     """What one operator gets of a setup's machines; numbers, or arrays that broadcast."""
 
     ops_per_s: Amount
-    #: Tokens that products need for it, and the least share of it with fewer.
+    #: Tokens that products and attention need for it, and the least share of it with fewer.
     matrix_tokens: Amount
     least_share: Amount
     vector_ops_per_s: Amount
@@ -109,10 +109,10 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
             is_one_unit=machine.kind == "cpu",
             keeps_activations=True,
         )
-    factors = expected_factors(
-        machine, path, is_attention=role == "attention", threads=setup.threads
-    )
+    factors = expected_factors(machine, path, threads=setup.threads)
     tokens, least_share = _matrix_tokens(setup, path, factors)
+    if role == "attention" and machine.kind == "cpu":
+        tokens, least_share = _attention_tokens(machine)
     readers = setup.kv_split if role == "attention" else setup.split
     used = setup.split * setup.thread_share
     together = factors.compute * used
@@ -145,6 +145,18 @@ def _matrix_tokens(setup: Setup, path: Path, factors: Factors) -> tuple[float, f
     if cores is None or path.kind == "lookup":
         return 1.0, 1.0
     return cores.matrix_tokens(path.operand)
+
+
+def _attention_tokens(machine: Machine) -> tuple[float, float]:
+    """Return the tokens of a sequence that make attention a product, and the share of it for one.
+
+    One token reads keys and values by itself, at the share that was fitted on decode; the tokens of
+    a prompt share them.
+    """
+    if machine.efficiency is not None and machine.efficiency.compute is not None:
+        return 1.0, 1.0
+    share = fitted().cpu_attention_compute_share / fitted().cpu_native_compute_share
+    return 1.0 / share, share
 
 
 def _reachable_bytes_per_s(setup: Setup, share: float) -> float:
@@ -183,9 +195,9 @@ def _passes(operator: Operator) -> Amount:
 
 
 def _tokens(operator: Operator) -> Amount:
-    """Return the tokens that share a weight; enough of them where there are no weights."""
+    """Return the tokens that share a weight, or keys and values; else enough of them."""
     return np.where(
         np.asarray(operator.weights) > 0,
         operator.ops / (2.0 * np.maximum(operator.weights, 1.0)),
-        np.inf,
+        operator.queries,
     )

@@ -26,13 +26,18 @@ class Lookup:
     weights: float
     #: Of the loop, for a vector of lookups: index, shuffles, sign, widening and sum.
     instructions: float
+    #: Of the same loop in AVX2, where it exists and differs.
+    avx2_instructions: float | None = None
 
 
 #: Loops of bitnet.cpp. TL1: half an instruction each to mask and shift indices, two shuffles for
 #: the bytes of a sum, two to join them, two sums. TL2: 3 to 4 for the sign of each half besides.
 LOOKUPS = {"tl1": Lookup(weights=2, instructions=7), "tl2": Lookup(weights=3, instructions=15)}
-#: T-MAC looks up four bits of one place, arXiv:2407.00088: index, shuffle, and sums of two halves.
-T_MAC_BITS, T_MAC_INSTRUCTIONS = 4, 4.0
+#: T-MAC looks up four bits of one place, arXiv:2407.00088. Its kernel, without the optional fast
+#: aggregation: a mask or a shift for the index, a shuffle, and two widening sums of halves. In
+#: AVX2, for 32 lookups: two masks and a shift, the upper indices inserted, a shuffle, and for each
+#: half a widening and a sum, the upper half extracted before.
+T_MAC_BITS, T_MAC_INSTRUCTIONS, T_MAC_AVX2_INSTRUCTIONS = 4, 4.0, 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +178,11 @@ def _t_mac(text: str, bits: int) -> Recipe:
         weights=weight_storage(f"int{bits}:g128") if bits > 1 else weight_storage("binary"),
         activations="int8",
         kernel="lookup",
-        lookup=Lookup(weights=T_MAC_BITS / bits, instructions=T_MAC_INSTRUCTIONS),
+        lookup=Lookup(
+            weights=T_MAC_BITS / bits,
+            instructions=T_MAC_INSTRUCTIONS,
+            avx2_instructions=T_MAC_AVX2_INSTRUCTIONS,
+        ),
     )
 
 

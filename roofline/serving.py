@@ -3,6 +3,7 @@
 All sequences of a batch have prompts of one length and answers of one length.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy as np
 from roofline.energy import StepEnergy, step_energy
 from roofline.memory import MemoryUse, largest_batch, memory_use
 from roofline.predict import StepTime, predict_step
-from roofline.rates import Estimate
+from roofline.rates import PASS_TOKENS, Estimate
 from roofline.setup import Setup
 from roofline.workload import Sequences
 
 SECONDS_PER_HOUR = 3600.0
+#: Tokens that llama.cpp computes in one call (its ``n_batch``), in passes.
+BATCH_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +149,31 @@ def outcome(setup: Setup, request: Request, estimate: Estimate) -> Outcome:
     times = np.broadcast_to(predict_step(setup, [every], estimate).time_s, contexts.shape)
     middle = replace(every, context=request.prompt + request.output // 2)
     return Outcome(
-        prefill_s=float(sum(step.time_s for step in steps)),
+        prefill_s=sum(
+            _prefill_s(setup, part.tokens, float(step.time_s), estimate)
+            for part, step in zip(chunks, steps, strict=True)
+        ),
         tpot_s=float(np.mean(times)),
         request=request,
         prefill=steps[-1],
         decode=predict_step(setup, [middle], estimate),
     )
+
+
+def _prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> float:
+    """Return the time of tokens that go through all layers in ``step_s`` one after the other.
+
+    GPUs with some of the layers each get the next 512 tokens of a batch of llama.cpp while those
+    before are further on (its pull request 6017, where batches have 2048 tokens).
+    """
+    is_layers = setup.parallel == "pipeline" and setup.recipe.kernel == "gguf"
+    if estimate == "bound" or not is_layers or setup.machine.kind != "gpu":
+        return step_s
+    passes = math.ceil(tokens / PASS_TOKENS)
+    whole, rest = divmod(passes, BATCH_TOKENS // PASS_TOKENS)
+    batches = [BATCH_TOKENS // PASS_TOKENS] * whole + [rest] * (rest > 0)
+    stages, pass_s = setup.machines, step_s / passes
+    return sum(pipelined_s(pass_s, stages=stages, micro_batches=count) for count in batches)
 
 
 def _chunks(request: Request) -> list[Sequences]:

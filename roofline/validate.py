@@ -1,7 +1,7 @@
 """Score predictions against measured speeds, and say where they fail."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 
@@ -59,7 +59,7 @@ class Scored:
             words.append(
                 f"{point.tokens_per_s / self.bound:.2f} times the bound: bytes or bandwidth"
             )
-        if point.recipe.kernel != "dense" and point.found.count > 1:
+        if splits_layers(point) and point.found.count > 1:
             words.append("layers split over machines")
         if point.is_generic:
             words.append(f"{point.shape.title} in place of an unknown model")
@@ -135,6 +135,11 @@ def validate(path: Path) -> Validation:
     return Validation(scored=tuple(scored), unmatched=tuple(unmatched))
 
 
+def splits_layers(point: MeasuredPoint) -> bool:
+    """Return whether each machine has some of the layers, as in llama.cpp unless told otherwise."""
+    return point.recipe.kernel == "gguf" and not point.splits_rows
+
+
 def score_point(point: MeasuredPoint) -> Scored | Unmatched:
     """Return a row with its predictions."""
     setup = Setup(
@@ -142,17 +147,20 @@ def score_point(point: MeasuredPoint) -> Scored | Unmatched:
         recipe=point.recipe,
         machine=point.found.machine,
         machines=point.found.count,
-        # llama.cpp gives each machine some of the layers unless told otherwise.
-        parallel="pipeline" if point.recipe.kernel == "gguf" else "tensor",
+        parallel="pipeline" if splits_layers(point) else "tensor",
         threads=point.found.threads,
     )
-    batch = point.batch
-    if batch is None:
-        batch = largest_batch(setup, length=point.prompt + point.output)
-        if batch == 0:
+    limits = replace(setup, recipe=point.bound_recipe)
+    most = batch = point.batch
+    if batch is None or most is None:
+        # All of the memory, and sequences that are half done on average: no run holds more.
+        most = largest_batch(limits, length=point.prompt + (point.output + 1) // 2, usable=1.0)
+        if most == 0:
             return Unmatched(line=point.line, reason="no sequence fits beside the weights")
+        batch = max(1, largest_batch(setup, length=point.prompt + point.output))
     request = Request(batch=batch, prompt=point.prompt, output=point.output)
-    bound, expected = outcome(setup, request, "bound"), outcome(setup, request, "expected")
+    bound = outcome(limits, replace(request, batch=most), "bound")
+    expected = outcome(setup, request, "expected")
     use = memory_use(setup, batch=batch, length=request.length, new=1)
     step = expected.prefill if point.phase == "prefill" else expected.decode
     return Scored(

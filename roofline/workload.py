@@ -107,6 +107,8 @@ class Operator:
     activation_bytes: Amount = 0.0
     #: Weights that a product uses, each once, for the work of expanding them.
     weights: Amount = 0.0
+    #: New tokens of a sequence, which share the keys and values that attention reads.
+    queries: Amount = np.inf
 
     @property
     def essential_bytes(self) -> Amount:
@@ -319,6 +321,7 @@ class _Builder:
             yield Operator(
                 name="attention", kind="attention", count=shape.layers, ops=2 * head_ops * pairs,
                 vector_ops=softmax, kv_bytes=kv, activation_bytes=rows + written,
+                queries=self.tokens / self.sequences,
             )  # fmt: skip
             return
         scores = shape.heads * self._stored_pairs() * self.value_bytes
@@ -326,6 +329,7 @@ class _Builder:
             yield Operator(
                 name=name, kind="attention", count=shape.layers, ops=head_ops * pairs,
                 kv_bytes=kv / 2, activation_bytes=rows / 2 + scores + extra,
+                queries=self.tokens / self.sequences,
             )  # fmt: skip
         yield Operator(
             name="softmax", kind="vector", count=shape.layers, vector_ops=softmax,
@@ -382,6 +386,7 @@ class _Builder:
             name="attention", kind="attention", count=shape.layers, ops=ops,
             vector_ops=SOFTMAX_OPS * shape.heads * pairs, kv_bytes=read * stored,
             activation_bytes=self.tokens * shape.layers * (heads * self.value_bytes + stored),
+            queries=self.tokens / self.sequences,
         )  # fmt: skip
 
     def _norm(self, name: str) -> Operator:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hw.accelerator import Accelerator, list_accelerators, load_accelerator
-from hw.machine import Machine, list_machines, load_machine, numbers_of, peaks_of_cores
+from hw.machine import GIB, Machine, list_machines, load_machine, numbers_of, peaks_of_cores
 from hw.measure import Measurement
 from sim.deployment.lookup import find_device
 from sim.deployment.roofline_figure import si
@@ -18,7 +18,7 @@ SHOWN_PEAKS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 
 def machines_table() -> RenderableType:
     """Return every built-in machine and accelerator, one a line."""
-    table = _table("name", "kind", *SHOWN_PEAKS, "GB/s", "GB", "W")
+    table = _table("name", "kind", *SHOWN_PEAKS, "GB/s", "GiB", "W")
     for name in list_machines():
         machine = load_machine(name)
         peaks = machine.native_peaks
@@ -27,7 +27,7 @@ def machines_table() -> RenderableType:
             machine.kind,
             *(si(peaks[operand]) if operand in peaks else "" for operand in SHOWN_PEAKS),
             f"{machine.bandwidth_gb_per_s.value:g}",
-            f"{machine.capacity_gb.value:g}",
+            f"{machine.capacity_bytes / GIB:.4g}",
             f"{machine.tdp_w.value:g}" if machine.tdp_w else "",
         )
     arrays = _table("accelerator", "array", "lanes", "MHz", "nm", "title")

@@ -44,6 +44,29 @@ def test_data_sheet_numbers():
     assert pi.bytes_per_s == pytest.approx(17.1e9)
 
 
+def test_the_gb_of_a_card_are_gib():
+    sizes = {"a100-sxm-80gb": 81920, "h100-sxm": 81559, "h200-sxm": 143771, "b200": 183359,
+             "rtx-4090": 24576}  # fmt: skip
+    for name, mib in sizes.items():
+        assert load_machine(name).capacity_bytes == pytest.approx(mib * 2**20, rel=1e-3), name
+    assert find_machine("RTX 3080 12GB").machine.name == "rtx-3080-12gb"
+
+
+def test_a_file_says_the_capacity_once(tmp_path):
+    path = tmp_path / "box.toml"
+    path.write_text(GOOD.replace("capacity_gb", "capacity_gib"))
+    assert read_machine(path).capacity_bytes == 16 * 2**30
+    path.write_text(GOOD)
+    assert read_machine(path).capacity_bytes == 16e9
+    line = next(line for line in GOOD.splitlines() if line.startswith("capacity"))
+    for text in ("", f"{line}\n{line.replace('_gb', '_gib')}"):
+        path.write_text(GOOD.replace(line, text))
+        with pytest.raises(
+            ValueError, match="either capacity_gib, in 2\\*\\*30 bytes, or capacity_gb"
+        ):
+            read_machine(path)
+
+
 def test_geforce_halves_fp16_with_a_wide_accumulator():
     machine = load_machine("rtx-4090")
     assert machine.ops_per_s("fp16", fastest=False) == 165e12
@@ -115,6 +138,33 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path, old, new, words):
         ("A10G", "a10g", 1, None),
         ("L40S", "l40s", 1, None),
         ("L4", "l4", 1, None),
+        ("AMD Ryzen 9 5950X 16-Core Processor (znver3)", "ryzen-5950x", 1, None),
+        ("Ryzen 7950X 16 threads", "ryzen-7950x", 1, 16),
+        ("Ryzen 9 9950X 16C/32T", "ryzen-9950x", 1, 32),
+        ("2 x AMD EPYC 9654 96-Core Processor", "epyc-9654", 2, None),
+        ("RTX 4090 (PCIe 4.0 x16)", "rtx-4090", 1, None),
+        ("2x RTX 4090, PCIe Gen4 x8", "rtx-4090", 2, None),
+        ("MI300X x8", "mi300x", 8, None),
+        ("H100 8x", "h100-sxm", 8, None),
+        ("Gaudi2 x8", "gaudi2", 8, None),
+        ("TPU v5e-8", "tpu-v5e", 8, None),
+        ("TPU v5litepod-4", "tpu-v5e", 4, None),
+        ("TPU v4-8", "tpu-v4", 4, None),
+        ("TPU v5p-16", "tpu-v5p", 8, None),
+        ("8x TPU v6e", "tpu-v6e", 8, None),
+        ("M3 Max 14-core CPU 30-core GPU", "apple-m3-max-30-core", 1, None),
+        ("Apple M3 Max (16-core CPU, 40-core GPU)", "apple-m3-max", 1, None),
+        ("M2 Ultra, 24 CPU cores, 76 GPU cores", "apple-m2-ultra", 1, None),
+        ("M4 Max (32 GPU cores)", "apple-m4-max-32-core", 1, None),
+        ("Snapdragon X Elite 12-core CPU", "snapdragon-x-elite", 1, None),
+        ("Apple M5", "apple-m5", 1, None),
+        ("Apple M4 Neural Engine", "apple-neural-engine-m4", 1, None),
+        ("M4 ANE", "apple-neural-engine-m4", 1, None),
+        ("Snapdragon 8 Gen 3 Hexagon", "snapdragon-8-gen-3-npu", 1, None),
+        ("Jetson Orin Nano Super 8GB", "jetson-orin-nano-8gb-super", 1, None),
+        ("Jetson Orin Nano 8GB", "jetson-orin-nano-8gb", 1, None),
+        ("MacBook Pro M5 Max 128GB", "apple-m5-max", 1, None),
+        ("M5 CPU, 4 threads", "apple-m5-cpu", 1, 4),
     ],
 )
 def test_people_name_machines_freely(text, name, count, threads):

@@ -26,7 +26,8 @@ def test_every_type_is_counted():
     plain = {"f32", "f16", "bf16"}
     assert UNPACK.keys() - {"i2_s"} <= TYPE_BITS.keys()
     gathered = {name for name in TYPE_BITS if name not in UNPACK} - plain
-    assert gathered == {"iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m"}
+    assert gathered == {"iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m",
+                        *(f"iq{bits}_kt" for bits in (1, 2, 3, 4))}  # fmt: skip
     assert loop_instructions(parse_recipe("gguf-iq2_xs")) == MULTIPLY + GATHER
     for name, mix in MIXES.items():
         if name not in plain:
@@ -63,3 +64,70 @@ def test_other_paths_have_no_such_loop():
                           ("ryzen-7950x", "gguf-f16"), ("raspberry-pi-5", "tl1")):  # fmt: skip
         path = weight_path(load_machine(machine), parse_recipe(text), fastest=False)
         assert path.one_token_ops_per_s is None
+
+
+def test_attention_of_a_prompt_is_a_product():
+    """The share of one token was fitted on decode; a prompt's tokens share keys and values."""
+    setup = Setup(
+        shape=load_model("llama-3-8b"), recipe=parse_recipe("gguf-q4_0"),
+        machine=load_machine("raspberry-pi-5"),
+    )  # fmt: skip
+
+    def share(part):
+        step = predict_step(setup, [part], "expected")
+        found = next(op for op in step.operators if op.operator.name == "attention")
+        softmax_s = found.operator.vector_ops / setup.machine.vector_ops_per_s
+        softmax_s /= fitted().cpu_native_compute_share
+        return found.operator.ops / (found.compute_s - softmax_s) / setup.machine.ops_per_s("fp32")
+
+    decode = fitted().cpu_attention_compute_share
+    one = share(Sequences(batch=1, new=1, context=4096))
+    assert one == pytest.approx(decode)
+    # Sequences of a batch have keys of their own.
+    assert share(Sequences(batch=16, new=1, context=4096)) == pytest.approx(decode)
+    assert share(Sequences(batch=1, new=4, context=4096)) == pytest.approx(4 * decode)
+    prompt = share(Sequences(batch=1, new=4096))
+    assert prompt == pytest.approx(fitted().cpu_native_compute_share)
+
+
+def test_loops_differ_by_instruction_set():
+    counts = {
+        (name, machine): loop_instructions(
+            parse_recipe(f"gguf-{name}"), load_machine(machine).cores
+        )
+        for name in ("q4_0", "q4_1", "q4_k_m", "tq2_0")
+        for machine in ("raspberry-pi-5", "raspberry-pi-4", "core-i5-6500", "core-i5-1035g7")
+    }
+    assert counts["q4_0", "raspberry-pi-5"] == 2 + 2
+    # Cortex-A72 has no dot product, and neither has AVX2 alone.
+    assert counts["q4_0", "raspberry-pi-4"] == 7 + 2
+    assert (counts["q4_0", "core-i5-6500"], counts["q4_0", "core-i5-1035g7"]) == (6 + 2, 5 + 2)
+    assert (counts["q4_1", "core-i5-6500"], counts["q4_1", "core-i5-1035g7"]) == (4 + 1, 3 + 1)
+    for machine in ("core-i5-6500", "core-i5-1035g7"):
+        assert (counts["q4_k_m", machine], counts["tq2_0", machine]) == (3 + 1, 2 + 1.75)
+
+
+def test_loops_for_avx2_use_no_wider_vectors():
+    cores = load_machine("core-i5-1035g7").cores
+    assert cores.vector_bytes_per_s(1) == 3 * 32 * 4 * cores.hertz
+    assert cores.vector_bytes_per_s(1, widest=True) == 2 * 64 * 4 * cores.hertz
+    path = weight_path(load_machine("core-i5-1035g7"), parse_recipe("gguf-q4_0"))
+    assert path.one_token_ops_per_s == pytest.approx(2 * 3 * 32 * 4 * cores.hertz / 7)
+
+
+def test_a_vector_of_t_mac_takes_what_its_kernels_do():
+    recipe = parse_recipe("tmac-2")
+    # Two weights of 2 bits a lookup; 16 lookups in 4 instructions, or 32 in 10.
+    arm, x86 = load_machine("raspberry-pi-5"), load_machine("ryzen-7950x")
+    assert weight_path(arm, recipe, fastest=False).ops_per_s == pytest.approx(
+        2 * 2 * 2 * 16 / 4 * 4 * 2.4e9
+    )
+    assert weight_path(x86, recipe, fastest=False).ops_per_s == pytest.approx(
+        2 * 2 * 4 * 32 / 10 * 16 * x86.cores.hertz
+    )
+
+
+def test_a_cortex_a72_has_no_arithmetic_on_halves():
+    machine = load_machine("raspberry-pi-4")
+    assert machine.native_peaks == {"fp32": 4 * 8 * 1.5e9, "int8": 4 * 16 * 1.5e9}
+    assert weight_path(machine, parse_recipe("gguf-f16")).title == "dequantize to fp32"

@@ -2,11 +2,12 @@
 
 import pytest
 
+from hw.machine import load_machine
 from hw.matching import find_machine
 from roofline.measured import Unmatched, read_points, read_recipe
 from roofline.memory import weight_bytes
-from roofline.model_names import find_model, known_model
-from roofline.model_shape import load_model
+from roofline.model_names import find_model, known_model, stand_in
+from roofline.model_shape import load_model, shape_of_size
 from roofline.validate import validate
 
 HEAD = (
@@ -61,6 +62,28 @@ def test_rows_are_scored_and_the_rest_is_told(table):
     assert "times the bound" in next(r for r in found.worst if r.point.line == 15).reason
 
 
+def scored(tmp_path, text):
+    """Return what a row without its source scores."""
+    path = tmp_path / "row.csv"
+    path.write_text(f"{HEAD}{text},s\n")
+    (row,) = validate(path).scored
+    return row
+
+
+def test_the_bound_of_a_full_memory_uses_all_of_it(tmp_path):
+    # 70.55e9 bytes of weights leave no sequence in nine tenths of 80e9, but did in a run.
+    row = scored(tmp_path, "H100 SXM,Llama-3.1-70B,70.6e9,fp8,,,128,128,e2e_max,500")
+    assert row.expected < row.bound
+    assert row.point.batch is None and row.holds
+    one = scored(tmp_path, "A100 80GB,Llama-2-7B,6.7e9,fp16,,,512,512,e2e_max,1")
+    # Sequences that grow from 512 to 1024 have 768 tokens of 0.5 MiB on average.
+    sequences = (80 * 2**30 - 13.477e9) / (768 * 524288)
+    # Which read weights and caches once a step, after a prompt that operations bound.
+    step_s = 80 * 2**30 / 2039e9
+    prompt_s = sequences * 512 * 2 * 6.48e9 / 312e12
+    assert one.bound == pytest.approx(sequences * 512 / (512 * step_s + prompt_s), rel=0.06)
+
+
 @pytest.mark.parametrize(
     "text,act,kernel,bits",
     [
@@ -82,6 +105,15 @@ def test_rows_are_scored_and_the_rest_is_told(table):
         ("nvfp4", "fp4", "dense", 4.5),
         ("4-bit", "fp16", "dense", 4.125),
         ("ternary", "", "gguf", 2.0),
+        ("gguf-MXFP4", "", "gguf", 4.25),
+        ("MXFP4 MoE (llama.cpp)", "", "gguf", 4.25),
+        ("mxfp4", "", "dense", 4.25),
+        ("gguf-Q6_0", "", "gguf", 6.5),
+        ("IQ2_KT", "", "gguf", 2.125),
+        ("gguf-IQ3_KT", "", "gguf", 3.125),
+        ("IQ4_KT", "", "gguf", 4.0),
+        ("IQ4_KSS", "", "gguf", 4.0),
+        ("gguf-IQ5_K", "", "gguf", 5.5),
     ],
 )
 def test_weight_formats_read_like_tables_write_them(text, act, kernel, bits):
@@ -98,10 +130,40 @@ def test_weight_formats_read_like_tables_write_them(text, act, kernel, bits):
     [
         ("w4a16 g128, kv8", "", "int8"), ("w4a16", "fp16 (KV fp8)", "fp8_e4m3"),
         ("fp8", "fp8", "fp8_e4m3"), ("w8a8", "int8", "fp16"), ("gguf-Q4_K_M", "", "fp16"),
+        ("nvfp4", "fp4", "fp8_e4m3"), ("nvfp4", "", "fp16"), ("fp8, KV cache fp16", "", "fp16"),
     ],
 )  # fmt: skip
 def test_the_cache_is_read_from_the_words(text, act, kv):
     assert read_recipe(text, act, load_model("llama-3-8b")).kv == kv
+
+
+@pytest.mark.parametrize(
+    "machine,weights,act,found",
+    [
+        ("b200", "nvfp4", "", "fp4"), ("rtx-pro-6000-blackwell", "mxfp4", "", "fp4"),
+        ("h100-sxm", "nvfp4", "", "fp16"), ("mi300x", "mxfp4", "", "fp16"),
+        ("b200", "nvfp4", "fp16", "fp16"), ("b200", "nvfp4 w4a16 marlin", "", "fp16"),
+        ("b200", "gguf-MXFP4", "", "fp16"), ("b200", "w4a16", "", "fp16"),
+    ],
+)  # fmt: skip
+def test_fp4_weights_run_as_the_machine_can(machine, weights, act, found):
+    shape = load_model("llama-3-8b")
+    recipe = read_recipe(weights, act, shape, machine=load_machine(machine))
+    assert recipe.activations == found
+
+
+def test_the_bound_leaves_out_no_usual_cache_or_head():
+    shape = load_model("llama-3-8b")
+    for text, kv, head in (
+        ("w8a8", "fp8_e4m3", 8), ("fp8", "fp8_e4m3", 8), ("w8a8, kv cache fp16", "fp16", 8),
+        ("w4a16", "fp16", 4.125), ("fp16", "fp16", 16), ("w4a8kv4", "int4", 4.125),
+    ):  # fmt: skip
+        recipe = read_recipe(text, "", shape, smallest=True)
+        assert recipe.kv == kv
+        assert recipe.head.bits_per_weight(4096, 4096) == pytest.approx(head, abs=0.01)
+    # The size of a file stays what it is.
+    sized = read_recipe("w4a16 (5.5 GB)", "", shape, smallest=True)
+    assert weight_bytes(shape, sized) == pytest.approx(5.5e9, rel=1e-4)
 
 
 def test_a_file_size_sets_the_bytes():
@@ -125,12 +187,79 @@ def test_a_file_size_sets_the_bytes():
         ("BitNet-3B", 3.3e9, "bitnet-b1.58-3b"),
         ("bitnet_b1_58-3B", 3.3e9, "bitnet-b1.58-3b"),
         ("dummy-3.8B", 3.8e9, None),
+        ("DeepSeek R1 671b", None, "deepseek-v3"),
+        ("deepseek_r1", None, "deepseek-v3"),
+        ("DeepSeek R1 Distill Qwen 7B", None, "qwen2.5-7b"),
+        ("deepseek-r1:8b", None, "llama-3.1-8b"),
+        ("Mistral-Nemo-Instruct-2407", None, "mistral-nemo-12b"),
+        ("mistralai/Mistral-Large-Instruct-2411", None, "mistral-large-123b"),
+        ("Qwen3-30B-A3B-Instruct-2507", None, "qwen3-30b-a3b"),
+        ("nvidia/Llama-3.3-70B-Instruct-FP4", None, "llama-3.3-70b"),
+        # One of two sizes, and another model of the family.
+        ("Mixtral-Instruct", None, None),
+        ("Command-R-Plus", None, None),
         ("llama-2-7b", 70e9, "llama-2-70b"),
     ],
 )
 def test_models_are_named_freely(text, params, name):
     found = find_model(text, params=params)
     assert (found and found.name) == name
+
+
+@pytest.mark.parametrize(
+    "text,params,kv_share",
+    [
+        ("Qwen1.5-72B-Chat", 72.3e9, 1), ("Qwen1.5-32B", 32.5e9, None), ("Qwen-72B", 72e9, 1),
+        ("Vicuna-33B", 33e9, 1), ("lmsys/vicuna-33b-v1.3", 33e9, 1), ("MPT-30B", 30e9, 1),
+        ("pythia-12b", 12e9, 1), ("bloom-176b", 176e9, 1), ("Baichuan2-13B", 13.9e9, 1),
+        ("Falcon-7B", 7.2e9, 0), ("Falcon-40B", 41.8e9, None), ("StarCoder", 15.5e9, 0),
+        ("Qwen3-VL-72B", 72e9, None), ("CodeLlama-70B", 69e9, None), ("Mystery-72B", 72e9, None),
+    ],
+)  # fmt: skip
+def test_a_stand_in_has_the_attention_of_its_family(text, params, kv_share):
+    shape = stand_in(text, params)
+    assert shape.params == pytest.approx(params, rel=0.1)
+    wanted = {1: shape.heads, 0: 1, None: shape_of_size(params).kv_heads}[kv_share]
+    assert shape.kv_heads == wanted
+
+
+@pytest.mark.parametrize(
+    "phase,given,prompt",
+    [
+        ("decode", "", 1), ("decode", "0", 1), ("decode", "512", 512), ("prefill", "", 512),
+        ("e2e", "0", 512),
+    ],
+)  # fmt: skip
+def test_decode_starts_from_an_empty_context_unless_a_row_has_a_prompt(
+    tmp_path, phase, given, prompt
+):
+    row = scored(tmp_path, f"A100 80GB,Llama-2-7B,6.7e9,fp16,,1,{given},,{phase},20")
+    assert (row.point.prompt, row.point.output) == (prompt, 128)
+
+
+def test_llama_cpp_splits_layers_unless_a_row_says_rows(tmp_path):
+    one, layers, rows, tensor = (
+        scored(tmp_path, f"{device},Llama-2-7B,6.7e9,{weights},,1,,,decode,20").expected
+        for device, weights in (
+            ("A10G", "gguf-Q4_0"), ("A10G x 4", "gguf-Q4_0"), ("A10G x 4 -sm row", "gguf-Q4_0"),
+            ("A10G x 4", "w4a16"),
+        )
+    )  # fmt: skip
+    # Layers one after the other read no faster than one GPU; all GPUs read rows together.
+    assert layers < one and layers == pytest.approx(one, rel=0.01)
+    assert rows > 1.5 * one and tensor > 1.5 * one
+
+
+@pytest.mark.parametrize("params", [125e6, 7e9, 30e9, 100e9, 300e9, 1e12])
+def test_a_model_of_which_only_the_size_is_known_has_no_experts(params):
+    shape = shape_of_size(params)
+    assert shape.experts is None and shape.window is None
+    assert shape.params == pytest.approx(params, rel=0.35)
+
+
+def test_a_size_in_the_name_is_one(tmp_path):
+    row = scored(tmp_path, "A100 80GB,Vicuna-33B,,fp16,,1,128,64,decode,20")
+    assert row.point.is_generic and row.point.shape.params == pytest.approx(33e9, rel=0.1)
 
 
 def test_unknown_models_are_suggested():
