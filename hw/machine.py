@@ -8,7 +8,7 @@ nobody has read in its source::
 Peaks are dense, two operations for each multiply-add; GB are 1e9 bytes.
 """
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,8 @@ KINDS = ("gpu", "cpu", "npu")
 OPERANDS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 TERA = 1e12
 GIGA = 1e9
+#: Of the few numbers that may be zero.
+ZERO = {"may_be_zero": True}
 
 Operand = Literal["fp32", "fp16", "fp8", "int8", "fp4", "int4"]
 
@@ -70,11 +72,11 @@ class Machine:
     vector_tops: Sourced | None = None
     on_chip_kb: Sourced | None = None
     link_gb_per_s: Sourced | None = None
-    link_latency_us: Sourced | None = None
+    link_latency_us: Sourced | None = field(default=None, metadata=ZERO)
     tdp_w: Sourced | None = None
-    idle_w: Sourced | None = None
+    idle_w: Sourced | None = field(default=None, metadata=ZERO)
     process_nm: Sourced | None = None
-    price_usd_per_hour: Sourced | None = None
+    price_usd_per_hour: Sourced | None = field(default=None, metadata=ZERO)
     #: Missing where nobody measured; then those of the machine's kind are expected.
     efficiency: Efficiency | None = None
     #: Other names under which tables of measurements know it.
@@ -87,9 +89,6 @@ class Machine:
             raise ValueError(f"dram is {self.dram!r}, not one of {', '.join(DRAM)}")
         if (self.cores is None) == (not self.peaks):
             raise ValueError("a machine has either peaks or cores, from which peaks follow")
-        for name in ("bandwidth_gb_per_s", "capacity_gb"):
-            if getattr(self, name).value <= 0:
-                raise ValueError(f"{name} is {getattr(self, name).value:g}, not above 0")
 
     @property
     def bytes_per_s(self) -> float:
@@ -155,16 +154,16 @@ class Machine:
 def numbers_of(machine: Any) -> list[tuple[str, Sourced]]:
     """Return every number of a machine with its name, those of nested tables by dotted names."""
     found: list[tuple[str, Sourced]] = []
-    for field in fields(machine):
-        value = getattr(machine, field.name)
+    for key in (one.name for one in fields(machine)):
+        value = getattr(machine, key)
         if isinstance(value, Sourced):
-            found.append((field.name, value))
+            found.append((key, value))
         elif isinstance(value, tuple) and value and isinstance(value[0], Peak):
             for peak in value:
                 name = f"peaks.{peak.weights}x{peak.activations}"
-                found += [(f"{name}.{key}", number) for key, number in numbers_of(peak)]
+                found += [(f"{name}.{inner}", number) for inner, number in numbers_of(peak)]
         elif is_dataclass(value):
-            found += [(f"{field.name}.{key}", number) for key, number in numbers_of(value)]
+            found += [(f"{key}.{inner}", number) for inner, number in numbers_of(value)]
     return found
 
 

@@ -25,6 +25,13 @@ class Experts:
     #: Layers at the start that have one wide network instead.
     dense_layers: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("count", "per_token", "intermediate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, less than 1")
+        if self.per_token > self.count:
+            raise ValueError(f"per_token is {self.per_token}, more than the {self.count} experts")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentAttention:
@@ -70,7 +77,10 @@ class ModelShape:
     latent: LatentAttention | None = None
 
     def __post_init__(self) -> None:
-        for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocabulary"):
+        sizes = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocabulary", "max_context")
+        optional = [name for name in ("window", "global_every") if getattr(self, name) is not None]
+        own = () if self.experts and not self.experts.dense_layers else ("intermediate",)
+        for name in (*sizes, *own, *optional):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, less than 1")
         if self.heads % self.kv_heads:

@@ -3,7 +3,13 @@
 from difflib import get_close_matches
 from pathlib import Path
 
-from hw.accelerator import Accelerator, list_accelerators, load_accelerator, read_accelerator
+from hw.accelerator import (
+    Accelerator,
+    is_accelerator,
+    list_accelerators,
+    load_accelerator,
+    read_accelerator,
+)
 from hw.machine import list_machines, read_machine
 from hw.matching import Found, find_machine
 from roofline.model_names import known_model
@@ -31,12 +37,12 @@ def find_device(text: str) -> Found | Accelerator:
 
 
 def _from_file(path: Path) -> Found | Accelerator:
-    """Read a machine's file, or an accelerator's, which has a clock of its array."""
+    """Read a machine's file, or an accelerator's, which has keys of its own."""
     try:
-        if path.is_file() and b"prefill_rows" in path.read_bytes()[:65536]:
+        if path.is_file() and is_accelerator(path):
             return read_accelerator(path)
         return Found(machine=read_machine(path))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
 
 
