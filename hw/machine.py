@@ -179,7 +179,12 @@ def peaks_of_cores(cores: Cores) -> dict[str, float]:
 
 def list_machines() -> list[str]:
     """Return the names that :func:`load_machine` knows."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return list(_names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 @cache

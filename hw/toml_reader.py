@@ -6,8 +6,8 @@ nested dataclasses, and :class:`Sourced` numbers, which never stand without a so
     tdp_w = { value = 400, source = "NVIDIA A100 datasheet", confirmed = false }
 
 A field with a default may be left out. A :class:`Sourced` number is above 0 unless the metadata of
-its field has ``may_be_zero``, and whole where they have ``whole``. Every error is a :class:`ValueError` of one line that names
-file, line where it is known, and key.
+its field has ``may_be_zero``, and whole where they have ``whole``. Every error is a
+:class:`ValueError` of one line that names file, line where it is known, and key.
 """
 
 import math

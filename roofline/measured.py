@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from hw.matching import Found, find_machine
@@ -21,6 +22,8 @@ COLUMNS = (
 )  # fmt: skip
 PHASES = ("prefill", "decode", "e2e", "e2e_max")
 LONGEST_FILE_BYTES = 4 << 20
+#: Between the cells of a row.
+DELIMITERS = (",", ";", "\t")
 GIB = float(1 << 30)
 #: Lengths where a table has none: those of llama-bench.
 DEFAULT_PROMPT = 512
@@ -78,7 +81,9 @@ def read_points(path: Path) -> Iterator[MeasuredPoint | Unmatched]:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file in UTF-8") from None
-    rows = csv.DictReader(lines)
+    rows = csv.DictReader(lines, delimiter=_delimiter(lines))
+    # Names in any case, with blanks around them.
+    rows.fieldnames = [name.strip().lower() for name in _first_row(rows, path)]
     missing = [name for name in COLUMNS[:-1] if name not in (rows.fieldnames or ())]
     if missing:
         raise ValueError(f"{path}: column {missing[0]!r} is missing; needed: {', '.join(COLUMNS)}")
@@ -87,6 +92,23 @@ def read_points(path: Path) -> Iterator[MeasuredPoint | Unmatched]:
             yield _point(row, rows.line_num)
     except csv.Error as error:
         raise ValueError(f"{path}, line {rows.line_num}: not a CSV table: {error}") from None
+
+
+def _delimiter(lines: list[str]) -> str:
+    """Return what separates the names of the first line: a comma, a semicolon or a tab.
+
+    >>> [_delimiter([line]) for line in ("device,model", "device;model", "a")]
+    [',', ';', ',']
+    """
+    first = lines[0] if lines else ""
+    return max(DELIMITERS, key=first.count)
+
+
+def _first_row(rows: "csv.DictReader[str]", path: Path) -> list[str]:
+    try:
+        return list(rows.fieldnames or ())
+    except csv.Error as error:
+        raise ValueError(f"{path}, line 1: not a CSV table: {error}") from None
 
 
 def _point(row: dict[str, str], line: int) -> MeasuredPoint | Unmatched:
@@ -101,7 +123,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     if phase not in PHASES:
         raise ValueError(f"phase {row['phase']!r} is not one of {', '.join(PHASES)}")
     rate = _number(row["tokens_per_s"], "tokens_per_s")
-    if rate is None or rate <= 0:
+    if rate is None or not 0 < rate < math.inf:
         raise ValueError(f"tokens_per_s is {row['tokens_per_s']!r}, not above 0")
     shape = _shape(row["model"], row["params"])
     recipe = read_recipe(row["weight_format"], row["act_format"], shape)
@@ -113,7 +135,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         weight_format=row["weight_format"],
         phase=phase,
         tokens_per_s=rate,
-        found=find_machine(row["device"], prefer_kind=_kind(row["weight_format"])),
+        found=_machine(row["device"], _kind(row["weight_format"])),
         shape=shape,
         recipe=recipe,
         batch=None if phase == "e2e_max" and not batch else batch or 1,
@@ -131,6 +153,12 @@ def _whole(row: dict[str, str], name: str, default: int) -> int:
     return int(number)
 
 
+@cache
+def _machine(text: str, kind: str | None) -> Found:
+    return find_machine(text, prefer_kind=kind)
+
+
+@cache
 def _shape(model: str, params: str) -> ModelShape:
     count = _number(params, "params")
     if count is not None and not 0 < count < math.inf:
@@ -167,6 +195,7 @@ def _kind(weights: str) -> str | None:
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
 
 
+@cache
 def read_recipe(weights: str, activations: str, shape: ModelShape) -> Recipe:
     """Return the recipe that the formats of a table mean.
 

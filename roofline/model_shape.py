@@ -167,7 +167,12 @@ def latent_linears(shape: ModelShape) -> list[tuple[str, int, int]]:
 
 def list_models() -> list[str]:
     """Return the names that :func:`load_model` knows."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return list(_names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 @cache

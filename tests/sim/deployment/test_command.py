@@ -34,6 +34,13 @@ def test_a_table_and_records(capsys):
     assert energy["low"] < energy["nominal"] < energy["high"]
 
 
+def test_numbers_are_never_cut_off(capsys):
+    long = [*BASIC[:-1], "w8a8", "--activations", "int8-top54"]
+    for more in ([], ["--hw", "8x jetson-agx-orin-64gb-cpu"]):
+        code, out, err = run(capsys, *long, *more)
+        assert code == 0 and "\u2026" not in out, out + err
+
+
 def test_a_report_with_pictures_and_a_page(capsys, tmp_path):
     out = tmp_path / "deep" / "report"
     code, _, _ = run(capsys, *BASIC, "--hw", "rtx-4090", "--format", "fp16", "--out", str(out))
