@@ -14,7 +14,7 @@ from hw.machine import Machine
 from roofline.memory import kv_bytes_per_sequence, weight_bytes
 from roofline.model_shape import ModelShape
 from roofline.predict import options_of
-from roofline.rates import ROLES, Estimate, Rates, Role, operator_time, rates_of, role_of
+from roofline.rates import ROLES, Estimate, Rates, Role, operator_times, rates_of
 from roofline.recipe import Recipe
 from roofline.setup import Setup
 from roofline.workload import Options, Sequences, operators
@@ -114,8 +114,8 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
             ):
                 options = options_of(estimate, Options())
                 found = operators(shape, recipe, step, options=options, on_chip_bytes=on_chip)
-                times = (operator_time(op, rates[role_of(op)]).time_s for op in found)
-                out[i, j] = np.asarray(sum(times))
+                times = operator_times(found, rates)
+                out[i, j] = np.asarray(sum(one.time_s for one in times))
             cache = kept / base * recipe.kv_bytes(shape)
             memory[i, j] = weight_bytes(shape, recipe) + batches * cache
     capacity = _column([machine.capacity_bytes for machine in grid.machines])

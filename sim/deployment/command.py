@@ -27,11 +27,14 @@ from sim.report.style import png, svg
 from sim.report.write import replace_files
 
 MOST_SCENARIOS = 400
+#: Of any processor here.
+THREADS_PER_CORE = 2
 #: Formats among which the widest that fits is offered.
 OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
 ASSUMPTIONS = (
     "Expected times use shares of the peaks fitted on a few published runs.",
-    "Bounds use the peaks and the bytes that must be read; no run can beat them.",
+    "Bounds use the peaks and the bytes that must be read; no run can beat them. A processor may keep"
+    " as many of them as its last cache holds, and use its small cores.",
     "Weights count scales, zero points and codebooks; embedding rows are read one by one.",
     "Attention is causal and fused; heads that share keys and values read them once.",
     "The head computes one row for each sequence. Energy covers the machine, not its cooling.",
@@ -70,8 +73,7 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         find_recipe(name, activations=options.activations, kv=options.kv)
         for name in dict.fromkeys(options.formats)
     ]
-    if options.threads and not any(_has_cores(device) for device in devices):
-        raise UserError("--threads are those of a processor; none of --hw is one")
+    _check_threads(options.threads, devices)
     count = len(shapes) * len(devices) * len(recipes)
     if count > MOST_SCENARIOS:
         raise UserError(f"{count} combinations; at most {MOST_SCENARIOS} fit one report")
@@ -104,8 +106,17 @@ def _predict(
         raise UserError(str(error)) from None
 
 
-def _has_cores(device: Found | Accelerator) -> bool:
-    return not isinstance(device, Accelerator) and device.machine.cores is not None
+def _check_threads(threads: int | None, devices: Sequence[Found | Accelerator]) -> None:
+    if threads is None:
+        return
+    found = [one.machine for one in devices if not isinstance(one, Accelerator)]
+    counts = {one.name: one.cores.all_count for one in found if one.cores is not None}
+    if not counts:
+        raise UserError("--threads are those of a processor; none of --hw is one")
+    for name, count in counts.items():
+        if threads > THREADS_PER_CORE * count:
+            most = f"{THREADS_PER_CORE * count:g} threads"
+            raise UserError(f"--threads {threads}: {name} has {count:g} cores, at most {most}")
 
 
 def _setup(shape: ModelShape, found: Found, recipe: Recipe, threads: int | None = None) -> Setup:

@@ -394,3 +394,30 @@ def test_machines_beyond_the_heads_of_a_cache_hold_copies():
         # Machines may share a sequence by its tokens, so that a bound divides all the same.
         one, many = (attention_s(model, count, "bound") for count in (1, 16))
         assert one / many == pytest.approx(16)
+
+
+def test_a_processors_bound_spares_what_its_last_cache_keeps():
+    one = setup(machine="epyc-7v13")
+    step = predict_step(one, [Sequences(batch=1, new=1, context=2047)])
+    read = sum(float(op.operator.essential_bytes) for op in step.operators)
+    # 256 MiB, at 204.8 GB/s.
+    assert sum(float(op.memory_s) for op in step.operators) == pytest.approx(
+        (read - 256 * 2**20) / 204.8e9
+    )
+    small = setup("smollm2-135m", "w4a16", machine="epyc-7v13")
+    step = predict_step(small, [Sequences(batch=1, new=1, context=100)])
+    assert step.bound == "compute" and all(float(op.memory_s) == 0 for op in step.operators)
+    assert step_ms(small, estimate="expected") > 1e3 * float(step.time_s)
+
+
+def test_a_hybrids_bound_counts_its_small_cores_where_there_are_threads_for_them():
+    def bound_and_expected(threads):
+        one = setup("llama-3-8b", "gguf-q8_0", machine="core-i7-13700h", threads=threads)
+        return (step_ms(one, new=512, context=0, estimate=name) for name in ("bound", "expected"))
+
+    (few, few_expected), (every, every_expected) = map(bound_and_expected, (6, 14))
+    # 6 cores at 4.4 GHz do 128 operations a cycle, 8 at 3.7 GHz do 64.
+    assert few / every == pytest.approx(1 + 8 * 3.7 * 64 / (6 * 4.4 * 128), rel=0.01)
+    assert every_expected == pytest.approx(few_expected, rel=0.01)
+    (ten, _), (all_threads, _) = map(bound_and_expected, (10, None))
+    assert few > ten > every == all_threads

@@ -163,6 +163,8 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         ([*BASIC, "--batch", "1.5"], ["--batch", "'1.5' is no whole number"]),
         ([*BASIC, "--threads", "4"], ["--threads", "processor"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--threads", "4"], ["--threads"]),
+        (["roofline", "llama-3.1-8b", "--hw", "epyc-7v13", "--threads", "99999"],
+         ["epyc-7v13 has 64 cores, at most 128 threads"]),
         (["hw", "measure", "--out", "/dev/null/this.toml"], ["/dev/null is a file"]),
         ([*BASIC, "--kv", "int99"], ["int99"]),
         ([*BASIC, "--activations", "fp99"], ["activations in 'fp99'"]),
