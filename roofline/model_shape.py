@@ -200,7 +200,8 @@ def shape_of_size(params: float) -> ModelShape:
     """
     if not params > 0:
         raise ValueError(f"a model of {params:g} parameters; it needs more than 0")
-    known = [load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY)]
+    family = (load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY))
+    known = [shape for shape in family if shape.experts is None]
     nearest = min(known, key=lambda shape: abs(log(shape.params / params)))
     outside = nearest.params - nearest.linear_params
     per_layer = nearest.linear_params / nearest.layers

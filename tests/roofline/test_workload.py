@@ -208,3 +208,9 @@ def test_a_size_that_no_model_has_is_refused_with_its_line(tmp_path, name, key, 
     path.write_text("\n".join(lines))
     with pytest.raises(ValueError, match=rf"line {place + 1}: {key} is {value}, (less|more) than"):
         read_model(path)
+
+
+@pytest.mark.parametrize("params", [1e8, 1e9, 1e10, 1e11, 4e11, 2e12])
+def test_a_model_of_unknown_sizes_has_no_experts(params):
+    shape = shape_of_size(params)
+    assert shape.experts is None and shape.params == pytest.approx(params, rel=0.25)
