@@ -176,7 +176,7 @@ def operator_times(found: Sequence[Operator], rates: Mapping[Role, Rates]) -> li
 
 
 def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
-    """Return the time of an operator at some rates, ``missed`` being the share of its bytes read."""
+    """Return the time of an operator at some rates; ``missed`` is the share of its bytes read."""
     filled = np.clip(_tokens(operator) / rates.matrix_tokens, rates.least_share, 1.0)
     products = operator.ops / (rates.ops_per_s * filled)
     rest = operator.vector_ops / rates.vector_ops_per_s

@@ -33,8 +33,9 @@ THREADS_PER_CORE = 2
 OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
 ASSUMPTIONS = (
     "Expected times use shares of the peaks fitted on a few published runs.",
-    "Bounds use the peaks and the bytes that must be read; no run can beat them. A processor may keep"
-    " as many of them as its last cache holds, and use its small cores.",
+    "Bounds use the peaks and the bytes that must be read; no run can beat them.",
+    "Those of processors spare what the last cache keeps, and count small cores.",
+    "A request fits if weights, cache and the largest activations take no more than all memory.",
     "Weights count scales, zero points and codebooks; embedding rows are read one by one.",
     "Attention is causal and fused; heads that share keys and values read them once.",
     "The head computes one row for each sequence. Energy covers the machine, not its cooling.",

@@ -65,6 +65,7 @@ def _heading(machine: Machine) -> Text:
 def _accelerator_table(machine: Accelerator) -> RenderableType:
     table = _table("number", "value", "source")
     table.add_row("dram", machine.dram, "")
+    table.add_row("dataflow", machine.dataflow, Text("what stays in the PEs"))
     for name, source in machine.sources:
         mark = " (not confirmed)" if name in machine.unconfirmed else ""
         table.add_row(name, f"{getattr(machine, name):g}", Text(source + mark))

@@ -6,7 +6,7 @@ from functools import partial
 
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import RESULT_BITS, Phase, array_shape
-from roofline.accelerator.model import weight_bits
+from roofline.accelerator.model import head_bits, weight_bits
 from roofline.accelerator.serving import (
     FP16_CACHE,
     FP16_CACHE_BITS,
@@ -23,7 +23,7 @@ from roofline.rates import path_of, role_of
 from roofline.recipe import Recipe
 from roofline.serving import Prediction, Request, predict
 from roofline.setup import Setup
-from roofline.workload import Sequences
+from roofline.workload import ACTIVATION_BYTES, Sequences
 from sim.deployment.roofline_figure import Roof, Slope
 
 CONTEXTS = (128, 512, 2048, 8192, 32768)
@@ -46,6 +46,8 @@ class OperatorPoint:
     time_s: float
     bound: str
     path: str
+    #: Useful MACs of an array over those that it could do in that time.
+    utilization: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +218,7 @@ def on_accelerator(
     low, _, high = machine.dram_energy.energy_pj(
         sum(cost.traffic_bytes for _, cost in decode.products) / batch
     )
-    on_chip = (decode.pe_energy_j + decode.buffer_energy_j) / batch
+    on_chip = (decode.pe_energy_j + decode.buffer_energy_j + decode.static_energy_j) / batch
     return Scenario(
         model=shape.name,
         machine=machine.name,
@@ -235,6 +237,7 @@ def on_accelerator(
             "PEs": decode.pe_energy_j / batch,
             "buffers": decode.buffer_energy_j / batch,
             "memory": decode.dram_energy_j / batch,
+            "static": decode.static_energy_j / batch,
         },
         energy_range_j=(on_chip + low * 1e-12, on_chip + high * 1e-12),
         cost_usd_per_mtok=None,
@@ -249,7 +252,7 @@ def on_accelerator(
         tpot_by_batch=_by_batch(
             lambda size, context: run("decode", batch=size, context=context).time_s, request
         ),
-        notes=tuple(_accelerator_notes(machine, recipe)),
+        notes=tuple(_accelerator_notes(machine, shape, recipe)),
     )
 
 
@@ -263,6 +266,7 @@ def _products(phase: Phase, step: AcceleratorStep) -> list[OperatorPoint]:
             time_s=cost.cycles / step.clock_hz,
             bound=cost.limiter,
             path="PE array",
+            utilization=cost.utilization,
         )
         for gemm, cost in step.products
     ]
@@ -295,10 +299,19 @@ def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) 
     return tuple(roofs)
 
 
-def _accelerator_notes(machine: Accelerator, recipe: Recipe) -> list[str]:
-    cache = f"a KV cache of {machine.kv_bits} bits, " if recipe.kv == FP16_CACHE else ""
-    own = f"{cache}activations of {machine.activation_bits} bits, whatever a recipe says"
-    notes = [f"{machine.title}: {own}; the head counts like other weights"]
+def _accelerator_notes(machine: Accelerator, shape: ModelShape, recipe: Recipe) -> list[str]:
+    notes = []
+    if recipe.kv == FP16_CACHE and machine.kv_bits != FP16_CACHE_BITS:
+        notes.append(f"{machine.title}: a KV cache of {machine.kv_bits} bits unless --kv names one")
+    if 8 * ACTIVATION_BYTES[recipe.activations] > machine.activation_bits:
+        own = f"activations of {machine.activation_bits} bits"
+        notes.append(f"{machine.title}: {own}, narrower than those of {recipe.name}")
+    head = head_bits(recipe, shape.hidden).code_bits
+    if head > weight_bits(recipe, shape.hidden).code_bits:
+        cycles = machine.cycles_per_step(head)
+        notes.append(f"{machine.title}: a head of {head:g} bits, {cycles} cycles a step")
+    if machine.pe_leakage_uw is None:
+        notes.append(f"{machine.title}: without static energy, which nobody measured")
     if machine.unconfirmed:
         notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
     return notes

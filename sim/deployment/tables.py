@@ -100,6 +100,7 @@ def record(one: Scenario) -> dict[str, Any]:
                 "time_s": point.time_s,
                 "limit": point.bound,
                 "path": point.path,
+                **({} if point.utilization is None else {"utilization": point.utilization}),
             }
             for point in one.points
         ],

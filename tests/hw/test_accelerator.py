@@ -14,7 +14,7 @@ from hw.machine import FOLDER as MACHINES
 
 
 def test_every_built_in_accelerator_loads():
-    assert len(list_accelerators()) == 10
+    assert len(list_accelerators()) == 11
     for name in list_accelerators():
         accelerator = load_accelerator(name)
         assert accelerator.technology_nm == (45 if name == "edge-8x8" else 28)

@@ -129,6 +129,18 @@ def test_an_accelerator_shows_its_sources(capsys):
     assert row.split()[1] == "8" and "as activations (not confirmed)" in row
 
 
+def test_an_accelerator_says_what_it_does_to_a_recipe(capsys):
+    arguments = ["roofline", "llama-3.1-8b", "--hw", "edge-8x8", "--json", "--format"]
+    found = json.loads(run(capsys, *arguments, "w4a16")[1])
+    notes = " ".join(found["notes"])
+    assert "activations of 8 bits, narrower than those of w4a16" in notes
+    assert "a head of 16 bits, 4 cycles a step" in notes and "KV cache of 4 bits" in notes
+    assert found["energy_per_token_j"]["static"] > 0
+    assert all(0 < one["utilization"] <= 1 for one in found["operators"])
+    found = json.loads(run(capsys, *arguments[:3], "bitmod", *arguments[4:], "gguf-f16")[1])
+    assert "nobody measured" in " ".join(found["notes"])
+
+
 def test_validation(capsys, tmp_path):
     path = tmp_path / "points.csv"
     path.write_text(
