@@ -27,6 +27,15 @@ class MemoryUse:
         """Everything."""
         return self.weight_bytes + self.kv_bytes + self.activation_bytes
 
+    def __add__(self, other: "MemoryUse") -> "MemoryUse":
+        """Return what two models need of one memory, which take turns."""
+        return MemoryUse(
+            weight_bytes=self.weight_bytes + other.weight_bytes,
+            kv_bytes=self.kv_bytes + other.kv_bytes,
+            activation_bytes=max(self.activation_bytes, other.activation_bytes),
+            capacity_bytes=self.capacity_bytes,
+        )
+
     @property
     def missing_bytes(self) -> float:
         """What the memory lacks; 0 if everything fits."""
@@ -105,12 +114,17 @@ def stored(
     )
 
 
-def largest_batch(setup: Setup, *, length: int, new: int = 1, usable: float = USABLE) -> int:
+def largest_batch(
+    setup: Setup, *, length: int, new: int = 1, usable: float = USABLE, draft: Setup | None = None
+) -> int:
     """Return how many sequences of ``length`` tokens fit beside the weights; 0 if none does.
 
-    ``new`` tokens of each are in one step, whose activations need room too.
+    ``new`` tokens of each are in one step, whose activations need room too; so do weights and cache
+    of a ``draft``.
     """
     use = memory_use(setup, batch=1, length=length, new=new)
+    if draft is not None:
+        use = use + memory_use(draft, batch=1, length=length, new=new)
     free = use.capacity_bytes * usable - use.weight_bytes
     return max(0, math.floor(free / (use.kv_bytes + use.activation_bytes)))
 

@@ -123,8 +123,8 @@ def model_gemms(
         )
     kept = machine.kv_bits if kv_bits is None else kv_bits
     queries = tokens * model.heads // model.kv_heads
-    head = model.head_dim
-    for name, inputs, outputs in (("scores", head, context), ("values", context, head)):
+    wide = model.head_dim
+    for name, inputs, outputs in (("scores", wide, context), ("values", context, wide)):
         yield Gemm(
             name=name,
             tokens=queries,

@@ -62,6 +62,7 @@ def _summary(one: Scenario) -> list[tuple[str, str]]:
         ("weights", f"{one.memory.weight_bytes / GB:.3f} GB"),
         ("KV cache", f"{one.memory.kv_bytes / GB:.3f} GB"),
         ("energy per output token", "{:.3g} J ({:.2g} to {:.2g})".format(*joules)),
+        ("of that", _shares(one.energy_j)),
     ]
     if one.memory.capacity_bytes < 1e15:
         rows.append(("largest batch that fits", str(one.largest_batch)))
@@ -69,6 +70,17 @@ def _summary(one: Scenario) -> list[tuple[str, str]]:
     if one.cost_usd_per_mtok is not None:
         rows.append(("cost of a million tokens", f"${one.cost_usd_per_mtok:.3g}"))
     return rows
+
+
+def _shares(parts: dict[str, float]) -> str:
+    """Return the parts of a sum in per cent, the largest first.
+
+    >>> _shares({"compute": 1.0, "memory": 3.0, "static": 0.0})
+    'memory 75%, compute 25%'
+    """
+    whole = sum(parts.values()) or 1.0
+    ordered = sorted(parts.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{name} {part / whole:.0%}" for name, part in ordered if part > 0)
 
 
 def _grouped(one: Scenario) -> dict[tuple[str, str], OperatorPoint]:

@@ -21,7 +21,7 @@ from roofline.model_shape import ModelShape
 from roofline.predict import predict_step, range_s
 from roofline.rates import path_of, role_of
 from roofline.recipe import Recipe
-from roofline.serving import Prediction, Request, predict
+from roofline.serving import Prediction, Request, Speculation, predict, speculative_tpot_s
 from roofline.setup import Setup
 from roofline.workload import ACTIVATION_BYTES, Sequences
 from sim.deployment.roofline_figure import Roof, Slope
@@ -33,6 +33,7 @@ Tpot = Callable[[int, int], float]
 Curve = tuple[tuple[int, float], ...]
 #: Share of the memory that a suggestion may use.
 USED = 1.0
+MILLI = 1e3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +104,22 @@ class Scenario:
         return sum(self.energy_j.values())
 
 
-def on_machine(setup: Setup, request: Request) -> Scenario:
-    """Predict a request on a processor, GPU or NPU."""
-    found = predict(setup, request)
+def on_machine(
+    setup: Setup,
+    request: Request,
+    *,
+    speculation: Speculation | None = None,
+    utilization: float = 1.0,
+) -> Scenario:
+    """Predict a request on a processor, GPU or NPU that is busy for a share of the time."""
+    found = predict(setup, request, speculation=speculation)
+    tpot_s = partial(_tpot_s, setup, speculation)
     machine, batch = setup.machine, request.batch
     energy = found.decode_energy
     short, long = range_s(setup, found.expected.tpot_s)
     return Scenario(
         model=setup.shape.name,
-        machine=_title(machine.name, setup.machines),
+        machine=_title(machine.name, setup),
         format=setup.recipe.name,
         request=request,
         ttft_s=(found.bound.ttft_s, found.expected.ttft_s),
@@ -125,13 +133,13 @@ def on_machine(setup: Setup, request: Request) -> Scenario:
         equal_context=equal_context(setup),
         energy_j={name: part.nominal_j / batch for name, part in energy.parts.items()},
         energy_range_j=(energy.total.low_j / batch, energy.total.high_j / batch),
-        cost_usd_per_mtok=found.cost_usd_per_mtok(),
+        cost_usd_per_mtok=found.cost_usd_per_mtok(utilization),
         points=tuple(_points(found)),
         roofs=_roofs(setup),
         slope=Slope(name="memory", bytes_per_s=machine.bytes_per_s * setup.split),
-        tpot_by_context=_by_context(partial(_tpot_s, setup), request, setup.shape),
-        tpot_by_batch=_by_batch(partial(_tpot_s, setup), request),
-        notes=tuple(_notes(found)),
+        tpot_by_context=_by_context(tpot_s, request, setup.shape),
+        tpot_by_batch=_by_batch(tpot_s, request),
+        notes=(*_notes(found), *_speculation_notes(setup, speculation)),
     )
 
 
@@ -173,7 +181,11 @@ def _roofs(setup: Setup) -> tuple[Roof, ...]:
     )
 
 
-def _tpot_s(setup: Setup, batch: int, context: int) -> float:
+def _tpot_s(setup: Setup, speculation: Speculation | None, batch: int, context: int) -> float:
+    if speculation is not None:
+        return speculative_tpot_s(
+            setup, speculation, Request(batch=batch, prompt=context, output=1)
+        )
     step = predict_step(setup, [Sequences(batch=batch, new=1, context=context)], "expected")
     return float(step.time_s)
 
@@ -199,9 +211,36 @@ def _notes(found: Prediction) -> list[str]:
         )
     if found.memory.missing_bytes:
         notes.append(f"does not fit: {found.memory.missing_bytes / 1e9:.2f} GB are missing")
+    if found.setup.shape.experts is not None:
+        notes.append(_routing_note(found))
     if found.decode_energy.exceeds_limit:
         notes.append("energy summed bottom-up exceeds the power limit; read its low end")
     return notes
+
+
+def _speculation_notes(setup: Setup, speculation: Speculation | None) -> list[str]:
+    if speculation is None:
+        return []
+    draft = speculation.draft
+    proposed = f"{draft.shape.name} proposes {speculation.proposals} tokens"
+    accepted = f"each accepted with {speculation.acceptance:g}"
+    notes = [f"{proposed}, {accepted}: {speculation.tokens:.3g} tokens a step"]
+    if draft.shape.vocabulary != setup.shape.vocabulary:
+        sizes = f"{draft.shape.vocabulary} and {setup.shape.vocabulary} tokens"
+        notes.append(f"{draft.shape.name} and {setup.shape.name} have vocabularies of {sizes}")
+    return notes
+
+
+def _routing_note(found: Prediction) -> str:
+    """Say what a mixture of experts takes if its tokens choose experts as badly as they can."""
+    setup, request = found.setup, found.request
+    worst = replace(setup, options=replace(setup.options, routing="worst"))
+    context = request.prompt + request.output // 2
+    times = [_tpot_s(one, None, request.batch, context) * MILLI for one in (setup, worst)]
+    return (
+        f"{setup.shape.name}: {times[0]:.4g} ms a step if tokens choose experts at random,"
+        f" {times[1]:.4g} at worst"
+    )
 
 
 def on_accelerator(
@@ -318,21 +357,26 @@ def _accelerator_notes(machine: Accelerator, shape: ModelShape, recipe: Recipe) 
 
 
 def suggestions(
-    setup: Setup, request: Request, recipes: Sequence[Recipe]
+    setup: Setup, request: Request, recipes: Sequence[Recipe], *, draft: Setup | None = None
 ) -> tuple[str | None, int]:
     """Return the widest of some recipes that fits a request, and the largest batch that does."""
     new = request.step_tokens
-    batch = largest_batch(setup, length=request.length, new=new, usable=USED)
+    batch = largest_batch(setup, length=request.length, new=new, usable=USED, draft=draft)
     fitting = []
     for recipe in recipes:
-        other = Setup(
-            shape=setup.shape, recipe=recipe, machine=setup.machine, machines=setup.machines
+        use = memory_use(
+            replace(setup, recipe=recipe), batch=request.batch, length=request.length, new=new
         )
-        use = memory_use(other, batch=request.batch, length=request.length, new=new)
+        if draft is not None:
+            other = replace(draft, recipe=recipe)
+            use = use + memory_use(other, batch=request.batch, length=request.length, new=new)
         if use.missing_bytes == 0:
             fitting.append((use.weight_bytes, recipe.name))
     return (max(fitting)[1] if fitting else None), batch
 
 
-def _title(name: str, count: int) -> str:
-    return name if count == 1 else f"{count}x {name}"
+def _title(name: str, setup: Setup) -> str:
+    if setup.machines == 1:
+        return name
+    how = "" if setup.parallel == "tensor" else f" ({setup.parallel})"
+    return f"{setup.machines}x {name}{how}"

@@ -17,6 +17,7 @@ from roofline.predict import predict_step, range_s
 from roofline.recipe import parse_recipe
 from roofline.serving import (
     Request,
+    Speculation,
     expected_tokens,
     outcome,
     pipelined_s,
@@ -243,8 +244,19 @@ def test_speculation():
     assert (expected_tokens(3, 1.0), expected_tokens(3, 0.0)) == (4.0, 1.0)
     big, small = setup("llama-2-70b", "w4a16"), setup("tinyllama-1.1b", "w4a16")
     plain = outcome(big, Request(), "expected").tpot_s
-    fast = speculative_tpot_s(big, small, Request(), proposals=4, acceptance=0.8)
+    speculation = Speculation(draft=small, proposals=4, acceptance=0.8)
+    fast = speculative_tpot_s(big, speculation, Request())
     assert plain / 3.3616 < fast < plain
+    found, without = (predict(big, Request(), speculation=one) for one in (speculation, None))
+    assert found.expected.tpot_s == fast > found.bound.tpot_s
+    assert found.expected.ttft_s > without.expected.ttft_s
+    drafted = weight_bytes(small.shape, small.recipe)
+    assert found.memory.weight_bytes == without.memory.weight_bytes + drafted
+    assert found.largest_batch < without.largest_batch
+    # The weights are read once for 3.4 tokens, but the draft's for each proposal.
+    assert found.energy_per_token_j < without.energy_per_token_j
+    check = step_energy(big, found.expected.decode).compute.nominal_j / 3.3616
+    assert check < found.decode_energy.compute.nominal_j < 1.3 * check
     with pytest.raises(ValueError, match="from 0 to 1"):
         expected_tokens(4, 1.5)
 

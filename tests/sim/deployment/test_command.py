@@ -141,6 +141,47 @@ def test_an_accelerator_says_what_it_does_to_a_recipe(capsys):
     assert "nobody measured" in " ".join(found["notes"])
 
 
+def predicted(capsys, *arguments):
+    code, out, err = run(capsys, "roofline", *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_a_draft_makes_tokens_faster_and_needs_memory(capsys):
+    big = ["llama-3.1-70b", "--hw", "2x a100-sxm-80gb", "--format", "w4a16"]
+    plain = predicted(capsys, *big)
+    drafted = predicted(capsys, *big, "--draft", "llama-3.2-1b", "--proposals", "3")
+    assert drafted["tpot_s"]["expected"] < 0.8 * plain["tpot_s"]["expected"]
+    assert drafted["weight_bytes"] > plain["weight_bytes"] + 5e8
+    assert any("3 tokens, each accepted with 0.8: 2.95 tokens" in x for x in drafted["notes"])
+    other = predicted(capsys, *big, "--draft", "tinyllama-1.1b")
+    assert any("vocabularies of 32000 and 128256" in note for note in other["notes"])
+
+
+def test_machines_share_a_model_in_three_ways(capsys):
+    four = ["mixtral-8x7b", "--hw", "4x a100-sxm-80gb", "--batch", "16"]
+    found = {how: predicted(capsys, *four, "--parallel", how) for how in PARALLEL}
+    tpot = {how: one["tpot_s"]["expected"] for how, one in found.items()}
+    # In a pipeline one machine works at a time.
+    assert tpot["tensor"] < tpot["expert"] < tpot["pipeline"]
+    assert found["pipeline"]["machine"] == "4x a100-sxm-80gb (pipeline)"
+    assert all("at random" in " ".join(one["notes"]) for one in found.values())
+
+
+PARALLEL = ("tensor", "expert", "pipeline")
+
+
+def test_attention_in_three_kernels_and_a_machine_that_rests(capsys):
+    long = [*BASIC[1:], "--prompt", "8000"]
+    fused = predicted(capsys, *long)
+    unfused = predicted(capsys, *long, "--unfused-attention", "--utilization", "0.5")
+    assert unfused["ttft_s"]["expected"] > 1.2 * fused["ttft_s"]["expected"]
+    names = {one["name"] for one in unfused["operators"]}
+    assert {"scores", "values", "softmax"} <= names and "attention" not in names
+    per_token = unfused["cost_usd_per_mtok"] * unfused["output_tokens_per_s"]
+    assert per_token == pytest.approx(2 * fused["cost_usd_per_mtok"] * fused["output_tokens_per_s"])
+
+
 def test_validation(capsys, tmp_path):
     path = tmp_path / "points.csv"
     path.write_text(
@@ -177,6 +218,16 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--threads", "4"], ["--threads"]),
         (["roofline", "llama-3.1-8b", "--hw", "epyc-7v13", "--threads", "99999"],
          ["epyc-7v13 has 64 cores, at most 128 threads"]),
+        ([*BASIC, "--parallel", "pipeline"], ["needs several machines"]),
+        (["roofline", "llama-3.1-8b", "--hw", "2x l4", "--parallel", "expert"], ["no experts"]),
+        (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--draft", "llama-3.2-1b"],
+         ["--draft is for machines; bitmod is an accelerator"]),
+        (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--unfused-attention"], ["--unfused-att"]),
+        ([*BASIC, "--draft", "llama-3.2-1"], ["unknown model 'llama-3.2-1'", "llama-3.2-1b"]),
+        ([*BASIC, "--draft", "tinyllama-1.1b", "--prompt", "3000"], ["context of 2048"]),
+        ([*BASIC, "--acceptance", "1.5"], ["--acceptance"]),
+        ([*BASIC, "--proposals", "0"], ["--proposals"]),
+        ([*BASIC, "--utilization", "0"], ["--utilization"]),
         (["hw", "measure", "--out", "/dev/null/this.toml"], ["/dev/null is a file"]),
         ([*BASIC, "--kv", "int99"], ["int99"]),
         ([*BASIC, "--activations", "fp99"], ["activations in 'fp99'"]),
