@@ -18,7 +18,7 @@ EXIT_DIFFERENT = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 #: Columns of a table that goes into a file or a pipe.
-FILE_WIDTH = 160
+FILE_WIDTH = 200
 
 app = App(
     name="qsim",

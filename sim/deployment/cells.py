@@ -73,14 +73,15 @@ def _summary(one: Scenario) -> list[tuple[str, str]]:
 
 
 def _shares(parts: dict[str, float]) -> str:
-    """Return the parts of a sum in per cent, the largest first.
+    """Return the parts of a sum in per cent, the largest first, and none below half of one.
 
-    >>> _shares({"compute": 1.0, "memory": 3.0, "static": 0.0})
+    >>> _shares({"compute": 1.0, "memory": 3.0, "static": 0.01})
     'memory 75%, compute 25%'
     """
     whole = sum(parts.values()) or 1.0
     ordered = sorted(parts.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{name} {part / whole:.0%}" for name, part in ordered if part > 0)
+    shown = [(name, part / whole) for name, part in ordered if part >= 0.005 * whole]
+    return ", ".join(f"{name} {share:.0%}" for name, share in shown)
 
 
 def _grouped(one: Scenario) -> dict[tuple[str, str], OperatorPoint]:

@@ -5,11 +5,14 @@ import shutil
 import subprocess
 
 import pytest
+from rich.console import Console
 
 from hw.machine import read_machine
 from hw.measure import Ceiling, Measurement
 from sim.cli import main
+from sim.deployment.command import RooflineOptions, run_roofline
 from sim.deployment.hardware import machine_text
+from sim.deployment.tables import scenarios_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 BASIC = ["roofline", "llama-3.1-8b", "--hw", "a100-sxm-80gb", "--format", "w4a16"]
@@ -34,11 +37,20 @@ def test_a_table_and_records(capsys):
     assert energy["low"] < energy["nominal"] < energy["high"]
 
 
-def test_numbers_are_never_cut_off(capsys):
-    long = [*BASIC[:-1], "w8a8", "--activations", "int8-top54"]
-    for more in ([], ["--hw", "8x jetson-agx-orin-64gb-cpu"]):
-        code, out, err = run(capsys, *long, *more)
-        assert code == 0 and "\u2026" not in out, out + err
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_name_and_no_number_is_cut_off(width, capsys):
+    options = RooflineOptions(
+        models=("llama-3.1-8b",),
+        machines=("8x jetson-agx-orin-64gb-cpu", "raspberry-pi-5"),
+        formats=("w8a8", "fp16"),
+        activations="int8-top54",
+    )
+    scenarios = run_roofline(options)
+    Console(width=width).print(scenarios_table(scenarios))
+    out = capsys.readouterr().out
+    assert "\u2026" not in out and "8x jetson-agx-orin-64gb-cpu" in out and "does not fit" in out
+    for one in scenarios:
+        assert f"{one.tpot_s[1] * 1e3:.4g} ({one.tpot_s[0] * 1e3:.4g})" in out
 
 
 def test_a_report_with_pictures_and_a_page(capsys, tmp_path):
