@@ -205,6 +205,8 @@ def _notes(found: Prediction) -> list[str]:
     notes = []
     if machine.unconfirmed:
         notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
+    if machine.tdp_w is None and machine.idle_w is None:
+        notes.append(f"{machine.title}: its power is not known; without static energy")
     if found.setup.machines > 1 and machine.link_gb_per_s is None:
         notes.append(
             f"{machine.title}: nobody told of its link; {DEFAULT_GB_PER_S:g} GB/s each way assumed"

@@ -28,5 +28,5 @@ def test_a_panel_with_a_capacity_keeps_its_scale_and_names_it():
 
 def test_curves_that_no_scale_shows_have_a_logarithmic_one():
     for top, scale in ((100.0, "log"), (10.0, "linear")):
-        curves = {"x": {"fast": ([1, 2], [1.0, 2.0]), "slow": ([1, 2], [top, top])}}
+        curves = {"x": {"fast": ([1.0, 2.0], [1.0, 2.0]), "slow": ([1.0, 2.0], [top, top])}}
         assert curves_figure("t", curves, unit="ms").axes[0].get_yscale() == scale

@@ -106,7 +106,7 @@ def test_machines(capsys):
     assert code == 0 and "1507.7" in out
 
 
-def test_a_measured_machine_is_a_machine(tmp_path):
+def test_a_measured_machine_is_a_machine(capsys, tmp_path):
     def ceiling(name, rate):
         return Ceiling(name=name, rates=(rate, 0.9 * rate), setting="1024")
 
@@ -122,6 +122,8 @@ def test_a_measured_machine_is_a_machine(tmp_path):
     assert machine.bytes_per_s == 2e10 and machine.ops_per_s("fp32") == 1e11
     assert machine.efficiency.compute.value == pytest.approx(0.76)
     assert machine.efficiency.memory.value == pytest.approx(0.475)
+    found = predicted(capsys, "smollm2-135m", "--hw", str(path), "--format", "fp32")
+    assert any("its power is not known" in note for note in found["notes"])
 
 
 def test_the_link_is_a_part_of_the_time(capsys):
@@ -230,6 +232,10 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--threads", "4"], ["--threads"]),
         (["roofline", "llama-3.1-8b", "--hw", "epyc-7v13", "--threads", "99999"],
          ["epyc-7v13 has 64 cores, at most 128 threads"]),
+        (["roofline", "llama-2-7b", "--hw", "nvidia_A100_80G", "--compat", "llm-viewer", "--draft",
+          "llama-2-7b"], ["nothing like --draft"]),
+        (["roofline", "llama-2-7b", "--hw", "nvidia_A100_80G", "--compat", "llm-viewer",
+          "--activations", "int8"], ["nothing like --activations"]),
         ([*BASIC, "--parallel", "pipeline"], ["needs several machines"]),
         (["roofline", "llama-3.1-8b", "--hw", "2x l4", "--parallel", "expert"], ["no experts"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--draft", "llama-3.2-1b"],
