@@ -1,6 +1,7 @@
 """A scenario as what the page and the figures draw."""
 
 from collections.abc import Sequence
+from math import inf
 
 from matplotlib.figure import Figure
 
@@ -66,7 +67,10 @@ def _summary(one: Scenario) -> list[tuple[str, str]]:
     ]
     if one.memory.capacity_bytes < 1e15:
         rows.append(("largest batch that fits", str(one.largest_batch)))
-        rows.append(("context whose cache equals the weights", f"{one.equal_context:,.0f} tokens"))
+        tokens = (
+            f"{one.equal_context:,.0f} tokens" if one.equal_context < inf else "none, by its window"
+        )
+        rows.append(("context whose cache equals the weights", tokens))
     if one.cost_usd_per_mtok is not None:
         rows.append(("cost of a million tokens", f"${one.cost_usd_per_mtok:.3g}"))
     return rows

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from rich.console import (
@@ -115,7 +116,7 @@ def record(one: Scenario) -> dict[str, Any]:
         "activation_bytes": memory.activation_bytes,
         "capacity_bytes": capacity if capacity < 1e15 else None,
         "largest_batch": one.largest_batch,
-        "equal_context_tokens": one.equal_context,
+        "equal_context_tokens": one.equal_context if one.equal_context < inf else None,
         "energy_per_token_j": {
             "nominal": one.energy_per_token_j,
             "low": one.energy_range_j[0],

@@ -1,5 +1,6 @@
 """Times, memory, energy and requests, against arithmetic that a reader can do."""
 
+import itertools
 import subprocess
 import sys
 
@@ -11,7 +12,13 @@ from roofline.efficiency import FILE, fitted
 from roofline.energy import step_energy
 from roofline.grid import Grid, evaluate
 from roofline.links import all_gather_s, all_reduce_s, send_s
-from roofline.memory import equal_context, largest_batch, memory_use, weight_bytes
+from roofline.memory import (
+    equal_context,
+    kv_bytes_per_sequence,
+    largest_batch,
+    memory_use,
+    weight_bytes,
+)
 from roofline.model_shape import load_model
 from roofline.predict import predict_step, range_s
 from roofline.recipe import parse_recipe
@@ -433,3 +440,28 @@ def test_a_hybrids_bound_counts_its_small_cores_where_there_are_threads_for_them
     assert every_expected == pytest.approx(few_expected, rel=0.01)
     (ten, _), (all_threads, _) = map(bound_and_expected, (10, None))
     assert few > ten > every == all_threads
+
+
+def test_a_grid_and_a_request_have_one_rule_for_what_fits():
+    shape, recipe, machine = load_model("mixtral-8x7b"), parse_recipe("w4a16"), load_machine("l4")
+    grid = Grid(
+        models=[shape], recipes=[recipe], machines=[machine], batches=[1, 64], contexts=[512, 8192]
+    )
+    for estimate in ("bound", "expected"):
+        found = evaluate(grid, estimate)
+        for (i, batch), (j, length) in itertools.product(
+            enumerate(grid.batches), enumerate(grid.contexts)
+        ):
+            one = setup("mixtral-8x7b", "w4a16", machine="l4")
+            use = memory_use(one, batch=batch, length=length, new=length)
+            assert found.memory_bytes[0, 0, 0, i, j] == pytest.approx(use.total_bytes)
+            assert found.fits[0, 0, 0, i, j] == (use.missing_bytes == 0)
+
+
+def test_the_context_whose_cache_equals_the_weights_knows_windows():
+    for name in ("llama-2-7b", "gemma-3-27b", "gpt-oss-20b"):
+        one = setup(name)
+        cache = kv_bytes_per_sequence(one.shape, one.recipe, round(equal_context(one)))
+        assert cache == pytest.approx(weight_bytes(one.shape, one.recipe), rel=1e-3)
+    # 32 layers of 4096 tokens are 0.5 GB.
+    assert equal_context(setup("mistral-7b")) == float("inf")
