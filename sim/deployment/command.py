@@ -107,7 +107,7 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         shape, device, recipe = combinations[0]
         assert not isinstance(device, Accelerator)
         setup = _setup(shape, device, recipe, options)
-        raise UserError(_too_large(scenarios[0], setup, draft))
+        raise UserError(_too_large(scenarios[0], setup, options, draft))
     return scenarios
 
 
@@ -175,8 +175,12 @@ def _setup(shape: ModelShape, found: Found, recipe: Recipe, options: RooflineOpt
     )
 
 
-def _too_large(one: Scenario, setup: Setup, draft: ModelShape | None) -> str:
-    recipes = [parse_recipe(name) for name in OFFERED]
+def _too_large(
+    one: Scenario, setup: Setup, options: RooflineOptions, draft: ModelShape | None
+) -> str:
+    recipes = {
+        name: parse_recipe(name, activations=options.activations, kv=options.kv) for name in OFFERED
+    }
     other = replace(setup, shape=draft) if draft else None
     widest, batch = suggestions(setup, one.request, recipes, draft=other)
     offers = [f"--format {widest}"] if widest else []

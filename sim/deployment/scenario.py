@@ -1,6 +1,6 @@
 """One model on one machine in one recipe, predicted: what tables, figures and the page show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -359,13 +359,13 @@ def _accelerator_notes(machine: Accelerator, shape: ModelShape, recipe: Recipe) 
 
 
 def suggestions(
-    setup: Setup, request: Request, recipes: Sequence[Recipe], *, draft: Setup | None = None
+    setup: Setup, request: Request, recipes: Mapping[str, Recipe], *, draft: Setup | None = None
 ) -> tuple[str | None, int]:
-    """Return the widest of some recipes that fits a request, and the largest batch that does."""
+    """Return the name of the widest recipe that fits a request, and the largest batch that does."""
     new = request.step_tokens
     batch = largest_batch(setup, length=request.length, new=new, usable=USED, draft=draft)
     fitting = []
-    for recipe in recipes:
+    for name, recipe in recipes.items():
         use = memory_use(
             replace(setup, recipe=recipe), batch=request.batch, length=request.length, new=new
         )
@@ -373,7 +373,7 @@ def suggestions(
             other = replace(draft, recipe=recipe)
             use = use + memory_use(other, batch=request.batch, length=request.length, new=new)
         if use.missing_bytes == 0:
-            fitting.append((use.weight_bytes, recipe.name))
+            fitting.append((use.weight_bytes, name))
     return (max(fitting)[1] if fitting else None), batch
 
 

@@ -143,6 +143,16 @@ def test_an_accelerator_shows_its_sources(capsys):
     assert row.split()[1] == "8" and "as activations (not confirmed)" in row
 
 
+@pytest.mark.parametrize("kv,offered", [("fp16", "w6a16"), ("int8", "w8a16"), ("fp32", None)])
+def test_the_format_that_is_offered_fits_with_the_cache_that_was_asked_for(capsys, kv, offered):
+    request = ["roofline", "llama-2-13b", "--hw", "rtx-4090", "--prompt", "3900"]
+    request += ["--batch", "3", "--kv", kv, "--format"]
+    _, _, err = run(capsys, *request, "fp16")
+    assert (f"--format {offered} fits" if offered else "no width of weights fits") in err
+    if offered:
+        assert run(capsys, *request, offered)[0] == 0
+
+
 def test_an_accelerator_says_what_it_does_to_a_recipe(capsys):
     arguments = ["roofline", "llama-3.1-8b", "--hw", "edge-8x8", "--json", "--format"]
     found = json.loads(run(capsys, *arguments, "w4a16")[1])
