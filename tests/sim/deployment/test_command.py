@@ -1,6 +1,7 @@
 """``qsim roofline`` and ``qsim hw`` as a user types them."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -100,6 +101,12 @@ def test_llm_viewers_numbers(capsys):
 def test_machines(capsys):
     code, out, _ = run(capsys, "hw")
     assert code == 0 and "raspberry-pi-5" in out and "bitmod" in out
+    # Read in their source: bandwidth and peaks; not so: capacity.
+    row = next(line.split() for line in out.splitlines() if line.startswith("h100-sxm "))
+    assert "3350" in row and "80?" in row and "700" in row
+    row = next(line for line in out.splitlines() if line.startswith("raspberry-pi-5 "))
+    assert row.count("?") == len(re.findall(r" \d", row)) > 4
+    assert "nobody has read it" in out
     code, out, _ = run(capsys, "hw", "show", "h100-sxm")
     assert "3350" in out and "llm-analysis" in out and "not confirmed" in out
     code, out, _ = run(capsys, "hw", "show", "bitmod")
