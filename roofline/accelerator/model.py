@@ -124,16 +124,33 @@ def model_gemms(
     kept = machine.kv_bits if kv_bits is None else kv_bits
     queries = tokens * model.heads // model.kv_heads
     wide = model.head_dim
-    for name, inputs, outputs in (("scores", wide, context), ("values", context, wide)):
-        yield Gemm(
-            name=name,
-            tokens=queries,
-            inputs=inputs,
-            outputs=outputs,
-            weight_bits=int(kept),
-            side_bits=kept - int(kept),
-            count=layers * model.kv_heads * batch,
-        )
+    for count, seen in _layers_by_context(model, tokens=tokens, context=context):
+        for name, inputs, outputs in (("scores", wide, seen), ("values", seen, wide)):
+            yield Gemm(
+                name=name,
+                tokens=queries,
+                inputs=inputs,
+                outputs=outputs,
+                weight_bits=int(kept),
+                side_bits=kept - int(kept),
+                count=count * model.kv_heads * batch,
+            )
+
+
+def _layers_by_context(
+    model: ModelShape, *, tokens: int, context: int
+) -> Iterator[tuple[int, int]]:
+    """Yield numbers of layers and the tokens that their last new tokens see, windows together.
+
+    >>> from roofline.model_shape import load_model
+    >>> list(_layers_by_context(load_model("gemma-3-1b"), tokens=1, context=4096))
+    [(4, 4096), (22, 512)]
+    """
+    local = model.layers - model.global_layers
+    window = min(context, (model.window or context) + tokens - 1)
+    for count, seen in ((model.global_layers, context), (local, window)):
+        if count:
+            yield count, seen
 
 
 def model_cost(

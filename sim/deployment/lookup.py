@@ -1,5 +1,6 @@
 """What the words of a command mean: machines, accelerators and models, built in or from files."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def find_device(text: str) -> Found | Accelerator:
     """Return a machine or an accelerator by its name, or from its TOML file."""
     if text.endswith(FILE_SUFFIX):
         return _from_file(Path(text))
+    if match := re.match(r"\s*(\d{4,})\s*[x*]\s*[a-z]", text.lower()):
+        raise UserError(f"{match[1]} machines in '{text}'; at most 999")
     if text in list_accelerators():
         return load_accelerator(text)
     try:

@@ -94,3 +94,14 @@ def test_elements_leak_as_their_record_says():
     record = load_record("mixpe-w4a8")
     assert found.static_energy_j == pytest.approx(64e-6 * record.leakage_uw * found.time_s)
     assert step(context=1).static_energy_j == 0.0 and step(context=1).leakage_w is None
+
+
+def test_a_window_is_all_that_its_layers_read():
+    run = partial(
+        accelerator_step, load_model("mistral-7b"), parse_recipe("bitmod-fp4"),
+        load_accelerator("bitmod"), batch=1,
+    )  # fmt: skip
+    near, far = (run("decode", context=context) for context in (4096, 30000))
+    assert near.time_s == far.time_s and near.dram_energy_j == far.dram_energy_j
+    chunk = run("prefill", context=30000, new=100)
+    assert {g.outputs for g, _ in chunk.products if g.name == "scores"} == {4096 + 99}
