@@ -267,6 +267,7 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         ([*BASIC, "--utilization", "0"], ["--utilization"]),
         (["hw", "measure", "--out", "/dev/null/this.toml"], ["/dev/null is a file"]),
         ([*BASIC, "--kv", "int99"], ["int99"]),
+        ([*BASIC, "--kv", "aqlm-2x8"], ["'aqlm-2x8' takes", "without a codebook"]),
         ([*BASIC, "--activations", "fp99"], ["activations in 'fp99'"]),
         ([*BASIC, "--batch", "0"], ["--batch"]),
         ([*BASIC, "--prompt", "-3"], ["--prompt"]),
