@@ -7,22 +7,25 @@ Every number of a file is a table of its value and its source, so that none stan
 ``confirmed = false`` marks a number that nobody has checked against its source.
 """
 
-import tomllib
-from dataclasses import dataclass, fields
+import re
+from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from hw.dram import DRAM, DramEnergy
+from hw.toml_reader import Sourced, read_toml
 
 FOLDER = Path(__file__).parent / "accelerators"
-LONGEST_FILE_BYTES = 64 * 1024
 MAY_BE_ZERO = ("dequantize_cycles", "output_buffer_bytes")
+TEXTS = ("title", "dram", "dataflow")
+#: What stays in the PEs; :mod:`roofline.systolic` says what runs along rows and columns.
+DATAFLOWS = ("output", "weight", "input")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """An array whose PEs keep results; bits of weights decide how many cycles a step takes."""
+    """An array of PEs; bits of weights decide how many cycles a step takes."""
 
     name: str
     title: str
@@ -30,7 +33,9 @@ class Accelerator:
     dram: str
     technology_nm: float
     clock_mhz: float
-    #: PEs along output channels and along tokens, and the same when one token is generated.
+    #: PEs along output channels and along tokens where results stay in the PEs, and the same when
+    #: one token is generated. Along inputs and output channels where weights stay; along inputs and
+    #: tokens where inputs do.
     prefill_rows: int
     prefill_columns: int
     decode_rows: int
@@ -52,6 +57,10 @@ class Accelerator:
     dequantize_cycles: int
     #: Where synthesis has one. It is not known for every design.
     pe_area_um2: float | None = None
+    #: Of one PE, where synthesis has it.
+    pe_leakage_uw: float | None = None
+    #: One of :data:`DATAFLOWS`.
+    dataflow: str = "output"
     #: Names of numbers that are not confirmed.
     unconfirmed: tuple[str, ...] = ()
     #: Where each number comes from, by name.
@@ -98,53 +107,61 @@ def load_accelerator(name: str) -> Accelerator:
 
 
 def read_accelerator(path: Path) -> Accelerator:
-    """Return the accelerator that a TOML file describes, or say which key is wrong."""
-    with path.open("rb") as file:
-        text = file.read(LONGEST_FILE_BYTES + 1)
-    if len(text) > LONGEST_FILE_BYTES:
-        raise ValueError(f"{path}: longer than the {LONGEST_FILE_BYTES} bytes of an accelerator")
-    try:
-        table = tomllib.loads(text.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file: {error}") from None
-    return _from_table(table, path)
+    """Return the accelerator that a TOML file describes, or say which line and key is wrong."""
+    found = read_toml(path, _FILE)
+    values: dict[str, Any] = {}
+    sources: list[tuple[str, str]] = []
+    unconfirmed: list[str] = []
+    for one in _NUMBERS:
+        number = getattr(found, one.name)
+        if number is None:
+            continue
+        values[one.name] = int(number.value) if one.type is int else number.value
+        sources.append((one.name, number.source))
+        if not number.confirmed:
+            unconfirmed.append(one.name)
+    return Accelerator(
+        name=path.stem,
+        unconfirmed=tuple(unconfirmed),
+        sources=tuple(sources),
+        **{name: getattr(found, name) for name in TEXTS},
+        **values,
+    )
 
 
-def _from_table(table: dict[str, Any], path: Path) -> Accelerator:
-    texts = ("title", "dram")
-    types = {field.name: field.type for field in fields(Accelerator)}
-    numbers = [name for name in types if name not in ("name", "unconfirmed", "sources", *texts)]
-    for key in table:
-        if key not in (*numbers, *texts):
-            close = get_close_matches(key, [*numbers, *texts], n=1)
-            raise ValueError(
-                f"{path}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-            )
-    for key in (*texts, *numbers):
-        if key not in table and key != "pe_area_um2":
-            raise ValueError(f"{path}: key {key!r} is missing")
-    if table["dram"] not in DRAM:
-        raise ValueError(f"{path}: dram is {table['dram']!r}, not one of {', '.join(DRAM)}")
-    values: dict[str, Any] = {key: str(table[key]) for key in texts}
-    for key in numbers:
-        if key in table:
-            values[key] = _number(table[key], key, path, whole=types[key] is int)
-    unconfirmed = (key for key in numbers if key in table and not table[key].get("confirmed", True))
-    sources = tuple((key, str(table[key]["source"])) for key in numbers if key in table)
-    return Accelerator(name=path.stem, unconfirmed=tuple(unconfirmed), sources=sources, **values)
+def is_accelerator(path: Path) -> bool:
+    """Return whether a file has a key that accelerators have and machines don't."""
+    keys = "|".join(f"{one.name}\\b" for one in _NUMBERS)
+    return re.search(rf"^ *({keys})", path.read_text("utf-8", "replace"), re.MULTILINE) is not None
 
 
-def _number(entry: Any, key: str, path: Path, *, whole: bool) -> int | float:
-    if not isinstance(entry, dict) or not {"value", "source"} <= entry.keys():
-        raise ValueError(f"{path}: {key} needs a value and a source: {{ value = 1, source = '' }}")
-    if extra := entry.keys() - {"value", "source", "confirmed"}:
-        raise ValueError(f"{path}: {key} has an unknown key {min(extra)!r}")
-    value = entry["value"]
-    kinds = (int,) if whole else (int, float)
-    is_number = isinstance(value, kinds) and not isinstance(value, bool)
-    least = 0 if key in MAY_BE_ZERO else 1e-9
-    if not is_number or not least <= value < 1e15:
-        kind = "whole number" if whole else "number"
-        raise ValueError(f"{path}: {key} is {value!r}, not a positive {kind}")
-    result: int | float = value
-    return result
+def _entry(one: "Field[Any]") -> tuple[str, Any, Any]:
+    """Return the field of a file that holds a number of an accelerator with its source."""
+    about = {"whole": one.type is int, "may_be_zero": one.name in MAY_BE_ZERO}
+    if one.default is MISSING:
+        return one.name, Sourced, field(metadata=about)
+    return one.name, Sourced | None, field(default=None, metadata=about)
+
+
+def _check_texts(found: Any) -> None:
+    for name, known in (("dram", tuple(DRAM)), ("dataflow", DATAFLOWS)):
+        if (value := getattr(found, name)) not in known:
+            raise ValueError(f"{name} is {value!r}, not one of {', '.join(known)}")
+
+
+_NUMBERS = [
+    one for one in fields(Accelerator) if one.name not in ("name", "unconfirmed", "sources", *TEXTS)
+]
+#: The keys of a file: texts, and the numbers of an accelerator with their sources.
+_FILE: Any = make_dataclass(
+    "_FILE",
+    [
+        ("title", str),
+        ("dram", str),
+        ("dataflow", str, field(default="output")),
+        *map(_entry, _NUMBERS),
+    ],
+    namespace={"__post_init__": _check_texts},
+    frozen=True,
+    kw_only=True,
+)

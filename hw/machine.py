@@ -11,7 +11,7 @@ reports where that was read and what the box says elsewhere. A measured machine 
 ``capacity_gb`` instead.
 """
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,8 @@ OPERANDS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 TERA = 1e12
 GIGA = 1e9
 GIB = float(1 << 30)
+#: Of the few numbers that may be zero.
+ZERO = {"may_be_zero": True}
 
 Operand = Literal["fp32", "fp16", "fp8", "int8", "fp4", "int4"]
 
@@ -76,13 +78,13 @@ class Machine:
     vector_tops: Sourced | None = None
     on_chip_kb: Sourced | None = None
     link_gb_per_s: Sourced | None = None
-    link_latency_us: Sourced | None = None
+    link_latency_us: Sourced | None = field(default=None, metadata=ZERO)
     #: How many machines the link connects, where it is a bridge.
     bridged_machines: Sourced | None = None
     tdp_w: Sourced | None = None
-    idle_w: Sourced | None = None
+    idle_w: Sourced | None = field(default=None, metadata=ZERO)
     process_nm: Sourced | None = None
-    price_usd_per_hour: Sourced | None = None
+    price_usd_per_hour: Sourced | None = field(default=None, metadata=ZERO)
     #: Missing where nobody measured; then those of the machine's kind are expected.
     efficiency: Efficiency | None = None
     #: Other names under which tables of measurements know it.
@@ -97,10 +99,6 @@ class Machine:
             raise ValueError("a machine has either peaks or cores, from which peaks follow")
         if (self.capacity_gib is None) == (self.capacity_gb is None):
             raise ValueError("a machine has either capacity_gib, in 2**30 bytes, or capacity_gb")
-        for name in ("bandwidth_gb_per_s", "capacity_gib", "capacity_gb"):
-            number = getattr(self, name)
-            if number is not None and number.value <= 0:
-                raise ValueError(f"{name} is {number.value:g}, not above 0")
 
     @property
     def bytes_per_s(self) -> float:
@@ -173,16 +171,16 @@ class Machine:
 def numbers_of(machine: Any) -> list[tuple[str, Sourced]]:
     """Return every number of a machine with its name, those of nested tables by dotted names."""
     found: list[tuple[str, Sourced]] = []
-    for field in fields(machine):
-        value = getattr(machine, field.name)
+    for key in (one.name for one in fields(machine)):
+        value = getattr(machine, key)
         if isinstance(value, Sourced):
-            found.append((field.name, value))
+            found.append((key, value))
         elif isinstance(value, tuple) and value and isinstance(value[0], Peak):
             for peak in value:
                 name = f"peaks.{peak.weights}x{peak.activations}"
-                found += [(f"{name}.{key}", number) for key, number in numbers_of(peak)]
+                found += [(f"{name}.{inner}", number) for inner, number in numbers_of(peak)]
         elif is_dataclass(value):
-            found += [(f"{field.name}.{key}", number) for key, number in numbers_of(value)]
+            found += [(f"{key}.{inner}", number) for inner, number in numbers_of(value)]
     return found
 
 
@@ -198,7 +196,12 @@ def peaks_of_cores(cores: Cores) -> dict[str, float]:
 
 def list_machines() -> list[str]:
     """Return the names that :func:`load_machine` knows."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return list(_names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 @cache

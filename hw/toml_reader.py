@@ -5,8 +5,9 @@ nested dataclasses, and :class:`Sourced` numbers, which never stand without a so
 
     tdp_w = { value = 400, source = "NVIDIA A100 datasheet", confirmed = false }
 
-A field with a default may be left out. Every error is a :class:`ValueError` of one line that names
-file, line where it is known, and key.
+A field with a default may be left out. A :class:`Sourced` number is above 0 unless the metadata of
+its field has ``may_be_zero``, and whole where they have ``whole``. Every error is a
+:class:`ValueError` of one line that names file, line where it is known, and key.
 """
 
 import math
@@ -93,12 +94,24 @@ class _Reader:
         for name, field in known.items():
             if name in table:
                 values[name] = self.value(hints[name], table[name], (*keys, name))
+                self._check_number(values[name], field, (*keys, name))
             elif not _has_default(field):
                 raise self._error(keys, f"key {name!r} is missing")
         try:
             return cls(**values)
         except ValueError as error:
-            raise self._error(keys, str(error)) from None
+            # What a dataclass complains of comes first in its words.
+            first = str(error).split(" ")[0]
+            where = (*keys, first) if first in table else keys
+            raise self._error(where, str(error)) from None
+
+    def _check_number(self, value: Any, field: "Field[Any]", keys: Keys) -> None:
+        if not isinstance(value, Sourced):
+            return
+        if value.value == 0 and not field.metadata.get("may_be_zero"):
+            raise self._error(keys, f"{_dotted(keys)} is 0, not above 0")
+        if field.metadata.get("whole") and value.value != int(value.value):
+            raise self._error(keys, f"{_dotted(keys)} is {value.value:g}, not a whole number")
 
     def value(self, hint: Any, entry: Any, keys: Keys) -> Any:
         """Return an entry of the type that a field has."""

@@ -5,7 +5,7 @@ ISSCC 2014 (45 nm, 0.9 V), scaled to a machine's node by Stillmaker and Baas, In
 the energy of a bit of memory is that of :mod:`hw.dram`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from hw.machine import Machine
 from hw.sram import access_energy_pj_per_byte
@@ -77,6 +77,16 @@ class StepEnergy:
             "static": self.static,
         }
 
+    def scaled(self, factor: float) -> "StepEnergy":
+        """Return it ``factor`` times."""
+        values = {name: getattr(self, name).scaled(factor) for name in PARTS}
+        return StepEnergy(**values, limit_j=None if self.limit_j is None else factor * self.limit_j)
+
+    def __add__(self, other: "StepEnergy") -> "StepEnergy":
+        values = {name: getattr(self, name) + getattr(other, name) for name in PARTS}
+        limits = [one.limit_j for one in (self, other) if one.limit_j is not None]
+        return StepEnergy(**values, limit_j=sum(limits) if len(limits) == 2 else None)
+
     @property
     def total(self) -> EnergyRange:
         """The sum of all components."""
@@ -87,6 +97,9 @@ class StepEnergy:
     def exceeds_limit(self) -> bool:
         """Whether the nominal energy is more than the machines may draw in that time."""
         return self.limit_j is not None and self.total.nominal_j > self.limit_j
+
+
+PARTS = tuple(one.name for one in fields(StepEnergy) if one.name != "limit_j")
 
 
 def step_energy(setup: Setup, step: StepTime) -> StepEnergy:

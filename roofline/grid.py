@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hw.machine import Machine
-from roofline.memory import kv_bytes_per_sequence, weight_bytes
+from roofline.memory import kv_bytes_per_sequence, largest_activations, weight_bytes
 from roofline.model_shape import ModelShape
 from roofline.predict import options_of
-from roofline.rates import ROLES, Estimate, Rates, Role, operator_time, rates_of, role_of
+from roofline.rates import ROLES, Estimate, Rates, Role, operator_times, rates_of
 from roofline.recipe import Recipe
 from roofline.setup import Setup
 from roofline.workload import Options, Sequences, operators
@@ -45,7 +45,10 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridTimes:
-    """Arrays over :data:`AXES`; a context is a prompt for prefill, and what decode has seen."""
+    """Arrays over :data:`AXES`; a context is a prompt for prefill, and what decode has seen.
+
+    Memory holds weights, cache and the largest activations of a prompt in one step.
+    """
 
     grid: Grid
     prefill_s: np.ndarray
@@ -108,16 +111,17 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
         base = grid.recipes[0].kv_bytes(shape)
         for j, recipe in enumerate(grid.recipes):
             rates = _rates(shape, recipe, grid.machines, estimate)
+            cache = kept / base * recipe.kv_bytes(shape)
+            held = weight_bytes(shape, recipe) + batches * cache
             for out, step in (
-                (prefill, [Sequences(batch=batches, new=contexts)]),
                 (decode, [Sequences(batch=batches, new=1, context=contexts)]),
+                (prefill, [Sequences(batch=batches, new=contexts)]),
             ):
                 options = options_of(estimate, Options())
                 found = operators(shape, recipe, step, options=options, on_chip_bytes=on_chip)
-                times = (operator_time(op, rates[role_of(op)]).time_s for op in found)
-                out[i, j] = np.asarray(sum(times))
-            cache = kept / base * recipe.kv_bytes(shape)
-            memory[i, j] = weight_bytes(shape, recipe) + batches * cache
+                times = operator_times(found, rates)
+                out[i, j] = np.asarray(sum(one.time_s for one in times))
+            memory[i, j] = held + largest_activations(found)
     capacity = _column([machine.capacity_bytes for machine in grid.machines])
     return GridTimes(
         grid=grid, prefill_s=prefill, tpot_s=decode, memory_bytes=memory, fits=memory <= capacity

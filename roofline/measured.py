@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from hw.machine import Machine
@@ -22,6 +23,8 @@ COLUMNS = (
 )  # fmt: skip
 PHASES = ("prefill", "decode", "e2e", "e2e_max")
 LONGEST_FILE_BYTES = 4 << 20
+#: Between the cells of a row.
+DELIMITERS = (",", ";", "\t")
 GIB = float(1 << 30)
 #: Lengths where a table has none: those of llama-bench.
 DEFAULT_PROMPT = 512
@@ -85,7 +88,9 @@ def read_points(path: Path) -> Iterator[MeasuredPoint | Unmatched]:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file in UTF-8") from None
-    rows = csv.DictReader(lines)
+    rows = csv.DictReader(lines, delimiter=_delimiter(lines))
+    # Names in any case, with blanks around them.
+    rows.fieldnames = [name.strip().lower() for name in _first_row(rows, path)]
     missing = [name for name in COLUMNS[:-1] if name not in (rows.fieldnames or ())]
     if missing:
         raise ValueError(f"{path}: column {missing[0]!r} is missing; needed: {', '.join(COLUMNS)}")
@@ -94,6 +99,23 @@ def read_points(path: Path) -> Iterator[MeasuredPoint | Unmatched]:
             yield _point(row, rows.line_num)
     except csv.Error as error:
         raise ValueError(f"{path}, line {rows.line_num}: not a CSV table: {error}") from None
+
+
+def _delimiter(lines: list[str]) -> str:
+    """Return what separates the names of the first line: a comma, a semicolon or a tab.
+
+    >>> [_delimiter([line]) for line in ("device,model", "device;model", "a")]
+    [',', ';', ',']
+    """
+    first = lines[0] if lines else ""
+    return max(DELIMITERS, key=first.count)
+
+
+def _first_row(rows: "csv.DictReader[str]", path: Path) -> list[str]:
+    try:
+        return list(rows.fieldnames or ())
+    except csv.Error as error:
+        raise ValueError(f"{path}, line 1: not a CSV table: {error}") from None
 
 
 def _point(row: dict[str, str], line: int) -> MeasuredPoint | Unmatched:
@@ -108,10 +130,10 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     if phase not in PHASES:
         raise ValueError(f"phase {row['phase']!r} is not one of {', '.join(PHASES)}")
     rate = _number(row["tokens_per_s"], "tokens_per_s")
-    if rate is None or rate <= 0:
+    if rate is None or not 0 < rate < math.inf:
         raise ValueError(f"tokens_per_s is {row['tokens_per_s']!r}, not above 0")
     shape = _shape(row["model"], row["params"])
-    found = find_machine(row["device"], prefer_kind=_kind(row["weight_format"]))
+    found = _machine(row["device"], _kind(row["weight_format"]))
     formats = row["weight_format"], row["act_format"]
     batch = _whole(row, "batch", 0)
     return MeasuredPoint(
@@ -141,6 +163,12 @@ def _whole(row: dict[str, str], name: str, default: int) -> int:
     return int(number)
 
 
+@cache
+def _machine(text: str, kind: str | None) -> Found:
+    return find_machine(text, prefer_kind=kind)
+
+
+@cache
 def _shape(model: str, params: str) -> ModelShape:
     count = _number(params, "params")
     if count is not None and not 0 < count < math.inf:
@@ -182,6 +210,7 @@ ROWS = re.compile(
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
 
 
+@cache
 def read_recipe(
     weights: str,
     activations: str,

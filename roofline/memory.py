@@ -1,12 +1,15 @@
 """What a model needs of a machine's memory, and how many sequences fit."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from roofline.model_shape import ModelShape
 from roofline.recipe import Recipe
 from roofline.setup import Setup
-from roofline.workload import Sequences, operators
+from roofline.workload import Amount, Operator, Sequences, operators
 
 #: Share of the memory that a server gives to weights, cache and activations.
 USABLE = 0.9
@@ -26,6 +29,15 @@ class MemoryUse:
     def total_bytes(self) -> float:
         """Everything."""
         return self.weight_bytes + self.kv_bytes + self.activation_bytes
+
+    def __add__(self, other: "MemoryUse") -> "MemoryUse":
+        """Return what two models need of one memory, which take turns."""
+        return MemoryUse(
+            weight_bytes=self.weight_bytes + other.weight_bytes,
+            kv_bytes=self.kv_bytes + other.kv_bytes,
+            activation_bytes=max(self.activation_bytes, other.activation_bytes),
+            capacity_bytes=self.capacity_bytes,
+        )
 
     @property
     def missing_bytes(self) -> float:
@@ -96,7 +108,7 @@ def stored(
 ) -> MemoryUse:  # fmt: skip
     """Return the same for a memory of any size."""
     step = [Sequences(batch=batch, new=new)]
-    largest = max(float(op.activation_bytes) / op.count for op in operators(shape, recipe, step))
+    largest = float(largest_activations(operators(shape, recipe, step)))
     return MemoryUse(
         weight_bytes=weight_bytes(shape, recipe),
         kv_bytes=batch * kv_bytes_per_sequence(shape, recipe, length),
@@ -105,17 +117,39 @@ def stored(
     )
 
 
-def largest_batch(setup: Setup, *, length: int, new: int = 1, usable: float = USABLE) -> int:
+def largest_activations(found: Sequence[Operator]) -> Amount:
+    """Return the bytes of activations of the operator that has most of them, in one layer."""
+    largest: Amount = 0.0
+    for op in found:
+        largest = np.maximum(largest, op.activation_bytes / op.count)
+    return largest
+
+
+def largest_batch(
+    setup: Setup, *, length: int, new: int = 1, usable: float = USABLE, draft: Setup | None = None
+) -> int:
     """Return how many sequences of ``length`` tokens fit beside the weights; 0 if none does.
 
-    ``new`` tokens of each are in one step, whose activations need room too.
+    ``new`` tokens of each are in one step, whose activations need room too; so do weights and cache
+    of a ``draft``.
     """
     use = memory_use(setup, batch=1, length=length, new=new)
+    if draft is not None:
+        use = use + memory_use(draft, batch=1, length=length, new=new)
     free = use.capacity_bytes * usable - use.weight_bytes
     return max(0, math.floor(free / (use.kv_bytes + use.activation_bytes)))
 
 
 def equal_context(setup: Setup) -> float:
-    """Return the tokens of one sequence whose cache takes as much as the weights."""
-    per_token = setup.recipe.kv_bytes(setup.shape) * max(1, setup.shape.global_layers)
-    return weight_bytes(setup.shape, setup.recipe) / per_token
+    """Return the tokens of one sequence whose cache takes as much as the weights.
+
+    Layers with a window keep no more than that; infinity where the cache never gets so large.
+    """
+    shape = setup.shape
+    wanted = weight_bytes(shape, setup.recipe) / setup.recipe.kv_bytes(shape)
+    window = shape.window or math.inf
+    if wanted <= shape.layers * window:
+        return wanted / shape.layers
+    if not shape.global_layers:
+        return math.inf
+    return (wanted - (shape.layers - shape.global_layers) * window) / shape.global_layers

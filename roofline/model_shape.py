@@ -25,6 +25,13 @@ class Experts:
     #: Layers at the start that have one wide network instead.
     dense_layers: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("count", "per_token", "intermediate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, less than 1")
+        if self.per_token > self.count:
+            raise ValueError(f"per_token is {self.per_token}, more than the {self.count} experts")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentAttention:
@@ -70,7 +77,10 @@ class ModelShape:
     latent: LatentAttention | None = None
 
     def __post_init__(self) -> None:
-        for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocabulary"):
+        sizes = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocabulary", "max_context")
+        optional = [name for name in ("window", "global_every") if getattr(self, name) is not None]
+        own = () if self.experts and not self.experts.dense_layers else ("intermediate",)
+        for name in (*sizes, *own, *optional):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, less than 1")
         if self.heads % self.kv_heads:
@@ -157,7 +167,12 @@ def latent_linears(shape: ModelShape) -> list[tuple[str, int, int]]:
 
 def list_models() -> list[str]:
     """Return the names that :func:`load_model` knows."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return list(_names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 @cache
@@ -186,8 +201,8 @@ def shape_of_size(params: float, *, kv_heads: int | None = None) -> ModelShape:
     """
     if not params > 0:
         raise ValueError(f"a model of {params:g} parameters; it needs more than 0")
-    known = [load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY)]
-    known = [shape for shape in known if shape.experts is None]
+    family = (load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY))
+    known = [shape for shape in family if shape.experts is None]
     nearest = min(known, key=lambda shape: abs(log(shape.params / params)))
     if kv_heads is not None:
         nearest = replace(nearest, kv_heads=kv_heads)

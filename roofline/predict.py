@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from roofline.efficiency import fitted
 from roofline.links import all_reduce_s, all_to_all_s, send_s
-from roofline.rates import ROLES, Estimate, OperatorTime, operator_time, rates_of, role_of
+from roofline.rates import ROLES, Estimate, OperatorTime, operator_times, rates_of
 from roofline.setup import Setup
 from roofline.workload import Amount, Options, Step, operators
 
@@ -69,7 +69,7 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
     )  # fmt: skip
     rates = {role: rates_of(setup, role, estimate) for role in ROLES}
     return StepTime(
-        operators=tuple(operator_time(op, rates[role_of(op)]) for op in found),
+        operators=tuple(operator_times(found, rates)),
         link_s=0.0 if estimate == "bound" else link_s(setup, tokens),
     )
 

@@ -1,5 +1,6 @@
 """How fast the operators of a setup run, and the time of one operator at such rates."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -43,6 +44,8 @@ class Rates:
     is_one_unit: Amount
     #: Whether activations between operators stay on the chip.
     keeps_activations: Amount
+    #: Of weights and cache that a processor may still have from the step before.
+    cached_bytes: Amount = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +92,15 @@ def path_of(setup: Setup, role: Role, estimate: Estimate = "expected") -> Path:
 def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
     """Return the rates of one kind of operator.
 
-    A bound has the peaks of all machines together; the expectation the shares of them that runs
+    A bound has the peaks of all machines together, of a processor's small cores too, and what its
+    last cache can keep; the expectation the shares of them that runs
     reach, and no more bandwidth than the threads can use.
     """
     machine, path = setup.machine, path_of(setup, role, estimate)
     if estimate == "bound":
-        together = setup.machines * setup.thread_share
+        cores = machine.cores
+        used_share = cores.used_share(path.operand, setup.threads) if cores else 1.0
+        together = setup.machines * used_share
         return Rates(
             ops_per_s=path.ops_per_s * together,
             matrix_tokens=1.0,
@@ -108,6 +114,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
             start_s=0.0,
             is_one_unit=machine.kind == "cpu",
             keeps_activations=True,
+            cached_bytes=cores.cache_bytes * setup.machines if cores else 0.0,
         )
     factors = expected_factors(machine, path, threads=setup.threads)
     tokens, least_share = _matrix_tokens(setup, path, factors)
@@ -169,8 +176,19 @@ def _reachable_bytes_per_s(setup: Setup, share: float) -> float:
     return min(reachable, used * cores.bandwidth_gb_per_s.value * GIGA)
 
 
-def operator_time(operator: Operator, rates: Rates) -> OperatorTime:
-    """Return the time of an operator at some rates."""
+def operator_times(found: Sequence[Operator], rates: Mapping[Role, Rates]) -> list[OperatorTime]:
+    """Return the times of the operators of one step.
+
+    Of the weights and the cache that a step reads, the share that the processor's last cache holds
+    need not come from memory.
+    """
+    read = sum(op.essential_bytes for op in found)
+    missed = 1.0 - np.minimum(1.0, rates["linear"].cached_bytes / np.maximum(read, 1.0))
+    return [operator_time(op, rates[role_of(op)], missed=missed) for op in found]
+
+
+def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
+    """Return the time of an operator at some rates; ``missed`` is the share of its bytes read."""
     filled = np.clip(_tokens(operator) / rates.matrix_tokens, rates.least_share, 1.0)
     products = operator.ops / (rates.ops_per_s * filled)
     rest = operator.vector_ops / rates.vector_ops_per_s
@@ -182,7 +200,7 @@ def operator_time(operator: Operator, rates: Rates) -> OperatorTime:
     return OperatorTime(
         operator=operator,
         compute_s=together + expanding,
-        memory_s=moved / rates.bytes_per_s + expanding,
+        memory_s=missed * moved / rates.bytes_per_s + expanding,
         start_s=rates.start_s * operator.count,
     )
 

@@ -48,6 +48,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speculation:
+    """A small model that proposes tokens, which the large one checks in one step."""
+
+    draft: Setup
+    proposals: int = 4
+    #: Probability that a proposed token is accepted.
+    acceptance: float = 0.8
+
+    def __post_init__(self) -> None:
+        expected_tokens(self.proposals, self.acceptance)
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of one step on average."""
+        return expected_tokens(self.proposals, self.acceptance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a request takes in one estimate."""
 
@@ -93,7 +111,7 @@ class Prediction:
     memory: MemoryUse
     #: Sequences that the whole memory holds.
     largest_batch: int
-    #: Of one decode step in the middle of the answer, and of the prompt's last step.
+    #: Of one token of each sequence in the middle of the answer, and of the prompt's last step.
     decode_energy: StepEnergy
     prefill_energy: StepEnergy
 
@@ -113,35 +131,62 @@ class Prediction:
         return price.value * self.setup.machines / rate * 1e6
 
 
-def predict(setup: Setup, request: Request) -> Prediction:
+def predict(
+    setup: Setup, request: Request, *, speculation: Speculation | None = None
+) -> Prediction:
     """Return what a request takes on a setup, whether or not the memory holds it.
+
+    With a draft, both models run the prompt and keep a cache; a step of decode is then the check of
+    the proposals.
 
     Raises
     ------
     ValueError
         The request is longer than the model's context.
     """
-    if request.length > setup.shape.max_context:
-        raise ValueError(
-            f"{setup.shape.name} has a context of {setup.shape.max_context} tokens, and prompt and"
-            f" output have {request.length}"
-        )
-    expected = outcome(setup, request, "expected")
+    draft = speculation.draft if speculation else None
+    for shape in (setup.shape, *([draft.shape] if draft else [])):
+        if request.length > shape.max_context:
+            raise ValueError(
+                f"{shape.name} has a context of {shape.max_context} tokens, and prompt and"
+                f" output have {request.length}"
+            )
+    expected = outcome(setup, request, "expected", speculation=speculation)
     new = request.step_tokens
+    memory = memory_use(setup, batch=request.batch, length=request.length, new=new)
+    decode_energy = step_energy(setup, expected.decode)
+    if draft and speculation:
+        memory = memory + memory_use(draft, batch=request.batch, length=request.length, new=new)
+        propose = step_energy(draft, predict_step(draft, [_middle(request)], "expected"))
+        both = propose.scaled(speculation.proposals) + decode_energy
+        decode_energy = both.scaled(1 / speculation.tokens)
     return Prediction(
         setup=setup,
         request=request,
-        bound=outcome(setup, request, "bound"),
+        bound=outcome(setup, request, "bound", speculation=speculation),
         expected=expected,
-        memory=memory_use(setup, batch=request.batch, length=request.length, new=new),
-        largest_batch=largest_batch(setup, length=request.length, new=new, usable=1.0),
-        decode_energy=step_energy(setup, expected.decode),
+        memory=memory,
+        largest_batch=largest_batch(setup, length=request.length, new=new, usable=1.0, draft=draft),
+        decode_energy=decode_energy,
         prefill_energy=step_energy(setup, expected.prefill),
     )
 
 
-def outcome(setup: Setup, request: Request, estimate: Estimate) -> Outcome:
-    """Return the times of a request in one estimate; decode is summed over every length."""
+def _middle(request: Request, *, new: int = 1) -> Sequences:
+    """Return a step in the middle of the answer."""
+    context = request.prompt + request.output // 2
+    return Sequences(batch=request.batch, new=new, context=context)
+
+
+def outcome(
+    setup: Setup, request: Request, estimate: Estimate, *, speculation: Speculation | None = None
+) -> Outcome:
+    """Return the times of a request in one estimate; decode is summed over every length.
+
+    With a draft, it is taken from the middle of the answer.
+    """
+    if speculation is not None:
+        return _speculative(setup, request, estimate, speculation)
     chunks = _chunks(request)
     steps = [predict_step(setup, [part], estimate) for part in chunks]
     contexts = request.prompt + np.arange(request.output)
@@ -185,10 +230,22 @@ def _chunks(request: Request) -> list[Sequences]:
     ]
 
 
+def _speculative(
+    setup: Setup, request: Request, estimate: Estimate, speculation: Speculation
+) -> Outcome:
+    plain = outcome(setup, request, estimate)
+    return replace(
+        plain,
+        prefill_s=plain.prefill_s + outcome(speculation.draft, request, estimate).prefill_s,
+        tpot_s=speculative_tpot_s(setup, speculation, request, estimate),
+        decode=predict_step(setup, [_middle(request, new=speculation.proposals + 1)], estimate),
+    )
+
+
 def speculative_tpot_s(
-    setup: Setup, draft: Setup, request: Request, *, proposals: int, acceptance: float
+    setup: Setup, speculation: Speculation, request: Request, estimate: Estimate = "expected"
 ) -> float:
-    """Return the time of a token when ``draft`` proposes tokens that the model checks in one step.
+    """Return the time of a token when a draft proposes tokens that the model checks in one step.
 
     Leviathan et al., arXiv:2211.17192: a step gives ``(1 - a**(g + 1)) / (1 - a)`` tokens for ``g``
     proposals of which each is accepted with probability ``a``.
@@ -196,15 +253,11 @@ def speculative_tpot_s(
     >>> expected_tokens(4, 0.8)
     3.3616
     """
-    context = request.prompt + request.output // 2
-    propose = predict_step(
-        draft, [Sequences(batch=request.batch, new=1, context=context)], "expected"
-    )
-    check = predict_step(
-        setup, [Sequences(batch=request.batch, new=proposals + 1, context=context)], "expected"
-    )
+    proposals = speculation.proposals
+    propose = predict_step(speculation.draft, [_middle(request)], estimate)
+    check = predict_step(setup, [_middle(request, new=proposals + 1)], estimate)
     step_s = proposals * float(propose.time_s) + float(check.time_s)
-    return step_s / expected_tokens(proposals, acceptance)
+    return step_s / speculation.tokens
 
 
 def expected_tokens(proposals: int, acceptance: float) -> float:

@@ -95,6 +95,8 @@ def _is_arithmetic(scheme: Scheme) -> bool:
     return all(isinstance(fmt, (IntFormat, FloatFormat)) for fmt in scheme.formats)
 
 
+#: No cache is stored in more bits than a float32 has.
+WIDEST = 32.0
 #: What recipes call the formats of a cache.
 KV_NAMES = {"fp8": "fp8_e4m3"}
 
@@ -108,9 +110,14 @@ def kv_bits(text: str, head_dim: int) -> float:
     """
     if text in PLAIN:
         return PLAIN[text].bits or 0.0
-    return parse_scheme(KV_NAMES.get(text, text), role="kv").bits_per_weight(
-        (1, head_dim), kind="full"
-    )
+    scheme = parse_scheme(KV_NAMES.get(text, text), role="kv")
+    bits = scheme.bits_per_weight((1, head_dim), kind="full")
+    if bits > WIDEST:
+        raise ValueError(
+            f"{text!r} takes {bits:g} bits for a number of the KV cache, whose heads are stored one"
+            " by one; take a format without a codebook"
+        )
+    return bits
 
 
 def known_storages() -> list[str]:

@@ -18,7 +18,7 @@ EXIT_DIFFERENT = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 #: Columns of a table that goes into a file or a pipe.
-FILE_WIDTH = 160
+FILE_WIDTH = 200
 
 app = App(
     name="qsim",
@@ -511,6 +511,12 @@ def predict_roofline(
     output: Count = 128,
     chunk: Count | None = None,
     threads: Count | None = None,
+    parallel: Literal["tensor", "pipeline", "expert"] = "tensor",
+    draft: str | None = None,
+    proposals: Count = 4,
+    acceptance: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.8,
+    unfused_attention: Annotated[bool, Parameter(negative="")] = False,
+    utilization: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 1.0,
     compat: Literal["llm-viewer"] | None = None,
     out: Path | None = None,
     json: bool = False,
@@ -543,6 +549,19 @@ def predict_roofline(
         Tokens of a prompt in one step; all of them if not given.
     threads
         Threads of a processor; one for each core if not given.
+    parallel
+        How several machines share a model: each has a part of every layer, some of the layers, or
+        some of the experts.
+    draft
+        Model that proposes tokens, which MODELS check: speculative decoding.
+    proposals
+        Tokens that the draft proposes at a time.
+    acceptance
+        Probability that a proposed token is accepted.
+    unfused_attention
+        Write scores to memory between the products of attention.
+    utilization
+        Share of the time in which the machine is busy, for the cost of a token.
     compat
         llm-viewer computes as that program does, with its defects, for comparison.
     out
@@ -564,6 +583,12 @@ def predict_roofline(
         output=output,
         chunk=chunk,
         threads=threads,
+        parallel=parallel,
+        draft=draft,
+        proposals=proposals,
+        acceptance=acceptance,
+        unfused=unfused_attention,
+        utilization=utilization,
     )
     if compat is not None:
         if out is not None:

@@ -1,13 +1,19 @@
 """Cycles of one matrix product on an accelerator of :mod:`hw.accelerator`.
 
-Results stay in the PEs. A tile of ``rows`` output channels and ``columns`` tokens takes
+Where results stay in the PEs, a tile of ``rows`` output channels and ``columns`` tokens takes
 ``ceil(inputs / lanes)`` steps of as many cycles as the weights' bits need; its results shift out
-while the next tile is computed. Both buffers are doubled, so that half of each holds a tile's
-operands while memory fills the other half; where neither operand fits, one of them is read again
-for each half buffer of the other, or inputs once for each block of output channels whose partial
-sums fit in half of the output buffer, whichever is least. Memory and array work at the
-same time after the first fill, and the slower of them decides. This is an approximation: conflicts
-of banks and refresh of memory are not modelled.
+while the next tile is computed. Where weights stay, a tile has ``rows x lanes`` inputs and
+``columns`` output channels, and tokens stream through it; where inputs stay, it has ``columns``
+tokens, and output channels stream. Such a tile is loaded while the one before streams, as in
+:class:`roofline.systolic.Timing` ``double-buffered``, and its partial sums wait in the buffer for
+outputs, or in half of that for inputs where there is none: as many streams as fit there at once
+pass through all tiles of a sum before the next ones do, which load them again.
+
+Both buffers are doubled, so that half of each holds a tile's operands while memory fills the other
+half; where neither operand fits, one of them is read again for each half buffer of the other, or
+inputs once for each block of output channels whose partial sums fit in half of the output buffer,
+whichever is least. Memory and array work at the same time after the first fill, and the slower of
+them decides. This is an approximation: conflicts of banks and refresh of memory are not modelled.
 """
 
 from dataclasses import dataclass
@@ -113,36 +119,94 @@ def gemm_cost(gemm: Gemm, machine: Accelerator, phase: Phase) -> GemmCost:
 def _buffer_energy_pj(
     gemm: Gemm, machine: Accelerator, traffic_bytes: int, *, rows: int, columns: int
 ) -> float:
-    """Return the energy of both buffers, by the law of :mod:`hw.sram`."""
-    weight_row = gemm.inputs * (gemm.weight_bits + gemm.side_bits) / 8
-    input_row = gemm.inputs * machine.activation_bits / 8
-    # Each tile of tokens reads all weights, and each of outputs all inputs.
-    weights = weight_row * gemm.outputs * ceil_div(gemm.tokens, columns) * gemm.count
-    inputs = input_row * gemm.tokens * ceil_div(gemm.outputs, rows) * gemm.count
+    """Return the energy of the buffers, by the law of :mod:`hw.sram`."""
+    tiles = _tiles(gemm, machine, rows=rows, columns=columns)
+    weights = gemm.inputs * (gemm.weight_bits + gemm.side_bits) / 8 * gemm.outputs * gemm.count
+    inputs = gemm.inputs * machine.activation_bits / 8 * gemm.tokens * gemm.count
+    # Every tile of a sum but the first reads what the one before wrote.
+    sums = 2 * SUM_BYTES * gemm.outputs * gemm.tokens * gemm.count * (tiles.of_sum - 1)
     node = machine.technology_nm
     of_weights = access_energy_pj_per_byte(machine.weight_buffer_bytes, node)
     of_inputs = access_energy_pj_per_byte(machine.activation_buffer_bytes, node)
-    return weights * of_weights + inputs * of_inputs + traffic_bytes * max(of_weights, of_inputs)
+    sums_size = machine.output_buffer_bytes or machine.activation_buffer_bytes
+    reads = weights * tiles.weight_reads * of_weights + inputs * tiles.input_reads * of_inputs
+    reads += sums * access_energy_pj_per_byte(sums_size, node)
+    return reads + traffic_bytes * max(of_weights, of_inputs)
 
 
 def array_shape(machine: Accelerator, phase: Phase) -> tuple[int, int]:
-    """Return the PEs along output channels and along tokens."""
+    """Return the PEs along rows and along columns."""
     if phase == "prefill":
         return machine.prefill_rows, machine.prefill_columns
     return machine.decode_rows, machine.decode_columns
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tiles:
+    """How a product is cut for an array."""
+
+    count: int
+    #: Steps of one tile.
+    steps: int
+    #: Tiles whose partial sums make a result.
+    of_sum: int
+    #: Times that each weight and each input is read from its buffer.
+    weight_reads: int
+    input_reads: int
+    #: Values of weights and of inputs that the first tile needs.
+    first_weights: int
+    first_inputs: int
+
+
+def _tiles(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int) -> _Tiles:
+    tokens, inputs, outputs = gemm.tokens, gemm.inputs, gemm.outputs
+    if machine.dataflow == "output":
+        of_outputs, of_tokens = ceil_div(outputs, rows), ceil_div(tokens, columns)
+        return _Tiles(
+            count=of_outputs * of_tokens,
+            steps=ceil_div(inputs, machine.lanes),
+            of_sum=1,
+            weight_reads=of_tokens,
+            input_reads=of_outputs,
+            first_weights=inputs * min(rows, outputs),
+            first_inputs=inputs * min(columns, tokens),
+        )
+    held, streamed = (outputs, tokens) if machine.dataflow == "weight" else (tokens, outputs)
+    across = ceil_div(held, columns)
+    of_sum = ceil_div(inputs, rows * machine.lanes)
+    passes = 1
+    if of_sum > 1:
+        room = machine.output_buffer_bytes or machine.activation_buffer_bytes // 2
+        passes = ceil_div(streamed, max(1, room // (SUM_BYTES * min(columns, held))))
+    height = min(rows * machine.lanes, inputs)
+    first_held, first_streamed = height * min(columns, held), height
+    is_weight = machine.dataflow == "weight"
+    return _Tiles(
+        count=of_sum * across * passes,
+        steps=ceil_div(streamed, passes),
+        of_sum=of_sum,
+        weight_reads=passes if is_weight else across,
+        input_reads=across if is_weight else passes,
+        first_weights=first_held if is_weight else first_streamed,
+        first_inputs=first_streamed if is_weight else first_held,
+    )
+
+
 def _compute_cycles(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int) -> int:
-    tiles = ceil_div(gemm.outputs, rows) * ceil_div(gemm.tokens, columns)
+    tiles = _tiles(gemm, machine, rows=rows, columns=columns)
+    of_step = machine.cycles_per_step(gemm.weight_bits)
+    of_tile = tiles.steps * of_step
+    scaling = machine.dequantize_cycles if gemm.group else 0
+    fill = rows + columns - 2
+    if machine.dataflow != "output":
+        # Partial sums are scaled one after the other as they leave the array.
+        return rows + (tiles.count - 1) * max(of_tile, rows) + of_tile + fill + scaling
     length = gemm.group or gemm.inputs
     groups = ceil_div(gemm.inputs, length)
-    of_group = ceil_div(length, machine.lanes) * machine.cycles_per_step(gemm.weight_bits)
-    of_row = ceil_div(gemm.inputs, machine.lanes) * machine.cycles_per_step(gemm.weight_bits)
-    scaling = machine.dequantize_cycles if gemm.group else 0
+    of_group = ceil_div(length, machine.lanes) * of_step
     # A group is scaled while the next is summed; only where scaling takes longer does it cost.
     stalls = (groups - 1) * max(0, scaling - of_group)
-    fill = rows + columns - 2
-    return tiles * max(of_row + stalls, rows) + scaling + fill + rows
+    return tiles.count * max(of_tile + stalls, rows) + scaling + fill + rows
 
 
 def _traffic_bytes(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int) -> tuple[int, int]:
@@ -151,10 +215,10 @@ def _traffic_bytes(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int)
     weight_row = ceil(gemm.inputs * bits / 8)
     input_row = ceil_div(gemm.inputs * machine.activation_bits, 8)
     weight, inputs = weight_row * gemm.outputs, input_row * gemm.tokens
-    reads = _read_bytes(
-        gemm, machine, weight, inputs, is_one_tile=gemm.outputs <= rows and gemm.tokens <= columns
-    )
-    first = weight_row * min(rows, gemm.outputs) + input_row * min(columns, gemm.tokens)
+    tiles = _tiles(gemm, machine, rows=rows, columns=columns)
+    reads = _read_bytes(gemm, machine, weight, inputs, is_one_tile=tiles.count == 1)
+    first = ceil(tiles.first_weights * bits / 8)
+    first += ceil_div(tiles.first_inputs * machine.activation_bits, 8)
     results = ceil_div(gemm.outputs * gemm.tokens * RESULT_BITS, 8)
     return reads + results, min(
         first, (machine.weight_buffer_bytes + machine.activation_buffer_bytes) // 2

@@ -12,6 +12,7 @@ from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import Gemm, Phase, gemm_cost
 from roofline.model_shape import ModelShape
 from roofline.recipe import Recipe
+from roofline.storage import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,18 @@ class WeightBits:
         return self.group_bits / self.group if self.group else 0.0
 
 
+def head_bits(recipe: Recipe, width: int) -> WeightBits:
+    """Return the bits of a recipe's head, which a mixture has its own type for.
+
+    >>> from roofline.recipe import parse_recipe
+    >>> [head_bits(parse_recipe(name), 4096).code_bits for name in ("w4a16", "gguf-q4_k_m")]
+    [16.0, 6.5625]
+    """
+    if recipe.mix is None:
+        return _storage_bits(recipe.head, width)
+    return WeightBits(code_bits=8 * recipe.tensor_bytes("head", width, 1) / width)
+
+
 def weight_bits(recipe: Recipe, width: int) -> WeightBits:
     """Return the bits of a recipe's weights in rows of ``width``.
 
@@ -41,9 +54,13 @@ def weight_bits(recipe: Recipe, width: int) -> WeightBits:
     >>> bits.code_bits, bits.side_bits
     (3.0, 0.140625)
     """
-    scheme = recipe.weights.scheme
+    return _storage_bits(recipe.weights, width)
+
+
+def _storage_bits(storage: Storage, width: int) -> WeightBits:
+    scheme = storage.scheme
     if scheme is None:
-        return WeightBits(code_bits=recipe.weights.bits_per_weight(width, width))
+        return WeightBits(code_bits=storage.bits_per_weight(width, width))
     code_bits = scheme.bits_per_weight((width, width), kind="index")
     group = scheme.group_size or width
     side_bits = scheme.bits_per_weight((width, width), kind="full") - code_bits
@@ -70,11 +87,13 @@ def model_gemms(
     context: int,
     batch: int = 1,
     kv_bits: float | None = None,
+    head: WeightBits | None = None,
 ) -> Iterator[Gemm]:
     """Yield the products of ``tokens`` new tokens, the last of which sees ``context`` tokens.
 
     ``batch`` sequences share the linear layers; each has its own attention. ``kv_bits`` are those
-    of a key's number with its share of a scale; the machine's own if none are given.
+    of a key's number with its share of a scale; the machine's own if none are given. ``head`` are
+    those of lm_head where they are not the same.
 
     Raises
     ------
@@ -90,29 +109,48 @@ def model_gemms(
     sizes += [("down", wide, hidden, 1)]
     counted = [(name, k, n, each * layers) for name, k, n, each in sizes]
     for name, inputs, outputs, count in [*counted, ("head", hidden, model.vocabulary, 1)]:
+        bits = head if head and name == "head" else weights
         yield Gemm(
             name=name,
-            tokens=tokens * batch,
+            # Of a prompt, only the last token of each sequence needs the head.
+            tokens=batch if head and name == "head" else tokens * batch,
             inputs=inputs,
             outputs=outputs,
-            weight_bits=weights.code_bits,
-            side_bits=weights.side_bits,
-            group=weights.group,
+            weight_bits=bits.code_bits,
+            side_bits=bits.side_bits,
+            group=bits.group,
             count=count,
         )
     kept = machine.kv_bits if kv_bits is None else kv_bits
     queries = tokens * model.heads // model.kv_heads
-    head = model.head_dim
-    for name, inputs, outputs in (("scores", head, context), ("values", context, head)):
-        yield Gemm(
-            name=name,
-            tokens=queries,
-            inputs=inputs,
-            outputs=outputs,
-            weight_bits=int(kept),
-            side_bits=kept - int(kept),
-            count=layers * model.kv_heads * batch,
-        )
+    wide = model.head_dim
+    for count, seen in _layers_by_context(model, tokens=tokens, context=context):
+        for name, inputs, outputs in (("scores", wide, seen), ("values", seen, wide)):
+            yield Gemm(
+                name=name,
+                tokens=queries,
+                inputs=inputs,
+                outputs=outputs,
+                weight_bits=int(kept),
+                side_bits=kept - int(kept),
+                count=count * model.kv_heads * batch,
+            )
+
+
+def _layers_by_context(
+    model: ModelShape, *, tokens: int, context: int
+) -> Iterator[tuple[int, int]]:
+    """Yield numbers of layers and the tokens that their last new tokens see, windows together.
+
+    >>> from roofline.model_shape import load_model
+    >>> list(_layers_by_context(load_model("gemma-3-1b"), tokens=1, context=4096))
+    [(4, 4096), (22, 512)]
+    """
+    local = model.layers - model.global_layers
+    window = min(context, (model.window or context) + tokens - 1)
+    for count, seen in ((model.global_layers, context), (local, window)):
+        if count:
+            yield count, seen
 
 
 def model_cost(

@@ -1,14 +1,15 @@
 """Requests on an accelerator: cycles of every product of a prompt and of each generated token."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import Gemm, GemmCost, Phase, gemm_cost
-from roofline.accelerator.model import model_gemms, weight_bits
+from roofline.accelerator.model import head_bits, model_gemms, weight_bits
 from roofline.model_shape import ModelShape
 from roofline.recipe import Recipe
 from roofline.serving import Request
 from roofline.storage import kv_bits
+from roofline.workload import ACTIVATION_BYTES
 
 #: The cache of a recipe that asks for no other.
 FP16_CACHE, FP16_CACHE_BITS = "fp16", 16
@@ -20,6 +21,13 @@ class AcceleratorStep:
 
     products: tuple[tuple[Gemm, GemmCost], ...]
     clock_hz: float
+    #: Power of PEs at rest; none if nobody measured it.
+    leakage_w: float | None = None
+
+    @property
+    def static_energy_j(self) -> float:
+        """Energy that the PEs take at rest in that time; 0 where it is not known."""
+        return (self.leakage_w or 0.0) * self.time_s
 
     @property
     def time_s(self) -> float:
@@ -74,10 +82,12 @@ def accelerator_step(
     >>> step.limit
     'memory'
     """
+    machine = with_activations(machine, recipe)
     gemms = model_gemms(
         shape,
         weight_bits(recipe, shape.hidden),
         machine,
+        head=head_bits(recipe, shape.hidden),
         tokens=(new or context) if phase == "prefill" else 1,
         context=context,
         batch=batch,
@@ -86,7 +96,29 @@ def accelerator_step(
     return AcceleratorStep(
         products=tuple((gemm, gemm_cost(gemm, machine, phase)) for gemm in gemms),
         clock_hz=machine.clock_mhz * 1e6,
+        leakage_w=leakage_w(machine),
     )
+
+
+def with_activations(machine: Accelerator, recipe: Recipe) -> Accelerator:
+    """Return a machine whose activations take a recipe's bits, but never more than its own.
+
+    >>> from hw.accelerator import load_accelerator
+    >>> from roofline.recipe import parse_recipe
+    >>> recipes = parse_recipe("w4a8"), parse_recipe("w4a16")
+    >>> machines = load_accelerator("bitmod"), load_accelerator("edge-8x8")
+    >>> [[with_activations(m, recipe).activation_bits for recipe in recipes] for m in machines]
+    [[8, 16], [8, 8]]
+    """
+    bits = min(machine.activation_bits, int(8 * ACTIVATION_BYTES[recipe.activations]))
+    return replace(machine, activation_bits=bits)
+
+
+def leakage_w(machine: Accelerator) -> float | None:
+    """Return the power that the PEs take when nothing runs, if their record has it."""
+    if machine.pe_leakage_uw is None:
+        return None
+    return machine.prefill_rows * machine.prefill_columns * machine.pe_leakage_uw * 1e-6
 
 
 def accelerator_prefill(

@@ -14,6 +14,8 @@ COLOURS = (
     "0.8",
 )  # fmt: skip
 #: A part of less than this share of the longest bar has no number in it.
+#: Largest ratio that one linear axis shows.
+SPREAD = 30.0
 LABELLED_SHARE = 0.06
 #: Of curves beyond the number of colours.
 DASHES = ("-", "--", ":")
@@ -32,7 +34,8 @@ def stacked_figure(
     panels
         Bars by panel; all share the colours of the parts.
     limits
-        A line to mark in each panel, such as a machine's capacity.
+        A line to mark in each panel, such as a machine's capacity. Bars of a panel without one that
+        differ by more than :data:`SPREAD` are drawn as shares of themselves.
     """
     parts = list(dict.fromkeys(p for bars in panels.values() for bar in bars.values() for p in bar))
     colors = dict(zip(parts, _repeated(len(parts)), strict=True))
@@ -43,10 +46,14 @@ def stacked_figure(
         axes: Any = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for one, (name, bars) in zip(axes, panels.items(), strict=True):
             limit = limits.get(name) if limits else None
+            if limit is None and _spread([sum(bar.values()) for bar in bars.values()]) > SPREAD:
+                _draw_shares(one, bars, colors)
+                one.set_title(f"{name}, shares of each bar")
+                continue
             _draw_bars(one, bars, colors, limit or 0.0)
-            one.set_title(name)
+            one.set_title(name if limit is None else f"{name}, capacity {limit:.4g} {unit}")
             if limit is not None:
-                _draw_limit(one, limit)
+                one.axvline(limit, color="0.1", lw=1.3, ls="--", zorder=0.5)
         axes[-1].set_xlabel(unit)
         figure.suptitle(title, x=0.01, ha="left")
         handles = [Patch(color=colors[part], label=part) for part in parts]
@@ -87,9 +94,32 @@ def _draw_bars(axes: Any, bars: Bars, colors: Mapping[str, str], limit: float) -
     axes.grid(axis="x", color="0.92", lw=0.6)
 
 
-def _draw_limit(axes: Any, limit: float) -> None:
-    axes.axvline(limit, color="0.1", lw=1.3, ls="--")
-    axes.text(limit, -0.52, f" capacity {limit:.4g}", fontsize=8, va="bottom")
+def _draw_shares(axes: Any, bars: Bars, colors: Mapping[str, str]) -> None:
+    """Draw bars of one length, for sums that no common scale shows; their ends tell the sums."""
+    for row, bar in enumerate(bars.values()):
+        whole, start = sum(bar.values()) or 1.0, 0.0
+        for part, amount in bar.items():
+            share = amount / whole
+            axes.barh(row, share, left=start, color=colors[part], height=0.68)
+            if share > LABELLED_SHARE:
+                axes.text(start + share / 2, row, _short(amount), ha="center", va="center",
+                          fontsize=7.5, color="white")  # fmt: skip
+            start += share
+        axes.text(1.008, row, _short(whole), va="center", fontsize=8)
+    axes.set_yticks(range(len(bars)), list(bars))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks([])
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the largest over the least of positive values.
+
+    >>> _spread([1.0, 0.0, 40.0])
+    40.0
+    """
+    positive = [value for value in values if value > 0]
+    return max(positive) / min(positive) if positive else 1.0
 
 
 def curves_figure(
@@ -121,8 +151,13 @@ def curves_figure(
             one.set_xlabel(name)
             one.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             one.grid(which="major", color="0.92", lw=0.6)
-        # Panels share it, and the last one may be the highest.
-        axes[0].set_ylim(bottom=0)
+        heights = [v for curves in panels.values() for _, y in curves.values() for v in y]
+        if _spread(heights) > SPREAD:
+            axes[0].set_yscale("log")
+            axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        else:
+            # Panels share it, and the last one may be the highest.
+            axes[0].set_ylim(bottom=0)
         axes[0].set_ylabel(unit)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(

@@ -1,6 +1,7 @@
 """A scenario as what the page and the figures draw."""
 
 from collections.abc import Sequence
+from math import inf
 
 from matplotlib.figure import Figure
 
@@ -62,13 +63,29 @@ def _summary(one: Scenario) -> list[tuple[str, str]]:
         ("weights", f"{one.memory.weight_bytes / GB:.3f} GB"),
         ("KV cache", f"{one.memory.kv_bytes / GB:.3f} GB"),
         ("energy per output token", "{:.3g} J ({:.2g} to {:.2g})".format(*joules)),
+        ("of that", _shares(one.energy_j)),
     ]
     if one.memory.capacity_bytes < 1e15:
         rows.append(("largest batch that fits", str(one.largest_batch)))
-        rows.append(("context whose cache equals the weights", f"{one.equal_context:,.0f} tokens"))
+        tokens = (
+            f"{one.equal_context:,.0f} tokens" if one.equal_context < inf else "none, by its window"
+        )
+        rows.append(("context whose cache equals the weights", tokens))
     if one.cost_usd_per_mtok is not None:
         rows.append(("cost of a million tokens", f"${one.cost_usd_per_mtok:.3g}"))
     return rows
+
+
+def _shares(parts: dict[str, float]) -> str:
+    """Return the parts of a sum in per cent, the largest first, and none below half of one.
+
+    >>> _shares({"compute": 1.0, "memory": 3.0, "static": 0.01})
+    'memory 75%, compute 25%'
+    """
+    whole = sum(parts.values()) or 1.0
+    ordered = sorted(parts.items(), key=lambda pair: -pair[1])
+    shown = [(name, part / whole) for name, part in ordered if part >= 0.005 * whole]
+    return ", ".join(f"{name} {share:.0%}" for name, share in shown)
 
 
 def _grouped(one: Scenario) -> dict[tuple[str, str], OperatorPoint]:

@@ -6,7 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from hw.accelerator import Accelerator
 from hw.matching import Found
 from roofline.model_shape import ModelShape
 from roofline.recipe import Recipe, parse_recipe
-from roofline.serving import Request
-from roofline.setup import Setup
+from roofline.serving import Request, Speculation
+from roofline.setup import Parallel, Setup
+from roofline.workload import Options
 from sim.deployment.cells import cell, figures
 from sim.deployment.lookup import find_device, find_recipe, find_shape
 from sim.deployment.page import Choices, page
@@ -27,13 +28,18 @@ from sim.report.style import png, svg
 from sim.report.write import replace_files
 
 MOST_SCENARIOS = 400
+#: Of any processor here.
+THREADS_PER_CORE = 2
 #: Formats among which the widest that fits is offered.
 OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
 ASSUMPTIONS = (
     "Expected times use shares of the peaks fitted on a few published runs.",
     "Bounds use the peaks and the bytes that must be read; no run can beat them.",
+    "Those of processors spare what the last cache keeps, and count small cores.",
+    "A request fits if weights, cache and the largest activations take no more than all memory.",
     "Weights count scales, zero points and codebooks; embedding rows are read one by one.",
-    "Attention is causal and fused; heads that share keys and values read them once.",
+    "Attention is causal, and fused unless the command says otherwise.",
+    "Heads that share keys and values read them once.",
     "The head computes one row for each sequence. Energy covers the machine, not its cooling.",
 )
 
@@ -52,6 +58,16 @@ class RooflineOptions:
     output: int = 128
     chunk: int | None = None
     threads: int | None = None
+    #: How several machines share a model.
+    parallel: Parallel = "tensor"
+    #: A model that proposes tokens.
+    draft: str | None = None
+    proposals: int = 4
+    acceptance: float = 0.8
+    #: Whether scores are written to memory between the products of attention.
+    unfused: bool = False
+    #: Share of the time in which the machine is busy, for the cost.
+    utilization: float = 1.0
 
 
 def run_roofline(options: RooflineOptions) -> list[Scenario]:
@@ -70,60 +86,103 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         find_recipe(name, activations=options.activations, kv=options.kv)
         for name in dict.fromkeys(options.formats)
     ]
-    if options.threads and not any(_has_cores(device) for device in devices):
-        raise UserError("--threads are those of a processor; none of --hw is one")
+    _check_threads(options.threads, devices)
     count = len(shapes) * len(devices) * len(recipes)
     if count > MOST_SCENARIOS:
         raise UserError(f"{count} combinations; at most {MOST_SCENARIOS} fit one report")
     request = Request(
         batch=options.batch, prompt=options.prompt, output=options.output, chunk=options.chunk
     )
-    for shape in shapes:
+    draft = find_shape(options.draft) if options.draft else None
+    for shape in (*shapes, *([draft] if draft else [])):
         if request.length > shape.max_context:
             raise UserError(
                 f"--prompt {request.prompt} and --output {request.output} make {request.length}"
                 f" tokens; {shape.name} has a context of {shape.max_context}"
             )
-    combinations = itertools.product(shapes, devices, recipes)
-    scenarios = [_predict(*one, request, options.threads) for one in combinations]
+    _check_arrays(options, devices)
+    combinations = list(itertools.product(shapes, devices, recipes))
+    scenarios = [_predict(*one, request, options, draft) for one in combinations]
     if not any(one.fits for one in scenarios):
-        first = scenarios[0]
-        raise UserError(_too_large(first, shapes[0], devices[0], recipes[0]))
+        shape, device, recipe = combinations[0]
+        assert not isinstance(device, Accelerator)
+        setup = _setup(shape, device, recipe, options)
+        raise UserError(_too_large(scenarios[0], setup, options, draft))
     return scenarios
 
 
 def _predict(
     shape: ModelShape, device: Found | Accelerator, recipe: Recipe, request: Request,
-    threads: int | None,
+    options: RooflineOptions, draft: ModelShape | None,
 ) -> Scenario:  # fmt: skip
     try:
         if isinstance(device, Accelerator):
             return on_accelerator(shape, recipe, device, request)
-        return on_machine(_setup(shape, device, recipe, threads), request)
+        setup = _setup(shape, device, recipe, options)
+        speculation = None
+        if draft is not None:
+            speculation = Speculation(
+                draft=replace(setup, shape=draft),
+                proposals=options.proposals,
+                acceptance=options.acceptance,
+            )
+        return on_machine(setup, request, speculation=speculation, utilization=options.utilization)
     except ValueError as error:
         raise UserError(str(error)) from None
 
 
-def _has_cores(device: Found | Accelerator) -> bool:
-    return not isinstance(device, Accelerator) and device.machine.cores is not None
+def _check_arrays(options: RooflineOptions, devices: Sequence[Found | Accelerator]) -> None:
+    """Refuse what the cycle model of accelerators would leave out without a word."""
+    asked = {
+        "--draft": options.draft is not None,
+        "--parallel": options.parallel != "tensor",
+        "--unfused-attention": options.unfused,
+    }
+    for device in devices:
+        if isinstance(device, Accelerator) and any(asked.values()):
+            name = next(name for name, given in asked.items() if given)
+            raise UserError(f"{name} is for machines; {device.name} is an accelerator")
+    counts = [one.count for one in devices if not isinstance(one, Accelerator)]
+    if options.parallel != "tensor" and max(counts, default=1) == 1:
+        raise UserError(
+            f"--parallel {options.parallel} needs several machines, such as --hw '2x NAME'"
+        )
 
 
-def _setup(shape: ModelShape, found: Found, recipe: Recipe, threads: int | None = None) -> Setup:
+def _check_threads(threads: int | None, devices: Sequence[Found | Accelerator]) -> None:
+    if threads is None:
+        return
+    found = [one.machine for one in devices if not isinstance(one, Accelerator)]
+    counts = {one.name: one.cores.all_count for one in found if one.cores is not None}
+    if not counts:
+        raise UserError("--threads are those of a processor; none of --hw is one")
+    for name, count in counts.items():
+        if threads > THREADS_PER_CORE * count:
+            most = f"{THREADS_PER_CORE * count:g} threads"
+            raise UserError(f"--threads {threads}: {name} has {count:g} cores, at most {most}")
+
+
+def _setup(shape: ModelShape, found: Found, recipe: Recipe, options: RooflineOptions) -> Setup:
     return Setup(
         shape=shape,
         recipe=recipe,
         machine=found.machine,
         machines=found.count,
-        threads=threads or found.threads,
+        # One machine has nothing to share.
+        parallel=options.parallel if found.count > 1 else "tensor",
+        threads=options.threads or found.threads,
+        options=Options(fused_attention=not options.unfused),
     )
 
 
 def _too_large(
-    one: Scenario, shape: ModelShape, device: Found | Accelerator, recipe: Recipe
+    one: Scenario, setup: Setup, options: RooflineOptions, draft: ModelShape | None
 ) -> str:
-    assert not isinstance(device, Accelerator)
-    setup = _setup(shape, device, recipe)
-    widest, batch = suggestions(setup, one.request, [parse_recipe(name) for name in OFFERED])
+    recipes = {
+        name: parse_recipe(name, activations=options.activations, kv=options.kv) for name in OFFERED
+    }
+    other = replace(setup, shape=draft) if draft else None
+    widest, batch = suggestions(setup, one.request, recipes, draft=other)
     offers = [f"--format {widest}"] if widest else []
     offers += [f"--batch {batch}"] if batch else []
     need, has = one.memory.total_bytes, one.memory.capacity_bytes

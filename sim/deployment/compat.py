@@ -21,6 +21,7 @@ NAMES = {
 
 def compat_records(options: RooflineOptions) -> list[dict[str, Any]]:
     """Return one record for each model, machine, format and stage; lengths are ``--prompt``."""
+    _check_options(options)
     found = []
     for model in options.models:
         for machine in options.machines:
@@ -29,6 +30,22 @@ def compat_records(options: RooflineOptions) -> list[dict[str, Any]]:
                 for name, stage in stages.items():
                     found.append(_record((model, machine, fmt, name), stage))
     return found
+
+
+def _check_options(options: RooflineOptions) -> None:
+    """Refuse what LLM-Viewer has no counterpart of."""
+    asked = {
+        "--activations": options.activations is not None,
+        "--chunk": options.chunk is not None,
+        "--threads": options.threads is not None,
+        "--parallel": options.parallel != "tensor",
+        "--draft": options.draft is not None,
+        "--unfused-attention": options.unfused,
+        "--utilization": options.utilization != 1.0,
+    }
+    for name, is_given in asked.items():
+        if is_given:
+            raise UserError(f"LLM-Viewer has nothing like {name}; drop it or --compat")
 
 
 def _stages(options: RooflineOptions, model: str, machine: str, fmt: str) -> dict[str, CompatStage]:

@@ -7,12 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from hw.accelerator import Accelerator, list_accelerators, load_accelerator
-from hw.machine import GIB, Machine, list_machines, load_machine, numbers_of, peaks_of_cores
+from hw.machine import Machine, list_machines, load_machine, numbers_of, peaks_of_cores
 from hw.measure import Measurement
+from hw.toml_reader import Sourced
 from sim.deployment.lookup import find_device
 from sim.deployment.roofline_figure import si
 from sim.errors import UserError
 
+#: After a number that nobody has confirmed.
+UNREAD = "?"
 SHOWN_PEAKS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 
 
@@ -25,19 +28,44 @@ def machines_table() -> RenderableType:
         table.add_row(
             name,
             machine.kind,
-            *(si(peaks[operand]) if operand in peaks else "" for operand in SHOWN_PEAKS),
-            f"{machine.bandwidth_gb_per_s.value:g}",
-            f"{machine.capacity_bytes / GIB:.4g}",
-            f"{machine.tdp_w.value:g}" if machine.tdp_w else "",
+            *(_peak(machine, operand, peaks.get(operand)) for operand in SHOWN_PEAKS),
+            *map(_marked, (machine.bandwidth_gb_per_s, machine.capacity_gib, machine.tdp_w)),
         )
     arrays = _table("accelerator", "array", "lanes", "MHz", "nm", "title")
     for name in list_accelerators():
         found = load_accelerator(name)
         size = f"{found.prefill_rows} x {found.prefill_columns}"
-        cells = (size, f"{found.lanes}", f"{found.clock_mhz:g}", f"{found.technology_nm:g}")
+        unread = {key: UNREAD for key in found.unconfirmed}
+        cells = (
+            f"{size}{unread.get('prefill_rows', '')}",
+            f"{found.lanes}{unread.get('lanes', '')}",
+            f"{found.clock_mhz:g}{unread.get('clock_mhz', '')}",
+            f"{found.technology_nm:g}{unread.get('technology_nm', '')}",
+        )
         arrays.add_row(name, *cells, found.title)
     note = "Peaks are dense operations a second, two for each multiply-add; fp16 means bf16 too."
-    return Group(table, Text(), arrays, Text(f"\n{note}"))
+    mark = f"{UNREAD}: nobody has read it in its source; qsim hw show NAME tells the source."
+    return Group(table, Text(), arrays, Text(f"\n{note}\n{mark}"))
+
+
+def _marked(number: Sourced | None) -> str:
+    """Return a number, with a mark if nobody has read it in its source.
+
+    >>> _marked(Sourced(value=72, source="recalled", confirmed=False)), _marked(None)
+    ('72?', '')
+    """
+    if number is None:
+        return ""
+    return f"{number.value:g}{'' if number.confirmed else UNREAD}"
+
+
+def _peak(machine: Machine, operand: str, rate: float | None) -> str:
+    """Return a peak; that of a processor is as sure as the count and the clock of its cores."""
+    if rate is None:
+        return ""
+    start = "cores." if machine.cores is not None else f"peaks.{operand}x{operand}."
+    is_unread = any(name.startswith(start) for name in machine.unconfirmed)
+    return si(rate) + (UNREAD if is_unread else "")
 
 
 def device_table(name: str) -> RenderableType:
@@ -65,6 +93,7 @@ def _heading(machine: Machine) -> Text:
 def _accelerator_table(machine: Accelerator) -> RenderableType:
     table = _table("number", "value", "source")
     table.add_row("dram", machine.dram, "")
+    table.add_row("dataflow", machine.dataflow, Text("what stays in the PEs"))
     for name, source in machine.sources:
         mark = " (not confirmed)" if name in machine.unconfirmed else ""
         table.add_row(name, f"{getattr(machine, name):g}", Text(source + mark))

@@ -1,9 +1,16 @@
 """What the words of a command mean: machines, accelerators and models, built in or from files."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 
-from hw.accelerator import Accelerator, list_accelerators, load_accelerator, read_accelerator
+from hw.accelerator import (
+    Accelerator,
+    is_accelerator,
+    list_accelerators,
+    load_accelerator,
+    read_accelerator,
+)
 from hw.machine import list_machines, read_machine
 from hw.matching import Found, find_machine
 from roofline.model_names import known_model
@@ -18,6 +25,8 @@ def find_device(text: str) -> Found | Accelerator:
     """Return a machine or an accelerator by its name, or from its TOML file."""
     if text.endswith(FILE_SUFFIX):
         return _from_file(Path(text))
+    if match := re.match(r"\s*(\d{4,})\s*[x*]\s*[a-z]", text.lower()):
+        raise UserError(f"{match[1]} machines in '{text}'; at most 999")
     if text in list_accelerators():
         return load_accelerator(text)
     try:
@@ -31,12 +40,12 @@ def find_device(text: str) -> Found | Accelerator:
 
 
 def _from_file(path: Path) -> Found | Accelerator:
-    """Read a machine's file, or an accelerator's, which has a clock of its array."""
+    """Read a machine's file, or an accelerator's, which has keys of its own."""
     try:
-        if path.is_file() and b"prefill_rows" in path.read_bytes()[:65536]:
+        if path.is_file() and is_accelerator(path):
             return read_accelerator(path)
         return Found(machine=read_machine(path))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
 
 

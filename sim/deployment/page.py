@@ -22,6 +22,7 @@ svg .grid { stroke: #e4e4e4; } svg .roof { stroke: #222; stroke-width: 1.6; }
 svg .point { fill-opacity: .75; stroke: #fff; } svg .curve { fill: none; stroke: #0072b2;
   stroke-width: 2; }
 #summary th { text-align: left; font-weight: 500; }
+#summary td { white-space: normal; }
 """
 #: Significant digits of numbers in the page.
 DIGITS = 4

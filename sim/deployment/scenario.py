@@ -1,12 +1,12 @@
 """One model on one machine in one recipe, predicted: what tables, figures and the page show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import RESULT_BITS, Phase, array_shape
-from roofline.accelerator.model import weight_bits
+from roofline.accelerator.model import head_bits, weight_bits
 from roofline.accelerator.serving import (
     FP16_CACHE,
     FP16_CACHE_BITS,
@@ -21,9 +21,9 @@ from roofline.model_shape import ModelShape
 from roofline.predict import predict_step, range_s
 from roofline.rates import path_of, role_of
 from roofline.recipe import Recipe
-from roofline.serving import Prediction, Request, predict
+from roofline.serving import Prediction, Request, Speculation, predict, speculative_tpot_s
 from roofline.setup import Setup
-from roofline.workload import Sequences
+from roofline.workload import ACTIVATION_BYTES, Sequences
 from sim.deployment.roofline_figure import Roof, Slope
 
 CONTEXTS = (128, 512, 2048, 8192, 32768)
@@ -33,6 +33,7 @@ Tpot = Callable[[int, int], float]
 Curve = tuple[tuple[int, float], ...]
 #: Share of the memory that a suggestion may use.
 USED = 1.0
+MILLI = 1e3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class OperatorPoint:
     time_s: float
     bound: str
     path: str
+    #: Useful MACs of an array over those that it could do in that time.
+    utilization: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,15 +104,22 @@ class Scenario:
         return sum(self.energy_j.values())
 
 
-def on_machine(setup: Setup, request: Request) -> Scenario:
-    """Predict a request on a processor, GPU or NPU."""
-    found = predict(setup, request)
+def on_machine(
+    setup: Setup,
+    request: Request,
+    *,
+    speculation: Speculation | None = None,
+    utilization: float = 1.0,
+) -> Scenario:
+    """Predict a request on a processor, GPU or NPU that is busy for a share of the time."""
+    found = predict(setup, request, speculation=speculation)
+    tpot_s = partial(_tpot_s, setup, speculation)
     machine, batch = setup.machine, request.batch
     energy = found.decode_energy
     short, long = range_s(setup, found.expected.tpot_s)
     return Scenario(
         model=setup.shape.name,
-        machine=_title(machine.name, setup.machines),
+        machine=_title(machine.name, setup),
         format=setup.recipe.name,
         request=request,
         ttft_s=(found.bound.ttft_s, found.expected.ttft_s),
@@ -123,13 +133,13 @@ def on_machine(setup: Setup, request: Request) -> Scenario:
         equal_context=equal_context(setup),
         energy_j={name: part.nominal_j / batch for name, part in energy.parts.items()},
         energy_range_j=(energy.total.low_j / batch, energy.total.high_j / batch),
-        cost_usd_per_mtok=found.cost_usd_per_mtok(),
+        cost_usd_per_mtok=found.cost_usd_per_mtok(utilization),
         points=tuple(_points(found)),
         roofs=_roofs(setup),
         slope=Slope(name="memory", bytes_per_s=machine.bytes_per_s * setup.split),
-        tpot_by_context=_by_context(partial(_tpot_s, setup), request, setup.shape),
-        tpot_by_batch=_by_batch(partial(_tpot_s, setup), request),
-        notes=tuple(_notes(found)),
+        tpot_by_context=_by_context(tpot_s, request, setup.shape),
+        tpot_by_batch=_by_batch(tpot_s, request),
+        notes=(*_notes(found), *_speculation_notes(setup, speculation)),
     )
 
 
@@ -171,7 +181,11 @@ def _roofs(setup: Setup) -> tuple[Roof, ...]:
     )
 
 
-def _tpot_s(setup: Setup, batch: int, context: int) -> float:
+def _tpot_s(setup: Setup, speculation: Speculation | None, batch: int, context: int) -> float:
+    if speculation is not None:
+        return speculative_tpot_s(
+            setup, speculation, Request(batch=batch, prompt=context, output=1)
+        )
     step = predict_step(setup, [Sequences(batch=batch, new=1, context=context)], "expected")
     return float(step.time_s)
 
@@ -191,15 +205,44 @@ def _notes(found: Prediction) -> list[str]:
     notes = []
     if machine.unconfirmed:
         notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
+    if machine.tdp_w is None and machine.idle_w is None:
+        notes.append(f"{machine.title}: its power is not known; without static energy")
     if found.setup.machines > 1 and machine.link_gb_per_s is None:
         notes.append(
             f"{machine.title}: nobody told of its link; {DEFAULT_GB_PER_S:g} GB/s each way assumed"
         )
     if found.memory.missing_bytes:
         notes.append(f"does not fit: {found.memory.missing_bytes / 1e9:.2f} GB are missing")
+    if found.setup.shape.experts is not None:
+        notes.append(_routing_note(found))
     if found.decode_energy.exceeds_limit:
         notes.append("energy summed bottom-up exceeds the power limit; read its low end")
     return notes
+
+
+def _speculation_notes(setup: Setup, speculation: Speculation | None) -> list[str]:
+    if speculation is None:
+        return []
+    draft = speculation.draft
+    proposed = f"{draft.shape.name} proposes {speculation.proposals} tokens"
+    accepted = f"each accepted with {speculation.acceptance:g}"
+    notes = [f"{proposed}, {accepted}: {speculation.tokens:.3g} tokens a step"]
+    if draft.shape.vocabulary != setup.shape.vocabulary:
+        sizes = f"{draft.shape.vocabulary} and {setup.shape.vocabulary} tokens"
+        notes.append(f"{draft.shape.name} and {setup.shape.name} have vocabularies of {sizes}")
+    return notes
+
+
+def _routing_note(found: Prediction) -> str:
+    """Say what a mixture of experts takes if its tokens choose experts as badly as they can."""
+    setup, request = found.setup, found.request
+    worst = replace(setup, options=replace(setup.options, routing="worst"))
+    context = request.prompt + request.output // 2
+    times = [_tpot_s(one, None, request.batch, context) * MILLI for one in (setup, worst)]
+    return (
+        f"{setup.shape.name}: {times[0]:.4g} ms a step if tokens choose experts at random,"
+        f" {times[1]:.4g} at worst"
+    )
 
 
 def on_accelerator(
@@ -216,7 +259,7 @@ def on_accelerator(
     low, _, high = machine.dram_energy.energy_pj(
         sum(cost.traffic_bytes for _, cost in decode.products) / batch
     )
-    on_chip = (decode.pe_energy_j + decode.buffer_energy_j) / batch
+    on_chip = (decode.pe_energy_j + decode.buffer_energy_j + decode.static_energy_j) / batch
     return Scenario(
         model=shape.name,
         machine=machine.name,
@@ -235,6 +278,7 @@ def on_accelerator(
             "PEs": decode.pe_energy_j / batch,
             "buffers": decode.buffer_energy_j / batch,
             "memory": decode.dram_energy_j / batch,
+            "static": decode.static_energy_j / batch,
         },
         energy_range_j=(on_chip + low * 1e-12, on_chip + high * 1e-12),
         cost_usd_per_mtok=None,
@@ -249,7 +293,7 @@ def on_accelerator(
         tpot_by_batch=_by_batch(
             lambda size, context: run("decode", batch=size, context=context).time_s, request
         ),
-        notes=tuple(_accelerator_notes(machine, recipe)),
+        notes=tuple(_accelerator_notes(machine, shape, recipe)),
     )
 
 
@@ -263,6 +307,7 @@ def _products(phase: Phase, step: AcceleratorStep) -> list[OperatorPoint]:
             time_s=cost.cycles / step.clock_hz,
             bound=cost.limiter,
             path="PE array",
+            utilization=cost.utilization,
         )
         for gemm, cost in step.products
     ]
@@ -295,31 +340,45 @@ def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) 
     return tuple(roofs)
 
 
-def _accelerator_notes(machine: Accelerator, recipe: Recipe) -> list[str]:
-    cache = f"a KV cache of {machine.kv_bits} bits, " if recipe.kv == FP16_CACHE else ""
-    own = f"{cache}activations of {machine.activation_bits} bits, whatever a recipe says"
-    notes = [f"{machine.title}: {own}; the head counts like other weights"]
+def _accelerator_notes(machine: Accelerator, shape: ModelShape, recipe: Recipe) -> list[str]:
+    notes = []
+    if recipe.kv == FP16_CACHE and machine.kv_bits != FP16_CACHE_BITS:
+        notes.append(f"{machine.title}: a KV cache of {machine.kv_bits} bits unless --kv names one")
+    if 8 * ACTIVATION_BYTES[recipe.activations] > machine.activation_bits:
+        own = f"activations of {machine.activation_bits} bits"
+        notes.append(f"{machine.title}: {own}, narrower than those of {recipe.name}")
+    head = head_bits(recipe, shape.hidden).code_bits
+    if head > weight_bits(recipe, shape.hidden).code_bits:
+        cycles = machine.cycles_per_step(head)
+        notes.append(f"{machine.title}: a head of {head:g} bits, {cycles} cycles a step")
+    if machine.pe_leakage_uw is None:
+        notes.append(f"{machine.title}: without static energy, which nobody measured")
     if machine.unconfirmed:
         notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
     return notes
 
 
 def suggestions(
-    setup: Setup, request: Request, recipes: Sequence[Recipe]
+    setup: Setup, request: Request, recipes: Mapping[str, Recipe], *, draft: Setup | None = None
 ) -> tuple[str | None, int]:
-    """Return the widest of some recipes that fits a request, and the largest batch that does."""
+    """Return the name of the widest recipe that fits a request, and the largest batch that does."""
     new = request.step_tokens
-    batch = largest_batch(setup, length=request.length, new=new, usable=USED)
+    batch = largest_batch(setup, length=request.length, new=new, usable=USED, draft=draft)
     fitting = []
-    for recipe in recipes:
-        other = Setup(
-            shape=setup.shape, recipe=recipe, machine=setup.machine, machines=setup.machines
+    for name, recipe in recipes.items():
+        use = memory_use(
+            replace(setup, recipe=recipe), batch=request.batch, length=request.length, new=new
         )
-        use = memory_use(other, batch=request.batch, length=request.length, new=new)
+        if draft is not None:
+            other = replace(draft, recipe=recipe)
+            use = use + memory_use(other, batch=request.batch, length=request.length, new=new)
         if use.missing_bytes == 0:
-            fitting.append((use.weight_bytes, recipe.name))
+            fitting.append((use.weight_bytes, name))
     return (max(fitting)[1] if fitting else None), batch
 
 
-def _title(name: str, count: int) -> str:
-    return name if count == 1 else f"{count}x {name}"
+def _title(name: str, setup: Setup) -> str:
+    if setup.machines == 1:
+        return name
+    how = "" if setup.parallel == "tensor" else f" ({setup.parallel})"
+    return f"{setup.machines}x {name}{how}"

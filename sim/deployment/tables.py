@@ -1,9 +1,18 @@
 """Scenarios as a table for people and as records for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    Group,
+    JustifyMethod,
+    RenderableType,
+)
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -13,24 +22,49 @@ from sim.deployment.scenario import Scenario
 MS = 1e3
 
 
+HEADINGS = (
+    "model", "machine", "format", "TTFT ms (bound)", "TPOT ms (bound)", "tokens/s", "limit",
+    "weights GB", "KV GB", "of GB", "batch fits", "J/token", "$/Mtok",
+)  # fmt: skip
+NAMES = ("model", "machine", "format")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fitting:
+    """A table, or the same numbers one below the other where it is too wide for the window."""
+
+    wide: Table
+    narrow: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        needed = Measurement.get(console, options.update(width=UNLIMITED), self.wide).maximum
+        yield self.wide if needed <= options.max_width else self.narrow
+
+
+UNLIMITED = 10_000
+
+
 def scenarios_table(scenarios: Sequence[Scenario]) -> RenderableType:
     """Return one row for each combination: expectation, and the bound in brackets."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("model", "machine", "format"):
-        table.add_column(heading, no_wrap=True)
-    for heading in (
-        "TTFT ms (bound)", "TPOT ms (bound)", "tokens/s", "limit", "weights GB", "KV GB",
-        "of GB", "batch fits", "J/token", "$/Mtok",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right", no_wrap=True)
+    wide = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    narrow = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    narrow.add_column(no_wrap=True, style="bold")
+    narrow.add_column(overflow="fold")
+    for heading in HEADINGS:
+        justify: JustifyMethod = "left" if heading in NAMES else "right"
+        wide.add_column(heading, justify=justify, no_wrap=True)
     for one in scenarios:
-        table.add_row(*_cells(one))
+        cells = _cells(one)
+        wide.add_row(*cells)
+        for heading, text in zip(HEADINGS, cells, strict=True):
+            narrow.add_row(heading, text)
+        narrow.add_row()
     notes = dict.fromkeys(
         f"{one.model} on {one.machine} in {one.format}: {note}" if "fit" in note else note
         for one in scenarios
         for note in one.notes
     )
-    return Group(table, *(Text(f"note: {note}") for note in notes))
+    return Group(_Fitting(wide=wide, narrow=narrow), *(Text(f"note: {note}") for note in notes))
 
 
 def _cells(one: Scenario) -> list[str]:
@@ -82,7 +116,7 @@ def record(one: Scenario) -> dict[str, Any]:
         "activation_bytes": memory.activation_bytes,
         "capacity_bytes": capacity if capacity < 1e15 else None,
         "largest_batch": one.largest_batch,
-        "equal_context_tokens": one.equal_context,
+        "equal_context_tokens": one.equal_context if one.equal_context < inf else None,
         "energy_per_token_j": {
             "nominal": one.energy_per_token_j,
             "low": one.energy_range_j[0],
@@ -99,6 +133,7 @@ def record(one: Scenario) -> dict[str, Any]:
                 "time_s": point.time_s,
                 "limit": point.bound,
                 "path": point.path,
+                **({} if point.utilization is None else {"utilization": point.utilization}),
             }
             for point in one.points
         ],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.machine import list_machines, load_machine, numbers_of, read_machine
+from hw.machine import FOLDER, list_machines, load_machine, numbers_of, read_machine
 from hw.matching import find_machine
 from hw.sram import FIT_ERROR, POINTS, access_energy_pj_per_byte
 from hw.technology import node_factor
@@ -216,3 +216,27 @@ def test_nodes_of_the_paper():
 )  # fmt: skip
 def test_tokens_that_fill_a_matrix_instruction(name, operands, found):
     assert load_machine(name).cores.matrix_tokens(operands) == found
+
+
+@pytest.mark.parametrize(
+    "name,old,key",
+    [
+        ("h100-sxm", "value = 989.4", "peaks.tops"),
+        ("h100-sxm", "value = 67,", "vector_tops"),
+        ("h100-sxm", "value = 33792", "on_chip_kb"),
+        ("h100-sxm", "value = 3350", "bandwidth_gb_per_s"),
+        ("h100-sxm", "value = 4,", "process_nm"),
+        ("h100-sxm", "value = 900", "link_gb_per_s"),
+        ("epyc-7v13", "value = 64,", "cores.count"),
+        ("epyc-7v13", "value = 3.5,", "cores.clock_ghz"),
+    ],
+)
+def test_a_zero_that_nothing_can_be_divided_by_has_its_line_and_key(tmp_path, name, old, key):
+    lines = (FOLDER / f"{name}.toml").read_text().splitlines()
+    place = next(n for n, line in enumerate(lines) if old in line)
+    lines[place] = lines[place].replace(old, "value = 0" + old[-1] * old.endswith(","))
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError) as error:
+        read_machine(path)
+    assert str(error.value) == f"{path}, line {place + 1}: {key} is 0, not above 0"

@@ -1,5 +1,6 @@
 """Times, memory, energy and requests, against arithmetic that a reader can do."""
 
+import itertools
 import subprocess
 import sys
 
@@ -11,12 +12,19 @@ from roofline.efficiency import FILE, fitted
 from roofline.energy import step_energy
 from roofline.grid import Grid, evaluate
 from roofline.links import all_gather_s, all_reduce_s, send_s
-from roofline.memory import equal_context, largest_batch, memory_use, weight_bytes
+from roofline.memory import (
+    equal_context,
+    kv_bytes_per_sequence,
+    largest_batch,
+    memory_use,
+    weight_bytes,
+)
 from roofline.model_shape import load_model
 from roofline.predict import predict_step, range_s
 from roofline.recipe import parse_recipe
 from roofline.serving import (
     Request,
+    Speculation,
     expected_tokens,
     outcome,
     pipelined_s,
@@ -268,8 +276,19 @@ def test_speculation():
     assert (expected_tokens(3, 1.0), expected_tokens(3, 0.0)) == (4.0, 1.0)
     big, small = setup("llama-2-70b", "w4a16"), setup("tinyllama-1.1b", "w4a16")
     plain = outcome(big, Request(), "expected").tpot_s
-    fast = speculative_tpot_s(big, small, Request(), proposals=4, acceptance=0.8)
+    speculation = Speculation(draft=small, proposals=4, acceptance=0.8)
+    fast = speculative_tpot_s(big, speculation, Request())
     assert plain / 3.3616 < fast < plain
+    found, without = (predict(big, Request(), speculation=one) for one in (speculation, None))
+    assert found.expected.tpot_s == fast > found.bound.tpot_s
+    assert found.expected.ttft_s > without.expected.ttft_s
+    drafted = weight_bytes(small.shape, small.recipe)
+    assert found.memory.weight_bytes == without.memory.weight_bytes + drafted
+    assert found.largest_batch < without.largest_batch
+    # The weights are read once for 3.4 tokens, but the draft's for each proposal.
+    assert found.energy_per_token_j < without.energy_per_token_j
+    check = step_energy(big, found.expected.decode).compute.nominal_j / 3.3616
+    assert check < found.decode_energy.compute.nominal_j < 1.3 * check
     with pytest.raises(ValueError, match="from 0 to 1"):
         expected_tokens(4, 1.5)
 
@@ -419,3 +438,55 @@ def test_machines_beyond_the_heads_of_a_cache_hold_copies():
         # Machines may share a sequence by its tokens, so that a bound divides all the same.
         one, many = (attention_s(model, count, "bound") for count in (1, 16))
         assert one / many == pytest.approx(16)
+
+
+def test_a_processors_bound_spares_what_its_last_cache_keeps():
+    one = setup(machine="epyc-7v13")
+    step = predict_step(one, [Sequences(batch=1, new=1, context=2047)])
+    read = sum(float(op.operator.essential_bytes) for op in step.operators)
+    # 256 MiB, at 204.8 GB/s.
+    assert sum(float(op.memory_s) for op in step.operators) == pytest.approx(
+        (read - 256 * 2**20) / 204.8e9
+    )
+    small = setup("smollm2-135m", "w4a16", machine="epyc-7v13")
+    step = predict_step(small, [Sequences(batch=1, new=1, context=100)])
+    assert step.bound == "compute" and all(float(op.memory_s) == 0 for op in step.operators)
+    assert step_ms(small, estimate="expected") > 1e3 * float(step.time_s)
+
+
+def test_a_hybrids_bound_counts_its_small_cores_where_there_are_threads_for_them():
+    def bound_and_expected(threads):
+        one = setup("llama-3-8b", "gguf-q8_0", machine="core-i7-13700h", threads=threads)
+        return (step_ms(one, new=512, context=0, estimate=name) for name in ("bound", "expected"))
+
+    (few, few_expected), (every, every_expected) = map(bound_and_expected, (6, 14))
+    # 6 cores at 4.4 GHz do 128 operations a cycle, 8 at 3.7 GHz do 64.
+    assert few / every == pytest.approx(1 + 8 * 3.7 * 64 / (6 * 4.4 * 128), rel=0.01)
+    assert every_expected == pytest.approx(few_expected, rel=0.01)
+    (ten, _), (all_threads, _) = map(bound_and_expected, (10, None))
+    assert few > ten > every == all_threads
+
+
+def test_a_grid_and_a_request_have_one_rule_for_what_fits():
+    shape, recipe, machine = load_model("mixtral-8x7b"), parse_recipe("w4a16"), load_machine("l4")
+    grid = Grid(
+        models=[shape], recipes=[recipe], machines=[machine], batches=[1, 64], contexts=[512, 8192]
+    )
+    for estimate in ("bound", "expected"):
+        found = evaluate(grid, estimate)
+        for (i, batch), (j, length) in itertools.product(
+            enumerate(grid.batches), enumerate(grid.contexts)
+        ):
+            one = setup("mixtral-8x7b", "w4a16", machine="l4")
+            use = memory_use(one, batch=batch, length=length, new=length)
+            assert found.memory_bytes[0, 0, 0, i, j] == pytest.approx(use.total_bytes)
+            assert found.fits[0, 0, 0, i, j] == (use.missing_bytes == 0)
+
+
+def test_the_context_whose_cache_equals_the_weights_knows_windows():
+    for name in ("llama-2-7b", "gemma-3-27b", "gpt-oss-20b"):
+        one = setup(name)
+        cache = kv_bytes_per_sequence(one.shape, one.recipe, round(equal_context(one)))
+        assert cache == pytest.approx(weight_bytes(one.shape, one.recipe), rel=1e-3)
+    # 32 layers of 4096 tokens are 0.5 GB.
+    assert equal_context(setup("mistral-7b")) == float("inf")

@@ -373,3 +373,30 @@ def test_a_row_that_cannot_be_is_told_and_the_others_count(tmp_path, changes, wo
     path.write_text("\n".join([",".join(row), *rows]))
     bad, good = read_points(path)
     assert words in bad.reason and good.batch == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.upper().replace("Q4_0", "q4_0", 1),
+        lambda text: text.replace(",", ";"),
+        lambda text: text.replace(",", "\t"),
+        lambda text: text.replace("model,params", " model , params "),
+        lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+    ],
+    ids=["upper case", "semicolons", "tabs", "blanks", "as Windows writes it"],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path, change):
+    path = tmp_path / "points.csv"
+    row = "i5-6500,LLaMA-7B,6.7e9,q4_0,,1,,128,decode,3.94,s\n"
+    path.write_bytes(change(HEAD + row).encode())
+    (point,) = read_points(path)
+    assert point.found.machine.name == "core-i5-6500" and point.tokens_per_s == 3.94
+
+
+@pytest.mark.parametrize("rate", ["1e400", "nan", "-3", "inf", "0", "", "1e-400"])
+def test_a_rate_that_is_no_positive_number_is_told(tmp_path, rate):
+    path = tmp_path / "points.csv"
+    path.write_text(f"{HEAD}i5-6500,LLaMA-7B,6.7e9,q4_0,,1,,128,decode,{rate},s\n")
+    (row,) = read_points(path)
+    assert isinstance(row, Unmatched) and "tokens_per_s" in row.reason

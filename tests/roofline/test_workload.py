@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roofline.model_shape import list_models, load_model, read_model, shape_of_size
+from roofline.model_shape import FOLDER, list_models, load_model, read_model, shape_of_size
 from roofline.recipe import parse_recipe
 from roofline.workload import Options, Sequences, operators
 
@@ -188,3 +188,29 @@ def test_a_wrong_model_file(tmp_path):
     path.write_text('title = "m"\nlayres = 3\n')
     with pytest.raises(ValueError, match=r"line 2: unknown key 'layres'; did you mean 'layers'"):
         read_model(path)
+
+
+@pytest.mark.parametrize(
+    "name,key,value",
+    [
+        ("llama-2-7b", "intermediate", 0),
+        ("llama-2-7b", "max_context", 0),
+        ("mistral-7b", "window", 0),
+        ("mixtral-8x7b", "per_token", 9),
+        ("mixtral-8x7b", "count", 0),
+    ],
+)
+def test_a_size_that_no_model_has_is_refused_with_its_line(tmp_path, name, key, value):
+    lines = (FOLDER / f"{name}.toml").read_text().splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith(f"{key} ="))
+    lines[place] = f"{key} = {value}"
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=rf"line {place + 1}: {key} is {value}, (less|more) than"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("params", [1e8, 1e9, 1e10, 1e11, 4e11, 2e12])
+def test_a_model_of_unknown_sizes_has_no_experts(params):
+    shape = shape_of_size(params)
+    assert shape.experts is None and shape.params == pytest.approx(params, rel=0.25)

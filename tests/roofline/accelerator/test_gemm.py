@@ -80,3 +80,50 @@ def test_energy_follows_cycles_and_bytes():
 def test_sizes_below_one_are_refused():
     with pytest.raises(ValueError, match=r"^tokens of 'x' is 0, less than 1$"):
         product(0, 1, 1)
+
+
+def stationary(dataflow, **more):
+    machine = load_accelerator("int8-28nm")
+    return replace(machine, dataflow=dataflow, activation_buffer_bytes=2**30, **more)
+
+
+@pytest.mark.parametrize("dataflow", ["weight", "input"])
+@pytest.mark.parametrize("sizes", [(1, 256, 256), (128, 256, 512), (100, 200, 300), (16, 16, 16)])
+def test_other_dataflows_take_the_cycles_of_double_buffered_systolic_arrays(dataflow, sizes):
+    tokens, inputs, outputs = sizes
+    machine = stationary(dataflow)
+    gemm = Gemm(name="g", tokens=tokens, inputs=inputs, outputs=outputs, weight_bits=8)
+    run = run_gemm(
+        tokens, inputs, outputs, rows=32, columns=32, stationary=dataflow, timing="double-buffered"
+    )
+    assert gemm_cost(gemm, machine, "prefill").compute_cycles == run.cycles
+
+
+def test_a_serial_array_that_holds_weights_takes_as_many_cycles_a_token_as_they_have_digits():
+    machine = stationary("weight", bits_per_cycle=2)
+    gemm = Gemm(name="g", tokens=1000, inputs=32, outputs=32, weight_bits=6)
+    # One tile: 32 to load, 3 a token, 62 to fill and drain.
+    assert gemm_cost(gemm, machine, "prefill").compute_cycles == 32 + 3000 + 62
+
+
+def test_partial_sums_that_do_not_fit_cost_passes_over_the_weights():
+    gemm = Gemm(name="g", tokens=1024, inputs=64, outputs=32, weight_bits=8)
+    roomy, tight = (stationary("weight", output_buffer_bytes=n) for n in (2**20, 4 * 32 * 256))
+    costs = [gemm_cost(gemm, machine, "prefill") for machine in (roomy, tight)]
+    # Two tiles of 1024 tokens, or eight of 256, each loaded while another streams.
+    assert [cost.compute_cycles for cost in costs] == [32 + 2 * 1024 + 62, 32 + 8 * 256 + 62]
+    one = Gemm(name="g", tokens=1024, inputs=32, outputs=32, weight_bits=8)
+    assert gemm_cost(one, tight, "prefill").compute_cycles == 32 + 1024 + 62
+    assert costs[0].buffer_energy_pj < costs[1].buffer_energy_pj * 1.5
+
+
+def test_holding_weights_reads_them_from_their_buffer_once():
+    gemm = Gemm(name="g", tokens=1024, inputs=1024, outputs=1024, weight_bits=8)
+    by_flow = {
+        flow: gemm_cost(gemm, stationary(flow, output_buffer_bytes=2**30), "prefill")
+        for flow in ("output", "weight", "input")
+    }
+    # An array that holds results reads both operands 32 times; the others read only one of them so
+    # often, but write and read partial sums of four bytes.
+    assert len({cost.buffer_energy_pj for cost in by_flow.values()}) > 1
+    assert len({cost.traffic_bytes for cost in by_flow.values()}) == 1

@@ -1,8 +1,11 @@
 """Requests on accelerators: bounds, chunks and caches."""
 
+from functools import partial
+
 import pytest
 
 from hw.accelerator import list_accelerators, load_accelerator
+from hw.pe_record import load_record
 from roofline.accelerator.serving import accelerator_prefill, accelerator_step
 from roofline.model_shape import load_model
 from roofline.recipe import parse_recipe
@@ -30,9 +33,10 @@ def test_no_run_is_faster_than_its_bound(machine, phase):
 def test_the_bound_of_a_token_is_its_weights_at_the_memorys_speed():
     machine = load_accelerator("bitmod")
     found = step(context=1)
-    weights = SHAPE.linear_params + SHAPE.head_params
-    bits = sum(g.weight_bits + g.side_bits for g, _ in found.products[:1])
-    seconds = weights * bits / machine.dram_bits_per_cycle / (machine.clock_mhz * 1e6)
+    stored = sum(g.weight_bits + g.side_bits for g, _ in found.products[:1])
+    # The head has 16 bits unless a recipe says otherwise.
+    bits = SHAPE.linear_params * stored + SHAPE.head_params * 16
+    seconds = bits / machine.dram_bits_per_cycle / (machine.clock_mhz * 1e6)
     # Keys and values of one token are little beside them.
     assert found.bound_s == pytest.approx(seconds, rel=1e-3)
 
@@ -60,3 +64,44 @@ def test_chunks_compute_the_tokens_of_the_prompt_once():
     # Each chunk reads all weights again.
     assert sum(part.time_s for part in parts) > whole.time_s * 0.9
     assert sum(part.dram_energy_j for part in parts) > whole.dram_energy_j
+
+
+def test_a_recipes_activations_take_their_own_bits_where_the_array_has_room_for_more():
+    run = partial(accelerator_step, SHAPE, machine=load_accelerator("bitmod"), phase="prefill")
+    wide, narrow = (
+        run(recipe=parse_recipe(name), batch=1, context=512) for name in ("w4a16", "w4a8")
+    )
+    assert narrow.dram_energy_j < wide.dram_energy_j and narrow.time_s <= wide.time_s
+    edge = partial(accelerator_step, SHAPE, machine=load_accelerator("edge-8x8"), phase="prefill")
+    wide, narrow = (
+        edge(recipe=parse_recipe(name), batch=1, context=64) for name in ("w4a16", "w4a8")
+    )
+    assert narrow.time_s == wide.time_s
+
+
+def test_a_head_has_its_own_bits_and_one_row_of_each_sequence():
+    found = accelerator_step(
+        SHAPE, parse_recipe("w4a16"), load_accelerator("bitmod"), "prefill", batch=2, context=64
+    )
+    head = next(gemm for gemm, _ in found.products if gemm.name == "head")
+    assert (head.tokens, head.weight_bits, head.side_bits) == (2, 16.0, 0.0)
+
+
+def test_elements_leak_as_their_record_says():
+    found = accelerator_step(
+        SHAPE, parse_recipe("w4a8"), load_accelerator("edge-8x8"), "decode", batch=1, context=64
+    )
+    record = load_record("mixpe-w4a8")
+    assert found.static_energy_j == pytest.approx(64e-6 * record.leakage_uw * found.time_s)
+    assert step(context=1).static_energy_j == 0.0 and step(context=1).leakage_w is None
+
+
+def test_a_window_is_all_that_its_layers_read():
+    run = partial(
+        accelerator_step, load_model("mistral-7b"), parse_recipe("bitmod-fp4"),
+        load_accelerator("bitmod"), batch=1,
+    )  # fmt: skip
+    near, far = (run("decode", context=context) for context in (4096, 30000))
+    assert near.time_s == far.time_s and near.dram_energy_j == far.dram_energy_j
+    chunk = run("prefill", context=30000, new=100)
+    assert {g.outputs for g, _ in chunk.products if g.name == "scores"} == {4096 + 99}

@@ -1,15 +1,19 @@
 """``qsim roofline`` and ``qsim hw`` as a user types them."""
 
 import json
+import re
 import shutil
 import subprocess
 
 import pytest
+from rich.console import Console
 
 from hw.machine import read_machine
 from hw.measure import Ceiling, Measurement
 from sim.cli import main
+from sim.deployment.command import RooflineOptions, run_roofline
 from sim.deployment.hardware import machine_text
+from sim.deployment.tables import scenarios_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 BASIC = ["roofline", "llama-3.1-8b", "--hw", "a100-sxm-80gb", "--format", "w4a16"]
@@ -32,6 +36,22 @@ def test_a_table_and_records(capsys):
     assert found["weight_bytes"] == pytest.approx(4.6494e9 + 2 * 525_336_576, rel=1e-3)
     energy = found["energy_per_token_j"]
     assert energy["low"] < energy["nominal"] < energy["high"]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_name_and_no_number_is_cut_off(width, capsys):
+    options = RooflineOptions(
+        models=("llama-3.1-8b",),
+        machines=("8x jetson-agx-orin-64gb-cpu", "raspberry-pi-5"),
+        formats=("w8a8", "fp16"),
+        activations="int8-top54",
+    )
+    scenarios = run_roofline(options)
+    Console(width=width).print(scenarios_table(scenarios))
+    out = capsys.readouterr().out
+    assert "\u2026" not in out and "8x jetson-agx-orin-64gb-cpu" in out and "does not fit" in out
+    for one in scenarios:
+        assert f"{one.tpot_s[1] * 1e3:.4g} ({one.tpot_s[0] * 1e3:.4g})" in out
 
 
 def test_a_report_with_pictures_and_a_page(capsys, tmp_path):
@@ -81,13 +101,21 @@ def test_llm_viewers_numbers(capsys):
 def test_machines(capsys):
     code, out, _ = run(capsys, "hw")
     assert code == 0 and "raspberry-pi-5" in out and "bitmod" in out
+    # Read in their source: bandwidth, peaks and capacity.
+    row = next(line.split() for line in out.splitlines() if line.startswith("h100-sxm "))
+    assert row[-3:] == ["3350", "79.65", "700"]
+    row = next(line.split() for line in out.splitlines() if line.startswith("rtx-4090 "))
+    assert row[-3:] == ["1008?", "24?", "450?"]
+    row = next(line for line in out.splitlines() if line.startswith("raspberry-pi-5 "))
+    assert row.count("?") == len(re.findall(r" \d", row)) > 4
+    assert "nobody has read it" in out
     code, out, _ = run(capsys, "hw", "show", "h100-sxm")
     assert "3350" in out and "llm-analysis" in out and "not confirmed" in out
     code, out, _ = run(capsys, "hw", "show", "bitmod")
     assert code == 0 and "1507.7" in out
 
 
-def test_a_measured_machine_is_a_machine(tmp_path):
+def test_a_measured_machine_is_a_machine(capsys, tmp_path):
     def ceiling(name, rate):
         return Ceiling(name=name, rates=(rate, 0.9 * rate), setting="1024")
 
@@ -103,6 +131,8 @@ def test_a_measured_machine_is_a_machine(tmp_path):
     assert machine.bytes_per_s == 2e10 and machine.ops_per_s("fp32") == 1e11
     assert machine.efficiency.compute.value == pytest.approx(0.76)
     assert machine.efficiency.memory.value == pytest.approx(0.475)
+    found = predicted(capsys, "smollm2-135m", "--hw", str(path), "--format", "fp32")
+    assert any("its power is not known" in note for note in found["notes"])
 
 
 def test_the_link_is_a_part_of_the_time(capsys):
@@ -120,6 +150,69 @@ def test_an_accelerator_shows_its_sources(capsys):
     assert code == 0 and "clock_mhz" in out and "simulator of MixPE (arXiv:2411.16158)" in out
     row = next(line for line in out.splitlines() if line.startswith("kv_bits"))
     assert row.split()[1] == "8" and "as activations (not confirmed)" in row
+
+
+@pytest.mark.parametrize("kv,offered", [("fp16", "w6a16"), ("int8", "w8a16"), ("fp32", None)])
+def test_the_format_that_is_offered_fits_with_the_cache_that_was_asked_for(capsys, kv, offered):
+    request = ["roofline", "llama-2-13b", "--hw", "rtx-4090", "--prompt", "3900"]
+    request += ["--batch", "4", "--kv", kv, "--format"]
+    _, _, err = run(capsys, *request, "fp16")
+    assert (f"--format {offered} fits" if offered else "no width of weights fits") in err
+    if offered:
+        assert run(capsys, *request, offered)[0] == 0
+
+
+def test_an_accelerator_says_what_it_does_to_a_recipe(capsys):
+    arguments = ["roofline", "llama-3.1-8b", "--hw", "edge-8x8", "--json", "--format"]
+    found = json.loads(run(capsys, *arguments, "w4a16")[1])
+    notes = " ".join(found["notes"])
+    assert "activations of 8 bits, narrower than those of w4a16" in notes
+    assert "a head of 16 bits, 4 cycles a step" in notes and "KV cache of 4 bits" in notes
+    assert found["energy_per_token_j"]["static"] > 0
+    assert all(0 < one["utilization"] <= 1 for one in found["operators"])
+    found = json.loads(run(capsys, *arguments[:3], "bitmod", *arguments[4:], "gguf-f16")[1])
+    assert "nobody measured" in " ".join(found["notes"])
+
+
+def predicted(capsys, *arguments):
+    code, out, err = run(capsys, "roofline", *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_a_draft_makes_tokens_faster_and_needs_memory(capsys):
+    big = ["llama-3.1-70b", "--hw", "2x a100-sxm-80gb", "--format", "w4a16"]
+    plain = predicted(capsys, *big)
+    drafted = predicted(capsys, *big, "--draft", "llama-3.2-1b", "--proposals", "3")
+    assert drafted["tpot_s"]["expected"] < 0.8 * plain["tpot_s"]["expected"]
+    assert drafted["weight_bytes"] > plain["weight_bytes"] + 5e8
+    assert any("3 tokens, each accepted with 0.8: 2.95 tokens" in x for x in drafted["notes"])
+    other = predicted(capsys, *big, "--draft", "tinyllama-1.1b")
+    assert any("vocabularies of 32000 and 128256" in note for note in other["notes"])
+
+
+def test_machines_share_a_model_in_three_ways(capsys):
+    four = ["mixtral-8x7b", "--hw", "4x a100-sxm-80gb", "--batch", "16"]
+    found = {how: predicted(capsys, *four, "--parallel", how) for how in PARALLEL}
+    tpot = {how: one["tpot_s"]["expected"] for how, one in found.items()}
+    # In a pipeline one machine works at a time.
+    assert tpot["tensor"] < tpot["expert"] < tpot["pipeline"]
+    assert found["pipeline"]["machine"] == "4x a100-sxm-80gb (pipeline)"
+    assert all("at random" in " ".join(one["notes"]) for one in found.values())
+
+
+PARALLEL = ("tensor", "expert", "pipeline")
+
+
+def test_attention_in_three_kernels_and_a_machine_that_rests(capsys):
+    long = [*BASIC[1:], "--prompt", "8000"]
+    fused = predicted(capsys, *long)
+    unfused = predicted(capsys, *long, "--unfused-attention", "--utilization", "0.5")
+    assert unfused["ttft_s"]["expected"] > 1.2 * fused["ttft_s"]["expected"]
+    names = {one["name"] for one in unfused["operators"]}
+    assert {"scores", "values", "softmax"} <= names and "attention" not in names
+    per_token = unfused["cost_usd_per_mtok"] * unfused["output_tokens_per_s"]
+    assert per_token == pytest.approx(2 * fused["cost_usd_per_mtok"] * fused["output_tokens_per_s"])
 
 
 def test_validation(capsys, tmp_path):
@@ -156,8 +249,27 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         ([*BASIC, "--batch", "1.5"], ["--batch", "'1.5' is no whole number"]),
         ([*BASIC, "--threads", "4"], ["--threads", "processor"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--threads", "4"], ["--threads"]),
+        (["roofline", "llama-3.1-8b", "--hw", "epyc-7v13", "--threads", "99999"],
+         ["epyc-7v13 has 64 cores, at most 128 threads"]),
+        (["roofline", "llama-2-7b", "--hw", "nvidia_A100_80G", "--compat", "llm-viewer", "--draft",
+          "llama-2-7b"], ["nothing like --draft"]),
+        (["roofline", "llama-2-7b", "--hw", "nvidia_A100_80G", "--compat", "llm-viewer",
+          "--activations", "int8"], ["nothing like --activations"]),
+        (["roofline", "llama-2-7b", "--hw", "1000x a100-sxm-80gb"],
+         ["1000 machines", "at most 999"]),
+        ([*BASIC, "--parallel", "pipeline"], ["needs several machines"]),
+        (["roofline", "llama-3.1-8b", "--hw", "2x l4", "--parallel", "expert"], ["no experts"]),
+        (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--draft", "llama-3.2-1b"],
+         ["--draft is for machines; bitmod is an accelerator"]),
+        (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--unfused-attention"], ["--unfused-att"]),
+        ([*BASIC, "--draft", "llama-3.2-1"], ["unknown model 'llama-3.2-1'", "llama-3.2-1b"]),
+        ([*BASIC, "--draft", "tinyllama-1.1b", "--prompt", "3000"], ["context of 2048"]),
+        ([*BASIC, "--acceptance", "1.5"], ["--acceptance"]),
+        ([*BASIC, "--proposals", "0"], ["--proposals"]),
+        ([*BASIC, "--utilization", "0"], ["--utilization"]),
         (["hw", "measure", "--out", "/dev/null/this.toml"], ["/dev/null is a file"]),
         ([*BASIC, "--kv", "int99"], ["int99"]),
+        ([*BASIC, "--kv", "aqlm-2x8"], ["'aqlm-2x8' takes", "without a codebook"]),
         ([*BASIC, "--activations", "fp99"], ["activations in 'fp99'"]),
         ([*BASIC, "--batch", "0"], ["--batch"]),
         ([*BASIC, "--prompt", "-3"], ["--prompt"]),
