@@ -1,6 +1,6 @@
 """BitMoD's PE as a processing element."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,11 @@ class AlignedPe(Fp16Pe):
     """Lanes of terms times FP16 activations, aligned to the largest exponent."""
 
     model: AlignedDot
+
+    def __post_init__(self) -> None:
+        """Give the model the lanes of the PE."""
+        if self.lanes != self.model.lanes:
+            object.__setattr__(self, "model", replace(self.model, lanes=self.lanes))
 
     @property
     def weights(self) -> Format:

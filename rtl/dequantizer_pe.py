@@ -48,6 +48,9 @@ class DequantizerPe(ProcessingElement):
 
     def build(self) -> Dequantizer:
         """Return a new component."""
+        if self.lanes != 1:
+            raise ValueError(f"{self.lanes} lanes; a dequantizer takes one group at a time")
+        self.model.check(self.length)
         return Dequantizer(self.model)
 
     def golden(self, operands: Operands) -> np.ndarray:

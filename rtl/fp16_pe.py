@@ -47,6 +47,11 @@ class Fp16Pe(ProcessingElement):
         """Beats of a random group."""
         return RANDOM_BEATS
 
+    def check_one_lane(self) -> None:
+        """Raise ValueError for more lanes than one, whose order of additions nothing says."""
+        if self.lanes != 1:
+            raise ValueError(f"{self.lanes} lanes; {self.name} adds one product a cycle")
+
     def beats(self, weights: np.ndarray, activations: np.ndarray) -> Operands:
         """Return rows of codes, each of shape (groups, length), as beats of the lanes."""
         shape = (len(weights), -1, self.lanes)
@@ -108,6 +113,7 @@ class Fp16MacPe(Fp16Pe):
 
     def build(self) -> Fp16Mac:
         """Return a new component."""
+        self.check_one_lane()
         return Fp16Mac()
 
     def golden(self, operands: Operands) -> np.ndarray:

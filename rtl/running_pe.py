@@ -37,6 +37,7 @@ class RunningPe(Fp16Pe):
 
     def build(self) -> RunningCircuit:
         """Return a new component."""
+        self.check_one_lane()
         return RunningCircuit(self.model, self.length)
 
     def golden(self, operands: Operands) -> np.ndarray:
