@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from numerics.catalog import FORMATS
+from numerics.formats import Format
 from numerics.pe.bit_planes import PARENT_BITS, plane_dots
 from rtl.bit_planes import BitPlanes, SignedSum, SignedSumReference
 from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
@@ -45,6 +46,16 @@ class BitPlanesPe(ProcessingElement):
             f"{self.lanes} lanes, groups of up to {self.length}, a cycle for each plane read,",
             "sums in half steps of the planes read; all beats of a group leave out as many",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "nested codes: with p planes read, the upper p bits c are 2 c - (2^p - 1)",
+            "activations": INT8,
+            "left_out": "8 less the planes read, as many in all beats of a group",
+            "result": "the sum of products in half steps of the planes read",
+        }
 
     def build(self) -> BitPlanes:
         """Return a new component."""

@@ -13,6 +13,7 @@ from rtl.block_dot import BlockDot
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.header import in_units, power
 from rtl.products import reference_product
 from rtl.scalers import (
     ScaleValue,
@@ -69,8 +70,37 @@ class BlockDotPe(ProcessingElement):
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
             f"{self.lanes} lanes, blocks of {model.block}, groups of up to {self.length} values,",
-            f"{scales} scales of each block in its last beat",
+            *self._limits(scales),
         )
+
+    def _limits(self, scales: str) -> tuple[str, ...]:
+        """Return what scales are, and where they end."""
+        if not isinstance(self.model, BlockShifted):
+            return (f"{scales} scales of each block; those that are no number count as 0",)
+        most = self.model.shifts - 1
+        return (
+            f"{scales} scales of each block; a block with code 255 counts as 0. Sums of scales",
+            f"below lowest shift right and round down, those above lowest + {most} count as that",
+        )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        model = self.model
+        found: dict[str, Format | str] = {
+            "weights": model.weights,
+            "activations": model.activations,
+            "scales": "of the block, the weights' first; read in its last beat",
+        }
+        if not isinstance(model, BlockShifted):
+            return {**found, "result": f"the sum of scaled blocks{in_units(model.unit)}"}
+        elements = power(model.unit(127 * model.scales))
+        unit = f"{elements} * 2^(lowest - {127 * model.scales})"
+        return {
+            **found,
+            "lowest": "sum of scales that stands for one unit, the same in all beats of a group",
+            "result": f"the sum of shifted blocks, in units of {unit}",
+        }
 
     def build(self) -> BlockDot:
         """Return a new component."""

@@ -6,6 +6,7 @@ import numpy as np
 from amaranth.hdl import signed as signed_shape
 
 from numerics.catalog import FORMATS
+from numerics.formats import Format
 from numerics.pe.codebook_dot import additive_dots, column_dots
 from rtl.codebook import (
     ACTIVATION_BITS,
@@ -63,9 +64,19 @@ class AdditivePe(ProcessingElement):
         """Codebooks, entries and how they are loaded."""
         return (
             f"{self.name}: sums of {self.books} entries of 8 int8 numbers; {self.source}",
-            f"{1 << self.code_bits} entries a book, groups of up to {self.length} values,",
-            "a beat whose load is not 0 writes its activations to its codes of those books",
+            f"{1 << self.code_bits} entries a book, groups of up to {self.length} values;",
+            "books start from zeros and outlast groups and resets",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "entries by vector, and of each vector by book",
+            "activations": "int8, one of each weight of the vector; or an entry that is loaded",
+            "load": "a bit for each book: write the activations to its code's entry, add nothing",
+            "result": "sum(w * a), each w the sum of an entry's number of every book",
+        }
 
     def build(self) -> LoadedBooks:
         """Return a new component."""
@@ -197,9 +208,19 @@ class ColumnBooksPe(AdditivePe):
         return (
             f"{self.name}: sums of {self.books} entries of {self.rows} int8 numbers; {self.source}",
             f"{1 << self.code_bits} entries a book, {self.rows} rows,",
-            f"{self.columns} columns a beat, groups of up to {self.length} columns,",
-            "a beat whose load is not 0 writes its first activations to its first codes",
+            f"{self.columns} columns a beat, groups of up to {self.length} columns;",
+            "books start from zeros and outlast groups and resets",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "entries by column, and of each column by book",
+            "activations": f"int8, one a column; or the first {self.rows} an entry that is loaded",
+            "load": "a bit for each book: write to the first column's entry, add nothing",
+            "result": "the sum of each row",
+        }
 
     def build(self) -> LoadedBooks:
         """Return a new component."""

@@ -8,6 +8,7 @@ from numerics.formats import Format
 from numerics.pe.exact_dot import exact_dots, integer_table, sum_bits
 from rtl.dot_product import DotProduct, ProductFactory
 from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
+from rtl.header import in_units
 from rtl.products import reference_product
 from rtl.terms import Serial
 
@@ -43,14 +44,21 @@ class DotProductPe(ProcessingElement):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, lanes and units."""
+        """Formats, lanes and lengths."""
         formats = f"{self.weights.name} weights and {self.activations.name} activations"
-        units = f"{self.weights.unit:g} x {self.activations.unit:g}"
-        sizes = f"{self.lanes} lanes a beat, groups of up to {self.length} values"
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
-            f"{sizes}, sums in units of {units}",
+            f"{self.lanes} lanes a beat, groups of up to {self.length} values",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "weights": self.weights,
+            "activations": self.activations,
+            "result": f"the sum of products{in_units(self.weights.unit, self.activations.unit)}",
+        }
 
     @property
     def cycles(self) -> int:

@@ -7,6 +7,7 @@ from amaranth.hdl import Cat, Module, Mux
 
 from numerics.catalog import FORMATS
 from numerics.codebooks import e8p
+from numerics.formats import Format
 from numerics.pe.codebook_dot import e8p_dots
 from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
 from rtl.e8p import ACTIVATION_BITS, CODE_BITS, MAGNITUDE_BITS, Decoder, E8pDot, Term
@@ -77,6 +78,15 @@ class E8pPe(ProcessingElement):
             f"{self.name}: dot products of E8P weights and int8 activations; {self.source}",
             f"{self.codes} codes a beat, groups of up to {self.length} values, sums in quarters",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "E8P: row of the table in the upper byte, signs in the lower",
+            "activations": "int8, eight of each code",
+            "result": "the sum of products in quarters",
+        }
 
     def build(self) -> E8pDot:
         """Return a new component."""

@@ -14,6 +14,8 @@ import numpy as np
 from amaranth.hdl import Fragment, Shape
 from amaranth.lib import data, wiring
 
+from numerics.formats import Format
+
 #: Codes by the name of their field in a beat, each of shape (groups, beats, lanes of the field).
 Operands = dict[str, np.ndarray]
 #: Standard deviation of typical operands over the largest value of their format.
@@ -56,6 +58,11 @@ class ProcessingElement(ABC):
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
         """Lines for the head of its Verilog: what it computes, in which units."""
+
+    @property
+    @abstractmethod
+    def meanings(self) -> dict[str, Format | str]:
+        """What the fields of a beat and the ``result`` mean: a format, or words."""
 
     @property
     def cycles(self) -> int:

@@ -43,6 +43,16 @@ class Fp16Pe(ProcessingElement):
         return FP16.name
 
     @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {"weights": self.weights, "activations": FP16, "result": self.result_meaning}
+
+    @property
+    @abstractmethod
+    def result_meaning(self) -> str:
+        """What a result is."""
+
+    @property
     def random_beats(self) -> int:
         """Beats of a random group."""
         return RANDOM_BEATS
@@ -108,8 +118,13 @@ class Fp16MacPe(Fp16Pe):
         """Formats and rounding."""
         return (
             f"{self.name}: sums of FP16 products; {self.source}",
-            "results are FP32 codes, each addition rounded to nearest, ties to even",
+            "each addition is rounded to nearest, ties to even",
         )
+
+    @property
+    def result_meaning(self) -> str:
+        """A number."""
+        return "an FP32 code"
 
     def build(self) -> Fp16Mac:
         """Return a new component."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from amaranth.hdl import signed as signed_shape
 
+from numerics.formats import Format
 from numerics.pe.lookup import tl1_dots, tl2_dots
 from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
@@ -54,6 +55,18 @@ class LookupPe(ProcessingElement):
             f"{self.name}: ternary weights by table lookup; {self.source}",
             f"{self.columns} columns, {tables}, groups of up to {self.length} activations",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        code = "9 t0 + 3 t1 + t2, its magnitude in 4 bits below its sign"
+        if self.size == 2:
+            code = "3 t0 + t1 + 4"
+        return {
+            "codes": f"by table, and of each by column: {code} of weights t; others count as 0",
+            "activations": "int8, by table",
+            "result": "the sum of each column",
+        }
 
     def build(self) -> Lookup:
         """Return a new component."""

@@ -51,8 +51,18 @@ class ZeroPointPe(ProcessingElement):
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
             f"{self.columns} columns, {self.values} activations a beat, groups of {self.length}",
-            "zero points are those of a group's last beat",
+            "weights come by activation, and of each activation by column",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "weights": self.weights,
+            "activations": self.activations,
+            "zeros": "zero point of each column, read in a group's last beat",
+            "result": "sum(w * a) - zero * sum(a) of each column",
+        }
 
     def build(self) -> ZeroPoint:
         """Return a new component."""
