@@ -10,6 +10,7 @@ from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import BlockShifted
 from numerics.pe.exact_dot import integer_table, sum_bits
 from rtl.block_dot import BlockDot
+from rtl.decoder import decoder_obligations
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
@@ -211,9 +212,9 @@ class BlockDotPe(ProcessingElement):
                 reference=lambda: ShiftedReference(model),
                 input_bits=of_total + sum(fmt.bits for fmt in scale_formats(model)),
             )
-            return product, shifted
+            return product, shifted, *decoder_obligations(*formats)
         floats = {fmt for fmt in model.scales if isinstance(fmt, FloatFormat)}
-        return product, *map(_value_obligation, floats)
+        return product, *map(_value_obligation, floats), *decoder_obligations(*formats)
 
 
 def _value_obligation(fmt: FloatFormat) -> Obligation:

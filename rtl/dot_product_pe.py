@@ -6,6 +6,7 @@ import numpy as np
 
 from numerics.formats import Format
 from numerics.pe.exact_dot import exact_dots, integer_table, sum_bits
+from rtl.decoder import decoder_obligations
 from rtl.dot_product import DotProduct, ProductFactory
 from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
 from rtl.header import in_units
@@ -123,7 +124,7 @@ class DotProductPe(ProcessingElement):
         return self.beats(weights, gaussian_codes(self.activations, random, shape))
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product, which has to equal decoded values and ``*``."""
+        """Return the product, which has to equal decoded values and ``*``, and the decoders."""
         formats = self.weights, self.activations
         return (
             Obligation(
@@ -132,6 +133,7 @@ class DotProductPe(ProcessingElement):
                 reference=lambda: reference_product(*formats),
                 input_bits=self.weights.bits + self.activations.bits,
             ),
+            *decoder_obligations(*formats),
         )
 
     def every_input(self) -> tuple[ProcessingElement, Operands] | None:

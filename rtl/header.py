@@ -27,13 +27,13 @@ def header_lines(pe: ProcessingElement, component: wiring.Component) -> Iterator
     yield from _wrapped(f"result__payload is {_described(pe.meanings['result'])}:", "  ")
     yield from _fields(result, {})
     yield ""
+    place = "same cycle" if pe.cycles == 1 else f"last of {pe.cycles} cycles"
     yield from _wrapped(
-        "All ports belong to the rising edge of clk; rst is synchronous and forgets a group. A beat is"
-        " taken at an edge with operands__valid and operands__ready high, in the"
-        f" {'same cycle' if pe.cycles == 1 else f'last of {pe.cycles} cycles'} if nothing waits, and"
-        f" is held until then. The result of a group comes {_times(pe.latency)} after its last beat"
-        " was taken, and stays until an edge with result__valid and result__ready high; meanwhile"
-        " later beats are taken, up to the end of a group."
+        "All ports belong to the rising edge of clk; rst is synchronous and forgets a group. A beat"
+        f" is taken at an edge with operands__valid and operands__ready high, in the {place} if"
+        f" nothing waits, and is held until then. The result of a group comes {_times(pe.latency)}"
+        " after its last beat was taken, and stays until an edge with result__valid and"
+        " result__ready high; meanwhile later beats are taken, up to the end of a group."
     )
 
 

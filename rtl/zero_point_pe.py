@@ -7,6 +7,7 @@ from amaranth.hdl import signed as signed_shape
 
 from numerics.formats import Format
 from numerics.pe.zero_point import difference_bits, zero_point_dots
+from rtl.decoder import decoder_obligations
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
 from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
@@ -142,6 +143,7 @@ class ZeroPointPe(ProcessingElement):
                 reference=lambda: CorrectionReference(*formats, length=self.length),
                 input_bits=total_bits + row_bits(self.activations, self.length) + self.weights.bits,
             ),
+            *decoder_obligations(*formats),
         )
 
     def every_input(self) -> tuple[ProcessingElement, Operands]:
