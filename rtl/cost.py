@@ -53,6 +53,8 @@ def cost(
         A tool fails, or the netlist computes something else than the golden model.
     """
     library = read_library(liberty)
+    if not any(cell.is_flip_flop for cell in library.cells.values()):
+        raise ToolError(f"{liberty} has no flip-flop of a clock and data alone, which PEs need")
     netlist = synthesize(pe, liberty)
     gates = read_gates(netlist, library)
     stream = stream or gaussian_stream(pe)

@@ -364,7 +364,7 @@ def run_layer_rtl(
     model: str = "embedded",
     layer: str = "layers.0.self_attn.q_proj",
     tokens: Count = 16,
-    lanes: Count = 8,
+    lanes: Count | None = None,
     codes: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -381,7 +381,7 @@ def run_layer_rtl(
     tokens
         Tokens of the held-out text whose activations are run.
     lanes
-        Values of a dot product in one cycle.
+        Values of a dot product in one cycle; 8 if not given, or those of a PE whose sums round.
     codes
         File to write the layer's codes to, which qsim rtl cost --operands reads.
     json

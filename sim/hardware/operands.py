@@ -1,6 +1,6 @@
 """Codes of a real layer, in a file, as the operands on which a PE's energy is measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,17 @@ class LayerCodes:
     weights: np.ndarray
     #: Shape (tokens, inputs).
     activations: np.ndarray
+    #: Names of the formats of both, of codes whose file says them.
+    formats: dict[str, str] = field(default_factory=dict)
 
 
 def write_codes(codes: LayerCodes, path: Path) -> None:
-    """Write codes as the safetensors tensors ``weights`` and ``activations``."""
+    """Write codes as the safetensors tensors ``weights`` and ``activations``.
+
+    The metadata has their ``source`` and, by the tensors' names, their formats.
+    """
     tensors = {name: np.ascontiguousarray(getattr(codes, name)) for name in TENSORS}
-    path.write_bytes(save(tensors, metadata={"source": codes.source}))
+    path.write_bytes(save(tensors, metadata={"source": codes.source, **codes.formats}))
 
 
 def read_codes(path: Path) -> LayerCodes:
@@ -45,13 +50,15 @@ def read_codes(path: Path) -> LayerCodes:
         The file is too large or no safetensors file, a tensor is missing or holds no codes, or the
         two differ in their inputs.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a directory; --operands takes a file of codes")
     size = path.stat().st_size
     if size > LONGEST_FILE_BYTES:
         raise UserError(f"{path} has {size} bytes; a file of operands has at most 256 MiB")
     try:
         with safe_open(path, framework="numpy") as file:
             weights, activations = (_codes(path, name, file) for name in TENSORS)
-            source = (file.metadata() or {}).get("source", path.name)
+            about = file.metadata() or {}
     except SafetensorError as error:
         raise UserError(f"{path} is no safetensors file: {error}") from None
     if weights.shape[1] != activations.shape[1]:
@@ -59,7 +66,12 @@ def read_codes(path: Path) -> LayerCodes:
             f"{path} has weights of {weights.shape[1]} inputs, but activations of"
             f" {activations.shape[1]}; a layer has as many of both"
         )
-    return LayerCodes(source=source, weights=weights, activations=activations)
+    return LayerCodes(
+        source=about.get("source", path.name),
+        weights=weights,
+        activations=activations,
+        formats={name: about[name] for name in TENSORS if name in about},
+    )
 
 
 def _codes(path: Path, name: str, file: Any) -> np.ndarray:
@@ -88,8 +100,14 @@ def stream_of(pe: ProcessingElement, codes: LayerCodes) -> Stream:
     """
     if not isinstance(pe, DotProductPe):
         raise UserError(f"{pe.name} takes no codes of a layer: it makes no dot products of two")
-    _check_codes(pe.weights, codes.weights, "weights", codes.source)
-    _check_codes(pe.activations, codes.activations, "activations", codes.source)
+    for name in TENSORS:
+        fmt = getattr(pe, name)
+        if codes.formats.get(name, fmt.name) != fmt.name:
+            raise UserError(
+                f"{codes.source} has {name} of {codes.formats[name]}; {pe.name} takes those of"
+                f" {fmt.name}"
+            )
+        _check_codes(fmt, getattr(codes, name), name, codes.source)
     weights, activations = _groups(pe, codes)
     operands = pe.beats(weights, activations)
     return Stream(

@@ -115,7 +115,7 @@ def test_lanes_are_those_of_the_circuit():
     column = replace(find_pe("bitmod-fp4-column"), lanes=2)
     assert column.operand_layout["activations"].shape.length == 2
     for name in ("fp16-mac", "mixpe-w4a16-running", "bitmod-dequantizer"):
-        with pytest.raises(ValueError, match="4 lanes; .* one "):
+        with pytest.raises(ValueError, match=r"4 lanes; .* one "):
             replace(find_pe(name), lanes=4).build()
 
 

@@ -130,6 +130,14 @@ def test_records_come_back(tmp_path):
             read_record(bad)
 
 
+@pytest.mark.slow
+def test_a_path_with_spaces_is_a_path(tmp_path):
+    path = tmp_path / "a library; of mine.lib"
+    path.write_text(LIBERTY.read_text())
+    found = cost(find_pe("dint3-mac"), path)
+    assert found.area_um2 == pytest.approx(load_record("dint3-mac").area_um2, rel=0.02)
+
+
 @pytest.mark.skipif(not OSU018.exists(), reason="needs the osu018 library")
 def test_another_library_works_the_same():
     record = cost(find_pe("dint3-mac"), OSU018)

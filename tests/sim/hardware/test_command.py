@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ import sim.hardware.command
 import sim.hardware.fpga
 from hw.pe_record import load_record
 from rtl.catalog import PES
+from rtl.cells import LIBERTY
 from rtl.verify import Verdict
 from sim.cli import main
 
@@ -96,7 +98,7 @@ def test_a_new_measurement_keeps_the_placements(monkeypatch):
 @pytest.mark.slow
 def test_verification_of_one_pe(capsys):
     code, out, _ = run(capsys, "verify", "dint3-mac", "--dots", 1000)
-    assert code == 0 and out.count(" ok ") == 6
+    assert code == 0 and out.count(" ok ") == 7
 
 
 def test_verification_ends_well_or_not(capsys, monkeypatch):
@@ -151,19 +153,23 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["run-layer", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
-        (["run-layer", "ternary-16"], ["ternary-16 can't run a layer", "i2_s"]),
+        (["run-layer", "e8p-dot"], ["e8p-dot can't run a layer", "no rows of weights"]),
+        (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes for groups of 128"]),
+        (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product a cycle"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),
         (["cost", "int8-mac", "--fpga", "gowin"], ["unknown FPGA 'gowin'", "ecp5, ice40"]),
         (["cost", "--fpga", "ecp5", "--liberty", "a.file"], ["drop --liberty"]),
         (["cost", "int8-mac", "--liberty", "a.file"], ["a.file: line 1: the file ends"]),
         (["cost", "int8-mac", "--liberty", "bad.lib"], ["bad.lib: line 1", "lacks a }"]),
+        (["cost", "int8-mac", "--liberty", "gates.lib"], ["gates.lib has no flip-flop"]),
     ],
 )
 def test_bad_input_is_one_line(capsys, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.file").write_text("nothing")
     (tmp_path / "bad.lib").write_text("library (x) { cell (A) { area : }")
+    (tmp_path / "gates.lib").write_text(re.sub(r"\bff \(", "fl (", LIBERTY.read_text()))
     code, out, err = run(capsys, *arguments)
     assert code == 2 and out == "" and len(err.splitlines()) == 1
     assert all(word in err for word in words), err
-    assert {path.name for path in tmp_path.iterdir()} == {"a.file", "bad.lib"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.file", "bad.lib", "gates.lib"}

@@ -76,6 +76,17 @@ def test_bad_files_are_one_line(capsys, tmp_path, tensors, words):
     assert exit.value.code == 2 and error.count("\n") == 1 and all(w in error for w in words)
 
 
+def test_formats_that_a_file_says_have_to_be_the_pes(tmp_path):
+    named = replace(CODES, formats={"weights": "int4", "activations": "int8"})
+    write_codes(named, tmp_path / "codes")
+    found = read_codes(tmp_path / "codes")
+    assert found.formats == named.formats and stream_of(PES["int4x8-mac"], found)
+    with pytest.raises(UserError, match="weights of int4; int8-mac takes those of int8"):
+        stream_of(PES["int8-mac"], found)
+    with pytest.raises(UserError, match="is a directory; --operands takes a file"):
+        read_codes(tmp_path)
+
+
 def test_other_pes_and_files_are_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"no tensors")
     with pytest.raises(UserError, match="is no safetensors file"):
