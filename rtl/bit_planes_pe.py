@@ -7,10 +7,10 @@ import numpy as np
 from numerics.catalog import FORMATS
 from numerics.formats import Format
 from numerics.pe.bit_planes import PARENT_BITS, plane_dots
-from rtl.bit_planes import BitPlanes, SignedSum, SignedSumReference
+from rtl.bit_planes import BitPlanes, SignedSum, SignedSumReference, sum_bits
 from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
 from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
-from rtl.group_sum import signed_codes
+from rtl.group_sum import accumulator_width, signed_codes
 
 INT8 = FORMATS["int8"]
 #: Lanes whose sum is proved; all lanes are alike.
@@ -22,6 +22,8 @@ class BitPlanesPe(ProcessingElement):
     """A plane of all lanes a cycle; costs are those of all eight planes."""
 
     length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -57,11 +59,17 @@ class BitPlanesPe(ProcessingElement):
             "result": "the sum of products in half steps of the planes read",
         }
 
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = sum_bits(self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
+
     def build(self) -> BitPlanes:
         """Return a new component."""
         if not 1 <= self.lanes <= self.length:
             raise ValueError(f"{self.lanes} lanes for groups of {self.length}; 1 to {self.length}")
-        return BitPlanes(lanes=self.lanes, length=self.length)
+        return BitPlanes(lanes=self.lanes, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sum of every beat's dot product in the planes it reads."""

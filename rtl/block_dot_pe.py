@@ -14,6 +14,7 @@ from rtl.decoder import decoder_obligations
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.group_sum import accumulator_width
 from rtl.header import in_units, power
 from rtl.products import reference_product
 from rtl.scalers import (
@@ -41,6 +42,8 @@ class BlockDotPe(ProcessingElement):
     model: BlockScaled | BlockShifted
     product: ProductFactory
     length: int
+    #: Of the sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -103,9 +106,17 @@ class BlockDotPe(ProcessingElement):
             "result": f"the sum of shifted blocks, in units of {unit}",
         }
 
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = self.model.sum_bits(self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} scaled products")
+
     def build(self) -> BlockDot:
         """Return a new component."""
-        return BlockDot(self.model, self.product, lanes=self.lanes, length=self.length)
+        return BlockDot(
+            self.model, self.product, lanes=self.lanes, length=self.length, bits=self.sum_bits
+        )
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums of scaled blocks; a last block that is cut short has zeros behind it."""

@@ -20,7 +20,7 @@ from rtl.codebook import (
 )
 from rtl.dot_product_pe import LENGTH, gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement
-from rtl.group_sum import pack_columns, signed_codes
+from rtl.group_sum import accumulator_width, pack_columns, signed_codes
 
 INT8 = FORMATS["int8"]
 RANDOM_BEATS = 6
@@ -38,6 +38,8 @@ class AdditivePe(ProcessingElement):
     books: int
     code_bits: int
     length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -78,11 +80,17 @@ class AdditivePe(ProcessingElement):
             "result": "sum(w * a), each w the sum of an entry's number of every book",
         }
 
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = additive_sum_bits(self.books, self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
+
     def build(self) -> LoadedBooks:
         """Return a new component."""
         if self.lanes != DIMENSION:
             raise ValueError(f"{self.lanes} lanes; vectors have 8 weights, and a beat is one")
-        return AdditiveDot(books=self.books, code_bits=self.code_bits, length=self.length)
+        return AdditiveDot(books=self.books, code_bits=self.code_bits, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums with what was last loaded before each beat, zeros before that."""
@@ -228,14 +236,13 @@ class ColumnBooksPe(AdditivePe):
             raise ValueError(f"{self.lanes} lanes for {self.rows} rows of {self.columns} columns")
         return ColumnDots(
             books=self.books, code_bits=self.code_bits, rows=self.rows, columns=self.columns,
-            length=self.length,
+            bits=self.sum_bits,
         )  # fmt: skip
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums of the rows, the first in the lowest bits."""
         sums = column_dots(*self.decoded(operands, self.rows))
-        width = additive_sum_bits(self.books, self.length)
-        return pack_columns(np.asarray(sums), signed_shape(width))
+        return pack_columns(np.asarray(sums), signed_shape(self.sum_bits))
 
 
 def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray, entries: int) -> np.ndarray:

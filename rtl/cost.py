@@ -65,7 +65,7 @@ def cost(
         activations=pe.activation_name,
         lanes=pe.lanes,
         cycles_per_beat=pe.cycles,
-        accumulator_bits=pe.result_shape.width,
+        accumulator_bits=getattr(pe, "sum_bits", pe.result_shape.width),
         area_um2=round(netlist.area_um2, 3),
         recipe=netlist.recipe,
         cells=sum(netlist.cells.values()),

@@ -32,9 +32,19 @@ class Decoder(wiring.Component):
 
     Two's complement codes pass as they are; every other format is a table of its values, which are
     computed here from the format and never written down again.
+
+    Raises
+    ------
+    ValueError
+        The codes are too wide for a table.
     """
 
     def __init__(self, fmt: Format) -> None:
+        if fmt.bits > LARGEST_TABLE_BITS and not is_twos_complement(fmt):
+            raise ValueError(
+                f"{fmt.name} has codes of {fmt.bits} bits; a table of values takes codes of 1 to"
+                f" {LARGEST_TABLE_BITS}, and products of floating-point numbers take wider ones"
+            )
         self._format = fmt
         super().__init__({"code": In(fmt.bits), "value": Out(signed_shape(value_bits(fmt)))})
 

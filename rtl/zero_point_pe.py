@@ -11,7 +11,7 @@ from rtl.decoder import decoder_obligations
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import LENGTH, RANDOM_BEATS, TYPICAL_BEATS, gaussian_codes
 from rtl.element import SPREAD, Obligation, Operands, ProcessingElement
-from rtl.group_sum import pack_columns
+from rtl.group_sum import accumulator_width, pack_columns
 from rtl.products import reference_product
 from rtl.zero_point import Correction, CorrectionReference, ZeroPoint, row_bits
 
@@ -25,6 +25,8 @@ class ZeroPointPe(ProcessingElement):
     product: ProductFactory
     columns: int
     length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -65,6 +67,12 @@ class ZeroPointPe(ProcessingElement):
             "result": "sum(w * a) - zero * sum(a) of each column",
         }
 
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = difference_bits(self.weights, self.activations, self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} differences")
+
     def build(self) -> ZeroPoint:
         """Return a new component."""
         return ZeroPoint(
@@ -74,6 +82,7 @@ class ZeroPointPe(ProcessingElement):
             columns=self.columns,
             values=self.values,
             length=self.length,
+            bits=self.sum_bits,
         )
 
     def golden(self, operands: Operands) -> np.ndarray:
@@ -82,8 +91,7 @@ class ZeroPointPe(ProcessingElement):
         weights = operands["weights"].reshape(groups, -1, self.columns).swapaxes(1, 2)
         codes, zeros = operands["activations"].reshape(groups, -1), operands["zeros"][:, -1]
         found = zero_point_dots(self.weights, self.activations, weights, codes, zeros)
-        bits = difference_bits(self.weights, self.activations, self.length)
-        return pack_columns(found, signed_shape(bits))
+        return pack_columns(found, signed_shape(self.sum_bits))
 
     def _fields(self, groups: int, beats: int) -> dict[str, tuple[Format, tuple[int, ...]]]:
         """Return format and shape of every field of some beats."""

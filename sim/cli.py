@@ -312,6 +312,8 @@ def emit_rtl(
     lanes: Count | None = None,
     length: Count | None = None,
     accumulator: Count | None = None,
+    weights: str | None = None,
+    activations: str | None = None,
 ) -> None:
     """Write the Verilog of a processing element.
 
@@ -327,10 +329,15 @@ def emit_rtl(
         Most values of a group; it decides the width of an exact sum.
     accumulator
         Bits of the sum, instead of those that every sum fits.
+    weights, activations
+        Formats instead of those listed, such as fp4_e2m1; for exact dot products.
     """
     from sim.hardware.command import emit
 
-    path = emit(pe, out, lanes=lanes, length=length, accumulator_bits=accumulator)
+    path = emit(
+        pe, out, lanes=lanes, length=length, accumulator_bits=accumulator, weights=weights,
+        activations=activations,
+    )  # fmt: skip
     Console().print(str(path), soft_wrap=True, highlight=False)
 
 

@@ -36,6 +36,15 @@ def test_emitted_verilog_says_what_it_is(capsys, tmp_path):
     assert "// 2 lanes a beat" in text and "module mixpe_w4a8(" in text
 
 
+def test_a_pe_takes_other_formats(capsys, tmp_path):
+    arguments = ["--weights", "fp4_e2m1", "--activations", "int6", "--length", 64]
+    code, _, _ = run(capsys, "emit", "int8-mac", "--out", tmp_path, *arguments)
+    text = (tmp_path / "int8_mac.v").read_text()
+    assert code == 0 and "dot products of fp4_e2m1 weights and int6 activations" in text
+    # 64 * 12 * 32 half units.
+    assert "in units of 2^-1" in text and "output [15:0] result__payload" in text
+
+
 def test_stored_costs_need_no_synthesis(capsys, monkeypatch):
     monkeypatch.setattr(sim.hardware.command, "cost", None)
     code, out, _ = run(capsys, "cost", "int8-mac", "fp4-dot")
@@ -148,6 +157,11 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 0], ["--lanes"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 200], ["200 lanes", "128"]),
         (["emit", "mixpe-w4a8"], ["--out"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--weights", "int44"], ["format 'int44'", "'int4'"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--activations", "fp16"], ["16 bits", "1 to 8"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--weights", "nf4"], ["nf4 are no multiples"]),
+        (["emit", "fp4-dot", "--out", "x", "--weights", "int4"], ["no floating-point format"]),
+        (["emit", "e8p-dot", "--out", "x", "--weights", "int4"], ["formats of its own, e8p"]),
         (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
         (["verify", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "foo"], ["unknown PE 'foo'"]),
