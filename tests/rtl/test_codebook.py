@@ -1,11 +1,14 @@
 """Loadable codebooks: what is read is what was loaded last, and wrong parts are noticed."""
 
 import dataclasses
+import inspect
+import textwrap
 
 import numpy as np
 import pytest
 from amaranth.hdl import Module
 
+import rtl.codebook
 import rtl.codebook_pe
 from numerics.pe.codebook_dot import column_dot
 from rtl.catalog import find_pe
@@ -14,6 +17,7 @@ from rtl.codebook_pe import _sources
 from rtl.compiled import CompiledPe
 from rtl.emit import verilog_text
 from rtl.proof import prove
+from rtl.simulated import run_bench
 
 PE = find_pe("aqlm-2x4")
 COLUMNS = find_pe("vptq-2x4")
@@ -112,3 +116,14 @@ def test_lanes_are_those_of_a_vector():
         verilog_text(dataclasses.replace(COLUMNS, rows=3, columns=2, lanes=6))
     with pytest.raises(ValueError, match="3 columns of 24 bits make results of 72 bits"):
         verilog_text(dataclasses.replace(COLUMNS, rows=3, lanes=12))
+
+
+@pytest.mark.slow
+def test_a_load_of_a_beat_that_is_not_taken_is_noticed(monkeypatch):
+    text = textwrap.dedent(inspect.getsource(rtl.codebook.LoadedBooks._read))
+    assert text.count("is_taken & beat.load[book]") == 1
+    names = dict(vars(rtl.codebook))
+    exec(text.replace("is_taken & beat.load[book]", "beat.load[book]"), names)
+    monkeypatch.setattr(rtl.codebook.LoadedBooks, "_read", names["_read"])
+    run = run_bench(PE, PE.random(500, seed=64))
+    assert run.tests == 4 and run.failed > 0
