@@ -184,7 +184,9 @@ class AdditivePe(ProcessingElement):
 class ColumnBooksPe(AdditivePe):
     """Some rows of vectors down columns, ``columns`` of them a beat, as VPTQ has them.
 
-    Vectors of more rows take more PEs, each with the rows of the entries that it adds.
+    Vectors of more rows take more PEs, each with the rows of the entries that it adds. Outlier
+    columns, which have a codebook of their own and no residual, are groups of their own: the first
+    book is loaded with their entries and the others with zeros, and rows add the results of both.
     """
 
     rows: int
@@ -217,7 +219,8 @@ class ColumnBooksPe(AdditivePe):
             f"{self.name}: sums of {self.books} entries of {self.rows} int8 numbers; {self.source}",
             f"{1 << self.code_bits} entries a book, {self.rows} rows,",
             f"{self.columns} columns a beat, groups of up to {self.length} columns;",
-            "books start from zeros and outlast groups and resets",
+            "books start from zeros and outlast groups and resets;",
+            "columns with another codebook are a group of their own, after its load",
         )
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 
 from hw.pe_record import PeRecord
 from rtl.cells import LIBERTY
+from rtl.dot_product_pe import DotProductPe, spread
 from rtl.element import SPREAD, Operands, ProcessingElement, pack_beats
 from rtl.gates import Gates, read_gates
 from rtl.library import read_library
@@ -32,10 +33,12 @@ def gaussian_stream(pe: ProcessingElement) -> Stream:
     """Return the operands that a PE is measured on if nothing else is asked for."""
     operands = pe.typical(STREAMS, seed=SEED)
     beats = next(iter(operands.values())).shape[1]
+    own = spread(pe.weights) if isinstance(pe, DotProductPe) else SPREAD
+    of_weights = "" if own == SPREAD else f", of weights {own:.3g}"
     return Stream(
         operands=operands,
-        source=f"Gaussian, standard deviation {SPREAD:.3g} of the largest value, seed {SEED},"
-        f" {STREAMS} groups of {beats} beats",
+        source=f"Gaussian, standard deviation {SPREAD:.3g} of the largest value{of_weights},"
+        f" seed {SEED}, {STREAMS} groups of {beats} beats",
     )
 
 

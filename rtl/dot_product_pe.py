@@ -1,5 +1,6 @@
 """Dot products of two formats in exact integers, as a processing element."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -147,10 +148,23 @@ class DotProductPe(ProcessingElement):
         return single, single.beats(weights[:, None], activations[:, None])
 
 
+def spread(fmt: Format) -> float:
+    """Return the standard deviation of typical operands over the largest value of their format.
+
+    Ternary weights are numbers over their mean magnitude, BitNet b1.58, arXiv:2402.17764.
+
+    >>> from numerics import FORMATS
+    >>> round(spread(FORMATS["ternary"]), 3), spread(FORMATS["int8"]) == SPREAD
+    (1.253, True)
+    """
+    is_ternary = sorted(set(integer_table(fmt))) == [-1, 0, 1]
+    return math.sqrt(math.pi / 2) if is_ternary else SPREAD
+
+
 def gaussian_codes(fmt: Format, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return the codes nearest to Gaussian numbers, in units of the format."""
     table = np.array(integer_table(fmt))
-    wanted = random.normal(0.0, SPREAD * abs(table).max(), shape)
+    wanted = random.normal(0.0, spread(fmt) * abs(table).max(), shape)
     order = np.argsort(table, kind="stable")
     middles = (table[order][1:] + table[order][:-1]) / 2
     return order[np.searchsorted(middles, wanted)]

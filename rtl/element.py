@@ -107,7 +107,7 @@ class ProcessingElement(ABC):
 
     @abstractmethod
     def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of Gaussian operands with the spread :data:`SPREAD`, for energy."""
+        """Return groups of Gaussian operands, most with the spread :data:`SPREAD`, for energy."""
 
     @abstractmethod
     def obligations(self) -> tuple[Obligation, ...]:

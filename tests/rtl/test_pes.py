@@ -12,6 +12,7 @@ import pytest
 import rtl.decoder
 import rtl.products
 import rtl.proof
+from hw.pe_record import load_record
 from numerics import FORMATS, SCHEMES
 from numerics.pe.exact_dot import integer_table
 from rtl.catalog import PES, find_pe
@@ -226,6 +227,31 @@ def test_a_serial_pe_takes_two_cycles_a_beat():
     small = dataclasses.replace(pe, product=pe.serial.summed)
     obligation, *_ = small.obligations()
     assert prove(obligation).is_equal and not refute_wrong(obligation).is_equal
+
+
+#: A multiply-add a cycle of each lane, or of as many as there are terms to a weight.
+MACS_PER_CYCLE = {
+    "mixpe-w4a8": 1, "mixpe-w4a16": 1, "mixpe-w4a16-running": 1, "mixpe-w4a8-zero": 8,
+    "mixpe-w4a8-fp16": 16, "bitmod-fp4": 2, "bitmod-fp3": 2, "bitmod-fp4-aligned": 2,
+    "bitmod-int4-aligned": 2, "bitmod-int6-aligned": 4 / 3, "bitmod-int8-aligned": 1,
+    "bitmod-fp4-column": 2,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(PES))
+def test_cycles_are_what_is_stated(name):
+    pe = find_pe(name)
+    operands = pe.random(50, seed=1)
+    if "left_out" in operands:
+        operands["left_out"] = np.zeros_like(operands["left_out"])
+    beats = 50 * operands[next(iter(operands))].shape[1]
+    with CompiledPe(pe) as model:
+        _, cycles = model.run(operands)
+    # Groups follow each other without a gap; only the last result is waited for.
+    assert cycles == beats * pe.cycles + pe.latency
+    assert pe.lanes / pe.cycles == MACS_PER_CYCLE.get(name, pe.lanes / pe.cycles)
+    assert load_record(name).macs_per_cycle == pe.lanes / pe.cycles
 
 
 def test_more_terms_than_cycles_are_refused():
