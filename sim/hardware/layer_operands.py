@@ -146,7 +146,8 @@ def _codes(fmt: Format, weights: QuantizedTensor) -> np.ndarray:
 
 
 def _scales(weights: QuantizedTensor) -> np.ndarray:
-    return np.asarray(weights.scales).astype(np.float32).reshape(weights.shape[0], -1)
+    scales: np.ndarray = np.asarray(weights.scales).astype(np.float32)
+    return scales.reshape(weights.shape[0], -1)
 
 
 def _rows(pe: RowPe) -> Callable[[np.ndarray, np.ndarray, int, np.ndarray], Operands]:
@@ -194,7 +195,8 @@ def _in_fp16(pe: RowPe, weights: QuantizedTensor, x: np.ndarray) -> Layer:
 def _floating_values(pe: AlignedPe | RunningPe) -> Callable[[np.ndarray], np.ndarray]:
     """Return what makes numbers of mantissas with exponents above them."""
     if isinstance(pe, AlignedPe):
-        width, unit = pe.model.accumulator_bits, pe.model.generator.unit
+        width = pe.model.accumulator_bits
+        unit: float | None = pe.model.generator.unit
     else:
         width, unit = pe.model.sum_bits(pe.length), pe.weights.unit
     assert unit is not None

@@ -8,12 +8,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from numerics.formats import Format
+from numerics.formats import FP16, Format
 from numerics.pe.exact_dot import integer_table
+from rtl.column_pe import ColumnPe
 from rtl.cost import SEED, STREAMS, Stream
 from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
 from sim.errors import UserError
+from sim.hardware.layer_operands import RowPe
 
 LONGEST_FILE_BYTES = 256 << 20
 TENSORS = "weights", "activations"
@@ -98,10 +100,15 @@ def stream_of(pe: ProcessingElement, codes: LayerCodes) -> Stream:
     UserError
         The PE has no rows of two formats, or the codes are none of its formats.
     """
-    if not isinstance(pe, DotProductPe):
-        raise UserError(f"{pe.name} takes no codes of a layer: it makes no dot products of two")
-    for name in TENSORS:
-        fmt = getattr(pe, name)
+    if not isinstance(pe, RowPe) or isinstance(pe, ColumnPe):
+        raise UserError(
+            f"{pe.name} takes no codes of a layer: it reads no rows of weights and activations"
+        )
+    formats = {
+        "weights": pe.weights,
+        "activations": pe.activations if isinstance(pe, DotProductPe) else FP16,
+    }
+    for name, fmt in formats.items():
         if codes.formats.get(name, fmt.name) != fmt.name:
             raise UserError(
                 f"{codes.source} has {name} of {codes.formats[name]}; {pe.name} takes those of"
@@ -112,8 +119,8 @@ def stream_of(pe: ProcessingElement, codes: LayerCodes) -> Stream:
     operands = pe.beats(weights, activations)
     return Stream(
         operands=operands,
-        source=f"{codes.source}: weights {_spread(pe.weights, weights)}, activations"
-        f" {_spread(pe.activations, activations)}, seed {SEED},"
+        source=f"{codes.source}: weights {_spread(formats['weights'], weights)}, activations"
+        f" {_spread(formats['activations'], activations)}, seed {SEED},"
         f" {STREAMS} groups of {operands['weights'].shape[1]} beats",
     )
 
@@ -127,7 +134,7 @@ def _check_codes(fmt: Format, codes: np.ndarray, what: str, source: str) -> None
         )
 
 
-def _groups(pe: DotProductPe, codes: LayerCodes) -> tuple[np.ndarray, np.ndarray]:
+def _groups(pe: RowPe, codes: LayerCodes) -> tuple[np.ndarray, np.ndarray]:
     """Return groups of rows at random outputs, tokens and starts, as long as the PE's."""
     inputs = codes.weights.shape[1]
     group = min(pe.length, inputs)

@@ -87,6 +87,19 @@ def test_formats_that_a_file_says_have_to_be_the_pes(tmp_path):
         read_codes(tmp_path)
 
 
+def test_fp16_codes_are_operands_of_bitmods_pes():
+    pe = PES["bitmod-int4-aligned"]
+    activations = RANDOM.normal(0.0, 1.0, (5, 300)).astype(np.float16).view(np.uint16)
+    codes = LayerCodes(source="fp16", weights=CODES.weights, activations=activations,
+                       formats={"weights": "int4", "activations": "fp16"})  # fmt: skip
+    stream = stream_of(pe, codes)
+    assert stream.operands["weights"].shape == (256, 32, 4) and "zeros" in stream.source
+    with pytest.raises(UserError, match="activations of fp16; int4x8-mac takes those of int8"):
+        stream_of(PES["int4x8-mac"], codes)
+    with pytest.raises(UserError, match="bitmod-fp4-column takes no codes"):
+        stream_of(PES["bitmod-fp4-column"], codes)
+
+
 def test_other_pes_and_files_are_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"no tensors")
     with pytest.raises(UserError, match="is no safetensors file"):
