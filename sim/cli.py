@@ -453,6 +453,8 @@ def cost_rtl(
             found = costs(pes, liberty=liberty, operands=operands, fresh=all, tell=tell)
         else:
             found = fpga_records(pes, fpga, fresh=all, tell=tell)
+    if found.unstored:
+        print(f"qsim: new records are not stored: {found.unstored}", file=sys.stderr)
     if json:
         _print_json([asdict(record) for record in found.records])
     elif fpga is not None:

@@ -34,6 +34,8 @@ class Costs:
     stale: tuple[str, ...]
     #: PEs without what was asked for.
     missing: tuple[str, ...] = ()
+    #: Why new records could not be stored, if so.
+    unstored: str = ""
 
 
 def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
@@ -145,7 +147,7 @@ def costs(
     """
     is_usual = liberty is None and operands is None
     codes = read_codes(operands) if operands else None
-    records, stale = [], []
+    records, stale, unstored = [], [], ""
     for pe in find_pes(names):
         if is_usual and not fresh and pe.name in list_records():
             records.append(load_record(pe.name))
@@ -155,9 +157,12 @@ def costs(
         tell(pe.name)
         record = _measured(pe, liberty, stream_of(pe, codes) if codes else None)
         if is_usual:
-            _store(record)
+            try:
+                _store(record)
+            except OSError as error:
+                unstored = f"{error.filename}: {error.strerror}"
         records.append(record)
-    return Costs(records=tuple(records), stale=tuple(stale))
+    return Costs(records=tuple(records), stale=tuple(stale), unstored=unstored)
 
 
 def _is_stale(pe: ProcessingElement, record: PeRecord) -> bool:

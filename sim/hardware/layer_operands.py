@@ -136,7 +136,8 @@ def _quantized_weights(pe: RowPe, group: int, weight: np.ndarray) -> QuantizedTe
 
 def _codes(fmt: Format, weights: QuantizedTensor) -> np.ndarray:
     """Return codes of the PE's format."""
-    codes, scheme = np.asarray(weights.codes), weights.scheme
+    codes: np.ndarray = np.asarray(weights.codes)
+    scheme = weights.scheme
     if fmt == I2_S:
         return (codes + 1 & 3).astype(np.uint8)
     if isinstance(scheme, BitMod) and isinstance(fmt, SelectedFormat):

@@ -344,6 +344,12 @@ def test_unknown_names_and_missing_tools(monkeypatch):
         run_yosys([], None)
 
 
+def test_a_yosys_without_end_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("rtl.toolchain.TIMEOUT_S", 0.01)
+    with pytest.raises(ToolError, match=r"yosys: not done after 0.01 s"):
+        run_yosys([], tmp_path)
+
+
 def test_yosys_says_what_is_wrong(tmp_path):
     with pytest.raises(ToolError, match=r"yosys: .*nowhere"):
         run_yosys(["read_verilog nowhere.v"], tmp_path)

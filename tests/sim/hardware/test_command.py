@@ -104,6 +104,18 @@ def test_a_new_measurement_keeps_the_placements(monkeypatch):
     assert written == [record]
 
 
+def test_new_numbers_are_printed_though_they_cannot_be_stored(capsys, monkeypatch):
+    def refuse(record):
+        raise PermissionError(13, "Permission denied", "int8-mac.json")
+
+    record = load_record("int8-mac")
+    monkeypatch.setattr(sim.hardware.command, "cost", lambda pe, liberty, stream: record)
+    monkeypatch.setattr(sim.hardware.command, "write_record", refuse)
+    code, out, err = run(capsys, "cost", "int8-mac", "--all")
+    assert code == 0 and "773.0" in out
+    assert "not stored: int8-mac.json: Permission denied" in err
+
+
 @pytest.mark.slow
 def test_verification_of_one_pe(capsys):
     code, out, _ = run(capsys, "verify", "dint3-mac", "--dots", 1000)
