@@ -54,7 +54,8 @@ class WindowFormat(Format):
         sign, size = divmod(code, 1 << WINDOW_BITS)
         high = 1 << size.bit_length() >> 1
         low = 1 << (size - high).bit_length() >> 1
-        return (-1) ** sign * (high + low) * WINDOW_UNIT
+        value = (high + low) * WINDOW_UNIT
+        return -value if sign else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

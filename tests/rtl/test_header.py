@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from amaranth.hdl import Shape
 
 from rtl.catalog import PES, find_pe
 from rtl.emit import verilog_text
@@ -15,17 +16,15 @@ def head_of(pe):
 
 @pytest.mark.parametrize("name", sorted(PES))
 def test_every_bit_of_both_payloads_has_a_meaning(name):
-    pe = PES[name]
-    assert {"result", *pe.operand_layout.members} == {*pe.meanings, "last"}
-    lines = head_of(pe)
+    pe, component = PES[name], PES[name].build()
+    beat, result = (getattr(component, name).payload.shape() for name in ("operands", "result"))
+    assert {"result", *beat.members} == {*pe.meanings, "last"}
+    lines = list(header_lines(pe, component))
     at = next(i for i, line in enumerate(lines) if line.startswith("result__payload is "))
-    for part, width in (
-        (lines[:at], pe.operand_layout.size),
-        (lines[at:], pe.result_shape.width),
-    ):
+    for part, shape in ((lines[:at], beat), (lines[at:], result)):
         ranges = re.findall(r"^  \[(\d+)(?::(\d+))?\] ", "\n".join(part), re.MULTILINE)
         places = [range(int(low or high), int(high) + 1) for high, low in ranges]
-        assert [bit for bits in places for bit in bits] == list(range(width))
+        assert [bit for bits in places for bit in bits] == list(range(Shape.cast(shape).width))
 
 
 def test_a_head_says_units_tables_and_the_streams_rules():
