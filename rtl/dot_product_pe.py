@@ -154,7 +154,8 @@ def spread(fmt: Format) -> float:
     Ternary weights are numbers over their mean magnitude, BitNet b1.58, arXiv:2402.17764.
 
     >>> from numerics import FORMATS
-    >>> round(spread(FORMATS["ternary"]), 3), spread(FORMATS["int8"]) == SPREAD
+    >>> from rtl.lookup import I2_S
+    >>> round(spread(I2_S), 3), spread(FORMATS["int8"]) == SPREAD
     (1.253, True)
     """
     is_ternary = sorted(set(integer_table(fmt))) == [-1, 0, 1]

@@ -64,7 +64,7 @@ class SpecialDot:
 
     >>> from numerics.formats import E2M1
     >>> pe = SpecialDot(base=E2M1)
-    >>> pe.window_codes(np.array([8, 1, 9]), np.array([0b1_01010])).tolist()  # -5, 0.5, -0.5
+    >>> pe.window_codes(np.array([8, 1, 9]), np.full(3, 0b1_01010)).tolist()  # -5, 0.5, -0.5
     [42, 1, 33]
     """
 

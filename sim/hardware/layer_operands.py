@@ -142,8 +142,8 @@ def _codes(fmt: Format, weights: QuantizedTensor) -> np.ndarray:
         return (codes + 1 & 3).astype(np.uint8)
     if isinstance(scheme, BitMod) and isinstance(fmt, SelectedFormat):
         selectors = np.repeat(np.asarray(weights.arrays["selectors"]), scheme.size, axis=1)
-        above: np.ndarray = selectors[:, : codes.shape[1]] << fmt.code_bits
-        return (codes | above).astype(np.uint8)
+        above = selectors[:, : codes.shape[1]] << fmt.code_bits
+        return np.asarray(codes | above, np.uint8)
     return codes
 
 

@@ -14,7 +14,13 @@ def head_of(pe):
     return list(header_lines(pe, pe.build()))
 
 
-@pytest.mark.parametrize("name", sorted(PES))
+QUICK = {"mixpe-w4a8", "mxfp4-dot", "tl2-lookup", "bitmod-dequantizer"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in sorted(PES)],
+)
 def test_every_bit_of_both_payloads_has_a_meaning(name):
     pe, component = PES[name], PES[name].build()
     beat, result = (getattr(component, name).payload.shape() for name in ("operands", "result"))
