@@ -11,7 +11,7 @@ from rtl.aligned import AlignedCircuit
 from rtl.element import Obligation, Operands
 from rtl.fp16_pe import Fp16Pe
 from rtl.header import in_units
-from rtl.normalizer import Normalizer, NormalizerReference
+from rtl.normalizer import Normalizer, NormalizerReference, normalizer_bits
 from rtl.serial_terms import TermTable, serial_term
 
 SOURCE = "BitMoD, arXiv:2411.11745, section IV-B"
@@ -81,7 +81,7 @@ class AlignedPe(Fp16Pe):
                 what="accumulator equals a case for every shift",
                 circuit=lambda: Normalizer(model),
                 reference=lambda: NormalizerReference(model),
-                input_bits=Normalizer(model).input_bits,
+                input_bits=normalizer_bits(model),
             ),
         )
 

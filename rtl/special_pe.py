@@ -13,7 +13,7 @@ from rtl.dot_product_pe import gaussian_codes
 from rtl.element import Obligation, Operands
 from rtl.fp16_pe import TYPICAL_BEATS, Fp16Pe
 from rtl.header import in_units
-from rtl.normalizer import Normalizer, NormalizerReference
+from rtl.normalizer import Normalizer, NormalizerReference, normalizer_bits
 from rtl.special import SpecialCircuit, SpecialTerm, SpecialTermTable
 
 _WINDOWS = WindowFormat()
@@ -128,6 +128,6 @@ class SpecialPe(Fp16Pe):
                 what="accumulator equals a case for every shift",
                 circuit=lambda: Normalizer(dot.model),
                 reference=lambda: NormalizerReference(dot.model),
-                input_bits=Normalizer(dot.model).input_bits,
+                input_bits=normalizer_bits(dot.model),
             ),
         )
