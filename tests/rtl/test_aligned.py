@@ -54,7 +54,7 @@ def test_every_pe_in_compiled_code(name):
 @pytest.mark.parametrize(
     "name,circuit,old,new",
     [
-        ("bitmod-fp4-aligned", "WindowTerm", "(size & ~(found << 1))[:-1]", "size[:-1]"),
+        ("bitmod-fp4-aligned", "window_terms", "(size & ~(found << 1))[:-1]", "size[:-1]"),
         ("bitmod-int8-aligned", "BoothTerm", "bits[2] & ~bits.all()", "bits[2] & ~bits[1]"),
         ("bitmod-int5-aligned", "BoothTerm", "self.code, self.code[-1])", "self.code, 0)"),
     ],
