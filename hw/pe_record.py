@@ -42,6 +42,7 @@ class PeRecord:
     #: MACs of a beat, and the cycles that it takes.
     lanes: int
     cycles_per_beat: int = 1
+    #: Of one sum; a result may have several, or an exponent beside it.
     accumulator_bits: int
     area_um2: float
     #: ``plain`` or ``booth``, whichever is smaller.

@@ -3,9 +3,9 @@
 BitMoD, arXiv:2411.11745, section IV-B; :mod:`numerics.pe.aligned` says what it computes.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value
 from amaranth.hdl import signed as signed_shape
-from amaranth.lib import data
+from amaranth.lib import data, wiring
 
 from numerics.formats import FP16
 from numerics.pe.aligned import EXPONENT_BITS, MANTISSA_BITS, AlignedDot
@@ -20,10 +20,10 @@ from rtl.shifts import rounded_shift
 class AlignedCircuit(GroupSum):
     """Sums terms times activations in an accumulator whose exponent is the largest so far."""
 
-    def __init__(self, model: AlignedDot) -> None:
+    def __init__(self, model: AlignedDot, fields: dict[str, ShapeLike] | None = None) -> None:
         self._model = model
         self.steps = model.generator.cycles
-        fields = {
+        fields = fields or {
             "weights": data.ArrayLayout(model.generator.weights.bits, model.lanes),
             "activations": data.ArrayLayout(FP16.bits, model.lanes),
         }
@@ -57,11 +57,15 @@ class AlignedCircuit(GroupSum):
     def _shifted(self, m: Module, value: Value, places: Value) -> Value:
         return rounded_shift(m, value, places, self._model.rounding)
 
+    def term(self, m: Module) -> wiring.Component:
+        """Return a circuit for the terms of a lane."""
+        return serial_term(self._model.generator)
+
     def _beat(self, m: Module, step: Signal) -> tuple[Value, Value]:
         """Return the sum of a cycle's products, and the largest of their exponents."""
         beat, signs, widths, exponents = self.operands.payload, [], [], []
         for lane in range(self._model.lanes):
-            term = serial_term(self._model.generator)
+            term = self.term(m)
             m.submodules[f"term_{lane}"] = term
             m.d.comb += [term.code.eq(beat.weights[lane]), term.step.eq(step)]
             sign, significand, field = float_parts(m, FP16, beat.activations[lane])

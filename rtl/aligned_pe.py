@@ -1,6 +1,6 @@
 """BitMoD's PE as a processing element."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from numerics.pe.aligned_arrays import aligned_dots
 from rtl.aligned import AlignedCircuit
 from rtl.element import Obligation, Operands
 from rtl.fp16_pe import Fp16Pe
-from rtl.normalizer import Normalizer, NormalizerReference
+from rtl.header import in_units
+from rtl.normalizer import Normalizer, NormalizerReference, normalizer_bits
 from rtl.serial_terms import TermTable, serial_term
 
 SOURCE = "BitMoD, arXiv:2411.11745, section IV-B"
@@ -21,6 +22,11 @@ class AlignedPe(Fp16Pe):
     """Lanes of terms times FP16 activations, aligned to the largest exponent."""
 
     model: AlignedDot
+
+    def __post_init__(self) -> None:
+        """Give the model the lanes of the PE."""
+        if self.lanes != self.model.lanes:
+            object.__setattr__(self, "model", replace(self.model, lanes=self.lanes))
 
     @property
     def weights(self) -> Format:
@@ -34,16 +40,21 @@ class AlignedPe(Fp16Pe):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, lanes, rounding, and what a result is."""
-        model, width = self.model, self.model.accumulator_bits
+        """Formats, lanes, rounding."""
+        model = self.model
         operands = f"{self.weights.name} weights and FP16 activations"
         shifts = f"{model.guard_bits} guard bits, shifts {model.rounding}"
-        place = f"2^(exponent - {25 + model.guard_bits}) in units of {model.generator.unit:g}"
         return (
             f"{self.name}: dot products of {operands}; {self.source}",
             f"{self.lanes} lanes, {self.cycles} cycles a beat, groups of up to {self.length},",
-            f"{shifts}; a result is mantissa * {place}, the mantissa in the low {width} bits",
+            shifts,
         )
+
+    @property
+    def result_meaning(self) -> str:
+        """A mantissa and its exponent."""
+        place = 25 + self.model.guard_bits
+        return f"mantissa * 2^(exponent - {place}){in_units(self.model.generator.unit)}"
 
     def build(self) -> AlignedCircuit:
         """Return a new component."""
@@ -70,7 +81,7 @@ class AlignedPe(Fp16Pe):
                 what="accumulator equals a case for every shift",
                 circuit=lambda: Normalizer(model),
                 reference=lambda: NormalizerReference(model),
-                input_bits=Normalizer(model).input_bits,
+                input_bits=normalizer_bits(model),
             ),
         )
 

@@ -12,6 +12,9 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 #: Cycles in which a result may come after the last beat.
 PATIENCE = 200
+#: Shares of cycles in which a result is taken, by turns of so many cycles.
+TAKEN_OFTEN, TAKEN_SELDOM = 0.8, 0.04
+TURN = 64
 
 
 class _Bench:
@@ -82,22 +85,33 @@ class _Bench:
 
 @cocotb.test()
 async def results_equal_the_golden_model(dut: object) -> None:
-    """Check every group's result, with beats held back and results left waiting at random."""
+    """Check every group's result, with beats held back and results left waiting at random.
+
+    By turns most results are taken and few are, so that they wait for longer than a group takes.
+    """
     bench = _Bench(dut)
     await bench.start()
     random = np.random.default_rng(1)
     found: list[int] = []
-    next_beat = 0
+    next_beat = cycle = last_progress = 0
     while len(found) < len(bench.results):
+        assert cycle - last_progress < PATIENCE, f"{len(found)} results for {next_beat} beats"
+        cycle += 1
         is_offered = next_beat < len(bench.beats) and random.random() < 0.8
         bench.offer.value = int(is_offered)
-        bench.beat.value = bench.beats[next_beat] if is_offered else 0
-        is_taken = random.random() < 0.6
+        # What is not offered must not matter.
+        noise = int.from_bytes(random.bytes(-(-len(bench.beat) // 8)), "little")
+        bench.beat.value = (
+            bench.beats[next_beat] if is_offered else noise & (1 << len(bench.beat)) - 1
+        )
+        is_taken = random.random() < (TAKEN_OFTEN, TAKEN_SELDOM)[cycle // TURN & 1]
         bench.take.value = int(is_taken)
         await ReadOnly()
         if is_taken and int(bench.has_result.value):
             found.append(bench.bits)
-        next_beat += int(is_offered and int(bench.taken.value))
+            last_progress = cycle
+        if is_offered and int(bench.taken.value):
+            next_beat, last_progress = next_beat + 1, cycle
         await FallingEdge(bench.clk)
     assert next_beat == len(bench.beats), "a result before its last beat"
     assert found == bench.results

@@ -70,17 +70,18 @@ class SignedSumReference(SignedSum):
 class BitPlanes(GroupSum):
     """Sums products of ``lanes`` weights a beat, a plane of all of them a cycle.
 
-    A beat has 8-bit ``codes``, ``activations``, and how many planes of it are ``left_out``.
+    ``bits`` are those of a sum. A beat has 8-bit ``codes``, ``activations``, and how many planes of
+    it are ``left_out``.
     """
 
     steps = PARENT_BITS
 
-    def __init__(self, *, lanes: int, length: int) -> None:
+    def __init__(self, *, lanes: int, bits: int) -> None:
         self._lanes = lanes
         beat = lanes * ((1 << PARENT_BITS) - 1) << ACTIVATION_BITS - 1
         state = data.StructLayout(
             {
-                "total": signed_shape(sum_bits(length)),
+                "total": signed_shape(bits),
                 "of_beat": signed_shape(beat.bit_length() + 1),
             }
         )
@@ -89,7 +90,7 @@ class BitPlanes(GroupSum):
             "activations": data.ArrayLayout(signed_shape(ACTIVATION_BITS), lanes),
             "left_out": LEFT_OUT_BITS,
         }
-        super().__init__(fields, state=state, result=signed_shape(sum_bits(length)))
+        super().__init__(fields, state=state, result=signed_shape(bits))
 
     def is_last_step(self, step: Signal) -> Value:
         """Whether this is the last plane that counts."""

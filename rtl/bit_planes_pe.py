@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from numerics.catalog import FORMATS
+from numerics.formats import Format
 from numerics.pe.bit_planes import PARENT_BITS, plane_dots
-from rtl.bit_planes import BitPlanes, SignedSum, SignedSumReference
+from rtl.bit_planes import BitPlanes, SignedSum, SignedSumReference, sum_bits
 from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
 from rtl.element import (
     SPREAD,
@@ -16,7 +17,7 @@ from rtl.element import (
     few_beats,
     random_codes,
 )
-from rtl.group_sum import signed_codes
+from rtl.group_sum import accumulator_width, signed_codes
 
 INT8 = FORMATS["int8"]
 #: Lanes whose sum is proved; all lanes are alike.
@@ -28,6 +29,8 @@ class BitPlanesPe(ProcessingElement):
     """A plane of all lanes a cycle; costs are those of all eight planes."""
 
     length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -53,11 +56,27 @@ class BitPlanesPe(ProcessingElement):
             "sums in half steps of the planes read; all beats of a group leave out as many",
         )
 
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "nested codes: with p planes read, the upper p bits c are 2 c - (2^p - 1)",
+            "activations": INT8,
+            "left_out": "8 less the planes read, as many in all beats of a group",
+            "result": "the sum of products in half steps of the planes read",
+        }
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = sum_bits(self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
+
     def build(self) -> BitPlanes:
         """Return a new component."""
         if not 1 <= self.lanes <= self.length:
             raise ValueError(f"{self.lanes} lanes for groups of {self.length}; 1 to {self.length}")
-        return BitPlanes(lanes=self.lanes, length=self.length)
+        return BitPlanes(lanes=self.lanes, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sum of every beat's dot product in the planes it reads."""

@@ -23,7 +23,7 @@ class BlockDot(wiring.Component):
 
     def __init__(
         self, model: BlockScaled | BlockShifted, product: ProductFactory, *, lanes: int,
-        length: int,
+        length: int, bits: int,
     ) -> None:  # fmt: skip
         if model.block % lanes or length % model.block:
             raise ValueError(
@@ -39,7 +39,7 @@ class BlockDot(wiring.Component):
         }
         if isinstance(model, BlockShifted):
             fields["lowest"] = model.lowest_bits
-        total = signed_shape(model.sum_bits(length))
+        total = signed_shape(bits)
         super().__init__(
             {
                 "operands": In(stream.Signature(data.StructLayout({**fields, "last": 1}))),

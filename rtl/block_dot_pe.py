@@ -10,6 +10,7 @@ from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import BlockShifted
 from numerics.pe.exact_dot import integer_table, sum_bits
 from rtl.block_dot import BlockDot
+from rtl.decoder import decoder_obligations
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import gaussian_codes
 from rtl.element import (
@@ -20,6 +21,8 @@ from rtl.element import (
     few_beats,
     random_codes,
 )
+from rtl.group_sum import accumulator_width
+from rtl.header import in_units, power
 from rtl.products import reference_product
 from rtl.scalers import (
     ScaleValue,
@@ -43,6 +46,8 @@ class BlockDotPe(ProcessingElement):
     model: BlockScaled | BlockShifted
     product: ProductFactory
     length: int
+    #: Of the sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -73,12 +78,49 @@ class BlockDotPe(ProcessingElement):
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
             f"{self.lanes} lanes, blocks of {model.block}, groups of up to {self.length} values,",
-            f"{scales} scales of each block in its last beat",
+            *self._limits(scales),
         )
+
+    def _limits(self, scales: str) -> tuple[str, ...]:
+        """Return what scales are, and where they end."""
+        if not isinstance(self.model, BlockShifted):
+            return (f"{scales} scales of each block; those that are no number count as 0",)
+        most = self.model.shifts - 1
+        return (
+            f"{scales} scales of each block; a block with code 255 counts as 0. Sums of scales",
+            f"below lowest shift right and round down, those above lowest + {most} count as that",
+        )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        model = self.model
+        found: dict[str, Format | str] = {
+            "weights": model.weights,
+            "activations": model.activations,
+            "scales": "of the block, the weights' first; read in its last beat",
+        }
+        if not isinstance(model, BlockShifted):
+            return {**found, "result": f"the sum of scaled blocks{in_units(model.unit)}"}
+        elements = power(model.unit(127 * model.scales))
+        unit = f"{elements} * 2^(lowest - {127 * model.scales})"
+        return {
+            **found,
+            "lowest": "sum of scales that stands for one unit, the same in all beats of a group",
+            "result": f"the sum of shifted blocks, in units of {unit}",
+        }
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = self.model.sum_bits(self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} scaled products")
 
     def build(self) -> BlockDot:
         """Return a new component."""
-        return BlockDot(self.model, self.product, lanes=self.lanes, length=self.length)
+        return BlockDot(
+            self.model, self.product, lanes=self.lanes, length=self.length, bits=self.sum_bits
+        )
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums of scaled blocks; a last block that is cut short has zeros behind it."""
@@ -186,9 +228,9 @@ class BlockDotPe(ProcessingElement):
                 reference=lambda: ShiftedReference(model),
                 input_bits=of_total + sum(fmt.bits for fmt in scale_formats(model)),
             )
-            return product, shifted
+            return product, shifted, *decoder_obligations(*formats)
         floats = {fmt for fmt in model.scales if isinstance(fmt, FloatFormat)}
-        return product, *map(_value_obligation, floats)
+        return product, *map(_value_obligation, floats), *decoder_obligations(*formats)
 
 
 def _value_obligation(fmt: FloatFormat) -> Obligation:

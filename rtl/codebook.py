@@ -117,12 +117,12 @@ class LoadedBooks(GroupSum):
 
 
 class AdditiveDot(LoadedBooks):
-    """Sums one vector's products a beat over groups of up to ``length`` values."""
+    """Sums one vector's products a beat, in ``bits``."""
 
-    def __init__(self, *, books: int, code_bits: int, length: int) -> None:
+    def __init__(self, *, books: int, code_bits: int, bits: int) -> None:
         super().__init__(
             books=books, code_bits=code_bits, size=DIMENSION, vectors=1, activations=DIMENSION,
-            total=signed_shape(additive_sum_bits(books, length)),
+            total=signed_shape(bits),
         )  # fmt: skip
 
     def add(self, m: Module, before: Signal, step: Signal) -> Value:
@@ -137,9 +137,9 @@ class AdditiveDot(LoadedBooks):
 
 
 class ColumnDots(LoadedBooks):
-    """Sums of ``rows`` rows, over groups of up to ``length`` columns, some a beat."""
+    """Sums of ``rows`` rows, each of ``bits``, some columns a beat."""
 
-    def __init__(self, *, books: int, code_bits: int, rows: int, columns: int, length: int) -> None:
+    def __init__(self, *, books: int, code_bits: int, rows: int, columns: int, bits: int) -> None:
         if not 1 <= rows <= columns:
             raise ValueError(
                 f"{rows} rows and {columns} columns a beat; an entry is loaded in place of the"
@@ -147,7 +147,7 @@ class ColumnDots(LoadedBooks):
             )
         super().__init__(
             books=books, code_bits=code_bits, size=rows, vectors=columns, activations=columns,
-            total=column_sums(additive_sum_bits(books, length), rows),
+            total=column_sums(bits, rows),
         )  # fmt: skip
 
     def add(self, m: Module, before: Signal, step: Signal) -> Value:

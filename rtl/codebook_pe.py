@@ -6,6 +6,7 @@ import numpy as np
 from amaranth.hdl import signed as signed_shape
 
 from numerics.catalog import FORMATS
+from numerics.formats import Format
 from numerics.pe.codebook_dot import additive_dots, column_dots
 from rtl.codebook import (
     ACTIVATION_BITS,
@@ -19,7 +20,7 @@ from rtl.codebook import (
 )
 from rtl.dot_product_pe import LENGTH, gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
-from rtl.group_sum import pack_columns, signed_codes
+from rtl.group_sum import accumulator_width, pack_columns, signed_codes
 
 INT8 = FORMATS["int8"]
 #: One beat in so many at random may load.
@@ -36,6 +37,8 @@ class AdditivePe(ProcessingElement):
     books: int
     code_bits: int
     length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -62,15 +65,31 @@ class AdditivePe(ProcessingElement):
         """Codebooks, entries and how they are loaded."""
         return (
             f"{self.name}: sums of {self.books} entries of 8 int8 numbers; {self.source}",
-            f"{1 << self.code_bits} entries a book, groups of up to {self.length} values,",
-            "a beat whose load is not 0 writes its activations to its codes of those books",
+            f"{1 << self.code_bits} entries a book, groups of up to {self.length} values;",
+            "books start from zeros and outlast groups and resets",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "entries by vector, and of each vector by book",
+            "activations": "int8, one of each weight of the vector; or an entry that is loaded",
+            "load": "a bit for each book: write the activations to its code's entry, add nothing",
+            "result": "sum(w * a), each w the sum of an entry's number of every book",
+        }
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = additive_sum_bits(self.books, self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
 
     def build(self) -> LoadedBooks:
         """Return a new component."""
         if self.lanes != DIMENSION:
             raise ValueError(f"{self.lanes} lanes; vectors have 8 weights, and a beat is one")
-        return AdditiveDot(books=self.books, code_bits=self.code_bits, length=self.length)
+        return AdditiveDot(books=self.books, code_bits=self.code_bits, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums with what was last loaded before each beat, zeros before that."""
@@ -155,7 +174,9 @@ class AdditivePe(ProcessingElement):
 class ColumnBooksPe(AdditivePe):
     """Some rows of vectors down columns, ``columns`` of them a beat, as VPTQ has them.
 
-    Vectors of more rows take more PEs, each with the rows of the entries that it adds.
+    Vectors of more rows take more PEs, each with the rows of the entries that it adds. Outlier
+    columns, which have a codebook of their own and no residual, are groups of their own: the first
+    book is loaded with their entries and the others with zeros, and rows add the results of both.
     """
 
     rows: int
@@ -187,9 +208,20 @@ class ColumnBooksPe(AdditivePe):
         return (
             f"{self.name}: sums of {self.books} entries of {self.rows} int8 numbers; {self.source}",
             f"{1 << self.code_bits} entries a book, {self.rows} rows,",
-            f"{self.columns} columns a beat, groups of up to {self.length} columns,",
-            "a beat whose load is not 0 writes its first activations to its first codes",
+            f"{self.columns} columns a beat, groups of up to {self.length} columns;",
+            "books start from zeros and outlast groups and resets;",
+            "columns with another codebook are a group of their own, after its load",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "entries by column, and of each column by book",
+            "activations": f"int8, one a column; or the first {self.rows} an entry that is loaded",
+            "load": "a bit for each book: write to the first column's entry, add nothing",
+            "result": "the sum of each row",
+        }
 
     def build(self) -> LoadedBooks:
         """Return a new component."""
@@ -197,14 +229,13 @@ class ColumnBooksPe(AdditivePe):
             raise ValueError(f"{self.lanes} lanes for {self.rows} rows of {self.columns} columns")
         return ColumnDots(
             books=self.books, code_bits=self.code_bits, rows=self.rows, columns=self.columns,
-            length=self.length,
+            bits=self.sum_bits,
         )  # fmt: skip
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums of the rows, the first in the lowest bits."""
         sums = column_dots(*self.decoded(operands, self.rows))
-        width = additive_sum_bits(self.books, self.length)
-        return pack_columns(np.asarray(sums), signed_shape(width))
+        return pack_columns(np.asarray(sums), signed_shape(self.sum_bits))
 
 
 def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray, entries: int) -> np.ndarray:

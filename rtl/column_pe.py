@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numerics.formats import Format
 from numerics.pe.aligned_arrays import aligned_dots
 from numerics.pe.dequantizer import SCALE_BITS, columns
 from rtl.aligned_pe import AlignedPe
 from rtl.column import Column
 from rtl.dequantizer_pe import DequantizerPe
 from rtl.element import Obligation, Operands
+from rtl.header import in_units
 
 #: Groups of a random channel.
 CHANNEL_GROUPS = 3
@@ -45,8 +47,23 @@ class ColumnPe(AlignedPe):
         return (
             f"{self.name}: sums of groups of {operands}, times {SCALE_BITS}-bit scales",
             f"{self.source}; {self.lanes} lanes, {self.cycles} cycles a beat; {shifts}",
-            f"groups of {self.group_beats} beats or more don't wait; results are FP32 codes",
+            f"groups of {self.group_beats} beats or more don't wait",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            **AlignedPe.meanings.fget(self),  # type: ignore[attr-defined]
+            "scale": "unsigned, of the group that ends in this beat",
+            "ends_group": "1 in the last beat of a group",
+            "last": "1 in the last beat of a channel",
+        }
+
+    @property
+    def result_meaning(self) -> str:
+        """A number."""
+        return f"the FP32 code of a channel{in_units(self.model.generator.unit)}"
 
     def random_beats(self, seed: int) -> int:
         """Return those of a few groups."""

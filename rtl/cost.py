@@ -9,6 +9,7 @@ import numpy as np
 
 from hw.pe_record import PeRecord
 from rtl.cells import LIBERTY
+from rtl.dot_product_pe import DotProductPe, spread
 from rtl.element import SPREAD, Operands, ProcessingElement, pack_beats
 from rtl.gates import Gates, read_gates
 from rtl.library import read_library
@@ -32,10 +33,12 @@ def gaussian_stream(pe: ProcessingElement) -> Stream:
     """Return the operands that a PE is measured on if nothing else is asked for."""
     operands = pe.typical(STREAMS, seed=SEED)
     beats = next(iter(operands.values())).shape[1]
+    own = spread(pe.weights) if isinstance(pe, DotProductPe) else SPREAD
+    of_weights = "" if own == SPREAD else f", of weights {own:.3g}"
     return Stream(
         operands=operands,
-        source=f"Gaussian, standard deviation {SPREAD:.3g} of the largest value, seed {SEED},"
-        f" {STREAMS} groups of {beats} beats",
+        source=f"Gaussian, standard deviation {SPREAD:.3g} of the largest value{of_weights},"
+        f" seed {SEED}, {STREAMS} groups of {beats} beats",
     )
 
 
@@ -53,6 +56,8 @@ def cost(
         A tool fails, or the netlist computes something else than the golden model.
     """
     library = read_library(liberty)
+    if not any(cell.is_flip_flop for cell in library.cells.values()):
+        raise ToolError(f"{liberty} has no flip-flop of a clock and data alone, which PEs need")
     netlist = synthesize(pe, liberty)
     gates = read_gates(netlist, library)
     stream = stream or gaussian_stream(pe)
@@ -63,7 +68,7 @@ def cost(
         activations=pe.activation_name,
         lanes=pe.lanes,
         cycles_per_beat=pe.cycles,
-        accumulator_bits=pe.result_shape.width,
+        accumulator_bits=getattr(pe, "sum_bits", pe.result_shape.width),
         area_um2=round(netlist.area_um2, 3),
         recipe=netlist.recipe,
         cells=sum(netlist.cells.values()),

@@ -1,5 +1,8 @@
 """From codes to numbers in hardware: one table for each format, made from its values."""
 
+from fractions import Fraction
+from math import isfinite
+
 from amaranth.hdl import Module
 from amaranth.hdl import signed as signed_shape
 from amaranth.lib import wiring
@@ -7,6 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from numerics.formats import Format, IntFormat
 from numerics.pe.exact_dot import integer_table
+from rtl.element import Obligation
+
+#: Bits of codes up to which a solver takes a table of all values.
+LARGEST_TABLE_BITS = 8
 
 
 def value_bits(fmt: Format) -> int:
@@ -25,9 +32,19 @@ class Decoder(wiring.Component):
 
     Two's complement codes pass as they are; every other format is a table of its values, which are
     computed here from the format and never written down again.
+
+    Raises
+    ------
+    ValueError
+        The codes are too wide for a table.
     """
 
     def __init__(self, fmt: Format) -> None:
+        if fmt.bits > LARGEST_TABLE_BITS and not is_twos_complement(fmt):
+            raise ValueError(
+                f"{fmt.name} has codes of {fmt.bits} bits; a table of values takes codes of 1 to"
+                f" {LARGEST_TABLE_BITS}, and products of floating-point numbers take wider ones"
+            )
         self._format = fmt
         super().__init__({"code": In(fmt.bits), "value": Out(signed_shape(value_bits(fmt)))})
 
@@ -42,6 +59,40 @@ class Decoder(wiring.Component):
                 with m.Case(code):
                     m.d.comb += self.value.eq(value)
         return m
+
+
+class DecoderReference(Decoder):
+    """The same by the definition of a format, a case for every code."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the table."""
+        m = Module()
+        unit = Fraction(self._format.unit or 1)
+        with m.Switch(self.code):
+            for code in range(1 << len(self.code)):
+                number = self._format.decode(code)
+                with m.Case(code):
+                    m.d.comb += self.value.eq(
+                        int(Fraction(number) / unit) if isfinite(number) else 0
+                    )
+        return m
+
+
+def decoder_obligations(*formats: Format) -> tuple[Obligation, ...]:
+    """Return that decoders give the values of their formats, for those that have tables."""
+    tables = [
+        fmt for fmt in formats if fmt.bits <= LARGEST_TABLE_BITS and not is_twos_complement(fmt)
+    ]
+    return tuple(_decoder_obligation(fmt) for fmt in dict.fromkeys(tables))
+
+
+def _decoder_obligation(fmt: Format) -> Obligation:
+    return Obligation(
+        what=f"decoder of {fmt.name} equals its values",
+        circuit=lambda: Decoder(fmt),
+        reference=lambda: DecoderReference(fmt),
+        input_bits=fmt.bits,
+    )
 
 
 def is_twos_complement(fmt: Format) -> bool:

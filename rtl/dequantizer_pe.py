@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numerics.formats import Format
 from numerics.pe.aligned import EXPONENT_BITS, AlignedDot
 from numerics.pe.dequantizer import SCALE_BITS, columns
 from rtl.dequantizer import Dequantizer, Fp32Group, Fp32GroupReference
@@ -46,8 +47,23 @@ class DequantizerPe(ProcessingElement):
             f"{self.cycles} cycles a group, each addition rounded to nearest, ties to even",
         )
 
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        place = 25 + self.model.guard_bits
+        return {
+            "mantissa": f"a group is mantissa * 2^(exponent - {place})",
+            "exponent": "unsigned",
+            "scale": "unsigned",
+            "last": "1 in the last group of a channel",
+            "result": "the FP32 code of the sum of groups times scales",
+        }
+
     def build(self) -> Dequantizer:
         """Return a new component."""
+        if self.lanes != 1:
+            raise ValueError(f"{self.lanes} lanes; a dequantizer takes one group at a time")
+        self.model.check(self.length)
         return Dequantizer(self.model)
 
     def golden(self, operands: Operands) -> np.ndarray:

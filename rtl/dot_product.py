@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from numerics.formats import Format
 from numerics.pe.exact_dot import sum_bits
+from rtl.group_sum import accumulator_width
 from rtl.products import Product
 from rtl.terms import Serial
 
@@ -45,12 +46,11 @@ class DotProduct(wiring.Component):
     ) -> None:  # fmt: skip
         if lanes < 1 or length < lanes:
             raise ValueError(f"{lanes} lanes for groups of {length}; at least 1, and no more")
-        need = sum_bits(weights, activations, length)
-        if accumulator_bits is not None and accumulator_bits < need:
-            raise ValueError(
-                f"an accumulator of {accumulator_bits} bits is too narrow for sums of {length}"
-                f" products of {weights.name} and {activations.name}, which need {need}"
-            )
+        bits = accumulator_width(
+            sum_bits(weights, activations, length),
+            accumulator_bits,
+            f"{length} products of {weights.name} and {activations.name}",
+        )
         self.weights, self.activations = weights, activations
         self.lanes, self.length = lanes, length
         self._product, self._serial = product, serial
@@ -61,7 +61,7 @@ class DotProduct(wiring.Component):
                 "last": 1,
             }
         )
-        total = signed_shape(accumulator_bits or need)
+        total = signed_shape(bits)
         super().__init__(
             {"operands": In(stream.Signature(beat)), "result": Out(stream.Signature(total))}
         )

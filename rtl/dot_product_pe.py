@@ -1,11 +1,13 @@
 """Dot products of two formats in exact integers, as a processing element."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from numerics.formats import Format
 from numerics.pe.exact_dot import exact_dots, integer_table, sum_bits
+from rtl.decoder import decoder_obligations
 from rtl.dot_product import DotProduct, ProductFactory
 from rtl.element import (
     SPREAD,
@@ -15,6 +17,7 @@ from rtl.element import (
     few_beats,
     random_codes,
 )
+from rtl.header import in_units
 from rtl.products import reference_product
 from rtl.terms import Serial
 
@@ -49,14 +52,21 @@ class DotProductPe(ProcessingElement):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, lanes and units."""
+        """Formats, lanes and lengths."""
         formats = f"{self.weights.name} weights and {self.activations.name} activations"
-        units = f"{self.weights.unit:g} x {self.activations.unit:g}"
-        sizes = f"{self.lanes} lanes a beat, groups of up to {self.length} values"
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
-            f"{sizes}, sums in units of {units}",
+            f"{self.lanes} lanes a beat, groups of up to {self.length} values",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "weights": self.weights,
+            "activations": self.activations,
+            "result": f"the sum of products{in_units(self.weights.unit, self.activations.unit)}",
+        }
 
     @property
     def cycles(self) -> int:
@@ -120,7 +130,7 @@ class DotProductPe(ProcessingElement):
         return self.beats(weights, gaussian_codes(self.activations, random, shape))
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product, which has to equal decoded values and ``*``."""
+        """Return the product, which has to equal decoded values and ``*``, and the decoders."""
         formats = self.weights, self.activations
         return (
             Obligation(
@@ -129,6 +139,7 @@ class DotProductPe(ProcessingElement):
                 reference=lambda: reference_product(*formats),
                 input_bits=self.weights.bits + self.activations.bits,
             ),
+            *decoder_obligations(*formats),
         )
 
     def every_input(self) -> tuple[ProcessingElement, Operands] | None:
@@ -142,10 +153,24 @@ class DotProductPe(ProcessingElement):
         return single, single.beats(weights[:, None], activations[:, None])
 
 
+def spread(fmt: Format) -> float:
+    """Return the standard deviation of typical operands over the largest value of their format.
+
+    Ternary weights are numbers over their mean magnitude, BitNet b1.58, arXiv:2402.17764.
+
+    >>> from numerics import FORMATS
+    >>> from rtl.lookup import I2_S
+    >>> round(spread(I2_S), 3), spread(FORMATS["int8"]) == SPREAD
+    (1.253, True)
+    """
+    is_ternary = sorted(set(integer_table(fmt))) == [-1, 0, 1]
+    return math.sqrt(math.pi / 2) if is_ternary else SPREAD
+
+
 def gaussian_codes(fmt: Format, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return the codes nearest to Gaussian numbers, in units of the format."""
     table = np.array(integer_table(fmt))
-    wanted = random.normal(0.0, SPREAD * abs(table).max(), shape)
+    wanted = random.normal(0.0, spread(fmt) * abs(table).max(), shape)
     order = np.argsort(table, kind="stable")
     middles = (table[order][1:] + table[order][:-1]) / 2
     return order[np.searchsorted(middles, wanted)]

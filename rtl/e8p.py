@@ -96,13 +96,13 @@ class Term(wiring.Component):
 class E8pDot(GroupSum):
     """Sums products of ``codes`` codes and eight times as many activations a beat, in quarters."""
 
-    def __init__(self, *, codes: int, length: int) -> None:
+    def __init__(self, *, codes: int, bits: int) -> None:
         self._codes = codes
         fields = {
             "codes": data.ArrayLayout(CODE_BITS, codes),
             "activations": data.ArrayLayout(signed_shape(ACTIVATION_BITS), e8p.DIMENSION * codes),
         }
-        total = signed_shape(e8p_sum_bits(length))
+        total = signed_shape(bits)
         super().__init__(fields, state=total, result=total)
 
     def add(self, m: Module, before: Signal, step: Signal) -> Value:

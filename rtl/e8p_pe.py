@@ -7,11 +7,12 @@ from amaranth.hdl import Cat, Module, Mux
 
 from numerics.catalog import FORMATS
 from numerics.codebooks import e8p
+from numerics.formats import Format
 from numerics.pe.codebook_dot import e8p_dots
 from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
-from rtl.e8p import ACTIVATION_BITS, CODE_BITS, MAGNITUDE_BITS, Decoder, E8pDot, Term
+from rtl.e8p import ACTIVATION_BITS, CODE_BITS, MAGNITUDE_BITS, Decoder, E8pDot, Term, e8p_sum_bits
 from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
-from rtl.group_sum import signed_codes
+from rtl.group_sum import accumulator_width, signed_codes
 
 INT8 = FORMATS["int8"]
 
@@ -52,6 +53,8 @@ class E8pPe(ProcessingElement):
     """Eight lanes for every code of a beat."""
 
     length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -78,9 +81,24 @@ class E8pPe(ProcessingElement):
             f"{self.codes} codes a beat, groups of up to {self.length} values, sums in quarters",
         )
 
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "E8P: row of the table in the upper byte, signs in the lower",
+            "activations": "int8, eight of each code",
+            "result": "the sum of products in quarters",
+        }
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = e8p_sum_bits(self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
+
     def build(self) -> E8pDot:
         """Return a new component."""
-        return E8pDot(codes=self.codes, length=self.length)
+        return E8pDot(codes=self.codes, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums in quarters."""

@@ -15,6 +15,8 @@ import numpy as np
 from amaranth.hdl import Fragment, Shape
 from amaranth.lib import data, wiring
 
+from numerics.formats import Format
+
 #: Codes by the name of their field in a beat, each of shape (groups, beats, lanes of the field).
 Operands = dict[str, np.ndarray]
 #: Beats of the longer ones among random groups, which come with one seed of so many.
@@ -61,6 +63,11 @@ class ProcessingElement(ABC):
         """Lines for the head of its Verilog: what it computes, in which units."""
 
     @property
+    @abstractmethod
+    def meanings(self) -> dict[str, Format | str]:
+        """What the fields of a beat and the ``result`` mean: a format, or words."""
+
+    @property
     def cycles(self) -> int:
         """Cycles of a beat."""
         return 1
@@ -103,7 +110,7 @@ class ProcessingElement(ABC):
 
     @abstractmethod
     def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of Gaussian operands with the spread :data:`SPREAD`, for energy."""
+        """Return groups of Gaussian operands, most with the spread :data:`SPREAD`, for energy."""
 
     @abstractmethod
     def obligations(self) -> tuple[Obligation, ...]:

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from amaranth.back import rtlil, verilog
+from amaranth.lib import wiring
 
 from rtl.element import ProcessingElement
+from rtl.header import header_lines
 from rtl.toolchain import need_module
 
 TOP = "pe"
@@ -22,8 +24,9 @@ def verilog_text(pe: ProcessingElement) -> str:
     # The text must not depend on what else is installed.
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     name = module_name(pe)
-    body = verilog.convert(pe.build(), name=name, strip_internal_attrs=True)
-    return f"{_header(pe)}{SOURCE_PLACES.sub('', body)}"
+    component = pe.build()
+    body = verilog.convert(component, name=name, strip_internal_attrs=True)
+    return f"{_header(pe, component)}{SOURCE_PLACES.sub('', body)}"
 
 
 def rtlil_text(pe: ProcessingElement) -> str:
@@ -41,12 +44,12 @@ def module_name(pe: ProcessingElement) -> str:
     return pe.name.replace("-", "_")
 
 
-def _header(pe: ProcessingElement) -> str:
+def _header(pe: ProcessingElement, component: wiring.Component) -> str:
     lines = [
-        *pe.notes,
+        *header_lines(pe, component),
         f"made by qsim {version('qsim-codesign')} with amaranth {version('amaranth')}",
     ]
-    return "".join(f"// {line}\n" for line in lines)
+    return "".join(f"// {line}".rstrip() + "\n" for line in lines)
 
 
 def write_verilog(pe: ProcessingElement, folder: Path) -> Path:

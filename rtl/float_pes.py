@@ -9,6 +9,7 @@ from rtl.dequantizer_pe import DequantizerPe
 from rtl.element import ProcessingElement
 from rtl.fp16_pe import Fp16MacPe
 from rtl.running_pe import RunningPe
+from rtl.special_pe import SpecialPe
 
 _FP4 = ALIGNED["bitmod-fp4-aligned"]
 FLOAT_PES: tuple[ProcessingElement, ...] = (
@@ -19,6 +20,7 @@ FLOAT_PES: tuple[ProcessingElement, ...] = (
         model=RunningDot(weights=FORMATS["int4"]),
     ),
     *(aligned_pe(name, model) for name, model in ALIGNED.items()),
+    SpecialPe(name="bitmod-fp4-special", source=SOURCE, base=FORMATS["fp4_e2m1"], lanes=4),
     ColumnPe(name="bitmod-fp4-column", source=SOURCE, model=_FP4, lanes=_FP4.lanes),
     DequantizerPe(name="bitmod-dequantizer", source=SOURCE, model=_FP4),
 )

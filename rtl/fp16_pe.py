@@ -41,9 +41,24 @@ class Fp16Pe(ProcessingElement):
         """FP16."""
         return FP16.name
 
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {"weights": self.weights, "activations": FP16, "result": self.result_meaning}
+
+    @property
+    @abstractmethod
+    def result_meaning(self) -> str:
+        """What a result is."""
+
     def random_beats(self, seed: int) -> int:
         """Return the beats of random groups."""
         return few_beats(seed)
+
+    def check_one_lane(self) -> None:
+        """Raise ValueError for more lanes than one, whose order of additions nothing says."""
+        if self.lanes != 1:
+            raise ValueError(f"{self.lanes} lanes; {self.name} adds one product a cycle")
 
     def beats(self, weights: np.ndarray, activations: np.ndarray) -> Operands:
         """Return rows of codes, each of shape (groups, length), as beats of the lanes."""
@@ -101,11 +116,17 @@ class Fp16MacPe(Fp16Pe):
         """Formats and rounding."""
         return (
             f"{self.name}: sums of FP16 products; {self.source}",
-            "results are FP32 codes, each addition rounded to nearest, ties to even",
+            "each addition is rounded to nearest, ties to even",
         )
+
+    @property
+    def result_meaning(self) -> str:
+        """A number."""
+        return "an FP32 code"
 
     def build(self) -> Fp16Mac:
         """Return a new component."""
+        self.check_one_lane()
         return Fp16Mac()
 
     def golden(self, operands: Operands) -> np.ndarray:

@@ -172,12 +172,15 @@ def _map(pe: ProcessingElement, synth: str, folder: Path) -> None:
 def _place(pe: ProcessingElement, family: Family, folder: Path) -> None:
     run = f"run_nextpnr_{family.name}"
     program = f"import sys, {family.module} as it; sys.exit(it.{run}(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *family.arguments, "--json", "mapped.json",
-         "--write", "placed.json", "--report", "report.json", "--seed", str(SEED),
-         "--freq", str(TARGET_MHZ), "--timing-allow-fail", "--quiet"],
-        cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *family.arguments, "--json", "mapped.json",
+             "--write", "placed.json", "--report", "report.json", "--seed", str(SEED),
+             "--freq", str(TARGET_MHZ), "--timing-allow-fail", "--quiet"],
+            cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{pe.name} on {family.device}: not done after {TIMEOUT_S} s") from None
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         said = errors[0] if errors else "nextpnr ended without a word"

@@ -67,6 +67,19 @@ class GroupSum(wiring.Component):
         return m
 
 
+def accumulator_width(need: int, asked: int | None, what: str) -> int:
+    """Return the bits of a sum: those it needs, unless wider ones are asked for.
+
+    >>> accumulator_width(19, None, "128 products"), accumulator_width(19, 24, "128 products")
+    (19, 24)
+    """
+    if asked is not None and asked < need:
+        raise ValueError(
+            f"an accumulator of {asked} bits is too narrow for sums of {what}, which need {need}"
+        )
+    return asked or need
+
+
 def column_sums(bits: int, columns: int) -> data.ArrayLayout:
     """Return the layout of the sums of some columns, as a result and as a state.
 

@@ -131,14 +131,14 @@ class EntryReference(Entry):
 
 
 class Lookup(GroupSum):
-    """Adds table entries for some columns over groups of up to ``length`` activations.
+    """Adds table entries for some columns, each sum of ``bits``.
 
     A beat has ``tables`` times ``size`` activations, and for each table a code of every column.
     """
 
-    def __init__(self, *, size: int, columns: int, tables: int, length: int) -> None:
+    def __init__(self, *, size: int, columns: int, tables: int, bits: int) -> None:
         self._size, self._columns, self._tables = size, columns, tables
-        sums = column_sums(column_bits(length), columns)
+        sums = column_sums(bits, columns)
         fields = {
             "codes": data.ArrayLayout(CODE_BITS[size], columns * tables),
             "activations": data.ArrayLayout(signed_shape(ACTIVATION_BITS), size * tables),

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from amaranth.hdl import signed as signed_shape
 
+from numerics.formats import Format
 from numerics.pe.lookup import tl1_dots, tl2_dots
 from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
-from rtl.group_sum import pack_columns, signed_codes
+from rtl.group_sum import accumulator_width, pack_columns, signed_codes
 from rtl.lookup import CODE_BITS, INT8, Entry, EntryReference, Lookup, column_bits, number_of_code
 
 
@@ -19,6 +20,8 @@ class LookupPe(ProcessingElement):
     size: int
     columns: int = 3
     length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -55,9 +58,27 @@ class LookupPe(ProcessingElement):
             f"{self.columns} columns, {tables}, groups of up to {self.length} activations",
         )
 
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        code = "9 t0 + 3 t1 + t2, its magnitude in 4 bits below its sign"
+        if self.size == 2:
+            code = "3 t0 + t1 + 4"
+        return {
+            "codes": f"by table, and of each by column: {code} of weights t; others count as 0",
+            "activations": "int8, by table",
+            "result": "the sum of each column",
+        }
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = column_bits(self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} activations")
+
     def build(self) -> Lookup:
         """Return a new component."""
-        return Lookup(size=self.size, columns=self.columns, tables=self.tables, length=self.length)
+        return Lookup(size=self.size, columns=self.columns, tables=self.tables, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the sums of table entries."""
@@ -70,7 +91,7 @@ class LookupPe(ProcessingElement):
             sums = tl1_dots(codes, activations)
         else:
             sums = tl2_dots(codes & 15, codes >> 4, activations)
-        return pack_columns(np.asarray(sums), signed_shape(column_bits(self.length)))
+        return pack_columns(np.asarray(sums), signed_shape(self.sum_bits))
 
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return groups of a few beats; codes of no weights are among them."""

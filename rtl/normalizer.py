@@ -27,6 +27,11 @@ def total_bits(model: AlignedDot) -> int:
     return max(added, model.accumulator_bits) + 1
 
 
+def normalizer_bits(model: AlignedDot) -> int:
+    """Return the bits of all inputs of a normalizer."""
+    return total_bits(model) + EXPONENT_BITS
+
+
 class Normalizer(wiring.Component):
     """Combinational :meth:`numerics.pe.aligned.AlignedDot.normalized`: a mantissa that fits.
 
@@ -43,11 +48,6 @@ class Normalizer(wiring.Component):
                 "after": Out(EXPONENT_BITS),
             }
         )
-
-    @property
-    def input_bits(self) -> int:
-        """Bits of all inputs."""
-        return len(self.total) + EXPONENT_BITS
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from numerics.formats import FloatFormat, Format
 from numerics.pe.exact_dot import integer_table, sum_bits
-from rtl.decoder import Decoder
+from rtl.decoder import LARGEST_TABLE_BITS, Decoder
 
 
 class Product(wiring.Component):
@@ -203,10 +203,6 @@ def _codes_of_no_number(fmt: Format) -> list[int]:
     """Return the codes of NaN and infinities, which count as 0."""
     zeros = [code for code, value in enumerate(integer_table(fmt)) if value == 0]
     return [code for code in zeros if fmt.decode(code) != 0]
-
-
-#: Bits of codes up to which the reference is a table of values.
-LARGEST_TABLE_BITS = 8
 
 
 def reference_product(weights: Format, activations: Format) -> Product:

@@ -9,6 +9,7 @@ from numerics.pe.running import RunningDot
 from rtl.aligned_pe import packed
 from rtl.element import Obligation, Operands
 from rtl.fp16_pe import Fp16Pe
+from rtl.header import in_units
 from rtl.running import RunningCircuit, SignificandProduct, SignificandProductReference
 
 
@@ -25,18 +26,23 @@ class RunningPe(Fp16Pe):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, guard bits, and what a result is."""
-        model, width = self.model, self.model.sum_bits(self.length)
+        """Formats and guard bits."""
+        model = self.model
         formats = f"{model.weights.name} weights and FP16 activations"
-        place = f"2^(exponent - {25 + model.guard_bits}) in units of {model.weights.unit:g}"
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
             f"{model.guard_bits} guard bits, shifts truncate, groups of up to {self.length} values",
-            f"a result is mantissa * {place}, the mantissa in the low {width} bits",
         )
+
+    @property
+    def result_meaning(self) -> str:
+        """A mantissa and its exponent."""
+        place = 25 + self.model.guard_bits
+        return f"mantissa * 2^(exponent - {place}){in_units(self.model.weights.unit)}"
 
     def build(self) -> RunningCircuit:
         """Return a new component."""
+        self.check_one_lane()
         return RunningCircuit(self.model, self.length)
 
     def golden(self, operands: Operands) -> np.ndarray:

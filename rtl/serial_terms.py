@@ -65,15 +65,20 @@ class WindowTerm(SerialTerm):
         assert unit is not None
         places = int(unit / self.generator.unit).bit_length() - 1
         m.d.comb += size.eq(Mux(sign, -decoder.value, decoder.value) << places)
-        found, high = leading_one(m, size[1:])
-        low_found, low = leading_one(m, (size & ~(found << 1))[:-1])
-        is_high = self.step
-        m.d.comb += [
-            self.exponent.eq(Mux(is_high, high, low)),
-            self.bit.eq(Mux(is_high, found.any(), low_found.any())),
-            self.sign.eq(sign),
-        ]
+        window_terms(m, self, size)
+        m.d.comb += self.sign.eq(sign)
         return m
+
+
+def window_terms(m: Module, term: wiring.Component, size: Value) -> None:
+    """Give a term's exponent and bit: the leading one of the window of its step."""
+    found, high = leading_one(m, size[1:])
+    low_found, low = leading_one(m, (size & ~(found << 1))[:-1])
+    is_high = term.step
+    m.d.comb += [
+        term.exponent.eq(Mux(is_high, high, low)),
+        term.bit.eq(Mux(is_high, found.any(), low_found.any())),
+    ]
 
 
 def leading_one(m: Module, window: Value) -> tuple[Value, Value]:

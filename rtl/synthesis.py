@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,33 +53,35 @@ def synthesize(pe: ProcessingElement, liberty: Path = LIBERTY) -> Netlist:
 
 
 def _synthesize(pe: ProcessingElement, liberty: Path, recipe: str) -> Netlist:
-    top, library = module_name(pe), liberty.resolve()
+    top = module_name(pe)
     with tempfile.TemporaryDirectory(prefix="qsim-synth-") as name:
         folder = Path(name)
         (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
+        # Yosys splits its commands at spaces, which a user's path may have.
+        shutil.copyfile(liberty, folder / "cells.lib")
         run_yosys(
             [
                 "read_verilog pe.v",
                 f"synth {RECIPES[recipe]}-flatten -top {top}",
-                f"dfflibmap -liberty {library}",
-                f"abc -liberty {library}",
+                "dfflibmap -liberty cells.lib",
+                "abc -liberty cells.lib",
                 "opt_clean -purge",
-                f"tee -q -o stat.json stat -json -liberty {library}",
+                "tee -q -o stat.json stat -json -liberty cells.lib",
                 "write_json netlist.json",
             ],
             folder,
         )
-        area = _area(folder / "stat.json", library)
+        area = _area(folder / "stat.json", liberty)
         modules = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))["modules"]
     module = modules[top]
     module["cells"] = {k: c for k, c in module["cells"].items() if not c["type"].startswith("$")}
     return Netlist(recipe=recipe, area_um2=area, module=module)
 
 
-def _area(path: Path, library: Path) -> float:
+def _area(path: Path, liberty: Path) -> float:
     found = json.loads(path.read_text(encoding="utf-8"))["design"].get("area")
     if not found:
-        raise ToolError(f"{library} gives no cell an area")
+        raise ToolError(f"{liberty} gives no cell an area")
     return float(found)
 
 

@@ -50,15 +50,18 @@ def need_program(name: str, package: str) -> str:
 def run_yosys(commands: list[str], folder: Path) -> str:
     """Run Yosys commands in a folder; return what it printed."""
     need_module("pyosys")
-    done = subprocess.run(
-        [sys.executable, "-c", RUNNER],
-        input="\n".join(commands),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", RUNNER],
+            input="\n".join(commands),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"yosys: not done after {TIMEOUT_S} s") from None
     if done.returncode != 0:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise ToolError(f"yosys: {lines[-1] if lines else 'ended without a word'}")

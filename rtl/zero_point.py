@@ -68,7 +68,7 @@ class ZeroPoint(GroupSum):
 
     def __init__(
         self, weights: Format, activations: Format, product: ProductFactory, *, columns: int,
-        values: int, length: int,
+        values: int, length: int, bits: int,
     ) -> None:  # fmt: skip
         if integer_table(weights) != tuple(range(1 << weights.bits)):
             raise ValueError(f"{weights.name} is no unsigned integer; zero points are for those")
@@ -76,7 +76,7 @@ class ZeroPoint(GroupSum):
             raise ValueError(f"{activations.name} is no two's complement number; use int8")
         self._formats, self._product = (weights, activations), product
         self._columns, self._values, self._length = columns, values, length
-        sums = column_sums(difference_bits(weights, activations, length), columns)
+        sums = column_sums(bits, columns)
         state = data.StructLayout(
             {"sums": sums, "row": signed_shape(row_bits(activations, length))}
         )

@@ -7,6 +7,7 @@ from amaranth.hdl import signed as signed_shape
 
 from numerics.formats import Format
 from numerics.pe.zero_point import difference_bits, zero_point_dots
+from rtl.decoder import decoder_obligations
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
 from rtl.element import (
@@ -17,7 +18,7 @@ from rtl.element import (
     few_beats,
     random_codes,
 )
-from rtl.group_sum import pack_columns
+from rtl.group_sum import accumulator_width, pack_columns
 from rtl.products import reference_product
 from rtl.zero_point import Correction, CorrectionReference, ZeroPoint, row_bits
 
@@ -31,6 +32,8 @@ class ZeroPointPe(ProcessingElement):
     product: ProductFactory
     columns: int
     length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
 
     @property
     def weight_name(self) -> str:
@@ -58,8 +61,24 @@ class ZeroPointPe(ProcessingElement):
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
             f"{self.columns} columns, {self.values} activations a beat, groups of {self.length}",
-            "zero points are those of a group's last beat",
+            "weights come by activation, and of each activation by column",
         )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "weights": self.weights,
+            "activations": self.activations,
+            "zeros": "zero point of each column, read in a group's last beat",
+            "result": "sum(w * a) - zero * sum(a) of each column",
+        }
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = difference_bits(self.weights, self.activations, self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} differences")
 
     def build(self) -> ZeroPoint:
         """Return a new component."""
@@ -70,6 +89,7 @@ class ZeroPointPe(ProcessingElement):
             columns=self.columns,
             values=self.values,
             length=self.length,
+            bits=self.sum_bits,
         )
 
     def golden(self, operands: Operands) -> np.ndarray:
@@ -78,8 +98,7 @@ class ZeroPointPe(ProcessingElement):
         weights = operands["weights"].reshape(groups, -1, self.columns).swapaxes(1, 2)
         codes, zeros = operands["activations"].reshape(groups, -1), operands["zeros"][:, -1]
         found = zero_point_dots(self.weights, self.activations, weights, codes, zeros)
-        bits = difference_bits(self.weights, self.activations, self.length)
-        return pack_columns(found, signed_shape(bits))
+        return pack_columns(found, signed_shape(self.sum_bits))
 
     def _fields(self, groups: int, beats: int) -> dict[str, tuple[Format, tuple[int, ...]]]:
         """Return format and shape of every field of some beats."""
@@ -138,6 +157,7 @@ class ZeroPointPe(ProcessingElement):
                 reference=lambda: CorrectionReference(*formats, length=self.length),
                 input_bits=total_bits + row_bits(self.activations, self.length) + self.weights.bits,
             ),
+            *decoder_obligations(*formats),
         )
 
     def every_input(self) -> tuple[ProcessingElement, Operands]:

@@ -312,6 +312,8 @@ def emit_rtl(
     lanes: Count | None = None,
     length: Count | None = None,
     accumulator: Count | None = None,
+    weights: str | None = None,
+    activations: str | None = None,
 ) -> None:
     """Write the Verilog of a processing element.
 
@@ -327,10 +329,15 @@ def emit_rtl(
         Most values of a group; it decides the width of an exact sum.
     accumulator
         Bits of the sum, instead of those that every sum fits.
+    weights, activations
+        Formats instead of those listed, such as fp4_e2m1; for exact dot products.
     """
     from sim.hardware.command import emit
 
-    path = emit(pe, out, lanes=lanes, length=length, accumulator_bits=accumulator)
+    path = emit(
+        pe, out, lanes=lanes, length=length, accumulator_bits=accumulator, weights=weights,
+        activations=activations,
+    )  # fmt: skip
     Console().print(str(path), soft_wrap=True, highlight=False)
 
 
@@ -364,7 +371,7 @@ def run_layer_rtl(
     model: str = "embedded",
     layer: str = "layers.0.self_attn.q_proj",
     tokens: Count = 16,
-    lanes: Count = 8,
+    lanes: Count | None = None,
     codes: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -381,7 +388,7 @@ def run_layer_rtl(
     tokens
         Tokens of the held-out text whose activations are run.
     lanes
-        Values of a dot product in one cycle.
+        Values of a dot product in one cycle; 8 if not given, or those of a PE whose sums round.
     codes
         File to write the layer's codes to, which qsim rtl cost --operands reads.
     json
@@ -446,6 +453,8 @@ def cost_rtl(
             found = costs(pes, liberty=liberty, operands=operands, fresh=all, tell=tell)
         else:
             found = fpga_records(pes, fpga, fresh=all, tell=tell)
+    if found.unstored:
+        print(f"qsim: new records are not stored: {found.unstored}", file=sys.stderr)
     if json:
         _print_json([asdict(record) for record in found.records])
     elif fpga is not None:

@@ -6,12 +6,16 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from hw.pe_record import PeRecord, list_records, load_record, write_record
+from numerics.catalog import FORMATS
+from numerics.formats import Format
 from rtl.catalog import PES, find_pe
 from rtl.cells import LIBERTY
 from rtl.cost import Stream, cost
+from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
 from rtl.emit import write_verilog
 from rtl.synthesis import liberty_hash, verilog_hash
@@ -30,6 +34,8 @@ class Costs:
     stale: tuple[str, ...]
     #: PEs without what was asked for.
     missing: tuple[str, ...] = ()
+    #: Why new records could not be stored, if so.
+    unstored: str = ""
 
 
 def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
@@ -40,18 +46,47 @@ def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
         raise UserError(str(error)) from None
 
 
-def emit(name: str, out: Path, *, lanes: int | None, length: int | None,
-         accumulator_bits: int | None) -> Path:  # fmt: skip
-    """Write the Verilog of one PE, with other sizes where given."""
+def emit(
+    name: str,
+    out: Path,
+    *,
+    lanes: int | None = None,
+    length: int | None = None,
+    accumulator_bits: int | None = None,
+    weights: str | None = None,
+    activations: str | None = None,
+) -> Path:
+    """Write the Verilog of one PE, with other sizes and formats where given."""
     (pe,) = find_pes([name])
     sizes = {"lanes": lanes, "length": length, "accumulator_bits": accumulator_bits}
-    changed = _resized(pe, {key: size for key, size in sizes.items() if size is not None})
+    formats = {"weights": weights, "activations": activations}
+    asked = {key: _found_format(each) for key, each in formats.items() if each is not None}
+    changed = _resized(
+        _with_formats(pe, asked), {key: size for key, size in sizes.items() if size is not None}
+    )
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a directory")
     try:
         return write_verilog(changed, out)
     except (ValueError, ToolError) as error:
         raise UserError(str(error)) from None
+
+
+def _found_format(name: str) -> Format:
+    if name not in FORMATS:
+        close = get_close_matches(name, FORMATS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UserError(f"unknown format {name!r}; {hint}known: {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def _with_formats(pe: ProcessingElement, formats: dict[str, Format]) -> ProcessingElement:
+    if formats and not isinstance(pe, DotProductPe):
+        raise UserError(
+            f"{pe.name} has formats of its own, {pe.weight_name} x {pe.activation_name};"
+            " those of exact dot products can be others"
+        )
+    return replace(pe, **formats)  # type: ignore[arg-type]
 
 
 def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
@@ -115,7 +150,7 @@ def costs(
     """
     is_usual = liberty is None and operands is None
     codes = read_codes(operands) if operands else None
-    records, stale = [], []
+    records, stale, unstored = [], [], ""
     for pe in find_pes(names):
         if is_usual and not fresh and pe.name in list_records():
             records.append(load_record(pe.name))
@@ -125,9 +160,12 @@ def costs(
         tell(pe.name)
         record = _measured(pe, liberty, stream_of(pe, codes) if codes else None)
         if is_usual:
-            _store(record)
+            try:
+                _store(record)
+            except OSError as error:
+                unstored = f"{error.filename}: {error.strerror}"
         records.append(record)
-    return Costs(records=tuple(records), stale=tuple(stale))
+    return Costs(records=tuple(records), stale=tuple(stale), unstored=unstored)
 
 
 def _is_stale(pe: ProcessingElement, record: PeRecord) -> bool:

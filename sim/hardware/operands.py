@@ -1,6 +1,6 @@
 """Codes of a real layer, in a file, as the operands on which a PE's energy is measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from numerics.formats import Format
+from numerics.formats import FP16, Format
 from numerics.pe.exact_dot import integer_table
+from rtl.column_pe import ColumnPe
 from rtl.cost import SEED, STREAMS, Stream
 from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
 from sim.errors import UserError
+from sim.hardware.layer_operands import RowPe
 
 LONGEST_FILE_BYTES = 256 << 20
 TENSORS = "weights", "activations"
@@ -28,12 +30,17 @@ class LayerCodes:
     weights: np.ndarray
     #: Shape (tokens, inputs).
     activations: np.ndarray
+    #: Names of the formats of both, of codes whose file says them.
+    formats: dict[str, str] = field(default_factory=dict)
 
 
 def write_codes(codes: LayerCodes, path: Path) -> None:
-    """Write codes as the safetensors tensors ``weights`` and ``activations``."""
+    """Write codes as the safetensors tensors ``weights`` and ``activations``.
+
+    The metadata has their ``source`` and, by the tensors' names, their formats.
+    """
     tensors = {name: np.ascontiguousarray(getattr(codes, name)) for name in TENSORS}
-    path.write_bytes(save(tensors, metadata={"source": codes.source}))
+    path.write_bytes(save(tensors, metadata={"source": codes.source, **codes.formats}))
 
 
 def read_codes(path: Path) -> LayerCodes:
@@ -45,13 +52,15 @@ def read_codes(path: Path) -> LayerCodes:
         The file is too large or no safetensors file, a tensor is missing or holds no codes, or the
         two differ in their inputs.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a directory; --operands takes a file of codes")
     size = path.stat().st_size
     if size > LONGEST_FILE_BYTES:
         raise UserError(f"{path} has {size} bytes; a file of operands has at most 256 MiB")
     try:
         with safe_open(path, framework="numpy") as file:
             weights, activations = (_codes(path, name, file) for name in TENSORS)
-            source = (file.metadata() or {}).get("source", path.name)
+            about = file.metadata() or {}
     except SafetensorError as error:
         raise UserError(f"{path} is no safetensors file: {error}") from None
     if weights.shape[1] != activations.shape[1]:
@@ -59,7 +68,12 @@ def read_codes(path: Path) -> LayerCodes:
             f"{path} has weights of {weights.shape[1]} inputs, but activations of"
             f" {activations.shape[1]}; a layer has as many of both"
         )
-    return LayerCodes(source=source, weights=weights, activations=activations)
+    return LayerCodes(
+        source=about.get("source", path.name),
+        weights=weights,
+        activations=activations,
+        formats={name: about[name] for name in TENSORS if name in about},
+    )
 
 
 def _codes(path: Path, name: str, file: Any) -> np.ndarray:
@@ -86,16 +100,27 @@ def stream_of(pe: ProcessingElement, codes: LayerCodes) -> Stream:
     UserError
         The PE has no rows of two formats, or the codes are none of its formats.
     """
-    if not isinstance(pe, DotProductPe):
-        raise UserError(f"{pe.name} takes no codes of a layer: it makes no dot products of two")
-    _check_codes(pe.weights, codes.weights, "weights", codes.source)
-    _check_codes(pe.activations, codes.activations, "activations", codes.source)
+    if not isinstance(pe, RowPe) or isinstance(pe, ColumnPe):
+        raise UserError(
+            f"{pe.name} takes no codes of a layer: it reads no rows of weights and activations"
+        )
+    formats = {
+        "weights": pe.weights,
+        "activations": pe.activations if isinstance(pe, DotProductPe) else FP16,
+    }
+    for name, fmt in formats.items():
+        if codes.formats.get(name, fmt.name) != fmt.name:
+            raise UserError(
+                f"{codes.source} has {name} of {codes.formats[name]}; {pe.name} takes those of"
+                f" {fmt.name}"
+            )
+        _check_codes(fmt, getattr(codes, name), name, codes.source)
     weights, activations = _groups(pe, codes)
     operands = pe.beats(weights, activations)
     return Stream(
         operands=operands,
-        source=f"{codes.source}: weights {_spread(pe.weights, weights)}, activations"
-        f" {_spread(pe.activations, activations)}, seed {SEED},"
+        source=f"{codes.source}: weights {_spread(formats['weights'], weights)}, activations"
+        f" {_spread(formats['activations'], activations)}, seed {SEED},"
         f" {STREAMS} groups of {operands['weights'].shape[1]} beats",
     )
 
@@ -109,7 +134,7 @@ def _check_codes(fmt: Format, codes: np.ndarray, what: str, source: str) -> None
         )
 
 
-def _groups(pe: DotProductPe, codes: LayerCodes) -> tuple[np.ndarray, np.ndarray]:
+def _groups(pe: RowPe, codes: LayerCodes) -> tuple[np.ndarray, np.ndarray]:
     """Return groups of rows at random outputs, tokens and starts, as long as the PE's."""
     inputs = codes.weights.shape[1]
     group = min(pe.length, inputs)

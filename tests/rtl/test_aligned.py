@@ -2,6 +2,7 @@
 
 import inspect
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_every_pe_in_compiled_code(name):
 @pytest.mark.parametrize(
     "name,circuit,old,new",
     [
-        ("bitmod-fp4-aligned", "WindowTerm", "(size & ~(found << 1))[:-1]", "size[:-1]"),
+        ("bitmod-fp4-aligned", "window_terms", "(size & ~(found << 1))[:-1]", "size[:-1]"),
         ("bitmod-int8-aligned", "BoothTerm", "bits[2] & ~bits.all()", "bits[2] & ~bits[1]"),
         ("bitmod-int5-aligned", "BoothTerm", "self.code, self.code[-1])", "self.code, 0)"),
     ],
@@ -106,3 +107,19 @@ def test_groups_that_are_too_long_are_refused():
     assert isinstance(pe.model, AlignedDot)
     with pytest.raises(ValueError, match="values take 16384 cycles; 8192 are proved"):
         type(pe)(name="x", source="", model=pe.model, lanes=4, length=32768).build()
+
+
+def test_lanes_are_those_of_the_circuit():
+    pe = replace(find_pe("bitmod-fp4-aligned"), lanes=8)
+    assert pe.operand_layout["weights"].shape.length == 8 and "8 lanes" in pe.notes[1]
+    column = replace(find_pe("bitmod-fp4-column"), lanes=2)
+    assert column.operand_layout["activations"].shape.length == 2
+    for name in ("fp16-mac", "mixpe-w4a16-running", "bitmod-dequantizer"):
+        with pytest.raises(ValueError, match=r"4 lanes; .* one "):
+            replace(find_pe(name), lanes=4).build()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name,lanes", [("bitmod-fp4-aligned", 8), ("bitmod-fp4-nearest", 2)])
+def test_other_lanes_in_compiled_code(name, lanes):
+    assert is_right(replace(find_pe(name), lanes=lanes))

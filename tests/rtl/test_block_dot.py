@@ -70,7 +70,7 @@ def test_a_wrong_shift_is_refuted(old, new):
 
 def test_a_wrong_scale_is_refuted():
     pe = find_pe("nvfp4-dot")
-    _, value = pe.obligations()
+    _, value, _ = pe.obligations()
     wrong = mutated(ScaleValue, "<< shift", "<< (shift | 1)")
     circuit = dataclasses.replace(value, circuit=lambda: wrong(FORMATS["fp8_e4m3"]))
     assert not prove(circuit).is_equal

@@ -1,18 +1,23 @@
 """Loadable codebooks: what is read is what was loaded last, and wrong parts are noticed."""
 
 import dataclasses
+import inspect
+import textwrap
 
 import numpy as np
 import pytest
 from amaranth.hdl import Module
 
-from numerics.pe.codebook_dot import column_dot
+import rtl.codebook
+from numerics.codebooks.vptq import Codebook, Vptq
+from numerics.pe.codebook_dot import column_dot, integer_entries
 from rtl.catalog import find_pe
 from rtl.codebook import Lane
 from rtl.codebook_pe import _sources
 from rtl.compiled import CompiledPe
 from rtl.emit import verilog_text
 from rtl.proof import prove
+from rtl.simulated import run_bench
 
 PE = find_pe("aqlm-2x4")
 COLUMNS = find_pe("vptq-2x4")
@@ -109,3 +114,87 @@ def test_lanes_are_those_of_a_vector():
         verilog_text(dataclasses.replace(COLUMNS, rows=3, columns=2, lanes=6))
     with pytest.raises(ValueError, match="3 columns of 24 bits make results of 72 bits"):
         verilog_text(dataclasses.replace(COLUMNS, rows=3, lanes=12))
+
+
+@pytest.mark.slow
+def test_a_load_of_a_beat_that_is_not_taken_is_noticed(monkeypatch):
+    text = textwrap.dedent(inspect.getsource(rtl.codebook.LoadedBooks._read))
+    assert text.count("is_taken & beat.load[book]") == 1
+    names = dict(vars(rtl.codebook))
+    exec(text.replace("is_taken & beat.load[book]", "beat.load[book]"), names)
+    monkeypatch.setattr(rtl.codebook.LoadedBooks, "_read", names["_read"])
+    run = run_bench(PE, PE.random(500, seed=64))
+    assert run.tests == 4 and run.failed > 0
+
+
+def column_beats(codes, activations, books=None):
+    """Return beats that load two books of entries, and then read columns of codes, for COLUMNS."""
+    columns, rows = COLUMNS.columns, COLUMNS.rows
+    loads = len(books[0]) if books is not None else 0
+    reads = -(-len(codes) // columns)
+    found = {
+        "codes": np.zeros((1, 2 * loads + reads, columns, 2), np.int64),
+        "activations": np.zeros((1, 2 * loads + reads, columns), np.int64),
+        "load": np.zeros((1, 2 * loads + reads, 1), np.int64),
+    }
+    for beat in range(2 * loads):
+        book, entry = divmod(beat, loads)
+        found["codes"][0, beat, 0, book] = entry
+        found["activations"][0, beat, :rows] = books[book][entry] & 255
+        found["load"][0, beat] = 1 << book
+    for at, (code, activation) in enumerate(zip(codes, activations, strict=True)):
+        beat, column = divmod(at, columns)
+        found["codes"][0, 2 * loads + beat, column] = code
+        found["activations"][0, 2 * loads + beat, column] = activation & 255
+    return {**found, "codes": found["codes"].reshape(1, -1, 2 * columns)}
+
+
+def unpacked(result):
+    return [(int(result) >> 24 * row & (1 << 24) - 1 ^ 1 << 23) - (1 << 23) for row in (0, 1)]
+
+
+def groups_of_a_matrix_with_outliers(pair):
+    """Return the operands of two rows of a VPTQ matrix, and what the rows come to.
+
+    Outlier columns are a group of their own, for which the first book holds their codebook and the
+    second one zeros.
+    """
+    random = np.random.default_rng(5)
+    weight = random.normal(0.0, 1.0, (8, 40)).astype(np.float32)
+    weight[:, 7] *= 20
+    weight[:, 30] *= 9
+    book = Codebook(length=2, bits=4)
+    scheme = Vptq(main=book, residual_bits=4, outlier_codebook=book, outliers=0.05)
+    q = scheme.quantize(weight)
+    names = "codebook", "residual_codebook", "outlier_codebook"
+    books, _ = integer_entries(np.stack([np.asarray(q.arrays[n], np.float32) for n in names]))
+    main, residual, outlier = books
+    of_columns = {n: np.asarray(q.arrays[n], np.int64)[pair] for n in
+                  ("codes", "residual_codes", "outlier_codes")}  # fmt: skip
+    special = scheme.outlier_columns(40)
+    assert special == 2 and set(np.asarray(q.arrays["permutation"])[:2]) == {7, 30}
+    activations = random.integers(-128, 128, 40)
+    first = np.stack([of_columns["outlier_codes"], np.zeros(special, np.int64)], axis=1)
+    rest = np.stack([of_columns["codes"], of_columns["residual_codes"]], axis=1)
+    groups = [
+        column_beats(first, activations[:special], [outlier, np.zeros_like(outlier)]),
+        column_beats(rest, activations[special:], [main, residual]),
+    ]
+    vectors = np.concatenate([outlier[first[:, 0]], main[rest[:, 0]] + residual[rest[:, 1]]])
+    return groups, activations @ vectors
+
+
+@pytest.mark.parametrize("pair", [0, 3])
+def test_outlier_columns_are_a_group_of_their_own(pair):
+    groups, wanted = groups_of_a_matrix_with_outliers(pair)
+    results = [unpacked(COLUMNS.golden(group)[0]) for group in groups]
+    assert np.sum(results, axis=0).tolist() == wanted.tolist()
+
+
+@pytest.mark.slow
+def test_outlier_columns_in_compiled_code():
+    with CompiledPe(COLUMNS) as model:
+        for pair in range(4):
+            groups, wanted = groups_of_a_matrix_with_outliers(pair)
+            results = [unpacked(model.run(group)[0][0]) for group in groups]
+            assert np.sum(results, axis=0).tolist() == wanted.tolist()

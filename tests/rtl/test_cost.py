@@ -118,6 +118,14 @@ def test_operands_are_gaussian_codes():
     assert abs(values.std() / 128 * 3.5 - 1) < 0.05 and set(np.unique(weights)) == set(range(16))
 
 
+def test_typical_ternary_weights_have_bitnets_zeros():
+    pe = find_pe("ternary-16")
+    weights = pe.typical(256, seed=0)["weights"]
+    # Less than half of the mean magnitude: 31 %.
+    assert 0.29 < (weights == 1).mean() < 0.33
+    assert "of weights 1.25" in load_record("ternary-16").operands
+
+
 def test_records_come_back(tmp_path):
     record = load_record("int8-mac")
     assert read_record(write_record(record, tmp_path)) == record
@@ -128,6 +136,14 @@ def test_records_come_back(tmp_path):
         bad.write_text(text)
         with pytest.raises(ValueError, match=words):
             read_record(bad)
+
+
+@pytest.mark.slow
+def test_a_path_with_spaces_is_a_path(tmp_path):
+    path = tmp_path / "a library; of mine.lib"
+    path.write_text(LIBERTY.read_text())
+    found = cost(find_pe("dint3-mac"), path)
+    assert found.area_um2 == pytest.approx(load_record("dint3-mac").area_um2, rel=0.02)
 
 
 @pytest.mark.skipif(not OSU018.exists(), reason="needs the osu018 library")

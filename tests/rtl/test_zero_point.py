@@ -42,7 +42,7 @@ def test_zero_points_are_those_of_the_last_beat():
 
 
 def test_parts_are_proved_and_wrong_ones_refuted(monkeypatch):
-    product, correction = dataclasses.replace(PE, length=2).obligations()
+    product, correction, _ = dataclasses.replace(PE, length=2).obligations()
     for obligation in (product, correction):
         assert prove(obligation).is_equal and not refute_wrong(obligation).is_equal
     monkeypatch.setattr(rtl.zero_point, "Mux", lambda bit, one, zero: one)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ import sim.hardware.command
 import sim.hardware.fpga
 from hw.pe_record import load_record
 from rtl.catalog import PES
+from rtl.cells import LIBERTY
 from rtl.verify import Verdict
 from sim.cli import main
 
@@ -32,6 +34,15 @@ def test_emitted_verilog_says_what_it_is(capsys, tmp_path):
     text = path.read_text()
     assert text.startswith("// mixpe-w4a8: dot products of int4 weights and int8 activations")
     assert "// 2 lanes a beat" in text and "module mixpe_w4a8(" in text
+
+
+def test_a_pe_takes_other_formats(capsys, tmp_path):
+    arguments = ["--weights", "fp4_e2m1", "--activations", "int6", "--length", 64]
+    code, _, _ = run(capsys, "emit", "int8-mac", "--out", tmp_path, *arguments)
+    text = (tmp_path / "int8_mac.v").read_text()
+    assert code == 0 and "dot products of fp4_e2m1 weights and int6 activations" in text
+    # 64 * 12 * 32 half units.
+    assert "in units of 2^-1" in text and "output [15:0] result__payload" in text
 
 
 def test_stored_costs_need_no_synthesis(capsys, monkeypatch):
@@ -93,10 +104,22 @@ def test_a_new_measurement_keeps_the_placements(monkeypatch):
     assert written == [record]
 
 
+def test_new_numbers_are_printed_though_they_cannot_be_stored(capsys, monkeypatch):
+    def refuse(record):
+        raise PermissionError(13, "Permission denied", "int8-mac.json")
+
+    record = load_record("int8-mac")
+    monkeypatch.setattr(sim.hardware.command, "cost", lambda pe, liberty, stream: record)
+    monkeypatch.setattr(sim.hardware.command, "write_record", refuse)
+    code, out, err = run(capsys, "cost", "int8-mac", "--all")
+    assert code == 0 and "773.0" in out
+    assert "not stored: int8-mac.json: Permission denied" in err
+
+
 @pytest.mark.slow
 def test_verification_of_one_pe(capsys):
     code, out, _ = run(capsys, "verify", "dint3-mac", "--dots", 1000)
-    assert code == 0 and out.count(" ok ") == 6
+    assert code == 0 and out.count(" ok ") == 7
 
 
 def test_verification_ends_well_or_not(capsys, monkeypatch):
@@ -146,24 +169,33 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 0], ["--lanes"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 200], ["200 lanes", "128"]),
         (["emit", "mixpe-w4a8"], ["--out"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--weights", "int44"], ["format 'int44'", "'int4'"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--activations", "fp16"], ["16 bits", "1 to 8"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--weights", "nf4"], ["nf4 are no multiples"]),
+        (["emit", "fp4-dot", "--out", "x", "--weights", "int4"], ["no floating-point format"]),
+        (["emit", "e8p-dot", "--out", "x", "--weights", "int4"], ["formats of its own, e8p"]),
         (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
         (["verify", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
-        (["run-layer", "ternary-16"], ["ternary-16 can't run a layer", "i2_s"]),
+        (["run-layer", "e8p-dot"], ["e8p-dot can't run a layer", "no rows of weights"]),
+        (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes for groups of 128"]),
+        (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product a cycle"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),
         (["cost", "int8-mac", "--fpga", "gowin"], ["unknown FPGA 'gowin'", "ecp5, ice40"]),
         (["cost", "--fpga", "ecp5", "--liberty", "a.file"], ["drop --liberty"]),
         (["cost", "int8-mac", "--liberty", "a.file"], ["a.file: line 1: the file ends"]),
         (["cost", "int8-mac", "--liberty", "bad.lib"], ["bad.lib: line 1", "lacks a }"]),
+        (["cost", "int8-mac", "--liberty", "gates.lib"], ["gates.lib has no flip-flop"]),
     ],
 )
 def test_bad_input_is_one_line(capsys, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.file").write_text("nothing")
     (tmp_path / "bad.lib").write_text("library (x) { cell (A) { area : }")
+    (tmp_path / "gates.lib").write_text(re.sub(r"\bff \(", "fl (", LIBERTY.read_text()))
     code, out, err = run(capsys, *arguments)
     assert code == 2 and out == "" and len(err.splitlines()) == 1
     assert all(word in err for word in words), err
-    assert {path.name for path in tmp_path.iterdir()} == {"a.file", "bad.lib"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.file", "bad.lib", "gates.lib"}

@@ -76,6 +76,30 @@ def test_bad_files_are_one_line(capsys, tmp_path, tensors, words):
     assert exit.value.code == 2 and error.count("\n") == 1 and all(w in error for w in words)
 
 
+def test_formats_that_a_file_says_have_to_be_the_pes(tmp_path):
+    named = replace(CODES, formats={"weights": "int4", "activations": "int8"})
+    write_codes(named, tmp_path / "codes")
+    found = read_codes(tmp_path / "codes")
+    assert found.formats == named.formats and stream_of(PES["int4x8-mac"], found)
+    with pytest.raises(UserError, match="weights of int4; int8-mac takes those of int8"):
+        stream_of(PES["int8-mac"], found)
+    with pytest.raises(UserError, match="is a directory; --operands takes a file"):
+        read_codes(tmp_path)
+
+
+def test_fp16_codes_are_operands_of_bitmods_pes():
+    pe = PES["bitmod-int4-aligned"]
+    activations = RANDOM.normal(0.0, 1.0, (5, 300)).astype(np.float16).view(np.uint16)
+    codes = LayerCodes(source="fp16", weights=CODES.weights, activations=activations,
+                       formats={"weights": "int4", "activations": "fp16"})  # fmt: skip
+    stream = stream_of(pe, codes)
+    assert stream.operands["weights"].shape == (256, 32, 4) and "zeros" in stream.source
+    with pytest.raises(UserError, match="activations of fp16; int4x8-mac takes those of int8"):
+        stream_of(PES["int4x8-mac"], codes)
+    with pytest.raises(UserError, match="bitmod-fp4-column takes no codes"):
+        stream_of(PES["bitmod-fp4-column"], codes)
+
+
 def test_other_pes_and_files_are_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"no tensors")
     with pytest.raises(UserError, match="is no safetensors file"):
