@@ -8,7 +8,6 @@ keep its name; only those are counted.
 
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -20,7 +19,15 @@ from hw.pe_record import FpgaCost
 from rtl.element import ProcessingElement
 from rtl.emit import module_name, verilog_text
 from rtl.synthesis import verilog_hash
-from rtl.toolchain import EXTRA, TIMEOUT_S, ToolError, has_module, need_module, run_yosys
+from rtl.toolchain import (
+    EXTRA,
+    TIMEOUT_S,
+    ToolError,
+    has_module,
+    need_module,
+    run_program,
+    run_yosys,
+)
 
 SEED = 1
 #: The clock that placement aims at; the one it reaches is what is told.
@@ -172,15 +179,13 @@ def _map(pe: ProcessingElement, synth: str, folder: Path) -> None:
 def _place(pe: ProcessingElement, family: Family, folder: Path) -> None:
     run = f"run_nextpnr_{family.name}"
     program = f"import sys, {family.module} as it; sys.exit(it.{run}(sys.argv[1:]))"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", program, *family.arguments, "--json", "mapped.json",
-             "--write", "placed.json", "--report", "report.json", "--seed", str(SEED),
-             "--freq", str(TARGET_MHZ), "--timing-allow-fail", "--quiet"],
-            cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"{pe.name} on {family.device}: not done after {TIMEOUT_S} s") from None
+    done = run_program(
+        f"{pe.name} on {family.device}",
+        [sys.executable, "-c", program, *family.arguments, "--json", "mapped.json",
+         "--write", "placed.json", "--report", "report.json", "--seed", str(SEED),
+         "--freq", str(TARGET_MHZ), "--timing-allow-fail", "--quiet"],
+        folder, timeout_s=TIMEOUT_S,
+    )  # fmt: skip
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         said = errors[0] if errors else "nextpnr ended without a word"

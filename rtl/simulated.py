@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +13,7 @@ import numpy as np
 
 from rtl.element import Operands, ProcessingElement, pack_beats
 from rtl.emit import module_name, write_verilog
-from rtl.toolchain import ToolError, need_module
+from rtl.toolchain import ToolError, need_module, run_program
 
 SIMULATORS = ("verilator", "icarus")
 TIMEOUT_S = 600
@@ -67,7 +66,7 @@ def run_bench(
     Raises
     ------
     ToolError
-        The simulator ran no test.
+        The simulator ran no test, or never ended.
     """
     simulator = simulator or find_simulator()
     started, results = time.perf_counter(), pe.golden(operands)
@@ -80,15 +79,11 @@ def run_bench(
             results=results,
             latency=pe.latency,
         )
-        done = subprocess.run(
+        done = run_program(
+            simulator,
             [sys.executable, "-c", RUNNER, simulator, module_name(pe), str(source.resolve())],
-            cwd=folder,
-            env=_environment(folder),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+            folder, timeout_s=TIMEOUT_S, environment=_environment(folder),
+        )  # fmt: skip
     tests, failed = _results(done.stdout)
     if tests == 0:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]

@@ -5,9 +5,12 @@ its own, which runs a script of Yosys commands.
 """
 
 import importlib.util
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 EXTRA = "install the extra: pip install 'qsim-codesign[rtl]'"
@@ -47,21 +50,44 @@ def need_program(name: str, package: str) -> str:
     return found
 
 
+def run_program(
+    what: str,
+    command: Sequence[str],
+    folder: Path,
+    *,
+    timeout_s: float,
+    given: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder, and end it with all that it started if it takes too long.
+
+    Raises
+    ------
+    ToolError
+        It took too long.
+    """
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(given, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{what}: not done after {timeout_s:g} s") from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
 def run_yosys(commands: list[str], folder: Path) -> str:
     """Run Yosys commands in a folder; return what it printed."""
     need_module("pyosys")
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", RUNNER],
-            input="\n".join(commands),
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"yosys: not done after {TIMEOUT_S} s") from None
+    done = run_program(
+        "yosys", [sys.executable, "-c", RUNNER], folder, given="\n".join(commands),
+        timeout_s=TIMEOUT_S,
+    )  # fmt: skip
     if done.returncode != 0:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise ToolError(f"yosys: {lines[-1] if lines else 'ended without a word'}")

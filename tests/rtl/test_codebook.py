@@ -123,8 +123,12 @@ def test_a_load_of_a_beat_that_is_not_taken_is_noticed(monkeypatch):
     names = dict(vars(rtl.codebook))
     exec(text.replace("is_taken & beat.load[book]", "beat.load[book]"), names)
     monkeypatch.setattr(rtl.codebook.LoadedBooks, "_read", names["_read"])
-    run = run_bench(PE, PE.random(500, seed=64))
+    operands = PE.random(500, seed=64)
+    run = run_bench(PE, operands)
     assert run.tests == 4 and run.failed > 0
+    with CompiledPe(PE) as model:
+        found, _ = model.run(operands, offers=np.array([1, 0, 0, 1]))
+    assert not np.array_equal(found, PE.golden(operands))
 
 
 def column_beats(codes, activations, books=None):
