@@ -1,5 +1,6 @@
 """Read NumPy zip files that nobody vouches for."""
 
+import io
 import math
 import zipfile
 import zlib
@@ -53,23 +54,21 @@ def _members(archive: zipfile.ZipFile) -> Iterator[tuple[str, np.ndarray]]:
     for info in infos:
         if not info.filename.endswith(SUFFIX):
             raise ValueError(f"{info.filename!r} is no array: it doesn't end in {SUFFIX}")
-        with archive.open(info) as member:
-            yield info.filename.removesuffix(SUFFIX), _array(member, info)
+        content = io.BytesIO(archive.read(info))
+        yield info.filename.removesuffix(SUFFIX), _array(content, info.filename)
 
 
-def _array(member: zipfile.ZipExtFile, info: zipfile.ZipInfo) -> np.ndarray:
-    version = npy.read_magic(member)
+def _array(content: io.BytesIO, name: str) -> np.ndarray:
+    version = npy.read_magic(content)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if version not in readers:
-        raise ValueError(f"{info.filename!r} is an array of version {version}, not 1 or 2")
-    shape, is_fortran, dtype = readers[version](member, max_header_size=MAX_HEADER)
+        raise ValueError(f"{name!r} is an array of version {version}, not 1 or 2")
+    shape, is_fortran, dtype = readers[version](content, max_header_size=MAX_HEADER)
     if dtype.kind not in "biuf":
-        raise ValueError(f"{info.filename!r} has {dtype}, not numbers")
-    data = member.read(MAX_BYTES)
+        raise ValueError(f"{name!r} has {dtype}, not numbers")
+    data = content.read()
     claimed = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or claimed != len(data):
-        raise ValueError(
-            f"{info.filename!r} has {len(data)} bytes, not those of {dtype}{list(shape)}"
-        )
+        raise ValueError(f"{name!r} has {len(data)} bytes, not those of {dtype}{list(shape)}")
     flat = np.frombuffer(data, dtype)
     return flat.reshape(shape, order="F" if is_fortran else "C")
