@@ -129,8 +129,9 @@ def check_float32(x: Shaped[Array | np.ndarray, "*shape"]) -> None:
 
     JAX would take float64 for float32 by rounding, and a second rounding moves ties.
     """
-    if x.dtype != jnp.float32:
-        raise TypeError(f"x is {x.dtype}, not float32; convert it first")
+    kind = getattr(x, "dtype", type(x).__name__)
+    if kind != jnp.float32:
+        raise TypeError(f"x is {kind}, not float32; convert it first")
 
 
 def code_dtype(fmt: Format) -> np.dtype[np.generic]:

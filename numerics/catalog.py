@@ -55,6 +55,7 @@ from numerics.formats import (
     NF4,
     POT4,
     POT4_LOG,
+    POT5,
     TERNARY,
     Format,
     IntFormat,
@@ -95,7 +96,8 @@ FORMATS: dict[str, Format] = {
         *INTEGERS.values(), MXINT8, TERNARY,
         E2M0, E2M1, E1M2, E3M0, E2M2, E3M1, E2M3, E3M2,
         E4M3, E4M3_ALL, E4M3_IEEE, E4M3FNUZ, E4M3B11FNUZ, E3M4, E5M2, E5M2FNUZ,
-        NF2, NF3, NF4, FP4_BNB, POT4, POT4_LOG, APOT4, FLINT3, FLINT4, FLINT5, DINT3, DINT4, DINT8,
+        NF2, NF3, NF4, FP4_BNB, POT4, POT4_LOG, POT5, APOT4, FLINT3, FLINT4, FLINT5,
+        DINT3, DINT4, DINT8,
         FP32, FP16, BF16, E8M0,
     )
 }  # fmt: skip
@@ -176,6 +178,7 @@ def _floats() -> dict[str, Entry]:
         "fp8_e3m4": (E3M4, "float8_e3m4 of ml_dtypes"),
         "fp8_e5m2fnuz": (E5M2FNUZ, "Noune et al., arXiv:2206.02915"),
         "pot4": (POT4, "ANT's code, arXiv:2208.14286: powers of two, nearest in value"),
+        "pot5": (POT5, "ANT's code, arXiv:2208.14286: powers of two, nearest in value"),
         "pot4_log": (POT4_LOG, "the same powers of two, nearest in their logarithm"),
         "apot4": (APOT4, "additive powers of two, arXiv:1909.13144, as ANT lists them"),
         "flint3": (FLINT3, "ANT, arXiv:2208.14286"),

@@ -16,7 +16,7 @@ from numerics.element_scheme import (
     default_rule,
 )
 from numerics.families import find_member
-from numerics.formats import FP16, FP32, Format, IntFormat, TableFormat, float_format
+from numerics.formats import FP16, FP32, FloatFormat, Format, IntFormat, TableFormat, float_format
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken
@@ -90,6 +90,10 @@ def short_name(scheme: Scheme) -> str:
 def _entry(head: str) -> Entry:
     if head in CATALOG:
         return CATALOG[head]
+    if FORMATS.get(head) in SCALE_NAMES:
+        raise ValueError(
+            f"'{head}' is a format of scales here, not of elements; as in int4:g32:{head}"
+        )
     element = FORMATS[head] if head in ELEMENTS else _small_float(head) or _table(head)
     if element is None and (member := find_member(head, _element)) is not None:
         scheme, family = member
@@ -120,7 +124,17 @@ def _element(name: str) -> Format | None:
 
 
 def _small_float(head: str) -> Format | None:
-    """Return the format of a text such as ``e3m2`` or ``fp6_e3m2``, a named one where there is."""
+    """Return the format of a text such as ``e3m2`` or ``fp6_e3m2``, a named one where there is.
+
+    The names of ml_dtypes that say what codes are special, such as ``float8_e4m3fn``, mean the same
+    formats here.
+    """
+    if special := re.fullmatch(r"(?:fp\d_|float\d_)?(e\dm\d)(fn|b11|b11fnuz|fnuz)", head):
+        suffix = {"fn": "", "b11": "b11fnuz"}.get(special[2], special[2])
+        ends = f"_{special[1]}{suffix}"
+        fmt = next((fmt for name, fmt in FORMATS.items() if name.endswith(ends)), None)
+        has_infinity = isinstance(fmt, FloatFormat) and fmt.inf_code is not None
+        return None if has_infinity else fmt
     match = re.fullmatch(r"(?:fp\d_)?(e(\d)m(\d))", head)
     if match is None:
         return None

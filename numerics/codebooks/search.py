@@ -15,20 +15,26 @@ NORM_BITS = 11
 
 
 def best_index(
-    vectors: Num[Array, "n d"], directions: Num[Array, "k d"], offsets: Num[Array, " k"]
+    vectors: Num[Array, "n d"],
+    directions: Num[Array, "k d"],
+    offsets: Num[Array, " k"],
+    *,
+    count: Int32[Array, ""] | None = None,
 ) -> Int32[Array, " n"]:
     """Return which ``directions @ vector - offsets`` is largest, the first of equals.
 
-    All numbers are integers, and sums of magnitudes are below 2^24; the caller sees to it.
+    All numbers are integers, and sums of magnitudes are below 2^24; the caller sees to it. Only the
+    first ``count`` vectors are searched, if it is given; what the others get means nothing.
 
     Examples
     --------
     >>> best_index(jnp.int32([[3, 1], [0, -2]]), jnp.int32([[1, 0], [0, 1]]), jnp.int32([0, 0]))
     Array([0, 0], dtype=int32)
     """
-    count, entries = vectors.shape[0], directions.shape[0]
-    size = min(count, max(1, SCORES_AT_ONCE // entries))
-    padded = jnp.pad(vectors.astype(jnp.float32), ((0, -count % size), (0, 0)))
+    total, entries = vectors.shape[0], directions.shape[0]
+    size = min(total, max(1, SCORES_AT_ONCE // entries))
+    padded = jnp.pad(vectors.astype(jnp.float32), ((0, -total % size), (0, 0)))
+    chunks = padded.reshape(-1, size, vectors.shape[1])
     table, minus = directions.astype(jnp.float32), offsets.astype(jnp.float32)[:, None]
     index = jnp.arange(entries, dtype=jnp.int32)[:, None]
 
@@ -37,15 +43,24 @@ def best_index(
         is_best = scores == jnp.max(scores, axis=0)
         return jnp.min(jnp.where(is_best, index, entries), axis=0)
 
-    found: Array = lax.map(search, padded.reshape(-1, size, vectors.shape[1]))
-    return found.ravel()[:count]
+    if count is None:
+        found: Array = lax.map(search, chunks)
+        return found.ravel()[:total]
+
+    def step(number: Int32[Array, ""], found: Int32[Array, "chunks size"]) -> Array:
+        return found.at[number].set(search(chunks[number]))
+
+    nothing = jnp.zeros(chunks.shape[:2], jnp.int32)
+    found = lax.fori_loop(0, (count + size - 1) // size, step, nothing)
+    return found.ravel()[:total]
 
 
 def nearest(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> Int32[Array, " n"]:
     """Return the entry nearest to each vector, the first of equals.
 
     Exact while no norm exceeds 2^11. Beyond that, vectors and codebook are first divided by the
-    power of two that makes it so, and rounded half up.
+    power of two that makes it so, and rounded half up. Where there are no more vectors than
+    entries, vectors that are all entries are found without comparing them with every other one.
 
     Examples
     --------
@@ -57,7 +72,38 @@ def nearest(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> Int3
     shift = jnp.maximum((exponent + 1) // 2 - NORM_BITS, 0)
     half = (1 << shift) >> 1
     shifted, table = (vectors + half) >> shift, (codebook + half) >> shift
-    return best_index(shifted, 2 * table, jnp.sum(table * table, axis=1))
+    offsets = jnp.sum(table * table, axis=1)
+    if len(vectors) > len(codebook):
+        return best_index(shifted, 2 * table, offsets)
+    # No more vectors than entries: a codebook that was trained on them has nearly all of them.
+    same = first_equal(shifted, table)
+    is_found = same < len(codebook)
+    order = jnp.argsort(is_found, stable=True)
+    sought = best_index(shifted[order], 2 * table, offsets, count=jnp.sum(~is_found))
+    index: Array = jnp.where(is_found, same, jnp.zeros_like(same).at[order].set(sought))
+    return index
+
+
+def first_equal(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> Int32[Array, " n"]:
+    """Return the first entry that equals each vector, a number from ``k`` on where there is none.
+
+    By sorting both together; components are from -2^15 to 2^15 - 1.
+
+    Examples
+    --------
+    >>> first_equal(jnp.int32([[3, 1], [0, 0]]), jnp.int32([[9, 9], [3, 1], [3, 1]])).tolist()
+    [1, 4]
+    """
+    rows = jnp.concatenate([codebook, vectors])
+    padded = jnp.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
+    # Two components a key; the entries come before the vectors that equal them.
+    keys = padded[:, 0::2] << 16 | padded[:, 1::2] & 0xFFFF
+    place = jnp.arange(len(rows), dtype=jnp.int32)
+    *ordered, order = lax.sort((*keys.T, place), num_keys=keys.shape[1] + 1)
+    is_new = jnp.any(jnp.stack([jnp.diff(key, prepend=key[0]) != 0 for key in ordered]), axis=0)
+    start = lax.cummax(jnp.where(is_new, place, 0))
+    first: Array = jnp.zeros_like(order).at[order].set(order[start])
+    return first[len(codebook) :]
 
 
 def _largest_norm(vectors: Int32[Array, "n d"]) -> Int32[Array, ""]:

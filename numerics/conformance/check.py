@@ -1,16 +1,13 @@
 """Compare another implementation's files with the conformance pack."""
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from numerics.conformance.foreign import read_foreign
 from numerics.conformance.pack import DATA, Arrays, canonical, read
-
-#: No file of the pack comes near; larger ones are refused unread.
-MAX_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +28,8 @@ def check_directory(directory: Path) -> list[Verdict]:
     Raises
     ------
     ValueError
-        If a file can't be read, is none of the pack's, or has an array of another name, shape or
-        type.
+        If a file can't be read, is none of the pack's, has no arrays, or has one of another name,
+        shape or type.
     """
     paths = sorted([*directory.glob("formats/*.npz"), *directory.glob("schemes/*.npz")])
     if not paths:
@@ -48,12 +45,14 @@ def _check_file(path: Path) -> Iterator[Verdict]:
     if not (DATA / name).exists():
         known = ", ".join(sorted(p.stem for p in (DATA / path.parent.name).glob("*.npz")))
         raise ValueError(f"the pack has no '{name}'; it has {known}")
-    ours, theirs = read(DATA / name), _read_foreign(path)
+    ours, theirs = read(DATA / name), read_foreign(path)
+    if not theirs.keys() - {"inputs"}:
+        raise ValueError(f"'{path}' has no arrays to compare; ours are {', '.join(ours)}")
     for array, given in theirs.items():
         if array == "inputs":
             continue
         if array not in ours:
-            raise ValueError(f"'{path}' has an array '{array}'; ours are {', '.join(ours)}")
+            raise ValueError(f"'{path}' has an array {array!r}; ours are {', '.join(ours)}")
         yield _compare(name, array, ours, given)
 
 
@@ -78,15 +77,3 @@ def _compare(name: str, array: str, ours: Arrays, given: np.ndarray) -> Verdict:
     return Verdict(
         file=name, array=array, compared=expected.size, different=len(places), first=first
     )
-
-
-def _read_foreign(path: Path) -> Arrays:
-    """Read arrays of numbers from a file that nobody vouches for."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > MAX_BYTES:
-            raise ValueError(f"{size} bytes, more than {MAX_BYTES}")
-        return read(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"cannot read '{path}': {error}") from None

@@ -43,6 +43,7 @@ from numerics.formats.constants import NF3 as NF3
 from numerics.formats.constants import NF4 as NF4
 from numerics.formats.constants import POT4 as POT4
 from numerics.formats.constants import POT4_LOG as POT4_LOG
+from numerics.formats.constants import POT5 as POT5
 from numerics.formats.constants import SCALE_DTYPES as SCALE_DTYPES
 from numerics.formats.constants import TERNARY as TERNARY
 from numerics.formats.floating import FloatFormat as FloatFormat

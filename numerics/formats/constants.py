@@ -134,6 +134,8 @@ FLINT4 = mirrored("flint4", (1, 2, 3, 4, 6, 8, 16), ties_up=(True,) * 14)
 FLINT5 = mirrored("flint5", (*range(1, 9), 10, 12, 14, 16, 24, 32, 64), ties_up=(True,) * 30)
 #: Powers of two of ANT, rounded to the nearest in value, ties up.
 POT4 = mirrored("pot4", [2**k for k in range(7)], ties_up=(True,) * 14)
+#: As POT4, of five bits.
+POT5 = mirrored("pot5", [2**k for k in range(15)], ties_up=(True,) * 30)
 #: The same powers of two rounded by their logarithm: a number between two of them goes by their
 #: geometric mean, and below 1 by the square root of a half.
 POT4_LOG = mirrored("pot4_log", [2**k for k in range(7)], boundaries=_log_boundaries(7))

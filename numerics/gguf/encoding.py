@@ -26,7 +26,6 @@ from numerics.float32 import (
     MAGNITUDE_MASK,
     MANTISSA_BITS,
     MANTISSA_MASK,
-    MIN_NORMAL,
 )
 from numerics.gguf.block_type import BlockType, Rule
 from numerics.gguf.decoding import E8M0_HALF_BIAS, values_by_power, values_of
@@ -35,9 +34,16 @@ from numerics.gguf.unpacking import write_codes, write_half
 Values = Float32[Array, "*lead values"]
 Codes = UInt8[Array, "*lead values"]
 PerBlock = Float32[Array, "*lead"]
+IsTiny = Bool[Array, "*lead"]
 
 #: Largest d whose reciprocal is a normal number.
 MAX_D = 2.0**126
+#: Blocks below 2^-90 are lifted to where XLA computes as IEEE 754 says.
+TINY_BITS = (BIAS - 90) << MANTISSA_BITS
+LIFT = 64
+#: What the smallest subnormal number is lifted to, the smallest normal one, and the largest number
+#: whose reciprocal is infinite.
+LIFTED_UNIT, LIFTED_NORMAL, LIFTED_INVERTIBLE = 2.0 ** (LIFT - 149), 2.0 ** (LIFT - 126), 2.0**-64
 
 
 class Encoded(NamedTuple):
@@ -51,16 +57,29 @@ class Encoded(NamedTuple):
 def encode(block_type: BlockType, x: Values) -> Encoded:
     """Return codes, d and m of blocks of float32 values."""
     assert block_type.rule is not None, f"{block_type.name} can only be decoded"
+    if block_type.rule is Rule.POWER:
+        return _power(block_type, x)
+    encoders = {Rule.EXTREME: _extreme, Rule.RANGE: _range, Rule.ABSMAX: _absmax}
+    lifted, is_tiny = _lifted(x)
+    return encoders[block_type.rule](block_type, lifted, is_tiny)
+
+
+def _lifted(x: Values) -> tuple[Values, IsTiny]:
+    """Return numbers, in blocks of tiny ones ``2^LIFT`` times as large, and which blocks those are.
+
+    FP16 has a zero for d and m of such a block all the same. In other blocks subnormal numbers are
+    zeros here, since nothing comes of them.
+    """
     bits = float_bits(x)
+    amax = jnp.max(bits & MAGNITUDE_MASK, axis=-1, keepdims=True)
+    is_tiny = (amax > 0) & (amax < TINY_BITS)
     # Not by arithmetic, so that what comes before can't be contracted with what follows.
-    flushed = jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, sign_bits(x), bits)
-    encoders = {
-        Rule.EXTREME: _extreme,
-        Rule.RANGE: _range,
-        Rule.ABSMAX: _absmax,
-        Rule.POWER: _power,
-    }
-    return encoders[block_type.rule](block_type, from_bits(flushed))
+    flushed = from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, sign_bits(x), bits))
+
+    def lift() -> Values:
+        return divide_by_power_of_two(x, jnp.where(is_tiny, -LIFT, 0))
+
+    return lax.cond(jnp.any(is_tiny), lift, lambda: flushed), is_tiny[..., 0]
 
 
 def to_blocks(block_type: BlockType, encoded: Encoded) -> UInt8[Array, "*lead bytes"]:
@@ -82,7 +101,7 @@ def to_values(block_type: BlockType, encoded: Encoded) -> Values:
     return values_of(block_type, encoded.codes, d, m)
 
 
-def _extreme(block_type: BlockType, x: Values) -> Encoded:
+def _extreme(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     bits = float_bits(x)
     magnitudes = bits & MAGNITUDE_MASK
     amax = jnp.max(magnitudes, axis=-1)
@@ -92,30 +111,30 @@ def _extreme(block_type: BlockType, x: Values) -> Encoded:
     half_range = -block_type.levels[0]
     # d has the other sign than that value, and so has its reciprocal.
     d_sign = jnp.where((first & 1) == 0, ~MAGNITUDE_MASK, 0)
-    magnitude = fence(divide(from_bits(amax), float(half_range)))
-    quotients = float_bits(multiply(x, _reciprocal(magnitude)[..., None]))
+    magnitude = _divided(from_bits(amax), half_range, is_tiny)
+    quotients = float_bits(multiply(x, _reciprocal(magnitude, is_tiny)[..., None]))
     raised = from_bits(quotients ^ d_sign[..., None]) + np.float32(half_range + 0.5)
     codes = jnp.minimum(raised.astype(jnp.int32), 2 * half_range - 1)
     d = from_bits(float_bits(magnitude) | d_sign)
     return _poisoned(codes, d, amax >= INFINITY_BITS)
 
 
-def _range(block_type: BlockType, x: Values) -> Encoded:
+def _range(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     last = len(block_type.levels) - 1
     # As integers, since the least and the greatest of floats may miss a NaN.
     order = ordered_bits(x)
     low, high = _from_order(jnp.min(order, axis=-1)), _from_order(jnp.max(order, axis=-1))
-    d = fence(divide(high - low, float(last)))
-    quotients = multiply(x - low[..., None], _reciprocal(d)[..., None])
+    d = _divided(high - low, last, is_tiny)
+    quotients = multiply(x - low[..., None], _reciprocal(d, is_tiny)[..., None])
     codes = jnp.minimum((quotients + np.float32(0.5)).astype(jnp.int32), last)
     is_bad = ~(d < np.inf)
     return _poisoned(codes, d, is_bad)._replace(m=jnp.where(is_bad, jnp.nan, low))
 
 
-def _absmax(block_type: BlockType, x: Values) -> Encoded:
+def _absmax(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     amax = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
-    d = fence(divide(from_bits(amax), float(block_type.largest)))
-    magnitude = multiply(jnp.abs(x), _reciprocal(d)[..., None])
+    d = _divided(from_bits(amax), block_type.largest, is_tiny)
+    magnitude = multiply(jnp.abs(x), _reciprocal(d, is_tiny)[..., None])
     whole = magnitude.astype(jnp.int32)
     rounded = whole + (magnitude - whole.astype(jnp.float32) >= 0.5)
     level = jnp.where(sign_bits(x) != 0, -rounded, rounded)
@@ -168,10 +187,22 @@ def _from_order(order: Int32[Array, "*lead"]) -> PerBlock:
     return from_bits(jnp.where(order == -1, 0, order ^ ((order >> 31) & MAGNITUDE_MASK)))
 
 
-def _reciprocal(d: PerBlock) -> PerBlock:
-    """Return ``1 / d`` of numbers that are not negative, 0 unless both are normal."""
-    is_normal = (d >= np.float32(MIN_NORMAL)) & (d <= np.float32(MAX_D))
-    return jnp.where(is_normal, divide(jnp.ones_like(d), d), np.float32(0))
+def _divided(number: PerBlock, by: int, is_tiny: IsTiny) -> PerBlock:
+    """Return a quotient; one of a lifted block that was subnormal is a multiple of its unit."""
+    quotient = divide(number, float(by))
+    units = jnp.minimum(number * np.float32(1 / LIFTED_UNIT), np.float32(2.0**30))
+    whole, rest = jnp.divmod(units.astype(jnp.int32), by)
+    rises = (2 * rest > by) | ((2 * rest == by) & (whole % 2 == 1))
+    on_grid = (whole + rises).astype(jnp.float32) * np.float32(LIFTED_UNIT)
+    is_subnormal = is_tiny & (quotient < np.float32(LIFTED_NORMAL))
+    return fence(jnp.where(is_subnormal, on_grid, quotient))
+
+
+def _reciprocal(d: PerBlock, is_tiny: IsTiny) -> PerBlock:
+    """Return ``1 / d`` of numbers that are not negative, 0 where it is no normal number."""
+    is_invertible = d > jnp.where(is_tiny, np.float32(LIFTED_INVERTIBLE), 0)
+    has_one = is_invertible & (d <= np.float32(MAX_D))
+    return jnp.where(has_one, divide(jnp.ones_like(d), d), np.float32(0))
 
 
 def _poisoned(

@@ -71,9 +71,10 @@ def _to_float32(value: float) -> float:
 def encode_block(block_type: BlockType, values: Sequence[float]) -> bytes:
     """Return the bytes of a block of float32 values.
 
-    Subnormal values and differences count as zeros, and 1 / d as 0 where it or d is subnormal.
-    A block with a value, or a d, that is not finite has the codes 0 and d and m NaN; under
-    ``Rule.POWER``, which has no NaN, all its values are infinite.
+    1 / d counts as 0 where it is infinite or subnormal, and exponents of ``Rule.POWER`` below 0 as
+    0, which is where ggml's conversions to integers are undefined or d is beyond FP16. A block
+    with a value, or a d, that is not finite has the codes 0 and d and m NaN; under ``Rule.POWER``,
+    which has no NaN, all its values are infinite.
 
     >>> from numerics.gguf.block_types import BLOCK_TYPES
     >>> encode_block(BLOCK_TYPES["q4_0"], [-8.0, 1.0] + [0.0] * 14 + [7.0] + [0.0] * 15).hex()
@@ -81,7 +82,6 @@ def encode_block(block_type: BlockType, values: Sequence[float]) -> bytes:
     """
     assert block_type.rule is not None, f"{block_type.name} can only be decoded"
     x = np.array(values, np.float32)
-    x = _flushed(x)
     block = bytearray(block_type.size)
     with np.errstate(over="ignore", invalid="ignore"):
         codes, heads = ENCODERS[block_type.rule](block_type, x)
@@ -116,7 +116,7 @@ def _range(block_type: BlockType, x: np.ndarray) -> Encoded:
     d = (high - low) / np.float32(last)
     if not np.isfinite(d):
         return [0] * x.size, [np.float32(np.nan), np.float32(np.nan)]
-    codes = [min(int(v * _reciprocal(d) + HALF), last) for v in _flushed(x - low)]
+    codes = [min(int(v * _reciprocal(d) + HALF), last) for v in x - low]
     return codes, [d, low]
 
 
@@ -149,14 +149,10 @@ ENCODERS = {
 }
 
 
-def _flushed(x: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(x) < MIN_NORMAL, np.copysign(ZERO, x), x)
-
-
 def _reciprocal(d: np.float32) -> np.float32:
-    if abs(d) < MIN_NORMAL or abs(ONE / d) < MIN_NORMAL:
-        return ZERO
-    return ONE / d
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = ONE / d
+    return inverse if MIN_NORMAL <= abs(inverse) < np.inf else ZERO
 
 
 def _half_away(x: np.float32) -> int:

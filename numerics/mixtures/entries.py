@@ -7,14 +7,17 @@ from numerics.formats import (
     E3M0,
     FLINT3,
     FLINT4,
+    FLINT5,
     POT4,
+    POT5,
     IntFormat,
     TableFormat,
+    float_format,
 )
 from numerics.mixtures.bitmod_half import BitModHalf
 from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.grouped import Grouped
-from numerics.mixtures.olive import Olive
+from numerics.mixtures.olive import Normal, Olive
 from numerics.mixtures.searched import Searched
 from numerics.scheme import Scheme
 
@@ -30,7 +33,13 @@ _BITMOD = "BitMoD, arXiv:2411.11745, as its code computes in FP16"
 _BITMOD_SCALES = "BitMoD, arXiv:2411.11745, section III-C, as its first code computes in FP16"
 _OLIVE = "OliVe, arXiv:2304.07493, and its code: outliers with victims, alpha searched for rows"
 _BITMOD_HARDWARE = "BitMoD, arXiv:2411.11745, sections III-C and IV: one scale of the row"
-_FP4 = (E3M0, E2M1, E1M2)
+#: Exponent bits of the candidates by the bits of a weight: none of 6 bits without an exponent, of 8
+#: bits from two bits of mantissa on.
+_LLM_FP_EXPONENTS = {6: (5, 4, 3, 2, 1), 8: (5, 4, 3, 2, 1)}
+_LLM_FP = {4: (E3M0, E2M1, E1M2)} | {
+    bits: tuple(float_format(exponent, bits - 1 - exponent) for exponent in exponents)
+    for bits, exponents in _LLM_FP_EXPONENTS.items()
+}
 
 
 def _ant_int(bits: int) -> TableFormat:
@@ -48,10 +57,14 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         *((BitModHalf(weight_bits=bits, scale_bits=8), _BITMOD_SCALES) for bits in (3, 4)),
         (Searched(label="ant3", candidates=(_ant_int(3), FLINT3), trials=_ANT_TRIALS), _ANT),
         (Searched(label="ant4", candidates=(_ant_int(4), POT4, FLINT4), trials=_ANT_TRIALS), _ANT),
+        (Searched(label="ant5", candidates=(_ant_int(5), POT5, FLINT5), trials=_ANT_TRIALS), _ANT),
         *((BitModScaled(weight_bits=bits), _BITMOD_HARDWARE) for bits in (3, 4)),
         (Grouped(label="ant3-mixed", candidates=(_INT3, E2M0)), _MIXED_ANT),
         (Grouped(label="ant4-mixed", candidates=(_INT4, FLINT4)), _MIXED_ANT),
-        *((Olive(bits=bits), _OLIVE) for bits in (3, 4)),
-        (Searched(label="llm-fp4", candidates=_FP4, trials=_LLM_FP4_TRIALS), _LLM_FP4),
+        *((Olive(bits=bits, normal=kind), _OLIVE) for bits in (3, 4) for kind in Normal),
+        *(
+            (Searched(label=f"llm-fp{bits}", candidates=found, trials=_LLM_FP4_TRIALS), _LLM_FP4)
+            for bits, found in _LLM_FP.items()
+        ),
     )
 }

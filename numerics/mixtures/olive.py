@@ -5,6 +5,7 @@ Source: OliVe, arXiv:2304.07493, sections 3 and 4, and its code (ANT-Quantizatio
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,22 @@ if TYPE_CHECKING:
     from numerics.tensor import QuantizedTensor
 
 Float = np.float32
-#: Normal magnitudes by the bits of a code, in units in which 32 is the largest: flint.
-NORMAL = {3: (0, 8, 16, 32), 4: (0, 2, 4, 6, 8, 12, 16, 32)}
+
+
+class Normal(StrEnum):
+    """What values there are that are no outliers."""
+
+    FLINT = "flint"
+    INT = "int"
+
+
+#: Normal magnitudes by kind and bits of a code, in units in which outliers begin beyond 32.
+NORMAL = {
+    (Normal.FLINT, 3): (0, 8, 16, 32),
+    (Normal.FLINT, 4): (0, 2, 4, 6, 8, 12, 16, 32),
+    (Normal.INT, 3): (0, 8, 16, 24),
+    (Normal.INT, 4): (0, 4, 8, 12, 16, 20, 24, 28),
+}
 #: Outliers: floats with two exponent bits, of which the smallest, 32 itself, is left out.
 OUTLIERS = {3: (64, 128, 256), 4: (48, 64, 96, 128, 192, 256, 384)}
 THRESHOLD = 32
@@ -35,13 +50,14 @@ TRIALS = tuple(percent / 100 for percent in range(75, 250, 2))
 class Olive(Scheme):
     """Rows of pairs: two normal codes, or an outlier beside the mark of its victim.
 
-    A row's scale is ``alpha / 32``. A number over the scale goes to the nearest of normal values
-    and outliers, ties to the larger one. Two numbers that follow one another are a pair: if one is
-    an outlier the other becomes zero, the right one if both are. Codes are sign and place among the
-    magnitudes; the code of negative zero marks a victim, and the other code of its pair is read
-    among the outliers, whose places start at 1. ``alpha`` starts from ``max(|m + 3 d|, |m - 3 d|)``
-    with mean and standard deviation (of n - 1) of the row, and is the one of :data:`TRIALS` with
-    the least squared error, the first of equals.
+    A row's scale is ``alpha / top``, where ``top`` is the largest normal value: 32 of flint, 28 or
+    24 of integers, between which OliVe's code chooses by its mode. A number over the scale goes to
+    the nearest of normal values and outliers, ties to the larger one. Two numbers that follow one
+    another are a pair: if one is an outlier the other becomes zero, the right one if both are.
+    Codes are sign and place among the magnitudes; the code of negative zero marks a victim, and the
+    other code of its pair is read among the outliers, whose places start at 1. ``alpha`` starts
+    from ``max(|m + 3 d|, |m - 3 d|)`` with mean and standard deviation (of n - 1) of the row, and
+    is the one of :data:`TRIALS` with the least squared error, the first of equals.
 
     Numbers are float32, sums are :func:`numerics.scales.tree_sum`. A row of equal numbers has no
     deviation but its mean; one of zeros has scale 1. The last number of an odd row has no pair and
@@ -49,20 +65,26 @@ class Olive(Scheme):
     """
 
     bits: int
+    normal: Normal = Normal.FLINT
 
     def __post_init__(self) -> None:
-        if self.bits not in NORMAL:
+        if self.bits not in OUTLIERS:
             raise ValueError(f"OliVe has codes of 3 or 4 bits, not {self.bits}")
 
     @property
     def name(self) -> str:
         """The catalog's name."""
-        return f"olive{self.bits}"
+        return f"olive{self.bits}" + ("" if self.normal is Normal.FLINT else f"-{self.normal}")
+
+    @property
+    def magnitudes(self) -> tuple[int, ...]:
+        """Normal magnitudes in order."""
+        return NORMAL[self.normal, self.bits]
 
     @property
     def table(self) -> TableFormat:
         """Normal values and outliers in order."""
-        magnitudes = (*NORMAL[self.bits], *OUTLIERS[self.bits])
+        magnitudes = (*self.magnitudes, *OUTLIERS[self.bits])
         values = sorted({float(sign * m) for m in magnitudes for sign in (1, -1)})
         ties = (True,) * (len(values) - 1)
         return TableFormat(name=f"{self.name}_values", table=tuple(values), ties_up=ties)
@@ -141,7 +163,7 @@ def search_row(values: Sequence[float], scheme: Olive) -> tuple[np.float32, list
     for trial in TRIALS:
         with np.errstate(over="ignore"):
             clipped = np.minimum(alpha * Float(trial), Float(MAX_FLOAT32))
-        scale = np.maximum(clipped / Float(THRESHOLD), Float(MIN_NORMAL))
+        scale = np.maximum(clipped / Float(scheme.magnitudes[-1]), Float(MIN_NORMAL))
         rounded = round_pairs(row, scale, scheme)
         error = squared_error(row, [Float(value) * scale for value in rounded])
         if error < best[0]:

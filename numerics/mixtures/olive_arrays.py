@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from numerics.cast import round_element
 from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
 from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32, MIN_NORMAL
-from numerics.mixtures.olive import NORMAL, OUTLIERS, THRESHOLD, TRIALS, Olive
+from numerics.mixtures.olive import OUTLIERS, THRESHOLD, TRIALS, Olive
 from numerics.scales import tree_sum
 from numerics.tensor import QuantizedTensor
 
@@ -46,7 +46,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     is_victim = pairs == scheme.mark
     is_outlier = is_victim[..., ::-1] & ~is_victim
     place, is_negative = pairs & (scheme.mark - 1), pairs >= scheme.mark
-    normal = jnp.asarray(np.array(NORMAL[scheme.bits], np.float32))[place]
+    normal = jnp.asarray(np.array(scheme.magnitudes, np.float32))[place]
     outlier = jnp.asarray(np.array((0, *OUTLIERS[scheme.bits]), np.float32))[place]
     size = jnp.where(is_victim, 0, jnp.where(is_outlier, outlier, normal))
     values = _unpaired(jnp.where(is_negative & ~is_victim, -size, size), q.shape)
@@ -56,11 +56,11 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 def _search(rows: Rows, scheme: Olive) -> PerRow:
     """Return the scale of least squared error of each row, the first of equals."""
-    alpha = _first_alpha(rows)
+    alpha, top = _first_alpha(rows), float(scheme.magnitudes[-1])
 
     def step(best: tuple[PerRow, PerRow], trial: Array) -> tuple[tuple[PerRow, PerRow], None]:
         clipped = jnp.minimum(multiply(alpha, trial), np.float32(MAX_FLOAT32))
-        scales = fence(jnp.maximum(divide(clipped, float(THRESHOLD)), np.float32(MIN_NORMAL)))
+        scales = fence(jnp.maximum(divide(clipped, top), np.float32(MIN_NORMAL)))
         back = multiply(_rounded(rows, scales, scheme), scales[:, None])
         errors = _squares(back - rows)
         is_less = errors < best[0]
@@ -100,7 +100,7 @@ def _codes(values: Rows, scheme: Olive) -> Array:
     """Return sign and place of values; the mark beside outliers."""
     size = jnp.abs(values)
     is_outlier = size > THRESHOLD
-    place = sum((size >= value).astype(jnp.int32) for value in NORMAL[scheme.bits][1:])
+    place = sum((size >= value).astype(jnp.int32) for value in scheme.magnitudes[1:])
     beyond = sum((size >= value).astype(jnp.int32) for value in OUTLIERS[scheme.bits])
     code = jnp.where(is_outlier, beyond, place)
     code = code | jnp.where(values < 0, scheme.mark, 0)

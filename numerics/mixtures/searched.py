@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from numerics.tensor import QuantizedTensor
 
 Float = np.float32
+#: A selector has 2 bits, or more where there are more candidates.
 SELECTOR_BITS = 2
+MAX_CANDIDATES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +44,10 @@ class Searched(Scheme):
     trials: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.candidates) <= 1 << SELECTOR_BITS or not self.trials:
+        count = len(self.candidates)
+        if not 1 <= count <= MAX_CANDIDATES or not self.trials:
             raise ValueError(
-                f"a search has 1 to 4 candidates and some trials, not {len(self.candidates)} "
+                f"a search has 1 to {MAX_CANDIDATES} candidates and some trials, not {count} "
                 f"and {len(self.trials)}"
             )
 
@@ -66,10 +69,11 @@ class Searched(Scheme):
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales of rows and the selector of a tensor of this shape."""
         bits, byte = max(fmt.bits for fmt in self.candidates), np.dtype(np.uint8)
+        of_selector = max(SELECTOR_BITS, (len(self.candidates) - 1).bit_length())
         return (
             Field(name="codes", shape=shape, bits=bits, dtype=byte, is_index=True),
             Field(name="scales", shape=shape[:-1], bits=FP32.bits, dtype=SCALE_DTYPES[FP32]),
-            Field(name="selector", shape=(1,), bits=SELECTOR_BITS, dtype=byte),
+            Field(name="selector", shape=(1,), bits=of_selector, dtype=byte),
         )
 
     def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":

@@ -18,6 +18,13 @@ from sim.formats.lookup import grid
 
 #: A matrix that groups, blocks and codebooks of every scheme fit: of a layer of a 7B model.
 EXAMPLE_SHAPE = (4096, 4096)
+#: How elements are spelled that have no scheme of their name, with what may follow any element.
+ELEMENT_FORMS = {
+    "e<exponent bits>m<mantissa bits>": "e4m1",
+    "int<bits>_full": "int4_full",
+    "table(<values>)": "table(-1,0,0.5,2)",
+    "<element>[:<group>][:<zero point>][:<scale format>][:<scale rule>]": "int4:g32:asym:bf16",
+}
 #: Grids of more values are cut in the middle.
 MAX_ROWS = 64
 
@@ -46,6 +53,8 @@ def families_table() -> Table:
         table.add_column(heading, no_wrap=True)
     for family in FAMILIES:
         table.add_row(Text(family.form), family.like)
+    for form, like in ELEMENT_FORMS.items():
+        table.add_row(Text(form), like)
     return table
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from numerics import Field, Scheme
 from numerics.storage import from_bytes, stored_bytes
 from sim.errors import UserError
 from sim.model.config import ModelConfig
@@ -110,6 +111,12 @@ def _check(
     description: Description, found: dict[str, tuple[str, tuple[int, ...]]], path: Path
 ) -> None:
     """Refuse missing, misshapen and unknown arrays."""
+    layers = description.config.layers
+    if layers > len(found):
+        raise UserError(
+            f"{path / FILE_NAME} says {layers} layers, more than {path / WEIGHTS} has arrays, "
+            f"{len(found)}"
+        )
     shapes = tensor_shapes(description.config)
     wrong = sorted({f"{n}.weight" for n in description.matrices} - set(shapes))
     if wrong:
@@ -122,7 +129,7 @@ def _check(
         else:
             expected |= {
                 f"{name}.{field.name}": ((BYTES,), stored_bytes(field))
-                for field in scheme.layout(shape)
+                for field in _layout(scheme, shape, name, path)
             }
     for name in sorted(expected.keys() ^ found.keys()):
         fault = "lacks" if name in expected else "has an unknown"
@@ -134,6 +141,14 @@ def _check(
                 f"{name} in {path / WEIGHTS} is {kind}{list(shape)}, not {size} values of "
                 f"{' or '.join(types)}"
             )
+
+
+def _layout(scheme: Scheme, shape: tuple[int, ...], name: str, path: Path) -> tuple[Field, ...]:
+    """Return the arrays of a matrix, refusing a scheme that stores none of its shape."""
+    try:
+        return scheme.layout(shape)
+    except ValueError as error:
+        raise UserError(f"{path / FILE_NAME}: {name}: {error}") from None
 
 
 def _opened(path: Path) -> Any:

@@ -1,6 +1,6 @@
 """``qsim.json``: what a packed checkpoint holds.
 
-A JSON object with ``format`` ("qsim-quantized"), ``version`` (1), ``model`` and ``source_sha256``
+A JSON object with ``format`` ("qsim-quantized"), ``version`` (2), ``model`` and ``source_sha256``
 of the model it was made of, ``recipe`` (name), ``matrices`` (the scheme's text by layer name),
 ``config`` (the fields of :class:`sim.model.config.ModelConfig`) and ``bos_id``.
 """

@@ -67,7 +67,10 @@ def run_sweep(options: SweepOptions) -> SweepOutcome:
     recipes = collect_recipes(options)
     source = open_source(options)
     if "all" in options.formats:
-        recipes = tuple(r for r in recipes if r.name in options.formats or _fits(r, source))
+        recipes, refused = fitting(recipes, source, kept=options.formats)
+        if refused:
+            line = f"left out: {'; '.join(refused)}"
+            Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     check_context(source, options.context)
     text = read_text(options.text) if options.text else held_out_text()
     windows = take_windows(
@@ -121,13 +124,24 @@ def _expand(formats: Sequence[str]) -> list[str]:
     return expanded
 
 
-def _fits(recipe: Recipe, source: ModelSource) -> bool:
-    """Whether a model's layers have sizes that a format of --format all stores."""
-    try:
-        plan(recipe, source.config)
-    except UserError:
-        return False
-    return True
+def fitting(
+    recipes: Sequence[Recipe], source: ModelSource, *, kept: Sequence[str]
+) -> tuple[tuple[Recipe, ...], list[str]]:
+    """Return the recipes of --format all that a model's layers have sizes for, and why not others.
+
+    Recipes with the names of ``kept`` stay in any case. Raises :class:`UserError` if none is left.
+    """
+    fit, refused = [], {}
+    for recipe in recipes:
+        try:
+            if recipe.name not in kept:
+                plan(recipe, source.config)
+            fit.append(recipe)
+        except UserError as error:
+            refused[recipe.name] = error
+    if not fit:
+        raise next(iter(refused.values()))
+    return tuple(fit), [f"{name}, {error}" for name, error in refused.items()]
 
 
 def _has_free_group(name: str | None, options: SweepOptions) -> bool:

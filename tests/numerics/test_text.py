@@ -141,3 +141,21 @@ def test_what_is_no_table_is_refused(text):
         parse_scheme(f"table({text})")
     with pytest.raises(ValueError, match=r"^unknown format 'table\(1,2'"):
         parse_scheme("table(1,2")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("e4m3fn", "fp8_e4m3"), ("float8_e4m3fnuz", "fp8_e4m3fnuz"), ("e5m2fnuz", "fp8_e5m2fnuz"),
+        ("e4m3b11", "fp8_e4m3b11fnuz"), ("float4_e2m1fn", "fp4_e2m1"),
+    ],
+)  # fmt: skip
+def test_names_that_say_which_codes_are_special_are_known(text, name):
+    assert parse_scheme(text) == parse_scheme(name)
+
+
+def test_formats_that_are_no_elements_are_told_so():
+    with pytest.raises(ValueError, match=r"^'e8m0' is a format of scales here, not of elements; "):
+        parse_scheme("e8m0")
+    with pytest.raises(ValueError, match=r"^unknown format 'e5m2fn'"):
+        parse_scheme("e5m2fn")

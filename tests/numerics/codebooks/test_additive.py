@@ -8,7 +8,7 @@ import pytest
 from numerics import fake_quantize, quantize
 from numerics.codebooks import lloyd, lloyd_arrays
 from numerics.codebooks.additive import Additive, residual_codes
-from numerics.codebooks.search import nearest
+from numerics.codebooks.search import first_equal, nearest
 from numerics.tensor import QuantizedTensor
 
 RNG = np.random.default_rng(11)
@@ -58,6 +58,26 @@ def test_training_and_search_equal_plain_python(size):
 
 TRAIN = jax.jit(lloyd_arrays.train, static_argnums=1)
 NEAREST = jax.jit(nearest)
+
+
+@pytest.mark.parametrize(("size", "length"), [(3, 8), (900, 8), (2600, 5)])
+def test_vectors_that_are_entries_are_found_without_a_search(size, length):
+    values = np.clip(np.round(RNG.standard_t(4, size=(40, length)) * size), -8192, 8192)
+    vectors = values.astype(np.int32)
+    table = np.concatenate([vectors[[7, 9]] + 1, vectors[5:20], vectors[:30]])
+    found = NEAREST(jnp.asarray(vectors), jnp.asarray(table))
+    assert lloyd.nearest(vectors.tolist(), table.tolist()) == found.tolist()
+    same = np.asarray(first_equal(jnp.asarray(vectors), jnp.asarray(table)))
+    equal = (vectors[:, None] == table).all(2)
+    assert np.array_equal(same < len(table), equal.any(1)) and not equal[30:].any()
+    assert np.array_equal(same[:30], equal.argmax(1)[:30])
+
+
+def test_training_with_as_many_entries_as_vectors_equals_plain_python():
+    vectors = np.round(RNG.normal(0, 1024, (24, 8))).astype(np.int32)
+    vectors[3:9] = vectors[9] + RNG.integers(-2, 3, (6, 8))
+    table = np.asarray(TRAIN(jnp.asarray(vectors), 32))
+    assert lloyd.train(vectors.tolist(), 32) == table.tolist()
 
 
 def test_dropped_bits_cost_little():

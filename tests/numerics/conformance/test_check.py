@@ -1,4 +1,6 @@
 import shutil
+import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -69,6 +71,62 @@ def test_other_files_and_bombs_are_refused(tmp_path):
         check_directory(tmp_path)
     np.savez_compressed(path, codes=np.zeros(1 << 27, np.uint8))
     with pytest.raises(ValueError, match="more than 67108864"):
+        check_directory(tmp_path)
+
+
+def header(shape, kind="|u1"):
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "message"),
+    [
+        ("codes.npy", header("(1000000000000,)"), "has 0 bytes, not those of uint8"),
+        ("codes.npy", header("(-1,)"), "has 0 bytes, not those of"),
+        ("codes.npy", header("(2,)") + b"abc", "has 3 bytes, not those of"),
+        ("codes.npy", header("(1,)", "|O") + b"\x80\x04.", "has object, not numbers"),
+        ("codes.npy", header("(1,)", "<U1") + b"abcd", "has <U1, not numbers"),
+        ("codes.npy", header("__import__('os')"), "malformed node"),
+        ("codes.npy", b"hello", "cannot read"),
+        ("codes", header("(1,)") + b"a", "'codes' is no array: it doesn't end in .npy"),
+        ("../c\x1b[31m.npy", header("(1,)") + b"a", r"has an array '../c\\x1b\[31m'; ours are"),
+    ],
+)
+def test_arrays_that_lie_are_refused_unallocated(tmp_path, member, content, message):
+    (tmp_path / "formats").mkdir()
+    with zipfile.ZipFile(tmp_path / "formats" / "int4.npz", "w") as archive:
+        archive.writestr(member, content)
+    with pytest.raises(ValueError, match=message):
+        check_directory(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("at", "damage"),
+    [
+        (8, b"\x63\x00"),  # a compression that there isn't
+        (6, b"\x01\x00"),  # encrypted
+        (None, bytes(40)),  # deflated data overwritten
+    ],
+)
+def test_damaged_members_are_refused(tmp_path, at, damage):
+    (tmp_path / "formats").mkdir()
+    path = tmp_path / "formats" / "int4.npz"
+    data = bytearray((DATA / "formats" / "int4.npz").read_bytes())
+    if at is None:
+        data[80 : 80 + len(damage)] = damage
+    else:
+        directory = data.find(b"PK\x01\x02")
+        data[at : at + 2] = data[directory + at + 2 : directory + at + 4] = damage
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="cannot read"):
+        check_directory(tmp_path)
+
+
+def test_a_file_without_answers_is_refused(tmp_path):
+    (tmp_path / "formats").mkdir()
+    np.savez(tmp_path / "formats" / "int4.npz", inputs=np.zeros(3, np.uint32))
+    with pytest.raises(ValueError, match="has no arrays to compare; ours are inputs, codes"):
         check_directory(tmp_path)
 
 

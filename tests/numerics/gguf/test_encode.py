@@ -52,6 +52,29 @@ def test_array_bytes_are_those_of_gguf_and_of_the_definition(name, inputs):
     assert np.array_equal(found, np.repeat(is_good, scheme.group_size, axis=1))
 
 
+#: Least power of two as a block's largest for which ggml's conversions to integers are defined.
+LEAST = {
+    "q4_0": -124, "q5_0": -123, "q4_1": -123, "q5_1": -122, "q8_0": -120,
+    "tq1_0": -127, "tq2_0": -127, "mxfp4-gguf": -125,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENCODABLE)
+def test_blocks_of_subnormal_numbers_have_the_bytes_of_gguf(name, inputs):
+    scheme, rng = ENTRIES[name][0], np.random.default_rng(12)
+    size = scheme.group_size
+    x = rng.uniform(-1, 1, (12, 512))
+    x[4:] = np.round(x[4:] * 32) / 32
+    x[:, ::size] = np.where(rng.integers(0, 2, (12, 512 // size)), 1, -1)
+    powers = 2.0 ** (LEAST[name] + np.arange(12) % 6)[:, None]
+    x = np.float32(x * powers)
+    # Beside a block of ordinary numbers, and one of zeros.
+    x[-1, size:], x[-2, :size] = 0.25, 0
+    found = np.asarray(quantize(x, scheme).arrays["blocks"])
+    assert np.array_equal(found, inputs.foreign_bytes(name, x))
+    assert np.array_equal(found[::3], scalar_bytes(name, x[::3]))
+
+
 @pytest.mark.parametrize("name", ["q4_0", "q5_1", "mxfp4-gguf"])
 def test_the_same_inside_a_larger_program(name, inputs):
     scheme, factor = ENTRIES[name][0], np.float32(1.1)

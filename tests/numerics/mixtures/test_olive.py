@@ -7,7 +7,7 @@ import pytest
 
 from numerics import fake_quantize, quantize
 from numerics.mixtures import olive, olive_arrays
-from numerics.mixtures.olive import Olive, search_row
+from numerics.mixtures.olive import Normal, Olive, search_row
 
 ROW = [0.02, -0.01, 0.015, 0.9, -0.02, 0.01, 0.005, -0.012, 0.018, -0.007, 0.011, -0.016, 0.003,
        0.009, -0.6, 0.004]  # fmt: skip
@@ -16,13 +16,21 @@ X = np.float32(RNG.standard_t(2, (5, 21)) * np.float32([[1], [0.01], [1], [1], [
 X[2], X[3] = 0, 0.5
 
 
-@pytest.mark.parametrize("bits", [pytest.param(3, marks=pytest.mark.slow), 4])
-def test_scales_and_values_equal_the_definition(bits, monkeypatch):
+@pytest.mark.parametrize(
+    ("bits", "normal"),
+    [
+        pytest.param(3, Normal.FLINT, marks=pytest.mark.slow),
+        (4, Normal.FLINT),
+        pytest.param(3, Normal.INT, marks=pytest.mark.slow),
+        pytest.param(4, Normal.INT, marks=pytest.mark.slow),
+    ],
+)
+def test_scales_and_values_equal_the_definition(bits, normal, monkeypatch):
     few = olive.TRIALS[::8]
     for module in (olive, olive_arrays):
         monkeypatch.setattr(module, "TRIALS", few)
     jax.clear_caches()
-    scheme = Olive(bits=bits)
+    scheme = Olive(bits=bits, normal=normal)
     for x in (X, X[:, :20]):
         q = quantize(jnp.asarray(x), scheme)
         back = np.asarray(q.dequantize())
@@ -40,6 +48,19 @@ def test_the_first_alpha_and_victims_of_the_published_vector():
     assert start == pytest.approx(max(abs(x.mean() + s * 3 * x.std(ddof=1)) for s in (1, -1)))
     values = olive.round_pairs(row, np.float32(0.5954159498214722 / 32), Olive(bits=4))
     assert values[:5] == [2, 0, 0, 48, -2] and values[14:] == [-32, 0]
+
+
+def test_integers_end_at_28_and_24_which_alpha_is_divided_by():
+    four, three = (Olive(bits=bits, normal=Normal.INT) for bits in (4, 3))
+    row = [np.float32(x) for x in (30, 37, 38, 5, -6, 26)]
+    assert olive.round_pairs(row, np.float32(1), four) == [28, 28, 48, 0, -4, 28]
+    assert olive.round_pairs([np.float32(43.9)] * 2, np.float32(1), three) == [24, 24]
+    x = np.float32([[*range(-28, 32, 4)]])
+    q = quantize(jnp.asarray(x), four)
+    alpha = float(olive.first_alpha(list(x[0])))
+    trials = np.float32([alpha * trial / 28 for trial in olive.TRIALS])
+    assert min(abs(trials - float(q.scales[0]))) < 1e-5
+    assert four.name == "olive4-int"
 
 
 def test_vector_of_the_published_code():

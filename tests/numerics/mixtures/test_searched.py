@@ -58,7 +58,12 @@ def test_ant_takes_flint_for_both_vectors():
         assert scheme.candidates[int(q.arrays["selector"][0])].name.startswith("flint")
 
 
-@pytest.mark.parametrize("scheme", [ANT[0], FP], ids=lambda scheme: scheme.name)
+WIDER = [
+    pytest.param(SCHEMES[name], marks=pytest.mark.slow) for name in ("ant5", "llm-fp6", "llm-fp8")
+]
+
+
+@pytest.mark.parametrize("scheme", [ANT[0], FP, *WIDER], ids=lambda scheme: scheme.name)
 def test_scales_selector_and_codes_equal_the_definition(scheme):
     scheme = dataclasses.replace(scheme, trials=scheme.trials[::12])
     q = quantize(jnp.asarray(X), scheme)
@@ -120,5 +125,21 @@ def test_a_row_with_nan_or_infinity_is_poisoned():
 
 def test_storage_and_bad_searches():
     assert FP.bits_per_weight((64, 256)) == 4 + 32 / 256 + 2 / (64 * 256)
-    with pytest.raises(ValueError, match="1 to 4 candidates and some trials, not 0 and 1"):
+    with pytest.raises(ValueError, match="1 to 8 candidates and some trials, not 0 and 1"):
         Searched(label="none", candidates=(), trials=(1.0,))
+
+
+def test_llm_fp_chooses_among_the_papers_formats_and_all_codes_are_numbers():
+    names = {bits: [f.name for f in SCHEMES[f"llm-fp{bits}"].candidates] for bits in (4, 6, 8)}
+    assert names[4] == ["fp4_e3m0", "fp4_e2m1", "fp4_e1m2"]
+    assert names[6] == [f"fp6_e{e}m{5 - e}" for e in (5, 4, 3, 2, 1)]
+    assert names[8] == [f"fp8_e{e}m{7 - e}" for e in (5, 4, 3, 2, 1)]
+    assert [fmt.max for fmt in SCHEMES["llm-fp8"].candidates[:2]] == [114688, 480]
+    assert SCHEMES["llm-fp8"].layout((4, 64))[2].bits == 3
+
+
+def test_ant5_has_the_tables_of_its_code():
+    integers, powers, flint = SCHEMES["ant5"].candidates
+    assert integers.table == tuple(range(-16, 16))
+    assert powers.table[16:] == tuple(2.0**k for k in range(15))
+    assert flint.table[16:] == (*range(1, 9), 10, 12, 14, 16, 24, 32, 64)

@@ -131,6 +131,22 @@ def test_other_descriptions_are_refused(copy, fields, message):
         open_model(str(copy))
 
 
+def test_a_scheme_that_stores_no_such_rows_is_refused(copy):
+    description = json.loads((copy / "qsim.json").read_text())
+    description["matrices"] = dict.fromkeys(description["matrices"], "tq1_0")
+    (copy / "qsim.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"weight: tq1_0 stores rows of whole blocks of 256"):
+        open_model(str(copy))
+
+
+def test_more_layers_than_arrays_are_refused_at_once(copy):
+    description = json.loads((copy / "qsim.json").read_text())
+    description["config"]["layers"] = 10**12
+    (copy / "qsim.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"says 1000000000000 layers, more than .* has arrays"):
+        open_model(str(copy))
+
+
 def test_arrays_of_another_size_are_refused(copy):
     stored = load_file(copy / "model.safetensors")
     name = next(key for key in stored if key.endswith(".codes"))
