@@ -154,7 +154,11 @@ class CompiledPe:
             raise ToolError(f"{self.pe.name} has combinational feedback")
         if found != len(results):
             raise ToolError(f"{self.pe.name} gave no result for some of {len(results)} groups")
-        return _numbers(results, shape), cycles.value
+        number = self.pe.number_shape
+        if self.pe.numbers_per_result == 1:
+            return _numbers(results, number), cycles.value
+        parts = _split(results, number.width, self.pe.numbers_per_result)
+        return np.stack([_numbers(part, number) for part in parts], axis=1), cycles.value
 
 
 def _places(fields: list[Field]) -> np.ndarray:
@@ -174,6 +178,21 @@ def _patterns(offers: np.ndarray | None, takes: np.ndarray | None) -> tuple[np.n
     if len(found[0]) != len(found[1]) or not all(np.any(p) for p in found):
         raise ValueError("patterns have one length, and each lets something pass")
     return np.ascontiguousarray(found[0], np.uint8), np.ascontiguousarray(found[1], np.uint8)
+
+
+def _split(words: np.ndarray, width: int, count: int) -> list[np.ndarray]:
+    """Return the words of every number of results that have several, the first lowest.
+
+    >>> [part.tolist() for part in _split(np.array([[0x321]], np.uint32), 4, 3)]
+    [[[1, 0]], [[2, 0]], [[3, 0]]]
+    """
+    bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
+    found = []
+    for start in range(0, width * count, width):
+        of_one = np.zeros((len(words), 64), np.uint8)
+        of_one[:, :width] = bits[:, start : start + width]
+        found.append(np.packbits(of_one, axis=1, bitorder="little").view(np.uint32))
+    return found
 
 
 def _numbers(words: np.ndarray, shape: Shape) -> np.ndarray:

@@ -83,6 +83,11 @@ class ProcessingElement(ABC):
         return 1
 
     @property
+    def numbers_per_result(self) -> int:
+        """Numbers of a result; together they may be wider than 64 bits."""
+        return 1
+
+    @property
     def operand_layout(self) -> data.StructLayout:
         """The fields of a beat, ``last`` among them."""
         return _interface(self)[0]
@@ -92,13 +97,21 @@ class ProcessingElement(ABC):
         """Width and sign of a result."""
         return _interface(self)[1]
 
+    @property
+    def number_shape(self) -> Shape:
+        """Width and sign of a number of a result."""
+        return self.result_shape
+
     @abstractmethod
     def build(self) -> wiring.Component:
         """Return a new component with the two streams."""
 
     @abstractmethod
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the result of every group as int64, by the model of :mod:`numerics.pe`."""
+        """Return the result of every group as int64, by the model of :mod:`numerics.pe`.
+
+        Its shape is (groups,), or (groups, numbers) if a result has several numbers.
+        """
 
     @abstractmethod
     def random(self, groups: int, *, seed: int) -> Operands:

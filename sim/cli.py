@@ -372,10 +372,11 @@ def run_layer_rtl(
     layer: str = "layers.0.self_attn.q_proj",
     tokens: Count = 16,
     lanes: Count | None = None,
+    tile: Count | None = None,
     codes: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Run a linear layer of a model through compiled processing elements; exit 1 on a difference.
+    """Run a linear layer of a model through a compiled tile of PEs; exit 1 on a difference.
 
     Parameters
     ----------
@@ -389,6 +390,8 @@ def run_layer_rtl(
         Tokens of the held-out text whose activations are run.
     lanes
         Values of a dot product in one cycle; 8 if not given, or those of a PE whose sums round.
+    tile
+        PEs side by side, each with an output of its own; 4 if not given.
     codes
         File to write the layer's codes to, which qsim rtl cost --operands reads.
     json
@@ -401,7 +404,7 @@ def run_layer_rtl(
     from sim.hardware.tables import layer_line
 
     (found,) = find_pes([pe])
-    result = run_layer(model, layer, found, tokens=tokens, lanes=lanes, codes=codes)
+    result = run_layer(model, layer, found, tokens=tokens, lanes=lanes, tile=tile, codes=codes)
     if json:
         _print_json([asdict(result)])
     else:

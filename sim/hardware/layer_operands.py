@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
-from amaranth.lib import data
 
 from numerics import QuantizedTensor, grouped_dot, parse_scheme, quantize
 from numerics.cast import encode
@@ -25,11 +24,14 @@ from rtl.dot_product_pe import DotProductPe
 from rtl.element import Operands, ProcessingElement
 from rtl.lookup import I2_S
 from rtl.running_pe import RunningPe
+from rtl.tile import TilePe
 from rtl.zero_point_pe import ZeroPointPe
 from sim.errors import UserError
 
 #: Values in a cycle where their number changes no result.
 USUAL_LANES = 8
+#: PEs side by side.
+USUAL_TILE = 4
 #: PEs that read rows of weights and rows of activations.
 RowPe = DotProductPe | AlignedPe | RunningPe
 
@@ -68,18 +70,20 @@ class Layer:
 
     def split(self, results: np.ndarray) -> np.ndarray:
         """Return results as sums of their columns, shape (pairs, columns)."""
-        layout = self.pe.build().result.payload.shape()
-        if self.columns == 1 or not isinstance(layout, data.ArrayLayout):
-            return results[:, None]
-        width = layout.elem_shape.width
+        if results.ndim == 2 or self.columns == 1:
+            return results.reshape(len(results), self.columns)
+        width = self.pe.result_shape.width // self.columns
         fields = results[:, None] >> width * np.arange(self.columns) & (1 << width) - 1
         return np.asarray((fields ^ 1 << width - 1) - (1 << width - 1))
 
 
 def layer_of(
-    pe: ProcessingElement, weight: np.ndarray, x: np.ndarray, *, lanes: int | None = None
-) -> Layer:
-    """Return a layer for a PE of some lanes; those of a PE whose sums round decide what it rounds.
+    pe: ProcessingElement, weight: np.ndarray, x: np.ndarray, *, lanes: int | None = None,
+    tile: int | None = None,
+) -> Layer:  # fmt: skip
+    """Return a layer for a tile of PEs of some lanes.
+
+    The lanes of a PE whose sums round decide what it rounds.
 
     Raises
     ------
@@ -94,29 +98,40 @@ def layer_of(
     if lanes is None:
         lanes = pe.lanes if isinstance(pe, AlignedPe | RunningPe) else USUAL_LANES
     if isinstance(pe, ZeroPointPe):
-        return _with_zero_points(replace(pe, lanes=lanes * pe.columns), weight, x)
+        columns = tile or pe.columns
+        changed = replace(pe, lanes=lanes * columns, columns=columns)
+        return _with_zero_points(changed, weight, x)
     try:
         pe = replace(pe, lanes=lanes)
-        pe.build()
+        # Sizes that fit no circuit are told.
+        _ = pe.result_shape
         weights = _quantized_weights(pe, _group(pe), weight)
         if pe.activation_name == FP16.name:
-            return _in_fp16(pe, weights, x)
+            return _in_fp16(pe, weights, x, tile or USUAL_TILE)
         activations = quantize(jnp.asarray(x), parse_scheme(f"{pe.activation_name}:token:fp32"))
     except ValueError as error:
         raise UserError(f"{pe.name} can't run a layer: {error}") from None
     assert isinstance(pe, DotProductPe)
+    columns = tile or USUAL_TILE
     return Layer(
-        pe=pe,
+        pe=_tile(pe, columns),
         weights=_codes(pe.weights, weights),
         activations=np.asarray(activations.codes),
         formats={"weights": pe.weights.name, "activations": pe.activations.name},
         group=_group(pe),
-        columns=1,
+        columns=columns,
         operands=_rows(pe),
         values=_exact_values(pe),
         scales=_scales(weights),
         token_scales=np.asarray(activations.scales).astype(np.float32).reshape(-1),
         expected=np.asarray(grouped_dot(activations, weights)),
+    )
+
+
+def _tile(pe: RowPe, columns: int) -> TilePe:
+    """Return some PEs side by side."""
+    return TilePe(
+        name=f"{pe.name}-tile", source=pe.source, lanes=columns * pe.lanes, pe=pe, columns=columns
     )
 
 
@@ -156,9 +171,20 @@ def _rows(pe: RowPe) -> Callable[[np.ndarray, np.ndarray, int, np.ndarray], Oper
     def operands(
         weights: np.ndarray, activations: np.ndarray, group: int, outputs: np.ndarray
     ) -> Operands:
-        return pe.beats(_filled(weights[:, 0], pe.lanes), _filled(activations, pe.lanes))
+        rows = _filled(activations, pe.lanes)
+        return {
+            "weights": _side_by_side(weights, pe.lanes),
+            "activations": rows.reshape(len(rows), -1, pe.lanes),
+        }
 
     return operands
+
+
+def _side_by_side(codes: np.ndarray, values: int) -> np.ndarray:
+    """Return codes, shape (pairs, columns, length), as beats with ``values`` of every column."""
+    by_column = _filled(codes.reshape(-1, codes.shape[2]), values)
+    by_beat = by_column.reshape(*codes.shape[:2], -1, values).swapaxes(1, 2)
+    return by_beat.reshape(*by_beat.shape[:2], -1)
 
 
 def _filled(codes: np.ndarray, values: int) -> np.ndarray:
@@ -172,7 +198,7 @@ def _exact_values(pe: DotProductPe) -> Callable[[np.ndarray], np.ndarray]:
     return lambda sums: sums.astype(np.float32) * units
 
 
-def _in_fp16(pe: RowPe, weights: QuantizedTensor, x: np.ndarray) -> Layer:
+def _in_fp16(pe: RowPe, weights: QuantizedTensor, x: np.ndarray, columns: int) -> Layer:
     """Return a layer whose activations are FP16, which need no scales."""
     expected = None
     if isinstance(pe, AlignedPe):
@@ -180,12 +206,12 @@ def _in_fp16(pe: RowPe, weights: QuantizedTensor, x: np.ndarray) -> Layer:
             aligned_product(jnp.asarray(x), AlignedMatrix(weight=weights, pe=pe.model))
         )
     return Layer(
-        pe=pe,
+        pe=_tile(pe, columns),
         weights=_codes(pe.weights, weights),
         activations=np.asarray(encode(FP16, jnp.asarray(x))),
         formats={"weights": pe.weights.name, "activations": FP16.name},
         group=_group(pe),
-        columns=1,
+        columns=columns,
         operands=_rows(pe),
         values=_exact_values(pe) if isinstance(pe, DotProductPe) else _floating_values(pe),
         scales=_scales(weights),
@@ -218,7 +244,8 @@ def _with_zero_points(pe: ZeroPointPe, weight: np.ndarray, x: np.ndarray) -> Lay
     """Return a layer of unsigned weights, some outputs at a time."""
     group = _group(pe)
     try:
-        pe.build()
+        # Sizes that fit no circuit are told.
+        _ = pe.result_shape
         name = pe.weights.name.removeprefix("u")
         weights = quantize(jnp.asarray(weight), parse_scheme(f"{name}:g{group}:asym"))
         activations = quantize(jnp.asarray(x), parse_scheme(f"{pe.activations.name}:token:fp32"))

@@ -1,4 +1,4 @@
-"""A whole linear layer of a real model through compiled PEs, compared bit for bit.
+"""A whole linear layer of a real model through a compiled tile of PEs, compared bit for bit.
 
 Every group's sum comes out of the emitted Verilog and has to equal the golden model's; scaled and
 added, the outputs have to equal those that :mod:`numerics` computes without any PE: ``grouped_dot``
@@ -38,6 +38,8 @@ class LayerRun:
     layer: str
     pe: str
     tokens: int
+    #: PEs side by side.
+    tile: int
     #: Inputs and outputs of the layer.
     inputs: int
     outputs: int
@@ -61,9 +63,10 @@ def run_layer(
     *,
     tokens: int,
     lanes: int | None = None,
+    tile: int | None = None,
     codes: Path | None = None,
 ) -> LayerRun:
-    """Stream a layer's activations and weights through a PE of some lanes, or of its usual ones.
+    """Stream a layer's activations and weights through a tile of PEs of some lanes.
 
     The codes that it ran are written to a file if one is named.
 
@@ -74,7 +77,7 @@ def run_layer(
     """
     source = open_model(model)
     weight, x = _operands(source, layer, tokens)
-    of_pe = layer_of(pe, weight, x, lanes=lanes)
+    of_pe = layer_of(pe, weight, x, lanes=lanes, tile=tile)
     if codes is not None:
         about = f"{layer} of {source.name}, {len(x)} tokens"
         pair = {"weights": of_pe.weights, "activations": of_pe.activations}
@@ -92,6 +95,7 @@ def run_layer(
         layer=layer,
         pe=pe.name,
         tokens=len(x),
+        tile=of_pe.columns,
         inputs=inputs,
         outputs=outputs,
         sums=sums.size,

@@ -39,7 +39,8 @@ def verdict_line(verdict: Verdict) -> str:
 def layer_line(run: LayerRun) -> str:
     """Return what a layer gave in a sentence."""
     size = f"{run.layer} of {run.model}, {run.inputs} x {run.outputs}, {run.tokens} tokens"
-    work = f"{run.macs / 1e6:.1f} M MACs in {run.cycles:,} cycles and {run.time_s:.1f} s"
+    work = f"{run.macs / 1e6:.1f} M MACs in {run.cycles:,} cycles of {run.tile}"
+    work += f" PE{'s' * (run.tile > 1)} and {run.time_s:.1f} s"
     rate = f"{run.macs / run.time_s / 1e6:.2f} M MACs/s"
     if run.is_equal:
         return f"{size}: all {run.sums:,} sums and all outputs equal; {work} ({rate})"

@@ -1,0 +1,148 @@
+"""A tile: PEs side by side, each with weights of its own, all with the same activations.
+
+It has the two streams of a PE. A beat is taken by all PEs at once, and the results of a group are
+given together, so that a tile of ``columns`` PEs computes as many outputs of a linear layer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.hdl import Module, Shape, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from numerics.formats import Format
+from rtl.element import Obligation, Operands, ProcessingElement
+
+#: The field of a beat that every PE has for itself.
+OWN = "weights"
+
+
+class TileCircuit(wiring.Component):
+    """PEs in step, which have the same operands but for their weights."""
+
+    def __init__(self, pe: ProcessingElement, columns: int) -> None:
+        if columns < 1:
+            raise ValueError(f"a tile of {columns} PEs; give at least 1")
+        self._pe, self._columns = pe, columns
+        one = pe.operand_layout
+        if OWN not in one.members:
+            raise ValueError(f"{pe.name} has no weights in its beats, which a tile gives each PE")
+        fields = dict(one.members)
+        weights = fields[OWN]
+        assert isinstance(weights, data.ArrayLayout)
+        fields[OWN] = data.ArrayLayout(weights.elem_shape, weights.length * columns)
+        results = data.ArrayLayout(pe.result_shape, columns)
+        super().__init__(
+            {
+                "operands": In(stream.Signature(data.StructLayout(fields))),
+                "result": Out(stream.Signature(results)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the circuit."""
+        m = Module()
+        beat, result = self.operands.payload, self.result
+        elements = [self._pe.build() for _ in range(self._columns)]
+        # All are in the same state but for their sums.
+        m.d.comb += self.operands.ready.eq(elements[0].operands.ready)
+        m.d.comb += result.valid.eq(elements[0].result.valid)
+        for column, element in enumerate(elements):
+            m.submodules[f"pe_{column}"] = element
+            own = element.operands.payload
+            for name in self._pe.operand_layout.members:
+                whole = Value.cast(beat[name])
+                width = len(Value.cast(own[name]))
+                part = whole.word_select(column, width) if name == OWN else whole
+                m.d.comb += Value.cast(own[name]).eq(part)
+            m.d.comb += [
+                element.operands.valid.eq(self.operands.valid),
+                element.result.ready.eq(result.ready),
+                Value.cast(result.payload[column]).eq(Value.cast(element.result.payload)),
+            ]
+        return m
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilePe(ProcessingElement):
+    """``columns`` copies of a PE; a result has one number of each."""
+
+    pe: ProcessingElement
+    columns: int
+
+    @property
+    def weight_name(self) -> str:
+        """Those of a PE."""
+        return self.pe.weight_name
+
+    @property
+    def activation_name(self) -> str:
+        """Those of a PE."""
+        return self.pe.activation_name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The PE, and how many there are."""
+        shared = f"{self.columns} in step, with weights of their own and the same activations"
+        return (*self.pe.notes, shared)
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """Those of a PE."""
+        return self.pe.meanings
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a PE."""
+        return self.pe.cycles
+
+    @property
+    def latency(self) -> int:
+        """Cycles of a PE."""
+        return self.pe.latency
+
+    @property
+    def numbers_per_result(self) -> int:
+        """One of each PE."""
+        return self.columns
+
+    @property
+    def number_shape(self) -> Shape:
+        """A result of a PE."""
+        return self.pe.result_shape
+
+    def build(self) -> TileCircuit:
+        """Return a new component."""
+        return TileCircuit(self.pe, self.columns)
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the results of every PE."""
+        parts = np.split(operands[OWN], self.columns, axis=2)
+        found = [self.pe.golden({**operands, OWN: part}) for part in parts]
+        return np.stack(found, axis=1) if self.columns > 1 else found[0]
+
+    def random(self, groups: int, *, seed: int) -> Operands:
+        """Return random groups of a PE, with weights for each."""
+        return self._widened([self.pe.random(groups, seed=seed + i) for i in self._seeds()])
+
+    def corners(self) -> Operands:
+        """Return extremes of a PE, each PE's weights those of another group."""
+        found = self.pe.corners()
+        turns = [np.roll(found[OWN], column, axis=0) for column in range(self.columns)]
+        return {**found, OWN: np.concatenate(turns, axis=2)}
+
+    def typical(self, groups: int, *, seed: int) -> Operands:
+        """Return Gaussian groups of a PE, with weights for each."""
+        return self._widened([self.pe.typical(groups, seed=seed + i) for i in self._seeds()])
+
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return those of a PE."""
+        return self.pe.obligations()
+
+    def _seeds(self) -> range:
+        # Seeds this far apart give groups of one length.
+        return range(0, 48 * self.columns, 48)
+
+    def _widened(self, found: list[Operands]) -> Operands:
+        return {**found[0], OWN: np.concatenate([one[OWN] for one in found], axis=2)}
