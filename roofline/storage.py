@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-from numerics.catalog import SCHEMES
-from numerics.formats import FloatFormat, IntFormat
-from numerics.scheme import Scheme
-from numerics.structures.sparse import Sparse
-from numerics.text import parse_scheme
+# Schemes take as long to import as all of roofline, and plain formats don't need them.
+if TYPE_CHECKING:
+    from numerics.scheme import Scheme
 
 #: Operations to make an operand of a stored weight: shift or mask, and a multiply-add with scale
 #: and zero point (arXiv:2306.00978, section 4.1); a gather and a product for codes of a table.
@@ -21,7 +20,7 @@ class Storage:
     """How the weights of one kind of layer are stored: as a scheme, or in so many bits each."""
 
     name: str
-    scheme: Scheme | None = None
+    scheme: "Scheme | None" = None
     bits: float | None = None
     #: Operand type of a product that takes the codes as they are; None if no machine has one.
     operand: str | None = None
@@ -32,6 +31,10 @@ class Storage:
     def is_two_of_four(self) -> bool:
         """Whether two of four weights are stored, which some machines multiply faster."""
         scheme = self.scheme
+        if scheme is None:
+            return False
+        from numerics.structures.sparse import Sparse
+
         return isinstance(scheme, Sparse) and (scheme.keep, scheme.block) == (2, 4)
 
     def bytes(self, inputs: int, outputs: int) -> float:
@@ -51,7 +54,7 @@ class Storage:
 
 
 @cache
-def _bits(scheme: Scheme, outputs: int, inputs: int) -> float:
+def _bits(scheme: "Scheme", outputs: int, inputs: int) -> float:
     return scheme.bits_per_weight((outputs, inputs), kind="full")
 
 
@@ -69,6 +72,8 @@ def weight_storage(text: str) -> Storage:
     """
     if text in PLAIN:
         return PLAIN[text]
+    from numerics.text import parse_scheme
+
     scheme = parse_scheme(text)
     return Storage(
         name=text,
@@ -78,8 +83,10 @@ def weight_storage(text: str) -> Storage:
     )
 
 
-def operand_of(scheme: Scheme) -> str | None:
+def operand_of(scheme: "Scheme") -> str | None:
     """Return the narrowest operand type that holds every code of a scheme exactly."""
+    from numerics.formats import FloatFormat, IntFormat
+
     formats = scheme.formats
     if len(formats) != 1 or not _is_arithmetic(scheme):
         return None
@@ -91,7 +98,9 @@ def operand_of(scheme: Scheme) -> str | None:
     return "fp8" if isinstance(fmt, FloatFormat) and fmt.bits <= 8 else None
 
 
-def _is_arithmetic(scheme: Scheme) -> bool:
+def _is_arithmetic(scheme: "Scheme") -> bool:
+    from numerics.formats import FloatFormat, IntFormat
+
     return all(isinstance(fmt, (IntFormat, FloatFormat)) for fmt in scheme.formats)
 
 
@@ -110,6 +119,8 @@ def kv_bits(text: str, head_dim: int) -> float:
     """
     if text in PLAIN:
         return PLAIN[text].bits or 0.0
+    from numerics.text import parse_scheme
+
     scheme = parse_scheme(KV_NAMES.get(text, text), role="kv")
     bits = scheme.bits_per_weight((1, head_dim), kind="full")
     if bits > WIDEST:
@@ -122,4 +133,6 @@ def kv_bits(text: str, head_dim: int) -> float:
 
 def known_storages() -> list[str]:
     """Return the names of all storages: plain ones and those of the catalog of schemes."""
+    from numerics.catalog import SCHEMES
+
     return [*PLAIN, *SCHEMES]

@@ -70,7 +70,7 @@ class Layer:
 
     def split(self, results: np.ndarray) -> np.ndarray:
         """Return results as sums of their columns, shape (pairs, columns)."""
-        if results.ndim == 2 or self.columns == 1:
+        if isinstance(self.pe, TilePe):
             return results.reshape(len(results), self.columns)
         width = self.pe.result_shape.width // self.columns
         fields = results[:, None] >> width * np.arange(self.columns) & (1 << width) - 1

@@ -31,7 +31,7 @@ HARD_TO_PROVE = {
     "booth-w8a8", "fp8-dot", "mixpe-w4a16", "bitmod-fp3", "bitmod-fp4", "mixpe-w4a8-zero",
     "bitmod-int5-aligned", "bitmod-int6-aligned", "bitmod-int8-aligned",
     "bitmod-fp4-column",
-    "mixpe-w4a8-fp16", "aqlm-2x4",
+    "mixpe-w4a8-fp16", "aqlm-2x4", "vptq-2x4", "fp16-mac",
 }  # fmt: skip
 
 

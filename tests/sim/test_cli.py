@@ -115,9 +115,12 @@ def test_no_permission_to_write_is_one_line(sweep, tmp_path):
 
 
 def start(arguments):
+    # A shell's background jobs ignore Ctrl-C, and so would what they start.
+    program = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {QSIM[-1]}"
     return subprocess.Popen(
-        [*QSIM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*PYTHON, program, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def wait_for_points(path, count, process):

@@ -5,10 +5,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics.pe.bit_planes import largest_plane_sum, plane_dot, plane_dots, weight
+from numerics.pe import bit_planes
+from numerics.pe.bit_planes import largest_plane_sum, plane_dot, weight
 from numerics.structures.bit_planes import pack, unpack
 
 PLANES = range(1, 9)
+
+
+def plane_dots(codes, activations, planes):
+    """Sums of rows that are all read in as many planes."""
+    return bit_planes.plane_dots(codes, activations, np.full(len(codes), planes))
 
 
 def test_weights_are_middles_of_equal_parts_of_the_range():
@@ -66,7 +72,19 @@ def test_largest_sums_occur():
         assert plane_dots(np.full((1, 128), 255), lowest, planes).item() == -largest
 
 
+def test_rows_are_read_in_planes_of_their_own():
+    random = np.random.default_rng(2)
+    codes, activations = random.integers(0, 256, (8, 16)), random.integers(-128, 128, (8, 16))
+    found = bit_planes.plane_dots(codes, activations, np.array(PLANES))
+    assert found.tolist() == [
+        plane_dot(row.tolist(), values.tolist(), planes)
+        for row, values, planes in zip(codes, activations, PLANES, strict=True)
+    ]
+
+
 def test_too_few_and_too_many_planes_are_refused():
     for planes in (0, 9):
         with pytest.raises(ValueError, match=f"1 to 8 planes, not {planes}"):
             plane_dot([0], [0], planes)
+        with pytest.raises(ValueError, match=f"1 to 8 planes, not {planes}"):
+            plane_dots(np.zeros((1, 1), int), np.zeros((1, 1), int), planes)

@@ -58,9 +58,19 @@ def test_golden_sums_come_to_what_numerics_computes(name):
 
 
 def test_lanes_of_a_pe_whose_sums_round_are_its_own():
-    assert layer_of(find_pe("bitmod-fp4-aligned"), WEIGHT, X).pe.lanes == 4
-    assert layer_of(find_pe("mixpe-w4a16"), WEIGHT, X).pe.lanes == 8
+    assert layer_of(find_pe("bitmod-fp4-aligned"), WEIGHT, X).pe.pe.lanes == 4
+    assert layer_of(find_pe("mixpe-w4a16"), WEIGHT, X).pe.pe.lanes == 8
     assert layer_of(find_pe("mixpe-w4a8-zero"), WEIGHT, X, lanes=4).pe.lanes == 8
+
+
+def test_tiles_of_any_size_give_the_same_sums():
+    for name in ("int8-mac", "mixpe-w4a8-zero"):
+        layers = [layer_of(find_pe(name), WEIGHT, X, tile=size) for size in (1, 2, 3)]
+        assert [layer.columns for layer in layers] == [1, 2, 3]
+        sums = [_sums(layer)[0] for layer in layers]
+        assert np.array_equal(sums[0], sums[1]) and np.array_equal(sums[0], sums[2])
+    with pytest.raises(UserError, match="4 columns of 19 bits make results of 76 bits; take at"):
+        layer_of(find_pe("mixpe-w4a8-zero"), WEIGHT, X, tile=4)
 
 
 @pytest.mark.parametrize("name", ["e8p-dot", "bitmod-fp4-column", "binary-16", "vptq-2x4"])
