@@ -41,6 +41,7 @@ def test_zero_points_are_those_of_the_last_beat():
     assert not np.array_equal(PE.golden(operands), PE.golden(others))
 
 
+@pytest.mark.slow
 def test_parts_are_proved_and_wrong_ones_refuted(monkeypatch):
     product, correction, _ = dataclasses.replace(PE, length=2).obligations()
     for obligation in (product, correction):

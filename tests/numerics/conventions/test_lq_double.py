@@ -11,7 +11,11 @@ from numerics.formats import BF16, E2M1, FP16, FP32
 from tests.numerics.conventions.test_double_nf4 import bits, tensors
 
 SCHEMES = [
-    LqDouble(bits=b, scale_bits=s, second=second, super_block=block, size=size)
+    pytest.param(
+        LqDouble(bits=b, scale_bits=s, second=second, super_block=block, size=size),
+        # Each takes seconds to compile.
+        marks=[pytest.mark.slow] * (b == 2),
+    )
     for b, s, second, block, size in (
         (4, 8, FP32, 256, 64), (3, 4, FP16, 16, 16), (2, 2, BF16, 64, 32), (2, 8, FP16, 256, 64),
     )

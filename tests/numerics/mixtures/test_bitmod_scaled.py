@@ -35,6 +35,7 @@ def test_codes_and_scales_equal_the_definition(scheme):
             assert values[row, column] == np.float32(fmt.decode(code)) * scale
 
 
+@pytest.mark.slow
 def test_second_scales_cost_little():
     x = X[[0, 3, 4]]
     errors = [

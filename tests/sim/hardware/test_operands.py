@@ -87,6 +87,7 @@ def test_formats_that_a_file_says_have_to_be_the_pes(tmp_path):
         read_codes(tmp_path)
 
 
+@pytest.mark.slow
 def test_fp16_codes_are_operands_of_bitmods_pes():
     pe = PES["bitmod-int4-aligned"]
     activations = RANDOM.normal(0.0, 1.0, (5, 300)).astype(np.float16).view(np.uint16)
