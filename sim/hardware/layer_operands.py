@@ -101,18 +101,18 @@ def layer_of(
         columns = tile or pe.columns
         changed = replace(pe, lanes=lanes * columns, columns=columns)
         return _with_zero_points(changed, weight, x)
+    columns = tile or USUAL_TILE
     try:
         pe = replace(pe, lanes=lanes)
         # Sizes that fit no circuit are told.
         _ = pe.result_shape
         weights = _quantized_weights(pe, _group(pe), weight)
         if pe.activation_name == FP16.name:
-            return _in_fp16(pe, weights, x, tile or USUAL_TILE)
+            return _in_fp16(pe, weights, x, columns)
         activations = quantize(jnp.asarray(x), parse_scheme(f"{pe.activation_name}:token:fp32"))
     except ValueError as error:
         raise UserError(f"{pe.name} can't run a layer: {error}") from None
     assert isinstance(pe, DotProductPe)
-    columns = tile or USUAL_TILE
     return Layer(
         pe=_tile(pe, columns),
         weights=_codes(pe.weights, weights),
