@@ -54,7 +54,7 @@ class ColumnPe(AlignedPe):
     def meanings(self) -> dict[str, Format | str]:
         """What fields and results are."""
         return {
-            **AlignedPe.meanings.fget(self),  # type: ignore[attr-defined]
+            **super(ColumnPe, self).meanings,
             "scale": "unsigned, of the group that ends in this beat",
             "ends_group": "1 in the last beat of a group",
             "last": "1 in the last beat of a channel",
