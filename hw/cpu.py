@@ -126,6 +126,11 @@ class Cores:
         share = OPS_PER_CYCLE[vectors][operands] / fastest
         return (tokens, share) if share < 1 else (1, 1.0)
 
+    def vector_ops_per_s(self, operands: str) -> float:
+        """Return the peak of all cores without instructions on matrices."""
+        _, vectors = MATRIX_TOKENS.get(self.instructions, (1, self.instructions))
+        return OPS_PER_CYCLE[vectors][operands] * self.count.value * self.hertz
+
     @property
     def is_arm(self) -> bool:
         """Whether the instructions are ARM's, not x86's."""

@@ -6,8 +6,8 @@ llama-roofline's context sweep.
 
 What is fitted is few: for GPUs one share of the bandwidth and a start-up time for each path, since
 the memory is the same whatever the weights are stored as; for processors a share of the bandwidth,
-shares of the peak of each path, a time to synchronise for each thread, and a share of the peak in
-attention. No product of GPUs was measured alone, so theirs take the shares of processors.
+shares of the peak of each path, a time that threads wait for the last of them, and a share of the
+peak in attention. No product of GPUs was measured alone, so theirs take the shares of processors.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 
 from hw.machine import Machine, load_machine
-from roofline.efficiency import FILE
+from roofline.efficiency import FILE, last_of
 from roofline.model_shape import load_model
 from roofline.paths import attention_path, weight_path
 from roofline.recipe import parse_recipe
@@ -53,12 +53,14 @@ CONTEXT = [(0, 83.6), (512, 80.5), (2048, 62.2), (8192, 32.8)]
 #: Products and attention of a layer that start one after another: qkv, attention, o, gate and up,
 #: down.
 STARTS_PER_LAYER = 5
+#: After which the share of the bandwidth and the wait of threads no longer change.
+ROUNDS = 20
 
 
 def fit() -> dict[str, float]:
     """Return every fitted number by its name in ``efficiencies.toml``."""
     gpu = _fit_gpu()
-    memory = _cpu_memory_share()
+    memory, wait_us = _cpu_memory()
     native, dequantize = _cpu_compute_shares()
     found = {
         **gpu,
@@ -66,8 +68,8 @@ def fit() -> dict[str, float]:
         "cpu_native_compute_share": native,
         "cpu_dequantize_compute_share": dequantize,
         "cpu_attention_compute_share": _cpu_attention_share(),
-        "cpu_start_us_per_thread": _cpu_start_us(memory),
-        "cpu_scatter": _cpu_scatter(memory, dequantize),
+        "cpu_wait_us": wait_us,
+        "cpu_scatter": _cpu_scatter(memory, wait_us, dequantize),
     }
     return {name: float(f"{value:.4g}") for name, value in found.items()}
 
@@ -98,17 +100,24 @@ def _read_bytes(model: str, recipe: str, context: int) -> float:
     return float(sum(op.essential_bytes for op in found))
 
 
-def _cpu_memory_share() -> float:
-    return median(_cpu_memory_shares())
+def _cpu_memory() -> tuple[float, float]:
+    """Return the share of the bandwidth and the wait, each from points that depend on both."""
+    share, wait_us = 1.0, 0.0
+    for _ in range(ROUNDS):
+        wait_us = _cpu_wait_us(share)
+        share = median(_cpu_memory_shares(wait_us))
+    return share, wait_us
 
 
-def _cpu_memory_shares() -> list[float]:
+def _cpu_memory_shares(wait_us: float) -> list[float]:
     shares = []
     for name, threads, model, recipe, rate in DECODE:
         machine = load_machine(name)
         assert machine.cores is not None
         reachable = min(machine.bytes_per_s, threads * machine.cores.bandwidth_gb_per_s.value * 1e9)
-        shares.append(_read_bytes(model, recipe, 64) * rate / reachable)
+        starts = load_model(model).layers * STARTS_PER_LAYER
+        reading_s = 1.0 / rate - starts * wait_us * 1e-6 * last_of(threads)
+        shares.append(_read_bytes(model, recipe, 64) / reading_s / reachable)
     return shares
 
 
@@ -130,22 +139,22 @@ def _shares_by_path() -> dict[str, list[float]]:
     return shares
 
 
-def _cpu_scatter(memory: float, dequantize: float) -> float:
+def _cpu_scatter(memory: float, wait_us: float, dequantize: float) -> float:
     """Return the largest relative error of a share, of memory or of products."""
-    found = [share / memory for share in _cpu_memory_shares()]
+    found = [share / memory for share in _cpu_memory_shares(wait_us)]
     found += [share / dequantize for share in _shares_by_path()["dequantize"]]
     return max(max(ratio, 1 / ratio) for ratio in found) - 1
 
 
-def _cpu_start_us(memory_share: float) -> float:
-    """Return what is left of a token's time beyond memory, for each start and thread."""
+def _cpu_wait_us(memory_share: float) -> float:
+    """Return what is left of a token's time beyond memory, for each start and unit of waiting."""
     machine = load_machine("threadripper-pro-7995wx")
     shape = load_model("tinyllama-1.1b")
     left = []
     for recipe, rate in SYNCHRONISATION:
         read = _read_bytes("tinyllama-1.1b", recipe, 64)
         left.append(1.0 / rate - read / (memory_share * machine.bytes_per_s))
-    return median(left) * 1e6 / (shape.layers * STARTS_PER_LAYER) / _cores(machine)
+    return median(left) * 1e6 / (shape.layers * STARTS_PER_LAYER) / last_of(_cores(machine))
 
 
 def _cpu_attention_share() -> float:

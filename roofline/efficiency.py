@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 
 from hw.machine import Machine
 from hw.toml_reader import read_toml
+from roofline.loops import LOOP_SHARE
 from roofline.paths import Path
 
 FILE = FilePath(__file__).parent / "efficiencies.toml"
@@ -27,7 +28,7 @@ class Fitted:
     cpu_native_compute_share: float
     cpu_dequantize_compute_share: float
     cpu_attention_compute_share: float
-    cpu_start_us_per_thread: float
+    cpu_wait_us: float
     #: Largest relative error of the fit.
     cpu_scatter: float
 
@@ -51,6 +52,18 @@ def fitted() -> Fitted:
     return read_toml(FILE, Fitted)
 
 
+def last_of(threads: float) -> float:
+    """Return how long the last of so many threads makes the first wait, for random delays of 1.
+
+    The mean of the longest of n exponential delays is the n-th harmonic number (Kruskal and Weiss,
+    IEEE TSE 11(10), 1985); the first is its own.
+
+    >>> [round(last_of(n), 3) for n in (1, 2, 4)]
+    [0.0, 0.5, 1.083]
+    """
+    return sum(1.0 / n for n in range(2, round(threads) + 1))
+
+
 def expected_factors(machine: Machine, path: Path, *, threads: int | None = None) -> Factors:
     """Return the factors that a run of a product is expected to have.
 
@@ -64,13 +77,12 @@ def expected_factors(machine: Machine, path: Path, *, threads: int | None = None
     numbers = fitted()
     own = machine.efficiency
     is_native = path.kind == "native" or path.operand == "fp32"
-    # Lookups count every instruction of their loop, as native products do.
-    compute = numbers.cpu_native_compute_share
+    compute = LOOP_SHARE if path.is_counted else numbers.cpu_native_compute_share
     if path.unpacks_in_loop:
         compute = numbers.cpu_dequantize_compute_share
     if machine.kind == "cpu":
         used = threads or (machine.cores.count.value if machine.cores else 1)
-        memory, start_us = numbers.cpu_memory_share, numbers.cpu_start_us_per_thread * used
+        memory, start_us = numbers.cpu_memory_share, numbers.cpu_wait_us * last_of(used)
     else:
         memory = numbers.gpu_memory_share
         start_us = numbers.gpu_native_start_us if is_native else numbers.gpu_dequantize_start_us

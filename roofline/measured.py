@@ -14,7 +14,7 @@ from roofline.gguf_mixes import MIX_ALIASES, MIXES
 from roofline.memory import weight_bytes
 from roofline.model_names import find_model, size_in_name, stand_in
 from roofline.model_shape import ModelShape, list_models
-from roofline.recipe import TERNARY_BITS, Recipe, parse_recipe
+from roofline.recipe import TERNARY_BITS, Engine, Recipe, parse_recipe
 from roofline.storage import Storage
 
 COLUMNS = (
@@ -135,6 +135,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     shape = _shape(row["model"], row["params"])
     found = _machine(row["device"], _kind(row["weight_format"]))
     formats = row["weight_format"], row["act_format"]
+    engine = _engine(" ".join(row.values()).lower(), found.machine)
     batch = _whole(row, "batch", 0)
     return MeasuredPoint(
         line=line,
@@ -145,7 +146,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         tokens_per_s=rate,
         found=found,
         shape=shape,
-        recipe=read_recipe(*formats, shape, machine=found.machine),
+        recipe=_run_by(engine, read_recipe(*formats, shape, machine=found.machine)),
         bound_recipe=read_recipe(*formats, shape, machine=found.machine, smallest=True),
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
@@ -161,6 +162,26 @@ def _whole(row: dict[str, str], name: str, default: int) -> int:
     if not 0 <= number <= MOST or number != int(number):
         raise ValueError(f"{name} is {row[name]!r}; a whole number up to {MOST:,}")
     return int(number)
+
+
+def _engine(words: str, machine: Machine) -> Engine | None:
+    """Return the program that a row names beside llama.cpp.
+
+    llamafile has ik_llama.cpp's products. T-MAC's tables of 2024 have llama.cpp from the CMake that
+    T-MAC needs.
+    """
+    if "mainline" in words:
+        return None
+    if "ik_llama" in words or "llamafile" in words:
+        return "ik_llama.cpp"
+    is_linux = machine.vendor not in ("Apple", "Qualcomm")
+    return "llama.cpp for armv8" if "t-mac" in words and is_linux else None
+
+
+def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
+    """Return a GGUF recipe in another program."""
+    is_other = engine is not None and recipe.engine == "llama.cpp"
+    return replace(recipe, engine=engine) if is_other else recipe
 
 
 @cache

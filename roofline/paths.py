@@ -10,7 +10,7 @@ from typing import Literal
 
 from hw.cpu import Cores
 from hw.machine import Machine
-from roofline.loops import loop_instructions
+from roofline.loops import is_ternary, loop_instructions, shares_unpacking
 from roofline.recipe import Lookup, Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
@@ -42,7 +42,9 @@ class Path:
     #: Operations for each weight to expand it, and their peak.
     dequantize_ops: float = 0.0
     dequantize_ops_per_s: float = 1.0
-    #: Whether loops over products of INT8 unpack weights for each token, as llama.cpp's do.
+    #: Whether the peak counts every instruction of a loop that runs for each token.
+    is_counted: bool = False
+    #: Whether tokens share the unpacking of weights in loops over products of INT8.
     unpacks_in_loop: bool = False
     #: Rate of such a loop over one token.
     one_token_ops_per_s: float | None = None
@@ -84,8 +86,10 @@ def _dense_path(
         # Nothing but the shuffle itself bounds every loop.
         instructions = 1.0 if fastest else _lookup_instructions(recipe.lookup, machine.cores)
         lookups = machine.cores.vector_bytes_per_s(instructions, widest=fastest)
-        return Path(kind="lookup", operand="int8", ops_per_s=2.0 * recipe.lookup.weights * lookups)
+        peak = 2.0 * recipe.lookup.weights * lookups
+        return Path(kind="lookup", operand="int8", ops_per_s=peak, is_counted=True)
     activations = recipe.activations
+    is_bound = fastest
     if recipe.kernel == "gguf":
         halves = machine.ops_per_s("fp16") if machine.kind == "gpu" else None
         is_slower = halves is not None and halves < (machine.ops_per_s("int8") or 0.0)
@@ -103,11 +107,26 @@ def _dense_path(
             return Path(kind="native", operand=storage.operand, ops_per_s=peak)
     is_gguf = recipe.kernel == "gguf"
     path = _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
-    if machine.cores is None or not path.unpacks_in_loop:
+    if machine.cores is None or not path.unpacks_in_loop or is_bound:
         return path
-    instructions = loop_instructions(recipe, machine.cores)
-    rate = 2.0 * machine.cores.vector_bytes_per_s(instructions)
-    return replace(path, one_token_ops_per_s=min(rate, path.ops_per_s))
+    return _in_loops(path, recipe, machine.cores)
+
+
+def _in_loops(path: Path, recipe: Recipe, cores: Cores) -> Path:
+    """Return how llama.cpp and its kin really multiply weights that are unpacked to INT8."""
+    rate = 2.0 * cores.vector_bytes_per_s(loop_instructions(recipe, cores))
+    if not shares_unpacking(recipe, cores):
+        rate = min(rate, path.ops_per_s)
+        return replace(path, ops_per_s=rate, is_counted=True, unpacks_in_loop=False)
+    if recipe.engine != "llama.cpp":
+        # Only llama.cpp has products for SMMLA and AMX.
+        path = replace(path, ops_per_s=cores.vector_ops_per_s(path.operand))
+    return replace(
+        path,
+        one_token_ops_per_s=min(rate, path.ops_per_s),
+        # Ternary weights have no scale in their loop, like operands that are not unpacked.
+        unpacks_in_loop=not is_ternary(recipe),
+    )
 
 
 def _lookup_instructions(lookup: Lookup, cores: Cores) -> float:

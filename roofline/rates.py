@@ -8,6 +8,7 @@ import numpy as np
 
 from hw.machine import GIGA, Machine
 from roofline.efficiency import Factors, expected_factors, fitted
+from roofline.loops import LOOP_SHARE
 from roofline.paths import Path, attention_path, weight_path
 from roofline.setup import Setup
 from roofline.workload import Amount, Operator
@@ -145,11 +146,10 @@ def _matrix_tokens(setup: Setup, path: Path, factors: Factors) -> tuple[float, f
     """Return the tokens that a processor's rate needs, and the share of it for one."""
     cores = setup.machine.cores
     if path.one_token_ops_per_s is not None:
-        # Its loop counts every instruction, as native products do; tokens share the unpacking.
-        one = fitted().cpu_native_compute_share * path.one_token_ops_per_s
+        one = LOOP_SHARE * path.one_token_ops_per_s
         share = min(1.0, one / (factors.compute * path.ops_per_s))
         return 1.0 / share, share
-    if cores is None or path.kind == "lookup":
+    if cores is None or path.is_counted:
         return 1.0, 1.0
     return cores.matrix_tokens(path.operand)
 

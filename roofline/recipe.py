@@ -5,12 +5,16 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from roofline.gguf_mixes import MIX_ALIASES, MIXES
+from roofline.gguf_mixes import IK_BITS, MIX_ALIASES, MIXES
 from roofline.model_shape import ModelShape
 from roofline.storage import FP16, PLAIN, Storage, known_storages, kv_bits, weight_storage
 
 #: Which code runs the products: of a tensor library, of llama.cpp, or lookups as in bitnet.cpp.
 Kernel = Literal["dense", "gguf", "lookup"]
+#: Which program runs a GGUF recipe. ik_llama.cpp and bitnet.cpp have products of tiles for every
+#: type. Until December 2024 (its pull request 10890) llama.cpp's CMake compiled for plain ARMv8 on
+#: Linux, without the dot products that a processor has.
+Engine = Literal["llama.cpp", "llama.cpp for armv8", "ik_llama.cpp", "bitnet.cpp"]
 #: Operand types of activations by their width.
 BY_WIDTH = {"16": "fp16", "8": "int8", "4": "int4", "32": "fp32"}
 ACTIVATIONS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
@@ -52,6 +56,7 @@ class Recipe:
     head: Storage = FP16
     embedding: Storage = FP16
     kernel: Kernel = "dense"
+    engine: Engine = "llama.cpp"
     #: A key of :data:`roofline.gguf_mixes.MIXES`.
     mix: str | None = None
     #: What stands for products where the kernel is ``lookup``.
@@ -155,7 +160,8 @@ def _gguf(text: str, mix: str) -> Recipe:
     bits = MIXES[mix].bits("up")
     operand = {"f16": "fp16", "bf16": "fp16", "f32": "fp32"}.get(mix)
     weights = Storage(name=mix, bits=bits, operand=operand)
-    return Recipe(name=text, weights=weights, kernel="gguf", mix=mix)
+    engine: Engine = "ik_llama.cpp" if mix in IK_BITS else "llama.cpp"
+    return Recipe(name=text, weights=weights, kernel="gguf", engine=engine, mix=mix)
 
 
 def _ternary(text: str) -> Recipe:
@@ -166,6 +172,7 @@ def _ternary(text: str) -> Recipe:
         weights=weights,
         activations="int8",
         kernel="lookup" if lookup else "gguf",
+        engine="bitnet.cpp",
         lookup=lookup,
     )
 
