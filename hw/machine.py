@@ -76,6 +76,10 @@ class Machine:
     sparse_speedup: Sourced | None = None
     #: Of operations that are no matrix products, in float32.
     vector_tops: Sourced | None = None
+    #: Of a GPU: what runs whole groups of threads (NVIDIA's SM, a core of Apple's, a pair of AMD's
+    #: compute units since RDNA, one before), and its clock.
+    multiprocessors: Sourced | None = None
+    clock_ghz: Sourced | None = None
     on_chip_kb: Sourced | None = None
     link_gb_per_s: Sourced | None = None
     link_latency_us: Sourced | None = field(default=None, metadata=ZERO)
@@ -161,6 +165,17 @@ class Machine:
             return self.vector_tops.value * TERA
         peaks = self.native_peaks
         return peaks.get("fp32") or min(peaks.values())
+
+    @property
+    def multiprocessor_cycles_per_s(self) -> float | None:
+        """Cycles a second of all multiprocessors; None where they are not known.
+
+        >>> load_machine("a100-sxm-40gb").multiprocessor_cycles_per_s
+        152280000000.0
+        """
+        if self.multiprocessors is None or self.clock_ghz is None:
+            return None
+        return self.multiprocessors.value * self.clock_ghz.value * GIGA
 
     @property
     def unconfirmed(self) -> tuple[str, ...]:

@@ -4,12 +4,14 @@
 GPU README on an A100 40 GB, llama.cpp and ik_llama.cpp pull requests and issues on processors, and
 llama-roofline's context sweep.
 
-What is fitted is few: for GPUs one share of the bandwidth and a start-up time for each path, since
-the memory is the same whatever the weights are stored as; for processors a share of the bandwidth,
-shares of the peak of each path, a time that threads wait for the last of them, and a share of the
-peak in attention. No product of GPUs was measured alone, so theirs take the shares of processors.
+What is fitted is few: for GPUs a share of the bandwidth, the bytes of narrow weights that a
+multiprocessor reads in a cycle, and the cycles to start for each path; for processors a share of
+the bandwidth, shares of the peak of each path, a time that threads wait for the last of them, and a
+share of the peak in attention. No product of GPUs was measured alone, so theirs take the shares of
+processors.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -75,23 +77,42 @@ def fit() -> dict[str, float]:
 
 
 def _fit_gpu() -> dict[str, float]:
-    """Least squares of relative errors of ``start(path) + bytes / (share x bandwidth)``."""
-    bandwidth = load_machine("a100-sxm-40gb").bytes_per_s
-    rows, times = [], []
-    for points, byte_per_weight, path in ((GEMV_BF16, 2.0, 0), (GEMV_W2A8, 0.25, 1)):
-        for outputs, inputs, time_us in points:
-            ideal_us = outputs * inputs * byte_per_weight / bandwidth * 1e6
-            rows.append([ideal_us / time_us, (path == 0) / time_us, (path == 1) / time_us])
-            times.append(1.0)
-    matrix = np.array(rows)
-    (inverse, native, dequantize), *_ = np.linalg.lstsq(matrix, np.array(times), rcond=None)
-    scatter = float(np.max(np.abs(matrix @ [inverse, native, dequantize] - 1.0)))
+    """Return what products of a vector take on the A100: ``start + bytes / rate`` by path.
+
+    In BF16 the memory limits the rate. The 2-bit weights of the same two shapes come at two thirds
+    of that: as long as loads take to come back, a multiprocessor has only so many bytes of narrow
+    weights on their way. The other shapes in BF16 tell the scatter.
+    """
+    machine = load_machine("a100-sxm-40gb")
+    cycles = machine.multiprocessor_cycles_per_s
+    assert cycles is not None and machine.clock_ghz is not None
+    shapes = {point[:2] for point in GEMV_W2A8}
+    same = [point for point in GEMV_BF16 if point[:2] in shapes]
+    native_rate, native_s = _start_and_rate(same, 2.0)
+    expanded_rate, expanded_s = _start_and_rate(GEMV_W2A8, 0.25)
+    errors = [
+        (native_s + 2.0 * outputs * inputs / native_rate) * 1e6 / time_us - 1.0
+        for outputs, inputs, time_us in GEMV_BF16
+    ]
+    hertz = machine.clock_ghz.value * 1e9
     return {
-        "gpu_memory_share": 1.0 / inverse,
-        "gpu_native_start_us": native,
-        "gpu_dequantize_start_us": dequantize,
-        "gpu_scatter": scatter,
+        "gpu_memory_share": native_rate / machine.bytes_per_s,
+        "gpu_expanded_bytes_per_cycle": expanded_rate / cycles,
+        "gpu_native_start_cycles": native_s * hertz,
+        "gpu_dequantize_start_cycles": expanded_s * hertz,
+        "gpu_scatter": max(map(abs, errors)),
     }
+
+
+def _start_and_rate(
+    points: Sequence[tuple[int, int, float]], byte_per_weight: float
+) -> tuple[float, float]:
+    """Return bytes/s and seconds of the line through two products."""
+    (few, few_s), (many, many_s) = sorted(
+        (outputs * inputs * byte_per_weight, time_us * 1e-6) for outputs, inputs, time_us in points
+    )
+    rate = (many - few) / (many_s - few_s)
+    return rate, few_s - few / rate
 
 
 def _read_bytes(model: str, recipe: str, context: int) -> float:

@@ -3,16 +3,19 @@
 They come from :mod:`roofline.calibration`, except where a machine's file has its own.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as FilePath
 
-from hw.machine import Machine
+from hw.machine import GIGA, Machine
 from hw.toml_reader import read_toml
 from roofline.loops import LOOP_SHARE
 from roofline.paths import Path
 
 FILE = FilePath(__file__).parent / "efficiencies.toml"
+#: Of machines whose clock is not known: that of the A100, on which starts were measured.
+USUAL_CLOCK_GHZ = 1.41
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +23,10 @@ class Fitted:
     """The numbers of ``efficiencies.toml``."""
 
     gpu_memory_share: float
-    gpu_native_start_us: float
-    gpu_dequantize_start_us: float
+    #: Bytes of weights that a multiprocessor reads in a cycle while it expands them for few tokens.
+    gpu_expanded_bytes_per_cycle: float
+    gpu_native_start_cycles: float
+    gpu_dequantize_start_cycles: float
     #: Largest relative error of the fit.
     gpu_scatter: float
     cpu_memory_share: float
@@ -40,6 +45,8 @@ class Factors:
     compute: float = 1.0
     memory: float = 1.0
     start_s: float = 0.0
+    #: What products of a vector with weights that are expanded read at most.
+    vector_bytes_per_s: float = math.inf
 
 
 #: Nothing can beat it.
@@ -61,7 +68,7 @@ def last_of(threads: float) -> float:
     >>> [round(last_of(n), 3) for n in (1, 2, 4)]
     [0.0, 0.5, 1.083]
     """
-    return sum(1.0 / n for n in range(2, round(threads) + 1))
+    return sum((1.0 / n for n in range(2, round(threads) + 1)), 0.0)
 
 
 def expected_factors(machine: Machine, path: Path, *, threads: int | None = None) -> Factors:
@@ -76,17 +83,33 @@ def expected_factors(machine: Machine, path: Path, *, threads: int | None = None
     """
     numbers = fitted()
     own = machine.efficiency
-    is_native = path.kind == "native" or path.operand == "fp32"
     compute = LOOP_SHARE if path.is_counted else numbers.cpu_native_compute_share
     if path.unpacks_in_loop:
         compute = numbers.cpu_dequantize_compute_share
+    vector_bytes_per_s = math.inf
     if machine.kind == "cpu":
         used = threads or (machine.cores.count.value if machine.cores else 1)
-        memory, start_us = numbers.cpu_memory_share, numbers.cpu_wait_us * last_of(used)
+        memory, start_s = numbers.cpu_memory_share, numbers.cpu_wait_us * 1e-6 * last_of(used)
     else:
-        memory = numbers.gpu_memory_share
-        start_us = numbers.gpu_native_start_us if is_native else numbers.gpu_dequantize_start_us
+        memory, start_s = numbers.gpu_memory_share, _gpu_start_s(machine, path)
+        cycles = machine.multiprocessor_cycles_per_s
+        if cycles is not None and not _is_native(path):
+            vector_bytes_per_s = numbers.gpu_expanded_bytes_per_cycle * cycles
     if own is not None:
         compute = own.compute.value if own.compute else compute
         memory = own.memory.value if own.memory else memory
-    return Factors(compute=compute, memory=memory, start_s=start_us * 1e-6)
+    return Factors(
+        compute=compute, memory=memory, start_s=start_s, vector_bytes_per_s=vector_bytes_per_s
+    )
+
+
+def _is_native(path: Path) -> bool:
+    return path.kind == "native" or path.operand == "fp32"
+
+
+def _gpu_start_s(machine: Machine, path: Path) -> float:
+    """Return the time to start: blocks to schedule, a first read and a last sum, all in cycles."""
+    numbers = fitted()
+    native, expanded = numbers.gpu_native_start_cycles, numbers.gpu_dequantize_start_cycles
+    clock_ghz = machine.clock_ghz.value if machine.clock_ghz else USUAL_CLOCK_GHZ
+    return (native if _is_native(path) else expanded) / (clock_ghz * GIGA)

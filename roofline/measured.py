@@ -180,8 +180,9 @@ def _engine(words: str, machine: Machine) -> Engine | None:
 
 def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
     """Return a GGUF recipe in another program."""
-    is_other = engine is not None and recipe.engine == "llama.cpp"
-    return replace(recipe, engine=engine) if is_other else recipe
+    if engine is None or recipe.engine != "llama.cpp":
+        return recipe
+    return replace(recipe, engine=engine)
 
 
 @cache

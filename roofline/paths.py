@@ -86,8 +86,8 @@ def _dense_path(
         # Nothing but the shuffle itself bounds every loop.
         instructions = 1.0 if fastest else _lookup_instructions(recipe.lookup, machine.cores)
         lookups = machine.cores.vector_bytes_per_s(instructions, widest=fastest)
-        peak = 2.0 * recipe.lookup.weights * lookups
-        return Path(kind="lookup", operand="int8", ops_per_s=peak, is_counted=True)
+        rate = 2.0 * recipe.lookup.weights * lookups
+        return Path(kind="lookup", operand="int8", ops_per_s=rate, is_counted=True)
     activations = recipe.activations
     is_bound = fastest
     if recipe.kernel == "gguf":

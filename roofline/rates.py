@@ -21,6 +21,14 @@ ROLES: tuple[Role, ...] = get_args(Role)
 #: memory first (its ``MMQ_DP4A_MAX_BATCH_SIZE``).
 PASS_TOKENS = 512
 EXPANDED_TOKENS = 64
+#: Tokens for which kernels multiply a matrix by each vector of them; llama.cpp's
+#: ``MMVQ_MAX_BATCH_SIZE``.
+VECTOR_TOKENS = 8
+#: Kernels of llama.cpp's GPU back ends for each of the six operators between a layer's products:
+#: 24 in all for two norms of two, two rotations, two copies to the cache, a softmax and its copy,
+#: a gate of two, two sums, seven tokens quantized, and three products that are one operator here;
+#: and how long a small one takes (two vectors added: 1.1 to 1.3 us, pytorch issue 161104).
+SMALL_KERNELS, SMALL_KERNEL_S = 4, 1.2e-6
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
 
@@ -45,6 +53,8 @@ class Rates:
     is_one_unit: Amount
     #: Whether activations between operators stay on the chip.
     keeps_activations: Amount
+    #: At most, for few tokens; inf where nothing but the memory limits it.
+    vector_bytes_per_s: Amount = np.inf
     #: Of weights and cache that a processor may still have from the step before.
     cached_bytes: Amount = 0.0
 
@@ -135,11 +145,20 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         dequantize_ops_per_s=path.dequantize_ops_per_s * expanding,
         bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * readers,
         expanded_bytes=path.expanded_bytes,
-        # Operations between products are part of their kernels.
-        start_s=0.0 if role == "vector" else factors.start_s,
+        start_s=_between_s(setup) if role == "vector" else factors.start_s,
         is_one_unit=machine.kind == "cpu",
         keeps_activations=False,
+        vector_bytes_per_s=np.inf if role == "attention" else factors.vector_bytes_per_s * readers,
     )
+
+
+def _between_s(setup: Setup) -> float:
+    """Return the time of small kernels that stand for one operator between products.
+
+    Elsewhere these are part of the products' kernels.
+    """
+    is_split = setup.recipe.kernel == "gguf" and setup.machine.kind == "gpu"
+    return SMALL_KERNELS * SMALL_KERNEL_S if is_split else 0.0
 
 
 def _matrix_tokens(setup: Setup, path: Path, factors: Factors) -> tuple[float, float]:
@@ -194,13 +213,16 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     rest = operator.vector_ops / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     moved = np.where(rates.keeps_activations, operator.essential_bytes, operator.traffic_bytes)
+    is_vector = _tokens(operator) <= VECTOR_TOKENS
+    at_most = np.where(is_vector, rates.vector_bytes_per_s, np.inf)
+    bytes_per_s = np.minimum(rates.bytes_per_s, at_most)
     # Weights are expanded before the product starts.
     expanding = rates.expanded_bytes * operator.weights * _passes(operator) / rates.bytes_per_s
     together = np.where(rates.is_one_unit, products + rest, np.maximum(products, rest))
     return OperatorTime(
         operator=operator,
         compute_s=together + expanding,
-        memory_s=missed * moved / rates.bytes_per_s + expanding,
+        memory_s=missed * moved / bytes_per_s + expanding,
         start_s=rates.start_s * operator.count,
     )
 
