@@ -83,7 +83,7 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     if text.strip() in list_machines():
         return Found(machine=load_machine(text.strip()))
     lowered = re.sub(
-        r"(?<!\d)(\d{1,3})x(?=[a-z]|\d{4}\b)", r"\1 x ", text.lower().replace(TIMES, "x")
+        r"(?<!\d)(\d{1,4})x(?=[a-z]|\d{4}\b)", r"\1 x ", text.lower().replace(TIMES, "x")
     )
     if "tx" not in lowered:
         lowered = LONE_CARD.sub("rtx ", lowered)
@@ -192,9 +192,9 @@ def _pattern(word: str) -> re.Pattern[str]:
 def _count(text: str) -> int:
     """Return how many machines a text names: ``4x``, ``x4``, ``* 4`` or ``tp4``.
 
-    >>> texts = "4x a100", "a100 * 2", "a100 x8", "a100, tp=2", "8-gpu h100", "7900 xtx"
+    >>> texts = "4x a100", "1000x a100", "a100 * 2", "a100 x8", "a100, tp=2", "8-gpu h100", "7900 xtx"
     >>> [_count(text) for text in texts]
-    [4, 2, 8, 2, 8, 1]
+    [4, 1000, 2, 8, 2, 8, 1]
     >>> [_count(text) for text in ("ryzen 9 5950x 16-core", "tpu v5e-8", "tpu v4-8", "pcie x16")]
     [1, 8, 4, 1]
     """
@@ -205,7 +205,7 @@ def _count(text: str) -> int:
         return max(1, chips // 2) if is_by_core else chips
     patterns = (
         # But the XT and XTX of a 7900 are names, and so is the X of a 5950X.
-        r"(?<![\w.])(\d{1,3}) ?(?:x(?![a-z])|\*) ?(?=[a-z]|\d{4})",
+        r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*) ?(?=[a-z]|\d{4})",
         r"(?<![\w.])(\d{1,2})x *(?:$|[,;)])",
         # But x86 is no number of machines.
         rf"(?:(?<=[ (])[x*](?!86\b) ?|(?<=\d)(?:\*|x(?!86\b)))(\d{{1,3}})\b{PARTS}",

@@ -17,6 +17,7 @@ from statistics import median
 
 import numpy as np
 
+from hw.cpu import OPS_PER_CYCLE
 from hw.machine import Machine, load_machine
 from roofline.efficiency import FILE, last_of
 from roofline.model_shape import load_model
@@ -50,7 +51,8 @@ PREFILL = [
 ]
 #: TinyLlama-1.1B on a Threadripper PRO 7995WX, all threads: bound by waiting for one another.
 SYNCHRONISATION = [("gguf-f16", 52.0), ("gguf-q8_0", 60.0)]
-#: Depth and tokens/s of Qwen2.5-0.5B Q4_K_M on an i7-12700H with 8 threads.
+#: Depth and tokens/s of Qwen2.5-0.5B Q4_K_M on an i7-12700H, which has 6 big cores, with 8 threads.
+CONTEXT_THREADS = 8
 CONTEXT = [(0, 83.6), (512, 80.5), (2048, 62.2), (8192, 32.8)]
 #: Products and attention of a layer that start one after another: qkv, attention, o, gate and up,
 #: down.
@@ -179,13 +181,20 @@ def _cpu_wait_us(memory_share: float) -> float:
 
 
 def _cpu_attention_share() -> float:
-    """Return the slope of a token's time over its context, as a share of the float32 peak."""
+    """Return the slope of a token's time over its context, as a share of the float32 peak.
+
+    Two of the threads run on small cores, and the rest wait for them.
+    """
     machine = load_machine("core-i7-12700h")
     depths = [depth for depth, _ in CONTEXT]
     slope_s = float(np.polyfit(depths, [1.0 / rate for _, rate in CONTEXT], 1)[0])
     shape = load_model("qwen2.5-0.5b")
     ops_per_token = 4.0 * shape.heads * shape.head_dim * shape.layers
-    return ops_per_token / slope_s / attention_path(machine, parse_recipe("gguf-q4_k_m")).ops_per_s
+    path = attention_path(machine, parse_recipe("gguf-q4_k_m"))
+    assert machine.cores is not None and machine.cores.small is not None
+    small = machine.cores.small
+    of_one = OPS_PER_CYCLE[small.instructions][path.operand] * small.clock_ghz.value * 1e9
+    return ops_per_token / slope_s / (CONTEXT_THREADS * of_one)
 
 
 def _cores(machine: Machine) -> float:
