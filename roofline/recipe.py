@@ -35,8 +35,9 @@ class Lookup:
 
 
 #: Loops of bitnet.cpp. TL1: half an instruction each to mask and shift indices, two shuffles for
-#: the bytes of a sum, two to join them, two sums. TL2: 3 to 4 for the sign of each half besides.
-LOOKUPS = {"tl1": Lookup(weights=2, instructions=7), "tl2": Lookup(weights=3, instructions=15)}
+#: the bytes of a sum, two to join them, two sums. TL2: four to spread two signs, and two each to
+#: add them to halves and to invert those, besides.
+LOOKUPS = {"tl1": Lookup(weights=2, instructions=7), "tl2": Lookup(weights=3, instructions=15.5)}
 #: T-MAC looks up four bits of one place, arXiv:2407.00088. Its kernel, without the optional fast
 #: aggregation: a mask or a shift for the index, a shuffle, and two widening sums of halves. In
 #: AVX2, for 32 lookups: two masks and a shift, the upper indices inserted, a shuffle, and for each
