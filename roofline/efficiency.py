@@ -93,8 +93,8 @@ def expected_factors(machine: Machine, path: Path, *, threads: int | None = None
     else:
         memory, start_s = numbers.gpu_memory_share, _gpu_start_s(machine, path)
         cycles = machine.multiprocessor_cycles_per_s
-        if cycles is not None and not _is_native(path):
-            vector_bytes_per_s = numbers.gpu_expanded_bytes_per_cycle * cycles
+        if cycles is not None:
+            vector_bytes_per_s = path.loaded * numbers.gpu_expanded_bytes_per_cycle * cycles
     if own is not None:
         compute = own.compute.value if own.compute else compute
         memory = own.memory.value if own.memory else memory

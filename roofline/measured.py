@@ -174,8 +174,10 @@ def _engine(words: str, machine: Machine) -> Engine | None:
         return None
     if "ik_llama" in words or "llamafile" in words:
         return "ik_llama.cpp"
+    is_arm = machine.cores is not None and machine.cores.is_arm
     is_linux = machine.vendor not in ("Apple", "Qualcomm")
-    return "llama.cpp for armv8" if "t-mac" in words and is_linux else None
+    is_old = is_arm and is_linux and re.search(r"\bt-?mac\b", words) is not None
+    return "llama.cpp for armv8" if is_old else None
 
 
 def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:

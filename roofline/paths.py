@@ -5,6 +5,7 @@ The formats alone don't say how fast it is: a machine multiplies operands that i
 lookups in tables of partial sums (``lookup``; T-MAC, arXiv:2407.00088; bitnet.cpp).
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +19,10 @@ PathKind = Literal["native", "dequantize", "lookup"]
 BITS = {"int4": 4, "fp4": 4, "int8": 8, "fp8": 8, "fp16": 16, "fp32": 32}
 #: Halves that a vector unit of a GPU works on at once in place of a float32.
 PACKED = 2.0
+#: How many bytes llama.cpp's kernels of halves have on their way for each of kernels that expand
+#: narrow weights, which load four bytes a thread too: as much faster as wider loads made them on an
+#: H100 (its pull request 9816).
+HALVES_LOADED = 1.33
 #: A half that is written and read again.
 EXPANDED_BYTES = 4.0
 #: What an operand is expanded to where a machine has no unit for it, nearest first.
@@ -48,6 +53,9 @@ class Path:
     unpacks_in_loop: bool = False
     #: Rate of such a loop over one token.
     one_token_ops_per_s: float | None = None
+    #: Bytes on their way for products of a vector on a GPU, for each of kernels that expand narrow
+    #: weights; inf where nothing but the memory limits them.
+    loaded: float = math.inf
     #: Bytes that move for each weight where prompts expand all of a tensor before its product.
     expanded_bytes: float = 0.0
 
@@ -104,7 +112,8 @@ def _dense_path(
     if storage.operand is not None:
         peak = machine.ops_per_s(storage.operand, activations, fastest=fastest)
         if peak is not None:
-            return Path(kind="native", operand=storage.operand, ops_per_s=peak)
+            loaded = HALVES_LOADED if recipe.kernel == "gguf" else math.inf
+            return Path(kind="native", operand=storage.operand, ops_per_s=peak, loaded=loaded)
     is_gguf = recipe.kernel == "gguf"
     path = _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
     if machine.cores is None or not path.unpacks_in_loop or is_bound:
@@ -159,6 +168,7 @@ def _expanded(
         dequantize_ops=0.0 if gguf and not in_memory else per_weight,
         dequantize_ops_per_s=_expansion_rate(machine),
         unpacks_in_loop=gguf and operand == "int8",
+        loaded=math.inf if operand == "fp32" else 1.0,
         expanded_bytes=EXPANDED_BYTES if in_memory else 0.0,
     )
 
