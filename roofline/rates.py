@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hw.machine import GIGA, Machine
+from hw.machine import GIGA
 from roofline.efficiency import Factors, expected_factors, fitted
 from roofline.loops import LOOP_SHARE
 from roofline.paths import Path, attention_path, weight_path
@@ -24,6 +24,10 @@ EXPANDED_TOKENS = 64
 #: Tokens for which kernels multiply a matrix by each vector of them; llama.cpp's
 #: ``MMVQ_MAX_BATCH_SIZE``.
 VECTOR_TOKENS = 8
+#: Size of the heads on which attention of processors was fitted, and the share of its instructions
+#: that doesn't grow with them: of about 95 in AVX2 for a score and its value (llama.cpp's
+#: ``vec.cpp``), 10 sum a vector's parts, 25 call and loop, and 10 are the softmax's.
+FITTED_HEAD_DIM, DOT_CONSTANT = 64, 0.5
 #: Kernels of llama.cpp's GPU back ends for each of the six operators between a layer's products:
 #: 24 in all for two norms of two, two rotations, two copies to the cache, a softmax and its copy,
 #: a gate of two, two sums, seven tokens quantized, and three products that are one operator here;
@@ -130,7 +134,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
     factors = expected_factors(machine, path, threads=setup.threads)
     tokens, least_share = _matrix_tokens(setup, path, factors)
     if role == "attention" and machine.kind == "cpu":
-        tokens, least_share = _attention_tokens(machine)
+        tokens, least_share = _attention_tokens(setup)
     readers = setup.kv_split if role == "attention" else setup.split
     used = setup.split * setup.thread_share
     together = factors.compute * used
@@ -173,15 +177,18 @@ def _matrix_tokens(setup: Setup, path: Path, factors: Factors) -> tuple[float, f
     return cores.matrix_tokens(path.operand)
 
 
-def _attention_tokens(machine: Machine) -> tuple[float, float]:
+def _attention_tokens(setup: Setup) -> tuple[float, float]:
     """Return the tokens of a sequence that make attention a product, and the share of it for one.
 
     One token reads keys and values by itself, at the share that was fitted on decode; the tokens of
     a prompt share them.
     """
-    if machine.efficiency is not None and machine.efficiency.compute is not None:
+    own = setup.machine.efficiency
+    if own is not None and own.compute is not None:
         return 1.0, 1.0
+    longer = setup.shape.head_dim / FITTED_HEAD_DIM
     share = fitted().cpu_attention_compute_share / fitted().cpu_native_compute_share
+    share = min(1.0, share * longer / (DOT_CONSTANT + (1.0 - DOT_CONSTANT) * longer))
     return 1.0 / share, share
 
 

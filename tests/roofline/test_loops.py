@@ -111,7 +111,8 @@ def test_attention_of_a_prompt_is_a_product():
         softmax_s /= fitted().cpu_native_compute_share
         return found.operator.ops / (found.compute_s - softmax_s) / setup.machine.ops_per_s("fp32")
 
-    decode = fitted().cpu_attention_compute_share
+    # Heads twice as long as those of the fit: half of the instructions grow with them.
+    decode = fitted().cpu_attention_compute_share * 2 / 1.5
     one = share(Sequences(batch=1, new=1, context=4096))
     assert one == pytest.approx(decode)
     # Sequences of a batch have keys of their own.
