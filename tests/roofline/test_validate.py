@@ -250,6 +250,22 @@ def test_llama_cpp_splits_layers_unless_a_row_says_rows(tmp_path):
     assert rows > 1.5 * one and tensor > 1.5 * one
 
 
+def test_the_program_is_read_from_any_words(tmp_path):
+    rows = {
+        "M2-Max CPU,Llama-3.1-8B,,gguf-Q5_0,,1,512,,prefill,70,ik_llama.cpp PR 121": "ik_llama.cpp",
+        "M2-Max CPU,Llama-3.1-8B,,gguf-Q5_0,,1,512,,prefill,26,ik_llama.cpp mainline": "llama.cpp",
+        "Raspberry Pi 5,Llama-2-7B,,gguf-Q4_0,,1,,128,decode,1,T-MAC": "llama.cpp for armv8",
+        "i5-1035G7,Llama-2-7B,,gguf-Q4_0,,1,,128,decode,1,T-MAC": "llama.cpp",
+        "M2-Ultra CPU,Llama-2-7B,,gguf-Q4_0,,1,,128,decode,1,T-MAC": "llama.cpp",
+        "EPYC 7V13,BitNet-b1.58-2B-4T,,i2_s,,1,,128,decode,1,T-MAC": "bitnet.cpp",
+        "Ryzen 5950X,Mistral-7B,,gguf-Q6_K,,1,512,,prefill,1,llamafile": "ik_llama.cpp",
+        "Ryzen 5950X,Mistral-7B,,gguf-Q6_K,,1,512,,prefill,1,": "llama.cpp",
+    }
+    path = tmp_path / "points.csv"
+    path.write_text(HEAD + "\n".join(rows) + "\n")
+    assert [point.recipe.engine for point in read_points(path)] == list(rows.values())
+
+
 @pytest.mark.parametrize("params", [125e6, 7e9, 30e9, 100e9, 300e9, 1e12])
 def test_a_model_of_which_only_the_size_is_known_has_no_experts(params):
     shape = shape_of_size(params)
