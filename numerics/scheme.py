@@ -37,6 +37,8 @@ class Field:
     dtype: np.dtype[np.generic]
     #: Whether its bits count as ``"index"``.
     is_index: bool = False
+    #: Whether its bits count as ``"full"``: not where the source's own count leaves them out.
+    is_counted: bool = True
 
     @property
     def total_bits(self) -> int:
@@ -96,7 +98,8 @@ class Scheme(ABC):
         """Return the storage of one value of a tensor of this shape."""
         if kind == "stored":
             return self.stored_bits(shape) / math.prod(shape)
-        fields = (field for field in self.layout(shape) if field.is_index or kind == "full")
+        wanted = "is_index" if kind == "index" else "is_counted"
+        fields = (field for field in self.layout(shape) if getattr(field, wanted))
         return sum(field.total_bits for field in fields) / math.prod(shape)
 
     def stored_bits(self, shape: tuple[int, ...]) -> int:

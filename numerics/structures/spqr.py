@@ -114,7 +114,8 @@ class SpQR(Scheme):
             fields += [
                 Field(name="outliers", shape=count, bits=FP16.bits, dtype=half),
                 Field(name="outlier_columns", shape=count, bits=16, dtype=word),
-                Field(name="row_starts", shape=(rows + 1,), bits=32, dtype=index),
+                # The paper's average bits leave out where rows start.
+                Field(name="row_starts", shape=(rows + 1,), bits=32, dtype=index, is_counted=False),
             ]
         return tuple(fields)
 

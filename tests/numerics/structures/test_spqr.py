@@ -188,9 +188,11 @@ def test_names_storage_and_limits():
     shape = (4096, 4096)
     bits = {b: SpQR(bits=b).bits_per_weight(shape) for b in (2, 3, 4)}
     assert bits == {2: 2.625, 3: 3.625, 4: 4.625}
+    with_outliers = SpQR(bits=3, outliers=0.01)
+    assert with_outliers.bits_per_weight(shape) == pytest.approx(3.945, abs=1e-5)
     pointers = 32 * 4097 / 4096**2
-    share = SpQR(bits=3, outliers=0.01).bits_per_weight(shape) - pointers
-    assert share == pytest.approx(3.945, abs=1e-5)
+    stored = with_outliers.bits_per_weight(shape, kind="stored")
+    assert stored == pytest.approx(4.32 + pointers, abs=1e-5)
     with pytest.raises(ValueError, match=r"^SpQR has codes of 2 to 8 bits, not 9$"):
         SpQR(bits=9)
     with pytest.raises(ValueError, match=r"is at least 0 and below 1, not 1.0$"):
