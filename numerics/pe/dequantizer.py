@@ -8,15 +8,23 @@ rounds each addition to nearest, ties to even.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from numerics.pe.aligned import UNIT_EXPONENT, Aligned
+from numerics.pe.aligned import UNIT_EXPONENT, Aligned, AlignedDot
 from numerics.pe.fp16_mac import fp32_sum
 
 SCALE_BITS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnDot:
+    """BitMoD's PE with its dequantizer: groups times their scales, added in FP32."""
+
+    model: AlignedDot
 
 
 def dequantized(group: Aligned, scale: int) -> Aligned:

@@ -19,6 +19,9 @@ from numerics.pe.aligned import MANTISSA_BITS, UNIT_EXPONENT, Aligned, fp16_part
 from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS
 from numerics.pe.exact_dot import integer_table, integer_value
 
+#: Bits of the accumulators of matrix products.
+ACCUMULATOR_BITS = 32
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningDot:
@@ -36,6 +39,15 @@ class RunningDot:
 
     weights: Format
     guard_bits: int = 10
+
+    def check(self, length: int) -> None:
+        """Raise ValueError if accumulators of groups of a length have more than 32 bits."""
+        bits = self.sum_bits(length)
+        if bits > ACCUMULATOR_BITS:
+            raise ValueError(
+                f"groups of {length} values take accumulators of {bits} bits; {ACCUMULATOR_BITS}"
+                " are computed, take shorter groups"
+            )
 
     def group(self, weight_codes: Sequence[int], codes: Sequence[int]) -> Aligned:
         """Return the accumulator after a group."""
