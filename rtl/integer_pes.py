@@ -74,6 +74,7 @@ INTEGER_PES: tuple[ProcessingElement, ...] = (
     LookupPe(name="tl2-lookup", source=_BITNET_CPP, size=3, lanes=18),
     E8pPe(name="e8p-dot", source="QuIP#, arXiv:2402.04396, section 4", lanes=8),
     AdditivePe(name="aqlm-2x4", source="AQLM, arXiv:2401.06118, section 3", books=2, code_bits=4),
+    AdditivePe(name="aqlm-2x8", source="AQLM, arXiv:2401.06118, section 3", books=2, code_bits=8),
     ColumnBooksPe(
         name="vptq-2x4",
         source="VPTQ, arXiv:2409.17066, section 3",
