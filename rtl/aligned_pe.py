@@ -22,11 +22,15 @@ class AlignedPe(Fp16Pe):
     """Lanes of terms times FP16 activations, aligned to the largest exponent."""
 
     model: AlignedDot
+    #: Of the mantissa; the model's if none.
+    accumulator_bits: int | None = None
 
     def __post_init__(self) -> None:
-        """Give the model the lanes of the PE."""
-        if self.lanes != self.model.lanes:
-            object.__setattr__(self, "model", replace(self.model, lanes=self.lanes))
+        """Give the model the lanes of the PE, and its accumulator."""
+        bits = self.accumulator_bits or self.model.accumulator_bits
+        if (self.lanes, bits) != (self.model.lanes, self.model.accumulator_bits):
+            changed = replace(self.model, lanes=self.lanes, accumulator_bits=bits)
+            object.__setattr__(self, "model", changed)
 
     @property
     def weights(self) -> Format:

@@ -24,6 +24,8 @@ class SpecialPe(Fp16Pe):
     """Lanes of codes whose minus zero stands for the special value of their beat."""
 
     base: Format
+    #: Of the mantissa.
+    accumulator_bits: int = 15
 
     @property
     def weights(self) -> Format:
@@ -38,7 +40,7 @@ class SpecialPe(Fp16Pe):
     @property
     def dot(self) -> SpecialDot:
         """The model."""
-        return SpecialDot(base=self.base, lanes=self.lanes)
+        return SpecialDot(base=self.base, lanes=self.lanes, accumulator_bits=self.accumulator_bits)
 
     @property
     def cycles(self) -> int:

@@ -8,7 +8,7 @@ drops its lowest bits, as two's complement numbers do. Codes of NaN and infiniti
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -39,6 +39,26 @@ class RunningDot:
 
     weights: Format
     guard_bits: int = 10
+
+    def with_accumulator(self, bits: int, length: int) -> "RunningDot":
+        """Return the model whose guard bits make accumulators of so many bits.
+
+        >>> from numerics import FORMATS
+        >>> RunningDot(weights=FORMATS["int4"]).with_accumulator(24, 128).guard_bits
+        2
+
+        Raises
+        ------
+        ValueError
+            Products alone need more.
+        """
+        least = self.sum_bits(length) - self.guard_bits
+        if not least <= bits <= ACCUMULATOR_BITS:
+            raise ValueError(
+                f"an accumulator of {bits} bits; groups of {length} products take {least} to"
+                f" {ACCUMULATOR_BITS}"
+            )
+        return replace(self, guard_bits=bits - least)
 
     def check(self, length: int) -> None:
         """Raise ValueError if accumulators of groups of a length have more than 32 bits."""
