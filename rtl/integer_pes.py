@@ -6,10 +6,11 @@ from numerics.pe.block_shift import BlockShifted
 from rtl.bit_planes_pe import BitPlanesPe
 from rtl.block_dot_pe import BlockDotPe
 from rtl.codebook_pe import AdditivePe, ColumnBooksPe
+from rtl.column_signs_pe import ColumnSignsPe
 from rtl.e8p_pe import E8pPe
 from rtl.element import ProcessingElement
 from rtl.lookup_pe import LookupPe
-from rtl.products import FloatProduct, ShiftAdd
+from rtl.products import FloatProduct, Multiplier, ShiftAdd
 from rtl.zero_point_pe import ZeroPointPe
 
 _MIXPE = "MixPE, arXiv:2411.16158"
@@ -69,6 +70,13 @@ INTEGER_PES: tuple[ProcessingElement, ...] = (
         product=ShiftAdd,
         columns=2,
         lanes=8,
+    ),
+    ColumnSignsPe(
+        name="binary-columns",
+        source="FBI-LLM, arXiv:2407.07093, section 3.1, scales and offsets in 8 bits",
+        product=Multiplier,
+        columns=2,
+        lanes=16,
     ),
     LookupPe(name="tl1-lookup", source=_BITNET_CPP, size=2, lanes=12),
     LookupPe(name="tl2-lookup", source=_BITNET_CPP, size=3, lanes=18),

@@ -6,9 +6,11 @@ import numpy as np
 
 from numerics import grouped_dot
 from numerics.pe.codebook_dot import integer_entries
+from numerics.pe.column_signs import integer_columns
 from numerics.pe.exact_product import exact_product
 from numerics.pe.lookup import tl1_codes, tl2_codes
 from rtl.codebook_pe import ColumnBooksPe
+from rtl.column_signs_pe import ColumnSignsPe
 from rtl.element import Operands
 from rtl.lookup_pe import LookupPe
 from rtl.zero_point_pe import ZeroPointPe
@@ -70,6 +72,52 @@ def _by_value(codes: np.ndarray, length: int) -> np.ndarray:
     filled = np.pad(codes, ((0, 0), (0, 0), (0, length - codes.shape[2])))
     swapped: np.ndarray = filled.swapaxes(1, 2)
     return swapped
+
+
+def signs_layer(pe: ColumnSignsPe, weight: np.ndarray, x: np.ndarray) -> Layer:
+    """Return a layer of signs, with scales and offsets of inputs rounded to 8 bits."""
+    group = pe.length - pe.length % pe.values
+    _ = pe.result_shape
+    q = quantized(weight, "fbi-binary")
+    given = (np.asarray(q.arrays[name]).astype(np.float64)[0] for name in ("scales", "offsets"))
+    scales, offsets, unit = integer_columns(*given)
+    packed = np.asarray(q.arrays["signs"])
+    signs = np.unpackbits(packed, axis=1, bitorder="little")[:, : weight.shape[1]]
+    activations, token_scales = int8_tokens(x)
+    rows = np.asarray(activations.codes)
+    codes = {name: each.astype(np.int8).view(np.uint8)[None] for name, each in
+             (("scales", scales), ("offsets", offsets))}  # fmt: skip
+
+    def operands(outputs: np.ndarray, tokens: np.ndarray, index: int) -> Operands:
+        part = slice(index * group, (index + 1) * group)
+        beats = in_beats(rows[tokens, part], pe.values)
+        by_value = _by_value(signs[:, part][outputs], beats.shape[1] * pe.values)
+        of_inputs = {
+            name: np.broadcast_to(in_beats(each[:, part], pe.values), beats.shape)
+            for name, each in codes.items()
+        }
+        return {
+            "signs": by_value.reshape(len(tokens), -1, pe.lanes),
+            "activations": beats,
+            **of_inputs,
+        }
+
+    of_rows = np.full((len(weight), 1), unit, np.float32)
+    values = unscaled(q, scales=scales, offsets=offsets)
+    return Layer(
+        pe=pe,
+        outputs=len(weight),
+        inputs=weight.shape[1],
+        group=group,
+        columns=pe.columns,
+        operands=operands,
+        values=lambda sums: sums.astype(np.float32),
+        scales=of_rows,
+        token_scales=token_scales,
+        expected=exact_product(
+            unscaled(activations), values, group=group, scales=of_rows, token_scales=token_scales
+        ),
+    )
 
 
 def lookup_layer(pe: LookupPe, weight: np.ndarray, x: np.ndarray) -> Layer:

@@ -15,6 +15,7 @@ from rtl.bit_planes_pe import BitPlanesPe
 from rtl.block_dot_pe import BlockDotPe
 from rtl.codebook_pe import AdditivePe, ColumnBooksPe
 from rtl.column_pe import ColumnPe
+from rtl.column_signs_pe import ColumnSignsPe
 from rtl.dot_product_pe import DotProductPe
 from rtl.e8p_pe import E8pPe
 from rtl.element import ProcessingElement
@@ -27,7 +28,12 @@ from sim.errors import UserError
 from sim.hardware.layer import Layer
 from sim.hardware.layer_blocks import blocks_layer
 from sim.hardware.layer_codes import additive_layer, e8p_layer, planes_layer
-from sim.hardware.layer_columns import lookup_layer, vptq_layer, zero_point_layer
+from sim.hardware.layer_columns import (
+    lookup_layer,
+    signs_layer,
+    vptq_layer,
+    zero_point_layer,
+)
 from sim.hardware.layer_rows import rows_layer
 
 P = TypeVar("P", bound=ProcessingElement)
@@ -72,6 +78,9 @@ def _layer_of(
             columns = tile or pe.columns
             pe = replace(pe, lanes=(lanes or USUAL_LANES) * columns, columns=columns)
             return zero_point_layer(pe, weight, x)
+        case ColumnSignsPe():
+            columns, values = tile or pe.columns, lanes or pe.values
+            return signs_layer(replace(pe, lanes=values * columns, columns=columns), weight, x)
         case LookupPe():
             columns, values = tile or pe.columns, lanes or pe.lanes // pe.columns
             return lookup_layer(replace(pe, lanes=values * columns, columns=columns), weight, x)
