@@ -6,7 +6,7 @@ import numpy as np
 
 from numerics.formats import Format
 from numerics.pe.aligned import AlignedDot
-from numerics.pe.aligned_arrays import aligned_dots
+from numerics.pe.aligned_arrays import aligned_dots, check_bits
 from rtl.aligned import AlignedCircuit
 from rtl.element import Obligation, Operands
 from rtl.fp16_pe import Fp16Pe
@@ -63,6 +63,7 @@ class AlignedPe(Fp16Pe):
     def build(self) -> AlignedCircuit:
         """Return a new component."""
         self.model.check(self.length)
+        check_bits(self.model)
         return AlignedCircuit(self.model)
 
     def golden(self, operands: Operands) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from numerics.catalog import SCHEMES
 from numerics.formats import FP16, Format
 from numerics.mixtures.bitmod import BitMod
+from numerics.pe.aligned_arrays import check_bits
 from numerics.pe.special import SPECIAL_BITS, SpecialDot, WindowFormat
 from rtl.aligned_pe import packed
 from rtl.dot_product_pe import gaussian_codes
@@ -77,6 +78,7 @@ class SpecialPe(Fp16Pe):
     def build(self) -> SpecialCircuit:
         """Return a new component."""
         self.dot.model.check(self.length)
+        check_bits(self.dot.model)
         return SpecialCircuit(self.dot)
 
     def golden(self, operands: Operands) -> np.ndarray:

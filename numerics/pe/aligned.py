@@ -30,8 +30,6 @@ UNIT_EXPONENT = -FP16.bias - MANTISSA_BITS
 #: Bits of exponents, as in the Verilog.
 EXPONENT_BITS = 6
 MOST_FIELD = (1 << FP16.exponent_bits) - 2
-#: Two's complement numbers that float32 holds exactly.
-MOST_ACCUMULATOR_BITS = 25
 
 
 class Aligned(NamedTuple):
@@ -117,11 +115,7 @@ class AlignedDot:
                 f"groups of {length} values take {cycles} cycles; with an accumulator of"
                 f" {self.accumulator_bits} bits {most} are proved"
             )
-        if self.accumulator_bits > MOST_ACCUMULATOR_BITS:
-            raise ValueError(
-                f"an accumulator of {self.accumulator_bits} bits; float32 holds results of up to"
-                f" {MOST_ACCUMULATOR_BITS}"
-            )
+
         if self.most_exponent(length) >= 2**EXPONENT_BITS:
             raise ValueError(
                 f"exponents of up to {self.most_exponent(length)} don't fit in {EXPONENT_BITS} bits"

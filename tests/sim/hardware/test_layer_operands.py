@@ -20,7 +20,8 @@ X = RANDOM.normal(0.0, 2.0, (3, 300)).astype(np.float32)
 QUICK = ["int8-mac", "mixpe-w4a8-zero", "tl1-lookup", "aqlm-2x4", "mixpe-w4a16-running"]
 PART = "bitmod-dequantizer"
 #: Norm of the error over that of the outputs, of formats with few bits.
-ERRORS = {"ternary-16": 0.7, "tl1-lookup": 0.7, "tl2-lookup": 0.7, "binary-16": 0.7, "binary-columns": 0.8,
+ERRORS = {"ternary-16": 0.7, "tl1-lookup": 0.7, "tl2-lookup": 0.7, "binary-16": 0.7,
+          "binary-columns": 0.8,
           "aqlm-2x4": 0.7, "e8p-dot": 0.4, "dint3-mac": 0.3, "bitmod-fp3": 0.4,
           "bitmod-fp3-aligned": 0.4}  # fmt: skip
 
