@@ -115,7 +115,6 @@ class AlignedDot:
                 f"groups of {length} values take {cycles} cycles; with an accumulator of"
                 f" {self.accumulator_bits} bits {most} are proved"
             )
-
         if self.most_exponent(length) >= 2**EXPONENT_BITS:
             raise ValueError(
                 f"exponents of up to {self.most_exponent(length)} don't fit in {EXPONENT_BITS} bits"
