@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 FOLDER = Path(__file__).parent / "pe_records"
 LONGEST_FILE_BYTES = 64 * 1024
-Made = TypeVar("Made", "FpgaCost", "PeRecord")
+Made = TypeVar("Made", "FpgaCost", "MemoryCost", "PeRecord")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,27 @@ class FpgaCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryCost:
+    """One memory of a PE, which is a macro beside its netlist."""
+
+    name: str
+    words: int
+    #: Of a word.
+    bits: int
+    area_um2: float
+    access_ps: float
+    #: Of reading or writing a word, once a beat.
+    energy_fj: float
+    #: Where the three come from.
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeRecord:
-    """Area, delay and energy of one PE, with where they come from."""
+    """Area, delay and energy of one PE, with where they come from.
+
+    Those of macros are in them; what is left is of the netlist.
+    """
 
     name: str
     weights: str
@@ -62,6 +81,8 @@ class PeRecord:
     liberty_sha256: str
     netlist_sha256: str
     versions: dict[str, str]
+    #: Macros in place of flip-flops.
+    memories: tuple[MemoryCost, ...] = ()
     #: With and without DSP blocks, for each FPGA on which it was placed.
     fpga: tuple[FpgaCost, ...] = ()
 
@@ -108,11 +129,17 @@ def read_record(path: Path) -> PeRecord:
         found: Any = json.loads(data[:LONGEST_FILE_BYTES])
     except ValueError as error:
         raise ValueError(f"{path}: no JSON: {error}") from None
-    placed = found.pop("fpga", []) if isinstance(found, dict) else []
-    if not isinstance(placed, list):
-        raise ValueError(f"{path}: fpga is a list of records")
-    costs = tuple(_made(FpgaCost, each, path) for each in placed)
-    return replace(_made(PeRecord, found, path), fpga=costs)
+    placed = _listed(found, "fpga", FpgaCost, path)
+    memories = _listed(found, "memories", MemoryCost, path)
+    return replace(_made(PeRecord, found, path), fpga=placed, memories=memories)
+
+
+def _listed(found: Any, name: str, kind: type[Made], path: Path) -> tuple[Made, ...]:
+    """Return the parts of one name, which a record no longer has then."""
+    given = found.pop(name, []) if isinstance(found, dict) else []
+    if not isinstance(given, list):
+        raise ValueError(f"{path}: {name} is a list of records")
+    return tuple(_made(kind, each, path) for each in given)
 
 
 def _made(kind: type[Made], found: object, path: Path) -> Made:

@@ -1,11 +1,14 @@
-"""Energy of a memory on the chip: a power law of its size, fitted to published points.
+"""Energy, area and delay of a memory on the chip: power laws of its size, fitted to points.
 
-The points are those of Horowitz, ISSCC 2014, for 64-bit words at 45 nm and 0.9 V. Their energy
-grows about as the square root of the size, as the length of word and bit lines does. The law is an
-approximation: it misses its own points by up to :data:`FIT_ERROR`, and says nothing about ports,
-banks or leakage.
+The points of energy are those of Horowitz, ISSCC 2014, for 64-bit words at 45 nm and 0.9 V. Their
+energy grows about as the square root of the size, as the length of word and bit lines does. The
+points of area and delay are the macros of one port of OpenROAD's NanGate 45 nm platform
+(``fakeram45_*.lib``, 1.1 V, read 2026-11), which CACTI made. The laws are approximations: they miss
+their own points by up to :data:`FIT_ERROR`, :data:`AREA_ERROR` and :data:`ACCESS_ERROR`, and say
+nothing about ports, banks or leakage.
 """
 
+from collections.abc import Sequence
 from math import exp, log
 
 from hw.technology import node_factor
@@ -13,21 +16,48 @@ from hw.technology import node_factor
 #: Bytes of a memory, and pJ to read a 64-bit word of it.
 POINTS = ((8 * 1024, 10.0), (32 * 1024, 20.0), (1024 * 1024, 100.0))
 WORD_BYTES = 8
+#: Words and bits of a macro, its um2, and the ps from clock to output.
+MACROS = (
+    (64, 64, 3817.100, 198.0),
+    (128, 64, 5479.600, 233.0),
+    (256, 32, 5065.704, 235.0),
+    (256, 95, 13701.660, 292.0),
+    (512, 64, 17301.438, 305.0),
+    (1024, 32, 16406.082, 309.0),
+    (2048, 39, 45478.818, 435.0),
+)  # fmt: skip
+#: Bits of the smallest of them; the laws of area and delay say nothing of smaller ones.
+LEAST_BITS = 64 * 64
+#: What records say of where their memories' figures come from.
+MACRO_MODEL = (
+    "one-port SRAM by power laws: area and access time of OpenROAD's fakeram45 macros (1.1 V),"
+    " energy of Horowitz, ISSCC 2014 (0.9 V)"
+)
 
 
-def _fit() -> tuple[float, float]:
+def _fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return exponent and factor of the least squares of logarithms."""
-    xs = [log(size) for size, _ in POINTS]
-    ys = [log(energy / WORD_BYTES) for _, energy in POINTS]
+    xs = [log(size) for size, _ in points]
+    ys = [log(value) for _, value in points]
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
     slope /= sum((x - mean_x) ** 2 for x in xs)
     return slope, exp(mean_y - slope * mean_x)
 
 
-EXPONENT, FACTOR = _fit()
-#: Largest relative error of the law at the points it was fitted to.
-FIT_ERROR = max(abs(FACTOR * size**EXPONENT / (energy / WORD_BYTES) - 1) for size, energy in POINTS)
+def _error(points: Sequence[tuple[float, float]], exponent: float, factor: float) -> float:
+    """Return the largest relative error of a law at points."""
+    return max(abs(float(factor * size**exponent) / value - 1) for size, value in points)
+
+
+_ENERGIES = [(size, energy / WORD_BYTES) for size, energy in POINTS]
+_AREAS = [(words * bits, area) for words, bits, area, _ in MACROS]
+_ACCESSES = [(words * bits, time) for words, bits, _, time in MACROS]
+EXPONENT, FACTOR = _fit(_ENERGIES)
+_AREA, _ACCESS = _fit(_AREAS), _fit(_ACCESSES)
+#: Largest relative errors of the laws at the points they were fitted to.
+FIT_ERROR = _error(_ENERGIES, EXPONENT, FACTOR)
+AREA_ERROR, ACCESS_ERROR = _error(_AREAS, *_AREA), _error(_ACCESSES, *_ACCESS)
 
 
 def access_energy_pj_per_byte(size_bytes: float, technology_nm: float = 45.0) -> float:
@@ -39,3 +69,28 @@ def access_energy_pj_per_byte(size_bytes: float, technology_nm: float = 45.0) ->
     if size_bytes <= 0:
         raise ValueError(f"a memory of {size_bytes:g} bytes; it needs more than 0")
     return float(FACTOR * size_bytes**EXPONENT * node_factor(technology_nm))
+
+
+def macro_area_um2(words: int, bits: int) -> float:
+    """Return the area of a macro of one port at 45 nm.
+
+    >>> round(macro_area_um2(256, 64)), round(AREA_ERROR, 2)
+    (10189, 0.17)
+    """
+    return _of_size(_AREA, words, bits)
+
+
+def macro_access_ps(words: int, bits: int) -> float:
+    """Return the time from clock to output of a macro of one port at 45 nm.
+
+    >>> round(macro_access_ps(256, 64)), round(ACCESS_ERROR, 2)
+    (273, 0.08)
+    """
+    return _of_size(_ACCESS, words, bits)
+
+
+def _of_size(law: tuple[float, float], words: int, bits: int) -> float:
+    if words * bits < LEAST_BITS:
+        raise ValueError(f"a macro of {words} x {bits} bits; it has {LEAST_BITS} or more")
+    exponent, factor = law
+    return float(factor * (words * bits) ** exponent)

@@ -15,6 +15,7 @@ from numerics.conventions.lq_double import (
     SECOND,
     LqDouble,
 )
+from numerics.conventions.vs_quant import DEFAULT_SCALE_BITS as VS_SCALE_BITS
 from numerics.conventions.vs_quant import VsQuant
 from numerics.formats import FP16, FP32, Format
 from numerics.mixtures.bitmod import BitMod
@@ -102,9 +103,9 @@ FAMILIES = (
         like="int4-awq",
     ),
     Family(
-        form="int<bits>-vs",
-        pattern=rf"int{_N}-vs",
-        make=lambda m, _: VsQuant(bits=int(m[1])),
+        form="int<bits>-vs[-s<scale bits>]",
+        pattern=rf"int{_N}-vs(?:-s{_N})?",
+        make=lambda m, _: VsQuant(bits=int(m[1]), scale_bits=int(m[2] or VS_SCALE_BITS)),
         like="int4-vs",
     ),
     Family(

@@ -6,7 +6,7 @@ import numpy as np
 
 from numerics.formats import Format
 from numerics.pe.aligned import AlignedDot
-from numerics.pe.aligned_arrays import aligned_dots
+from numerics.pe.aligned_arrays import aligned_dots, check_bits
 from rtl.aligned import AlignedCircuit
 from rtl.element import Obligation, Operands
 from rtl.fp16_pe import Fp16Pe
@@ -22,11 +22,15 @@ class AlignedPe(Fp16Pe):
     """Lanes of terms times FP16 activations, aligned to the largest exponent."""
 
     model: AlignedDot
+    #: Of the mantissa; the model's if none.
+    accumulator_bits: int | None = None
 
     def __post_init__(self) -> None:
-        """Give the model the lanes of the PE."""
-        if self.lanes != self.model.lanes:
-            object.__setattr__(self, "model", replace(self.model, lanes=self.lanes))
+        """Give the model the lanes of the PE, and its accumulator."""
+        bits = self.accumulator_bits or self.model.accumulator_bits
+        if (self.lanes, bits) != (self.model.lanes, self.model.accumulator_bits):
+            changed = replace(self.model, lanes=self.lanes, accumulator_bits=bits)
+            object.__setattr__(self, "model", changed)
 
     @property
     def weights(self) -> Format:
@@ -59,6 +63,7 @@ class AlignedPe(Fp16Pe):
     def build(self) -> AlignedCircuit:
         """Return a new component."""
         self.model.check(self.length)
+        check_bits(self.model)
         return AlignedCircuit(self.model)
 
     def golden(self, operands: Operands) -> np.ndarray:

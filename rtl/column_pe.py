@@ -6,7 +6,7 @@ import numpy as np
 
 from numerics.formats import Format
 from numerics.pe.aligned_arrays import aligned_dots
-from numerics.pe.dequantizer import SCALE_BITS, columns
+from numerics.pe.dequantizer import SCALE_BITS, check_accumulator, columns
 from rtl.aligned_pe import AlignedPe
 from rtl.column import Column
 from rtl.dequantizer_pe import DequantizerPe
@@ -72,6 +72,7 @@ class ColumnPe(AlignedPe):
     def build(self) -> Column:
         """Return a new component."""
         self.model.check(self.length)
+        check_accumulator(self.model)
         return Column(self.model)
 
     def golden(self, operands: Operands) -> np.ndarray:

@@ -61,7 +61,9 @@ def cost(
     netlist = synthesize(pe, liberty)
     gates = read_gates(netlist, library)
     stream = stream or gaussian_stream(pe)
-    found = _energies(pe, gates, stream.operands)
+    memories = tuple(ram.cost() for ram in gates.rams)
+    of_beat = sum(memory.energy_fj for memory in memories)
+    found = _energies(pe, gates, stream.operands, of_memories_fj=of_beat / pe.cycles)
     return PeRecord(
         name=pe.name,
         weights=pe.weight_name,
@@ -69,7 +71,7 @@ def cost(
         lanes=pe.lanes,
         cycles_per_beat=pe.cycles,
         accumulator_bits=getattr(pe, "sum_bits", pe.result_shape.width),
-        area_um2=round(netlist.area_um2, 3),
+        area_um2=round(netlist.area_um2 + sum(memory.area_um2 for memory in memories), 3),
         recipe=netlist.recipe,
         cells=sum(netlist.cells.values()),
         delay_ps=gates.longest_path_ps,
@@ -80,12 +82,16 @@ def cost(
         netlist_sha256=netlist.sha256,
         versions={name: version(name) for name in ("amaranth", "pyosys", "numpy")}
         | {"python": platform.python_version()},
+        memories=memories,
         fpga=(),
         **found,
     )
 
 
-def _energies(pe: ProcessingElement, gates: Gates, operands: Operands) -> dict[str, float]:
+def _energies(
+    pe: ProcessingElement, gates: Gates, operands: Operands, *, of_memories_fj: float
+) -> dict[str, float]:
+    """Return the energy of each kind; a cycle's ``of_memories_fj`` is in those of the logic."""
     words = pack_beats(pe.operand_layout, operands)
     groups = len(next(iter(operands.values())))
     beats = _bits_of(words, len(gates.ports["operands__payload"]), groups)
@@ -98,10 +104,10 @@ def _energies(pe: ProcessingElement, gates: Gates, operands: Operands) -> dict[s
     spent = energy(gates, activity)
     if spent is None:
         return {}
-    macs = pe.lanes / pe.cycles
+    macs, fixed = pe.lanes / pe.cycles, spent.clock_fj + of_memories_fj
     return {
-        "energy_no_delay_fj_per_mac": (spent.logic_no_delay_fj + spent.clock_fj) / macs,
-        "energy_unit_delay_fj_per_mac": (spent.logic_unit_delay_fj + spent.clock_fj) / macs,
+        "energy_no_delay_fj_per_mac": (spent.logic_no_delay_fj + fixed) / macs,
+        "energy_unit_delay_fj_per_mac": (spent.logic_unit_delay_fj + fixed) / macs,
         "clock_fj_per_mac": spent.clock_fj / macs,
         "leakage_uw": spent.leakage_uw,
     }

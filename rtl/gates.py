@@ -6,6 +6,7 @@ import numpy as np
 
 from rtl.boolean import Function
 from rtl.library import Library, LibraryCell
+from rtl.macros import CELL, Ram, ram_of
 from rtl.synthesis import Netlist
 from rtl.toolchain import ToolError
 
@@ -39,6 +40,8 @@ class Gates:
     library: Library
     #: Nets of each port, from its lowest bit on.
     ports: dict[str, np.ndarray]
+    #: Memories that are macros, whose addresses are ports.
+    rams: tuple[Ram, ...]
 
     @property
     def load_ff(self) -> np.ndarray:
@@ -62,6 +65,8 @@ class Gates:
             for array in self.gates:
                 latest = arrival[array.inputs].max(axis=0, initial=0.0) + array.cell.delay_ps
                 arrival[array.outputs] = latest
+            for ram in self.rams:
+                arrival[ram.data] = arrival[ram.address].max() + ram.access_ps
             if np.array_equal(before, arrival, equal_nan=True):
                 break
         ends = [arrival[a.inputs].max(initial=0.0) + a.cell.setup_ps for a in self.flip_flops]
@@ -87,7 +92,11 @@ def read_gates(netlist: Netlist, library: Library) -> Gates:
         for name, port in netlist.module["ports"].items()
     }
     rows: dict[str, list[list[int]]] = {}
-    for cell in netlist.module["cells"].values():
+    rams = []
+    for name, cell in netlist.module["cells"].items():
+        if cell["type"] == CELL:
+            rams.append(ram_of(name, cell, net))
+            continue
         if cell["type"] not in library.cells:
             raise ToolError(f"{library.name}: cell {cell['type']} has no function that is read")
         known, wires = library.cells[cell["type"]], cell["connections"]
@@ -105,6 +114,7 @@ def read_gates(netlist: Netlist, library: Library) -> Gates:
         cells={name: len(pins) for name, pins in rows.items()},
         library=library,
         ports=ports,
+        rams=tuple(rams),
     )
 
 

@@ -6,10 +6,11 @@ from numerics.pe.block_shift import BlockShifted
 from rtl.bit_planes_pe import BitPlanesPe
 from rtl.block_dot_pe import BlockDotPe
 from rtl.codebook_pe import AdditivePe, ColumnBooksPe
+from rtl.column_signs_pe import ColumnSignsPe
 from rtl.e8p_pe import E8pPe
 from rtl.element import ProcessingElement
 from rtl.lookup_pe import LookupPe
-from rtl.products import FloatProduct, ShiftAdd
+from rtl.products import FloatProduct, Multiplier, ShiftAdd
 from rtl.zero_point_pe import ZeroPointPe
 
 _MIXPE = "MixPE, arXiv:2411.16158"
@@ -70,10 +71,18 @@ INTEGER_PES: tuple[ProcessingElement, ...] = (
         columns=2,
         lanes=8,
     ),
+    ColumnSignsPe(
+        name="binary-columns",
+        source="FBI-LLM, arXiv:2407.07093, section 3.1, scales and offsets in 8 bits",
+        product=Multiplier,
+        columns=2,
+        lanes=16,
+    ),
     LookupPe(name="tl1-lookup", source=_BITNET_CPP, size=2, lanes=12),
     LookupPe(name="tl2-lookup", source=_BITNET_CPP, size=3, lanes=18),
     E8pPe(name="e8p-dot", source="QuIP#, arXiv:2402.04396, section 4", lanes=8),
     AdditivePe(name="aqlm-2x4", source="AQLM, arXiv:2401.06118, section 3", books=2, code_bits=4),
+    AdditivePe(name="aqlm-2x8", source="AQLM, arXiv:2401.06118, section 3", books=2, code_bits=8),
     ColumnBooksPe(
         name="vptq-2x4",
         source="VPTQ, arXiv:2409.17066, section 3",

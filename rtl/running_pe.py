@@ -18,6 +18,14 @@ class RunningPe(Fp16Pe):
     """One product a cycle, aligned to the largest exponent so far."""
 
     model: RunningDot
+    #: As many as the model's guard bits make if none.
+    accumulator_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        """Give the model as many guard bits as the accumulator has room for."""
+        if self.accumulator_bits is not None:
+            changed = self.model.with_accumulator(self.accumulator_bits, self.length)
+            object.__setattr__(self, "model", changed)
 
     @property
     def weights(self) -> Format:

@@ -7,6 +7,7 @@ import numpy as np
 from numerics.catalog import SCHEMES
 from numerics.formats import FP16, Format
 from numerics.mixtures.bitmod import BitMod
+from numerics.pe.aligned_arrays import check_bits
 from numerics.pe.special import SPECIAL_BITS, SpecialDot, WindowFormat
 from rtl.aligned_pe import packed
 from rtl.dot_product_pe import gaussian_codes
@@ -24,6 +25,8 @@ class SpecialPe(Fp16Pe):
     """Lanes of codes whose minus zero stands for the special value of their beat."""
 
     base: Format
+    #: Of the mantissa.
+    accumulator_bits: int = 15
 
     @property
     def weights(self) -> Format:
@@ -38,7 +41,7 @@ class SpecialPe(Fp16Pe):
     @property
     def dot(self) -> SpecialDot:
         """The model."""
-        return SpecialDot(base=self.base, lanes=self.lanes)
+        return SpecialDot(base=self.base, lanes=self.lanes, accumulator_bits=self.accumulator_bits)
 
     @property
     def cycles(self) -> int:
@@ -75,6 +78,7 @@ class SpecialPe(Fp16Pe):
     def build(self) -> SpecialCircuit:
         """Return a new component."""
         self.dot.model.check(self.length)
+        check_bits(self.dot.model)
         return SpecialCircuit(self.dot)
 
     def golden(self, operands: Operands) -> np.ndarray:

@@ -11,8 +11,11 @@ from typing import Any
 from rtl.cells import LIBERTY
 from rtl.element import ProcessingElement
 from rtl.emit import module_name, verilog_text
+from rtl.macros import CELL, has_macros
 from rtl.toolchain import ToolError, run_yosys
 
+#: What leaves memories to macros; the steps that look for a module of every cell are left out.
+MACRO_STEPS = ["proc", "flatten", "memory -nomap", "opt_clean", f"chtype -set {CELL} t:$mem_v2"]
 #: Names and what they add to ``synth``: multipliers as arrays, or of Booth digits.
 RECIPES = {"plain": "", "booth": "-booth "}
 
@@ -22,6 +25,7 @@ class Netlist:
     """Cells and nets of one synthesized module, as yosys writes them."""
 
     recipe: str
+    #: Of the cells; macros are not in it.
     area_um2: float
     module: dict[str, Any]
 
@@ -53,7 +57,9 @@ def synthesize(pe: ProcessingElement, liberty: Path = LIBERTY) -> Netlist:
 
 
 def _synthesize(pe: ProcessingElement, liberty: Path, recipe: str) -> Netlist:
-    top = module_name(pe)
+    top, is_cut = module_name(pe), has_macros(pe)
+    before = [f"hierarchy -check -top {top}", *MACRO_STEPS] if is_cut else []
+    part = "-run coarse:check " if is_cut else ""
     with tempfile.TemporaryDirectory(prefix="qsim-synth-") as name:
         folder = Path(name)
         (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
@@ -62,7 +68,8 @@ def _synthesize(pe: ProcessingElement, liberty: Path, recipe: str) -> Netlist:
         run_yosys(
             [
                 "read_verilog pe.v",
-                f"synth {RECIPES[recipe]}-flatten -top {top}",
+                *before,
+                f"synth {part}{RECIPES[recipe]}-flatten -top {top}",
                 "dfflibmap -liberty cells.lib",
                 "abc -liberty cells.lib",
                 "opt_clean -purge",

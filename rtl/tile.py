@@ -1,7 +1,8 @@
 """A tile: PEs side by side, each with weights of its own, all with the same activations.
 
-It has the two streams of a PE. A beat is taken by all PEs at once, and the results of a group are
-given together, so that a tile of ``columns`` PEs computes as many outputs of a linear layer.
+What belongs to weights, such as scales, zero points and codes, is each PE's own too. It has the two
+streams of a PE. A beat is taken by all PEs at once, and the results of a group are given together,
+so that a tile of ``columns`` PEs computes as many outputs of a linear layer.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from amaranth.lib.wiring import In, Out
 from numerics.formats import Format
 from rtl.element import Obligation, Operands, ProcessingElement
 
-#: The field of a beat that every PE has for itself.
-OWN = "weights"
+#: The fields of a beat that all PEs have together.
+SHARED = ("activations", "load", "left_out", "ends_group", "last")
 
 
 class TileCircuit(wiring.Component):
@@ -25,13 +26,14 @@ class TileCircuit(wiring.Component):
         if columns < 1:
             raise ValueError(f"a tile of {columns} PEs; give at least 1")
         self._pe, self._columns = pe, columns
-        one = pe.operand_layout
-        if OWN not in one.members:
-            raise ValueError(f"{pe.name} has no weights in its beats, which a tile gives each PE")
-        fields = dict(one.members)
-        weights = fields[OWN]
-        assert isinstance(weights, data.ArrayLayout)
-        fields[OWN] = data.ArrayLayout(weights.elem_shape, weights.length * columns)
+        fields = dict(pe.operand_layout.members)
+        if "activations" not in fields:
+            raise ValueError(f"{pe.name} has no activations in its beats, which a tile shares")
+        for name in own_fields(pe):
+            shape, length = fields[name], 1
+            if isinstance(shape, data.ArrayLayout):
+                shape, length = shape.elem_shape, shape.length
+            fields[name] = data.ArrayLayout(shape, length * columns)
         results = data.ArrayLayout(pe.result_shape, columns)
         super().__init__(
             {
@@ -54,7 +56,7 @@ class TileCircuit(wiring.Component):
             for name in self._pe.operand_layout.members:
                 whole = Value.cast(beat[name])
                 width = len(Value.cast(own[name]))
-                part = whole.word_select(column, width) if name == OWN else whole
+                part = whole if name in SHARED else whole.word_select(column, width)
                 m.d.comb += Value.cast(own[name]).eq(part)
             m.d.comb += [
                 element.operands.valid.eq(self.operands.valid),
@@ -118,8 +120,11 @@ class TilePe(ProcessingElement):
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return the results of every PE."""
-        parts = np.split(operands[OWN], self.columns, axis=2)
-        found = [self.pe.golden({**operands, OWN: part}) for part in parts]
+        own = own_fields(self.pe)
+        parts = zip(*(np.split(operands[name], self.columns, axis=2) for name in own), strict=True)
+        found = [
+            self.pe.golden({**operands, **dict(zip(own, part, strict=True))}) for part in parts
+        ]
         return np.stack(found, axis=1) if self.columns > 1 else found[0]
 
     def random(self, groups: int, *, seed: int) -> Operands:
@@ -129,8 +134,12 @@ class TilePe(ProcessingElement):
     def corners(self) -> Operands:
         """Return extremes of a PE, each PE's weights those of another group."""
         found = self.pe.corners()
-        turns = [np.roll(found[OWN], column, axis=0) for column in range(self.columns)]
-        return {**found, OWN: np.concatenate(turns, axis=2)}
+        return self._widened(
+            [
+                {name: np.roll(codes, column, axis=0) for name, codes in found.items()}
+                for column in range(self.columns)
+            ]
+        )
 
     def typical(self, groups: int, *, seed: int) -> Operands:
         """Return Gaussian groups of a PE, with weights for each."""
@@ -145,4 +154,15 @@ class TilePe(ProcessingElement):
         return range(0, 48 * self.columns, 48)
 
     def _widened(self, found: list[Operands]) -> Operands:
-        return {**found[0], OWN: np.concatenate([one[OWN] for one in found], axis=2)}
+        wide = {n: np.concatenate([one[n] for one in found], axis=2) for n in own_fields(self.pe)}
+        return {**found[0], **wide}
+
+
+def own_fields(pe: ProcessingElement) -> list[str]:
+    """Return the fields of a beat that every PE has for itself.
+
+    >>> from rtl.catalog import PES
+    >>> own_fields(PES["mxfp4-dot"])
+    ['weights', 'scales', 'lowest']
+    """
+    return [name for name in pe.operand_layout.members if name not in SHARED]

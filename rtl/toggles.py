@@ -47,12 +47,16 @@ def run(gates: Gates, inputs: list[dict[str, np.ndarray]]) -> Activity:
     nets = np.zeros((gates.nets, streams), bool)
     nets[1] = True
     counts = np.zeros((2, gates.nets))
+    contents = [np.zeros((ram.words, ram.bits, streams), bool) for ram in gates.rams]
     for cycle, ports in enumerate(inputs):
         before = nets.copy()
         for flops in gates.flip_flops:
             nets[flops.outputs] = flops.values(before) if cycle else False
         for name, bits in ports.items():
             nets[gates.ports[name]] = bits
+        for ram, words in zip(gates.rams, contents, strict=True):
+            ram.write(words, before)
+            ram.read(words, nets)
         changes = (nets != before).sum(axis=1)
         changes = changes + _settle(nets, gates)
         if cycle:

@@ -110,7 +110,7 @@ def sweep(
         Compute dot products of quantized weights and activations as exact integers, group by group.
     pe
         Compute dot products of weights and FP16 activations as a processing element does whose sums
-        round, such as bitmod-fp4-aligned.
+        round, such as bitmod-fp4-aligned or fp16-mac.
     dither_source
         Add noise of one source quantization step to a model whose weights lie on a grid.
     seed
@@ -391,7 +391,7 @@ def run_layer_rtl(
     lanes
         Values of a dot product in one cycle; 8 if not given, or those of a PE whose sums round.
     tile
-        PEs side by side, each with an output of its own; 4 if not given.
+        PEs side by side, each with an output of its own; 4 if not given, or 2 large ones.
     codes
         File to write the layer's codes to, which qsim rtl cost --operands reads.
     json

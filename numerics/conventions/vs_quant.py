@@ -20,19 +20,18 @@ if TYPE_CHECKING:
     from numerics.tensor import QuantizedTensor
 
 DEFAULT_VECTOR = 16
-SCALE_BITS = 8
-LARGEST_SCALE = (1 << SCALE_BITS) - 1
+DEFAULT_SCALE_BITS = 8
 BITS = range(2, 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VsQuant(Scheme):
-    """Symmetric integers of n bits: ``value = code * (q * g)``, q a byte a vector, g FP16 a row.
+    """Symmetric integers of n bits: ``value = code * (q * g)``, q m bits a vector, g FP16 a row.
 
     A vector's own scale is ``s = amax / (2^(n-1) - 1)``, and codes are ``rint(x / s)``, as if it
-    were kept. Then ``g = fp16(max(s) / 255)`` and ``q = rint(s / g)``, at most 255.
+    were kept. Then ``g = fp16(max(s) / top)`` and ``q = rint(s / g)``, at most ``top = 2^m - 1``.
     :func:`quantize_row` is the definition. Source: Dai et al., arXiv:2102.04503, section 4, with 8
-    bits for scales.
+    bits for scales unless said otherwise.
 
     Subnormal numbers count as zeros, s is at least 2^-126, and a NaN or an infinity makes the
     scale of its row NaN and the row's codes 0.
@@ -45,16 +44,25 @@ class VsQuant(Scheme):
 
     bits: int
     size: int = DEFAULT_VECTOR
+    scale_bits: int = DEFAULT_SCALE_BITS
 
     def __post_init__(self) -> None:
         if self.bits not in BITS:
             raise ValueError(f"VS-Quant has integers of 2 to 8 bits, not {self.bits}")
+        if self.scale_bits not in BITS:
+            raise ValueError(f"VS-Quant has scales of 2 to 8 bits, not {self.scale_bits}")
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the vector where it is not 16."""
+        """The catalog's name, with bits of scales where not 8 and the vector where it is not 16."""
+        scale = "" if self.scale_bits == DEFAULT_SCALE_BITS else f"-s{self.scale_bits}"
         suffix = "" if self.size == DEFAULT_VECTOR else f":g{self.size}"
-        return f"int{self.bits}-vs{suffix}"
+        return f"int{self.bits}-vs{scale}{suffix}"
+
+    @property
+    def largest_scale(self) -> int:
+        """Largest scale of a vector."""
+        return (1 << self.scale_bits) - 1
 
     @property
     def group_size(self) -> int:
@@ -71,7 +79,7 @@ class VsQuant(Scheme):
         byte, half = np.dtype(np.uint8), np.dtype(np.float16)
         return (
             Field(name="codes", shape=shape, bits=self.bits, dtype=byte, is_index=True),
-            Field(name="scales", shape=vectors, bits=SCALE_BITS, dtype=byte),
+            Field(name="scales", shape=vectors, bits=self.scale_bits, dtype=byte),
             Field(name="row_scales", shape=(*shape[:-1], 1), bits=16, dtype=half),
         )
 
@@ -91,7 +99,7 @@ class VsQuant(Scheme):
 
 
 def quantize_row(
-    vectors: Sequence[Sequence[float]], *, bits: int
+    vectors: Sequence[Sequence[float]], *, bits: int, scale_bits: int = DEFAULT_SCALE_BITS
 ) -> tuple[list[list[int]], list[int], np.float16]:
     """Return the integers of each vector of a row, the vectors' scales and the row's.
 
@@ -108,9 +116,9 @@ def quantize_row(
     ]
     halves = np.finfo(np.float16)
     least, most = np.float32(halves.smallest_subnormal), np.float32(halves.max)
-    largest = max(own)
-    row = np.float16(np.clip(largest / np.float32(LARGEST_SCALE), least, most) if largest else 1)
-    scales = [int(min(np.rint(flush(s / np.float32(row))), LARGEST_SCALE)) for s in own]
+    largest, top = max(own), (1 << scale_bits) - 1
+    row = np.float16(np.clip(largest / np.float32(top), least, most) if largest else 1)
+    scales = [int(min(np.rint(flush(s / np.float32(row))), top)) for s in own]
     return codes, scales, row
 
 

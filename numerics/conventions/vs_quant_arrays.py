@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float32
 
 from numerics import _groups
-from numerics.conventions.vs_quant import LARGEST_SCALE, VsQuant
+from numerics.conventions.vs_quant import VsQuant
 from numerics.division import divide, fence, float_bits, from_bits, multiply
 from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MIN_NORMAL
 from numerics.formats import FP16
@@ -37,13 +37,13 @@ def quantize(x: Float32[Array, "*shape"], scheme: VsQuant) -> QuantizedTensor:
     _, vectors, _ = scheme.layout(x.shape)
     scales = _groups.join_scales(own, vectors.shape)
     largest = jnp.max(scales, axis=-1, keepdims=True)
-    rows = store_scale(divide(largest, float(LARGEST_SCALE)), float_bits(largest), FP16)
+    rows = store_scale(divide(largest, float(scheme.largest_scale)), float_bits(largest), FP16)
     rows = fence(rows)
     steps = jnp.round(divide(scales, rows.astype(jnp.float32)))
     integers = _groups.join_groups(codes, x.shape) & ((1 << scheme.bits) - 1)
     arrays = {
         "codes": integers.astype(jnp.uint8),
-        "scales": jnp.minimum(steps, LARGEST_SCALE).astype(jnp.uint8),
+        "scales": jnp.minimum(steps, scheme.largest_scale).astype(jnp.uint8),
         "row_scales": jnp.where(is_bad, jnp.nan, rows).astype(jnp.float16),
     }
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)

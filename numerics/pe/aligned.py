@@ -111,7 +111,10 @@ class AlignedDot:
             2 ** (self.accumulator_bits - 2),
         )
         if cycles > most:
-            raise ValueError(f"groups of {length} values take {cycles} cycles; {most} are proved")
+            raise ValueError(
+                f"groups of {length} values take {cycles} cycles; with an accumulator of"
+                f" {self.accumulator_bits} bits {most} are proved"
+            )
         if self.most_exponent(length) >= 2**EXPONENT_BITS:
             raise ValueError(
                 f"exponents of up to {self.most_exponent(length)} don't fit in {EXPONENT_BITS} bits"

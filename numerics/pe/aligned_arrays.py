@@ -22,6 +22,8 @@ SIGNIFICANDS = np.where(_CODES >> 15, -_SIZES, _SIZES)
 EXPONENTS = np.where(_FIELDS == 31, 1, np.maximum(_FIELDS, 1))
 #: Sums of a cycle have fewer bits, and a shift by this many changes nothing more.
 MOST_BITS = 28
+#: Two's complement numbers that float32 holds exactly.
+MOST_ACCUMULATOR_BITS = 25
 #: Rows of codes that are computed at once.
 BLOCK = 1 << 16
 
@@ -30,7 +32,15 @@ State = tuple[Array, Array]
 
 
 def check_bits(pe: AlignedDot) -> None:
-    """Raise ValueError if sums of a cycle don't fit in 32-bit integers with room to shift."""
+    """Raise ValueError if sums of a cycle don't fit in 32-bit integers with room to shift.
+
+    Or if float32 doesn't hold every accumulator.
+    """
+    if pe.accumulator_bits > MOST_ACCUMULATOR_BITS:
+        raise ValueError(
+            f"an accumulator of {pe.accumulator_bits} bits; float32 holds results of up to"
+            f" {MOST_ACCUMULATOR_BITS}"
+        )
     significand = MANTISSA_BITS + 1 + pe.guard_bits + (pe.lanes - 1).bit_length()
     bits = max(significand + max(pe.generator.significances), pe.accumulator_bits) + 1
     if bits > MOST_BITS:

@@ -8,15 +8,24 @@ rounds each addition to nearest, ties to even.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from numerics.pe.aligned import UNIT_EXPONENT, Aligned
+from numerics.formats import FP32
+from numerics.pe.aligned import UNIT_EXPONENT, Aligned, AlignedDot
 from numerics.pe.fp16_mac import fp32_sum
 
 SCALE_BITS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnDot:
+    """BitMoD's PE with its dequantizer: groups times their scales, added in FP32."""
+
+    model: AlignedDot
 
 
 def dequantized(group: Aligned, scale: int) -> Aligned:
@@ -30,6 +39,16 @@ def dequantized(group: Aligned, scale: int) -> Aligned:
     for place in reversed(range(SCALE_BITS)):
         total = (total << 1) + (scale >> place & 1) * group.mantissa
     return Aligned(total, group.exponent)
+
+
+def check_accumulator(model: AlignedDot) -> None:
+    """Raise ValueError if FP32 doesn't hold every group times its scale."""
+    most = FP32.mantissa_bits + 2 - SCALE_BITS
+    if model.accumulator_bits > most:
+        raise ValueError(
+            f"an accumulator of {model.accumulator_bits} bits; with {SCALE_BITS}-bit scales, FP32"
+            f" holds groups of up to {most}"
+        )
 
 
 def check_scales(least: int, largest: int) -> None:

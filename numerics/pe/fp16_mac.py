@@ -7,6 +7,7 @@ never overflow before ``2^88`` products. Codes of NaN and infinities count as 0.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -17,6 +18,11 @@ from numerics.pe.exact_dot import integer_value
 
 #: Products are whole numbers of this.
 PRODUCT_UNIT = Fraction(1, 2**48)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fp16Dot:
+    """Dot products of rows of FP16 numbers by :func:`fp16_mac`, whatever their length."""
 
 
 def fp32_sum(numbers: Iterable[Fraction]) -> float:

@@ -1,9 +1,15 @@
 """The PEs whose sums round, as models of their arithmetic, by name."""
 
 from numerics.catalog import FORMATS, SCHEMES
+from numerics.formats import E2M1
 from numerics.mixtures.bitmod import BitMod
 from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.aligned import AlignedDot, Rounding
+from numerics.pe.dequantizer import ColumnDot
+from numerics.pe.fp16_mac import Fp16Dot
+from numerics.pe.rounding import RoundingPe
+from numerics.pe.running import RunningDot
+from numerics.pe.special import SpecialDot
 from numerics.pe.terms import BoothTerms, WindowTerms
 
 
@@ -25,4 +31,13 @@ ALIGNED = {
     "bitmod-fp4-nearest": _bitmod_floats(4, "nearest"),
     "bitmod-fp3-aligned": _bitmod_floats(3),
     **{f"bitmod-int{bits}-aligned": _bitmod_integers(bits) for bits in (8, 6, 5, 4)},
+}
+
+#: All of them, by the names of their circuits.
+ROUNDING: dict[str, RoundingPe] = {
+    "fp16-mac": Fp16Dot(),
+    "mixpe-w4a16-running": RunningDot(weights=FORMATS["int4"]),
+    **ALIGNED,
+    "bitmod-fp4-special": SpecialDot(base=E2M1),
+    "bitmod-fp4-column": ColumnDot(model=ALIGNED["bitmod-fp4-aligned"]),
 }

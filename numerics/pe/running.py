@@ -8,7 +8,7 @@ drops its lowest bits, as two's complement numbers do. Codes of NaN and infiniti
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -18,6 +18,9 @@ from numerics.formats import Format
 from numerics.pe.aligned import MANTISSA_BITS, UNIT_EXPONENT, Aligned, fp16_parts
 from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS
 from numerics.pe.exact_dot import integer_table, integer_value
+
+#: Bits of the accumulators of matrix products.
+ACCUMULATOR_BITS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,35 @@ class RunningDot:
 
     weights: Format
     guard_bits: int = 10
+
+    def with_accumulator(self, bits: int, length: int) -> "RunningDot":
+        """Return the model whose guard bits make accumulators of so many bits.
+
+        >>> from numerics import FORMATS
+        >>> RunningDot(weights=FORMATS["int4"]).with_accumulator(24, 128).guard_bits
+        2
+
+        Raises
+        ------
+        ValueError
+            Products alone need more.
+        """
+        least = self.sum_bits(length) - self.guard_bits
+        if not least <= bits <= ACCUMULATOR_BITS:
+            raise ValueError(
+                f"an accumulator of {bits} bits; groups of {length} products take {least} to"
+                f" {ACCUMULATOR_BITS}"
+            )
+        return replace(self, guard_bits=bits - least)
+
+    def check(self, length: int) -> None:
+        """Raise ValueError if accumulators of groups of a length have more than 32 bits."""
+        bits = self.sum_bits(length)
+        if bits > ACCUMULATOR_BITS:
+            raise ValueError(
+                f"groups of {length} values take accumulators of {bits} bits; {ACCUMULATOR_BITS}"
+                " are computed, take shorter groups"
+            )
 
     def group(self, weight_codes: Sequence[int], codes: Sequence[int]) -> Aligned:
         """Return the accumulator after a group."""

@@ -70,11 +70,15 @@ class SpecialDot:
 
     base: Format
     lanes: int = 4
+    accumulator_bits: int = 15
 
     @property
     def model(self) -> AlignedDot:
         """The PE for values of the windows."""
-        return AlignedDot(generator=WindowTerms(WindowFormat()), lanes=self.lanes)
+        generator = WindowTerms(WindowFormat())
+        return AlignedDot(
+            generator=generator, lanes=self.lanes, accumulator_bits=self.accumulator_bits
+        )
 
     @property
     def minus_zero(self) -> int:

@@ -34,7 +34,8 @@ netlist's sums equalled the golden model's in the same run. Efficiency is one ov
 PEs of several lanes share one accumulator and one result register, which `int8-mac` and `fp16-mac`
 have for a single lane: {share:.0%} of the cells' area of `int8-mac` are flip-flops. So ratios of PEs with
 4 to 18 lanes are those of the PE as it is, not of its multipliers alone. The MAC of `bitmod-dequantizer`
-is a group, of 128 MACs or so in the PE before it.
+is a group, of 128 MACs or so in the PE before it. The codebooks of `aqlm-2x8`
+are memory macros by the laws of `hw.sram`, {macro_area:.0f} um2 and {macro_energy:.0f} fJ a MAC of its figures.
 
 {costs}
 
@@ -131,7 +132,7 @@ def main() -> None:
     """Write the figure and README.md."""
     records = [load_record(name) for name in list_records()]
     base, int4 = load_record("int8-mac"), load_record("int4x8-mac")
-    fp16 = load_record("fp16-mac")
+    fp16, books = load_record("fp16-mac"), load_record("aqlm-2x8")
     figure(records, base)
     rows = []
     for one in sorted(records, key=lambda r: r.area_um2_per_mac):
@@ -171,6 +172,8 @@ def main() -> None:
         aligned_area=load_record("bitmod-fp4-aligned").area_um2,
         aligned_low=min(better["bitmod-fp4-aligned"]),
         aligned_high=max(better["bitmod-fp4-aligned"]),
+        macro_area=sum(memory.area_um2 for memory in books.memories),
+        macro_energy=sum(memory.energy_fj for memory in books.memories) / books.lanes,
         bitmod_bits=load_record("bitmod-fp4").accumulator_bits,
         bitmod_area=load_record("bitmod-fp4").area_um2,
         dint_area=1 / d_area,

@@ -61,13 +61,11 @@ def emit(
     sizes = {"lanes": lanes, "length": length, "accumulator_bits": accumulator_bits}
     formats = {"weights": weights, "activations": activations}
     asked = {key: _found_format(each) for key, each in formats.items() if each is not None}
-    changed = _resized(
-        _with_formats(pe, asked), {key: size for key, size in sizes.items() if size is not None}
-    )
+    given = {key: size for key, size in sizes.items() if size is not None}
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a directory")
     try:
-        return write_verilog(changed, out)
+        return write_verilog(_resized(_with_formats(pe, asked), given), out)
     except (ValueError, ToolError) as error:
         raise UserError(str(error)) from None
 
@@ -160,10 +158,7 @@ def costs(
         tell(pe.name)
         record = _measured(pe, liberty, stream_of(pe, codes) if codes else None)
         if is_usual:
-            try:
-                _store(record)
-            except OSError as error:
-                unstored = f"{error.filename}: {error.strerror}"
+            unstored = store(_with_fpga(record)) or unstored
         records.append(record)
     return Costs(records=tuple(records), stale=tuple(stale), unstored=unstored)
 
@@ -183,8 +178,17 @@ def _measured(pe: ProcessingElement, liberty: Path | None, stream: Stream | None
         raise UserError(f"{liberty}: {error.strerror}; --liberty takes a liberty file") from None
 
 
-def _store(record: PeRecord) -> None:
-    """Write a record, which keeps what is known of FPGAs."""
+def _with_fpga(record: PeRecord) -> PeRecord:
+    """Return a record with what is known of FPGAs."""
     if record.name in list_records():
-        record = replace(record, fpga=load_record(record.name).fpga)
-    write_record(record)
+        return replace(record, fpga=load_record(record.name).fpga)
+    return record
+
+
+def store(record: PeRecord) -> str:
+    """Write a record; return why it could not be, if so."""
+    try:
+        write_record(record)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return ""

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from hw.pe_record import PeRecord, list_records, load_record, write_record
+from hw.pe_record import PeRecord, list_records, load_record
 from rtl.element import ProcessingElement
 from rtl.fpga import FAMILIES, Family, fpga_costs
 from rtl.synthesis import verilog_hash
 from rtl.toolchain import ToolError, has_module
 from sim.errors import UserError
-from sim.hardware.command import Costs, costs, find_pes
+from sim.hardware.command import Costs, costs, find_pes, store
 
 
 def fpga_records(
@@ -17,20 +17,23 @@ def fpga_records(
 ) -> Costs:
     """Return stored records with what an FPGA holds of them, placed anew with ``fresh``.
 
-    A PE that is named is placed if it was not yet, and has to fit. New placements are stored.
+    A PE that is named is placed if it was not yet, and has to fit. New placements are stored where
+    that can be.
     """
     if family not in FAMILIES:
         raise UserError(f"unknown FPGA {family!r}; known: {', '.join(FAMILIES)}")
-    records, stale, missing = [], [], []
+    records, stale, missing, unstored = [], [], [], ""
     for pe in find_pes(names):
-        record = _stored(pe, tell)
+        record, problem = _stored(pe, tell)
         if fresh or (names and not record.placed_on(family)):
             tell(pe.name)
             try:
                 record = _placed(pe, record, FAMILIES[family])
+                problem = store(record)
             except UserError:
                 if names:
                     raise
+        unstored = problem or unstored
         if not record.placed_on(family):
             missing.append(pe.name)
             continue
@@ -39,14 +42,17 @@ def fpga_records(
             if any(cost.verilog_sha256 != digest for cost in record.placed_on(family)):
                 stale.append(pe.name)
         records.append(record)
-    return Costs(records=tuple(records), stale=tuple(stale), missing=tuple(missing))
+    return Costs(
+        records=tuple(records), stale=tuple(stale), missing=tuple(missing), unstored=unstored
+    )
 
 
-def _stored(pe: ProcessingElement, tell: Callable[[str], None]) -> PeRecord:
-    """Return the record of a PE, made first if there is none."""
-    if pe.name not in list_records():
-        return costs([pe.name], fresh=True, tell=tell).records[0]
-    return load_record(pe.name)
+def _stored(pe: ProcessingElement, tell: Callable[[str], None]) -> tuple[PeRecord, str]:
+    """Return the record of a PE, made first if there is none, and why that is not stored, if so."""
+    if pe.name in list_records():
+        return load_record(pe.name), ""
+    made = costs([pe.name], fresh=True, tell=tell)
+    return made.records[0], made.unstored
 
 
 def _placed(pe: ProcessingElement, record: PeRecord, family: Family) -> PeRecord:
@@ -56,6 +62,4 @@ def _placed(pe: ProcessingElement, record: PeRecord, family: Family) -> PeRecord
         raise UserError(str(error)) from None
     others = tuple(cost for cost in record.fpga if cost.family != family.name)
     merged = tuple(sorted((*others, *found), key=lambda cost: (cost.family, not cost.uses_dsp)))
-    record = replace(record, fpga=merged)
-    write_record(record)
-    return record
+    return replace(record, fpga=merged)

@@ -15,7 +15,7 @@ from rtl.cost import SEED, STREAMS, Stream
 from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
 from sim.errors import UserError
-from sim.hardware.layer_operands import RowPe
+from sim.hardware.layer_rows import RowPe
 
 LONGEST_FILE_BYTES = 256 << 20
 TENSORS = "weights", "activations"

@@ -1,8 +1,8 @@
 """A whole linear layer of a real model through a compiled tile of PEs, compared bit for bit.
 
 Every group's sum comes out of the emitted Verilog and has to equal the golden model's; scaled and
-added, the outputs have to equal those that :mod:`numerics` computes without any PE: ``grouped_dot``
-where sums are exact, ``aligned_product`` for BitMoD's.
+added, the outputs have to equal those that :mod:`numerics` computes from scheme and activations:
+``grouped_dot``, ``exact_product`` where a sum has several scales, ``pe_product`` where sums round.
 """
 
 import time
@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rtl.compiled import CompiledPe
-from rtl.element import ProcessingElement
+from rtl.element import Operands, ProcessingElement
 from rtl.toolchain import ToolError
 from sim.errors import UserError
-from sim.hardware.layer_operands import Layer, layer_of
+from sim.hardware.layer import Layer
+from sim.hardware.layer_operands import layer_of
 from sim.hardware.operands import LayerCodes, write_codes
 from sim.model.capture import layer_inputs
 from sim.model.params import ModelBuffers
@@ -79,31 +80,39 @@ def run_layer(
     weight, x = _operands(source, layer, tokens)
     of_pe = layer_of(pe, weight, x, lanes=lanes, tile=tile)
     if codes is not None:
-        about = f"{layer} of {source.name}, {len(x)} tokens"
-        pair = {"weights": of_pe.weights, "activations": of_pe.activations}
-        write_codes(LayerCodes(source=about, formats=of_pe.formats, **pair), codes)
+        write_codes(_codes_of(of_pe, f"{layer} of {source.name}, {len(x)} tokens"), codes)
     started = time.perf_counter()
     try:
         sums, golden, cycles = _sums(of_pe)
     except ToolError as error:
         raise UserError(str(error)) from None
-    found = of_pe.outputs(sums)
-    expected = of_pe.outputs(golden) if of_pe.expected is None else of_pe.expected
-    outputs, inputs = weight.shape
+    found, expected = of_pe.results(sums), of_pe.expected
     return LayerRun(
         model=source.name,
         layer=layer,
         pe=pe.name,
         tokens=len(x),
         tile=of_pe.columns,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=of_pe.inputs,
+        outputs=of_pe.outputs,
         sums=sums.size,
-        macs=len(x) * inputs * outputs,
+        macs=len(x) * weight.size,
         cycles=cycles,
         wrong_sums=int((sums != golden).sum()),
         wrong_outputs=int((found.view(np.uint32) != expected.view(np.uint32)).sum()),
         time_s=time.perf_counter() - started,
+    )
+
+
+def _codes_of(layer: Layer, about: str) -> LayerCodes:
+    rows = layer.rows
+    if rows is None:
+        raise UserError(
+            f"--codes are rows of weights and activations, which {layer.pe.name} doesn't read;"
+            " leave it out"
+        )
+    return LayerCodes(
+        source=about, weights=rows.weights, activations=rows.activations, formats=rows.formats
     )
 
 
@@ -127,26 +136,31 @@ def _sums(layer: Layer) -> tuple[np.ndarray, np.ndarray, int]:
 
     Sums have shape (groups, tokens, outputs).
     """
-    (outputs, inputs), count = layer.weights.shape, len(layer.activations)
-    starts = range(0, inputs, layer.group)
-    blocks = -(-outputs // layer.columns)
+    outputs, count = layer.outputs, layer.tokens
+    groups, blocks = -(-layer.inputs // layer.group), -(-outputs // layer.columns)
     # A last result of fewer outputs has the last one in the place of others.
-    of_block = np.minimum(np.arange(blocks * layer.columns), outputs - 1).reshape(blocks, -1)
-    sums, golden = (np.empty((len(starts), count, outputs), np.int64) for _ in range(2))
+    places = np.arange(blocks * layer.columns).reshape(blocks, -1)
+    sums, golden = (np.empty((groups, count, places.size), np.int64) for _ in range(2))
     cycles = 0
+    pairs = np.indices((count, blocks)).reshape(2, -1)
     with CompiledPe(layer.pe) as model:
-        for i, start in enumerate(starts):
-            group = slice(start, start + layer.group)
-            pairs = np.indices((count, blocks)).reshape(2, -1)
+        for group in range(groups):
             for at in range(0, pairs.shape[1], CHUNK):
                 token, block = pairs[:, at : at + CHUNK]
-                output = of_block[block]
-                operands = layer.operands(
-                    layer.weights[:, group][output], layer.activations[:, group][token], i, output
-                )
+                output = np.minimum(places[block], outputs - 1)
+                operands = _after_prologue(layer, layer.operands(output, token, group))
                 found, spent = model.run(operands)
-                place = (i, token[:, None], output)
-                sums[place] = layer.split(found)
-                golden[place] = layer.split(layer.pe.golden(operands))
+                for results, whole in ((found, sums), (layer.pe.golden(operands), golden)):
+                    whole[group, token[:, None], places[block]] = layer.split(
+                        results[-len(token) :]
+                    )
                 cycles += spent
-    return sums, golden, cycles
+    return sums[..., :outputs], golden[..., :outputs], cycles
+
+
+def _after_prologue(layer: Layer, operands: Operands) -> Operands:
+    """Return operands behind the groups that load what they read."""
+    if layer.prologue is None:
+        return operands
+    first = layer.prologue(operands["activations"].shape[1])
+    return {name: np.concatenate([first[name], codes]) for name, codes in operands.items()}

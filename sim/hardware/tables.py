@@ -79,6 +79,7 @@ def costs_table(
     notes = [f"Library {libraries}; no wires. Energy lies near or between the two columns."]
     if any(record.energy_no_delay_fj_per_mac is None for record in records):
         notes.append("- where the library has no timing, capacitance or internal power.")
+    notes += [_of_memories(record) for record in records if record.memories]
     if has_own_operands:
         notes += [f"{record.name} ran {record.operands}." for record in records]
     if stale:
@@ -87,6 +88,16 @@ def costs_table(
             f" {', '.join(stale)}; run with --all."
         )
     return Group(table, *(Text(f"\n{note}") for note in notes))
+
+
+def _of_memories(record: PeRecord) -> str:
+    area = sum(memory.area_um2 for memory in record.memories)
+    energy = sum(memory.energy_fj for memory in record.memories) / record.lanes
+    sizes = ", ".join(f"{memory.words} x {memory.bits} bits" for memory in record.memories)
+    return (
+        f"Of {record.name}, {area:.0f} um2 and {energy:.0f} fJ/MAC are its memories of {sizes}:"
+        f" {record.memories[0].model}."
+    )
 
 
 def fpga_table(costs: Costs, family: str) -> RenderableType:

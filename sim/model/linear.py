@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
 from numerics import QuantizedTensor, Scheme, fake_quantize, grouped_dot, quantize
-from numerics.pe.aligned_product import AlignedMatrix, aligned_product
+from numerics.pe.product import PeMatrix, pe_product
 
 #: A quantized matrix, or one whose products are those of a PE with FP16 activations.
-Member = QuantizedTensor | AlignedMatrix
+Member = QuantizedTensor | PeMatrix
 #: One float32 matrix (out, in), or quantized matrices whose rows follow one another.
 Weight = Float32[Array, "out in"] | tuple[Member, ...]
 
@@ -22,7 +22,7 @@ def linear(
     """Return ``x @ weight.T + bias``, with ``x`` rounded to ``scheme`` first.
 
     Quantized weights meet quantized activations in exact integer dot products, group by group;
-    float activations meet their dequantized values, or FP16 ones the PE of an aligned matrix.
+    float activations meet their dequantized values, or FP16 ones the PE of a matrix.
     """
     if isinstance(weight, tuple):
         out = jnp.concatenate([_quantized_product(x, member, scheme) for member in weight], -1)
@@ -34,8 +34,8 @@ def linear(
 def _quantized_product(
     x: Float32[Array, "t in"], weight: Member, scheme: Scheme | None
 ) -> Float32[Array, "t out"]:
-    if isinstance(weight, AlignedMatrix):
-        product: Array = aligned_product(x, weight)
+    if isinstance(weight, PeMatrix):
+        product: Array = pe_product(x, weight)
         return product
     if scheme is None:
         return _product(x, weight.dequantize())

@@ -20,7 +20,7 @@ from sim.model.tensors import buffer_shapes, slots, tensor_shapes
 #: ``embed`` (vocab, d), ``positions`` (rows, d), ``final_norm`` (d,), ``final_norm_bias``, ``head``
 #: (vocab, d; absent where tied) and ``head_bias``; under ``layers`` the stacked ``qkv``, ``o``,
 #: ``gate_up``, ``down`` (layers, out, in), each perhaps with ``_bias``, and the norms. For
-#: bit-true products a matrix may instead be a tuple of ``QuantizedTensor`` or ``AlignedMatrix``,
+#: bit-true products a matrix may instead be a tuple of ``QuantizedTensor`` or ``PeMatrix``,
 #: one for each of the linear layers fused in it, whose leaves begin with the layer axis.
 Params = dict[str, Any]
 

@@ -1,5 +1,6 @@
 """Recipes: which scheme for weights, activations and KV cache of which layers."""
 
+import difflib
 import fnmatch
 import json
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hw.pe_record import list_records
 from numerics import Scheme, grouped_dot, quantize
-from numerics.pe.aligned_product import check_aligned
-from numerics.pe.models import ALIGNED
+from numerics.pe.models import ROUNDING
+from numerics.pe.rounding import check_pe
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
@@ -20,6 +22,8 @@ from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names
 
 #: Exact integers, group by group, for any formats whose values are integers times a unit.
 EXACT = "exact"
+#: What is behind the groups of other PEs.
+PART = "bitmod-dequantizer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Recipe:
     name: str
     rules: tuple[Rule, ...]
     #: Processing element whose dot products the linear layers take: :data:`EXACT`, one of
-    #: :data:`numerics.pe.models.ALIGNED`, or ``None`` for float products of dequantized numbers.
+    #: :data:`numerics.pe.models.ROUNDING`, or ``None`` for float products of dequantized numbers.
     pe: str | None = None
 
     def rule_for(self, name: str) -> Rule:
@@ -90,7 +94,7 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     if recipe.pe == EXACT:
         _check_bit_true(recipe, weights, inputs, rows)
     elif recipe.pe is not None:
-        _check_aligned(recipe, weights, inputs, rows)
+        _check_rounding(recipe, weights, inputs, rows)
     layers = tuple(_layer_numerics(recipe, config, i, inputs, cached) for i in range(config.layers))
     return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
 
@@ -166,19 +170,16 @@ def _check_bit_true(
             raise UserError(f"recipe {recipe.name}: {error}") from None
 
 
-def _check_aligned(
+def _check_rounding(
     recipe: Recipe,
     weights: Mapping[str, Scheme],
     inputs: Mapping[str, Scheme],
     rows: Mapping[str, int],
 ) -> None:
     """Refuse an unknown PE, and weights that one with FP16 activations can't read."""
-    pe = ALIGNED.get(recipe.pe or "")
+    pe = ROUNDING.get(recipe.pe or "")
     if pe is None:
-        raise UserError(
-            f"unknown PE '{recipe.pe}' for sums that round: {', '.join(ALIGNED)}; "
-            f"for exact ones use --bit-true"
-        )
+        raise UserError(_why_no_product(recipe.pe or ""))
     for name in inputs:
         raise UserError(
             f"recipe {recipe.name} quantizes the inputs of {name}; the PE rounds them to FP16 "
@@ -186,9 +187,24 @@ def _check_aligned(
         )
     for name, scheme in weights.items():
         try:
-            check_aligned(scheme, pe, rows[name])
+            check_pe(scheme, pe, rows[name])
         except ValueError as error:
             raise UserError(f"recipe {recipe.name}: {error}") from None
+
+
+def _why_no_product(name: str) -> str:
+    """Say what to do without the products of a PE that has none of its own here."""
+    known = f"PEs whose sums round: {', '.join(ROUNDING)}"
+    if name == PART:
+        return f"{name} is a part of a PE, which takes sums of groups; {known}"
+    if name in list_records():
+        return (
+            f"{name} adds exactly, so that a sweep of it is one without --pe, or with --bit-true"
+            f" for every bit; {known}"
+        )
+    close = difflib.get_close_matches(name, ROUNDING, n=1)
+    hint = f", did you mean '{close[0]}'?" if close else ";"
+    return f"unknown PE '{name}'{hint} {known}"
 
 
 def _product(x: Array, *, weight: Scheme, activation: Scheme) -> Array:

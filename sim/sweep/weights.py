@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float32
 
 from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
-from numerics.pe.aligned_product import AlignedMatrix
-from numerics.pe.models import ALIGNED
+from numerics.pe.models import ROUNDING
+from numerics.pe.product import PeMatrix
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.params import ModelBuffers, Params
@@ -98,7 +98,7 @@ def bit_true_params(source: ModelSource, params: Params, point: Plan) -> Params:
     return params | {"layers": layers}
 
 
-def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | AlignedMatrix | None:
+def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | PeMatrix | None:
     """Quantize one linear layer of every block; leaves have a leading layer axis."""
     names = [f"layers.{i}.{member}" for i in range(source.config.layers)]
     schemes = {point.weights.get(name) for name in names}
@@ -110,7 +110,7 @@ def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | A
     tensors = [quantize(jnp.asarray(source.read(f"{name}.weight")), scheme) for name in names]
     stacked: QuantizedTensor = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tensors)
     pe = point.recipe.pe
-    return stacked if pe in (None, EXACT) else AlignedMatrix(weight=stacked, pe=ALIGNED[pe])
+    return stacked if pe in (None, EXACT) else PeMatrix(weight=stacked, pe=ROUNDING[pe])
 
 
 def bits_per_weight(plan: Plan, config: ModelConfig) -> float:

@@ -31,7 +31,7 @@ HARD_TO_PROVE = {
     "booth-w8a8", "fp8-dot", "mixpe-w4a16", "bitmod-fp3", "bitmod-fp4", "mixpe-w4a8-zero",
     "bitmod-int5-aligned", "bitmod-int6-aligned", "bitmod-int8-aligned",
     "bitmod-fp4-column",
-    "mixpe-w4a8-fp16", "aqlm-2x4", "vptq-2x4", "fp16-mac",
+    "mixpe-w4a8-fp16", "aqlm-2x4", "aqlm-2x8", "vptq-2x4", "fp16-mac",
 }  # fmt: skip
 
 
@@ -368,3 +368,20 @@ def test_a_proof_is_remembered_for_the_same_circuits_only(tmp_path):
     for file in tmp_path.iterdir():
         file.write_text("yes")
     assert not prove(obligation, memory=tmp_path).is_remembered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name,bits",
+    [("bitmod-fp4-aligned", 25), ("bitmod-fp3-aligned", 9), ("bitmod-fp4-nearest", 12),
+     ("bitmod-fp4-special", 20), ("bitmod-fp4-column", 17), ("mixpe-w4a16-running", 24)],
+)  # fmt: skip
+def test_accumulators_of_other_widths_round_as_the_model_does(name, bits):
+    pe = dataclasses.replace(find_pe(name), accumulator_bits=bits)
+    assert pe.result_shape.width == (32 if "column" in name else bits + 5 + ("bitmod" in name))
+    with CompiledPe(pe) as model:
+        for operands in (pe.random(2000, seed=1), pe.random(500, seed=16), pe.corners()):
+            expected = pe.golden(operands)
+            assert np.array_equal(model.run(operands)[0], expected)
+    changed = find_pe(name).golden(operands) != expected
+    assert changed.any()

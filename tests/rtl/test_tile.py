@@ -10,7 +10,7 @@ import rtl.tile
 from rtl.catalog import find_pe
 from rtl.compiled import CompiledPe
 from rtl.emit import verilog_text
-from rtl.tile import OWN, TilePe
+from rtl.tile import TilePe
 
 
 def tile_of(name, columns):
@@ -27,8 +27,8 @@ def test_golden_results_are_those_of_each_pe():
     found = TILE.golden(operands)
     assert found.shape == (50, 3)
     for column in range(3):
-        own = operands[OWN][:, :, column : column + 1]
-        assert np.array_equal(found[:, column], TILE.pe.golden({**operands, OWN: own}))
+        own = operands["weights"][:, :, column : column + 1]
+        assert np.array_equal(found[:, column], TILE.pe.golden({**operands, "weights": own}))
     assert len({tuple(column) for column in found.T}) == 3
     assert tile_of("dint3-mac", 1).golden(tile_of("dint3-mac", 1).random(5, seed=0)).shape == (5,)
 
@@ -44,9 +44,13 @@ def test_compiled_tiles_give_the_golden_results():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mixpe-w4a16", "bitmod-fp4-aligned", "bitmod-fp3", "fp16-mac"])
+@pytest.mark.parametrize(
+    "name",
+    ["mixpe-w4a16", "bitmod-fp4-aligned", "bitmod-fp3", "fp16-mac", "mxfp4-dot", "e8p-dot",
+     "aqlm-2x4", "nested-planes", "bitmod-fp4-special", "bitmod-fp4-column"],
+)  # fmt: skip
 def test_compiled_tiles_of_all_kinds_give_the_golden_results(name):
-    tile = tile_of(name, 4)
+    tile = tile_of(name, 2)
     operands = tile.random(2000, seed=1)
     with CompiledPe(tile) as model:
         assert np.array_equal(model.run(operands)[0], tile.golden(operands))
@@ -63,8 +67,8 @@ def test_weights_of_another_pe_are_noticed(monkeypatch):
     assert not np.array_equal(found, TILE.golden(operands))
 
 
-def test_a_tile_needs_pes_with_weights():
-    with pytest.raises(ValueError, match=r"^e8p-dot has no weights in its beats"):
-        verilog_text(tile_of("e8p-dot", 2))
+def test_a_tile_needs_pes_with_activations():
+    with pytest.raises(ValueError, match=r"^bitmod-dequantizer has no activations in its beats"):
+        verilog_text(tile_of("bitmod-dequantizer", 2))
     with pytest.raises(ValueError, match=r"^a tile of 0 PEs; give at least 1$"):
         verilog_text(dataclasses.replace(TILE, columns=0))

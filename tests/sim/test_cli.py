@@ -83,7 +83,16 @@ def test_json_is_one_object_a_point(sweep, tmp_path):
         (["--format", "int4", "--bit-true"], "qsim: "),
         (
             ["--format", "int4", "--pe", "int8-mac"],
-            "qsim: unknown PE 'int8-mac' for sums that round",
+            "qsim: int8-mac adds exactly, so that a sweep of it is one without --pe",
+        ),
+        (
+            ["--format", "int4", "--pe", "bitmod-dequantizer"],
+            "qsim: bitmod-dequantizer is a part of a PE",
+        ),
+        (["--format", "int4", "--pe", "fp16-mak"], "qsim: unknown PE 'fp16-mak', did you mean"),
+        (
+            ["--format", "bitmod-fp4", "--pe", "bitmod-fp4-column"],
+            "qsim: recipe bitmod-fp4 pe=bitmod-fp4-column: the PE reads codes of bitmod-fp4",
         ),
         (
             ["--format", "int4", "--pe", "bitmod-fp4-aligned"],

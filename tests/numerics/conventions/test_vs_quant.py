@@ -28,14 +28,14 @@ def bits(x) -> np.ndarray:
     return np.where(np.isnan(x), np.uint32(0x7FC00000), x.view(np.uint32))
 
 
-@pytest.mark.parametrize("n", [4, 8])
-def test_arrays_are_the_definition(n):
+@pytest.mark.parametrize("n,of_scales", [(4, 7), (8, 8)])
+def test_arrays_are_the_definition(n, of_scales):
     x = tensor()
-    q = quantize(x, VsQuant(bits=n))
+    q = quantize(x, VsQuant(bits=n, scale_bits=of_scales))
     values, rows = np.asarray(q.dequantize()), np.asarray(q.arrays["row_scales"])
     for row in range(len(x)):
         vectors = [x[row, start : start + SIZE].tolist() for start in range(0, WIDTH, SIZE)]
-        codes, scales, row_scale = quantize_row(vectors, bits=n)
+        codes, scales, row_scale = quantize_row(vectors, bits=n, scale_bits=of_scales)
         integers = np.concatenate([np.array(c) for c in codes])
         assert np.asarray(q.codes)[row].tolist() == (integers % 2**n).tolist()
         assert np.asarray(q.scales)[row].tolist() == scales
@@ -55,5 +55,9 @@ def test_a_vector_too_small_for_a_step_of_the_row_is_lost():
 def test_texts_and_refusals():
     assert parse_scheme("int4-vs") == VsQuant(bits=4)
     assert parse_scheme("int8-vs:g64") == VsQuant(bits=8, size=64)
+    scheme = VsQuant(bits=4, size=128, scale_bits=7)
+    assert parse_scheme("int4-vs-s7:g128") == scheme and scheme.name == "int4-vs-s7:g128"
     with pytest.raises(ValueError, match=r"^VS-Quant has integers of 2 to 8 bits, not 1$"):
         VsQuant(bits=1)
+    with pytest.raises(ValueError, match=r"^VS-Quant has scales of 2 to 8 bits, not 9$"):
+        VsQuant(bits=4, scale_bits=9)

@@ -88,7 +88,7 @@ def test_a_placement_is_stored_beside_the_others(capsys, monkeypatch, tmp_path):
     new = dataclasses.replace(old, luts=7), dataclasses.replace(without, luts=8)
     written = []
     monkeypatch.setattr(sim.hardware.fpga, "fpga_costs", lambda pe, family: new)
-    monkeypatch.setattr(sim.hardware.fpga, "write_record", written.append)
+    monkeypatch.setattr(sim.hardware.command, "write_record", written.append)
     _, out, _ = run(capsys, "cost", "int8-mac", "--fpga", "ecp5", "--all", "--json")
     (found,) = written
     assert found.placed_on("ecp5") == new and found.placed_on("ice40") == record.placed_on("ice40")
@@ -134,6 +134,20 @@ def test_verification_ends_well_or_not(capsys, monkeypatch):
         assert ended == code and out.count("FAILED") == found.count(False)
 
 
+def test_new_placements_are_printed_though_they_cannot_be_stored(capsys, monkeypatch):
+    def refuse(record):
+        raise PermissionError(13, "Permission denied", "int8-mac.json")
+
+    placed = load_record("int8-mac").placed_on("ice40")
+    monkeypatch.setattr(sim.hardware.fpga, "fpga_costs", lambda pe, family: placed)
+    monkeypatch.setattr(sim.hardware.command, "write_record", refuse)
+    code, out, err = run(capsys, "cost", "int8-mac", "--fpga", "ice40", "--all")
+    assert code == 0 and "int8-mac" in out
+    assert err.splitlines() == [
+        "qsim: new records are not stored: int8-mac.json: Permission denied"
+    ]
+
+
 @pytest.mark.slow
 def test_a_layer_of_the_embedded_model(capsys):
     arguments = ["run-layer", "mixpe-w4a8", "--tokens", 4, "--layer", "layers.1.self_attn.o_proj"]
@@ -166,6 +180,11 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
     [
         (["emit", "mixpe-w4a9", "--out", "x"], ["unknown PE", "'mixpe-w4a8'"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--accumulator", 9], ["9 bits is too narrow", "19"]),
+        (["emit", "bitmod-fp4-aligned", "--out", "x", "--accumulator", 26], ["26 bits", "to 25"]),
+        (["emit", "bitmod-fp4-special", "--out", "x", "--accumulator", 7], ["7 bits 32 are"]),
+        (["emit", "bitmod-fp4-column", "--out", "x", "--accumulator", 18], ["FP32", "up to 17"]),
+        (["emit", "mixpe-w4a16-running", "--out", "x", "--accumulator", 21], ["take 22 to 32"]),
+        (["emit", "fp16-mac", "--out", "x", "--accumulator", 30], ["no other accumulator bits"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 0], ["--lanes"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 200], ["200 lanes", "128"]),
         (["emit", "mixpe-w4a8"], ["--out"]),
@@ -179,7 +198,8 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["run-layer", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
-        (["run-layer", "e8p-dot"], ["e8p-dot can't run a layer", "no rows of weights"]),
+        (["run-layer", "bitmod-dequantizer"], ["can't run a layer", "it is a part of a PE"]),
+        (["run-layer", "e8p-dot", "--codes", "x"], ["--codes are rows", "e8p-dot", "leave it out"]),
         (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes for groups of 128"]),
         (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product a cycle"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),

@@ -95,6 +95,9 @@ def test_fp16_codes_are_operands_of_bitmods_pes():
                        formats={"weights": "int4", "activations": "fp16"})  # fmt: skip
     stream = stream_of(pe, codes)
     assert stream.operands["weights"].shape == (256, 32, 4) and "zeros" in stream.source
+    of_fp16 = LayerCodes(source="fp16", weights=activations[:2], activations=activations,
+                         formats={"weights": "fp16", "activations": "fp16"})  # fmt: skip
+    assert stream_of(PES["fp16-mac"], of_fp16).operands["weights"].shape == (256, 128, 1)
     with pytest.raises(UserError, match="activations of fp16; int4x8-mac takes those of int8"):
         stream_of(PES["int4x8-mac"], codes)
     with pytest.raises(UserError, match="bitmod-fp4-column takes no codes"):
@@ -105,8 +108,8 @@ def test_other_pes_and_files_are_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"no tensors")
     with pytest.raises(UserError, match="is no safetensors file"):
         read_codes(tmp_path / "a")
-    with pytest.raises(UserError, match="fp16-mac takes no codes"):
-        stream_of(PES["fp16-mac"], CODES)
+    with pytest.raises(UserError, match="e8p-dot takes no codes"):
+        stream_of(PES["e8p-dot"], CODES)
     wide = replace(PES["int8-mac"], lanes=512, length=1024)
     with pytest.raises(UserError, match="300 inputs is too short"):
         stream_of(wide, CODES)

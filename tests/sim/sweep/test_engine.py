@@ -188,6 +188,20 @@ def test_sums_that_round_cost_a_little(sweep):
     assert len({exact.kl_mean, nearest.kl_mean, cut.kl_mean}) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("weights", "pe"),
+    [("int4", "mixpe-w4a16-running"), ("nf4", "fp16-mac"), ("bitmod-fp4", "bitmod-fp4-special"),
+     ("bitmod-fp4-s8-hw", "bitmod-fp4-column")],
+)  # fmt: skip
+def test_a_model_runs_through_every_kind_of_pe_whose_sums_round(sweep, weights, pe):
+    recipes = tuple(make_recipe(weights, group_size=32, pe=each) for each in (None, pe))
+    _, exact, rounded = dataclasses.replace(sweep, recipes=recipes).run(Log())
+    assert rounded.recipe == f"{exact.recipe} pe={pe}"
+    assert rounded.kl_mean == pytest.approx(exact.kl_mean, rel=0.05)
+    assert rounded.kl_mean != exact.kl_mean
+
+
 def test_a_pe_that_rounds_reads_activations_itself(sweep):
     recipe = make_recipe("bitmod-fp4", "int8", group_size=32, pe="bitmod-fp4-aligned")
     with pytest.raises(UserError, match="rounds them to FP16 itself, so leave --activations out"):

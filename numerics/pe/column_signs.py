@@ -1,0 +1,69 @@
+"""Dot products of signs with a scale and an offset of every input, as FBI-LLM has them.
+
+    sum((offset + scale) * a) where a bit is 1, (offset - scale) * a where it is 0
+
+    = sum(+-(scale * a)) + sum(offset * a)
+
+Both products belong to the input, so that all outputs share them, and so they do the whole second
+sum. Scales and offsets are FP16 in FBI-LLM; :func:`integer_columns` rounds them to 8 bits, and from
+there on all is exact. Source: FBI-LLM, arXiv:2407.07093, section 3.1.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+#: Bits of activations, scales and offsets.
+BITS = 8
+
+
+def column_sign_dot(
+    bits: Sequence[int], activations: Sequence[int], scales: Sequence[int], offsets: Sequence[int]
+) -> int:
+    """Return the sum of one output.
+
+    >>> column_sign_dot([1, 0], [10, 1], [3, 5], [1, -2])  # (1 + 3) * 10 + (-2 - 5) * 1
+    33
+    """
+    inputs = zip(bits, activations, scales, offsets, strict=True)
+    return sum((offset + (scale if bit else -scale)) * a for bit, a, scale, offset in inputs)
+
+
+def column_sign_dots(
+    bits: Integer[np.ndarray, "rows columns n"],
+    activations: Integer[np.ndarray, "rows n"],
+    scales: Integer[np.ndarray, "rows n"],
+    offsets: Integer[np.ndarray, "rows n"],
+) -> Integer[np.ndarray, "rows columns"]:
+    """Return the sums of some columns of each row, as int64."""
+    signed = np.where(bits == 1, scales[:, None], -scales[:, None].astype(np.int64))
+    weights = offsets[:, None] + signed
+    return np.asarray(np.einsum("rcn,rn->rc", weights, activations.astype(np.int64)))
+
+
+def column_sign_bits(length: int) -> int:
+    """Return the bits of a two's complement number that holds every sum.
+
+    >>> column_sign_bits(128)
+    24
+    """
+    largest = 1 << BITS - 1
+    return (length * 2 * largest * largest).bit_length() + 1
+
+
+def integer_columns(
+    scales: Float[np.ndarray, " n"], offsets: Float[np.ndarray, " n"]
+) -> tuple[Integer[np.ndarray, " n"], Integer[np.ndarray, " n"], float]:
+    """Return scales and offsets of 8 bits, and the unit of both, the largest magnitude over 127.
+
+    >>> integer_columns(np.array([254.0, 2.0]), np.array([-3.0, 0.0]))
+    (array([127,   1]), array([-2,  0]), 2.0)
+    """
+    both = np.stack([scales, offsets]).astype(np.float64)
+    if not np.isfinite(both).all():
+        raise ValueError("scales or offsets are NaN or infinite; columns have to be finite")
+    largest = float(np.abs(both).max())
+    unit = largest / ((1 << BITS - 1) - 1) if largest else 1.0
+    rounded = np.rint(both / unit).astype(np.int64)
+    return rounded[0], rounded[1], unit

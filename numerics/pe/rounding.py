@@ -1,0 +1,110 @@
+"""PEs whose sums round: which quantized matrices each of them reads, and in what codes."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import UInt8
+
+from numerics import _groups
+from numerics.element_scheme import ElementScheme, ZeroPoint
+from numerics.granularity import PerGroup
+from numerics.mixtures.bitmod import BitMod
+from numerics.mixtures.bitmod_scaled import BitModScaled
+from numerics.mixtures.selected import SelectedFormat
+from numerics.pe.aligned import AlignedDot
+from numerics.pe.aligned_arrays import check_bits
+from numerics.pe.dequantizer import ColumnDot
+from numerics.pe.fp16_mac import Fp16Dot
+from numerics.pe.running import RunningDot
+from numerics.pe.special import SpecialDot, WindowFormat
+from numerics.scheme import Scheme
+from numerics.tensor import QuantizedTensor
+
+RoundingPe = AlignedDot | SpecialDot | ColumnDot | RunningDot | Fp16Dot
+WINDOWS = WindowFormat()
+
+
+def check_pe(scheme: Scheme, pe: RoundingPe, length: int) -> None:
+    """Raise ValueError if a PE can't read a scheme's rows of some length.
+
+    >>> from numerics import SCHEMES
+    >>> from numerics.pe.models import ROUNDING
+    >>> check_pe(SCHEMES["bitmod-fp4"], ROUNDING["bitmod-fp4-aligned"], 4096)
+    """
+    if isinstance(pe, Fp16Dot):
+        return
+    if not _reads(scheme, pe):
+        raise ValueError(f"the PE reads {_wanted(pe)}; {scheme.name} has others")
+    group = group_length(scheme, length)
+    if isinstance(pe, RunningDot):
+        pe.check(group)
+        return
+    model = aligned_model(pe)
+    model.check(group + -group % model.lanes)
+    check_bits(model)
+
+
+def _reads(scheme: Scheme, pe: AlignedDot | SpecialDot | ColumnDot | RunningDot) -> bool:
+    if isinstance(pe, SpecialDot):
+        return isinstance(scheme, BitMod) and all(
+            fmt.base == pe.base and WINDOWS.round(fmt.special) == fmt.special
+            for fmt in scheme.formats
+        )
+    wanted = pe.weights if isinstance(pe, RunningDot) else aligned_model(pe).generator.weights
+    if isinstance(wanted, SelectedFormat):
+        kind = BitModScaled if isinstance(pe, ColumnDot) else BitMod
+        return isinstance(scheme, kind) and scheme.formats == wanted.candidates
+    return isinstance(scheme, ElementScheme) and _is_plain(scheme) and scheme.element == wanted
+
+
+def _wanted(pe: AlignedDot | SpecialDot | ColumnDot | RunningDot) -> str:
+    match pe:
+        case SpecialDot():
+            return f"codes of {pe.base.name} with a special value, and one scale a group"
+        case ColumnDot():
+            name = pe.model.generator.weights.name
+            return f"codes of {name}, with 8-bit scales of groups and one of the row"
+        case RunningDot():
+            return f"codes of {pe.weights.name}, with one scale a group"
+    return f"codes of {pe.generator.weights.name}, with one scale a group"
+
+
+def aligned_model(pe: AlignedDot | SpecialDot | ColumnDot) -> AlignedDot:
+    """Return the model of a PE's groups."""
+    return pe if isinstance(pe, AlignedDot) else pe.model
+
+
+def group_length(scheme: Scheme, length: int) -> int:
+    """Return the values of a full group of rows of a length."""
+    return min(scheme.group_size or length, length)
+
+
+def _is_plain(scheme: ElementScheme) -> bool:
+    has_one_scale = not scheme.has_power_of_two_scales and not scheme.tensor_scale
+    return has_one_scale and scheme.zero_point == ZeroPoint.NONE
+
+
+def pe_codes(weight: QuantizedTensor, pe: RoundingPe) -> UInt8[Array, "n k"]:
+    """Return codes as the PE reads them.
+
+    Those of BitMoD have the group's selector in front, or become those of :class:`WindowFormat`
+    where the special value comes from a register.
+    """
+    scheme, codes = weight.scheme, weight.codes
+    if not isinstance(scheme, BitMod | BitModScaled):
+        return codes
+    blocks = _groups.split_groups(codes, PerGroup(scheme.size))
+    selectors = _groups.split_scales(weight.arrays["selectors"], blocks)
+    chosen = [
+        block | selector[..., None] << scheme.weight_bits
+        for block, selector in zip(blocks, selectors, strict=True)
+    ]
+    selected: Array = _groups.join_groups(chosen, codes.shape)
+    if not isinstance(pe, SpecialDot):
+        return selected
+    every = np.arange(1 << scheme.weight_bits)
+    tables = [
+        pe.window_codes(every, np.full_like(every, WINDOWS.encode(fmt.special)))
+        for fmt in scheme.formats
+    ]
+    return jnp.asarray(np.concatenate(tables), jnp.uint8)[selected]
