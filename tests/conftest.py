@@ -3,15 +3,30 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).parents[1]
 
 #: Seconds of compilation from which on a program is kept.
 WORTH_KEEPING_S = "0.1"
 
 
+def modules_with_shapes() -> list[str]:
+    """Return the modules whose functions say the shapes of arrays.
+
+    Only those are checked while the tests run: a check takes longer than most functions of numbers.
+    """
+    paths = [path for room in ("numerics", "sim") for path in sorted((ROOT / room).rglob("*.py"))]
+    named = [path for path in paths if "from jaxtyping import" in path.read_text(encoding="utf-8")]
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in named]
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Let workers and the programs that tests start share what JAX compiles, for this run only."""
+    """Check shapes; let workers and the programs that tests start share what JAX compiles."""
+    install_import_hook(modules_with_shapes(), "beartype.beartype")
     if hasattr(config, "workerinput"):
         return
     config.jax_programs = tempfile.mkdtemp(prefix="qsim-tests-jax-")  # type: ignore[attr-defined]
