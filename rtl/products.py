@@ -4,6 +4,8 @@ All have the same ports: the codes of a weight and of an activation, and their p
 of the formats' units.
 """
 
+from functools import cache
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.hdl import signed as signed_shape
 from amaranth.lib import wiring
@@ -191,7 +193,7 @@ def float_parts(m: Module, fmt: Format, code: Value) -> tuple[Value, Value, Valu
 
 def _special_codes(fmt: FloatFormat, code: Value) -> list[Value]:
     """Return what is true of the codes of NaN and infinities, which count as 0."""
-    special = set(_codes_of_no_number(fmt))
+    special = _codes_of_no_number(fmt)
     top = set(range(2 ** (fmt.bits - 1) - 2**fmt.mantissa_bits, 2 ** (fmt.bits - 1)))
     if top <= special:
         # All codes of the largest exponent.
@@ -199,10 +201,11 @@ def _special_codes(fmt: FloatFormat, code: Value) -> list[Value]:
     return [code == value for value in sorted(special)]
 
 
-def _codes_of_no_number(fmt: Format) -> list[int]:
+@cache
+def _codes_of_no_number(fmt: Format) -> frozenset[int]:
     """Return the codes of NaN and infinities, which count as 0."""
     zeros = [code for code, value in enumerate(integer_table(fmt)) if value == 0]
-    return [code for code in zeros if fmt.decode(code) != 0]
+    return frozenset(code for code in zeros if fmt.decode(code) != 0)
 
 
 def reference_product(weights: Format, activations: Format) -> Product:
