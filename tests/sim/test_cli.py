@@ -153,20 +153,19 @@ def stored(path):
 
 
 def test_kill_loses_only_the_point_in_flight(sweep, tmp_path):
-    """Killed twice at different points, a sweep ends with the results of one never killed."""
-    formats = [x for n in ("int8", "int6", "int5", "int4", "int3", "int2") for x in ("--format", n)]
+    """A sweep that was killed ends with the results of one never killed."""
+    formats = [x for n in ("int8", "int5", "int4", "int3") for x in ("--format", n)]
     arguments = [*sweep, *formats, "--out", tmp_path / "killed"]
     store = tmp_path / "killed" / "results.sqlite"
-    for count in (2, 4):
-        process = start(arguments)
-        wait_for_points(store, count, process)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    process = start(arguments)
+    wait_for_points(store, 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
     survived = stored(store)
     done = qsim(*arguments, "--json")
     whole = qsim(*sweep, *formats, "--out", tmp_path / "whole", "--json")
     assert done.returncode == whole.returncode == 0, done.stderr + whole.stderr
-    assert len(survived) >= 4 and survived.items() <= stored(store).items()
+    assert len(survived) >= 2 and survived.items() <= stored(store).items()
     assert numbers(done.stdout) == numbers(whole.stdout)
     leftovers = [p.name for p in (tmp_path / "killed").iterdir() if p.name.startswith(".logits")]
     assert leftovers == []
@@ -175,7 +174,7 @@ def test_kill_loses_only_the_point_in_flight(sweep, tmp_path):
 def numbers(lines):
     """Points without what differs from run to run."""
     points = {point["recipe"]: point for point in map(json.loads, lines.splitlines())}
-    assert len(points) == 7
+    assert len(points) == 5
     return {
         name: {key: value for key, value in point.items() if key not in ("wall_s", "tokens_per_s")}
         for name, point in points.items()

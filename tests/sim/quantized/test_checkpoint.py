@@ -38,7 +38,12 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(
-    "name", ["fp4:g32", "nvfp4", "int3:g32:asym", "ternary:channel", "mxfp6_e3m2"]
+    "name",
+    ["nvfp4", "int3:g32:asym"]
+    + [
+        pytest.param(n, marks=pytest.mark.slow)
+        for n in ("fp4:g32", "ternary:channel", "mxfp6_e3m2")
+    ],
 )
 def test_what_is_read_is_what_a_sweep_computes_with(source, tmp_path, name):
     recipe = make_recipe(name)

@@ -27,7 +27,7 @@ SMALL = {
 }
 MEMORY_LIMIT = 32 * 2**20
 FUZZ = settings(
-    max_examples=int(os.environ.get("QSIM_FUZZ_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("QSIM_FUZZ_EXAMPLES", "20")),
     deadline=None,
     derandomize="QSIM_FUZZ_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
