@@ -164,55 +164,71 @@ def random_codes(random: np.random.Generator, bits: int, shape: tuple[int, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """The codes of a field of a beat, and where they go in its words."""
+class Place:
+    """Where the codes of a field go in the words of a beat."""
 
-    #: Shape (beats, lanes).
-    codes: np.ndarray
+    name: str
+    lanes: int
     #: The first bit of the first lane, and the bits of each.
     start: int
     width: int
 
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The least unsigned type that holds a code."""
+        return np.min_scalar_type((1 << self.width) - 1)
 
-def beat_fields(layout: data.StructLayout, operands: Operands) -> list[Field]:
-    """Return the fields of the beats of all groups, one after the other, ``last`` among them.
 
-    Raises
-    ------
-    ValueError
-        The codes are not those of the layout's fields.
-    """
-    names = [name for name in layout.members if name != "last"]
-    if sorted(names) != sorted(operands):
-        raise ValueError(f"a beat has the fields {', '.join(names)}, not {', '.join(operands)}")
-    groups, beats, _ = operands[names[0]].shape
-    last = np.zeros((groups, beats, 1), np.uint8)
-    last[:, -1] = 1
-    fields = []
-    for name, codes in {**operands, "last": last}.items():
-        field = layout[name]
+def beat_places(layout: data.StructLayout) -> list[Place]:
+    """Return the places of the fields of a beat, in their order."""
+    places = []
+    for name, field in layout:
         shape = field.shape
         width, lanes = (
             (Shape.cast(shape.elem_shape).width, shape.length)
             if isinstance(shape, data.ArrayLayout)
             else (Shape.cast(shape).width, 1)
         )
-        if codes.shape != (groups, beats, lanes):
+        places.append(Place(name=str(name), lanes=lanes, start=field.offset, width=width))
+    return places
+
+
+def beat_codes(layout: data.StructLayout, operands: Operands) -> list[np.ndarray]:
+    """Return the codes of each place of the beats of all groups, one after the other.
+
+    Each has the shape (beats, lanes) and the type of its place; ``last`` is among them.
+
+    Raises
+    ------
+    ValueError
+        The codes are not those of the layout's fields.
+    """
+    places = beat_places(layout)
+    names = [place.name for place in places if place.name != "last"]
+    if sorted(names) != sorted(operands):
+        raise ValueError(f"a beat has the fields {', '.join(names)}, not {', '.join(operands)}")
+    groups, beats, _ = operands[names[0]].shape
+    last = np.zeros((groups, beats, 1), np.uint8)
+    last[:, -1] = 1
+    found = []
+    for place in places:
+        codes = last if place.name == "last" else operands[place.name]
+        if codes.shape != (groups, beats, place.lanes):
             raise ValueError(
-                f"{name} has shape {codes.shape}, not {groups} groups x {beats} beats x {lanes}"
+                f"{place.name} has shape {codes.shape}, "
+                f"not {groups} groups x {beats} beats x {place.lanes}"
             )
-        rows = np.ascontiguousarray(codes).reshape(-1, lanes)
-        fields.append(Field(codes=rows, start=field.offset, width=width))
-    return fields
+        found.append(np.ascontiguousarray(codes, place.dtype).reshape(-1, place.lanes))
+    return found
 
 
 def pack_beats(layout: data.StructLayout, operands: Operands) -> np.ndarray:
     """Return the operand words of every beat, shape (beats, words), 32 bits each."""
-    fields = beat_fields(layout, operands)
-    words = np.zeros((len(fields[0].codes), -(-layout.size // 32)), np.uint32)
-    for field in fields:
-        for lane, codes in enumerate(field.codes.T):
-            _put(words, codes, field.start + lane * field.width, field.width)
+    rows = beat_codes(layout, operands)
+    words = np.zeros((len(rows[0]), -(-layout.size // 32)), np.uint32)
+    for place, of_place in zip(beat_places(layout), rows, strict=True):
+        for lane, codes in enumerate(of_place.T):
+            _put(words, codes, place.start + lane * place.width, place.width)
     return words
 
 
