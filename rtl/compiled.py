@@ -90,6 +90,21 @@ extern "C" int64_t run(const void *const *codes, int64_t count, int bits_in,
 }
 """
 
+#: Multiplexers as logic. CXXRTL writes them as branches, which a processor guesses wrong every
+#: second time where operands are random; a wrong guess takes as long as some forty additions. Those
+#: with a constant to choose stay: they are priority chains, cheap as they end early.
+BRANCHLESS = """
+(* techmap_celltype = "$mux" *)
+module branchless(A, B, S, Y);
+  parameter WIDTH = 1;
+  parameter _TECHMAP_CONSTMSK_B_ = 0;
+  input [WIDTH-1:0] A, B;
+  input S;
+  output [WIDTH-1:0] Y;
+  wire _TECHMAP_FAIL_ = WIDTH > 32 || &_TECHMAP_CONSTMSK_B_;
+  assign Y = A ^ ((A ^ B) & {WIDTH{S}});
+endmodule
+"""
 UNSETTLED = -2
 
 
@@ -206,9 +221,11 @@ def _compile(pe: ProcessingElement, folder: Path) -> Path:
 
     (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
     top = module_name(pe)
-    run_yosys(
-        ["read_verilog pe.v", f"hierarchy -top {top}", "proc", "write_cxxrtl -g0 -O6 pe.cc"], folder
-    )
+    (folder / "branchless.v").write_text(BRANCHLESS, encoding="utf-8")
+    # In PEs of several cycles a branch skips what other cycles do, which is worth more.
+    logic = ["techmap -map branchless.v"] if pe.cycles == 1 else []
+    steps = ["read_verilog pe.v", f"hierarchy -top {top}", "proc", *logic]
+    run_yosys([*steps, "write_cxxrtl -g0 -O6 pe.cc"], folder)
     name = top.replace("_", "__")
     harness = HARNESS.replace("@NAME@", name).replace("@PUTS@", _puts(pe.operand_layout))
     (folder / "harness.cc").write_text(harness, encoding="utf-8")
