@@ -92,7 +92,8 @@ extern "C" int64_t run(const void *const *codes, int64_t count, int bits_in,
 
 #: Multiplexers as logic. CXXRTL writes them as branches, which a processor guesses wrong every
 #: second time where operands are random; a wrong guess takes as long as some forty additions. Those
-#: with a constant to choose stay: they are priority chains, cheap as they end early.
+#: with a constant to choose stay: they are priority chains, cheap as they end early. A ^ (A ^ B) & S
+#: would be shorter, and wrong: Yosys takes it for unknown where A is, whatever S says.
 BRANCHLESS = """
 (* techmap_celltype = "$mux" *)
 module branchless(A, B, S, Y);
@@ -102,7 +103,7 @@ module branchless(A, B, S, Y);
   input S;
   output [WIDTH-1:0] Y;
   wire _TECHMAP_FAIL_ = WIDTH > 32 || &_TECHMAP_CONSTMSK_B_;
-  assign Y = A ^ ((A ^ B) & {WIDTH{S}});
+  assign Y = (A & {WIDTH{~S}}) | (B & {WIDTH{S}});
 endmodule
 """
 UNSETTLED = -2

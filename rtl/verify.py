@@ -126,7 +126,7 @@ def _compare(
 
 def _beats(operands: Operands) -> int:
     groups, beats, _ = next(iter(operands.values())).shape
-    return groups * beats
+    return int(groups * beats)
 
 
 def _same_length(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
