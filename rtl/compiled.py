@@ -92,8 +92,8 @@ extern "C" int64_t run(const void *const *codes, int64_t count, int bits_in,
 
 #: Multiplexers as logic. CXXRTL writes them as branches, which a processor guesses wrong every
 #: second time where operands are random; a wrong guess takes as long as some forty additions. Those
-#: with a constant to choose stay: they are priority chains, cheap as they end early. A ^ (A ^ B) & S
-#: would be shorter, and wrong: Yosys takes it for unknown where A is, whatever S says.
+#: with a constant to choose stay: they are priority chains, cheap as they end early. The shorter
+#: A ^ (A ^ B) & S would be wrong: Yosys takes it for unknown where A is, whatever S says.
 BRANCHLESS = """
 (* techmap_celltype = "$mux" *)
 module branchless(A, B, S, Y);

@@ -12,7 +12,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from numerics.formats import Format
-from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.element import LONG_SEEDS, Obligation, Operands, ProcessingElement
 
 #: The field of a beat that every PE has for itself.
 OWN = "weights"
@@ -142,7 +142,7 @@ class TilePe(ProcessingElement):
 
     def _seeds(self) -> range:
         # Seeds this far apart give groups of one length.
-        return range(0, 48 * self.columns, 48)
+        return range(0, LONG_SEEDS * self.columns, LONG_SEEDS)
 
     def _widened(self, found: list[Operands]) -> Operands:
         return {**found[0], OWN: np.concatenate([one[OWN] for one in found], axis=2)}
