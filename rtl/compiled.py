@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from amaranth.hdl import Shape
+from amaranth.lib import data
 
-from rtl.element import Field, Operands, ProcessingElement, beat_fields
+from rtl.element import Operands, ProcessingElement, beat_codes, beat_places
 from rtl.emit import module_name, verilog_text
 from rtl.toolchain import ToolError, need_module, need_program, run_yosys
 
@@ -27,43 +28,32 @@ HARNESS = """
 typedef cxxrtl_design::p_@NAME@ Pe;
 template <size_t N> const uint32_t *words(const cxxrtl::value<N> &v) { return v.data; }
 template <size_t N> const uint32_t *words(const cxxrtl::wire<N> &w) { return w.curr.data; }
-// A beat's words are packed as it is offered. The fields of all beats come as five numbers each:
-// the address of the codes, bytes of a code, lanes, first bit, bits of a code.
-template <typename Code> void put(uint32_t *words, const int64_t *field, int64_t beat) {
-  const int64_t lanes = field[2], width = field[4];
-  const Code *codes = (const Code *)field[0] + beat * lanes;
-  const uint64_t mask = (1ull << width) - 1;
-  uint64_t bits = 0;
-  int64_t filled = field[3] % 32;
-  words += field[3] / 32;
-  for (int64_t lane = 0; lane < lanes; ++lane) {
-    bits |= ((uint64_t)codes[lane] & mask) << filled;
-    filled += width;
-    if (filled >= 32) {
-      *words++ |= (uint32_t)bits;
-      bits >>= 32;
-      filled -= 32;
+// A beat's words are packed as it is offered. All places are constants of this file, for loops and
+// branches over them would cost as much as a small circuit. 32 lanes fill whole words.
+template <typename Code, int lanes, int start, int width>
+inline void put(uint32_t *words, const void *codes, int64_t beat) {
+  const Code *code = (const Code *)codes + beat * lanes;
+  for (int done = 0; done < lanes; done += 32) {
+    uint32_t *to = words + start / 32 + done / 32 * width;
+#pragma GCC unroll 32
+    for (int lane = 0; lane < 32; ++lane) {
+      if (done + lane >= lanes) break;
+      const int bit = start % 32 + lane * width;
+      const uint64_t bits = (code[done + lane] & ((1ull << width) - 1)) << bit % 32;
+      to[bit / 32] |= (uint32_t)bits;
+      if (bit % 32 + width > 32) to[bit / 32 + 1] |= (uint32_t)(bits >> 32);
     }
   }
-  if (filled) *words |= (uint32_t)bits;
 }
-static void pack(const int64_t *fields, int count, int64_t beat, uint32_t *words) {
-  for (int i = 0; i < count; ++i) {
-    const int64_t *field = fields + 5 * i;
-    switch (field[1]) {
-      case 1: put<uint8_t>(words, field, beat); break;
-      case 2: put<uint16_t>(words, field, beat); break;
-      case 4: put<uint32_t>(words, field, beat); break;
-      default: put<uint64_t>(words, field, beat);
-    }
-  }
+static void pack(const void *const *codes, int64_t beat, uint32_t *words) {
+@PUTS@
 }
 // One evaluation is one cycle: it settles what the PE shows before the edge, and what the edge will
 // store; commit is the edge. It wants a circuit without feedback, and says so if that isn't one.
 // Beats are offered where offers is 1, results taken where takes is 1, both repeating; the payload
 // of no beat is noise. Returns the number of results, or -1 if cycles ran out before all beats were
 // taken and the last result came, or -2 if one evaluation didn't settle.
-extern "C" int64_t run(const int64_t *fields, int fields_in, int64_t count, int bits_in,
+extern "C" int64_t run(const void *const *codes, int64_t count, int bits_in,
     const uint8_t *offers, const uint8_t *takes, int64_t period, int64_t max_cycles,
     uint32_t *results, int64_t room, int words_out, int64_t *cycles) {
   Pe pe;
@@ -77,7 +67,7 @@ extern "C" int64_t run(const int64_t *fields, int fields_in, int64_t count, int 
     bool offer = next < count && offers[cycle % period];
     if (offer && packed != next) {
       memset(payload, 0, 4 * words_in);
-      pack(fields, fields_in, packed = next, payload);
+      pack(codes, packed = next, payload);
     } else if (!offer) {
       for (int i = 0; i < words_in; ++i) payload[i] = noise = noise * 1664525u + 1013904223u;
       if (bits_in % 32) payload[words_in - 1] &= (1u << bits_in % 32) - 1;
@@ -100,6 +90,22 @@ extern "C" int64_t run(const int64_t *fields, int fields_in, int64_t count, int 
 }
 """
 
+#: Multiplexers as logic. CXXRTL writes them as branches, which a processor guesses wrong every
+#: second time where operands are random; a wrong guess takes as long as some forty additions. Those
+#: with a constant to choose stay: they are priority chains, cheap as they end early. The shorter
+#: A ^ (A ^ B) & S would be wrong: Yosys takes it for unknown where A is, whatever S says.
+BRANCHLESS = """
+(* techmap_celltype = "$mux" *)
+module branchless(A, B, S, Y);
+  parameter WIDTH = 1;
+  parameter _TECHMAP_CONSTMSK_B_ = 0;
+  input [WIDTH-1:0] A, B;
+  input S;
+  output [WIDTH-1:0] Y;
+  wire _TECHMAP_FAIL_ = WIDTH > 32 || &_TECHMAP_CONSTMSK_B_;
+  assign Y = (A & {WIDTH{~S}}) | (B & {WIDTH{S}});
+endmodule
+"""
 UNSETTLED = -2
 
 
@@ -136,8 +142,9 @@ class CompiledPe:
             Repeating patterns of ones: cycles in which a beat is offered, or a result taken.
         """
         layout = self.pe.operand_layout
-        fields = beat_fields(layout, operands)
-        count, places = len(fields[0].codes), _places(fields)
+        rows = beat_codes(layout, operands)
+        count = len(rows[0])
+        codes = np.array([of_field.ctypes.data for of_field in rows], np.uintp)
         offers, takes = _patterns(offers, takes)
         groups, shape = len(next(iter(operands.values()))), self.pe.result_shape
         words_out = -(-shape.width // 32)
@@ -145,7 +152,7 @@ class CompiledPe:
         cycles = ctypes.c_int64()
         busy = count * self.pe.cycles + groups * self.pe.latency
         found = self._run(
-            _pointer(places), len(places), ctypes.c_int64(count), layout.size,
+            _pointer(codes), ctypes.c_int64(count), layout.size,
             _pointer(offers), _pointer(takes), ctypes.c_int64(len(offers)),
             ctypes.c_int64(64 + busy * len(offers)), _pointer(results),
             ctypes.c_int64(len(results)), words_out, ctypes.byref(cycles),
@@ -161,14 +168,12 @@ class CompiledPe:
         return np.stack([_numbers(part, number) for part in parts], axis=1), cycles.value
 
 
-def _places(fields: list[Field]) -> np.ndarray:
-    """Return the five numbers of each field that the harness takes."""
-    return np.array(
-        [
-            (f.codes.ctypes.data, f.codes.itemsize, f.codes.shape[1], f.start, f.width)
-            for f in fields
-        ],
-        np.int64,
+def _puts(layout: data.StructLayout) -> str:
+    """Return the lines of C++ that put the fields of a beat into its words."""
+    return "\n".join(
+        f"  put<uint{8 * place.dtype.itemsize}_t, {place.lanes}, {place.start}, {place.width}>"
+        f"(words, codes[{i}], beat);"
+        for i, place in enumerate(beat_places(layout))
     )
 
 
@@ -217,11 +222,14 @@ def _compile(pe: ProcessingElement, folder: Path) -> Path:
 
     (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
     top = module_name(pe)
-    run_yosys(
-        ["read_verilog pe.v", f"hierarchy -top {top}", "proc", "write_cxxrtl -O6 pe.cc"], folder
-    )
+    (folder / "branchless.v").write_text(BRANCHLESS, encoding="utf-8")
+    # In PEs of several cycles a branch skips what other cycles do, which is worth more.
+    logic = ["techmap -map branchless.v"] if pe.cycles == 1 else []
+    steps = ["read_verilog pe.v", f"hierarchy -top {top}", "proc", *logic]
+    run_yosys([*steps, "write_cxxrtl -g0 -O6 pe.cc"], folder)
     name = top.replace("_", "__")
-    (folder / "harness.cc").write_text(HARNESS.replace("@NAME@", name), encoding="utf-8")
+    harness = HARNESS.replace("@NAME@", name).replace("@PUTS@", _puts(pe.operand_layout))
+    (folder / "harness.cc").write_text(harness, encoding="utf-8")
     include = Path(pyosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
     flags = ["-O3", "-std=c++17", "-fPIC", f"-I{include}"]
     _build([*_cached(compiler), *flags, "-c", "-o", "pe.o", "harness.cc"], folder)

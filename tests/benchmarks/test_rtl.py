@@ -31,7 +31,7 @@ ROUNDS = 3
 
 def serial_rate(pe, folder):
     """Return the groups a second that cocotb drives and checks one after another."""
-    operands = pe.random(SERIAL_DOTS, seed=5)
+    operands = pe.random(SERIAL_DOTS, seed=2)
     np.savez(
         folder / "vectors.npz",
         beats=pack_beats(pe.operand_layout, operands),

@@ -28,7 +28,7 @@ def mutated(circuit, old, new):
 
 
 def is_right(pe, groups=4000):
-    operands = pe.random(groups, seed=4)
+    operands = pe.random(groups, seed=1)
     with CompiledPe(pe) as model:
         found, cycles = model.run(operands)
     beats = operands["weights"].shape[1]

@@ -79,7 +79,7 @@ def test_books_outlast_groups(pe):
     operands["codes"] = np.random.default_rng(3).integers(0, 16, operands["codes"].shape)
     with CompiledPe(pe) as model:
         assert np.array_equal(model.run(operands)[0], pe.golden(operands))
-        for others in (pe.random(3000, seed=4), pe.corners(), pe.typical(20, seed=0)):
+        for others in (pe.random(3000, seed=1), pe.corners(), pe.typical(20, seed=0)):
             assert np.array_equal(model.run(others)[0], pe.golden(others))
 
 
