@@ -27,7 +27,7 @@ def test_show_prints_codes_midpoints_and_ties_and_draws(capsys, tmp_path):
 def test_show_says_how_a_scheme_stores_a_matrix(capsys):
     code, out, _ = qsim(capsys, "show", "spqr-3-o1")
     rows = [line.split() for line in out.splitlines()]
-    assert code == 0 and "3 index, 3.9528 full, 4.3278 stored" in out
+    assert code == 0 and "3 index, 3.945 full, 4.3278 stored" in out
     assert ["scale_codes", "4096", "x", "256", "3"] in rows and "code" not in rows
     code, out, _ = qsim(capsys, "show", "q4_k")
     assert code == 0 and "4.5 full" in out and ">>>" not in out
