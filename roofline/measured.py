@@ -181,8 +181,9 @@ def _engine(words: str, machine: Machine) -> Engine | None:
 
 
 def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
-    """Return a GGUF recipe in another program."""
-    if engine is None or recipe.engine != "llama.cpp":
+    """Return a GGUF recipe in another program; ik_llama.cpp has ternary weights too."""
+    is_other = recipe.engine == "llama.cpp" or engine == "ik_llama.cpp"
+    if engine is None or recipe.kernel != "gguf" or not is_other:
         return recipe
     return replace(recipe, engine=engine)
 
