@@ -33,6 +33,19 @@ FITTED_HEAD_DIM, DOT_CONSTANT = 64, 0.5
 #: a gate of two, two sums, seven tokens quantized, and three products that are one operator here;
 #: and how long a small one takes (two vectors added: 1.1 to 1.3 us, pytorch issue 161104).
 SMALL_KERNELS, SMALL_KERNEL_S = 4, 1.2e-6
+#: Of llama.cpp's GPU back ends, whose values between operators are float32, where the amounts here
+#: have halves: factor on their bytes, and those of halves for the library's products and back, for
+#: each byte of halves that a product reads and writes (6 for 2).
+FLOAT_FACTOR, CONVERTED_FACTOR = 2.0, 3.0
+#: Its attention in three kernels: a score is written, scaled and masked by a softmax and read
+#: again, 16 bytes in float32; where a library multiplies, it comes as a half and goes as one,
+#: 8 bytes more (``ggml_cuda_mul_mat_batched_cublas``, ``soft_max_ext``).
+SCORE_BYTES, CONVERTED_SCORE_BYTES = 16.0, 8.0
+#: Tokens and columns of the tiles of a library's products, and the share of the peak that their
+#: loads let them have: an A100 computes 43 operations in FP16 for each byte that its second cache
+#: gives (5120 bytes a cycle), a tile of 64 x 64 needs one byte for 32 (NVIDIA, "Matrix
+#: Multiplication Background", sections 2.3 and 3: tiles, and waves of them over the SMs).
+TILES = ((128, 128, 1.0), (64, 128, 0.98), (128, 64, 0.98), (64, 64, 0.74))
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
 
@@ -61,6 +74,14 @@ class Rates:
     vector_bytes_per_s: Amount = np.inf
     #: Of weights and cache that a processor may still have from the step before.
     cached_bytes: Amount = 0.0
+    #: Multiprocessors that share the tiles of a product; inf where losses at the edges are not told
+    #: from others.
+    multiprocessors: Amount = np.inf
+    #: Factor on the bytes of activations, and those besides to convert them for a prompt's product.
+    activation_factor: Amount = 1.0
+    converted_factor: Amount = 0.0
+    #: That move for each score, one kernel after the other.
+    score_bytes: Amount = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +174,27 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         is_one_unit=machine.kind == "cpu",
         keeps_activations=False,
         vector_bytes_per_s=np.inf if role == "attention" else factors.vector_bytes_per_s * readers,
+        multiprocessors=_tiled_multiprocessors(setup, path) if role != "attention" else np.inf,
+        **_in_floats(setup, path, role),
     )
+
+
+def _tiled_multiprocessors(setup: Setup, path: Path) -> float:
+    """Return the multiprocessors that a library's tiles are spread over."""
+    number = setup.machine.multiprocessors
+    return np.inf if number is None or not path.is_library else number.value * setup.split
+
+
+def _in_floats(setup: Setup, path: Path, role: Role) -> dict[str, float]:
+    """Return what llama.cpp's GPU back ends move besides, in float32 and in kernels of its own."""
+    if setup.recipe.kernel != "gguf" or setup.machine.kind != "gpu":
+        return {}
+    if role == "attention":
+        converted = CONVERTED_SCORE_BYTES if setup.machine.vendor != "Apple" else 0.0
+        return {"score_bytes": SCORE_BYTES + converted}
+    if role == "vector":
+        return {"activation_factor": FLOAT_FACTOR}
+    return {"converted_factor": CONVERTED_FACTOR} if path.is_library else {}
 
 
 def _between_s(setup: Setup) -> float:
@@ -216,15 +257,20 @@ def operator_times(found: Sequence[Operator], rates: Mapping[Role, Rates]) -> li
 def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
     """Return the time of an operator at some rates; ``missed`` is the share of its bytes read."""
     filled = np.clip(_tokens(operator) / rates.matrix_tokens, rates.least_share, 1.0)
-    products = operator.ops / (rates.ops_per_s * filled)
+    products = operator.ops / (rates.ops_per_s * filled * _tiled_share(operator, rates))
     rest = operator.vector_ops / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
-    moved = np.where(rates.keeps_activations, operator.essential_bytes, operator.traffic_bytes)
+    between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
+    moved = operator.essential_bytes + between * operator.activation_bytes
     is_vector = _tokens(operator) <= VECTOR_TOKENS
     at_most = np.where(is_vector, rates.vector_bytes_per_s, np.inf)
     bytes_per_s = np.minimum(rates.bytes_per_s, at_most)
-    # Weights are expanded before the product starts.
-    expanding = rates.expanded_bytes * operator.weights * _passes(operator) / rates.bytes_per_s
+    # Weights are expanded before the product starts, and scores go from one kernel to the next.
+    passes = _passes(operator)
+    extra = rates.expanded_bytes * operator.weights * passes
+    extra = extra + rates.converted_factor * operator.activation_bytes * (passes > 0)
+    extra = extra + rates.score_bytes * _stored_scores(operator)
+    expanding = extra / rates.bytes_per_s
     together = np.where(rates.is_one_unit, products + rest, np.maximum(products, rest))
     return OperatorTime(
         operator=operator,
@@ -232,6 +278,32 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
         memory_s=missed * moved / bytes_per_s + expanding,
         start_s=rates.start_s * operator.count,
     )
+
+
+def _tiled_share(operator: Operator, rates: Rates) -> Amount:
+    """Return the share of the peak that is left when whole tiles go to all multiprocessors in turn.
+
+    Of the usual tiles a library takes those that are done first.
+    """
+    tokens, units = _tokens(operator), rates.multiprocessors
+    is_tiled = np.isfinite(units) & (tokens > VECTOR_TOKENS) & np.isfinite(tokens)
+    if operator.kind != "linear" or not np.any(is_tiled):
+        return 1.0
+    units = np.where(is_tiled, units, 1.0)
+    shares = []
+    for height, width, speed in TILES:
+        tiles = np.ceil(tokens / height) * np.ceil(operator.outputs / width)
+        used = np.ceil(tiles / units) * units * height * width
+        shares.append(speed * tokens * operator.outputs / used)
+    return np.where(is_tiled, np.maximum.reduce(shares), 1.0)
+
+
+def _stored_scores(operator: Operator) -> Amount:
+    """Return the scores that passes over a prompt store, with those that a pass itself hides."""
+    queries = operator.queries
+    is_prompt = np.isfinite(queries) & (queries > 1)
+    hidden = np.where(is_prompt, np.minimum(queries, PASS_TOKENS) / queries, 0.0)
+    return operator.scores * (1.0 + hidden)
 
 
 def _passes(operator: Operator) -> Amount:
