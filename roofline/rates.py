@@ -45,7 +45,9 @@ SCORE_BYTES, CONVERTED_SCORE_BYTES = 16.0, 8.0
 #: loads let them have: an A100 computes 43 operations in FP16 for each byte that its second cache
 #: gives (5120 bytes a cycle), a tile of 64 x 64 needs one byte for 32 (NVIDIA, "Matrix
 #: Multiplication Background", sections 2.3 and 3: tiles, and waves of them over the SMs).
-TILES = ((128, 128, 1.0), (64, 128, 0.98), (128, 64, 0.98), (64, 64, 0.74))
+TILES = (
+    (128, 128, 1.0), (64, 128, 0.98), (128, 64, 0.98), (64, 64, 0.74), (32, 64, 0.49), (32, 32, 0.37),
+)  # fmt: skip
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
 
