@@ -22,7 +22,7 @@ COLUMNS = (
     "phase", "tokens_per_s", "source",
 )  # fmt: skip
 PHASES = ("prefill", "decode", "e2e", "e2e_max")
-LONGEST_FILE_BYTES = 4 << 20
+LONGEST_FILE_BYTES = 16 << 20
 #: Between the cells of a row.
 DELIMITERS = (",", ";", "\t")
 GIB = float(1 << 30)
@@ -136,6 +136,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     found = _machine(row["device"], _kind(row["weight_format"]))
     formats = row["weight_format"], row["act_format"]
     engine = _engine(" ".join(row.values()).lower(), found.machine)
+    recipe = read_recipe(*formats, shape, machine=found.machine)
     batch = _whole(row, "batch", 0)
     return MeasuredPoint(
         line=line,
@@ -146,7 +147,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         tokens_per_s=rate,
         found=found,
         shape=shape,
-        recipe=_run_by(engine, read_recipe(*formats, shape, machine=found.machine)),
+        recipe=_run_by(engine, recipe),
         bound_recipe=read_recipe(*formats, shape, machine=found.machine, smallest=True),
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
@@ -180,6 +181,7 @@ def _engine(words: str, machine: Machine) -> Engine | None:
     return "llama.cpp for armv8" if is_old else None
 
 
+@cache
 def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
     """Return a GGUF recipe in another program; ik_llama.cpp has ternary weights too."""
     is_other = recipe.engine == "llama.cpp" or engine == "ik_llama.cpp"

@@ -46,7 +46,8 @@ SCORE_BYTES, CONVERTED_SCORE_BYTES = 16.0, 8.0
 #: gives (5120 bytes a cycle), a tile of 64 x 64 needs one byte for 32 (NVIDIA, "Matrix
 #: Multiplication Background", sections 2.3 and 3: tiles, and waves of them over the SMs).
 TILES = (
-    (128, 128, 1.0), (64, 128, 0.98), (128, 64, 0.98), (64, 64, 0.74), (32, 64, 0.49), (32, 32, 0.37),
+    (128, 128, 1.0), (64, 128, 0.98), (128, 64, 0.98), (64, 64, 0.74), (32, 64, 0.49),
+    (32, 32, 0.37),
 )  # fmt: skip
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
@@ -103,12 +104,16 @@ class OperatorTime:
     @property
     def bound(self) -> str:
         """What limits it, for amounts that are single numbers: the largest, or ``ridge``."""
-        compute, memory, start = (float(x) for x in (self.compute_s, self.memory_s, self.start_s))
-        if start > max(compute, memory):
-            return "start"
-        if max(compute, memory) and abs(compute - memory) <= RIDGE * max(compute, memory):
-            return "ridge"
-        return "compute" if compute > memory else "memory"
+        return str(self.bounds(1)[0])
+
+    def bounds(self, rows: int) -> np.ndarray:
+        """Return the same for each of so many rows."""
+        amounts = (self.compute_s, self.memory_s, self.start_s)
+        compute, memory, start = (np.broadcast_to(x, rows) for x in amounts)
+        longest = np.maximum(compute, memory)
+        is_ridge = (longest > 0) & (np.abs(compute - memory) <= RIDGE * longest)
+        larger = np.where(compute > memory, "compute", "memory")
+        return np.where(start > longest, "start", np.where(is_ridge, "ridge", larger))
 
 
 def role_of(operator: Operator) -> Role:

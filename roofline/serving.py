@@ -195,7 +195,7 @@ def outcome(
     middle = replace(every, context=request.prompt + request.output // 2)
     return Outcome(
         prefill_s=sum(
-            _prefill_s(setup, part.tokens, float(step.time_s), estimate)
+            prefill_s(setup, part.tokens, float(step.time_s), estimate)
             for part, step in zip(chunks, steps, strict=True)
         ),
         tpot_s=float(np.mean(times)),
@@ -205,7 +205,7 @@ def outcome(
     )
 
 
-def _prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> float:
+def prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> float:
     """Return the time of tokens that go through all layers in ``step_s`` one after the other.
 
     GPUs with some of the layers each get the next 512 tokens of a batch of llama.cpp while those
