@@ -22,6 +22,8 @@ USUAL_CLOCK_GHZ = 1.41
 #: B200 0.78, GB200 0.73; of AMD MI250X 0.77, MI325X 0.60, MI300X 0.51. FP8: GH200 0.78, H100 0.71,
 #: and NVFP4 on a B200 0.74.
 LIBRARY_SHARE = {("NVIDIA", "fp16"): 0.80, ("NVIDIA", "narrow"): 0.74, ("AMD", "fp16"): 0.60}
+#: Threads up to which their waiting is summed; beyond, the harmonic numbers' limit is as good.
+MOST_SUMMED, EULER_GAMMA = 10_000, 0.5772156649
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,10 @@ def last_of(threads: float) -> float:
     >>> [round(last_of(n), 3) for n in (1, 2, 4)]
     [0.0, 0.5, 1.083]
     """
-    return sum((1.0 / n for n in range(2, round(threads) + 1)), 0.0)
+    count = round(threads)
+    if count > MOST_SUMMED:
+        return math.log(count) + EULER_GAMMA - 1.0
+    return sum((1.0 / n for n in range(2, count + 1)), 0.0)
 
 
 def expected_factors(machine: Machine, path: Path, *, threads: int | None = None) -> Factors:

@@ -63,11 +63,11 @@ def _rates(
             ]
         )
         if phase == "prefill":
-            return list(batch * prompt / prefill)
+            return (batch * prompt / prefill).tolist()
     tpot = _tpot_s(setup, requests, estimate)
     if phase == "decode":
-        return list(batch / tpot)
-    return list(batch * output / (prefill + tpot * output))
+        return (batch / tpot).tolist()
+    return (batch * output / (prefill + tpot * output)).tolist()
 
 
 def _tpot_s(setup: Setup, requests: Sequence[Request], estimate: Estimate) -> np.ndarray:

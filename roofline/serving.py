@@ -215,10 +215,11 @@ def prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> f
     if estimate == "bound" or not is_layers or setup.machine.kind != "gpu":
         return step_s
     passes = math.ceil(tokens / PASS_TOKENS)
-    whole, rest = divmod(passes, BATCH_TOKENS // PASS_TOKENS)
-    batches = [BATCH_TOKENS // PASS_TOKENS] * whole + [rest] * (rest > 0)
+    full = BATCH_TOKENS // PASS_TOKENS
+    whole, rest = divmod(passes, full)
     stages, pass_s = setup.machines, step_s / passes
-    return sum(pipelined_s(pass_s, stages=stages, micro_batches=count) for count in batches)
+    last_s = pipelined_s(pass_s, stages=stages, micro_batches=rest) if rest else 0.0
+    return whole * pipelined_s(pass_s, stages=stages, micro_batches=full) + last_s
 
 
 def _chunks(request: Request) -> list[Sequences]:

@@ -191,7 +191,7 @@ def _score_points(points: Sequence[MeasuredPoint]) -> Iterator[Scored | Unmatche
         rows, requests, bounds, expected, reasons, strict=True
     ):
         yield Scored(
-            point=point, path=path, bound=float(bound), expected=float(rate), limit=limit,
+            point=point, path=path, bound=bound, expected=rate, limit=limit,
             setup=setup, request=request,
         )  # fmt: skip
 
