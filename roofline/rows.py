@@ -63,11 +63,15 @@ def _rates(
             ]
         )
         if phase == "prefill":
-            return (batch * prompt / prefill).tolist()
+            return _floats(batch * prompt / prefill)
     tpot = _tpot_s(setup, requests, estimate)
     if phase == "decode":
-        return (batch / tpot).tolist()
-    return (batch * output / (prefill + tpot * output)).tolist()
+        return _floats(batch / tpot)
+    return _floats(batch * output / (prefill + tpot * output))
+
+
+def _floats(rates: np.ndarray) -> list[float]:
+    return [float(rate) for rate in rates]
 
 
 def _tpot_s(setup: Setup, requests: Sequence[Request], estimate: Estimate) -> np.ndarray:
