@@ -11,6 +11,7 @@ from roofline.efficiency import Factors, expected_factors, fitted
 from roofline.loops import LOOP_SHARE
 from roofline.paths import Path, attention_path, weight_path
 from roofline.setup import Setup
+from roofline.tiles import tiled_share
 from roofline.workload import Amount, Operator
 
 Estimate = Literal["bound", "expected"]
@@ -41,14 +42,6 @@ FLOAT_FACTOR, CONVERTED_FACTOR = 2.0, 3.0
 #: again, 16 bytes in float32; where a library multiplies, it comes as a half and goes as one,
 #: 8 bytes more (``ggml_cuda_mul_mat_batched_cublas``, ``soft_max_ext``).
 SCORE_BYTES, CONVERTED_SCORE_BYTES = 16.0, 8.0
-#: Tokens and columns of the tiles of a library's products, and the share of the peak that their
-#: loads let them have: an A100 computes 43 operations in FP16 for each byte that its second cache
-#: gives (5120 bytes a cycle), a tile of 64 x 64 needs one byte for 32 (NVIDIA, "Matrix
-#: Multiplication Background", sections 2.3 and 3: tiles, and waves of them over the SMs).
-TILES = (
-    (128, 128, 1.0), (64, 128, 0.98), (128, 64, 0.98), (64, 64, 0.74), (32, 64, 0.49),
-    (32, 32, 0.37),
-)  # fmt: skip
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
 
@@ -264,7 +257,7 @@ def operator_times(found: Sequence[Operator], rates: Mapping[Role, Rates]) -> li
 def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
     """Return the time of an operator at some rates; ``missed`` is the share of its bytes read."""
     filled = np.clip(_tokens(operator) / rates.matrix_tokens, rates.least_share, 1.0)
-    products = operator.ops / (rates.ops_per_s * filled * _tiled_share(operator, rates))
+    products = operator.ops / (rates.ops_per_s * filled * _tiles(operator, rates))
     rest = operator.vector_ops / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
@@ -287,22 +280,11 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     )
 
 
-def _tiled_share(operator: Operator, rates: Rates) -> Amount:
-    """Return the share of the peak that is left when whole tiles go to all multiprocessors in turn.
-
-    Of the usual tiles a library takes those that are done first.
-    """
-    tokens, units = _tokens(operator), rates.multiprocessors
-    is_tiled = np.isfinite(units) & (tokens > VECTOR_TOKENS) & np.isfinite(tokens)
-    if operator.kind != "linear" or not np.any(is_tiled):
-        return 1.0
-    units = np.where(is_tiled, units, 1.0)
-    shares = []
-    for height, width, speed in TILES:
-        tiles = np.ceil(tokens / height) * np.ceil(operator.outputs / width)
-        used = np.ceil(tiles / units) * units * height * width
-        shares.append(speed * tokens * operator.outputs / used)
-    return np.where(is_tiled, np.maximum.reduce(shares), 1.0)
+def _tiles(operator: Operator, rates: Rates) -> Amount:
+    """Return the share of the peak that tiles leave to products of more than a few tokens."""
+    tokens = _tokens(operator)
+    units = np.where(tokens > VECTOR_TOKENS, rates.multiprocessors, np.inf)
+    return tiled_share(tokens, operator.outputs, units) if operator.kind == "linear" else 1.0
 
 
 def _stored_scores(operator: Operator) -> Amount:
