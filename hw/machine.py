@@ -63,7 +63,7 @@ class Machine:
     title: str
     vendor: str
     kind: str
-    #: A key of :data:`hw.dram.DRAM`.
+    #: A key of :data:`hw.dram.DRAM`, whose energy is taken.
     dram: str
     bandwidth_gb_per_s: Sourced
     #: One of the two.
@@ -89,6 +89,8 @@ class Machine:
     idle_w: Sourced | None = field(default=None, metadata=ZERO)
     process_nm: Sourced | None = None
     price_usd_per_hour: Sourced | None = field(default=None, metadata=ZERO)
+    #: Whether the kind of memory is known, not assumed.
+    dram_confirmed: bool = True
     #: Missing where nobody measured; then those of the machine's kind are expected.
     efficiency: Efficiency | None = None
     #: Other names under which tables of measurements know it.
@@ -180,7 +182,8 @@ class Machine:
     @property
     def unconfirmed(self) -> tuple[str, ...]:
         """Names of the numbers that nobody has read in their source."""
-        return tuple(name for name, number in numbers_of(self) if not number.confirmed)
+        names = (name for name, number in numbers_of(self) if not number.confirmed)
+        return tuple(names) if self.dram_confirmed else ("dram", *names)
 
 
 def numbers_of(machine: Any) -> list[tuple[str, Sourced]]:

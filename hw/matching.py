@@ -105,7 +105,10 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
         raise ValueError(f"{text!r}: {best} is no laptop's; no machine here is the smaller chip")
     if machine.kind == "gpu" and re.search(r"\bcpu\b", lowered):
         raise ValueError(f"{text!r}: {best} is the GPU; no machine here is its processor")
-    return Found(machine=machine, count=_count(lowered), threads=_threads(lowered))
+    count, threads = _count(lowered), _threads(lowered)
+    if count == 0 or threads == 0:
+        raise ValueError(f"{text!r} means 0 {'threads' if count else 'machines'}; at least 1")
+    return Found(machine=machine, count=count, threads=threads)
 
 
 def _without_cores(text: str) -> str:

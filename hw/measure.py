@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from hw.installed import installed_dram
+
 #: Side of the square matrices; large enough that a product runs at its full rate.
 SIDES = (1024, 2048)
 REPETITIONS = 7
@@ -88,6 +90,8 @@ class Measurement:
     #: Bytes a second of the same layers for one token, its keys and values among them.
     vector: Ceiling
     libraries: str
+    #: A key of :data:`hw.dram.DRAM`; missing where the system doesn't tell.
+    dram: str | None = None
 
     @property
     def unstable(self) -> tuple[str, ...]:
@@ -124,6 +128,7 @@ def measure(*, repetitions: int = REPETITIONS, sides: Sequence[int] = SIDES) -> 
         prompt=_layers("prompt", PROMPT, layers, repetitions),
         vector=_layers("vector", 1, layers, repetitions),
         libraries=f"numpy {np.__version__}, jax {jax.__version__}",
+        dram=installed_dram(),
     )
 
 

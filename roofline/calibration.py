@@ -7,8 +7,8 @@ llama-roofline's context sweep.
 What is fitted is few: for GPUs a share of the bandwidth, the bytes of narrow weights that a
 multiprocessor reads in a cycle, and the cycles to start for each path; for processors a share of
 the bandwidth, shares of the peak of each path, a time that threads wait for the last of them, and a
-share of the peak in attention. No product of GPUs was measured alone, so theirs take the shares of
-processors.
+share of the peak in attention. Products that a GPU's library multiplies take a published share
+(:mod:`roofline.efficiency`); those of other kernels, and attention, the share of processors.
 """
 
 from collections.abc import Sequence

@@ -16,6 +16,14 @@ from roofline.paths import Path
 FILE = FilePath(__file__).parent / "efficiencies.toml"
 #: Of machines whose clock is not known: that of the A100, on which starts were measured.
 USUAL_CLOCK_GHZ = 1.41
+#: Share of the peak that a vendor's library reaches in its best products, without losses at their
+#: edges: medians of the measured ones in Bekman's "Maximum Achievable Matmul FLOPS" tables
+#: (stas00/ml-engineering). Halves: A100 SXM 0.87 and PCIe 0.81, GH200 0.84, H100 0.80, B300 0.79,
+#: B200 0.78, GB200 0.73; of AMD MI250X 0.77, MI325X 0.60, MI300X 0.51. FP8: GH200 0.78, H100 0.71,
+#: and NVFP4 on a B200 0.74.
+LIBRARY_SHARE = {("NVIDIA", "fp16"): 0.80, ("NVIDIA", "narrow"): 0.74, ("AMD", "fp16"): 0.60}
+#: Threads up to which their waiting is summed; beyond, the harmonic numbers' limit is as good.
+MOST_SUMMED, EULER_GAMMA = 10_000, 0.5772156649
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +76,10 @@ def last_of(threads: float) -> float:
     >>> [round(last_of(n), 3) for n in (1, 2, 4)]
     [0.0, 0.5, 1.083]
     """
-    return sum((1.0 / n for n in range(2, round(threads) + 1)), 0.0)
+    count = round(threads)
+    if count > MOST_SUMMED:
+        return math.log(count) + EULER_GAMMA - 1.0
+    return sum((1.0 / n for n in range(2, count + 1)), 0.0)
 
 
 def expected_factors(machine: Machine, path: Path, *, threads: int | None = None) -> Factors:
@@ -92,6 +103,8 @@ def expected_factors(machine: Machine, path: Path, *, threads: int | None = None
         memory, start_s = numbers.cpu_memory_share, numbers.cpu_wait_us * 1e-6 * last_of(used)
     else:
         memory, start_s = numbers.gpu_memory_share, _gpu_start_s(machine, path)
+        if path.is_library:
+            compute = _library_share(machine, path.operand) or compute
         cycles = machine.multiprocessor_cycles_per_s
         if cycles is not None:
             vector_bytes_per_s = path.loaded * numbers.gpu_expanded_bytes_per_cycle * cycles
@@ -101,6 +114,11 @@ def expected_factors(machine: Machine, path: Path, *, threads: int | None = None
     return Factors(
         compute=compute, memory=memory, start_s=start_s, vector_bytes_per_s=vector_bytes_per_s
     )
+
+
+def _library_share(machine: Machine, operand: str) -> float | None:
+    """Return the share of a vendor's library; None where nobody measured it."""
+    return LIBRARY_SHARE.get((machine.vendor, "fp16" if operand == "fp16" else "narrow"))
 
 
 def _is_native(path: Path) -> bool:

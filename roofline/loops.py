@@ -9,6 +9,8 @@ llama.cpp takes a prompt through such a loop for each of its tokens, except for 
 :func:`shares_unpacking`; ik_llama.cpp and bitnet.cpp have products of tiles for every type.
 """
 
+from dataclasses import replace
+
 from hw.cpu import DOT_PRODUCTS, Cores
 from roofline.gguf_mixes import MIXES
 from roofline.recipe import Recipe
@@ -95,6 +97,24 @@ def shares_unpacking(recipe: Recipe, cores: Cores) -> bool:
         return _has_dot(recipe, cores) and base_type(recipe) in TILED_ARM
     is_wide = cores.instructions.startswith(("avx512", "amx"))
     return base_type(recipe) in (TILED_AVX512 if is_wide else TILED_AVX2)
+
+
+def tile_ops_per_s(recipe: Recipe, cores: Cores) -> float:
+    """Return the peak of the tiles of ik_llama.cpp and bitnet.cpp, which use fewer instructions.
+
+    Only llama.cpp has products for SMMLA and AMX. ik_llama.cpp takes VNNI with AVX-512 alone (its
+    ``HAVE_FANCY_SIMD``), and bitnet.cpp's ``ggml_gemm_i2_i8_s`` of January 2026 is AVX2 without.
+
+    >>> from hw.machine import load_machine
+    >>> from roofline.recipe import parse_recipe
+    >>> cores = load_machine("core-i7-13800h").cores
+    >>> cores.ops_per_s("int8") / tile_ops_per_s(parse_recipe("i2_s"), cores)
+    2.0
+    """
+    is_plain = recipe.engine == "bitnet.cpp" and not cores.is_arm
+    if is_plain or cores.instructions == "avx2-vnni":
+        return replace(cores, instructions="avx2").ops_per_s("int8")
+    return cores.vector_ops_per_s("int8")
 
 
 def _has_dot(recipe: Recipe, cores: Cores) -> bool:

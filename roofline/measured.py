@@ -22,7 +22,7 @@ COLUMNS = (
     "phase", "tokens_per_s", "source",
 )  # fmt: skip
 PHASES = ("prefill", "decode", "e2e", "e2e_max")
-LONGEST_FILE_BYTES = 4 << 20
+LONGEST_FILE_BYTES = 16 << 20
 #: Between the cells of a row.
 DELIMITERS = (",", ";", "\t")
 GIB = float(1 << 30)
@@ -33,6 +33,13 @@ DEFAULT_OUTPUT = 128
 EMPTY_PROMPT = 1
 #: Largest batch and longest text that a row may have.
 MOST = 10_000_000
+#: As people write one in words.
+NUMBER = r"(?<![\d.])\d+(?:\.\d+)?(?![\d.])"
+#: Tokens a second that anything could be measured to do.
+SLOWEST, FASTEST = 1e-9, 1e12
+#: Parameters of a model, and bits of one in a file, that a row may mean.
+LEAST_PARAMS, MOST_PARAMS = 1e5, 1e14
+LEAST_BITS, MOST_BITS = 0.1, 64.0
 MULTIPLIERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "": 1.0}
 
 
@@ -94,6 +101,9 @@ def read_points(path: Path) -> Iterator[MeasuredPoint | Unmatched]:
     missing = [name for name in COLUMNS[:-1] if name not in (rows.fieldnames or ())]
     if missing:
         raise ValueError(f"{path}: column {missing[0]!r} is missing; needed: {', '.join(COLUMNS)}")
+    doubled = next((name for name in COLUMNS if rows.fieldnames.count(name) > 1), None)
+    if doubled is not None:
+        raise ValueError(f"{path}: two columns are named {doubled!r}")
     try:
         for row in rows:
             yield _point(row, rows.line_num)
@@ -130,12 +140,13 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     if phase not in PHASES:
         raise ValueError(f"phase {row['phase']!r} is not one of {', '.join(PHASES)}")
     rate = _number(row["tokens_per_s"], "tokens_per_s")
-    if rate is None or not 0 < rate < math.inf:
-        raise ValueError(f"tokens_per_s is {row['tokens_per_s']!r}, not above 0")
+    if rate is None or not SLOWEST <= rate <= FASTEST:
+        raise ValueError(f"tokens_per_s is {row['tokens_per_s']!r}, not above 0 and possible")
     shape = _shape(row["model"], row["params"])
     found = _machine(row["device"], _kind(row["weight_format"]))
     formats = row["weight_format"], row["act_format"]
     engine = _engine(" ".join(row.values()).lower(), found.machine)
+    recipe = read_recipe(*formats, shape, machine=found.machine)
     batch = _whole(row, "batch", 0)
     return MeasuredPoint(
         line=line,
@@ -146,7 +157,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         tokens_per_s=rate,
         found=found,
         shape=shape,
-        recipe=_run_by(engine, read_recipe(*formats, shape, machine=found.machine)),
+        recipe=_run_by(engine, recipe),
         bound_recipe=read_recipe(*formats, shape, machine=found.machine, smallest=True),
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
@@ -180,9 +191,11 @@ def _engine(words: str, machine: Machine) -> Engine | None:
     return "llama.cpp for armv8" if is_old else None
 
 
+@cache
 def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
-    """Return a GGUF recipe in another program."""
-    if engine is None or recipe.engine != "llama.cpp":
+    """Return a GGUF recipe in another program; ik_llama.cpp has ternary weights too."""
+    is_other = recipe.engine == "llama.cpp" or engine == "ik_llama.cpp"
+    if engine is None or recipe.kernel != "gguf" or not is_other:
         return recipe
     return replace(recipe, engine=engine)
 
@@ -200,6 +213,8 @@ def _shape(model: str, params: str) -> ModelShape:
     if count is not None and count < 1e4:
         # Written in billions.
         count *= 1e9
+    if count is not None and not LEAST_PARAMS <= count <= MOST_PARAMS:
+        raise ValueError(f"params is {params!r}; from {LEAST_PARAMS:g} to {MOST_PARAMS:g}")
     found = find_model(model, params=count)
     if found is not None:
         return found
@@ -263,8 +278,8 @@ def read_recipe(
     recipe = _with_cache(recipe, words)
     if smallest:
         recipe = _smallest(recipe, words)
-    size = re.search(r"([\d.]+) ?(gib|gb|mib|mb)\b", text)
-    bits = re.search(r"([\d.]+) ?(?:bpw|bits)", text)
+    size = re.search(rf"({NUMBER}) ?(gib|gb|mib|mb)\b", text)
+    bits = re.search(rf"({NUMBER}) ?(?:bpw|bits)", text)
     if size:
         unit = {"gib": GIB, "gb": 1e9, "mib": GIB / 1024, "mb": 1e6}[size[2]]
         return _scaled(recipe, shape, float(size[1]) * unit)
@@ -313,6 +328,9 @@ def _smallest(recipe: Recipe, words: str) -> Recipe:
 
 
 def _scaled(recipe: Recipe, shape: ModelShape, file_bytes: float) -> Recipe:
+    bits = 8 * file_bytes / shape.params
+    if not LEAST_BITS <= bits <= MOST_BITS:
+        raise ValueError(f"a file of {file_bytes:g} bytes has {bits:.2g} bits a weight")
     return replace(recipe, size_factor=file_bytes / weight_bytes(shape, recipe))
 
 
@@ -325,7 +343,7 @@ def _named_recipe(text: str, activations: str) -> Recipe:
     if re.search(r"t-?mac", text):
         bits = re.search(r"(?:w|int|q)(\d)|(\d)[- ]?bit", text)
         return parse_recipe(f"tmac-{bits[1] or bits[2]}" if bits else "tmac-2")
-    if match := re.search(r"exl[23]\D*([\d.]+)|([\d.]+) ?bpw exl[23]", text):
+    if match := re.search(rf"exl[23]\D*({NUMBER})|({NUMBER}) ?bpw exl[23]", text):
         return _exllama(float(match[1] or match[2]))
     sized = re.search(r"\bg(?:roup)? ?(\d+)\b", text)
     group = f"-g{sized[1]}" if sized else ""

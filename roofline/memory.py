@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class MemoryUse:
         return max(0.0, self.total_bytes - self.capacity_bytes)
 
 
+@cache
 def weight_bytes(shape: ModelShape, recipe: Recipe) -> float:
     """Return the bytes of all weights, those of experts that rest and of the embedding too.
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from hw.cpu import Cores
 from hw.machine import Machine
-from roofline.loops import is_ternary, loop_instructions, shares_unpacking
+from roofline.loops import is_ternary, loop_instructions, shares_unpacking, tile_ops_per_s
 from roofline.recipe import Lookup, Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
@@ -58,6 +58,8 @@ class Path:
     loaded: float = math.inf
     #: Bytes that move for each weight where prompts expand all of a tensor before its product.
     expanded_bytes: float = 0.0
+    #: Whether the vendor's library multiplies prompts.
+    is_library: bool = False
 
     @property
     def title(self) -> str:
@@ -112,8 +114,14 @@ def _dense_path(
     if storage.operand is not None:
         peak = machine.ops_per_s(storage.operand, activations, fastest=fastest)
         if peak is not None:
-            loaded = HALVES_LOADED if recipe.kernel == "gguf" else math.inf
-            return Path(kind="native", operand=storage.operand, ops_per_s=peak, loaded=loaded)
+            is_gguf = recipe.kernel == "gguf"
+            return Path(
+                kind="native",
+                operand=storage.operand,
+                ops_per_s=peak,
+                loaded=HALVES_LOADED if is_gguf else math.inf,
+                is_library=_has_library(machine, storage.operand, gguf=is_gguf),
+            )
     is_gguf = recipe.kernel == "gguf"
     path = _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
     if machine.cores is None or not path.unpacks_in_loop or is_bound:
@@ -128,8 +136,7 @@ def _in_loops(path: Path, recipe: Recipe, cores: Cores) -> Path:
         rate = min(rate, path.ops_per_s)
         return replace(path, ops_per_s=rate, is_counted=True, unpacks_in_loop=False)
     if recipe.engine != "llama.cpp":
-        # Only llama.cpp has products for SMMLA and AMX.
-        path = replace(path, ops_per_s=cores.vector_ops_per_s(path.operand))
+        path = replace(path, ops_per_s=tile_ops_per_s(recipe, cores))
     return replace(
         path,
         one_token_ops_per_s=min(rate, path.ops_per_s),
@@ -159,7 +166,7 @@ def _expanded(
 ) -> Path:
     operand, rate = _supported(machine, activations, fastest=fastest)
     per_weight = CONVERT_OPS if storage.operand == operand else storage.dequantize_ops
-    in_memory = gguf and _expands_in_memory(machine, operand)
+    in_memory = gguf and _has_library(machine, operand, gguf=True)
     return Path(
         kind="dequantize",
         operand=operand,
@@ -170,15 +177,17 @@ def _expanded(
         unpacks_in_loop=gguf and operand == "int8",
         loaded=math.inf if operand == "fp32" else 1.0,
         expanded_bytes=EXPANDED_BYTES if in_memory else 0.0,
+        is_library=in_memory,
     )
 
 
-def _expands_in_memory(machine: Machine, operand: str) -> bool:
-    """Return whether llama.cpp writes expanded weights for a library's product to read.
+def _has_library(machine: Machine, operand: str, *, gguf: bool) -> bool:
+    """Return whether a library of the vendor multiplies prompts: cuBLAS, rocBLAS.
 
-    So do its back ends for CUDA and ROCm with halves; Metal's own products expand on the chip.
+    llama.cpp's back ends for CUDA and ROCm give it halves, to which they expand weights in memory
+    first; Metal's own products expand on the chip.
     """
-    return machine.kind == "gpu" and machine.vendor != "Apple" and operand == "fp16"
+    return machine.kind == "gpu" and machine.vendor != "Apple" and (operand == "fp16" or not gguf)
 
 
 def _supported(machine: Machine, operand: str, *, fastest: bool) -> tuple[str, float]:

@@ -11,6 +11,7 @@ from roofline.efficiency import Factors, expected_factors, fitted
 from roofline.loops import LOOP_SHARE
 from roofline.paths import Path, attention_path, weight_path
 from roofline.setup import Setup
+from roofline.tiles import tiled_share
 from roofline.workload import Amount, Operator
 
 Estimate = Literal["bound", "expected"]
@@ -33,6 +34,14 @@ FITTED_HEAD_DIM, DOT_CONSTANT = 64, 0.5
 #: a gate of two, two sums, seven tokens quantized, and three products that are one operator here;
 #: and how long a small one takes (two vectors added: 1.1 to 1.3 us, pytorch issue 161104).
 SMALL_KERNELS, SMALL_KERNEL_S = 4, 1.2e-6
+#: Of llama.cpp's GPU back ends, whose values between operators are float32, where the amounts here
+#: have halves: factor on their bytes, and those of halves for the library's products and back, for
+#: each byte of halves that a product reads and writes (6 for 2).
+FLOAT_FACTOR, CONVERTED_FACTOR = 2.0, 3.0
+#: Its attention in three kernels: a score is written, scaled and masked by a softmax and read
+#: again, 16 bytes in float32; where a library multiplies, it comes as a half and goes as one,
+#: 8 bytes more (``ggml_cuda_mul_mat_batched_cublas``, ``soft_max_ext``).
+SCORE_BYTES, CONVERTED_SCORE_BYTES = 16.0, 8.0
 #: Within this share of one another, operations and bytes limit an operator alike.
 RIDGE = 0.02
 
@@ -61,6 +70,14 @@ class Rates:
     vector_bytes_per_s: Amount = np.inf
     #: Of weights and cache that a processor may still have from the step before.
     cached_bytes: Amount = 0.0
+    #: Multiprocessors that share the tiles of a product; inf where losses at the edges are not told
+    #: from others.
+    multiprocessors: Amount = np.inf
+    #: Factor on the bytes of activations, and those besides to convert them for a prompt's product.
+    activation_factor: Amount = 1.0
+    converted_factor: Amount = 0.0
+    #: That move for each score, one kernel after the other.
+    score_bytes: Amount = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +97,16 @@ class OperatorTime:
     @property
     def bound(self) -> str:
         """What limits it, for amounts that are single numbers: the largest, or ``ridge``."""
-        compute, memory, start = (float(x) for x in (self.compute_s, self.memory_s, self.start_s))
-        if start > max(compute, memory):
-            return "start"
-        if max(compute, memory) and abs(compute - memory) <= RIDGE * max(compute, memory):
-            return "ridge"
-        return "compute" if compute > memory else "memory"
+        return str(self.bounds(1)[0])
+
+    def bounds(self, rows: int) -> np.ndarray:
+        """Return the same for each of so many rows."""
+        amounts = (self.compute_s, self.memory_s, self.start_s)
+        compute, memory, start = (np.broadcast_to(x, rows) for x in amounts)
+        longest = np.maximum(compute, memory)
+        is_ridge = (longest > 0) & (np.abs(compute - memory) <= RIDGE * longest)
+        larger = np.where(compute > memory, "compute", "memory")
+        return np.where(start > longest, "start", np.where(is_ridge, "ridge", larger))
 
 
 def role_of(operator: Operator) -> Role:
@@ -153,7 +174,27 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         is_one_unit=machine.kind == "cpu",
         keeps_activations=False,
         vector_bytes_per_s=np.inf if role == "attention" else factors.vector_bytes_per_s * readers,
+        multiprocessors=_tiled_multiprocessors(setup, path) if role != "attention" else np.inf,
+        **_in_floats(setup, path, role),
     )
+
+
+def _tiled_multiprocessors(setup: Setup, path: Path) -> float:
+    """Return the multiprocessors that a library's tiles are spread over."""
+    number = setup.machine.multiprocessors
+    return np.inf if number is None or not path.is_library else number.value * setup.split
+
+
+def _in_floats(setup: Setup, path: Path, role: Role) -> dict[str, float]:
+    """Return what llama.cpp's GPU back ends move besides, in float32 and in kernels of its own."""
+    if setup.recipe.kernel != "gguf" or setup.machine.kind != "gpu":
+        return {}
+    if role == "attention":
+        converted = CONVERTED_SCORE_BYTES if setup.machine.vendor != "Apple" else 0.0
+        return {"score_bytes": SCORE_BYTES + converted}
+    if role == "vector":
+        return {"activation_factor": FLOAT_FACTOR}
+    return {"converted_factor": CONVERTED_FACTOR} if path.is_library else {}
 
 
 def _between_s(setup: Setup) -> float:
@@ -216,15 +257,20 @@ def operator_times(found: Sequence[Operator], rates: Mapping[Role, Rates]) -> li
 def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
     """Return the time of an operator at some rates; ``missed`` is the share of its bytes read."""
     filled = np.clip(_tokens(operator) / rates.matrix_tokens, rates.least_share, 1.0)
-    products = operator.ops / (rates.ops_per_s * filled)
+    products = operator.ops / (rates.ops_per_s * filled * _tiles(operator, rates))
     rest = operator.vector_ops / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
-    moved = np.where(rates.keeps_activations, operator.essential_bytes, operator.traffic_bytes)
+    between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
+    moved = operator.essential_bytes + between * operator.activation_bytes
     is_vector = _tokens(operator) <= VECTOR_TOKENS
     at_most = np.where(is_vector, rates.vector_bytes_per_s, np.inf)
     bytes_per_s = np.minimum(rates.bytes_per_s, at_most)
-    # Weights are expanded before the product starts.
-    expanding = rates.expanded_bytes * operator.weights * _passes(operator) / rates.bytes_per_s
+    # Weights are expanded before the product starts, and scores go from one kernel to the next.
+    passes = _passes(operator)
+    extra = rates.expanded_bytes * operator.weights * passes
+    extra = extra + rates.converted_factor * operator.activation_bytes * (passes > 0)
+    extra = extra + rates.score_bytes * _stored_scores(operator)
+    expanding = extra / rates.bytes_per_s
     together = np.where(rates.is_one_unit, products + rest, np.maximum(products, rest))
     return OperatorTime(
         operator=operator,
@@ -232,6 +278,21 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
         memory_s=missed * moved / bytes_per_s + expanding,
         start_s=rates.start_s * operator.count,
     )
+
+
+def _tiles(operator: Operator, rates: Rates) -> Amount:
+    """Return the share of the peak that tiles leave to products of more than a few tokens."""
+    tokens = _tokens(operator)
+    units = np.where(tokens > VECTOR_TOKENS, rates.multiprocessors, np.inf)
+    return tiled_share(tokens, operator.outputs, units) if operator.kind == "linear" else 1.0
+
+
+def _stored_scores(operator: Operator) -> Amount:
+    """Return the scores that passes over a prompt store, with those that a pass itself hides."""
+    queries = operator.queries
+    is_prompt = np.isfinite(queries) & (queries > 1)
+    hidden = np.where(is_prompt, np.minimum(queries, PASS_TOKENS) / queries, 0.0)
+    return operator.scores * (1.0 + hidden)
 
 
 def _passes(operator: Operator) -> Amount:

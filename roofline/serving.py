@@ -195,7 +195,7 @@ def outcome(
     middle = replace(every, context=request.prompt + request.output // 2)
     return Outcome(
         prefill_s=sum(
-            _prefill_s(setup, part.tokens, float(step.time_s), estimate)
+            prefill_s(setup, part.tokens, float(step.time_s), estimate)
             for part, step in zip(chunks, steps, strict=True)
         ),
         tpot_s=float(np.mean(times)),
@@ -205,7 +205,7 @@ def outcome(
     )
 
 
-def _prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> float:
+def prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> float:
     """Return the time of tokens that go through all layers in ``step_s`` one after the other.
 
     GPUs with some of the layers each get the next 512 tokens of a batch of llama.cpp while those
@@ -215,10 +215,11 @@ def _prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> 
     if estimate == "bound" or not is_layers or setup.machine.kind != "gpu":
         return step_s
     passes = math.ceil(tokens / PASS_TOKENS)
-    whole, rest = divmod(passes, BATCH_TOKENS // PASS_TOKENS)
-    batches = [BATCH_TOKENS // PASS_TOKENS] * whole + [rest] * (rest > 0)
+    full = BATCH_TOKENS // PASS_TOKENS
+    whole, rest = divmod(passes, full)
     stages, pass_s = setup.machines, step_s / passes
-    return sum(pipelined_s(pass_s, stages=stages, micro_batches=count) for count in batches)
+    last_s = pipelined_s(pass_s, stages=stages, micro_batches=rest) if rest else 0.0
+    return whole * pipelined_s(pass_s, stages=stages, micro_batches=full) + last_s
 
 
 def _chunks(request: Request) -> list[Sequences]:

@@ -1,6 +1,6 @@
 """Score predictions against measured speeds, and say where they fail."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
@@ -10,7 +10,8 @@ import numpy as np
 from roofline.measured import MeasuredPoint, Unmatched, read_points
 from roofline.memory import largest_batch, memory_use
 from roofline.paths import weight_path
-from roofline.serving import Outcome, Request, outcome
+from roofline.rows import request_limits, request_rates
+from roofline.serving import Request
 from roofline.setup import Setup
 
 #: Rows with the largest errors that a report names.
@@ -27,8 +28,8 @@ class Scored:
     expected: float
     #: What limits the step that the row measures, as expected.
     limit: str
-    #: What the memory lacks for the row.
-    missing_bytes: float = 0.0
+    setup: Setup
+    request: Request
 
     @property
     def holds(self) -> bool:
@@ -63,8 +64,11 @@ class Scored:
             words.append("layers split over machines")
         if point.is_generic:
             words.append(f"{point.shape.title} in place of an unknown model")
-        if self.missing_bytes:
-            words.append(f"{self.missing_bytes / 1e9:.3g} GB more than the memory holds")
+        missing = memory_use(
+            self.setup, batch=self.request.batch, length=self.request.length, new=1
+        ).missing_bytes
+        if missing:
+            words.append(f"{missing / 1e9:.3g} GB more than the memory holds")
         if point.prompt + point.output > point.shape.max_context:
             words.append(f"longer than the context of {point.shape.max_context}")
         if point.found.machine.unconfirmed:
@@ -119,19 +123,25 @@ def validate(path: Path) -> Validation:
     ValueError
         The file is no such table, or no row of it could be matched.
     """
-    scored, unmatched = [], []
+    unmatched: list[Unmatched] = []
+    groups: dict[Hashable, list[MeasuredPoint]] = {}
     for point in read_points(path):
         if isinstance(point, Unmatched):
             unmatched.append(point)
-            continue
-        row = score_point(point)
-        if isinstance(row, Unmatched):
-            unmatched.append(row)
         else:
-            scored.append(row)
+            groups.setdefault((point.phase, *_alike(point)), []).append(point)
+    scored: list[Scored] = []
+    for points in groups.values():
+        for row in _score_points(points):
+            if isinstance(row, Unmatched):
+                unmatched.append(row)
+            else:
+                scored.append(row)
     if not scored:
         first = f": line {unmatched[0].line}, {unmatched[0].reason}" if unmatched else ""
         raise ValueError(f"{path}: no row could be matched{first}")
+    scored.sort(key=lambda row: row.point.line)
+    unmatched.sort(key=lambda row: row.line)
     return Validation(scored=tuple(scored), unmatched=tuple(unmatched))
 
 
@@ -140,43 +150,61 @@ def splits_layers(point: MeasuredPoint) -> bool:
     return point.recipe.kernel == "gguf" and not point.splits_rows
 
 
-def score_point(point: MeasuredPoint) -> Scored | Unmatched:
-    """Return a row with its predictions."""
+def _alike(point: MeasuredPoint) -> tuple[Hashable, ...]:
+    """Return what rows of one setup have in common; the objects of equal words are the same."""
+    found = point.found
+    objects = (point.shape, point.recipe, point.bound_recipe, found.machine)
+    return *map(id, objects), found.count, found.threads, splits_layers(point)
+
+
+def _score_points(points: Sequence[MeasuredPoint]) -> Iterator[Scored | Unmatched]:
+    """Yield rows of one setup and phase with their predictions."""
+    first = points[0]
     setup = Setup(
-        shape=point.shape,
-        recipe=point.recipe,
-        machine=point.found.machine,
-        machines=point.found.count,
-        parallel="pipeline" if splits_layers(point) else "tensor",
-        threads=point.found.threads,
+        shape=first.shape,
+        recipe=first.recipe,
+        machine=first.found.machine,
+        machines=first.found.count,
+        parallel="pipeline" if splits_layers(first) else "tensor",
+        threads=first.found.threads,
     )
-    limits = replace(setup, recipe=point.bound_recipe)
-    most = batch = point.batch
-    if batch is None or most is None:
-        # All of the memory, and sequences that are half done on average: no run holds more.
-        most = largest_batch(limits, length=point.prompt + (point.output + 1) // 2, usable=1.0)
-        if most == 0:
-            return Unmatched(line=point.line, reason="no sequence fits beside the weights")
-        batch = max(1, largest_batch(setup, length=point.prompt + point.output))
-    request = Request(batch=batch, prompt=point.prompt, output=point.output)
-    bound = outcome(limits, replace(request, batch=most), "bound")
-    expected = outcome(setup, request, "expected")
-    use = memory_use(setup, batch=batch, length=request.length, new=1)
-    step = expected.prefill if point.phase == "prefill" else expected.decode
-    return Scored(
-        point=point,
-        path=weight_path(setup.machine, setup.recipe).kind,
-        bound=_rate(bound, point.phase),
-        expected=_rate(expected, point.phase),
-        limit=step.bound,
-        missing_bytes=use.missing_bytes,
-    )
+    limits = replace(setup, recipe=first.bound_recipe)
+    rows: list[MeasuredPoint] = []
+    most: list[Request] = []
+    requests: list[Request] = []
+    for point in points:
+        batches = _batches(point, setup, limits)
+        if batches is None:
+            reason = "no sequence fits beside the weights"
+            yield Unmatched(line=point.line, reason=reason)
+            continue
+        rows.append(point)
+        for batch, into in zip(batches, (most, requests), strict=True):
+            into.append(Request(batch=batch, prompt=point.prompt, output=point.output))
+    if not rows:
+        return
+    bounds = request_rates(limits, most, first.phase, "bound")
+    expected = request_rates(setup, requests, first.phase, "expected")
+    reasons = request_limits(setup, requests, first.phase)
+    path = weight_path(setup.machine, setup.recipe).kind
+    for point, request, bound, rate, limit in zip(
+        rows, requests, bounds, expected, reasons, strict=True
+    ):
+        yield Scored(
+            point=point, path=path, bound=bound, expected=rate, limit=limit,
+            setup=setup, request=request,
+        )  # fmt: skip
 
 
-def _rate(result: Outcome, phase: str) -> float:
-    if phase == "prefill":
-        return result.prefill_tokens_per_s
-    return result.decode_tokens_per_s if phase == "decode" else result.output_tokens_per_s
+def _batches(point: MeasuredPoint, setup: Setup, limits: Setup) -> tuple[int, int] | None:
+    """Return the sequences of the bound and of the expectation; None if no sequence fits."""
+    if point.batch is not None:
+        return point.batch, point.batch
+    # All of the memory, and sequences that are half done on average: no run holds more.
+    most = largest_batch(limits, length=point.prompt + (point.output + 1) // 2, usable=1.0)
+    if most == 0:
+        return None
+    return most, max(1, largest_batch(setup, length=point.prompt + point.output))
 
 
 def _score(group: tuple[str, str, str], rows: Sequence[Scored]) -> Score:

@@ -107,8 +107,12 @@ class Operator:
     activation_bytes: Amount = 0.0
     #: Weights that a product uses, each once, for the work of expanding them.
     weights: Amount = 0.0
+    #: Columns of what one product writes, those of all experts that it has together.
+    outputs: Amount = np.inf
     #: New tokens of a sequence, which share the keys and values that attention reads.
     queries: Amount = np.inf
+    #: Scores of all heads that a fused attention keeps on the chip.
+    scores: Amount = 0.0
 
     @property
     def essential_bytes(self) -> Amount:
@@ -187,7 +191,9 @@ class _Builder:
         self.on_chip_bytes = on_chip_bytes
         self.tokens = sum(part.tokens for part in step)
         self.sequences = sum(part.batch for part in step)
-        self.value_bytes = ACTIVATION_BYTES[recipe.activations]
+        #: What products read; everything else is no narrower than halves.
+        self.input_bytes = ACTIVATION_BYTES[recipe.activations]
+        self.value_bytes = max(self.input_bytes, ACTIVATION_BYTES["fp16"])
 
     def embedding(self) -> Iterator[Operator]:
         row = self.recipe.tensor_bytes("embedding", self.shape.hidden, 1)
@@ -239,8 +245,10 @@ class _Builder:
             name="lm_head", kind="linear", count=1,
             ops=2.0 * rows * shape.head_params,
             weight_bytes=self.recipe.tensor_bytes("head", shape.hidden, shape.vocabulary),
-            activation_bytes=rows * (shape.hidden + shape.vocabulary) * self.value_bytes,
+            activation_bytes=rows
+            * (shape.hidden * self.input_bytes + shape.vocabulary * self.value_bytes),
             weights=shape.head_params,
+            outputs=shape.vocabulary,
         )  # fmt: skip
         yield Operator(
             name="sampling", kind="vector", count=1,
@@ -276,7 +284,7 @@ class _Builder:
         yield Operator(
             name=f"{prefix}activation", kind="vector", count=layers,
             vector_ops=values * (GATED_ACTIVATION_OPS if shape.gated else PLAIN_ACTIVATION_OPS),
-            activation_bytes=values * (len(first) + 1) * self.value_bytes,
+            activation_bytes=values * (len(first) * self.value_bytes + self.input_bytes),
         )  # fmt: skip
         down = [("down", width, shape.hidden)]
         yield self._linear(f"{prefix}down", down, layers, chosen=chosen)
@@ -296,8 +304,11 @@ class _Builder:
             name=name, kind="linear", count=layers,
             ops=2.0 * tokens * inputs * outputs * layers,
             weight_bytes=copies * stored * layers * self._read_share(tokens),
-            activation_bytes=tokens * (inputs + outputs) * self.value_bytes * layers,
+            activation_bytes=tokens
+            * (inputs * self.input_bytes + outputs * self.value_bytes)
+            * layers,
             weights=copies * inputs * outputs * layers,
+            outputs=copies * outputs,
         )  # fmt: skip
 
     def _read_share(self, tokens: Amount) -> Amount:
@@ -315,13 +326,14 @@ class _Builder:
         if not self.options.shares_kv:
             kv *= shape.heads / shape.kv_heads
         written = self.tokens * self.recipe.kv_bytes(shape) * shape.layers
-        rows = 2 * self.tokens * shape.heads * shape.head_dim * self.value_bytes * shape.layers
+        row_bytes = shape.heads * shape.head_dim * (self.value_bytes + self.input_bytes)
+        rows = self.tokens * row_bytes * shape.layers
         softmax = SOFTMAX_OPS * shape.heads * pairs
         if self.options.fused_attention:
             yield Operator(
                 name="attention", kind="attention", count=shape.layers, ops=2 * head_ops * pairs,
                 vector_ops=softmax, kv_bytes=kv, activation_bytes=rows + written,
-                queries=self.tokens / self.sequences,
+                queries=self.tokens / self.sequences, scores=shape.heads * pairs,
             )  # fmt: skip
             return
         scores = shape.heads * self._stored_pairs() * self.value_bytes
@@ -394,7 +406,7 @@ class _Builder:
         return Operator(
             name=name, kind="vector", count=self.shape.layers,
             vector_ops=NORM_OPS[self.shape.norm] * values,
-            activation_bytes=2 * values * self.value_bytes,
+            activation_bytes=values * (self.value_bytes + self.input_bytes),
         )  # fmt: skip
 
     def _rope(self) -> Operator:

@@ -1,5 +1,6 @@
 """Machines for the terminal: the list, one with its sources, and the one that this runs on."""
 
+import os
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -16,6 +17,8 @@ from sim.errors import UserError
 
 #: After a number that nobody has confirmed.
 UNREAD = "?"
+#: Of a measured machine whose system doesn't tell the kind of its memory.
+ASSUMED_DRAM = "ddr4"
 SHOWN_PEAKS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 
 
@@ -87,7 +90,8 @@ def device_table(name: str) -> RenderableType:
 
 
 def _heading(machine: Machine) -> Text:
-    return Text(f"{machine.title}: {machine.kind}, {machine.dram}\n")
+    mark = "" if machine.dram_confirmed else " (not confirmed)"
+    return Text(f"{machine.title}: {machine.kind}, {machine.dram}{mark}\n")
 
 
 def _accelerator_table(machine: Accelerator) -> RenderableType:
@@ -129,6 +133,8 @@ def check_machine_path(path: Path) -> None:
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if not nearest.is_dir():
         raise UserError(f"{nearest} is a file; name a path in a directory")
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{nearest} cannot be written to")
 
 
 def write_machine(found: Measurement, path: Path) -> None:
@@ -147,7 +153,8 @@ def machine_text(found: Measurement) -> str:
         f"title = {_quoted(f'{found.cpu}, {found.cores} cores')}",
         'vendor = "measured"',
         'kind = "cpu"',
-        'dram = "ddr4"',
+        f'dram = "{found.dram or ASSUMED_DRAM}"',
+        *([] if found.dram else ["# Not told by the system.", "dram_confirmed = false"]),
         f"bandwidth_gb_per_s = {_number(found.read.best / 1e9, source)}",
         f"capacity_gb = {_number(found.memory_bytes / 1e9, 'the system')}",
         "",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hw.machine import list_machines, load_machine
-from roofline.efficiency import FILE, expected_factors, fitted
+from roofline.efficiency import FILE, LIBRARY_SHARE, expected_factors, fitted
 from roofline.energy import step_energy
 from roofline.grid import Grid, evaluate
 from roofline.links import all_gather_s, all_reduce_s, send_s
@@ -154,13 +154,46 @@ def test_prompts_expand_weights_in_memory_once_a_pass():
     def expanding_s(tokens):
         step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
         (found,) = (op for op in step.operators if op.operator.name == "down")
-        moved = found.operator.traffic_bytes / (fitted().gpu_memory_share * machine.bytes_per_s)
-        return float(found.memory_s - moved)
+        # Halves of float32 values for the library, and back.
+        converted = 3.0 * found.operator.activation_bytes * (tokens >= 64)
+        moved = found.operator.traffic_bytes + converted
+        return float(found.memory_s - moved / (fitted().gpu_memory_share * machine.bytes_per_s))
 
     # Written and read as halves: 4 bytes a weight.
     once = 4 * 32 * 14336 * 4096 / (fitted().gpu_memory_share * machine.bytes_per_s)
     for tokens, passes in ((1, 0), (8, 0), (63, 0), (64, 1), (512, 1), (513, 2), (2048, 4)):
         assert expanding_s(tokens) == pytest.approx(passes * once, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "tokens,outputs,share",
+    # One wave of 64 tiles of 64 x 128; 16 x 32 tiles of 128 x 128 in five waves; a token alone.
+    [(128, 4096, 0.98 * 64 / 108), (2048, 4096, 512 / 540), (1, 4096, 1.0)],
+)
+def test_products_of_prompts_lose_the_edges_of_tiles_and_waves(tokens, outputs, share):
+    machine, shape = load_machine("a100-sxm-80gb"), load_model("llama-2-7b")
+    assert machine.multiprocessors.value == 108 and shape.hidden == outputs
+    setup = Setup(shape=shape, recipe=parse_recipe("fp16"), machine=machine)
+    step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
+    (down,) = (op for op in step.operators if op.operator.name == "down")
+    peak = 312e12 * (LIBRARY_SHARE["NVIDIA", "fp16"])
+    assert float(down.compute_s) == pytest.approx(down.operator.ops / peak / share)
+
+
+def test_llama_cpp_writes_scores_of_prompts():
+    def attention_s(recipe, tokens):
+        setup = Setup(
+            shape=load_model("llama-3-8b"), recipe=parse_recipe(recipe),
+            machine=load_machine("rtx-3090"),
+        )  # fmt: skip
+        step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
+        return sum(float(op.time_s) for op in step.operators if op.operator.kind == "attention")
+
+    # 32 layers of 32 heads, 24 bytes for each of a pass's scores: passes of 512 see what is before.
+    for tokens, scores in ((512, 512 * 512.5), (4096, 4096 * 4097 / 2 * (1 + 512 / 4096))):
+        moved = 24 * 32 * 32 * scores / (fitted().gpu_memory_share * 936e9)
+        rest = attention_s("gguf-f16", tokens) - attention_s("fp16", tokens)
+        assert rest == pytest.approx(moved, rel=0.02)
 
 
 @pytest.mark.parametrize("name,fill,least", [("graviton3", 2, 1 / 2), ("xeon-8480plus", 16, 1 / 8)])

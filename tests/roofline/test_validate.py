@@ -4,10 +4,11 @@ import pytest
 
 from hw.machine import load_machine
 from hw.matching import find_machine
-from roofline.measured import Unmatched, read_points, read_recipe
+from roofline.measured import COLUMNS, Unmatched, read_points, read_recipe
 from roofline.memory import weight_bytes
 from roofline.model_names import find_model, known_model, stand_in
 from roofline.model_shape import load_model, shape_of_size
+from roofline.serving import outcome
 from roofline.validate import validate
 
 HEAD = (
@@ -306,7 +307,7 @@ def test_files_are_bounded(tmp_path):
     path.write_bytes(b"\xff" * 100)
     with pytest.raises(ValueError, match="UTF-8"):
         list(read_points(path))
-    path.write_bytes(b"x" * (5 << 20))
+    path.write_bytes(b"x" * ((16 << 20) + 1))
     with pytest.raises(ValueError, match="longer than"):
         list(read_points(path))
     path.write_text(ROWS)
@@ -375,6 +376,12 @@ def test_names_of_formats_in_tables(text, name):
     "changes,words",
     [
         ({"params": "0"}, "params is '0', not above 0"),
+        ({"params": "1e300"}, "params is '1e300'; from 100000 to 1e+14"),
+        ({"device": "0x a100"}, "'0x a100' means 0 machines; at least 1"),
+        ({"device": "i5-6500 0 threads"}, "'i5-6500 0 threads' means 0 threads; at least 1"),
+        ({"weight_format": "gguf-q4_0 (0 GiB)"}, "a file of 0 bytes has 0 bits a weight"),
+        ({"weight_format": "exl2 1.2.3"}, "unknown recipe 'exl2 1.2.3'"),
+        ({"tokens_per_s": "1e-320"}, "tokens_per_s is '1e-320', not above 0 and possible"),
         ({"batch": "1e400"}, "batch is '1e400'; a whole number up to 10,000,000"),
         ({"batch": "1.5"}, "batch is '1.5'; a whole number"),
         ({"gen_len": "1e12"}, "gen_len is '1e12'; a whole number"),
@@ -416,3 +423,38 @@ def test_a_rate_that_is_no_positive_number_is_told(tmp_path, rate):
     path.write_text(f"{HEAD}i5-6500,LLaMA-7B,6.7e9,q4_0,,1,,128,decode,{rate},s\n")
     (row,) = read_points(path)
     assert isinstance(row, Unmatched) and "tokens_per_s" in row.reason
+
+
+def scored_rows(tmp_path, texts):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join([",".join(COLUMNS), *texts]))
+    return validate(path).scored
+
+
+def test_rows_of_one_setup_are_predicted_like_single_ones(tmp_path):
+    cells = "A100 SXM 80GB,Llama 2 13B,,{format},,{batch},{prompt},{output},{phase},100,"
+    texts = [
+        cells.format(format=name, batch=batch, prompt=prompt, output=output, phase=phase)
+        for name in ("fp16", "gguf-Q4_K_M")
+        for phase in ("prefill", "decode", "e2e", "e2e_max")
+        for batch, prompt, output in ((1, 128, 16), (8, 700, 300), (1, 128, 16), (3, 5000, 1))
+    ]
+    together = scored_rows(tmp_path, texts)
+    assert len(together) == len(texts)
+    for row in together:
+        assert row.request.prompt == row.point.prompt
+        one = outcome(row.setup, row.request, "expected")
+        rate = {
+            "prefill": one.prefill_tokens_per_s,
+            "decode": one.decode_tokens_per_s,
+        }.get(row.point.phase, one.output_tokens_per_s)
+        assert row.expected == pytest.approx(rate, rel=1e-12)
+        assert row.limit == (one.prefill if row.point.phase == "prefill" else one.decode).bound
+
+
+def test_an_endless_answer_takes_no_time(tmp_path):
+    cells = "A100 SXM 80GB,Llama 2 13B,,fp16,,1,128,{output},decode,100,"
+    texts = [cells.format(output=output) for output in (65536, 65537, 10_000_000)]
+    first, second, last = scored_rows(tmp_path, texts)
+    assert first.expected == pytest.approx(second.expected, rel=1e-4)
+    assert last.expected < first.expected / 50

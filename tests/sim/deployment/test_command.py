@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -128,6 +129,10 @@ def test_a_measured_machine_is_a_machine(capsys, tmp_path):
     path = tmp_path / "box.toml"
     path.write_text(machine_text(found))
     machine = read_machine(path)
+    assert machine.unconfirmed == ("dram",)
+    path.write_text(machine_text(replace(found, dram="lpddr5")))
+    machine = read_machine(path)
+    assert machine.dram == "lpddr5" and not machine.unconfirmed
     assert machine.bytes_per_s == 2e10 and machine.ops_per_s("fp32") == 1e11
     assert machine.efficiency.compute.value == pytest.approx(0.76)
     assert machine.efficiency.memory.value == pytest.approx(0.475)
