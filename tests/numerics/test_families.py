@@ -19,7 +19,13 @@ NAMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
+#: Their neighbours have other numbers, and are compiled as long.
+FEW = ("int3-awq", "bitmod-fp4+5-7:g64", "kmeans2", "aqlm-2x5", "spqr-3-o1-add", "nf4-lq2x8")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in FEW)) for n in NAMES]
+)
 def test_a_name_makes_a_scheme_that_its_own_name_makes_again(name):
     scheme = parse_scheme(name)
     assert scheme.name == NAMES[name] and parse_scheme(scheme.name) == scheme

@@ -14,12 +14,8 @@ def bits(array):
     return np.asarray(array).view(f"u{array.dtype.itemsize}")
 
 
-def kind_of(scheme):
-    return type(scheme), tuple((f.name, f.dtype) for f in scheme.layout((256, 256)))
-
-
-KINDS = {kind_of(scheme): name for name, scheme in reversed(SCHEMES.items())}
-#: One of each kind; others store the same arrays, perhaps in another number of bits.
+KINDS = {type(scheme): name for name, scheme in reversed(SCHEMES.items())}
+#: One of each kind; others store such arrays in another number, perhaps of other bits.
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] * (name not in KINDS.values())) for name in SCHEMES
 ]

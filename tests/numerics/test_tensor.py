@@ -49,6 +49,16 @@ IN_BETWEEN = {
     *(f"mx{name}-{rule}" for rule in ("ceil", "even")
       for name in ("fp6_e2m3", "fp6_e3m2", "fp8_e5m2")),
 }  # fmt: skip
+REPRESENTATIVE = (
+    "int4",
+    "int8-asym",
+    "int4-floatmin",
+    "fp4",
+    "nf4",
+    "mxfp4",
+    "mxint8-rceil",
+    "nvfp4",
+)
 #: Mixtures have tests of their own.
 ELEMENT_SCHEMES = [n for n, e in CATALOG.items() if isinstance(e.scheme, ElementScheme)]
 SCHEMES = [
@@ -92,7 +102,11 @@ def test_scales_codes_and_values_equal_the_reference(text, gold, blocks):
         assert same_bits(values, expected.values), (name, values, expected.values)
 
 
-@pytest.mark.parametrize("text", SCHEMES)
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param(t, marks=[pytest.mark.slow] * (t not in REPRESENTATIVE))
+     for t in (*ELEMENT_SCHEMES, *TEXTS)],
+)  # fmt: skip
 def test_fake_quantize_equals_the_round_trip_in_every_bit(text, blocks):
     scheme = parse_scheme(text)
     for name, x in blocks.items():
@@ -100,16 +114,6 @@ def test_fake_quantize_equals_the_round_trip_in_every_bit(text, blocks):
         assert same_bits(values, quantize(jnp.asarray(x), scheme).dequantize()), name
 
 
-REPRESENTATIVE = (
-    "int4",
-    "int8-asym",
-    "int4-floatmin",
-    "fp4",
-    "nf4",
-    "mxfp4",
-    "mxint8-rceil",
-    "nvfp4",
-)
 X = np.random.default_rng(3).standard_normal((6, 200)).astype(np.float32)
 
 
@@ -155,7 +159,9 @@ def test_a_shorter_last_group_is_quantized_on_its_own(text):
 
 
 @pytest.mark.parametrize("text", ["int4:g64", "mxfp4", "int8:token:fp32", "int8:asym:channel"])
-@pytest.mark.parametrize("shape", [(1200,), (2, 3, 200), (1, 2, 3, 200)])
+@pytest.mark.parametrize(
+    "shape", [(1200,), (2, 3, 200), pytest.param((1, 2, 3, 200), marks=pytest.mark.slow)]
+)
 def test_any_rank_is_quantized_along_the_last_axis(text, shape):
     scheme = parse_scheme(text)
     x = jnp.asarray(X.reshape(shape))

@@ -146,7 +146,11 @@ MSE = (0.0913, 0.0296, 0.00967)
 SCHEMES = [scheme for scheme, _ in ENTRIES.values() if isinstance(scheme, E8P)]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize(
+    "scheme",
+    [*SCHEMES[:2], *(pytest.param(scheme, marks=pytest.mark.slow) for scheme in SCHEMES[2:])],
+    ids=lambda scheme: scheme.name,
+)
 def test_codes_scales_and_values_equal_the_reference(scheme):
     q = quantize(jnp.asarray(X), scheme)
     codes, scales, values = reference(X, scheme.stages)

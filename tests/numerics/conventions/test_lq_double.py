@@ -14,7 +14,7 @@ SCHEMES = [
     pytest.param(
         LqDouble(bits=b, scale_bits=s, second=second, super_block=block, size=size),
         # Each takes seconds to compile.
-        marks=[pytest.mark.slow] * (b == 2),
+        marks=[pytest.mark.slow] * (b < 4),
     )
     for b, s, second, block, size in (
         (4, 8, FP32, 256, 64), (3, 4, FP16, 16, 16), (2, 2, BF16, 64, 32), (2, 8, FP16, 256, 64),

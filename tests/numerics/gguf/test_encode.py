@@ -25,6 +25,10 @@ def bits_of(x) -> np.ndarray:
     return np.where(np.isnan(x), np.float32(np.nan), x).view(np.int32)
 
 
+#: Types that share every line of code with two others.
+BETWEEN = ("q4_1", "q5_0", "tq2_0")
+
+
 @pytest.mark.parametrize("name", ENCODABLE)
 def test_scalar_bytes_are_those_of_gguf(name, inputs):
     x = inputs.rows()
@@ -59,7 +63,10 @@ LEAST = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ENCODABLE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in BETWEEN)) for n in ENCODABLE],
+)
 def test_blocks_of_subnormal_numbers_have_the_bytes_of_gguf(name, inputs):
     scheme, rng = ENTRIES[name][0], np.random.default_rng(12)
     size = scheme.group_size

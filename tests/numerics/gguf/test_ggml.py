@@ -35,7 +35,14 @@ def bits_of(x) -> np.ndarray:
     return np.where(np.isnan(x), np.float32(np.nan), x).view(np.int32)
 
 
-@pytest.mark.parametrize("name", ENCODABLE)
+#: Types that share every line of code with two others.
+BETWEEN = ("q4_1", "q5_0", "tq2_0")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in BETWEEN)) for n in ENCODABLE],
+)
 def test_scales_and_codes_are_those_of_the_c_library(ggml, name):
     kind, theirs = BLOCK_TYPES[name], of(ggml, name, "blocks")
     ours = np.asarray(quantize(ggml["x"], ENTRIES[name][0]).arrays["blocks"])

@@ -14,7 +14,11 @@ X[1, :128] = 0
 SCHEMES = [parse_scheme(name) for name in ("ant4-mixed", "ant3-mixed:g64")]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize(
+    "scheme",
+    [SCHEMES[0], pytest.param(SCHEMES[1], marks=pytest.mark.slow)],
+    ids=lambda scheme: scheme.name,
+)
 def test_every_group_is_that_of_its_best_candidate(scheme):
     q = quantize(jnp.asarray(X), scheme)
     values, chosen = np.asarray(q.dequantize()), np.asarray(q.arrays["selectors"])

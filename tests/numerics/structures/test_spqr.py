@@ -127,7 +127,11 @@ def reference(x, scheme):
 
 @pytest.mark.parametrize(
     "scheme",
-    [DENSE, WITH_OUTLIERS, SpQR(bits=4, outliers=0.05, adds=True, second=FP32)],
+    [
+        DENSE,
+        WITH_OUTLIERS,
+        pytest.param(SpQR(bits=4, outliers=0.05, adds=True, second=FP32), marks=pytest.mark.slow),
+    ],
     ids=lambda scheme: scheme.name,
 )
 def test_arrays_and_values_equal_the_reference(scheme):

@@ -27,7 +27,7 @@ def test_equal_results_give_equal_files(results, tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-@pytest.mark.parametrize("fails_at", [1, 4])
+@pytest.mark.parametrize("fails_at", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_full_disk_leaves_the_old_files(results, tmp_path, monkeypatch, fails_at):
     write_report(results[:2], tmp_path, provenance=PROVENANCE)
     before = contents(tmp_path)

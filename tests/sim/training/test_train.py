@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sim.training import train
 from sim.training.corpus import _strip_references
@@ -30,6 +31,7 @@ def test_verses_lose_their_reference_and_chapters_are_set_apart():
     assert _strip_references(dump) == expected
 
 
+@pytest.mark.slow
 def test_an_untrained_model_is_as_good_as_guessing():
     tokens = np.random.default_rng(0).integers(0, train.CONFIG.vocab_size, (1, 65)).astype(np.int32)
     nll = float(train.mean_nll(train.initial_weights(train.CONFIG), jnp.asarray(tokens)))
