@@ -56,6 +56,8 @@ GFLOAT = {
     E5M2: gfloat.formats.format_info_ocp_e5m2,
 }
 ELEMENTS = [f for f in FORMATS.values() if f.bits <= 8 and f != E8M0]
+#: Each has a neighbour among those that are not slow.
+SOME = [pytest.param(fmt, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, fmt in enumerate(ELEMENTS)]
 by_name = {"ids": lambda fmt: fmt.name}
 #: A prime, so that no bit of the pattern stays in step with it.
 STRIDE = 977
@@ -197,7 +199,7 @@ def test_float32_passes_through():
     assert np.array_equal(encode(FP32, round_to(FP32, x)), np.asarray(x).view(np.uint32))
 
 
-@pytest.mark.parametrize("fmt", ELEMENTS, **by_name)
+@pytest.mark.parametrize("fmt", SOME, **by_name)
 def test_rounding_of_elements_equals_encode_and_decode(fmt):
     bits = np.arange(0, 2**32, 4801, dtype=np.uint64).astype(np.uint32)
     x = bits.view(np.float32)

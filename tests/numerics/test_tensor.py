@@ -117,7 +117,9 @@ def test_fake_quantize_equals_the_round_trip_in_every_bit(text, blocks):
 X = np.random.default_rng(3).standard_normal((6, 200)).astype(np.float32)
 
 
-@pytest.mark.parametrize("text", ["int8-asym", "mxfp4", "nvfp4"])
+@pytest.mark.parametrize(
+    "text", ["nvfp4", *(pytest.param(t, marks=pytest.mark.slow) for t in ("int8-asym", "mxfp4"))]
+)
 def test_eager_results_are_the_compiled_ones(text):
     scheme, x = parse_scheme(text), jnp.asarray(X[:, :128])
     with jax.disable_jit():

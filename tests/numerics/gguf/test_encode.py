@@ -36,7 +36,9 @@ def test_scalar_bytes_are_those_of_gguf(name, inputs):
     assert np.array_equal(scalar_bytes(name, x), inputs.foreign_bytes(name, x))
 
 
-@pytest.mark.parametrize("name", ENCODABLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in BETWEEN)) for n in ENCODABLE]
+)
 def test_array_bytes_are_those_of_gguf_and_of_the_definition(name, inputs):
     scheme, x, strange = ENTRIES[name][0], inputs.rows(), inputs.specials()
     q = quantize(np.concatenate([x, strange]), scheme)

@@ -24,7 +24,7 @@ X[2, :128], X[5, 130:140] = 0, 1e-7
 SCHEMES = [
     pytest.param(parse_scheme(f"bitmod-fp{n}-{kind}"), marks=marks, id=f"fp{n}-{kind}")
     for n, kind, marks in (
-        (3, "fp16", ()), (4, "s8-ref", ()), (3, "s8-ref", pytest.mark.slow),
+        (3, "fp16", ()), (4, "s8-ref", pytest.mark.slow), (3, "s8-ref", pytest.mark.slow),
         (4, "fp16", pytest.mark.slow),
     )
 ]  # fmt: skip

@@ -81,7 +81,7 @@ def test_scores_are_the_definition(softcap, bias, tied):
     assert 0 < agrees.sum() < ROWS
 
 
-@pytest.mark.parametrize("vocab", [1, 7, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+@pytest.mark.parametrize("vocab", [1, CHUNK, CHUNK + 1])
 def test_any_vocabulary(vocab):
     hidden, params, config, tokens = model(vocab=vocab)
     check_definition(hidden, 0.7 * hidden, params, config, tokens)
