@@ -199,7 +199,7 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
         (["run-layer", "bitmod-dequantizer"], ["can't run a layer", "it is a part of a PE"]),
-        (["run-layer", "e8p-dot", "--codes", "x"], ["--codes are rows", "e8p-dot", "leave it out"]),
+        (["run-layer", "e8p-dot", "--codes", "x"], ["--codes are rows", "which e8p-dot doesn't"]),
         (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes for groups of 128"]),
         (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product a cycle"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),
