@@ -105,6 +105,13 @@ def test_what_no_layer_fits(name, sizes, words):
         layer_of(PES[name], WEIGHT, X, **sizes)
 
 
+@pytest.mark.parametrize("name", ["mxfp4-dot", "mixpe-w4a8-fp16"])
+def test_the_scale_of_a_row_of_one_block_is_the_pes(name):
+    layer = layer_of(find_pe(name), WEIGHT[:3, :8], X[:, :8])
+    assert np.array_equal(layer.results(_sums(layer)[0]), layer.expected)
+    assert (layer.scales == 1).all()
+
+
 def test_blocks_below_the_window_of_a_result_are_told():
     weight = np.exp2(np.arange(300) // 32 * 5.0)[None].astype(np.float32)
     with pytest.raises(UserError, match="one result differ by 45 powers of two"):
