@@ -5,7 +5,8 @@ energy grows about as the square root of the size, as the length of word and bit
 points of area and delay are the macros of one port of OpenROAD's NanGate 45 nm platform
 (``fakeram45_*.lib``, 1.1 V, read 2026-11), which CACTI made. The laws are approximations: they miss
 their own points by up to :data:`FIT_ERROR`, :data:`AREA_ERROR` and :data:`ACCESS_ERROR`, and say
-nothing about ports, banks or leakage.
+nothing about ports, banks or leakage. Energies of memories below 8 KiB, such as codebooks, are
+extrapolated.
 """
 
 from collections.abc import Sequence
@@ -30,8 +31,9 @@ MACROS = (
 LEAST_BITS = 64 * 64
 #: What records say of where their memories' figures come from.
 MACRO_MODEL = (
-    "one-port SRAM by power laws: area and access time of OpenROAD's fakeram45 macros (1.1 V),"
-    " energy of Horowitz, ISSCC 2014 (0.9 V)"
+    "one-port SRAM at 45 nm, whatever the library: area and access time by power laws of OpenROAD's"
+    " fakeram45 macros (1.1 V), energy by that of Horowitz, ISSCC 2014 (0.9 V, from 8 KiB on), no"
+    " leakage"
 )
 
 

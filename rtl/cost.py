@@ -13,6 +13,7 @@ from rtl.dot_product_pe import DotProductPe, spread
 from rtl.element import SPREAD, Operands, ProcessingElement, pack_beats
 from rtl.gates import Gates, read_gates
 from rtl.library import read_library
+from rtl.macros import memory_cost
 from rtl.synthesis import liberty_hash, synthesize, verilog_hash
 from rtl.toggles import energy, run
 from rtl.toolchain import ToolError
@@ -61,7 +62,7 @@ def cost(
     netlist = synthesize(pe, liberty)
     gates = read_gates(netlist, library)
     stream = stream or gaussian_stream(pe)
-    memories = tuple(ram.cost() for ram in gates.rams)
+    memories = tuple(memory_cost(ram.name, ram.words, ram.bits) for ram in gates.rams)
     of_beat = sum(memory.energy_fj for memory in memories)
     found = _energies(pe, gates, stream.operands, of_memories_fj=of_beat / pe.cycles)
     return PeRecord(

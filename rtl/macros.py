@@ -58,19 +58,6 @@ class Ram:
         """Time from an address to its word."""
         return macro_access_ps(self.words, self.bits)
 
-    def cost(self) -> MemoryCost:
-        """Return what it costs."""
-        size = self.words * self.bits / 8
-        return MemoryCost(
-            name=self.name,
-            words=self.words,
-            bits=self.bits,
-            area_um2=round(macro_area_um2(self.words, self.bits), 3),
-            access_ps=round(self.access_ps, 3),
-            energy_fj=round(access_energy_pj_per_byte(size) * self.bits / 8 * 1e3, 3),
-            model=MACRO_MODEL,
-        )
-
     def write(self, contents: np.ndarray, nets: np.ndarray) -> None:
         """Store what nets, shape (net, stream), say at the end of a cycle."""
         streams = np.flatnonzero(nets[self.write_enable[0]])
@@ -81,6 +68,19 @@ class Ram:
         """Put the word of each stream's address on its nets."""
         streams = np.arange(nets.shape[1])
         nets[self.data] = contents[_numbers(nets[self.address]), :, streams].T
+
+
+def memory_cost(name: str, words: int, bits: int) -> MemoryCost:
+    """Return what a memory costs by the laws as they are now."""
+    return MemoryCost(
+        name=name,
+        words=words,
+        bits=bits,
+        area_um2=round(macro_area_um2(words, bits), 3),
+        access_ps=round(macro_access_ps(words, bits), 3),
+        energy_fj=round(access_energy_pj_per_byte(words * bits / 8) * bits / 8 * 1e3, 3),
+        model=MACRO_MODEL,
+    )
 
 
 def _numbers(bits: np.ndarray) -> np.ndarray:

@@ -389,9 +389,11 @@ def run_layer_rtl(
     tokens
         Tokens of the held-out text whose activations are run.
     lanes
-        Values of a dot product in one cycle; 8 if not given, or those of a PE whose sums round.
+        Values of a dot product in one cycle; if not given 8, or the PE's own where its sums round
+        or its codes stand for several values.
     tile
-        PEs side by side, each with an output of its own; 4 if not given, or 2 large ones.
+        Outputs at a time, at most those of the layer, each by a PE or a column of one; if not
+        given 4, 2 of large PEs, or the PE's own columns.
     codes
         File to write the layer's codes to, which qsim rtl cost --operands reads.
     json

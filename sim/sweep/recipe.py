@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hw.pe_record import list_records
 from numerics import Scheme, grouped_dot, quantize
 from numerics.pe.models import ROUNDING
 from numerics.pe.rounding import check_pe
@@ -19,11 +18,10 @@ from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
+from sim.sweep.exact_pes import NEAREST
 
 #: Exact integers, group by group, for any formats whose values are integers times a unit.
 EXACT = "exact"
-#: What is behind the groups of other PEs.
-PART = "bitmod-dequantizer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,13 +193,8 @@ def _check_rounding(
 def _why_no_product(name: str) -> str:
     """Say what to do without the products of a PE that has none of its own here."""
     known = f"PEs whose sums round: {', '.join(ROUNDING)}"
-    if name == PART:
-        return f"{name} is a part of a PE, which takes sums of groups; {known}"
-    if name in list_records():
-        return (
-            f"{name} adds exactly, so that a sweep of it is one without --pe, or with --bit-true"
-            f" for every bit; {known}"
-        )
+    if name in NEAREST:
+        return f"{name} {NEAREST[name]}; {known}"
     close = difflib.get_close_matches(name, ROUNDING, n=1)
     hint = f", did you mean '{close[0]}'?" if close else ";"
     return f"unknown PE '{name}'{hint} {known}"

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import rtl.macros
 import sim.hardware.command
 import sim.hardware.fpga
 from hw.pe_record import load_record
@@ -56,10 +57,16 @@ def test_stored_costs_need_no_synthesis(capsys, monkeypatch):
 def test_a_stale_record_is_told(capsys, monkeypatch):
     monkeypatch.setattr(sim.hardware.command, "verilog_hash", lambda pe: "another")
     _, out, _ = run(capsys, "cost", "int8-mac")
-    assert "int8-mac (stale)" in out and "Verilog or the library has changed: int8-mac" in out
+    assert "int8-mac (stale)" in out and "laws of memories have changed: int8-mac" in out
     monkeypatch.undo()
     monkeypatch.setattr(sim.hardware.command, "liberty_hash", lambda path: "another")
     assert "int8-mac (stale)" in run(capsys, "cost", "int8-mac")[1]
+
+
+def test_a_record_of_memories_by_other_laws_is_stale(capsys, monkeypatch):
+    assert "stale" not in run(capsys, "cost", "aqlm-2x8")[1].lower()
+    monkeypatch.setattr(rtl.macros, "macro_area_um2", lambda words, bits: 1.0)
+    assert "aqlm-2x8 (stale)" in run(capsys, "cost", "aqlm-2x8")[1]
 
 
 def test_a_missing_tool_is_told_before_anything_runs(capsys, monkeypatch):
@@ -199,7 +206,7 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
         (["run-layer", "bitmod-dequantizer"], ["can't run a layer", "it is a part of a PE"]),
-        (["run-layer", "e8p-dot", "--codes", "x"], ["--codes are rows", "e8p-dot", "leave it out"]),
+        (["run-layer", "e8p-dot", "--codes", "x"], ["--codes are rows", "which e8p-dot doesn't"]),
         (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes for groups of 128"]),
         (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product a cycle"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),

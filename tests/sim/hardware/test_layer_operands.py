@@ -94,7 +94,8 @@ def test_tiles_of_any_size_give_the_same_sums():
         (PART, {}, "it is a part of a PE, which takes sums of groups; bitmod-fp4-column has it"),
         ("e8p-dot", {"lanes": 12}, "12 lanes; codes have 8 weights, give a multiple"),
         ("nvfp4-dot", {"lanes": 32}, "32 lanes, blocks of 16 and groups of 128 values; each has"),
-        ("vptq-2x4", {"tile": 8}, "8 rows and 4 columns a beat"),
+        ("vptq-2x4", {"tile": 7}, "7 rows and 4 columns a beat"),
+        ("int8-mac", {"tile": 8}, "a tile of 8 PEs for 7 outputs; give at most as many"),
         ("tl2-lookup", {"lanes": 4}, "give a multiple of 9"),
         ("fp16-mac", {"lanes": 2}, "2 lanes; fp16-mac adds one product a cycle"),
     ],
@@ -102,6 +103,13 @@ def test_tiles_of_any_size_give_the_same_sums():
 def test_what_no_layer_fits(name, sizes, words):
     with pytest.raises(UserError, match=f"^{name} can't run a layer: .*{words}"):
         layer_of(PES[name], WEIGHT, X, **sizes)
+
+
+@pytest.mark.parametrize("name", ["mxfp4-dot", "mixpe-w4a8-fp16"])
+def test_the_scale_of_a_row_of_one_block_is_the_pes(name):
+    layer = layer_of(find_pe(name), WEIGHT[:3, :8], X[:, :8])
+    assert np.array_equal(layer.results(_sums(layer)[0]), layer.expected)
+    assert (layer.scales == 1).all()
 
 
 def test_blocks_below_the_window_of_a_result_are_told():

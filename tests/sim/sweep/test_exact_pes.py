@@ -1,0 +1,60 @@
+"""What is said of PEs whose sums don't round: every one is known, and what they leave out is so."""
+
+import jax.numpy as jnp
+import pytest
+
+from numerics import SCHEMES, grouped_dot, parse_scheme, quantize
+from numerics.pe.block_shift import BlockShifted
+from numerics.pe.models import ROUNDING
+from rtl.block_dot_pe import BlockDotPe
+from rtl.catalog import PES
+from rtl.codebook_pe import AdditivePe
+from rtl.column_signs_pe import ColumnSignsPe
+from rtl.dot_product_pe import DotProductPe
+from sim.sweep.exact_pes import NEAREST
+
+#: Formats of PEs whose weights are no names of formats.
+NAMES = {
+    "i2_s": "ternary",
+    "tl1": "ternary",
+    "tl2": "ternary",
+    "uint4 with zero point": "int4:asym",
+}
+
+
+def said(words):
+    return {name for name, text in NEAREST.items() if words in text}
+
+
+def kinds(*kinds):
+    return {name for name, pe in PES.items() if isinstance(pe, kinds)}
+
+
+def test_every_pe_either_rounds_or_is_told_about():
+    assert set(NEAREST) == set(PES) - set(ROUNDING)
+
+
+def test_what_no_sweep_has_is_said_of_the_pes_that_have_it():
+    windowed = {n for n in kinds(BlockDotPe) if isinstance(PES[n].model, BlockShifted)}
+    assert said("window") == windowed
+    assert said("several blocks") == kinds(BlockDotPe) - windowed
+    assert said("in 8 bits") == kinds(AdditivePe, ColumnSignsPe)
+    halves = {n for n in kinds(DotProductPe) if PES[n].activation_name == "fp16"}
+    assert said("activations in FP16") == halves
+
+
+def bit_true(name):
+    weights, x = NAMES.get(PES[name].weight_name, PES[name].weight_name), jnp.ones((2, 64))
+    activations = quantize(x, parse_scheme(f"{PES[name].activation_name}:token:fp32"))
+    return grouped_dot(activations, quantize(x, SCHEMES.get(weights) or parse_scheme(weights)))
+
+
+@pytest.mark.parametrize("name", sorted(said("--bit-true for every bit")))
+def test_bit_true_products_are_there_where_they_are_named(name):
+    assert bit_true(name).shape == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["e8p-dot", "bitmod-fp4"])
+def test_bit_true_products_are_not_named_where_there_are_none(name):
+    with pytest.raises(ValueError):
+        bit_true(name)
