@@ -18,7 +18,8 @@ from rtl.synthesis import liberty_hash, synthesize, verilog_hash
 from rtl.toggles import energy, run
 from rtl.toolchain import ToolError
 
-STREAMS = 256
+#: Groups that run side by side, and the beats of all: there are fewer of long ones.
+STREAMS, MOST_BEATS = 256, 32_768
 SEED = 0
 
 
@@ -32,14 +33,14 @@ class Stream:
 
 def gaussian_stream(pe: ProcessingElement) -> Stream:
     """Return the operands that a PE is measured on if nothing else is asked for."""
-    operands = pe.typical(STREAMS, seed=SEED)
-    beats = next(iter(operands.values())).shape[1]
+    _, beats, _ = next(iter(pe.typical(1, seed=SEED).values())).shape
+    groups = min(STREAMS, MOST_BEATS // beats)
     own = spread(pe.weights) if isinstance(pe, DotProductPe) else SPREAD
     of_weights = "" if own == SPREAD else f", of weights {own:.3g}"
     return Stream(
-        operands=operands,
+        operands=pe.typical(groups, seed=SEED),
         source=f"Gaussian, standard deviation {SPREAD:.3g} of the largest value{of_weights},"
-        f" seed {SEED}, {STREAMS} groups of {beats} beats",
+        f" seed {SEED}, {groups} groups of {beats} beats",
     )
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from hw.pe_record import FpgaCost
+from hw.sram import LEAST_BITS
 from rtl.element import ProcessingElement
 from rtl.emit import module_name, verilog_text
+from rtl.macros import has_macros
 from rtl.synthesis import verilog_hash
 from rtl.toolchain import (
     EXTRA,
@@ -112,8 +114,15 @@ def fpga_costs(pe: ProcessingElement, family: Family) -> tuple[FpgaCost, FpgaCos
     Raises
     ------
     ToolError
-        A tool is missing, or the PE does not fit the chip.
+        A tool is missing, or the PE does not fit the chip. Large memories don't: they are read in
+        the cycle of the address, which an FPGA's blocks cannot, and flip-flops are too few.
     """
+    if has_macros(pe):
+        raise ToolError(
+            f"{pe.name} reads memories of {LEAST_BITS} bits or more in the cycle of their address,"
+            f" which blocks of {family.name} cannot; a PE with smaller ones, such as aqlm-2x4, can"
+            " be placed"
+        )
     need_module("pyosys")
     if not has_module(family.module):
         raise ToolError(f"{family.package} is not installed; {EXTRA}")

