@@ -15,9 +15,12 @@ def bits(array):
 
 
 KINDS = {type(scheme): name for name, scheme in reversed(SCHEMES.items())}
+#: Their search for codes compiles for seconds; families have smaller ones.
+LONG = ("any-precision",)
 #: One of each kind; others store such arrays in another number, perhaps of other bits.
 NAMES = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name not in KINDS.values())) for name in SCHEMES
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in KINDS.values() or name in LONG))
+    for name in SCHEMES
 ]
 
 

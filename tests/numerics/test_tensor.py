@@ -46,8 +46,10 @@ IN_BETWEEN = {
     "mxfp8_e4m3",
     *(f"fp8_{name}" for name in ("e4m3_all", "e4m3_ieee", "e4m3b11fnuz", "e3m4", "e5m2fnuz")),
     "fp4_e1m2", "fp5_e2m2", "fp5_e3m1", "flint3", "flint5", "apot4", "dint3", "nf2", "nf3",
-    *(f"mx{name}-{rule}" for rule in ("ceil", "even")
-      for name in ("fp6_e2m3", "fp6_e3m2", "fp8_e5m2")),
+    *(f"mx{name}-{rule}" for rule in ("ceil", "even", "rceil")
+      for name in ("fp6_e2m3", "fp6_e3m2", "fp8_e5m2", "fp8_e4m3")),
+    "mxint8-ceil", "mxint8-even", "mxfp8_e5m2", "fp8_e4m3fnuz", "pot5", "nf4:g128:fp16",
+    "int8:g32:e8m0", "int8:floatmin:g32:fp32", "int8:channel", "int4:tensor:bf16", "fp8_e5m2:token:bf16",
 }  # fmt: skip
 REPRESENTATIVE = (
     "int4",

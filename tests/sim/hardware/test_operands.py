@@ -44,6 +44,7 @@ def test_operands_are_groups_of_the_layer():
     assert np.array_equal(pe.golden(operands), sums)
 
 
+@pytest.mark.slow
 def test_weights_of_zero_cost_less_energy_than_gaussian_ones():
     pe = PES["int4x8-mac"]
     quiet = LayerCodes(source="zeros", weights=CODES.weights * 0, activations=CODES.activations)

@@ -79,7 +79,7 @@ def test_gguf_reads_the_same_values(source, written):
     assert np.array_equal(values[:3], rows[[0, half, 1]])
 
 
-@pytest.mark.parametrize("name", ["q8_0", "mxfp4-gguf"])
+@pytest.mark.parametrize("name", ["mxfp4-gguf", pytest.param("q8_0", marks=pytest.mark.slow)])
 def test_other_block_types(source, tmp_path, name):
     scheme = ENTRIES[name][0]
     out = write_checkpoint(source, recipe_of(scheme), tmp_path / "model")
