@@ -49,7 +49,8 @@ IN_BETWEEN = {
     *(f"mx{name}-{rule}" for rule in ("ceil", "even", "rceil")
       for name in ("fp6_e2m3", "fp6_e3m2", "fp8_e5m2", "fp8_e4m3")),
     "mxint8-ceil", "mxint8-even", "mxfp8_e5m2", "fp8_e4m3fnuz", "pot5", "nf4:g128:fp16",
-    "int8:g32:e8m0", "int8:floatmin:g32:fp32", "int8:channel", "int4:tensor:bf16", "fp8_e5m2:token:bf16",
+    "int8:g32:e8m0", "int8:floatmin:g32:fp32", "int8:channel", "int4:tensor:bf16",
+    "fp8_e5m2:token:bf16",
 }  # fmt: skip
 REPRESENTATIVE = (
     "int4",
