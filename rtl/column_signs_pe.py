@@ -11,7 +11,7 @@ from rtl.column_signs import INT8, ColumnSigns
 from rtl.dot_product import ProductFactory
 from rtl.dot_product_pe import LENGTH, TYPICAL_BEATS, gaussian_codes
 from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
-from rtl.group_sum import accumulator_width, pack_columns, signed_codes
+from rtl.group_sum import accumulator_width, lanes_of_column, pack_columns, signed_codes
 from rtl.products import reference_product
 
 #: The fields of a beat that have a number of every input.
@@ -41,11 +41,7 @@ class ColumnSignsPe(ProcessingElement):
     @property
     def values(self) -> int:
         """Activations of a beat."""
-        if self.lanes < self.columns or self.lanes % self.columns:
-            raise ValueError(
-                f"{self.lanes} lanes for {self.columns} columns; give a multiple of the columns"
-            )
-        return self.lanes // self.columns
+        return lanes_of_column(self.lanes, self.columns)
 
     @property
     def dots_per_result(self) -> int:

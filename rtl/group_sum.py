@@ -93,6 +93,17 @@ def column_sums(bits: int, columns: int) -> data.ArrayLayout:
     return data.ArrayLayout(signed_shape(bits), columns)
 
 
+def lanes_of_column(lanes: int, columns: int) -> int:
+    """Return the lanes of each column of a beat; raise ValueError if they can't be shared out.
+
+    >>> lanes_of_column(16, 4)
+    4
+    """
+    if lanes < columns or lanes % columns:
+        raise ValueError(f"{lanes} lanes for {columns} columns; give a multiple of the columns")
+    return lanes // columns
+
+
 def pack_columns(sums: np.ndarray, shape: Shape) -> np.ndarray:
     """Return the results of columns, shape (groups, columns), as one number of 63 bits at most.
 

@@ -18,7 +18,7 @@ from rtl.element import (
     few_beats,
     random_codes,
 )
-from rtl.group_sum import accumulator_width, pack_columns
+from rtl.group_sum import accumulator_width, lanes_of_column, pack_columns
 from rtl.products import reference_product
 from rtl.zero_point import Correction, CorrectionReference, ZeroPoint, row_bits
 
@@ -48,11 +48,7 @@ class ZeroPointPe(ProcessingElement):
     @property
     def values(self) -> int:
         """Activations of a beat."""
-        if self.lanes < self.columns or self.lanes % self.columns:
-            raise ValueError(
-                f"{self.lanes} lanes for {self.columns} columns; give a multiple of the columns"
-            )
-        return self.lanes // self.columns
+        return lanes_of_column(self.lanes, self.columns)
 
     @property
     def notes(self) -> tuple[str, ...]:

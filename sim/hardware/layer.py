@@ -22,6 +22,11 @@ class Rows:
     formats: dict[str, str]
 
 
+def as_float32(sums: np.ndarray) -> np.ndarray:
+    """Return integers as float32."""
+    return sums.astype(np.float32)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """A layer in the operands of a tile, whose every result has ``columns`` outputs."""
@@ -34,8 +39,8 @@ class Layer:
     columns: int
     #: Operands of results: outputs (pairs, columns), tokens (pairs,), the number of the group.
     operands: Callable[[np.ndarray, np.ndarray, int], Operands]
-    #: Results, shape (groups, tokens, outputs), as float32 before scales.
-    values: Callable[[np.ndarray], np.ndarray]
+    #: Results, shape (groups, tokens, outputs), as float32 before scales: integers if nothing else.
+    values: Callable[[np.ndarray], np.ndarray] = as_float32
     #: Shape (outputs, groups), or (outputs, 1); and of the tokens.
     scales: np.ndarray
     token_scales: np.ndarray
@@ -103,6 +108,15 @@ def bits_of(codes: object) -> np.ndarray:
     """Return the codes of an array of small floats, or codes themselves."""
     array = np.asarray(codes)
     return array.view(f"u{array.dtype.itemsize}")
+
+
+def whole_beats(length: int, values: int) -> int:
+    """Return the longest group of whole beats, of ``values`` each.
+
+    >>> whole_beats(100, 16)
+    96
+    """
+    return length - length % values
 
 
 def in_beats(codes: np.ndarray, values: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from sim.hardware.layer import (
     side_by_side,
     tile_of,
     unscaled,
+    whole_beats,
 )
 
 #: Values of all planes, in half steps.
@@ -37,7 +38,7 @@ def e8p_layer(pe: E8pPe, weight: np.ndarray, x: np.ndarray, columns: int) -> Lay
     q = quantized(weight, "e8p")
     scales = of_groups(q.scales, len(weight))
     return _vectors(
-        pe, np.asarray(q.codes), unscaled(q), x, columns, group=pe.length - pe.length % pe.lanes,
+        pe, np.asarray(q.codes), unscaled(q), x, columns, group=whole_beats(pe.length, pe.lanes),
         codes_per_beat=pe.codes, unit=0.25, scales=scales,
     )  # fmt: skip
 
@@ -50,14 +51,14 @@ def additive_layer(pe: AdditivePe, weight: np.ndarray, x: np.ndarray, columns: i
     scales = of_groups(q.scales, len(weight)) * np.float32(unit)
     return _vectors(
         pe, codes.reshape(len(weight), -1), unscaled(q, scales=1.0, codebooks=numbers), x, columns,
-        group=pe.length - pe.length % pe.lanes, codes_per_beat=pe.books, unit=1.0, scales=scales,
+        group=whole_beats(pe.length, pe.lanes), codes_per_beat=pe.books, unit=1.0, scales=scales,
         books=numbers,
     )  # fmt: skip
 
 
 def planes_layer(pe: BitPlanesPe, weight: np.ndarray, x: np.ndarray, columns: int) -> Layer:
     """Return a layer of evenly spaced codes, read in all planes."""
-    group = pe.length - pe.length % pe.lanes
+    group = whole_beats(pe.length, pe.lanes)
     scheme = ElementScheme(element=NESTED, granularity=PerGroup(group), scale_format=FP16)
     q = quantize(jnp.asarray(weight), scheme)
     return _vectors(

@@ -23,13 +23,14 @@ from sim.hardware.layer import (
     of_groups,
     quantized,
     unscaled,
+    whole_beats,
 )
 from sim.hardware.layer_codes import loads
 
 
 def zero_point_layer(pe: ZeroPointPe, weight: np.ndarray, x: np.ndarray) -> Layer:
     """Return a layer of unsigned weights, whose zero points the PE takes off."""
-    group = pe.length - pe.length % pe.values
+    group = whole_beats(pe.length, pe.values)
     # Sizes that fit no circuit are told.
     _ = pe.result_shape
     weights = quantized(weight, f"{pe.weights.name.removeprefix('u')}:g{group}:asym")
@@ -55,7 +56,6 @@ def zero_point_layer(pe: ZeroPointPe, weight: np.ndarray, x: np.ndarray) -> Laye
         group=group,
         columns=pe.columns,
         operands=operands,
-        values=lambda sums: sums.astype(np.float32),
         scales=of_groups(weights.scales, len(weight)),
         token_scales=token_scales,
         expected=np.asarray(grouped_dot(activations, weights)),
@@ -76,7 +76,7 @@ def _by_value(codes: np.ndarray, length: int) -> np.ndarray:
 
 def signs_layer(pe: ColumnSignsPe, weight: np.ndarray, x: np.ndarray) -> Layer:
     """Return a layer of signs, with scales and offsets of inputs rounded to 8 bits."""
-    group = pe.length - pe.length % pe.values
+    group = whole_beats(pe.length, pe.values)
     _ = pe.result_shape
     q = quantized(weight, "fbi-binary")
     given = (np.asarray(q.arrays[name]).astype(np.float64)[0] for name in ("scales", "offsets"))
@@ -111,7 +111,6 @@ def signs_layer(pe: ColumnSignsPe, weight: np.ndarray, x: np.ndarray) -> Layer:
         group=group,
         columns=pe.columns,
         operands=operands,
-        values=lambda sums: sums.astype(np.float32),
         scales=of_rows,
         token_scales=token_scales,
         expected=exact_product(
@@ -123,7 +122,7 @@ def signs_layer(pe: ColumnSignsPe, weight: np.ndarray, x: np.ndarray) -> Layer:
 def lookup_layer(pe: LookupPe, weight: np.ndarray, x: np.ndarray) -> Layer:
     """Return a layer of ternary weights, in codes of two or three."""
     values = pe.size * pe.tables
-    group = pe.length - pe.length % values
+    group = whole_beats(pe.length, values)
     _ = pe.result_shape
     weights = quantized(weight, f"ternary:g{group}")
     activations, token_scales = int8_tokens(x)
@@ -146,7 +145,6 @@ def lookup_layer(pe: LookupPe, weight: np.ndarray, x: np.ndarray) -> Layer:
         group=group,
         columns=pe.columns,
         operands=operands,
-        values=lambda sums: sums.astype(np.float32),
         scales=of_groups(weights.scales, len(weight)),
         token_scales=token_scales,
         expected=np.asarray(grouped_dot(activations, weights)),
@@ -178,7 +176,7 @@ def vptq_layer(pe: ColumnBooksPe, weight: np.ndarray, x: np.ndarray) -> Layer:
     codes = np.stack([np.asarray(q.arrays[f"{p}codes"]) for p in ("", "residual_")], axis=-1)
     activations, token_scales = int8_tokens(x * half["scales"])
     rows = np.asarray(activations.codes)[:, np.asarray(q.arrays["permutation"]).astype(np.int64)]
-    group = pe.length - pe.length % pe.columns
+    group = whole_beats(pe.length, pe.columns)
 
     def operands(outputs: np.ndarray, tokens: np.ndarray, index: int) -> Operands:
         part = slice(index * group, (index + 1) * group)
@@ -203,7 +201,6 @@ def vptq_layer(pe: ColumnBooksPe, weight: np.ndarray, x: np.ndarray) -> Layer:
         group=group,
         columns=pe.rows,
         operands=operands,
-        values=lambda sums: sums.astype(np.float32),
         scales=scales,
         token_scales=token_scales,
         offsets=offsets,

@@ -35,6 +35,7 @@ from sim.hardware.layer import (
     side_by_side,
     tile_of,
     unscaled,
+    whole_beats,
 )
 
 #: PEs whose operands are rows of codes of two formats and nothing else.
@@ -76,7 +77,7 @@ def rows_layer(pe: Pe, weight: np.ndarray, x: np.ndarray, columns: int) -> Layer
 
 def group_of(pe: Pe) -> int:
     """Return the longest group of whole beats."""
-    return pe.length - pe.length % pe.lanes
+    return whole_beats(pe.length, pe.lanes)
 
 
 def _layer(
