@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from numerics.text import short_name as short_name
 
 #: Raised whenever any numeric result changes; part of the key of every stored result.
-VERSION = 4
+VERSION = 5
 
 _MODULES = {
     "CATALOG": "numerics.catalog",

@@ -125,8 +125,17 @@ def _sign_byte(negative: Sequence[bool], last_is_stored_negative: bool) -> int:
 
 @functools.cache
 def points() -> "Int8[np.ndarray, '65536 8']":
-    """Return the points of all codes, in quarters."""
-    return np.array([decode(code) for code in range(1 << 16)], np.int8)
+    """Return the points of all codes, in quarters: what :func:`decode` says, all at once."""
+    codes = np.arange(1 << 16, dtype=np.uint32)
+    words, signs = packed_rows()[codes >> 8], codes & 0xFF
+    parity = np.bitwise_count(signs) & 1
+    signs ^= parity
+    found = np.empty((len(codes), DIMENSION), np.int8)
+    for place, element in enumerate(PLACES):
+        doubled = (words >> 4 * place & 0xF).astype(np.int8) - 8
+        sign = 1 - 2 * (signs >> place & 1).astype(np.int8)
+        found[:, element] = 2 * sign * doubled + 1 - 2 * parity.astype(np.int8)
+    return found
 
 
 @functools.cache

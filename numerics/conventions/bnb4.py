@@ -30,8 +30,8 @@ class Bnb4(Scheme):
     Codes are of ``x * (1 / amax)``, both rounded to float32, which is now and then another one than
     that of ``x / amax``; ties go down. A block of zeros has scale 0. Rows are cut into blocks each
     on its own. :func:`quantize_block` is the definition; source: ``quantize_4bit`` of bitsandbytes
-    0.50 on a processor, which agrees in every bit but for two: subnormal numbers count as zeros
-    here, and where a number is not finite codes are 0, there 15.
+    0.50 on a processor, which agrees in every bit, NaN included, but for two: subnormal numbers
+    count as zeros here, and an infinite number is like NaN, there an infinite scale.
 
     Examples
     --------
@@ -87,14 +87,14 @@ class Bnb4(Scheme):
 
 
 def quantize_block(element: TableFormat, values: Sequence[float]) -> tuple[list[int], np.float32]:
-    """Return codes and scale of a block; NaN and codes 0 if a value is not finite.
+    """Return codes and scale of a block; NaN and the codes of 1 if a value is not finite.
 
     >>> quantize_block(FP4_BNB, [1.0, -3.0, 0.0, 2.0, 0.001])
     ([4, 11, 0, 2, 8], np.float32(3.0))
     """
     x = [np.float32(0) if abs(v) < MIN_NORMAL else v for v in map(np.float32, values)]
     if not all(math.isfinite(v) for v in x):
-        return [0] * len(x), np.float32(np.nan)
+        return [element.encode(1.0)] * len(x), np.float32(np.nan)
     amax = max(abs(v) for v in x)
     reciprocal = np.float32(1) / max(amax, np.float32(MIN_NORMAL))
     # A subnormal reciprocal counts as the smallest normal one: amax is beyond 2^126.

@@ -25,7 +25,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: Bnb4) -> QuantizedTensor:
     for block in _groups.split_groups(x, PerGroup(scheme.size)):
         is_bad = jnp.max(float_bits(block) & MAGNITUDE_MASK, axis=-1) >= INFINITY_BITS
         unit, amax = in_units(flushed(jnp.where(is_bad[..., None], 0, block)))
-        codes.append(jnp.where(is_bad[..., None], np.uint8(0), encode(scheme.element, unit)))
+        codes.append(encode(scheme.element, jnp.where(is_bad[..., None], 1, unit)))
         scales.append(jnp.where(is_bad, jnp.nan, amax))
     _, field = scheme.layout(x.shape)
     arrays = {

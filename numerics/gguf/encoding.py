@@ -68,18 +68,19 @@ def _lifted(x: Values) -> tuple[Values, IsTiny]:
     """Return numbers, in blocks of tiny ones ``2^LIFT`` times as large, and which blocks those are.
 
     FP16 has a zero for d and m of such a block all the same. In other blocks subnormal numbers are
-    zeros here, since nothing comes of them.
+    the smallest normal ones here, since of them only the sign may come to something.
     """
     bits = float_bits(x)
     amax = jnp.max(bits & MAGNITUDE_MASK, axis=-1, keepdims=True)
     is_tiny = (amax > 0) & (amax < TINY_BITS)
     # Not by arithmetic, so that what comes before can't be contracted with what follows.
-    flushed = from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, sign_bits(x), bits))
+    is_subnormal = ((bits & MAGNITUDE_MASK) < HIDDEN_BIT) & ((bits & MAGNITUDE_MASK) > 0)
+    raised = from_bits(jnp.where(is_subnormal, sign_bits(x) | HIDDEN_BIT, bits))
 
     def lift() -> Values:
         return divide_by_power_of_two(x, jnp.where(is_tiny, -LIFT, 0))
 
-    return lax.cond(jnp.any(is_tiny), lift, lambda: flushed), is_tiny[..., 0]
+    return lax.cond(jnp.any(is_tiny), lift, lambda: raised), is_tiny[..., 0]
 
 
 def to_blocks(block_type: BlockType, encoded: Encoded) -> UInt8[Array, "*lead bytes"]:
@@ -124,6 +125,10 @@ def _range(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     # As integers, since the least and the greatest of floats may miss a NaN.
     order = ordered_bits(x)
     low, high = _from_order(jnp.min(order, axis=-1)), _from_order(jnp.max(order, axis=-1))
+    # A least value of zero has the sign of the first zero: twice its place, plus its sign.
+    place = 2 * np.arange(x.shape[-1], dtype=np.int32) + lax.shift_right_logical(order, 31)
+    first = jnp.min(jnp.where(x == 0, place, 2 * x.shape[-1]), axis=-1)
+    low = jnp.where((low == 0) & (first & 1 == 1), np.float32(-0.0), low)
     d = _divided(high - low, last, is_tiny)
     quotients = multiply(x - low[..., None], _reciprocal(d, is_tiny)[..., None])
     codes = jnp.minimum((quotients + np.float32(0.5)).astype(jnp.int32), last)

@@ -112,7 +112,8 @@ def _extreme(block_type: BlockType, x: np.ndarray) -> Encoded:
 
 def _range(block_type: BlockType, x: np.ndarray) -> Encoded:
     last = len(block_type.levels) - 1
-    low, high = x.min() + ZERO, x.max() + ZERO
+    # The first of equals, as ggml's loop has it, whose zeros may differ in sign.
+    low, high = x[np.argmin(x)], x[np.argmax(x)]
     d = (high - low) / np.float32(last)
     if not np.isfinite(d):
         return [0] * x.size, [np.float32(np.nan), np.float32(np.nan)]

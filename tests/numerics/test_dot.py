@@ -51,14 +51,13 @@ def same_bits(x, y) -> bool:
 
 #: The others differ in widths and scales alone.
 DIFFERENT = (1, 3, 6, 9, 11, 12, 13, 14)
+ALL_PAIRS = [
+    pytest.param(pair, marks=[pytest.mark.slow] * (i not in DIFFERENT))
+    for i, pair in enumerate(PAIRS)
+]
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [pytest.param(pair, marks=[pytest.mark.slow] * (i not in DIFFERENT))
-     for i, pair in enumerate(PAIRS)],
-    ids=" ".join,
-)  # fmt: skip
+@pytest.mark.parametrize("pair", ALL_PAIRS, ids=" ".join)
 def test_the_fast_product_equals_plain_python_in_every_bit(pair):
     for shrink in (1.0, 2.0**-120):
         a, w = operands(pair, shrink)
@@ -72,7 +71,7 @@ def test_compiled_into_a_larger_function_it_is_the_same(pair):
     assert same_bits(fused, np.asarray(grouped_dot(a, w)) - np.float32(1.5))
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+@pytest.mark.parametrize("pair", ALL_PAIRS, ids=" ".join)
 def test_it_is_the_product_of_the_dequantized_operands_but_for_float32_rounding(pair):
     a, w = operands(pair)
     x, y = (np.asarray(q.dequantize(), np.float64) for q in (a, w))

@@ -20,7 +20,7 @@ NAMES = {
 
 
 #: Their neighbours have other numbers, and are compiled as long.
-FEW = ("int3-awq", "bitmod-fp4+5-7:g64", "kmeans2", "aqlm-2x5", "spqr-3-o1-add", "nf4-lq2x8")
+FEW = ("int3-awq", "bitmod-fp4+5-7:g64", "kmeans2", "nf4-lq2x8")
 
 
 @pytest.mark.parametrize(

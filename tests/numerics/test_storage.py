@@ -7,7 +7,9 @@ from numerics.scheme import Scheme
 from numerics.storage import from_bytes, stored_bytes, to_bytes
 
 RNG = np.random.default_rng(3)
-X = np.float32(RNG.standard_normal((3, 288)) * np.exp2(RNG.integers(-9, 9, (3, 288))))
+X = np.float32(RNG.standard_normal((8, 288)) * np.exp2(RNG.integers(-9, 9, (8, 288))))
+#: Whose last groups are shorter; the others take a shape that is compiled for other tests too.
+SHORTER = ("int2", "int3-asym", "fp6_e2m3", "int4-vs", "bitmod-fp3", "kmeans3")
 
 
 def bits(array):
@@ -26,8 +28,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_scheme_comes_back_bit_for_bit(name):
-    whole_blocks = name in ("tq1_0", "tq2_0")
-    q = quantize(jnp.asarray(X[:, :256] if whole_blocks else X), SCHEMES[name])
+    q = quantize(jnp.asarray(X if name in SHORTER else X[:, :256]), SCHEMES[name])
     packed = to_bytes(q)
     back = from_bytes(q.scheme, q.shape, packed)
     assert back.arrays.keys() == q.arrays.keys()
@@ -46,11 +47,11 @@ def test_sizes_are_those_of_the_layout():
 
 def test_wrong_arrays_are_refused():
     scheme = parse_scheme("fp4")
-    packed = to_bytes(quantize(jnp.asarray(X), scheme))
+    packed = to_bytes(quantize(jnp.asarray(X[:3]), scheme))
     with pytest.raises(ValueError, match=r"^fp4_e2m1:g128:fp16 stores codes, scales, not codes$"):
-        from_bytes(scheme, X.shape, {"codes": packed["codes"]})
+        from_bytes(scheme, (3, 288), {"codes": packed["codes"]})
     message = (
         r"^codes of fp4_e2m1:g128:fp16 for a tensor of shape \[3, 288\] take 432 bytes, not 431$"
     )
     with pytest.raises(ValueError, match=message):
-        from_bytes(scheme, X.shape, packed | {"codes": packed["codes"][1:]})
+        from_bytes(scheme, (3, 288), packed | {"codes": packed["codes"][1:]})

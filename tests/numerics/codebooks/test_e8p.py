@@ -74,6 +74,8 @@ def test_points_are_those_of_the_moved_lattice():
     assert (even[0] ^ even[1]).all()
     for code, point in SPOTS.items():
         assert [value / 4 for value in e8p.decode(code)] == point
+    for code in range(0, 65536, 7):
+        assert (*POINTS[code],) == e8p.decode(code)
 
 
 def test_every_point_comes_back():

@@ -38,14 +38,17 @@ def test_results_are_the_same_however_they_are_run():
     assert np.array_equal(np.asarray(larger(x)), expected)
 
 
-def test_what_is_not_finite_poisons_its_block():
+# bitsandbytes 0.50 gives these codes for a block with NaN, and NaN as its scale.
+@pytest.mark.parametrize(("element", "code"), [(NF4, 15), (FP4_BNB, 3)])
+def test_what_is_not_finite_poisons_its_block(element, code):
     x = X.copy()
     x[0, 3], x[1, 70] = np.nan, -np.inf
-    q = quantize(jnp.asarray(x), Bnb4(element=NF4))
+    q = quantize(jnp.asarray(x), Bnb4(element=element))
     bad = np.zeros(x.shape, bool)
     bad[0, :64] = bad[1, 64:128] = True
     assert np.array_equal(np.isnan(np.asarray(q.dequantize())), bad)
-    assert not np.asarray(q.codes)[bad].any()
+    assert (np.asarray(q.codes)[bad] == code).all()
+    assert quantize_block(element, x[0, :64].tolist())[0] == [code] * 64
 
 
 def test_names_and_sizes():

@@ -71,3 +71,23 @@ def test_values_are_those_of_the_c_library(ggml, name):
     found = jax.jit(decode, static_argnums=0)(BLOCK_TYPES[name], blocks)
     wanted = np.concatenate([of(ggml, name, "values"), of(ggml, name, "random_values")])
     assert np.array_equal(bits_of(found), bits_of(wanted))
+
+
+#: How blocks begin whose least value is a zero or underflows, and whether ggml gives m a sign.
+#: The array code of gguf has the sign of whichever zero NumPy comes upon.
+LEAST_ZEROS = [
+    ((-0.0, 0.0), True), ((0.0, -0.0), False), ((3.0, -0.0, 0.0), True), ((3.0, 0.0, -0.0), False),
+    ((-1e-40, 0.0), True), ((0.0, -1e-40), True), ((0.0, -1e-9), True), ((-0.0,) * 32, True),
+    ((0.0, -0.0) * 16, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["q4_1", "q5_1"])
+def test_a_least_zero_has_the_sign_of_the_first_one(name):
+    kind, x = BLOCK_TYPES[name], np.full((len(LEAST_ZEROS), 32), 5, np.float32)
+    for row, (start, _) in zip(x, LEAST_ZEROS, strict=True):
+        row[: len(start)] = start
+    ours = np.asarray(quantize(x, ENTRIES[name][0]).arrays["blocks"])
+    m = ours[:, kind.m_at : kind.m_at + 2].copy().view(np.uint16)[:, 0]
+    assert m.tolist() == [0x8000 * is_negative for _, is_negative in LEAST_ZEROS]
+    assert [bytes(row) for row in ours] == [encode_block(kind, row.tolist()) for row in x]

@@ -34,8 +34,10 @@ SCHEMES = [
     ("weights", "bits", "selector", "values"),
     [
         (A, 4, 2, "210d a794 1d0d 2d0d a50d 290d ab94 0000"),
-        (A, 3, 1, "250d a90d 0000 2d0d a50d 290d ab94 0000"),
-        (C, 4, 3, "bbae 37ae 37ae b5c2 33ae afae 0000 35c2 b7ae 2fae"),
+        pytest.param(A, 3, 1, "250d a90d 0000 2d0d a50d 290d ab94 0000", marks=pytest.mark.slow),
+        pytest.param(
+            C, 4, 3, "bbae 37ae 37ae b5c2 33ae afae 0000 35c2 b7ae 2fae", marks=pytest.mark.slow
+        ),
         (C, 3, 0, "bbae 37ae 37ae b3ae 33ae b3ae 0000 37ae b7ae 0000"),
     ],
 )

@@ -54,12 +54,15 @@ def test_a_cut_is_not_always_the_one_of_least_error():
     assert cut([7, 8, 12, 19]) == 2 and errors[0] > errors[1]
 
 
-Q = quantize(jnp.asarray(X), AllPrecisions())
+@pytest.fixture(scope="module")
+def every():
+    """X at all precisions."""
+    return quantize(jnp.asarray(X), AllPrecisions())
 
 
 @pytest.mark.parametrize("bits", [3, 4, 8])
-def test_codes_and_tables_equal_plain_python(bits):
-    q = any_precision_arrays.at(Q, bits)
+def test_codes_and_tables_equal_plain_python(bits, every):
+    q = any_precision_arrays.at(every, bits)
     for row in (0, 1, 3):
         amax = np.abs(X[row]).max()
         values = np.round(X[row] / amax * 32768).astype(int)
@@ -70,10 +73,11 @@ def test_codes_and_tables_equal_plain_python(bits):
         assert np.array_equal(np.asarray(q.arrays["codebook"])[row], table)
 
 
-def test_a_lower_precision_by_itself_is_the_prefix():
-    alone, prefix = quantize(jnp.asarray(X), AnyPrecision(bits=4)), any_precision_arrays.at(Q, 4)
+def test_a_lower_precision_by_itself_is_the_prefix(every):
+    alone = quantize(jnp.asarray(X), AnyPrecision(bits=4))
+    prefix = any_precision_arrays.at(every, 4)
     assert alone.scheme == prefix.scheme
-    assert np.array_equal(np.asarray(alone.codes), np.asarray(Q.codes) >> 4)
+    assert np.array_equal(np.asarray(alone.codes), np.asarray(every.codes) >> 4)
     for array in (alone, prefix):
         for field in array.scheme.layout(X.shape):
             found = array.arrays[field.name]
@@ -83,19 +87,19 @@ def test_a_lower_precision_by_itself_is_the_prefix():
     )
 
 
-def test_results_are_the_same_under_vmap():
+def test_results_are_the_same_under_vmap(every):
     scheme = AnyPrecision(bits=4)
     found = jax.jit(jax.vmap(lambda row: scheme.fake_quantize(row[None] * 1.0)[0]))(X)
-    expected = np.asarray(any_precision_arrays.at(Q, 4).dequantize())
+    expected = np.asarray(any_precision_arrays.at(every, 4).dequantize())
     assert np.array_equal(np.asarray(found), expected, equal_nan=True)
 
 
-def test_a_row_with_nan_is_poisoned_and_more_bits_err_less():
-    values = np.asarray(Q.dequantize())
+def test_a_row_with_nan_is_poisoned_and_more_bits_err_less(every):
+    values = np.asarray(every.dequantize())
     assert np.isnan(values).all(1).tolist() == [False, False, True, False]
-    assert not np.asarray(Q.codes)[2].any()
+    assert not np.asarray(every.codes)[2].any()
     errors = [
-        np.mean((np.asarray(any_precision_arrays.at(Q, bits).dequantize())[3] - X[3]) ** 2)
+        np.mean((np.asarray(any_precision_arrays.at(every, bits).dequantize())[3] - X[3]) ** 2)
         for bits in range(3, 9)
     ]
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-3 * errors[0]

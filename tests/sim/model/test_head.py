@@ -72,7 +72,12 @@ def check_definition(hidden, moved, params, config, tokens):
 
 @pytest.mark.parametrize(
     "softcap,bias,tied",
-    [(None, False, False), (3.0, True, False), (3.0, False, True), (None, True, True)],
+    [
+        (None, False, False),
+        (3.0, True, True),
+        pytest.param(3.0, True, False, marks=pytest.mark.slow),
+        pytest.param(3.0, False, True, marks=pytest.mark.slow),
+    ],
 )
 def test_scores_are_the_definition(softcap, bias, tied):
     hidden, params, config, tokens = model(softcap, bias, tied)
@@ -81,7 +86,7 @@ def test_scores_are_the_definition(softcap, bias, tied):
     assert 0 < agrees.sum() < ROWS
 
 
-@pytest.mark.parametrize("vocab", [1, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize("vocab", [1, CHUNK + 1, pytest.param(CHUNK, marks=pytest.mark.slow)])
 def test_any_vocabulary(vocab):
     hidden, params, config, tokens = model(vocab=vocab)
     check_definition(hidden, 0.7 * hidden, params, config, tokens)
