@@ -15,6 +15,7 @@ from roofline.memory import weight_bytes
 from roofline.model_names import find_model, size_in_name, stand_in
 from roofline.model_shape import ModelShape, list_models
 from roofline.recipe import TERNARY_BITS, Engine, Recipe, parse_recipe
+from roofline.setup import Parallel
 from roofline.storage import Storage
 
 COLUMNS = (
@@ -62,8 +63,8 @@ class MeasuredPoint:
     batch: int | None
     prompt: int
     output: int
-    #: Whether machines have a part of every layer though llama.cpp splits layers by itself.
-    splits_rows: bool = False
+    #: How several machines share the model.
+    parallel: Parallel = "tensor"
     #: Whether the model is unknown, and a shape of its size stands for it.
     is_generic: bool = False
 
@@ -162,7 +163,9 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
-        splits_rows=ROWS.search(" ".join((row["device"], *formats)).lower()) is not None,
+        parallel=_parallel(
+            recipe, found.machine, " ".join((row["device"], *formats)), row.get("source", "")
+        ),
         is_generic=shape.name not in list_models(),
     )
 
@@ -198,6 +201,16 @@ def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
     if engine is None or recipe.kernel != "gguf" or not is_other:
         return recipe
     return replace(recipe, engine=engine)
+
+
+def _parallel(recipe: Recipe, machine: Machine, words: str, source: str) -> Parallel:
+    """Return how machines share a model: layers in llama.cpp of today, else parts of each layer."""
+    if recipe.kernel != "gguf" or LAYERS_SPLIT.search(words.lower()):
+        return "tensor"
+    is_rows = ROWS.search(f"{words} {source}".lower())
+    if machine.kind == "gpu":
+        is_rows = is_rows or WHEN_ROWS.search(source.lower())
+    return "rows" if is_rows else "pipeline"
 
 
 @cache
@@ -242,10 +255,12 @@ def _kind(weights: str) -> str | None:
     return "cpu" if any(word in lowered for word in CPU_FORMATS) else None
 
 
-#: How people say that llama.cpp split rows, or that another engine split every layer.
-ROWS = re.compile(
-    r"\brow[- ]split|\bsplit[- ](?:mode[ =]*)?rows?\b|-sm[ =]*row|\btp ?=? ?\d|tensor"
-)
+#: How people say that llama.cpp split rows, or that every layer was split.
+ROWS = re.compile(r"\brow[- ]split|\bsplit[- ](?:mode[ =]*)?rows?\b|-sm[ =]*row")
+LAYERS_SPLIT = re.compile(r"\btp ?=? ?\d|tensor")
+#: Sources of the time when llama.cpp split rows by itself: until its pull request 4766 of January
+#: 2024. One is a table of October 2023 that does not say so.
+WHEN_ROWS = re.compile(r"(?<!\d)2023(?!\d)|llm-perf-bench")
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
 
 

@@ -156,8 +156,9 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
     tokens, least_share = _matrix_tokens(setup, path, factors)
     if role == "attention" and machine.kind == "cpu":
         tokens, least_share = _attention_tokens(setup)
-    readers = setup.kv_split if role == "attention" else setup.split
-    used = setup.split * setup.thread_share
+    workers = setup.split if role in ("linear", "head") else setup.rest_split
+    readers = setup.kv_split if role == "attention" else workers
+    used = workers * setup.thread_share
     together = factors.compute * used
     # Units of their own expand weights beside those for products; a processor has one for both.
     expanding = together if machine.kind == "cpu" else used
