@@ -23,6 +23,12 @@ PACKED = 2.0
 #: narrow weights, which load four bytes a thread too: as much faster as wider loads made them on an
 #: H100 (its pull request 9816).
 HALVES_LOADED = 1.33
+#: Operations a cycle of a multiprocessor in the matrix instructions that NVIDIA's GPUs have since
+#: Ampere (312e12 in FP16 of an A100's 108 at 1.41 GHz). Kernels of engines that expand weights use
+#: them. Newer chips have other instructions for their peaks, and these at the old rate:
+#: FlashAttention-2 has 225e12 of an A100's 312e12 (arXiv:2307.08691), 0.35 of an H100's 989e12
+#: (arXiv:2407.08608), 381e12 of a B200's 2250e12 (its issue 1589), 0.64 to 0.72 of this rate.
+AMPERE_OPS = {"fp16": 2048.0, "int8": 4096.0, "int4": 8192.0}
 #: A half that is written and read again.
 EXPANDED_BYTES = 4.0
 #: What an operand is expanded to where a machine has no unit for it, nearest first.
@@ -167,6 +173,8 @@ def _expanded(
     operand, rate = _supported(machine, activations, fastest=fastest)
     per_weight = CONVERT_OPS if storage.operand == operand else storage.dequantize_ops
     in_memory = gguf and _has_library(machine, operand, gguf=True)
+    if not fastest and not in_memory:
+        rate = min(rate, _own_kernels_ops_per_s(machine, operand))
     return Path(
         kind="dequantize",
         operand=operand,
@@ -188,6 +196,14 @@ def _has_library(machine: Machine, operand: str, *, gguf: bool) -> bool:
     first; Metal's own products expand on the chip.
     """
     return machine.kind == "gpu" and machine.vendor != "Apple" and (operand == "fp16" or not gguf)
+
+
+def _own_kernels_ops_per_s(machine: Machine, operand: str) -> float:
+    """Return the most that an engine's own kernels multiply; inf where nothing is known of them."""
+    cycles = machine.multiprocessor_cycles_per_s
+    if machine.vendor != "NVIDIA" or cycles is None:
+        return math.inf
+    return AMPERE_OPS.get(operand, math.inf) * cycles
 
 
 def _supported(machine: Machine, operand: str, *, fastest: bool) -> tuple[str, float]:

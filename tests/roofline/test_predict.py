@@ -256,6 +256,18 @@ def test_tensor_parallel_splits_and_pipelines_do_not():
         setup(machines=0)
 
 
+@pytest.mark.parametrize(
+    "machine,share", [("a100-sxm-80gb", 1.0), ("rtx-4090", 1.0), ("h100-sxm", 0.54), ("b200", 0.26)]
+)
+def test_kernels_that_expand_weights_keep_the_rate_of_ampere(machine, share):
+    machine, recipe = load_machine(machine), parse_recipe("w4a16")
+    peak = weight_path(machine, recipe).ops_per_s
+    expected = weight_path(machine, recipe, fastest=False).ops_per_s
+    at_most = machine.ops_per_s("fp16", fastest=False)
+    assert peak == machine.ops_per_s("fp16")
+    assert expected / at_most == pytest.approx(share, rel=0.02)
+
+
 def test_messages():
     machine = load_machine("h100-sxm")
     # 18 NVLinks of 25 GB/s in one direction, of which messages get 20.
