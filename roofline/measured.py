@@ -14,7 +14,8 @@ from roofline.gguf_mixes import MIX_ALIASES, MIXES
 from roofline.memory import weight_bytes
 from roofline.model_names import find_model, size_in_name, stand_in
 from roofline.model_shape import ModelShape, list_models
-from roofline.recipe import TERNARY_BITS, Engine, Recipe, parse_recipe
+from roofline.programs import engine_of, parallel_of, run_by
+from roofline.recipe import TERNARY_BITS, Recipe, parse_recipe
 from roofline.setup import Parallel
 from roofline.storage import Storage
 
@@ -146,7 +147,8 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     shape = _shape(row["model"], row["params"])
     found = _machine(row["device"], _kind(row["weight_format"]))
     formats = row["weight_format"], row["act_format"]
-    engine = _engine(" ".join(row.values()).lower(), found.machine)
+    source = row.get("source", "").lower()
+    engine = engine_of(" ".join(row.values()).lower(), source, found.machine)
     recipe = read_recipe(*formats, shape, machine=found.machine)
     batch = _whole(row, "batch", 0)
     return MeasuredPoint(
@@ -158,13 +160,13 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         tokens_per_s=rate,
         found=found,
         shape=shape,
-        recipe=_run_by(engine, recipe),
+        recipe=run_by(engine, recipe),
         bound_recipe=read_recipe(*formats, shape, machine=found.machine, smallest=True),
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
-        parallel=_parallel(
-            recipe, found.machine, " ".join((row["device"], *formats)), row.get("source", "")
+        parallel=parallel_of(
+            recipe, found.machine, " ".join((row["device"], *formats)).lower(), source
         ),
         is_generic=shape.name not in list_models(),
     )
@@ -176,41 +178,6 @@ def _whole(row: dict[str, str], name: str, default: int) -> int:
     if not 0 <= number <= MOST or number != int(number):
         raise ValueError(f"{name} is {row[name]!r}; a whole number up to {MOST:,}")
     return int(number)
-
-
-def _engine(words: str, machine: Machine) -> Engine | None:
-    """Return the program that a row names beside llama.cpp.
-
-    llamafile has ik_llama.cpp's products. T-MAC's tables of 2024 have llama.cpp from the CMake that
-    T-MAC needs.
-    """
-    if "mainline" in words:
-        return None
-    if "ik_llama" in words or "llamafile" in words:
-        return "ik_llama.cpp"
-    is_arm = machine.cores is not None and machine.cores.is_arm
-    is_linux = machine.vendor not in ("Apple", "Qualcomm")
-    is_old = is_arm and is_linux and re.search(r"\bt-?mac\b", words) is not None
-    return "llama.cpp for armv8" if is_old else None
-
-
-@cache
-def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
-    """Return a GGUF recipe in another program; ik_llama.cpp has ternary weights too."""
-    is_other = recipe.engine == "llama.cpp" or engine == "ik_llama.cpp"
-    if engine is None or recipe.kernel != "gguf" or not is_other:
-        return recipe
-    return replace(recipe, engine=engine)
-
-
-def _parallel(recipe: Recipe, machine: Machine, words: str, source: str) -> Parallel:
-    """Return how machines share a model: layers in llama.cpp of today, else parts of each layer."""
-    if recipe.kernel != "gguf" or LAYERS_SPLIT.search(words.lower()):
-        return "tensor"
-    is_rows = ROWS.search(f"{words} {source}".lower())
-    if machine.kind == "gpu":
-        is_rows = is_rows or WHEN_ROWS.search(source.lower())
-    return "rows" if is_rows else "pipeline"
 
 
 @cache
@@ -255,12 +222,6 @@ def _kind(weights: str) -> str | None:
     return "cpu" if any(word in lowered for word in CPU_FORMATS) else None
 
 
-#: How people say that llama.cpp split rows, or that every layer was split.
-ROWS = re.compile(r"\brow[- ]split|\bsplit[- ](?:mode[ =]*)?rows?\b|-sm[ =]*row")
-LAYERS_SPLIT = re.compile(r"\btp ?=? ?\d|tensor")
-#: Sources of the time when llama.cpp split rows by itself: until its pull request 4766 of January
-#: 2024. One is a table of October 2023 that does not say so.
-WHEN_ROWS = re.compile(r"(?<!\d)2023(?!\d)|llm-perf-bench")
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
 
 

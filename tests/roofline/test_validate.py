@@ -287,6 +287,10 @@ def test_the_program_is_read_from_any_words(tmp_path):
         "EPYC 7V13,BitNet-b1.58-2B-4T,,i2_s,,1,,128,decode,1,T-MAC": "bitnet.cpp",
         "Ryzen 5950X,Mistral-7B,,gguf-Q6_K,,1,512,,prefill,1,llamafile": "ik_llama.cpp",
         "Ryzen 5950X,Mistral-7B,,gguf-Q6_K,,1,512,,prefill,1,": "llama.cpp",
+        "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,llama.cpp/issues/34": "llama.cpp of 2023",
+        "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,spring 2023": "llama.cpp of 2023",
+        "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,llama.cpp/pull/9000": "llama.cpp",
+        "M2-Max CPU,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,ik_llama.cpp/pull/54": "ik_llama.cpp",
     }
     path = tmp_path / "points.csv"
     path.write_text(HEAD + "\n".join(rows) + "\n")

@@ -1,0 +1,67 @@
+"""Which program ran a measured row, and how it shared the model: from its words and its age.
+
+llama.cpp changed much; what a row measures follows from when its source was written. Numbers of its
+issues and pull requests count up, and others say a year.
+"""
+
+import re
+from dataclasses import replace
+from functools import cache
+
+from hw.machine import Machine
+from roofline.recipe import Engine, Recipe
+from roofline.setup import Parallel
+
+#: How people say that llama.cpp split rows, or that every layer was split.
+ROWS = re.compile(r"\brow[- ]split|\bsplit[- ](?:mode[ =]*)?rows?\b|-sm[ =]*row")
+LAYERS_SPLIT = re.compile(r"\btp ?=? ?\d|tensor")
+#: Sources of 2023; one is a table of October that does not say so.
+OF_2023 = re.compile(r"(?<!\d)2023(?!\d)|llm-perf-bench")
+NUMBERED = re.compile(r"(?<!\w)llama\.cpp/(?:issues|pull)/(\d+)")
+#: Pull requests of llama.cpp: from January 2024 it splits layers over GPUs, rows before; from April
+#: 2024 it has products of tiles on processors.
+SPLITS_LAYERS_FROM, TILES_FROM = 4766, 6414
+
+
+def is_before(source: str, number: int) -> bool:
+    """Return whether a source is older than a pull request of llama.cpp, as far as it says.
+
+    >>> [is_before(text, 6414) for text in ("ggml-org/llama.cpp/issues/34", "ik_llama.cpp/pull/9")]
+    [True, False]
+    """
+    found = NUMBERED.search(source)
+    return int(found[1]) < number if found else OF_2023.search(source) is not None
+
+
+def engine_of(words: str, source: str, machine: Machine) -> Engine | None:
+    """Return the program that a row in small letters names beside today's llama.cpp.
+
+    llamafile has ik_llama.cpp's products. T-MAC's tables of 2024 have llama.cpp from the CMake that
+    T-MAC needs.
+    """
+    if "mainline" in words:
+        return None
+    if "ik_llama" in words or "llamafile" in words:
+        return "ik_llama.cpp"
+    is_arm = machine.cores is not None and machine.cores.is_arm
+    is_linux = machine.vendor not in ("Apple", "Qualcomm")
+    if is_arm and is_linux and re.search(r"\bt-?mac\b", words):
+        return "llama.cpp for armv8"
+    return "llama.cpp of 2023" if is_before(source, TILES_FROM) else None
+
+
+@cache
+def run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
+    """Return a GGUF recipe in another program; ik_llama.cpp has ternary weights too."""
+    is_other = recipe.engine == "llama.cpp" or engine == "ik_llama.cpp"
+    if engine is None or recipe.kernel != "gguf" or not is_other:
+        return recipe
+    return replace(recipe, engine=engine)
+
+
+def parallel_of(recipe: Recipe, machine: Machine, words: str, source: str) -> Parallel:
+    """Return how machines share a model: llama.cpp's some layers each, others' parts of all."""
+    if recipe.kernel != "gguf" or LAYERS_SPLIT.search(words):
+        return "tensor"
+    is_old = machine.kind == "gpu" and is_before(source, SPLITS_LAYERS_FROM)
+    return "rows" if is_old or ROWS.search(f"{words} {source}") else "pipeline"
