@@ -166,7 +166,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
         parallel=parallel_of(
-            recipe, found.machine, " ".join((row["device"], *formats)).lower(), source
+            recipe, found.machine, shape.name, " ".join((row["device"], *formats)).lower(), source
         ),
         is_generic=shape.name not in list_models(),
     )
