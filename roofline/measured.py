@@ -148,7 +148,7 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     found = _machine(row["device"], _kind(row["weight_format"]))
     formats = row["weight_format"], row["act_format"]
     source = row.get("source", "").lower()
-    engine = engine_of(" ".join(row.values()).lower(), source, found.machine)
+    engine = engine_of(" ".join(row.values()).lower(), source, shape.name, found.machine)
     recipe = read_recipe(*formats, shape, machine=found.machine)
     batch = _whole(row, "batch", 0)
     return MeasuredPoint(

@@ -12,7 +12,7 @@ from typing import Literal
 from hw.cpu import Cores
 from hw.machine import Machine
 from roofline.loops import is_ternary, loop_instructions, shares_unpacking, tile_ops_per_s
-from roofline.recipe import Lookup, Recipe
+from roofline.recipe import CUBLAS_ENGINES, Lookup, Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
 PathKind = Literal["native", "dequantize", "lookup"]
@@ -109,8 +109,10 @@ def _dense_path(
     if recipe.kernel == "gguf":
         halves = machine.ops_per_s("fp16") if machine.kind == "gpu" else None
         is_slower = halves is not None and halves < (machine.ops_per_s("int8") or 0.0)
-        if storage.operand not in ("fp16", "fp32") and (halves is None or (fastest and is_slower)):
-            # llama.cpp and bitnet.cpp quantize activations to INT8 for processors and old GPUs.
+        is_int8 = is_slower and (fastest or _has_int8_kernels(machine, recipe))
+        if storage.operand not in ("fp16", "fp32") and (halves is None or is_int8):
+            # llama.cpp and bitnet.cpp quantize activations to INT8 for processors, for old GPUs,
+            # and for NVIDIA's with matrix instructions of INT8.
             activations = "int8"
         # Where it multiplies halves it asks for sums of halves.
         fastest = True
@@ -133,6 +135,11 @@ def _dense_path(
     if machine.cores is None or not path.unpacks_in_loop or is_bound:
         return path
     return _in_loops(path, recipe, machine.cores)
+
+
+def _has_int8_kernels(machine: Machine, recipe: Recipe) -> bool:
+    """Return whether llama.cpp multiplies prompts in INT8 itself (its pull request 8075)."""
+    return machine.vendor == "NVIDIA" and recipe.engine not in CUBLAS_ENGINES
 
 
 def _in_loops(path: Path, recipe: Recipe, cores: Cores) -> Path:
@@ -193,7 +200,7 @@ def _has_library(machine: Machine, operand: str, *, gguf: bool) -> bool:
     """Return whether a library of the vendor multiplies prompts: cuBLAS, rocBLAS.
 
     llama.cpp's back ends for CUDA and ROCm give it halves, to which they expand weights in memory
-    first; Metal's own products expand on the chip.
+    first where they have no products in INT8; Metal's own products expand on the chip.
     """
     return machine.kind == "gpu" and machine.vendor != "Apple" and (operand == "fp16" or not gguf)
 

@@ -18,27 +18,33 @@ LAYERS_SPLIT = re.compile(r"\btp ?=? ?\d|tensor")
 #: A year from that of llama.cpp on, and the number of an issue or pull request.
 YEAR = re.compile(r"(?<!\d)(202[3-9])(?!\d)")
 NUMBERED = re.compile(r"(?<!\w)llama\.cpp/(?:issues|pull)/(\d+)")
-#: Pull requests of llama.cpp: from January 2024 it splits layers over GPUs, rows before; from April
-#: 2024 it has products of tiles on processors.
-SPLITS_LAYERS_FROM, TILES_FROM = 4766, 6414
+#: Pull requests of llama.cpp of 2024: from January it splits layers over GPUs, before that rows; from
+#: April it has products of tiles on processors; from June NVIDIA's GPUs multiply prompts in INT8.
+SPLITS_LAYERS_FROM, TILES_FROM, INT8_FROM = 4766, 6414, 8075
 #: Beginnings of the names of models that were the newest of their makers in 2023, until April 2024.
 #: Public tables of them on several GPUs that were found are of 2023, 42 rows of 42.
 MODELS_OF_2023 = ("llama-7b", "llama-13b", "llama-30b", "llama-65b", "llama-2-", "codellama")
+#: The same from April to July 2024.
+MODELS_OF_SPRING_2024 = ("llama-3-8b", "llama-3-70b")
 
 
 def is_before(source: str, number: int) -> bool | None:
     """Return whether a source is older than a pull request of llama.cpp; None if it does not say.
+
+    The year 2024 says nothing of a pull request of June.
 
     >>> [is_before(text, 6414) for text in ("ggml-org/llama.cpp/issues/34", "2024", "ik_llama.cpp")]
     [True, False, None]
     """
     if found := NUMBERED.search(source):
         return int(found[1]) < number
-    years = YEAR.findall(source)
-    return min(years) == "2023" if years else None
+    year = min(YEAR.findall(source), default=None)
+    if year is None or (year == "2024" and number >= INT8_FROM):
+        return None
+    return year == "2023"
 
 
-def engine_of(words: str, source: str, machine: Machine) -> Engine | None:
+def engine_of(words: str, source: str, model: str, machine: Machine) -> Engine | None:
     """Return the program that a row in small letters names beside today's llama.cpp.
 
     llamafile has ik_llama.cpp's products. T-MAC's tables of 2024 have llama.cpp from the CMake that
@@ -52,7 +58,12 @@ def engine_of(words: str, source: str, machine: Machine) -> Engine | None:
     is_linux = machine.vendor not in ("Apple", "Qualcomm")
     if is_arm and is_linux and re.search(r"\bt-?mac\b", words):
         return "llama.cpp for armv8"
-    return "llama.cpp of 2023" if is_before(source, TILES_FROM) else None
+    if is_before(source, TILES_FROM):
+        return "llama.cpp of 2023"
+    is_old = is_before(source, INT8_FROM)
+    if is_old is None:
+        is_old = model in MODELS_OF_SPRING_2024
+    return "llama.cpp of May 2024" if is_old and machine.kind == "gpu" else None
 
 
 @cache

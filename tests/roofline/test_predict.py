@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,20 +150,57 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
 
 def test_prompts_expand_weights_in_memory_once_a_pass():
     machine, shape = load_machine("rtx-4090"), load_model("llama-3-8b")
-    setup = Setup(shape=shape, recipe=parse_recipe("gguf-q4_0"), machine=machine)
+    recipe = replace(parse_recipe("gguf-q4_0"), engine="llama.cpp of May 2024")
+    setup = Setup(shape=shape, recipe=recipe, machine=machine)
 
     def expanding_s(tokens):
         step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
         (found,) = (op for op in step.operators if op.operator.name == "down")
-        # Halves of float32 values for the library, and back.
+        # Halves of float32 values for the library, and back; weights are read again in each pass.
         converted = 3.0 * found.operator.activation_bytes * (tokens >= 64)
-        moved = found.operator.traffic_bytes + converted
+        again = found.operator.weight_bytes * (-(-tokens // 512) - 1)
+        moved = found.operator.traffic_bytes + converted + again
         return float(found.memory_s - moved / (fitted().gpu_memory_share * machine.bytes_per_s))
 
     # Written and read as halves: 4 bytes a weight.
     once = 4 * 32 * 14336 * 4096 / (fitted().gpu_memory_share * machine.bytes_per_s)
     for tokens, passes in ((1, 0), (8, 0), (63, 0), (64, 1), (512, 1), (513, 2), (2048, 4)):
         assert expanding_s(tokens) == pytest.approx(passes * once, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "machine,is_int8",
+    [("rtx-4090", True), ("p40", True), ("v100-sxm2", False), ("rx-7900-xtx", False)],
+)
+def test_llama_cpp_multiplies_prompts_in_int8_where_it_has_kernels(machine, is_int8):
+    machine, recipe = load_machine(machine), parse_recipe("gguf-q4_k_m")
+    path = weight_path(machine, recipe, fastest=False)
+    assert (path.operand == "int8", path.is_library) == (is_int8, not is_int8)
+    assert path.expanded_bytes == (0.0 if is_int8 else 4.0)
+    old = replace(recipe, engine="llama.cpp of May 2024")
+    has_halves = machine.ops_per_s("fp16") is not None
+    assert weight_path(machine, old, fastest=False).is_library is has_halves
+    assert weight_path(machine, parse_recipe("gguf-f16"), fastest=False).operand != "int8"
+
+
+def test_experts_fill_their_tiles_in_no_pass():
+    setup = Setup(
+        shape=load_model("mixtral-8x7b"), recipe=parse_recipe("gguf-q4_k_m"),
+        machine=load_machine("rtx-4090"),
+    )  # fmt: skip
+
+    def found(tokens, name):
+        step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
+        return next(op for op in step.operators if op.operator.name == name)
+
+    # A quarter of 512 tokens fills a tile of 128 for each expert, and one of 384 does not.
+    for tokens, share in ((512, 1.0), (384, 96 / 128), (2048, 1.0)):
+        down, rest = found(tokens, "expert down"), found(tokens, "o")
+        rates = [op.operator.ops / op.compute_s for op in (down, rest)]
+        assert rates[0] / rates[1] == pytest.approx(share, rel=1e-3)
+    # All experts are read again in each pass.
+    one, four = (found(tokens, "expert down") for tokens in (512, 2048))
+    assert four.memory_s == pytest.approx(4 * one.memory_s, rel=1e-3)
 
 
 @pytest.mark.parametrize(

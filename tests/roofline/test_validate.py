@@ -297,6 +297,13 @@ def test_the_program_is_read_from_any_words(tmp_path):
         "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,spring 2023": "llama.cpp of 2023",
         "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,llama.cpp/pull/9000": "llama.cpp",
         "M2-Max CPU,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,ik_llama.cpp/pull/54": "ik_llama.cpp",
+        "RTX 4090,Llama-3-8B,,gguf-Q4_0,,1,512,,prefill,1,t": "llama.cpp of May 2024",
+        "RTX 4090,Llama-3-8B,,gguf-Q4_0,,1,512,,prefill,1,t of 2024": "llama.cpp of May 2024",
+        "RTX 4090,Llama-3-8B,,gguf-Q4_0,,1,512,,prefill,1,t of 2025": "llama.cpp",
+        "RTX 4090,Llama-3.1-8B,,gguf-Q4_0,,1,512,,prefill,1,t": "llama.cpp",
+        "RTX 4090,Llama-3.1-8B,,gguf-Q4_0,,1,512,,prefill,1,llama.cpp/pull/7000": (
+            "llama.cpp of May 2024"
+        ),
     }
     path = tmp_path / "points.csv"
     path.write_text(HEAD + "\n".join(rows) + "\n")
