@@ -18,8 +18,8 @@ LAYERS_SPLIT = re.compile(r"\btp ?=? ?\d|tensor")
 #: A year from that of llama.cpp on, and the number of an issue or pull request.
 YEAR = re.compile(r"(?<!\d)(202[3-9])(?!\d)")
 NUMBERED = re.compile(r"(?<!\w)llama\.cpp/(?:issues|pull)/(\d+)")
-#: Pull requests of llama.cpp of 2024: from January it splits layers over GPUs, before that rows; from
-#: April it has products of tiles on processors; from June NVIDIA's GPUs multiply prompts in INT8.
+#: Pull requests of llama.cpp of 2024: from January it splits layers over GPUs, before it split rows;
+#: from April it has products of tiles on processors; from June NVIDIA's GPUs multiply in INT8.
 SPLITS_LAYERS_FROM, TILES_FROM, INT8_FROM = 4766, 6414, 8075
 #: Beginnings of the names of models that were the newest of their makers in 2023, until April 2024.
 #: Public tables of them on several GPUs that were found are of 2023, 42 rows of 42.
@@ -38,10 +38,10 @@ def is_before(source: str, number: int) -> bool | None:
     """
     if found := NUMBERED.search(source):
         return int(found[1]) < number
-    year = min(YEAR.findall(source), default=None)
-    if year is None or (year == "2024" and number >= INT8_FROM):
+    years = [int(year) for year in YEAR.findall(source)]
+    if not years or (min(years) == 2024 and number >= INT8_FROM):
         return None
-    return year == "2023"
+    return min(years) < 2024
 
 
 def engine_of(words: str, source: str, model: str, machine: Machine) -> Engine | None:
