@@ -18,8 +18,9 @@ LAYERS_SPLIT = re.compile(r"\btp ?=? ?\d|tensor")
 #: A year from that of llama.cpp on, and the number of an issue or pull request.
 YEAR = re.compile(r"(?<!\d)(202[3-9])(?!\d)")
 NUMBERED = re.compile(r"(?<!\w)llama\.cpp/(?:issues|pull)/(\d+)")
-#: Pull requests of llama.cpp of 2024: from January it splits layers over GPUs, before it split rows;
-#: from April it has products of tiles on processors; from June NVIDIA's GPUs multiply in INT8.
+#: Pull requests of llama.cpp in 2024: since January it splits layers over GPUs, before it split
+#: rows; since April it has products of tiles on processors; since June it multiplies prompts on
+#: NVIDIA's GPUs in INT8.
 SPLITS_LAYERS_FROM, TILES_FROM, INT8_FROM = 4766, 6414, 8075
 #: Beginnings of the names of models that were the newest of their makers in 2023, until April 2024.
 #: Public tables of them on several GPUs that were found are of 2023, 42 rows of 42.
