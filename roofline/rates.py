@@ -269,16 +269,17 @@ def operator_times(found: Sequence[Operator], rates: Mapping[Role, Rates]) -> li
 
 def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
     """Return the time of an operator at some rates; ``missed`` is the share of its bytes read."""
-    filled = np.clip(_tokens(operator) / rates.matrix_tokens, rates.least_share, 1.0)
-    products = operator.ops / (rates.ops_per_s * filled * _tiles(operator, rates))
+    tokens = _tokens(operator)
+    passes = _passes(operator, tokens, rates)
+    filled = np.clip(tokens / rates.matrix_tokens, rates.least_share, 1.0)
+    tiled = _tiles(operator, tokens / np.maximum(passes, 1.0), rates)
+    products = operator.ops / (rates.ops_per_s * filled * tiled)
     rest = operator.vector_ops / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
-    passes = _passes(operator, rates)
     again = np.maximum(passes - 1.0, 0.0) * operator.weight_bytes
     moved = operator.essential_bytes + again + between * operator.activation_bytes
-    is_vector = _tokens(operator) <= VECTOR_TOKENS
-    at_most = np.where(is_vector, rates.vector_bytes_per_s, np.inf)
+    at_most = np.where(tokens <= VECTOR_TOKENS, rates.vector_bytes_per_s, np.inf)
     bytes_per_s = np.minimum(rates.bytes_per_s, at_most)
     # Weights are expanded before the product starts, and scores go from one kernel to the next.
     extra = rates.expanded_bytes * operator.weights * passes
@@ -294,11 +295,10 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     )
 
 
-def _tiles(operator: Operator, rates: Rates) -> Amount:
-    """Return the share of the peak that tiles leave to products of more than a few tokens."""
+def _tiles(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
+    """Return the share of the peak that tiles leave to a pass of more than a few tokens."""
     if operator.kind != "linear":
         return 1.0
-    tokens = _tokens(operator) / np.maximum(_passes(operator, rates), 1.0)
     units = np.where(tokens > VECTOR_TOKENS, rates.multiprocessors, np.inf)
     share = tiled_share(tokens, operator.outputs, units)
     if not operator.name.startswith("expert "):
@@ -316,9 +316,10 @@ def _stored_scores(operator: Operator) -> Amount:
     return operator.scores * (1.0 + hidden)
 
 
-def _passes(operator: Operator, rates: Rates) -> Amount:
+def _passes(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
     """Return how often a prompt is passed through a weight: none where few tokens share it."""
-    tokens = _tokens(operator)
+    if operator.kind != "linear" or np.all(np.isinf(rates.pass_tokens)):
+        return 0.0
     is_prompt = (tokens >= EXPANDED_TOKENS) & np.isfinite(tokens)
     return np.where(is_prompt, np.ceil(operator.step_tokens / rates.pass_tokens), 0.0)
 
