@@ -10,6 +10,7 @@ import numpy as np
 from roofline.measured import MeasuredPoint, Unmatched, read_points
 from roofline.memory import largest_batch, memory_use
 from roofline.paths import weight_path
+from roofline.recipe import CUBLAS_ENGINES
 from roofline.rows import request_limits, request_rates
 from roofline.serving import Request
 from roofline.setup import Setup
@@ -62,6 +63,8 @@ class Scored:
             words.append(
                 f"{point.tokens_per_s / self.bound:.2f} times the bound: bytes or bandwidth"
             )
+        if point.recipe.engine in CUBLAS_ENGINES:
+            words.append(point.recipe.engine)
         if point.parallel in SPLITS and point.found.count > 1:
             words.append(f"{SPLITS[point.parallel]} split over machines")
         if point.is_generic:

@@ -265,6 +265,13 @@ def test_llama_cpp_splits_layers_but_rows_until_2024(tmp_path, device, weights, 
     assert point.parallel == parallel
 
 
+def test_a_report_names_an_old_program(tmp_path):
+    row = scored(tmp_path, "RTX 4090 x 2,Llama-3-8B,,gguf-Q4_0,,1,,,decode,9")
+    assert "llama.cpp of May 2024; layers split over machines" in row.reason
+    row = scored(tmp_path, "RTX 4090 x 2 row split,Llama-3.1-8B,,gguf-Q4_0,,1,,,decode,9")
+    assert "of May" not in row.reason and "rows of weights split" in row.reason
+
+
 def test_layers_read_no_faster_than_one_and_rows_wait_for_copies(tmp_path):
     def token_s(device, model, weights):
         return 1 / scored(tmp_path, f"{device},{model},,{weights},,1,,,decode,20").expected
