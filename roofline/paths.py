@@ -29,6 +29,10 @@ HALVES_LOADED = 1.33
 #: FlashAttention-2 has 225e12 of an A100's 312e12 (arXiv:2307.08691), 0.35 of an H100's 989e12
 #: (arXiv:2407.08608), 381e12 of a B200's 2250e12 (its issue 1589), 0.64 to 0.72 of this rate.
 AMPERE_OPS = {"fp16": 2048.0, "int8": 4096.0, "int4": 8192.0}
+#: Operations of vector units for each one of a product in INT8, whose sums of 32 the kernels of
+#: llama.cpp convert, multiply and add (``mmq.cuh``): for 64 operations three instructions, one of
+#: them at half the rate (CUDA C++ Programming Guide, throughput of arithmetic instructions).
+SCALING_OPS = 2.0 * 4 / 64
 #: A half that is written and read again.
 EXPANDED_BYTES = 4.0
 #: What an operand is expanded to where a machine has no unit for it, nearest first.
@@ -53,6 +57,8 @@ class Path:
     #: Operations for each weight to expand it, and their peak.
     dequantize_ops: float = 0.0
     dequantize_ops_per_s: float = 1.0
+    #: Operations of vector units to scale sums, for each operation of a product.
+    scaling_ops: float = 0.0
     #: Whether the peak counts every instruction of a loop that runs for each token.
     is_counted: bool = False
     #: Whether tokens share the unpacking of weights in loops over products of INT8.
@@ -189,6 +195,7 @@ def _expanded(
         # What loops unpack again and again is in the share of the peak that they reach.
         dequantize_ops=0.0 if gguf and not in_memory else per_weight,
         dequantize_ops_per_s=_expansion_rate(machine),
+        scaling_ops=SCALING_OPS if gguf and operand == "int8" and machine.kind == "gpu" else 0.0,
         unpacks_in_loop=gguf and operand == "int8",
         loaded=math.inf if operand == "fp32" else 1.0,
         expanded_bytes=EXPANDED_BYTES if in_memory else 0.0,

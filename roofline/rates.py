@@ -62,6 +62,8 @@ class Rates:
     dequantize_ops: Amount
     dequantize_ops_per_s: Amount
     bytes_per_s: Amount
+    #: Operations of vector units for each one of a product.
+    scaling_ops: Amount
     #: Bytes to expand one weight in memory, in each pass over a prompt.
     expanded_bytes: Amount
     start_s: Amount
@@ -152,6 +154,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
             vector_ops_per_s=np.inf,
             dequantize_ops=0.0,
             dequantize_ops_per_s=1.0,
+            scaling_ops=0.0,
             bytes_per_s=machine.bytes_per_s * setup.machines,
             expanded_bytes=0.0,
             start_s=0.0,
@@ -176,6 +179,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         vector_ops_per_s=machine.vector_ops_per_s * together,
         dequantize_ops=path.dequantize_ops,
         dequantize_ops_per_s=path.dequantize_ops_per_s * expanding,
+        scaling_ops=path.scaling_ops,
         bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * readers,
         expanded_bytes=path.expanded_bytes,
         start_s=_between_s(setup) if role == "vector" else factors.start_s,
@@ -274,7 +278,7 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     filled = np.clip(tokens / rates.matrix_tokens, rates.least_share, 1.0)
     tiled = _tiles(operator, tokens / np.maximum(passes, 1.0), rates)
     products = operator.ops / (rates.ops_per_s * filled * tiled)
-    rest = operator.vector_ops / rates.vector_ops_per_s
+    rest = (operator.vector_ops + rates.scaling_ops * operator.ops) / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
     again = np.maximum(passes - 1.0, 0.0) * operator.weight_bytes

@@ -183,6 +183,23 @@ def test_llama_cpp_multiplies_prompts_in_int8_where_it_has_kernels(machine, is_i
     assert weight_path(machine, parse_recipe("gguf-f16"), fastest=False).operand != "int8"
 
 
+@pytest.mark.parametrize("name,share", [("rtx-4090", 1.0), ("a100-sxm-80gb", 0.25), ("t4", 0.5)])
+def test_vector_units_scale_the_sums_of_products_in_int8(name, share):
+    machine = load_machine(name)
+    setup = Setup(
+        shape=load_model("llama-3-8b"), recipe=parse_recipe("gguf-q4_k_m"), machine=machine
+    )
+    step = predict_step(setup, [Sequences(batch=1, new=512)], "expected")
+    (down,) = (op for op in step.operators if op.operator.name == "down")
+    at_peak_s = (
+        down.operator.ops / machine.ops_per_s("int8") / fitted().cpu_dequantize_compute_share
+    )
+    # Four slots of an instruction, of two operations, for 64 operations.
+    scaling = 8 * machine.vector_ops_per_s / machine.ops_per_s("int8")
+    assert share == pytest.approx(min(1.0, scaling), rel=0.01)
+    assert at_peak_s / float(down.compute_s) == pytest.approx(share, rel=0.01)
+
+
 def test_experts_fill_their_tiles_in_no_pass():
     setup = Setup(
         shape=load_model("mixtral-8x7b"), recipe=parse_recipe("gguf-q4_k_m"),
