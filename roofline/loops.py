@@ -93,6 +93,8 @@ def shares_unpacking(recipe: Recipe, cores: Cores) -> bool:
     """
     if recipe.engine in ("ik_llama.cpp", "bitnet.cpp"):
         return True
+    if recipe.engine == "llama.cpp of 2023":
+        return False
     if cores.is_arm:
         return _has_dot(recipe, cores) and base_type(recipe) in TILED_ARM
     is_wide = cores.instructions.startswith(("avx512", "amx"))

@@ -14,7 +14,9 @@ from roofline.gguf_mixes import MIX_ALIASES, MIXES
 from roofline.memory import weight_bytes
 from roofline.model_names import find_model, size_in_name, stand_in
 from roofline.model_shape import ModelShape, list_models
-from roofline.recipe import TERNARY_BITS, Engine, Recipe, parse_recipe
+from roofline.programs import engine_of, parallel_of, run_by
+from roofline.recipe import TERNARY_BITS, Recipe, parse_recipe
+from roofline.setup import Parallel
 from roofline.storage import Storage
 
 COLUMNS = (
@@ -62,8 +64,8 @@ class MeasuredPoint:
     batch: int | None
     prompt: int
     output: int
-    #: Whether machines have a part of every layer though llama.cpp splits layers by itself.
-    splits_rows: bool = False
+    #: How several machines share the model.
+    parallel: Parallel = "tensor"
     #: Whether the model is unknown, and a shape of its size stands for it.
     is_generic: bool = False
 
@@ -145,7 +147,8 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
     shape = _shape(row["model"], row["params"])
     found = _machine(row["device"], _kind(row["weight_format"]))
     formats = row["weight_format"], row["act_format"]
-    engine = _engine(" ".join(row.values()).lower(), found.machine)
+    source = row.get("source", "").lower()
+    engine = engine_of(" ".join(row.values()).lower(), source, shape.name, found.machine)
     recipe = read_recipe(*formats, shape, machine=found.machine)
     batch = _whole(row, "batch", 0)
     return MeasuredPoint(
@@ -157,12 +160,14 @@ def _matched(row: dict[str, str], line: int) -> MeasuredPoint:
         tokens_per_s=rate,
         found=found,
         shape=shape,
-        recipe=_run_by(engine, recipe),
+        recipe=run_by(engine, recipe),
         bound_recipe=read_recipe(*formats, shape, machine=found.machine, smallest=True),
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
-        splits_rows=ROWS.search(" ".join((row["device"], *formats)).lower()) is not None,
+        parallel=parallel_of(
+            recipe, found.machine, shape.name, " ".join((row["device"], *formats)).lower(), source
+        ),
         is_generic=shape.name not in list_models(),
     )
 
@@ -173,31 +178,6 @@ def _whole(row: dict[str, str], name: str, default: int) -> int:
     if not 0 <= number <= MOST or number != int(number):
         raise ValueError(f"{name} is {row[name]!r}; a whole number up to {MOST:,}")
     return int(number)
-
-
-def _engine(words: str, machine: Machine) -> Engine | None:
-    """Return the program that a row names beside llama.cpp.
-
-    llamafile has ik_llama.cpp's products. T-MAC's tables of 2024 have llama.cpp from the CMake that
-    T-MAC needs.
-    """
-    if "mainline" in words:
-        return None
-    if "ik_llama" in words or "llamafile" in words:
-        return "ik_llama.cpp"
-    is_arm = machine.cores is not None and machine.cores.is_arm
-    is_linux = machine.vendor not in ("Apple", "Qualcomm")
-    is_old = is_arm and is_linux and re.search(r"\bt-?mac\b", words) is not None
-    return "llama.cpp for armv8" if is_old else None
-
-
-@cache
-def _run_by(engine: Engine | None, recipe: Recipe) -> Recipe:
-    """Return a GGUF recipe in another program; ik_llama.cpp has ternary weights too."""
-    is_other = recipe.engine == "llama.cpp" or engine == "ik_llama.cpp"
-    if engine is None or recipe.kernel != "gguf" or not is_other:
-        return recipe
-    return replace(recipe, engine=engine)
 
 
 @cache
@@ -242,10 +222,6 @@ def _kind(weights: str) -> str | None:
     return "cpu" if any(word in lowered for word in CPU_FORMATS) else None
 
 
-#: How people say that llama.cpp split rows, or that another engine split every layer.
-ROWS = re.compile(
-    r"\brow[- ]split|\bsplit[- ](?:mode[ =]*)?rows?\b|-sm[ =]*row|\btp ?=? ?\d|tensor"
-)
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
 
 

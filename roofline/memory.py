@@ -97,7 +97,7 @@ def memory_use(setup: Setup, *, batch: int, length: int, new: int) -> MemoryUse:
     if setup.parallel == "tensor":
         # Heads that several machines need are on each of them.
         return replace(use, kv_bytes=use.kv_bytes * setup.machines / setup.kv_split)
-    if setup.parallel == "pipeline":
+    if setup.parallel in ("pipeline", "rows"):
         return use
     # Every machine has all weights but those of experts.
     rest = use.weight_bytes - expert_bytes(setup.shape, setup.recipe)

@@ -12,7 +12,7 @@ from typing import Literal
 from hw.cpu import Cores
 from hw.machine import Machine
 from roofline.loops import is_ternary, loop_instructions, shares_unpacking, tile_ops_per_s
-from roofline.recipe import Lookup, Recipe
+from roofline.recipe import CUBLAS_ENGINES, Lookup, Recipe
 from roofline.storage import CONVERT_OPS, PLAIN, Storage
 
 PathKind = Literal["native", "dequantize", "lookup"]
@@ -23,6 +23,16 @@ PACKED = 2.0
 #: narrow weights, which load four bytes a thread too: as much faster as wider loads made them on an
 #: H100 (its pull request 9816).
 HALVES_LOADED = 1.33
+#: Operations a cycle of a multiprocessor in the matrix instructions that NVIDIA's GPUs have since
+#: Ampere (312e12 in FP16 of an A100's 108 at 1.41 GHz). Kernels of engines that expand weights use
+#: them. Newer chips have other instructions for their peaks, and these at the old rate:
+#: FlashAttention-2 has 225e12 of an A100's 312e12 (arXiv:2307.08691), 0.35 of an H100's 989e12
+#: (arXiv:2407.08608), 381e12 of a B200's 2250e12 (its issue 1589), 0.64 to 0.72 of this rate.
+AMPERE_OPS = {"fp16": 2048.0, "int8": 4096.0, "int4": 8192.0}
+#: Operations of vector units for each one of a product in INT8, whose sums of 32 the kernels of
+#: llama.cpp convert, multiply and add (``mmq.cuh``): for 64 operations three instructions, one of
+#: them at half the rate (CUDA C++ Programming Guide, throughput of arithmetic instructions).
+SCALING_OPS = 2.0 * 4 / 64
 #: A half that is written and read again.
 EXPANDED_BYTES = 4.0
 #: What an operand is expanded to where a machine has no unit for it, nearest first.
@@ -47,6 +57,8 @@ class Path:
     #: Operations for each weight to expand it, and their peak.
     dequantize_ops: float = 0.0
     dequantize_ops_per_s: float = 1.0
+    #: Operations of vector units to scale sums, for each operation of a product.
+    scaling_ops: float = 0.0
     #: Whether the peak counts every instruction of a loop that runs for each token.
     is_counted: bool = False
     #: Whether tokens share the unpacking of weights in loops over products of INT8.
@@ -103,8 +115,10 @@ def _dense_path(
     if recipe.kernel == "gguf":
         halves = machine.ops_per_s("fp16") if machine.kind == "gpu" else None
         is_slower = halves is not None and halves < (machine.ops_per_s("int8") or 0.0)
-        if storage.operand not in ("fp16", "fp32") and (halves is None or (fastest and is_slower)):
-            # llama.cpp and bitnet.cpp quantize activations to INT8 for processors and old GPUs.
+        is_int8 = is_slower and (fastest or _has_int8_kernels(machine, recipe))
+        if storage.operand not in ("fp16", "fp32") and (halves is None or is_int8):
+            # llama.cpp and bitnet.cpp quantize activations to INT8 for processors, for old GPUs,
+            # and for NVIDIA's with matrix instructions of INT8.
             activations = "int8"
         # Where it multiplies halves it asks for sums of halves.
         fastest = True
@@ -127,6 +141,11 @@ def _dense_path(
     if machine.cores is None or not path.unpacks_in_loop or is_bound:
         return path
     return _in_loops(path, recipe, machine.cores)
+
+
+def _has_int8_kernels(machine: Machine, recipe: Recipe) -> bool:
+    """Return whether llama.cpp multiplies prompts in INT8 itself (its pull request 8075)."""
+    return machine.vendor == "NVIDIA" and recipe.engine not in CUBLAS_ENGINES
 
 
 def _in_loops(path: Path, recipe: Recipe, cores: Cores) -> Path:
@@ -167,6 +186,8 @@ def _expanded(
     operand, rate = _supported(machine, activations, fastest=fastest)
     per_weight = CONVERT_OPS if storage.operand == operand else storage.dequantize_ops
     in_memory = gguf and _has_library(machine, operand, gguf=True)
+    if not fastest and not in_memory:
+        rate = min(rate, _own_kernels_ops_per_s(machine, operand))
     return Path(
         kind="dequantize",
         operand=operand,
@@ -174,6 +195,7 @@ def _expanded(
         # What loops unpack again and again is in the share of the peak that they reach.
         dequantize_ops=0.0 if gguf and not in_memory else per_weight,
         dequantize_ops_per_s=_expansion_rate(machine),
+        scaling_ops=SCALING_OPS if gguf and operand == "int8" and machine.kind == "gpu" else 0.0,
         unpacks_in_loop=gguf and operand == "int8",
         loaded=math.inf if operand == "fp32" else 1.0,
         expanded_bytes=EXPANDED_BYTES if in_memory else 0.0,
@@ -185,9 +207,17 @@ def _has_library(machine: Machine, operand: str, *, gguf: bool) -> bool:
     """Return whether a library of the vendor multiplies prompts: cuBLAS, rocBLAS.
 
     llama.cpp's back ends for CUDA and ROCm give it halves, to which they expand weights in memory
-    first; Metal's own products expand on the chip.
+    first where they have no products in INT8; Metal's own products expand on the chip.
     """
     return machine.kind == "gpu" and machine.vendor != "Apple" and (operand == "fp16" or not gguf)
+
+
+def _own_kernels_ops_per_s(machine: Machine, operand: str) -> float:
+    """Return the most that an engine's own kernels multiply; inf where nothing is known of them."""
+    cycles = machine.multiprocessor_cycles_per_s
+    if machine.vendor != "NVIDIA" or cycles is None:
+        return math.inf
+    return AMPERE_OPS.get(operand, math.inf) * cycles
 
 
 def _supported(machine: Machine, operand: str, *, fastest: bool) -> tuple[str, float]:

@@ -9,13 +9,27 @@ no run can beat it.
 ``expected`` has the fitted shares of :mod:`roofline.efficiency` and all bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from roofline.efficiency import fitted
-from roofline.links import all_reduce_s, all_to_all_s, send_s
-from roofline.rates import ROLES, Estimate, OperatorTime, operator_times, rates_of
+from roofline.links import all_reduce_s, all_to_all_s, rows_s, send_s
+from roofline.rates import (
+    FLOAT_FACTOR,
+    PASS_TOKENS,
+    ROLES,
+    Estimate,
+    OperatorTime,
+    operator_times,
+    rates_of,
+)
 from roofline.setup import Setup
-from roofline.workload import Amount, Options, Step, operators
+from roofline.workload import Amount, Operator, Options, Step, operators
+
+#: Products of llama.cpp that are one operator here.
+PRODUCTS = {"qkv": 3, "gate and up": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +84,7 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
     rates = {role: rates_of(setup, role, estimate) for role in ROLES}
     return StepTime(
         operators=tuple(operator_times(found, rates)),
-        link_s=0.0 if estimate == "bound" else link_s(setup, tokens),
+        link_s=0.0 if estimate == "bound" else link_s(setup, tokens, found),
     )
 
 
@@ -79,10 +93,11 @@ def options_of(estimate: Estimate, options: Options) -> Options:
     return replace(options, routing="same") if estimate == "bound" else options
 
 
-def link_s(setup: Setup, tokens: Amount) -> Amount:
+def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amount:
     """Two all-reduces a layer between machines that share it, or one message for each stage.
 
-    Experts get their tokens and send results back in two exchanges between all machines.
+    Experts get their tokens and send results back in two exchanges between all machines. Rows of
+    weights get the inputs of every product and send the outputs back.
     """
     if setup.machines == 1:
         return 0.0
@@ -90,6 +105,12 @@ def link_s(setup: Setup, tokens: Amount) -> Amount:
     if setup.parallel == "tensor":
         count = 2 * setup.shape.layers
         return count * all_reduce_s(setup.machine, setup.machines, tokens * width)
+    if setup.parallel == "rows":
+        linear = [op for op in found if op.kind == "linear"]
+        products = sum(op.count * PRODUCTS.get(op.name, 1) for op in linear)
+        moved = FLOAT_FACTOR * sum(op.activation_bytes for op in linear)
+        passes = np.ceil(np.asarray(tokens) / PASS_TOKENS)
+        return rows_s(setup.machine, setup.machines, products * passes, moved)
     if setup.parallel == "expert":
         assert setup.shape.experts is not None
         message = tokens / setup.machines * setup.shape.experts.per_token * width

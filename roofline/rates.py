@@ -22,6 +22,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 #: memory first (its ``MMQ_DP4A_MAX_BATCH_SIZE``).
 PASS_TOKENS = 512
 EXPANDED_TOKENS = 64
+#: Tokens of the tiles of its own products of experts, of which each gets some of a pass: more would
+#: be computed for nothing (``mul_mat_q_case`` takes the widest, 128, for up to 512 of one expert).
+EXPERT_TILE_TOKENS = 128
 #: Tokens for which kernels multiply a matrix by each vector of them; llama.cpp's
 #: ``MMVQ_MAX_BATCH_SIZE``.
 VECTOR_TOKENS = 8
@@ -59,6 +62,8 @@ class Rates:
     dequantize_ops: Amount
     dequantize_ops_per_s: Amount
     bytes_per_s: Amount
+    #: Operations of vector units for each one of a product.
+    scaling_ops: Amount
     #: Bytes to expand one weight in memory, in each pass over a prompt.
     expanded_bytes: Amount
     start_s: Amount
@@ -73,6 +78,10 @@ class Rates:
     #: Multiprocessors that share the tiles of a product; inf where losses at the edges are not told
     #: from others.
     multiprocessors: Amount = np.inf
+    #: Tokens of one pass through all weights; inf where a step is one pass.
+    pass_tokens: Amount = np.inf
+    #: Tokens of the tiles of products of experts; 0 where losses at edges are not told from others.
+    expert_tile: Amount = 0.0
     #: Factor on the bytes of activations, and those besides to convert them for a prompt's product.
     activation_factor: Amount = 1.0
     converted_factor: Amount = 0.0
@@ -145,6 +154,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
             vector_ops_per_s=np.inf,
             dequantize_ops=0.0,
             dequantize_ops_per_s=1.0,
+            scaling_ops=0.0,
             bytes_per_s=machine.bytes_per_s * setup.machines,
             expanded_bytes=0.0,
             start_s=0.0,
@@ -156,8 +166,9 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
     tokens, least_share = _matrix_tokens(setup, path, factors)
     if role == "attention" and machine.kind == "cpu":
         tokens, least_share = _attention_tokens(setup)
-    readers = setup.kv_split if role == "attention" else setup.split
-    used = setup.split * setup.thread_share
+    workers = setup.split if role in ("linear", "head") else setup.rest_split
+    readers = setup.kv_split if role == "attention" else workers
+    used = workers * setup.thread_share
     together = factors.compute * used
     # Units of their own expand weights beside those for products; a processor has one for both.
     expanding = together if machine.kind == "cpu" else used
@@ -168,6 +179,7 @@ def rates_of(setup: Setup, role: Role, estimate: Estimate) -> Rates:
         vector_ops_per_s=machine.vector_ops_per_s * together,
         dequantize_ops=path.dequantize_ops,
         dequantize_ops_per_s=path.dequantize_ops_per_s * expanding,
+        scaling_ops=path.scaling_ops,
         bytes_per_s=_reachable_bytes_per_s(setup, factors.memory) * readers,
         expanded_bytes=path.expanded_bytes,
         start_s=_between_s(setup) if role == "vector" else factors.start_s,
@@ -186,7 +198,7 @@ def _tiled_multiprocessors(setup: Setup, path: Path) -> float:
 
 
 def _in_floats(setup: Setup, path: Path, role: Role) -> dict[str, float]:
-    """Return what llama.cpp's GPU back ends move besides, in float32 and in kernels of its own."""
+    """Return what llama.cpp's GPU back ends do besides, in float32 and in kernels of its own."""
     if setup.recipe.kernel != "gguf" or setup.machine.kind != "gpu":
         return {}
     if role == "attention":
@@ -194,7 +206,12 @@ def _in_floats(setup: Setup, path: Path, role: Role) -> dict[str, float]:
         return {"score_bytes": SCORE_BYTES + converted}
     if role == "vector":
         return {"activation_factor": FLOAT_FACTOR}
-    return {"converted_factor": CONVERTED_FACTOR} if path.is_library else {}
+    is_int8 = path.operand == "int8"
+    return {
+        "pass_tokens": PASS_TOKENS,
+        "expert_tile": EXPERT_TILE_TOKENS if is_int8 else 0.0,
+        "converted_factor": CONVERTED_FACTOR if path.is_library else 0.0,
+    }
 
 
 def _between_s(setup: Setup) -> float:
@@ -256,17 +273,19 @@ def operator_times(found: Sequence[Operator], rates: Mapping[Role, Rates]) -> li
 
 def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
     """Return the time of an operator at some rates; ``missed`` is the share of its bytes read."""
-    filled = np.clip(_tokens(operator) / rates.matrix_tokens, rates.least_share, 1.0)
-    products = operator.ops / (rates.ops_per_s * filled * _tiles(operator, rates))
-    rest = operator.vector_ops / rates.vector_ops_per_s
+    tokens = _tokens(operator)
+    passes = _passes(operator, tokens, rates)
+    filled = np.clip(tokens / rates.matrix_tokens, rates.least_share, 1.0)
+    tiled = _tiles(operator, tokens / np.maximum(passes, 1.0), rates)
+    products = operator.ops / (rates.ops_per_s * filled * tiled)
+    rest = (operator.vector_ops + rates.scaling_ops * operator.ops) / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
-    moved = operator.essential_bytes + between * operator.activation_bytes
-    is_vector = _tokens(operator) <= VECTOR_TOKENS
-    at_most = np.where(is_vector, rates.vector_bytes_per_s, np.inf)
+    again = np.maximum(passes - 1.0, 0.0) * operator.weight_bytes
+    moved = operator.essential_bytes + again + between * operator.activation_bytes
+    at_most = np.where(tokens <= VECTOR_TOKENS, rates.vector_bytes_per_s, np.inf)
     bytes_per_s = np.minimum(rates.bytes_per_s, at_most)
     # Weights are expanded before the product starts, and scores go from one kernel to the next.
-    passes = _passes(operator)
     extra = rates.expanded_bytes * operator.weights * passes
     extra = extra + rates.converted_factor * operator.activation_bytes * (passes > 0)
     extra = extra + rates.score_bytes * _stored_scores(operator)
@@ -280,11 +299,17 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     )
 
 
-def _tiles(operator: Operator, rates: Rates) -> Amount:
-    """Return the share of the peak that tiles leave to products of more than a few tokens."""
-    tokens = _tokens(operator)
+def _tiles(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
+    """Return the share of the peak that tiles leave to a pass of more than a few tokens."""
+    if operator.kind != "linear":
+        return 1.0
     units = np.where(tokens > VECTOR_TOKENS, rates.multiprocessors, np.inf)
-    return tiled_share(tokens, operator.outputs, units) if operator.kind == "linear" else 1.0
+    share = tiled_share(tokens, operator.outputs, units)
+    if not operator.name.startswith("expert "):
+        return share
+    tile = np.where(tokens > VECTOR_TOKENS, rates.expert_tile, 0.0)
+    whole = np.maximum(tile * np.ceil(tokens / np.maximum(tile, 1.0)), tokens)
+    return share * tokens / whole
 
 
 def _stored_scores(operator: Operator) -> Amount:
@@ -295,11 +320,12 @@ def _stored_scores(operator: Operator) -> Amount:
     return operator.scores * (1.0 + hidden)
 
 
-def _passes(operator: Operator) -> Amount:
+def _passes(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
     """Return how often a prompt is passed through a weight: none where few tokens share it."""
-    tokens = _tokens(operator)
+    if operator.kind != "linear" or np.all(np.isinf(rates.pass_tokens)):
+        return 0.0
     is_prompt = (tokens >= EXPANDED_TOKENS) & np.isfinite(tokens)
-    return np.where(is_prompt, np.ceil(tokens / PASS_TOKENS), 0.0)
+    return np.where(is_prompt, np.ceil(operator.step_tokens / rates.pass_tokens), 0.0)
 
 
 def _tokens(operator: Operator) -> Amount:

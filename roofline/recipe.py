@@ -13,8 +13,13 @@ from roofline.storage import FP16, PLAIN, Storage, known_storages, kv_bits, weig
 Kernel = Literal["dense", "gguf", "lookup"]
 #: Which program runs a GGUF recipe. ik_llama.cpp and bitnet.cpp have products of tiles for every
 #: type. Until December 2024 (its pull request 10890) llama.cpp's CMake compiled for plain ARMv8 on
-#: Linux, without the dot products that a processor has.
-Engine = Literal["llama.cpp", "llama.cpp for armv8", "ik_llama.cpp", "bitnet.cpp"]
+#: Linux, without the dot products that a processor has. Until April 2024 (its pull request 6414) it
+#: had no products of tiles on processors, and until June (8075) cuBLAS multiplied all prompts.
+Engine = Literal[
+    "llama.cpp", "llama.cpp of May 2024", "llama.cpp of 2023", "llama.cpp for armv8",
+    "ik_llama.cpp", "bitnet.cpp",
+]  # fmt: skip
+CUBLAS_ENGINES = ("llama.cpp of May 2024", "llama.cpp of 2023")
 #: Operand types of activations by their width.
 BY_WIDTH = {"16": "fp16", "8": "int8", "4": "int4", "32": "fp32"}
 ACTIVATIONS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")

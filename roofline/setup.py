@@ -8,9 +8,10 @@ from roofline.model_shape import ModelShape
 from roofline.recipe import Recipe
 from roofline.workload import Options
 
-#: How several machines share a model: each has a part of every layer, some of the layers, or some
-#: of the experts and all the rest, with sequences of its own.
-Parallel = Literal["tensor", "pipeline", "expert"]
+#: How several machines share a model: each has a part of every layer, some of the layers, some of
+#: the experts and all the rest with sequences of its own, or some rows of every weight, and the
+#: first all else (llama.cpp's ``-sm row``).
+Parallel = Literal["tensor", "pipeline", "expert", "rows"]
 DEFAULT_OPTIONS = Options()
 
 
@@ -50,8 +51,13 @@ class Setup:
 
     @property
     def split(self) -> int:
-        """Machines that work on one operator together."""
-        return self.machines if self.parallel == "tensor" else 1
+        """Machines that work on one product of weights together."""
+        return self.machines if self.parallel in ("tensor", "rows") else 1
+
+    @property
+    def rest_split(self) -> int:
+        """Machines that work together on what has no weights."""
+        return 1 if self.parallel == "rows" else self.split
 
     @property
     def kv_split(self) -> int:
@@ -60,7 +66,7 @@ class Setup:
         Latent attention has one vector for all heads, which each machine needs.
         """
         heads = 1 if self.shape.latent is not None else self.shape.kv_heads
-        return min(self.split, heads)
+        return min(self.rest_split, heads)
 
     @property
     def best(self) -> "Setup":

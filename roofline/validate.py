@@ -10,12 +10,15 @@ import numpy as np
 from roofline.measured import MeasuredPoint, Unmatched, read_points
 from roofline.memory import largest_batch, memory_use
 from roofline.paths import weight_path
+from roofline.recipe import CUBLAS_ENGINES
 from roofline.rows import request_limits, request_rates
 from roofline.serving import Request
 from roofline.setup import Setup
 
 #: Rows with the largest errors that a report names.
 WORST = 8
+#: What llama.cpp splits.
+SPLITS = {"pipeline": "layers", "rows": "rows of weights"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,10 @@ class Scored:
             words.append(
                 f"{point.tokens_per_s / self.bound:.2f} times the bound: bytes or bandwidth"
             )
-        if splits_layers(point) and point.found.count > 1:
-            words.append("layers split over machines")
+        if point.recipe.engine in CUBLAS_ENGINES:
+            words.append(point.recipe.engine)
+        if point.parallel in SPLITS and point.found.count > 1:
+            words.append(f"{SPLITS[point.parallel]} split over machines")
         if point.is_generic:
             words.append(f"{point.shape.title} in place of an unknown model")
         missing = memory_use(
@@ -145,16 +150,11 @@ def validate(path: Path) -> Validation:
     return Validation(scored=tuple(scored), unmatched=tuple(unmatched))
 
 
-def splits_layers(point: MeasuredPoint) -> bool:
-    """Return whether each machine has some of the layers, as in llama.cpp unless told otherwise."""
-    return point.recipe.kernel == "gguf" and not point.splits_rows
-
-
 def _alike(point: MeasuredPoint) -> tuple[Hashable, ...]:
     """Return what rows of one setup have in common; the objects of equal words are the same."""
     found = point.found
     objects = (point.shape, point.recipe, point.bound_recipe, found.machine)
-    return *map(id, objects), found.count, found.threads, splits_layers(point)
+    return *map(id, objects), found.count, found.threads, point.parallel
 
 
 def _score_points(points: Sequence[MeasuredPoint]) -> Iterator[Scored | Unmatched]:
@@ -165,7 +165,7 @@ def _score_points(points: Sequence[MeasuredPoint]) -> Iterator[Scored | Unmatche
         recipe=first.recipe,
         machine=first.found.machine,
         machines=first.found.count,
-        parallel="pipeline" if splits_layers(first) else "tensor",
+        parallel=first.parallel,
         threads=first.found.threads,
     )
     limits = replace(setup, recipe=first.bound_recipe)

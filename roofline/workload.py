@@ -109,6 +109,8 @@ class Operator:
     weights: Amount = 0.0
     #: Columns of what one product writes, those of all experts that it has together.
     outputs: Amount = np.inf
+    #: New tokens of the step, of which experts get some each.
+    step_tokens: Amount = 0.0
     #: New tokens of a sequence, which share the keys and values that attention reads.
     queries: Amount = np.inf
     #: Scores of all heads that a fused attention keeps on the chip.
@@ -249,6 +251,7 @@ class _Builder:
             * (shape.hidden * self.input_bytes + shape.vocabulary * self.value_bytes),
             weights=shape.head_params,
             outputs=shape.vocabulary,
+            step_tokens=rows,
         )  # fmt: skip
         yield Operator(
             name="sampling", kind="vector", count=1,
@@ -309,6 +312,7 @@ class _Builder:
             * layers,
             weights=copies * inputs * outputs * layers,
             outputs=copies * outputs,
+            step_tokens=self.tokens,
         )  # fmt: skip
 
     def _read_share(self, tokens: Amount) -> Amount:

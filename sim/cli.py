@@ -633,7 +633,8 @@ def validate_roofline(file: Path, /, *, json: bool = False) -> None:
     ----------
     file
         Table with the columns device, model, params, weight_format, act_format, batch, prompt_len,
-        gen_len, phase, tokens_per_s and source.
+        gen_len, phase, tokens_per_s and source. Words of a row tell the program that ran it, and
+        the year of its source, or a number of llama.cpp's issues, how old that was.
     json
         Print one JSON object on standard output instead of the tables.
     """

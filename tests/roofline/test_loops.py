@@ -139,6 +139,17 @@ def test_loops_differ_by_instruction_set():
         assert (counts["q4_k_m", machine], counts["tq2_0", machine]) == (5.5 + 1.5, 2 + 1.75)
 
 
+def test_llama_cpp_of_2023_takes_prompts_through_loops():
+    recipe = parse_recipe("gguf-q4_0")
+    machine = load_machine("core-i9-13900k")
+    old = replace(recipe, engine="llama.cpp of 2023")
+    assert shares_unpacking(recipe, machine.cores) and not shares_unpacking(old, machine.cores)
+    tiles, loops = (weight_path(machine, each, fastest=False) for each in (recipe, old))
+    # One rate for any number of tokens, that of one token of today's.
+    assert loops.is_counted and loops.one_token_ops_per_s is None
+    assert loops.ops_per_s == tiles.one_token_ops_per_s < tiles.ops_per_s
+
+
 def test_loops_for_avx2_use_no_wider_vectors():
     cores = load_machine("core-i5-1035g7").cores
     assert cores.vector_bytes_per_s(1) == 3 * 32 * 4 * cores.hertz

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hw.machine import list_machines, load_machine
 from roofline.efficiency import FILE, LIBRARY_SHARE, expected_factors, fitted
 from roofline.energy import step_energy
 from roofline.grid import Grid, evaluate
-from roofline.links import all_gather_s, all_reduce_s, send_s
+from roofline.links import PCIE_LATENCY_US, all_gather_s, all_reduce_s, send_s
 from roofline.memory import (
     equal_context,
     kv_bytes_per_sequence,
@@ -149,20 +150,74 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
 
 def test_prompts_expand_weights_in_memory_once_a_pass():
     machine, shape = load_machine("rtx-4090"), load_model("llama-3-8b")
-    setup = Setup(shape=shape, recipe=parse_recipe("gguf-q4_0"), machine=machine)
+    recipe = replace(parse_recipe("gguf-q4_0"), engine="llama.cpp of May 2024")
+    setup = Setup(shape=shape, recipe=recipe, machine=machine)
 
     def expanding_s(tokens):
         step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
         (found,) = (op for op in step.operators if op.operator.name == "down")
-        # Halves of float32 values for the library, and back.
+        # Halves of float32 values for the library, and back; weights are read again in each pass.
         converted = 3.0 * found.operator.activation_bytes * (tokens >= 64)
-        moved = found.operator.traffic_bytes + converted
+        again = found.operator.weight_bytes * (-(-tokens // 512) - 1)
+        moved = found.operator.traffic_bytes + converted + again
         return float(found.memory_s - moved / (fitted().gpu_memory_share * machine.bytes_per_s))
 
     # Written and read as halves: 4 bytes a weight.
     once = 4 * 32 * 14336 * 4096 / (fitted().gpu_memory_share * machine.bytes_per_s)
     for tokens, passes in ((1, 0), (8, 0), (63, 0), (64, 1), (512, 1), (513, 2), (2048, 4)):
         assert expanding_s(tokens) == pytest.approx(passes * once, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "machine,is_int8",
+    [("rtx-4090", True), ("p40", True), ("v100-sxm2", False), ("rx-7900-xtx", False)],
+)
+def test_llama_cpp_multiplies_prompts_in_int8_where_it_has_kernels(machine, is_int8):
+    machine, recipe = load_machine(machine), parse_recipe("gguf-q4_k_m")
+    path = weight_path(machine, recipe, fastest=False)
+    assert (path.operand == "int8", path.is_library) == (is_int8, not is_int8)
+    assert path.expanded_bytes == (0.0 if is_int8 else 4.0)
+    old = replace(recipe, engine="llama.cpp of May 2024")
+    has_halves = machine.ops_per_s("fp16") is not None
+    assert weight_path(machine, old, fastest=False).is_library is has_halves
+    assert weight_path(machine, parse_recipe("gguf-f16"), fastest=False).operand != "int8"
+
+
+@pytest.mark.parametrize("name,share", [("rtx-4090", 1.0), ("a100-sxm-80gb", 0.25), ("t4", 0.5)])
+def test_vector_units_scale_the_sums_of_products_in_int8(name, share):
+    machine = load_machine(name)
+    setup = Setup(
+        shape=load_model("llama-3-8b"), recipe=parse_recipe("gguf-q4_k_m"), machine=machine
+    )
+    step = predict_step(setup, [Sequences(batch=1, new=512)], "expected")
+    (down,) = (op for op in step.operators if op.operator.name == "down")
+    at_peak_s = (
+        down.operator.ops / machine.ops_per_s("int8") / fitted().cpu_dequantize_compute_share
+    )
+    # Four slots of an instruction, of two operations, for 64 operations.
+    scaling = 8 * machine.vector_ops_per_s / machine.ops_per_s("int8")
+    assert share == pytest.approx(min(1.0, scaling), rel=0.01)
+    assert at_peak_s / float(down.compute_s) == pytest.approx(share, rel=0.01)
+
+
+def test_experts_fill_their_tiles_in_no_pass():
+    setup = Setup(
+        shape=load_model("mixtral-8x7b"), recipe=parse_recipe("gguf-q4_k_m"),
+        machine=load_machine("rtx-4090"),
+    )  # fmt: skip
+
+    def found(tokens, name):
+        step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
+        return next(op for op in step.operators if op.operator.name == name)
+
+    # A quarter of 512 tokens fills a tile of 128 for each expert, and one of 384 does not.
+    for tokens, share in ((512, 1.0), (384, 96 / 128), (2048, 1.0)):
+        down, rest = found(tokens, "expert down"), found(tokens, "o")
+        rates = [op.operator.ops / op.compute_s for op in (down, rest)]
+        assert rates[0] / rates[1] == pytest.approx(share, rel=1e-3)
+    # All experts are read again in each pass.
+    one, four = (found(tokens, "expert down") for tokens in (512, 2048))
+    assert four.memory_s == pytest.approx(4 * one.memory_s, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +311,18 @@ def test_tensor_parallel_splits_and_pipelines_do_not():
         setup(machines=0)
 
 
+@pytest.mark.parametrize(
+    "machine,share", [("a100-sxm-80gb", 1.0), ("rtx-4090", 1.0), ("h100-sxm", 0.54), ("b200", 0.26)]
+)
+def test_kernels_that_expand_weights_keep_the_rate_of_ampere(machine, share):
+    machine, recipe = load_machine(machine), parse_recipe("w4a16")
+    peak = weight_path(machine, recipe).ops_per_s
+    expected = weight_path(machine, recipe, fastest=False).ops_per_s
+    at_most = machine.ops_per_s("fp16", fastest=False)
+    assert peak == machine.ops_per_s("fp16")
+    assert expected / at_most == pytest.approx(share, rel=0.02)
+
+
 def test_messages():
     machine = load_machine("h100-sxm")
     # 18 NVLinks of 25 GB/s in one direction, of which messages get 20.
@@ -265,11 +332,15 @@ def test_messages():
     assert send_s(machine, 1e6) == pytest.approx(latency + 1e6 / rate)
     assert all_reduce_s(machine, 1, 1e6) == all_gather_s(machine, 1, 1e6) == 0
     # PCIe 4.0 x16 has 32 GB/s in one direction, and messages get three quarters.
-    assert send_s(load_machine("l40s"), 1e6) == pytest.approx(latency + 1e6 / 24e9)
+    slower = PCIE_LATENCY_US * 1e-6
+    assert send_s(load_machine("l40s"), 1e6) == pytest.approx(slower + 1e6 / 24e9)
     # A bridge connects two A6000, and four talk over PCIe.
     a6000 = load_machine("rtx-a6000")
     assert all_gather_s(a6000, 2, 2e6) == pytest.approx(5e-6 + latency + 1e6 / (0.8 * 56e9))
-    assert all_gather_s(a6000, 4, 4e6) == pytest.approx(5e-6 + 3 * (latency + 1e6 / 24e9))
+    assert all_gather_s(a6000, 4, 4e6) == pytest.approx(5e-6 + 3 * (slower + 1e6 / 24e9))
+    # NCCL took 13.6 us for 4 RTX PRO 6000 and 54.2 us for 8 RTX 3090.
+    assert all_gather_s(a6000, 4, 8192.0) == pytest.approx(13.6e-6, rel=0.1)
+    assert all_reduce_s(load_machine("rtx-3090"), 8, 8.0) == pytest.approx(54.2e-6, rel=0.12)
 
 
 def test_memory_and_the_largest_batch():

@@ -1,5 +1,7 @@
 """Recipes: bits, kernels and the paths that machines take with them."""
 
+from dataclasses import replace
+
 import pytest
 
 from hw.machine import load_machine
@@ -53,7 +55,8 @@ def test_cache_bytes():
         ("epyc-7v13", "fp16", "dequantize to fp32"),
         ("raspberry-pi-5", "tmac-2", "table lookup"),
         ("p40", "gguf-q4_0", "dequantize to int8"),
-        ("rtx-4090", "gguf-q4_0", "dequantize to fp16"),
+        ("rtx-4090", "gguf-q4_0", "dequantize to int8"),
+        ("v100-sxm2", "gguf-q4_0", "dequantize to fp16"),
         ("rk3588-npu", "fp32", "dequantize to fp16"),
     ],
 )
@@ -64,27 +67,29 @@ def test_the_path_a_machine_really_takes(machine, text, title):
 
 def test_llama_cpp_sums_halves_and_others_do_not():
     machine = load_machine("rtx-4090")
-    rates = [
-        weight_path(machine, parse_recipe(text), fastest=False).ops_per_s
-        for text in ("gguf-f16", "gguf-q4_0", "fp16", "w4a16")
-    ]
+    recipes = [parse_recipe(text) for text in ("gguf-f16", "gguf-q4_0", "fp16", "w4a16")]
+    recipes[1] = replace(recipes[1], engine="llama.cpp of May 2024")
+    rates = [weight_path(machine, recipe, fastest=False).ops_per_s for recipe in recipes]
     assert rates == [330e12, 330e12, 165e12, 165e12]
     # No run beats its products of INT8.
     assert weight_path(machine, parse_recipe("gguf-q4_0")).ops_per_s == 660e12
 
 
 def test_weights_are_unpacked_in_the_loop_in_memory_or_before():
-    cpu, gpu, apple = (load_machine(n) for n in ("ryzen-7950x", "rtx-4090", "apple-m2-max"))
+    names = ("ryzen-7950x", "rtx-4090", "apple-m2-max", "v100-sxm2")
+    cpu, gpu, apple, v100 = map(load_machine, names)
     found = [
         weight_path(machine, parse_recipe(text), fastest=False)
         for machine, text in [
-            (cpu, "gguf-q4_0"), (cpu, "w4a16"), (gpu, "gguf-q4_0"), (gpu, "w4a16"),
-            (apple, "gguf-q4_0"), (gpu, "gguf-f16"),
+            (cpu, "gguf-q4_0"), (cpu, "w4a16"), (v100, "gguf-q4_0"), (gpu, "w4a16"),
+            (apple, "gguf-q4_0"), (gpu, "gguf-f16"), (gpu, "gguf-q4_0"),
         ]
     ]  # fmt: skip
-    assert [path.unpacks_in_loop for path in found] == [True, False, False, False, False, False]
-    assert [path.expanded_bytes for path in found] == [0, 0, 4, 0, 0, 0]
-    assert [path.dequantize_ops > 0 for path in found] == [False, True, True, True, False, False]
+    assert [path.unpacks_in_loop for path in found] == [True, *5 * [False], True]
+    assert [path.expanded_bytes for path in found] == [0, 0, 4, 0, 0, 0, 0]
+    assert [path.dequantize_ops > 0 for path in found] == [
+        False, True, True, True, False, False, False,
+    ]  # fmt: skip
 
 
 def test_lookups_count_the_instructions_of_their_loop():
