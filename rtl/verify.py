@@ -11,7 +11,7 @@ import numpy as np
 from rtl.compiled import CompiledPe
 from rtl.element import Operands, ProcessingElement
 from rtl.emit import verilog_text
-from rtl.proof import prove, refute_wrong
+from rtl.proof import prove_and_refute
 from rtl.simulated import find_simulator, run_bench
 from rtl.toolchain import ToolError, need_module, need_program
 
@@ -162,8 +162,7 @@ def _simulated(pe: ProcessingElement, text: str, builds: Path | None) -> Verdict
 
 def _proved(pe: ProcessingElement, memory: Path | None) -> Iterator[Verdict]:
     for obligation in pe.obligations():
-        control = refute_wrong(obligation, memory=memory)
-        proof = prove(obligation, memory=memory)
+        proof, control = prove_and_refute(obligation, memory=memory)
         ending = "; both remembered" if proof.is_remembered and control.is_remembered else ""
         detail = "" if proof.is_equal else "differs from its reference"
         if control.is_equal:
