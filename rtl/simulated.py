@@ -74,7 +74,7 @@ def run_bench(
     Raises
     ------
     ToolError
-        The simulator ran no test, or never ended.
+        The simulator is missing, ran no test, or never ended.
     """
     simulator = simulator or find_simulator()
     started = time.perf_counter()
@@ -116,7 +116,12 @@ def simulate(
     environment = _environment(folder, top, bench) | dict(simulation.settings)
 
     def run(command: tuple[str, ...]) -> str:
-        done = run_program(simulator, command, folder, timeout_s=TIMEOUT_S, environment=environment)
+        try:
+            done = run_program(
+                simulator, command, folder, timeout_s=TIMEOUT_S, environment=environment
+            )
+        except FileNotFoundError:
+            raise ToolError(f"no {command[0]} on this machine; {simulator} needs it") from None
         if done.returncode != 0:
             raise _no_test(simulator, done.stderr + done.stdout)
         return done.stdout

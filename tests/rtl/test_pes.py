@@ -123,6 +123,13 @@ def test_a_simulator_that_runs_nothing_fails(tmp_path):
         run_bench(pe, pe.random(2, seed=0), verilog=path.read_text())
 
 
+def test_a_simulator_that_is_missing_is_told(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    pe = find_pe("mixpe-w4a8")
+    with pytest.raises(ToolError, match="no iverilog on this machine; icarus needs it"):
+        run_bench(pe, pe.random(2, seed=0), simulator="icarus", verilog="")
+
+
 TABLES = {
     obligation.what: obligation
     for pe in PES.values()
