@@ -3,10 +3,12 @@
 Beats, expected results and the latency come from the file that ``QSIM_VECTORS`` names.
 """
 
+import json
 import os
+from pathlib import Path
+from random import Random
 
 import cocotb
-import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
@@ -26,11 +28,11 @@ class _Bench:
         self.taken = dut.operands__ready  # type: ignore[attr-defined]
         self.result, self.has_result = dut.result__payload, dut.result__valid  # type: ignore[attr-defined]
         self.take = dut.result__ready  # type: ignore[attr-defined]
-        with np.load(os.environ["QSIM_VECTORS"], allow_pickle=False) as vectors:
-            self.beats = [int.from_bytes(row.tobytes(), "little") for row in vectors["beats"]]
-            mask = (1 << len(self.result)) - 1
-            self.results = [int(value) & mask for value in vectors["results"]]
-            self.latency = int(vectors["latency"])
+        vectors = json.loads(Path(os.environ["QSIM_VECTORS"]).read_text(encoding="utf-8"))
+        self.beats: list[int] = vectors["beats"]
+        self.latency: int = vectors["latency"]
+        mask = (1 << len(self.result)) - 1
+        self.results = [value & mask for value in vectors["results"]]
         self.length = len(self.beats) // len(self.results)
 
     def group(self, index: int) -> list[int]:
@@ -91,7 +93,7 @@ async def results_equal_the_golden_model(dut: object) -> None:
     """
     bench = _Bench(dut)
     await bench.start()
-    random = np.random.default_rng(1)
+    random, bits = Random(1), len(bench.beat)
     found: list[int] = []
     next_beat = cycle = last_progress = 0
     while len(found) < len(bench.results):
@@ -100,10 +102,7 @@ async def results_equal_the_golden_model(dut: object) -> None:
         is_offered = next_beat < len(bench.beats) and random.random() < 0.8
         bench.offer.value = int(is_offered)
         # What is not offered must not matter.
-        noise = int.from_bytes(random.bytes(-(-len(bench.beat) // 8)), "little")
-        bench.beat.value = (
-            bench.beats[next_beat] if is_offered else noise & (1 << len(bench.beat)) - 1
-        )
+        bench.beat.value = bench.beats[next_beat] if is_offered else random.getrandbits(bits)
         is_taken = random.random() < (TAKEN_OFTEN, TAKEN_SELDOM)[cycle // TURN & 1]
         bench.take.value = int(is_taken)
         await ReadOnly()

@@ -123,14 +123,13 @@ class BlockDotPe(ProcessingElement):
         )
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums of scaled blocks; a last block that is cut short has zeros behind it."""
-        model, beats = self.model, operands["weights"].shape[1]
-        missing = -beats % self.beats
+        """Return the sums of scaled blocks, of which the last may be cut short."""
+        model, (groups, beats, _) = self.model, operands["weights"].shape
         weights, activations = (
-            _lengthened(operands[name], missing, integer_table(fmt).index(0))
-            for name, fmt in (("weights", model.weights), ("activations", model.activations))
+            operands[name].reshape(groups, -1) for name in ("weights", "activations")
         )
-        ends = [*range(self.beats - 1, beats, self.beats), *([beats - 1] if missing else [])]
+        is_cut = beats % self.beats != 0
+        ends = [*range(self.beats - 1, beats, self.beats), *([beats - 1] if is_cut else [])]
         scales = list(np.moveaxis(operands["scales"][:, ends], 2, 0))
         if isinstance(model, BlockShifted):
             lowest = operands["lowest"][:, -1, 0].astype(np.int64)
@@ -240,12 +239,6 @@ def _value_obligation(fmt: FloatFormat) -> Obligation:
         reference=lambda: ScaleValueReference(fmt),
         input_bits=fmt.bits,
     )
-
-
-def _lengthened(codes: np.ndarray, beats: int, zero: int) -> np.ndarray:
-    """Return rows of codes with beats of zeros behind them."""
-    padded = np.pad(codes, ((0, 0), (0, beats), (0, 0)), constant_values=zero)
-    return padded.reshape(len(codes), -1)
 
 
 def _extremes(fmt: Format) -> list[int]:

@@ -246,8 +246,8 @@ def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray, entries: i
     """
     is_load = loads.ravel() != 0
     times = np.flatnonzero(is_load)
-    noted = np.zeros((1 + len(times), entries), np.int32)
-    noted[1 + np.arange(len(times)), codes.ravel()[times]] = 1 + times
-    np.maximum.accumulate(noted, axis=0, out=noted)
+    noted = np.zeros((entries, 1 + len(times)), np.int32)
+    noted[codes.ravel()[times], 1 + np.arange(len(times))] = 1 + times
+    np.maximum.accumulate(noted, axis=1, out=noted)
     loads_before = (np.cumsum(is_load) - is_load).reshape(loads.shape)
-    return np.asarray(noted[loads_before[..., None], reads])
+    return np.asarray(noted[reads, loads_before[..., None]])

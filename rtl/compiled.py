@@ -5,12 +5,10 @@ and takes results as two patterns of bits say, and notes each result that was ta
 """
 
 import ctypes
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,15 @@ from amaranth.lib import data
 
 from rtl.element import Operands, ProcessingElement, beat_codes, beat_places
 from rtl.emit import module_name, verilog_text
-from rtl.toolchain import ToolError, need_module, need_program, run_yosys
+from rtl.kept import build_once
+from rtl.toolchain import (
+    ToolError,
+    ccache_program,
+    compiler_version,
+    need_module,
+    need_program,
+    run_yosys,
+)
 
 HARNESS = """
 #include "pe.cc"
@@ -111,16 +117,22 @@ UNSETTLED = -2
 
 @dataclass(slots=True)
 class CompiledPe:
-    """The compiled model of one PE; as a context manager it removes its files."""
+    """The compiled model of one PE; as a context manager it removes its files.
+
+    ``verilog`` is its text if that was emitted already, ``memory`` a folder of compiled models.
+    """
 
     pe: ProcessingElement
+    verilog: InitVar[str | None] = None
+    memory: InitVar[Path | None] = None
     _folder: tempfile.TemporaryDirectory[str] = field(init=False)
     _run: ctypes._CFuncPtr = field(init=False)  # type: ignore[name-defined]
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, verilog: str | None, memory: Path | None) -> None:
         need_module("pyosys")
         self._folder = tempfile.TemporaryDirectory(prefix="qsim-pe-")
-        library = _compile(self.pe, Path(self._folder.name))
+        text = verilog_text(self.pe) if verilog is None else verilog
+        library = _compile(self.pe, text, Path(self._folder.name), memory)
         self._run = ctypes.CDLL(str(library)).run
         self._run.restype = ctypes.c_int64
 
@@ -216,32 +228,33 @@ def _pointer(array: np.ndarray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _compile(pe: ProcessingElement, folder: Path) -> Path:
+def _compile(pe: ProcessingElement, text: str, folder: Path, memory: Path | None) -> Path:
     compiler = need_program("g++", "g++")
     import pyosys
 
-    (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
     top = module_name(pe)
-    (folder / "branchless.v").write_text(BRANCHLESS, encoding="utf-8")
     # In PEs of several cycles a branch skips what other cycles do, which is worth more.
     logic = ["techmap -map branchless.v"] if pe.cycles == 1 else []
     steps = ["read_verilog pe.v", f"hierarchy -top {top}", "proc", *logic]
-    run_yosys([*steps, "write_cxxrtl -g0 -O6 pe.cc"], folder)
+    steps.append("write_cxxrtl -g0 -O6 pe.cc")
     name = top.replace("_", "__")
     harness = HARNESS.replace("@NAME@", name).replace("@PUTS@", _puts(pe.operand_layout))
-    (folder / "harness.cc").write_text(harness, encoding="utf-8")
     include = Path(pyosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
     flags = ["-O3", "-std=c++17", "-fPIC", f"-I{include}"]
-    _build([*_cached(compiler), *flags, "-c", "-o", "pe.o", "harness.cc"], folder)
-    _build([compiler, "-shared", "-o", "pe.so", "pe.o"], folder)
+    files = {"pe.v": text, "branchless.v": BRANCHLESS, "harness.cc": harness}
+
+    def build() -> None:
+        for file, content in files.items():
+            (folder / file).write_text(content, encoding="utf-8")
+        run_yosys(steps, folder)
+        ccache = ccache_program()
+        cached = [ccache, compiler] if ccache else [compiler]
+        _build([*cached, *flags, "-c", "-o", "pe.o", "harness.cc"], folder)
+        _build([compiler, "-shared", "-o", "pe.so", "pe.o"], folder)
+
+    made_of = [*files.values(), *steps, *flags, f"pyosys {version('pyosys')}", compiler_version()]
+    build_once(folder / "pe.so", made_of, build, memory=memory)
     return folder / "pe.so"
-
-
-def _cached(compiler: str) -> list[str]:
-    """Return the compiler behind ccache where that is found, also beside Python."""
-    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    ccache = shutil.which("ccache", path=paths)
-    return [ccache, compiler] if ccache else [compiler]
 
 
 def _build(command: list[str], folder: Path) -> None:

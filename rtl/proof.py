@@ -9,12 +9,12 @@ import hashlib
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Module, Mux
+from amaranth.hdl import Cat, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,57 +40,85 @@ class Proof:
 class _WrongOnce(wiring.Component):
     """A reference whose first output is off by one where all inputs are ones."""
 
-    def __init__(self, right: wiring.Component) -> None:
-        self._right = right
-        super().__init__(right.signature)
-
     def elaborate(self, platform: object) -> Module:
-        """Return the circuit."""
+        """Return the circuit around the module ``ref``."""
         m = Module()
-        m.submodules.right = self._right
         names = {Out: [], In: []}  # type: ignore[var-annotated]
         for name, member in self.signature.members.items():
             names[member.flow].append(name)
-        for name in names[In]:
-            m.d.comb += getattr(self._right, name).eq(getattr(self, name))
+        right = {name: Signal.like(getattr(self, name)) for name in names[Out]}
+        m.submodules.right = Instance(
+            "ref",
+            **{f"i_{name}": getattr(self, name) for name in names[In]},
+            **{f"o_{name}": signal for name, signal in right.items()},
+        )
         is_last = Cat(getattr(self, name) for name in names[In]).all()
         first, *rest = names[Out]
-        right = getattr(self._right, first)
-        m.d.comb += getattr(self, first).eq(Mux(is_last, right ^ 1, right))
+        m.d.comb += getattr(self, first).eq(Mux(is_last, right[first] ^ 1, right[first]))
         for name in rest:
-            m.d.comb += getattr(self, name).eq(getattr(self._right, name))
+            m.d.comb += getattr(self, name).eq(right[name])
         return m
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """Two circuits in RTLIL: ``dut``, and the other by the name of its module."""
+
+    dut: str
+    reference: str
+    top: str
+    signature: wiring.Signature
 
 
 def prove(obligation: Obligation, *, memory: Path | None = None) -> Proof:
     """Compare a circuit with its reference, unless ``memory`` has the answer."""
-    return _prove(obligation.circuit(), obligation.reference(), memory)
+    return _prove(_pair(obligation), memory)
 
 
 def refute_wrong(obligation: Obligation, *, memory: Path | None = None) -> Proof:
     """Compare it with a reference that is wrong for one input; the answer must be no."""
-    return _prove(obligation.circuit(), _WrongOnce(obligation.reference()), memory)
+    return _prove(_wrong(_pair(obligation)), memory)
 
 
-def _prove(circuit: wiring.Component, reference: wiring.Component, memory: Path | None) -> Proof:
+def prove_and_refute(obligation: Obligation, *, memory: Path | None = None) -> tuple[Proof, Proof]:
+    """Do both, with circuits that are made once."""
+    pair = _pair(obligation)
+    return _prove(pair, memory), _prove(_wrong(pair), memory)
+
+
+def _pair(obligation: Obligation) -> _Pair:
+    reference = obligation.reference()
+    return _Pair(
+        dut=_rtlil(obligation.circuit(), "dut"),
+        reference=_rtlil(reference, "ref"),
+        top="ref",
+        signature=reference.signature,
+    )
+
+
+def _wrong(pair: _Pair) -> _Pair:
+    around = _rtlil(_WrongOnce(pair.signature), "wrong")
+    return replace(pair, reference=f"{pair.reference}{around}", top="wrong")
+
+
+def _prove(pair: _Pair, memory: Path | None) -> Proof:
     need_module("bitwuzla")
     started = time.perf_counter()
-    texts = {"dut": _rtlil(circuit, "dut"), "ref": _rtlil(reference, "ref")}
-    known = memory / _key(texts) if memory else None
+    known = memory / _key(pair) if memory else None
     is_equal = _recall(known) if known else None
     is_remembered = is_equal is not None
     if is_equal is None:
-        is_equal = _is_never_one(_miter(texts))
+        is_equal = _is_never_one(_miter(pair))
         if known:
             _remember(known, is_equal)
     time_s = time.perf_counter() - started
     return Proof(is_equal=is_equal, time_s=time_s, is_remembered=is_remembered)
 
 
-def _key(texts: dict[str, str]) -> str:
+def _key(pair: _Pair) -> str:
     """Return the hash of two circuits, and of what compares them."""
     tools = [f"{name} {version(name)}" for name in ("bitwuzla", "pyosys")]
-    everything = "\0".join([*tools, *MITER, QUERY, *texts.values()])
+    everything = "\0".join([*tools, *_steps(pair), QUERY, pair.dut, pair.reference])
     return hashlib.sha256(everything.encode()).hexdigest()
 
 
@@ -108,38 +136,42 @@ def _remember(known: Path, is_equal: bool) -> None:
     part.replace(known)
 
 
-def _miter(texts: dict[str, str]) -> str:
+def _miter(pair: _Pair) -> str:
     with tempfile.TemporaryDirectory(prefix="qsim-proof-") as name:
         folder = Path(name)
-        for top, text in texts.items():
-            (folder / f"{top}.il").write_text(text, encoding="utf-8")
-        run_yosys(MITER, folder)
+        for file, text in (("dut.il", pair.dut), ("ref.il", pair.reference)):
+            (folder / file).write_text(text, encoding="utf-8")
+        run_yosys(_steps(pair), folder)
         return (folder / "miter.smt2").read_text(encoding="utf-8")
 
 
-#: Submodules of the two circuits have the same names, so each is flattened before the other comes.
-MITER = [
-    "read_rtlil dut.il",
-    "setattr -mod -unset top *",
-    "hierarchy -top dut",
-    "proc -norom",
-    "flatten",
-    "opt_clean",
-    "write_rtlil flat_dut.il",
-    "design -reset",
-    "read_rtlil ref.il",
-    "setattr -mod -unset top *",
-    "hierarchy -top ref",
-    "proc -norom",
-    "flatten",
-    "opt_clean",
-    "setattr -mod -unset top *",
-    "read_rtlil flat_dut.il",
-    "setattr -mod -unset top *",
-    "miter -equiv -flatten -make_outputs ref dut miter",
-    "hierarchy -top miter",
-    "write_smt2 -wires miter.smt2",
-]
+def _steps(pair: _Pair) -> list[str]:
+    """Return what makes one circuit of two.
+
+    Submodules of both have the same names, so each is flattened before the other comes.
+    """
+    return [
+        "read_rtlil dut.il",
+        "setattr -mod -unset top *",
+        "hierarchy -top dut",
+        "proc -norom",
+        "flatten",
+        "opt_clean",
+        "write_rtlil flat_dut.il",
+        "design -reset",
+        "read_rtlil ref.il",
+        "setattr -mod -unset top *",
+        f"hierarchy -top {pair.top}",
+        "proc -norom",
+        "flatten",
+        "opt_clean",
+        "setattr -mod -unset top *",
+        "read_rtlil flat_dut.il",
+        "setattr -mod -unset top *",
+        f"miter -equiv -flatten -make_outputs {pair.top} dut miter",
+        "hierarchy -top miter",
+        "write_smt2 -wires miter.smt2",
+    ]
 
 
 def _rtlil(component: wiring.Component, top: str) -> str:

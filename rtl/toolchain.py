@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 EXTRA = "install the extra: pip install 'qsim-codesign[rtl]'"
@@ -48,6 +49,19 @@ def need_program(name: str, package: str) -> str:
             f"no {name} on this machine; install {package}, such as apt install {package}"
         )
     return found
+
+
+@cache
+def compiler_version() -> str:
+    """Return what g++ says of itself: version, target, and how it was built."""
+    compiler = need_program("g++", "g++")
+    return subprocess.run([compiler, "-v"], capture_output=True, text=True, check=False).stderr
+
+
+def ccache_program() -> str | None:
+    """Return the path of ccache where it is installed, also beside Python."""
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return shutil.which("ccache", path=paths)
 
 
 def run_program(

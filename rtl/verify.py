@@ -10,7 +10,8 @@ import numpy as np
 
 from rtl.compiled import CompiledPe
 from rtl.element import Operands, ProcessingElement
-from rtl.proof import prove, refute_wrong
+from rtl.emit import verilog_text
+from rtl.proof import prove_and_refute
 from rtl.simulated import find_simulator, run_bench
 from rtl.toolchain import ToolError, need_module, need_program
 
@@ -64,25 +65,37 @@ def verify(
     pe: ProcessingElement, layers: Sequence[Layer] = LAYERS, *, dots: int = RANDOM_DOTS,
     memory: Path | None = None,
 ) -> Iterator[Verdict]:  # fmt: skip
-    """Yield the verdicts of some layers on a PE, in order; ``memory`` is a folder of proofs."""
+    """Yield the verdicts of some layers on a PE, in order.
+
+    ``memory`` is a folder that remembers proofs, and keeps what was compiled; simulations of both
+    kinds run each time.
+    """
+    proofs, builds = (memory / "proofs", memory / "builds") if memory else (None, None)
+    text = None
     for layer in layers:
         try:
+            if layer == "proved":
+                yield from _proved(pe, proofs)
+                continue
+            text = text or verilog_text(pe)
             if layer == "compiled":
-                yield from _compiled(pe, dots)
+                yield from _compiled(pe, dots, text, builds)
             else:
-                yield from [_simulated(pe)] if layer == "simulated" else _proved(pe, memory)
+                yield _simulated(pe, text, builds)
         except ToolError as error:
             yield Verdict(pe=pe.name, layer=layer, what="tools", vectors=0, time_s=0.0,
                           is_good=False, detail=str(error))  # fmt: skip
 
 
-def _compiled(pe: ProcessingElement, dots: int) -> Iterator[Verdict]:
+def _compiled(
+    pe: ProcessingElement, dots: int, text: str, builds: Path | None
+) -> Iterator[Verdict]:
     everything = pe.every_input()
     if everything is not None:
         single, inputs = everything
-        with CompiledPe(single) as model:
+        with CompiledPe(single, text if single == pe else None, builds) as model:
             yield _compare(model, "every input of one lane", [inputs])
-    with CompiledPe(pe) as model:
+    with CompiledPe(pe, text, builds) as model:
         yield _compare(model, "corners", [pe.corners()])
         # Results wait longer than the next groups take, so that these have to wait too.
         stalls = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1]), np.array([0] * 24 + [1] * 6)
@@ -133,8 +146,9 @@ def _same_length(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.tile(a, len(b)), np.tile(b, len(a))
 
 
-def _simulated(pe: ProcessingElement) -> Verdict:
-    run = run_bench(pe, pe.random(SIMULATED_DOTS, seed=SIMULATED_SEED))
+def _simulated(pe: ProcessingElement, text: str, builds: Path | None) -> Verdict:
+    operands = pe.random(SIMULATED_DOTS, seed=SIMULATED_SEED)
+    run = run_bench(pe, operands, verilog=text, memory=builds)
     return Verdict(
         pe=pe.name,
         layer="simulated",
@@ -148,8 +162,7 @@ def _simulated(pe: ProcessingElement) -> Verdict:
 
 def _proved(pe: ProcessingElement, memory: Path | None) -> Iterator[Verdict]:
     for obligation in pe.obligations():
-        control = refute_wrong(obligation, memory=memory)
-        proof = prove(obligation, memory=memory)
+        proof, control = prove_and_refute(obligation, memory=memory)
         ending = "; both remembered" if proof.is_remembered and control.is_remembered else ""
         detail = "" if proof.is_equal else "differs from its reference"
         if control.is_equal:

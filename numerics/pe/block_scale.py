@@ -80,7 +80,7 @@ class BlockScaled:
     def dots(
         self, weight_codes: np.ndarray, codes: np.ndarray, scale_codes: Sequence[np.ndarray]
     ) -> np.ndarray:
-        """Return the sums of rows of whole blocks, as int64.
+        """Return the sums of rows, as int64; the last block of each may be shorter.
 
         Codes have shape (rows, length), those of scales (rows, blocks).
         """
@@ -89,6 +89,7 @@ class BlockScaled:
         if need >= LARGEST_SUM:
             raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
         found = self.block_sums(weight_codes, codes)
+        check_scales(found, scale_codes)
         for fmt, scales in zip(self.scales, scale_codes, strict=True):
             found = found * _integers(fmt, scales)
         return np.asarray(found.sum(axis=-1))
@@ -96,11 +97,20 @@ class BlockScaled:
     def block_sums(self, weight_codes: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return the sums of blocks before their scales, shape (rows, blocks), as int64."""
         rows, length = codes.shape
-        if length % self.block:
-            raise ValueError(f"rows of {length} values; give a multiple of {self.block}")
-        shape = (rows, length // self.block, self.block)
-        return exact_dots(
-            self.weights, self.activations, weight_codes.reshape(shape), codes.reshape(shape)
+        end = length - length % self.block
+        whole, rest = (slice(0, end), self.block), (slice(end, None), length - end)
+        return np.concatenate(
+            [
+                exact_dots(
+                    self.weights,
+                    self.activations,
+                    weight_codes[:, part].reshape(rows, -1, block),
+                    codes[:, part].reshape(rows, -1, block),
+                )
+                for part, block in (whole, rest)
+                if codes[:, part].size
+            ],
+            axis=-1,
         )
 
     def largest_sum(self, length: int) -> int:
@@ -118,6 +128,15 @@ class BlockScaled:
         (58, 60)
         """
         return self.largest_sum(length).bit_length() + 1
+
+
+def check_scales(sums: np.ndarray, scale_codes: Sequence[np.ndarray]) -> None:
+    """Raise ValueError if there isn't one code of each scale for every sum of a block."""
+    for scales in scale_codes:
+        if scales.shape != sums.shape:
+            raise ValueError(
+                f"scales of shape {scales.shape} for {sums.shape[0]} rows of {sums.shape[1]} blocks"
+            )
 
 
 def _integers(fmt: Format, codes: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numerics.formats import E8M0, Format
-from numerics.pe.block_scale import BlockScaled
+from numerics.pe.block_scale import BlockScaled, check_scales
 from numerics.pe.exact_dot import LARGEST_SUM, exact_dot, largest_sum
 
 #: The code that is no number; a block with such a scale counts as 0.
@@ -79,7 +79,7 @@ class BlockShifted:
         scale_codes: Sequence[np.ndarray],
         lowest: np.ndarray,
     ) -> np.ndarray:
-        """Return the sums of rows of whole blocks, as int64.
+        """Return the sums of rows, as int64; the last block of each may be shorter.
 
         Codes have shape (rows, length), those of scales (rows, blocks), ``lowest`` (rows,).
         """
@@ -87,6 +87,7 @@ class BlockShifted:
         if need >= LARGEST_SUM:
             raise ValueError(f"sums of up to {need} don't fit in 64 bits; take a smaller window")
         sums = self._elements.block_sums(weight_codes, codes)
+        check_scales(sums, scale_codes)
         by_format = np.stack([np.asarray(codes, np.int64) for codes in scale_codes])
         shift = by_format.sum(axis=0) - lowest[:, None]
         # Shifts of 63 leave the sign, as longer ones would.

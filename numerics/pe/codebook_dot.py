@@ -117,7 +117,7 @@ def decoded(
     """Return the sums of entries, as int64."""
     total = np.zeros((*codes.shape[:-1], codebooks.shape[-1]), np.int64)
     for book, entries in enumerate(codebooks):
-        total += entries[codes[..., book]]
+        total += np.take(entries, codes[..., book], axis=0)
     return total
 
 

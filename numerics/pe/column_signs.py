@@ -37,9 +37,9 @@ def column_sign_dots(
     offsets: Integer[np.ndarray, "rows n"],
 ) -> Integer[np.ndarray, "rows columns"]:
     """Return the sums of some columns of each row, as int64."""
-    signed = np.where(bits == 1, scales[:, None], -scales[:, None].astype(np.int64))
-    weights = offsets[:, None] + signed
-    return np.asarray(np.einsum("rcn,rn->rc", weights, activations.astype(np.int64)))
+    signs = 2 * bits.astype(np.int64, order="C") - 1
+    weights = offsets[:, None] + signs * scales[:, None]
+    return np.asarray((weights * activations[:, None]).sum(axis=-1))
 
 
 def column_sign_bits(length: int) -> int:

@@ -83,8 +83,13 @@ def largest_sum(weights: Format, activations: Format, length: int) -> int:
     >>> largest_sum(FORMATS["int4"], FORMATS["int8"], 2)
     2048
     """
-    left = max(map(abs, integer_table(weights)))
-    return length * left * max(map(abs, integer_table(activations)))
+    return length * _largest(weights) * _largest(activations)
+
+
+@cache
+def _largest(fmt: Format) -> int:
+    """Return the largest magnitude of a value in units."""
+    return max(map(abs, integer_table(fmt)))
 
 
 def sum_bits(weights: Format, activations: Format, length: int) -> int:

@@ -75,7 +75,7 @@ def tl1_dots(
     codes: Integer[np.ndarray, "*rows pairs"], activations: Integer[np.ndarray, "*rows n"]
 ) -> Integer[np.ndarray, "*rows"]:
     """Return the sums of rows, as int64, from the weights that codes stand for."""
-    return _dots(_TL1_TRITS[codes], _split(activations, TL1_WEIGHTS))
+    return _dots(np.take(_TL1_TRITS, codes, axis=0), _split(activations, TL1_WEIGHTS))
 
 
 def tl2_dots(
@@ -84,8 +84,8 @@ def tl2_dots(
     activations: Integer[np.ndarray, "*rows n"],
 ) -> Integer[np.ndarray, "*rows"]:
     """Return the sums of rows, as int64, from the weights that codes stand for."""
-    signed = np.where(signs[..., None] == 1, -_TL2_TRITS[magnitudes], _TL2_TRITS[magnitudes])
-    return _dots(signed, _split(activations, TL2_WEIGHTS))
+    codes = magnitudes + (signs << CODE_BITS)
+    return _dots(np.take(_TL2_TRITS, codes, axis=0), _split(activations, TL2_WEIGHTS))
 
 
 def _dots(weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
@@ -107,4 +107,6 @@ def _trits(first: int, entries: int, size: int) -> np.ndarray:
 
 
 _TL1_TRITS = _trits(0, TL1_ENTRIES, TL1_WEIGHTS)
+#: By magnitude, and then the negatives.
 _TL2_TRITS = _trits(TL2_ENTRIES - 1, TL2_ENTRIES, TL2_WEIGHTS)
+_TL2_TRITS = np.concatenate([_TL2_TRITS, -_TL2_TRITS])

@@ -106,7 +106,7 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
     workers = min(len(pes), len(os.sched_getaffinity(0)))
     if workers == 1:
         for pe in pes:
-            yield from verify(pe, dots=dots, memory=_proofs())
+            yield from verify(pe, dots=dots, memory=cache_directory())
         return
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=signal.signal,
@@ -127,12 +127,7 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
 
 
 def _verdicts_of(name: str, dots: int) -> list[Verdict]:
-    return list(verify(find_pe(name), dots=dots, memory=_proofs()))
-
-
-def _proofs() -> Path:
-    """Return the folder where proofs are remembered."""
-    return cache_directory() / "proofs"
+    return list(verify(find_pe(name), dots=dots, memory=cache_directory()))
 
 
 def costs(

@@ -4,21 +4,17 @@ The compiled harness and cocotb check groups of one PE in the same run, so that 
 both; builds are left out of both rates.
 """
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rtl.catalog import find_pe
 from rtl.compiled import CompiledPe
 from rtl.cost import cost
-from rtl.element import pack_beats
-from rtl.emit import module_name, write_verilog
+from rtl.emit import module_name, verilog_text
 from rtl.fpga import FAMILIES, fpga_costs
-from rtl.simulated import RUNNER, SIMULATORS, _environment, _results
+from rtl.simulated import simulate, write_vectors
 from rtl.verify import _compare
 from sim.errors import UserError
 from sim.hardware.run_layer import run_layer
@@ -29,34 +25,24 @@ SERIAL_DOTS = 2000
 ROUNDS = 3
 
 
-def serial_rate(pe, folder):
+def serial_rate(pe, folder, monkeypatch):
     """Return the groups a second that cocotb drives and checks one after another."""
-    operands = pe.random(SERIAL_DOTS, seed=2)
-    np.savez(
-        folder / "vectors.npz",
-        beats=pack_beats(pe.operand_layout, operands),
-        results=pe.golden(operands),
-        latency=pe.latency,
-    )
-    environment = _environment(folder) | {"QSIM_SERIAL": str(folder / "serial")}
-    environment["PYTHONPATH"] += f":{Path(__file__).parent}"
-    program = RUNNER.replace("rtl.bench", "serial_bench")
-    assert program != RUNNER
-    done = subprocess.run(
-        [sys.executable, "-c", program, SIMULATORS[0], module_name(pe),
-         str(write_verilog(pe, folder))],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert _results(done.stdout) == (1, 0), done.stdout + done.stderr
+    write_vectors(folder, pe, pe.random(SERIAL_DOTS, seed=2))
+    monkeypatch.setenv("QSIM_SERIAL", str(folder / "serial"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    text = verilog_text(pe)
+    assert simulate("verilator", module_name(pe), text, folder, bench="serial_bench")[:2] == (1, 0)
     count, seconds = (folder / "serial").read_text().split()
     assert int(count) == SERIAL_DOTS
     return SERIAL_DOTS / float(seconds)
 
 
 @pytest.mark.parametrize("name", ["int8-mac", "mixpe-w4a8", "fp4-dot"])
-def test_the_compiled_harness_checks_50_times_as_fast_as_cocotb(benchmark, tmp_path, name):
+def test_the_compiled_harness_checks_50_times_as_fast_as_cocotb(
+    benchmark, monkeypatch, tmp_path, name
+):
     pe = find_pe(name)
-    serial = serial_rate(pe, tmp_path)
+    serial = serial_rate(pe, tmp_path, monkeypatch)
     with CompiledPe(pe) as model:
         rates = []
         for seed in range(ROUNDS):

@@ -85,7 +85,7 @@ def test_the_simulator_runs_the_file_that_users_get(tmp_path):
     pe = find_pe("mixpe-w4a8")
     path = write_verilog(pe, tmp_path)
     operands = pe.random(200, seed=0)
-    run = run_bench(pe, operands, verilog=path)
+    run = run_bench(pe, operands, verilog=path.read_text())
     assert (run.tests, run.failed, run.vectors) == (4, 0, 200)
     # A sum that forgets to start again.
     text = path.read_text()
@@ -93,7 +93,7 @@ def test_the_simulator_runs_the_file_that_users_get(tmp_path):
     wrong = text.replace("posedge clk", "negedge clk")
     assert wrong != text
     path.write_text(wrong)
-    assert run_bench(pe, operands, verilog=path).failed > 0
+    assert run_bench(pe, operands, verilog=path.read_text()).failed > 0
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_a_broken_protocol_fails_and_ends(tmp_path, name, old, new):
     text, count = re.subn(old, new, path.read_text())
     assert count == 1
     path.write_text(text)
-    run = run_bench(pe, pe.random(200, seed=0), verilog=path)
+    run = run_bench(pe, pe.random(200, seed=0), verilog=path.read_text())
     # Also the test of results, which has to end though some never come.
     assert run.tests == 4 and run.failed >= 2 and run.time_s < 300
 
@@ -120,7 +120,14 @@ def test_a_simulator_that_runs_nothing_fails(tmp_path):
     path = tmp_path / "broken.v"
     path.write_text("module mixpe_w4a8(input clk; endmodule\n")
     with pytest.raises(ToolError, match="ran no test"):
-        run_bench(pe, pe.random(2, seed=0), verilog=path)
+        run_bench(pe, pe.random(2, seed=0), verilog=path.read_text())
+
+
+def test_a_simulator_that_is_missing_is_told(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    pe = find_pe("mixpe-w4a8")
+    with pytest.raises(ToolError, match="no iverilog on this machine; icarus needs it"):
+        run_bench(pe, pe.random(2, seed=0), simulator="icarus", verilog="")
 
 
 TABLES = {

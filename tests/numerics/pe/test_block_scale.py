@@ -86,5 +86,16 @@ def test_what_does_not_fit_is_refused():
     weights, codes, scales = random_codes(np.random.default_rng(2), KINDS[1], 1, 256)
     with pytest.raises(ValueError, match="don't fit in 64 bits; take shorter rows"):
         KINDS[1].dots(weights, codes, scales)
-    with pytest.raises(ValueError, match="rows of 33 values; give a multiple of 32"):
+    with pytest.raises(ValueError, match=r"scales of shape \(1, 1\) for 1 rows of 2 blocks"):
         KINDS[1].dots(weights[:, :33], codes[:, :33], [s[:, :1] for s in scales])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_last_block_may_be_shorter(kind, blocks):
+    weights, codes, scales = random_codes(np.random.default_rng(3), kind, 5, blocks)
+    weights, codes = weights[:, :-5], codes[:, :-5]
+    found = kind.dots(weights, codes, scales)
+    for row in range(5):
+        of_row = [of_blocks[row].tolist() for of_blocks in scales]
+        assert kind.dot(weights[row].tolist(), codes[row].tolist(), of_row) == found[row]

@@ -1,0 +1,69 @@
+"""Files that take long to build, kept in a folder by the hash of all that they are made of."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+#: What all files of a folder may take; those of all PEs take 18 MB.
+LIMIT_BYTES = 128 * 2**20
+
+
+def build_once(
+    target: Path, made_of: Iterable[str], build: Callable[[], None], *, memory: Path | None
+) -> None:
+    """Have ``build`` make a file that can be run, unless ``memory`` has it of the same parts.
+
+    ``made_of`` is all that the file depends on: sources, commands and versions of tools. A kept
+    file has its hash before it, so that a damaged one is built anew. Those that were used longest
+    ago are removed when all together take more than :data:`LIMIT_BYTES`.
+    """
+    if memory is None:
+        build()
+        return
+    known = memory / hashlib.sha256("\0".join(made_of).encode()).hexdigest()
+    content = _recall(known)
+    if content is None:
+        build()
+        _remember(known, target.read_bytes())
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    target.chmod(0o755)
+
+
+def _recall(known: Path) -> bytes | None:
+    """Return a kept file, ``None`` if there is none that is whole."""
+    try:
+        found = known.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, content = found[:32], found[32:]
+    if digest != hashlib.sha256(content).digest():
+        return None
+    with suppress(OSError):
+        os.utime(known)
+    return content
+
+
+def _remember(known: Path, content: bytes) -> None:
+    known.parent.mkdir(parents=True, exist_ok=True)
+    part = known.with_name(f"{known.name}.{os.getpid()}.part")
+    part.write_bytes(hashlib.sha256(content).digest() + content)
+    part.replace(known)
+    _trim(known.parent)
+
+
+def _trim(folder: Path) -> None:
+    """Remove the files that were used longest ago, beyond :data:`LIMIT_BYTES`."""
+    used: list[tuple[float, int, Path]] = []
+    for path in folder.iterdir():
+        # Another process may have removed it.
+        with suppress(FileNotFoundError):
+            used.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = 0
+    for _, size, path in sorted(used, reverse=True):
+        total += size
+        if total > LIMIT_BYTES:
+            path.unlink(missing_ok=True)
