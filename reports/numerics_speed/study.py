@@ -42,9 +42,9 @@ TEXT = """# How fast the formats are
 Million elements a second on {rows} x {columns} float32 numbers, the best of {rounds} rounds, each
 peer between them in the same run. `copy` is the share of a plain copy through arrays of the same types,
 which is what memory allows. Casts give codes; the others give back float32 numbers, exact in every bit,
-but codebooks give codes and scales, and AQLM's pass better codes. Peers: ml_dtypes by `astype`; numpy with ml_dtypes for the same
-definition; torchao and bitsandbytes quantize and dequantize by their own; the steps of AQLM's public code, written
-anew.
+but codebooks give codes and scales, and AQLM's pass better codes, by loops that g++ or clang++ compiles at first use.
+Peers: ml_dtypes by `astype`; numpy with ml_dtypes for the same definition; torchao and bitsandbytes quantize and
+dequantize by their own; the steps of AQLM's public code, written anew.
 
 | what | M elements/s | copy | peer | peer's | times as fast |
 | --- | ---: | ---: | --- | ---: | ---: |

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from hw.pe_record import PeRecord, list_records, load_record, write_record
+from numerics.cache import cache_directory
 from numerics.catalog import FORMATS
 from numerics.formats import Format
 from rtl.catalog import PES, find_pe
@@ -24,7 +25,6 @@ from rtl.toolchain import ToolError, has_module
 from rtl.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from sim.errors import UserError
 from sim.hardware.operands import read_codes, stream_of
-from sim.sources.fetch import cache_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,23 +20,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 
+from numerics.cache import CACHE_VARIABLE, cache_directory
 from sim.errors import UserError
 from sim.sources.files import file_sha256
 from sim.sources.known import KnownModel, Member, known_model
 
-CACHE_VARIABLE = "QSIM_CACHE"
 CHUNK_BYTES = 2**20
 SCRATCH_PREFIX = ".partial-"
 #: Age at which the scratch directory of another fetch is taken for the remains of a killed one.
 STALE_SECONDS = 24 * 3600
-
-
-def cache_directory() -> Path:
-    """Return where fetched models are kept: ``QSIM_CACHE``, else qsim in the user's cache."""
-    if given := os.environ.get(CACHE_VARIABLE):
-        return Path(given).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "qsim"
 
 
 def fetched_path(model: KnownModel) -> Path:

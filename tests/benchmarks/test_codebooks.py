@@ -1,10 +1,13 @@
 """Speed of codebooks on 1024 x 4096 float32; run with ``-o addopts= --import-mode=importlib``.
 
 The peer is the same search in numpy, one matrix product with all entries, on fewer vectors, in the
-same run; for k-means it is Lloyd's algorithm with the same start, one row after the other.
+same run; for k-means it is Lloyd's algorithm with the same start, one row after the other. AQLM's
+pass for a beam of one is timed beside the steps of its public code, as in reports/numerics_speed.
 """
 
+import runpy
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +21,7 @@ from numerics.codebooks.e8p_scheme import E8P
 from numerics.codebooks.kmeans import KMeans
 
 ROWS, COLUMNS, ROUNDS = 1024, 4096, 3
+STUDY = Path(__file__).parents[2] / "reports" / "numerics_speed" / "study.py"
 
 
 def nearest_by_numpy(vectors, table):
@@ -84,3 +88,22 @@ def test_codebooks_are_faster_than_numpy(name, benchmark):
     peer = peer_size / min(times) / 1e6
     benchmark.extra_info |= {"m_elements_per_s": rate, "peer": peer, "ratio": rate / peer}
     assert rate > least * peer
+
+
+def test_a_beam_of_one_is_ten_times_as_fast_as_the_public_code(benchmark):
+    pytest.importorskip("torch")
+    numbers = np.random.default_rng(0).standard_normal((3584, 1024), np.float32)
+    row, _ = runpy.run_path(str(STUDY))["beam_pass"](numbers)
+    (steps,) = row.peers.values()
+    assert (row.run() == steps()).mean() > 0.999
+    times = []
+
+    def one_after_the_other():
+        started = time.perf_counter()
+        steps()
+        times.append(time.perf_counter() - started)
+
+    benchmark.pedantic(row.run, setup=one_after_the_other, rounds=2 * ROUNDS)
+    ratio = min(times) / benchmark.stats.stats.min
+    benchmark.extra_info |= {"peer": row.size / min(times) / 1e6, "ratio": ratio}
+    assert ratio > 10

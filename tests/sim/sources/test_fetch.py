@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sim.errors import UserError
 from sim.sources import fetch as module
-from sim.sources.fetch import cache_directory, fetch, fetched_path, is_fetched
+from sim.sources.fetch import fetch, fetched_path, is_fetched
 from sim.sources.known import KNOWN, KnownModel, Member
 
 CONTENT = b"GGUF" + bytes(range(256)) * 20
@@ -222,14 +222,3 @@ def test_unknown_models_are_refused(model):
     known = ", ".join(KNOWN)
     with pytest.raises(UserError, match=f"^no known model 'x'; known models are {known}$"):
         fetch("x")
-
-
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("QSIM_CACHE", str(tmp_path))
-    assert cache_directory() == tmp_path
-    monkeypatch.delenv("QSIM_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_directory() == tmp_path / "xdg" / "qsim"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_directory() == tmp_path / ".cache" / "qsim"
