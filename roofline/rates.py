@@ -71,7 +71,7 @@ class Rates:
     is_one_unit: Amount
     #: Whether activations between operators stay on the chip.
     keeps_activations: Amount
-    #: At most, for few tokens; inf where nothing but the memory limits it.
+    #: Of weights, at most; inf where nothing but the memory limits it.
     vector_bytes_per_s: Amount = np.inf
     #: Of weights and cache that a processor may still have from the step before.
     cached_bytes: Amount = 0.0
@@ -283,8 +283,8 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
     again = np.maximum(passes - 1.0, 0.0) * operator.weight_bytes
     moved = operator.essential_bytes + again + between * operator.activation_bytes
-    at_most = np.where(tokens <= VECTOR_TOKENS, rates.vector_bytes_per_s, np.inf)
-    bytes_per_s = np.minimum(rates.bytes_per_s, at_most)
+    # More tokens never take less than few of them, whose weights are expanded by other kernels.
+    expanded_s = (operator.weight_bytes + again) / rates.vector_bytes_per_s
     # Weights are expanded before the product starts, and scores go from one kernel to the next.
     extra = rates.expanded_bytes * operator.weights * passes
     extra = extra + rates.converted_factor * operator.activation_bytes * (passes > 0)
@@ -294,7 +294,7 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     return OperatorTime(
         operator=operator,
         compute_s=together + expanding,
-        memory_s=missed * moved / bytes_per_s + expanding,
+        memory_s=np.maximum(missed * moved / rates.bytes_per_s, expanded_s) + expanding,
         start_s=rates.start_s * operator.count,
     )
 

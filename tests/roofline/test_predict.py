@@ -125,7 +125,7 @@ def test_the_fit_meets_the_points_of_the_gpu():
 
 
 def test_narrow_weights_come_at_the_rate_of_multiprocessors():
-    """A wide memory waits for them in products of a few tokens, not in those of many."""
+    """A wide memory waits for them, in products of a few tokens as of one."""
     shape = load_model("llama-3-8b")
 
     def reached(name, recipe, batch=1):
@@ -137,7 +137,9 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
         return share / fitted().gpu_memory_share
 
     assert reached("a100-sxm-80gb", "w4a16") < 0.6
-    assert reached("a100-sxm-80gb", "w4a16", batch=9) == pytest.approx(1.0)
+    assert reached("a100-sxm-80gb", "w4a16", batch=9) == pytest.approx(
+        reached("a100-sxm-80gb", "w4a16"), rel=0.01
+    )
     assert reached("a100-sxm-80gb", "fp16") == pytest.approx(1.0)
     assert reached("rtx-4090", "w4a16") == pytest.approx(1.0)
     # Starts take cycles.
@@ -146,6 +148,14 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
         for machine in map(load_machine, ("rtx-4090", "a100-sxm-40gb"))
     )
     assert slow / fast == pytest.approx(2.52 / 1.41)
+
+
+@pytest.mark.parametrize("recipe", ["w4a16", "w2a16", "nvfp4", "gguf-q4_k_m", "gguf-f16", "fp16"])
+@pytest.mark.parametrize("machine", ["a100-sxm-80gb", "rtx-4090", "jetson-orin-nx-16gb", "h20"])
+def test_more_sequences_take_no_less_time(machine, recipe):
+    one = setup("llama-3-8b", recipe, machine)
+    times = [step_ms(one, batch=batch, estimate="expected") for batch in (1, 4, 8, 9, 16, 63, 64)]
+    assert times == sorted(times)
 
 
 def test_prompts_expand_weights_in_memory_once_a_pass():
