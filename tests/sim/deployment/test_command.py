@@ -249,6 +249,8 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "lama-3.1-8b", "--hw", "a100-sxm-80gb"], ["unknown model", "llama-3.1-8b"]),
         (["roofline", "llama-3.1-8b", "--hw", "a1oo-sxm-80gb"], ["unknown machine", "a100-sxm"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmd"], ["unknown machine", "'bitmod'"]),
+        (["roofline", "llama-3.1-8b", "--hw", "apple-m2-ulta"], ["'apple-m2-ultra'"]),
+        (["roofline", "llama-3.1-8b", "--hw", "4x a100-40bg"], ["'a100-sxm-40gb'"]),
         ([*BASIC[:-1], "w4b16"], ["unknown recipe 'w4b16'", "w4a16"]),
         (["roofline", "llama-9-8b", "--hw", "a100-sxm-80gb"], ["unknown model", "llama-3-8b"]),
         ([*BASIC, "--batch", "1.5"], ["--batch", "'1.5' is no whole number"]),
