@@ -243,7 +243,7 @@ def _count(text: str) -> int:
         return max(1, chips // 2) if is_by_core else chips
     patterns = (
         # But the XT and XTX of a 7900 are names, and so is the X of a 5950X.
-        r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*) ?(?=[a-z]|\d{4})",
+        r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*)[ -]?(?=[a-z]|\d{4})",
         r"(?<![\w.])(\d{1,2})x *(?:$|[,;)])",
         # But x86 is no number of machines.
         rf"(?:(?<=[ (])[x*](?!86\b) ?|(?<=\d)(?:\*|x(?!86\b)))(\d{{1,3}})\b{PARTS}",

@@ -166,6 +166,7 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path, old, new, words):
         ("MacBook Pro M5 Max 128GB", "apple-m5-max", 1, None),
         ("M5 CPU, 4 threads", "apple-m5-cpu", 1, 4),
         ("EPYC 9654 2S", "epyc-9654", 2, None),
+        ("2x-h100-sxm", "h100-sxm", 2, None),
         ("2x EPYC 9654 (2S)", "epyc-9654", 2, None),
     ],
 )
