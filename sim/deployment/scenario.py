@@ -24,7 +24,7 @@ from roofline.recipe import Recipe
 from roofline.serving import Prediction, Request, Speculation, predict, speculative_tpot_s
 from roofline.setup import Setup
 from roofline.workload import ACTIVATION_BYTES, Sequences
-from sim.deployment.roofline_figure import Roof, Slope
+from sim.deployment.roofline_figure import Roof, Slope, merged
 
 CONTEXTS = (128, 512, 2048, 8192, 32768)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -171,13 +171,15 @@ def _points(found: Prediction) -> list[OperatorPoint]:
 
 def _roofs(setup: Setup) -> tuple[Roof, ...]:
     used = path_of(setup, "linear")
-    return tuple(
-        Roof(
-            name=operand,
-            ops_per_s=rate * setup.split * setup.thread_share,
-            is_native=operand != used.operand or used.kind == "native",
-        )
-        for operand, rate in setup.machine.native_peaks.items()
+    return merged(
+        [
+            Roof(
+                name=operand,
+                ops_per_s=rate * setup.split * setup.thread_share,
+                is_native=operand != used.operand or used.kind == "native",
+            )
+            for operand, rate in setup.machine.native_peaks.items()
+        ]
     )
 
 
@@ -337,7 +339,7 @@ def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) 
         roofs.append(
             Roof(name=f"{bits:g}-bit weights", ops_per_s=rate / machine.cycles_per_step(bits))
         )
-    return tuple(roofs)
+    return merged(roofs)
 
 
 def _accelerator_notes(machine: Accelerator, shape: ModelShape, recipe: Recipe) -> list[str]:

@@ -31,9 +31,10 @@ out.id = "seen";
 out.textContent = JSON.stringify({ seen, circles, errors });
 document.body.append(out);
 </script></body>"""
-#: Leaves the boxes of the roofline's labels in the units of its drawing, 760 by 430.
+#: Leaves the boxes of the labels of roofline and memory in the units of its drawing, 760 by 430.
 BOXES = """<script>
-const boxes = [...document.querySelectorAll("#roofline text:not([transform])")].map((one) => {
+const words = document.querySelectorAll("#roofline text:not([transform]), #memory text");
+const boxes = [...words].map((one) => {
   const { x, y, width, height } = one.getBBox();
   return { words: one.textContent, x, y, width, height };
 });
@@ -44,7 +45,7 @@ document.body.replaceChildren(out);
 </script></body>"""
 
 
-def cell(tpot, names=("qkv",)):
+def cell(tpot, names=("qkv",), capacity_bytes=8e9):
     points = [
         Operators(name=name, phase=phase, ops=1e9, bytes=1e8, time_s=1e-3, bound="memory")
         for phase in ("prefill", "decode")
@@ -57,7 +58,7 @@ def cell(tpot, names=("qkv",)):
         slope=Slope(name="HBM", bytes_per_s=1e12),
         points=points,
         memory=[("weights", 1e9 + 1 / 3)],
-        capacity_bytes=8e9,
+        capacity_bytes=capacity_bytes,
         tpot_by_context=[(1024, 1.0), (2048, 1.5)],
         tpot_by_batch=[(1, 1.0), (2, 1.1)],
     )
@@ -106,9 +107,13 @@ def seen(text, folder):
 def test_labels_of_points_at_one_place_stand_apart_in_the_drawing(tmp_path):
     names = ("gate and up", "down", "qkv", "o", "lm_head", "everything else")
     choices = Choices(models=["m"], machines=["a"], formats=["f"], start=("m", "a", "f"))
-    text = page(choices, {("m", "a", "f"): cell(1, names)}, heading="h", assumptions=[],
-                provenance={})  # fmt: skip
-    boxes = [box for box in seen(text.replace("</body>", BOXES), tmp_path) if box["words"] in names]
+    cells = {("m", "a", "f"): cell(1, names, capacity_bytes=None)}
+    text = page(choices, cells, heading="h", assumptions=[], provenance={})
+    found = seen(text.replace("</body>", BOXES), tmp_path)
+    # A memory of no size has no capacity.
+    assert [box["words"] for box in found if box["words"].startswith("weights")] == ["weights 1 GB"]
+    assert not any(box["words"].startswith("capacity") for box in found)
+    boxes = [box for box in found if box["words"] in names]
     assert len(boxes) == 2 * len(names)
     for box in boxes:
         # Above the axis, 44 units from the lower end of 430.
