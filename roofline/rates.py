@@ -286,8 +286,9 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     # More tokens never take less than few of them, whose weights are expanded by other kernels.
     expanded_s = (operator.weight_bytes + again) / rates.vector_bytes_per_s
     # Weights are expanded before the product starts, and scores go from one kernel to the next.
-    extra = rates.expanded_bytes * operator.weights * passes
-    extra = extra + rates.converted_factor * operator.activation_bytes * (passes > 0)
+    grown = np.maximum(passes, _own_share(operator, tokens, rates))
+    extra = rates.expanded_bytes * operator.weights * grown
+    extra = extra + rates.converted_factor * operator.activation_bytes * np.minimum(grown, 1.0)
     extra = extra + rates.score_bytes * _stored_scores(operator)
     expanding = extra / rates.bytes_per_s
     together = np.where(rates.is_one_unit, products + rest, np.maximum(products, rest))
@@ -326,6 +327,18 @@ def _passes(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
         return 0.0
     is_prompt = (tokens >= EXPANDED_TOKENS) & np.isfinite(tokens)
     return np.where(is_prompt, np.ceil(operator.step_tokens / rates.pass_tokens), 0.0)
+
+
+def _own_share(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
+    """Return what llama.cpp's own kernels take between a vector and a prompt, over expansion.
+
+    It expands weights from the tokens on for which its own kernels would take as long, which grow
+    with the tokens until then.
+    """
+    if operator.kind != "linear" or np.all(np.isinf(rates.pass_tokens)):
+        return 0.0
+    few = np.where(np.isfinite(tokens), tokens, 0.0)
+    return np.clip((few - VECTOR_TOKENS) / (EXPANDED_TOKENS - VECTOR_TOKENS), 0.0, 1.0)
 
 
 def _tokens(operator: Operator) -> Amount:
