@@ -124,7 +124,8 @@ def on_machine(
         request=request,
         ttft_s=(found.bound.ttft_s, found.expected.ttft_s),
         tpot_s=(found.bound.tpot_s, found.expected.tpot_s),
-        tpot_range_s=(float(short), float(long)),
+        # Nothing to expect beats the bound.
+        tpot_range_s=(max(float(short), found.bound.tpot_s), float(long)),
         prefill_bound=found.expected.prefill.bound,
         decode_bound=found.expected.decode.bound,
         path=path_of(setup, "linear").title,

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hw.machine import read_machine
 from hw.measure import Ceiling, Measurement
+from roofline.efficiency import fitted
 from sim.cli import main
 from sim.deployment.command import RooflineOptions, run_roofline
 from sim.deployment.hardware import machine_text
@@ -249,6 +250,10 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "lama-3.1-8b", "--hw", "a100-sxm-80gb"], ["unknown model", "llama-3.1-8b"]),
         (["roofline", "llama-3.1-8b", "--hw", "a1oo-sxm-80gb"], ["unknown machine", "a100-sxm"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmd"], ["unknown machine", "'bitmod'"]),
+        (
+            ["roofline", "llama-3.1-70b", "--hw", "rtx-4090", "--batch", "64"],
+            ["bytes are missing; --format w2a16 --batch 11 fits"],
+        ),
         (["roofline", "llama-3.1-8b", "--hw", "apple-m2-ulta"], ["'apple-m2-ultra'"]),
         (["roofline", "llama-3.1-8b", "--hw", "4x a100-40bg"], ["'a100-sxm-40gb'"]),
         ([*BASIC[:-1], "w4b16"], ["unknown recipe 'w4b16'", "w4a16"]),
@@ -306,3 +311,12 @@ def test_bad_input_is_one_line(capsys, arguments, words, tmp_path, monkeypatch):
     assert code == 2 and out == "" and len(err.splitlines()) == 1
     assert all(word in err for word in words), err
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_expect_beats_the_bound(capsys):
+    arguments = ["qwen2.5-7b", "--hw", "core-i5-6500", "--format", "gguf-f16", "--prompt", "1"]
+    code, out, _ = run(capsys, "roofline", *arguments, "--json")
+    tpot_s = json.loads(out)["tpot_s"]
+    # The scatter of the fit is as much as the bound is away from the expectation.
+    assert code == 0 and tpot_s["expected"] / tpot_s["bound"] < 1 + fitted().cpu_scatter
+    assert tpot_s["bound"] == tpot_s["low"] < tpot_s["expected"] < tpot_s["high"]
