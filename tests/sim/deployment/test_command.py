@@ -158,14 +158,16 @@ def test_an_accelerator_shows_its_sources(capsys):
     assert row.split()[1] == "8" and "as activations (not confirmed)" in row
 
 
-@pytest.mark.parametrize("kv,offered", [("fp16", "w6a16"), ("int8", "w8a16"), ("fp32", None)])
+@pytest.mark.parametrize(
+    "kv,offered", [("fp16", ["w6a16"]), ("int8", ["w8a16"]), ("fp32", ["w8a16", "--batch", "1"])]
+)
 def test_the_format_that_is_offered_fits_with_the_cache_that_was_asked_for(capsys, kv, offered):
-    request = ["roofline", "llama-2-13b", "--hw", "rtx-4090", "--prompt", "3900"]
-    request += ["--batch", "4", "--kv", kv, "--format"]
-    _, _, err = run(capsys, *request, "fp16")
-    assert (f"--format {offered} fits" if offered else "no width of weights fits") in err
-    if offered:
-        assert run(capsys, *request, offered)[0] == 0
+    request = ["roofline", "llama-2-13b", "--hw", "rtx-4090", "--prompt", "3900", "--kv", kv]
+    batch = ["--batch", "4"]
+    _, _, err = run(capsys, *request, *batch, "--format", "fp16")
+    assert f"--format {' '.join(offered)} fits" in err
+    asked = [] if "--batch" in offered else batch
+    assert run(capsys, *request, *asked, "--format", *offered)[0] == 0
 
 
 def test_an_accelerator_says_what_it_does_to_a_recipe(capsys):
@@ -254,6 +256,7 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
             ["roofline", "llama-3.1-70b", "--hw", "rtx-4090", "--batch", "64"],
             ["bytes are missing; --format w2a16 --batch 11 fits"],
         ),
+        (["roofline", "llama-3.1-405b", "--hw", "rtx-4090"], ["; no width of weights fits"]),
         (["roofline", "llama-3.1-8b", "--hw", "apple-m2-ulta"], ["'apple-m2-ultra'"]),
         (["roofline", "llama-3.1-8b", "--hw", "4x a100-40bg"], ["'a100-sxm-40gb'"]),
         ([*BASIC[:-1], "w4b16"], ["unknown recipe 'w4b16'", "w4a16"]),
