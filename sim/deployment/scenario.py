@@ -214,6 +214,8 @@ def _notes(found: Prediction) -> list[str]:
         notes.append(
             f"{machine.title}: nobody told of its link; {DEFAULT_GB_PER_S:g} GB/s each way assumed"
         )
+    if found.setup.machines > 1 and found.setup.parallel == "tensor" and _is_gguf(found.setup):
+        notes.append("llama.cpp gives each machine some of the layers: --parallel pipeline")
     if found.memory.missing_bytes:
         notes.append(f"does not fit: {found.memory.missing_bytes / 1e9:.2f} GB are missing")
     if found.setup.shape.experts is not None:
@@ -221,6 +223,10 @@ def _notes(found: Prediction) -> list[str]:
     if found.decode_energy.exceeds_limit:
         notes.append("energy summed bottom-up exceeds the power limit; read its low end")
     return notes
+
+
+def _is_gguf(setup: Setup) -> bool:
+    return setup.recipe.kernel == "gguf" and setup.recipe.engine != "bitnet.cpp"
 
 
 def _speculation_notes(setup: Setup, speculation: Speculation | None) -> list[str]:

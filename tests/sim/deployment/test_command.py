@@ -323,3 +323,18 @@ def test_nothing_to_expect_beats_the_bound(capsys):
     # The scatter of the fit is as much as the bound is away from the expectation.
     assert code == 0 and tpot_s["expected"] / tpot_s["bound"] < 1 + fitted().cpu_scatter
     assert tpot_s["bound"] == tpot_s["low"] < tpot_s["expected"] < tpot_s["high"]
+
+
+@pytest.mark.parametrize(
+    "options,is_told",
+    [
+        (["gguf-q4_0"], True), (["gguf-q4_0", "--parallel", "pipeline"], False),
+        (["w4a16"], False),
+    ],
+)  # fmt: skip
+def test_how_llama_cpp_shares_a_model_is_told(capsys, options, is_told):
+    code, out, _ = run(
+        capsys, "roofline", "llama-3.1-8b", "--hw", "2x rtx-4090", "--json", "--format", *options
+    )
+    notes = json.loads(out)["notes"]
+    assert code == 0 and any("--parallel pipeline" in note for note in notes) is is_told
