@@ -277,7 +277,10 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     passes = _passes(operator, tokens, rates)
     filled = np.clip(tokens / rates.matrix_tokens, rates.least_share, 1.0)
     tiled = _tiles(operator, tokens / np.maximum(passes, 1.0), rates)
-    products = operator.ops / (rates.ops_per_s * filled * tiled)
+    at_peak = operator.ops / (rates.ops_per_s * filled)
+    products = np.minimum(
+        at_peak / tiled, np.maximum(at_peak, _by_vectors(operator, tokens, rates))
+    )
     rest = (operator.vector_ops + rates.scaling_ops * operator.ops) / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
@@ -298,6 +301,16 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
         memory_s=np.maximum(missed * moved / rates.bytes_per_s, expanded_s) + expanding,
         start_s=rates.start_s * operator.count,
     )
+
+
+def _by_vectors(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
+    """Return the seconds in which weights are read for each few tokens, by kernels without tiles.
+
+    Nobody takes tiles that lose more.
+    """
+    slowest = np.minimum(rates.bytes_per_s, rates.vector_bytes_per_s)
+    finite = np.where(np.isfinite(tokens), tokens, 0.0)
+    return np.ceil(finite / VECTOR_TOKENS) * operator.weight_bytes / slowest
 
 
 def _tiles(operator: Operator, tokens: Amount, rates: Rates) -> Amount:

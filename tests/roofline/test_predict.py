@@ -182,6 +182,13 @@ def test_prompts_expand_weights_in_memory_once_a_pass():
         assert expanding_s(tokens) == pytest.approx(passes * once, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("machine", ["mi50", "p100", "a100-sxm-80gb"])
+def test_tiles_are_no_worse_than_vectors_one_after_the_other(machine):
+    one = setup("llama-3-8b", "fp16", machine)
+    eight, nine, sixteen = (step_ms(one, batch=b, estimate="expected") for b in (8, 9, 16))
+    assert eight < nine <= sixteen < 2.05 * eight
+
+
 @pytest.mark.parametrize("machine", ["v100-sxm2", "rx-7900-xtx", "mi250x", "rtx-4090"])
 def test_one_more_sequence_is_no_cliff(machine):
     one = setup("llama-3-8b", "gguf-q4_k_m", machine)
