@@ -52,6 +52,10 @@ NOISE = frozenset(
         "radeon",
     ]
 )
+#: Words that are near to those of a machine's name, and none of them.
+OTHER_WORDS = frozenset(["mac", "air", "cores", "thread", "threads"])
+#: Words as near as this are perhaps meant.
+NEAR_WORD = 0.65
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,36 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     if count == 0 or threads == 0:
         raise ValueError(f"{text!r} means 0 {'threads' if count else 'machines'}; at least 1")
     return Found(machine=machine, count=count, threads=threads)
+
+
+def meant_instead(text: str, found: Found) -> str | None:
+    """Return another machine that a text names once a misspelt word of it is put right, if any.
+
+    >>> texts = "apple-m2-ulta", "H100 PCEI", "a100-40bg", "h100-smx", "Mac mini M2"
+    >>> [meant_instead(text, find_machine(text)) for text in texts]
+    ['apple-m2-ultra', 'h100-pcie', 'a100-sxm-40gb', None, None]
+    """
+    lowered = re.sub(r"(\d)bg\b", r"\1gb", text.lower())
+    corrected = [lowered]
+    for word in set(re.findall(r"[a-z]{3,}", lowered)) - _words() - NOISE - OTHER_WORDS:
+        near = get_close_matches(word, _words(), n=1, cutoff=NEAR_WORD)
+        corrected += [re.sub(rf"(?<![a-z]){word}(?![a-z])", other, lowered) for other in near]
+    for other in corrected:
+        try:
+            name = find_machine(other).machine.name
+        except ValueError:
+            continue
+        if name != found.machine.name:
+            return name
+    return None
+
+
+@cache
+def _words() -> frozenset[str]:
+    """Return the letters that stand together in the names of machines."""
+    machines = map(load_machine, list_machines())
+    names = " ".join(text for one in machines for text in (one.name, one.title, *one.aliases))
+    return frozenset(re.findall(r"[a-z]{2,}", names.lower()))
 
 
 def _without_cores(text: str) -> str:
@@ -195,11 +229,12 @@ def _pattern(word: str) -> re.Pattern[str]:
 def _count(text: str) -> int:
     """Return how many machines a text names: ``4x``, ``x4``, ``* 4`` or ``tp4``.
 
-    >>> texts = "1000x a100", "a100 * 2", "a100 x8", "a100, tp=2", "8-gpu h100", "7900 xtx"
+    >>> texts = "1000x a100", "a100 * 2", "a100 x8", "a100, tp=2", "8-gpu h100", "epyc 9654 2s"
     >>> [_count(text) for text in texts]
-    [1000, 2, 8, 2, 8, 1]
-    >>> [_count(text) for text in ("ryzen 9 5950x 16-core", "tpu v5e-8", "tpu v4-8", "pcie x16")]
-    [1, 8, 4, 1]
+    [1000, 2, 8, 2, 8, 2]
+    >>> texts = "ryzen 9 5950x 16-core", "7900 xtx", "tpu v5e-8", "tpu v4-8", "pcie x16"
+    >>> [_count(text) for text in texts]
+    [1, 1, 8, 4, 1]
     """
     text = LANES.sub(" ", text)
     if "tpu" in text and (match := SLICE.search(text)):
@@ -208,13 +243,15 @@ def _count(text: str) -> int:
         return max(1, chips // 2) if is_by_core else chips
     patterns = (
         # But the XT and XTX of a 7900 are names, and so is the X of a 5950X.
-        r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*) ?(?=[a-z]|\d{4})",
+        r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*)[ -]?(?=[a-z]|\d{4})",
         r"(?<![\w.])(\d{1,2})x *(?:$|[,;)])",
         # But x86 is no number of machines.
         rf"(?:(?<=[ (])[x*](?!86\b) ?|(?<=\d)(?:\*|x(?!86\b)))(\d{{1,3}})\b{PARTS}",
         r"\btp ?=? ?(\d{1,2})\b",
         # But 8-core GPU and 40 GPU cores are parts of one.
         r"\b(\d{1,3})[- ](?:gpus?|cards?|sockets?|chips?)\b(?![- ]?cores?)",
+        # Two sockets of servers.
+        r"(?<=[ (])([248])s\b",
     )
     if re.search(r"\bdual\b", text):
         return 2

@@ -22,6 +22,8 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 LONGEST_FILE_BYTES = 64 * 1024
 #: No number of a machine or a model comes near.
 LARGEST = 1e15
+#: Characters of a number that an error repeats.
+LONGEST_SHOWN = 24
 
 _T = TypeVar("_T")
 #: Where an entry stands: names, and places in lists.
@@ -59,6 +61,11 @@ def read_toml(path: Path, cls: type[_T], **given: Any) -> _T:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not a TOML file: {error}") from None
+    except ValueError:
+        # Python reads no whole number of thousands of digits.
+        raise ValueError(f"{path}: a number of too many digits") from None
+    except RecursionError:
+        raise ValueError(f"{path}: lists or tables too deep in one another") from None
     return _Reader(path=path, text=text).dataclass(cls, table, (), given)
 
 
@@ -132,12 +139,13 @@ class _Reader:
 
     def _plain(self, hint: Any, entry: Any, keys: Keys) -> Any:
         if hint is float and isinstance(entry, int) and not isinstance(entry, bool):
-            entry = float(entry)
+            entry = float(entry) if abs(entry) < LARGEST else math.inf
         if type(entry) is not hint:
             raise self._error(keys, f"{_dotted(keys)} is {entry!r}, not {_NAMES[hint]}")
         if isinstance(entry, (int, float)) and not isinstance(entry, bool):
-            if not math.isfinite(entry) or not 0 <= entry < LARGEST:
-                raise self._error(keys, f"{_dotted(keys)} is {entry!r}, not from 0 to {LARGEST:g}")
+            if not 0 <= entry < LARGEST:
+                shown = repr(entry)[:LONGEST_SHOWN]
+                raise self._error(keys, f"{_dotted(keys)} is {shown}, not from 0 to {LARGEST:g}")
         elif entry == "":
             raise self._error(keys, f"{_dotted(keys)} is empty")
         return entry

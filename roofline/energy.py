@@ -103,21 +103,27 @@ PARTS = tuple(one.name for one in fields(StepEnergy) if one.name != "limit_j")
 
 
 def step_energy(setup: Setup, step: StepTime) -> StepEnergy:
-    """Return the energy of a step whose amounts are single numbers."""
+    """Return the energy of a step whose amounts are single numbers, on all machines together."""
     machine = setup.machine
+    # Machines that share experts have sequences of their own, and a step has those of one.
+    alike = setup.machines if setup.parallel == "expert" else 1
     scale = node_factor(machine.process_nm.value if machine.process_nm else DEFAULT_NODE_NM)
     found = [timed.operator for timed in step.operators]
-    compute = sum(_compute_pj(setup, timed.operator) for timed in step.operators)
+    compute = alike * sum(_compute_pj(setup, timed.operator) for timed in step.operators)
     size = machine.on_chip_kb.value * 1e3 if machine.on_chip_kb else DEFAULT_ON_CHIP_BYTES
-    on_chip = access_energy_pj_per_byte(size) * sum(float(op.traffic_bytes) for op in found)
+    weights, kv, activations = (
+        alike * sum(float(getattr(op, name)) for op in found)
+        for name in ("weight_bytes", "kv_bytes", "activation_bytes")
+    )
+    on_chip = access_energy_pj_per_byte(size) * (weights + kv + activations)
     seconds = float(step.time_s)
     limit = machine.tdp_w.value * setup.machines * seconds if machine.tdp_w else None
     return StepEnergy(
         compute=_arithmetic(compute * scale),
         on_chip=_arithmetic(on_chip * scale),
-        weights_off_chip=_dram(machine, sum(float(op.weight_bytes) for op in found)),
-        kv_off_chip=_dram(machine, sum(float(op.kv_bytes) for op in found)),
-        activations_off_chip=_dram(machine, sum(float(op.activation_bytes) for op in found)),
+        weights_off_chip=_dram(machine, weights),
+        kv_off_chip=_dram(machine, kv),
+        activations_off_chip=_dram(machine, activations),
         static=_static(machine, setup.machines * seconds),
         limit_j=limit,
     )

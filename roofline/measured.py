@@ -1,6 +1,7 @@
 """Tables of measured speeds: read the rows of a CSV file, and what its words mean."""
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator
@@ -94,7 +95,8 @@ def read_points(path: Path) -> Iterator[MeasuredPoint | Unmatched]:
     if len(data) > LONGEST_FILE_BYTES:
         raise ValueError(f"{path}: longer than {LONGEST_FILE_BYTES} bytes")
     try:
-        lines = data.decode("utf-8-sig").splitlines()
+        # Cells in quotes keep their line ends.
+        lines = list(io.StringIO(data.decode("utf-8-sig"), newline=""))
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file in UTF-8") from None
     rows = csv.DictReader(lines, delimiter=_delimiter(lines))

@@ -71,7 +71,7 @@ class Rates:
     is_one_unit: Amount
     #: Whether activations between operators stay on the chip.
     keeps_activations: Amount
-    #: At most, for few tokens; inf where nothing but the memory limits it.
+    #: Of weights, at most; inf where nothing but the memory limits it.
     vector_bytes_per_s: Amount = np.inf
     #: Of weights and cache that a processor may still have from the step before.
     cached_bytes: Amount = 0.0
@@ -277,26 +277,40 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     passes = _passes(operator, tokens, rates)
     filled = np.clip(tokens / rates.matrix_tokens, rates.least_share, 1.0)
     tiled = _tiles(operator, tokens / np.maximum(passes, 1.0), rates)
-    products = operator.ops / (rates.ops_per_s * filled * tiled)
+    at_peak = operator.ops / (rates.ops_per_s * filled)
+    products = np.minimum(
+        at_peak / tiled, np.maximum(at_peak, _by_vectors(operator, tokens, rates))
+    )
     rest = (operator.vector_ops + rates.scaling_ops * operator.ops) / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
     again = np.maximum(passes - 1.0, 0.0) * operator.weight_bytes
     moved = operator.essential_bytes + again + between * operator.activation_bytes
-    at_most = np.where(tokens <= VECTOR_TOKENS, rates.vector_bytes_per_s, np.inf)
-    bytes_per_s = np.minimum(rates.bytes_per_s, at_most)
+    # More tokens never take less than few of them, whose weights are expanded by other kernels.
+    expanded_s = (operator.weight_bytes + again) / rates.vector_bytes_per_s
     # Weights are expanded before the product starts, and scores go from one kernel to the next.
-    extra = rates.expanded_bytes * operator.weights * passes
-    extra = extra + rates.converted_factor * operator.activation_bytes * (passes > 0)
+    grown = np.maximum(passes, _own_share(operator, tokens, rates))
+    extra = rates.expanded_bytes * operator.weights * grown
+    extra = extra + rates.converted_factor * operator.activation_bytes * np.minimum(grown, 1.0)
     extra = extra + rates.score_bytes * _stored_scores(operator)
     expanding = extra / rates.bytes_per_s
     together = np.where(rates.is_one_unit, products + rest, np.maximum(products, rest))
     return OperatorTime(
         operator=operator,
         compute_s=together + expanding,
-        memory_s=missed * moved / bytes_per_s + expanding,
+        memory_s=np.maximum(missed * moved / rates.bytes_per_s, expanded_s) + expanding,
         start_s=rates.start_s * operator.count,
     )
+
+
+def _by_vectors(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
+    """Return the seconds in which weights are read for each few tokens, by kernels without tiles.
+
+    Nobody takes tiles that lose more.
+    """
+    slowest = np.minimum(rates.bytes_per_s, rates.vector_bytes_per_s)
+    finite = np.where(np.isfinite(tokens), tokens, 0.0)
+    return np.ceil(finite / VECTOR_TOKENS) * operator.weight_bytes / slowest
 
 
 def _tiles(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
@@ -326,6 +340,18 @@ def _passes(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
         return 0.0
     is_prompt = (tokens >= EXPANDED_TOKENS) & np.isfinite(tokens)
     return np.where(is_prompt, np.ceil(operator.step_tokens / rates.pass_tokens), 0.0)
+
+
+def _own_share(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
+    """Return what llama.cpp's own kernels take between a vector and a prompt, over expansion.
+
+    It expands weights from the tokens on for which its own kernels would take as long, which grow
+    with the tokens until then.
+    """
+    if operator.kind != "linear" or np.all(np.isinf(rates.pass_tokens)):
+        return 0.0
+    few = np.where(np.isfinite(tokens), tokens, 0.0)
+    return np.clip((few - VECTOR_TOKENS) / (EXPANDED_TOKENS - VECTOR_TOKENS), 0.0, 1.0)
 
 
 def _tokens(operator: Operator) -> Amount:

@@ -40,9 +40,7 @@ def cell(one: Scenario) -> Cell:
             ("KV cache", one.memory.kv_bytes),
             ("activations", one.memory.activation_bytes),
         ],
-        capacity_bytes=min(one.memory.capacity_bytes, 2 * one.memory.total_bytes)
-        if one.memory.capacity_bytes > 1e15
-        else one.memory.capacity_bytes,
+        capacity_bytes=one.memory.capacity_bytes if one.memory.capacity_bytes < 1e15 else None,
         tpot_by_context=[(size, time * MS) for size, time in one.tpot_by_context],
         tpot_by_batch=[(size, time * MS) for size, time in one.tpot_by_batch],
     )  # fmt: skip

@@ -185,6 +185,15 @@ def _too_large(
     widest, batch = suggestions(setup, one.request, recipes, draft=other)
     offers = [f"--format {widest}"] if widest else []
     offers += [f"--batch {batch}"] if batch else []
+    if not offers and one.request.batch > 1:
+        # Neither alone is enough.
+        alone = replace(one.request, batch=1)
+        widest, _ = suggestions(setup, alone, recipes, draft=other)
+        if widest is not None:
+            narrow = replace(setup, recipe=recipes[widest])
+            both = replace(other, recipe=recipes[widest]) if other else None
+            _, batch = suggestions(narrow, alone, recipes, draft=both)
+            offers.append(f"--format {widest} --batch {batch}")
     need, has = one.memory.total_bytes, one.memory.capacity_bytes
     what_fits = f"; {' or '.join(offers)} fits" if offers else "; no width of weights fits"
     return (

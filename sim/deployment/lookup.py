@@ -12,7 +12,7 @@ from hw.accelerator import (
     read_accelerator,
 )
 from hw.machine import list_machines, read_machine
-from hw.matching import Found, find_machine
+from hw.matching import Found, find_machine, meant_instead
 from roofline.model_names import known_model
 from roofline.model_shape import ModelShape, read_model
 from roofline.recipe import Recipe, parse_recipe
@@ -30,13 +30,17 @@ def find_device(text: str) -> Found | Accelerator:
     if text in list_accelerators():
         return load_accelerator(text)
     try:
-        return find_machine(text)
+        found = find_machine(text)
     except ValueError as error:
         names = [*list_machines(), *list_accelerators()]
         close = get_close_matches(text.lower(), names, n=1, cutoff=0.7)
         if close and close[0] in list_accelerators():
             raise UserError(f"unknown machine '{text}'; did you mean '{close[0]}'?") from None
         raise UserError(str(error)) from None
+    if (other := meant_instead(text, found)) is not None:
+        names = [other, found.machine.name]
+        raise UserError(f"unknown machine '{text}'; did you mean {' or '.join(map(repr, names))}?")
+    return found
 
 
 def _from_file(path: Path) -> Found | Accelerator:

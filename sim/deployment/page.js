@@ -50,6 +50,23 @@ function axes({ width, height, x, y, logX, logY, xName, yName, xTicks }) {
 const svg = (width, height, inside, name) =>
   `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${text(name)}">${inside}</svg>`;
 
+// The left end and baseline of words in the nearest free place beside a point; none if all are taken.
+function place(taken, box, px, py, words) {
+  const wide = 6 * words.length;
+  for (let d = 0; d < 130; d += 4) {
+    for (const [left, y] of [[px + 8, py + d], [px - 8 - wide, py + d], [px + 8, py - d], [px - 8 - wide, py - d]]) {
+      const own = { left, right: left + wide, top: y - 8, bottom: y + 3 };
+      const isInside = left > box.left && own.right < box.right && own.top > box.top && own.bottom < box.bottom;
+      const isFree = taken.every((t) => t.left > own.right || t.right < left || t.top > own.bottom || t.bottom < own.top);
+      if (isInside && isFree) {
+        taken.push(own);
+        return [left, y];
+      }
+    }
+  }
+  return null;
+}
+
 function roofline(cell) {
   const points = cell.points.filter((p) => p.ops > 0 && p.bytes > 0 && p.time_s > 0);
   const top = Math.max(...cell.roofs.map((r) => r.ops_per_s));
@@ -60,23 +77,38 @@ function roofline(cell) {
   const a = axes({ width: 760, height: 430, x, y, logX: true, logY: true,
     xName: "operations for each byte of memory traffic", yName: "operations a second" });
   let out = a.marks + line(a.atX(x[0]), a.atY(x[0] * band), a.atX(top / band), a.atY(top), 'class="roof"');
-  out += label(a.atX(x[0]) + 6, a.atY(x[0] * band) - 26, `${cell.slope.name} ${si(band)}B/s`);
+  const [dx, dy] = [a.atX(top / band) - a.atX(x[0]), a.atY(top) - a.atY(x[0] * band)];
+  const turn = `rotate(${(Math.atan2(dy, dx) * 180) / Math.PI} ${a.atX(x[0]) + dx / 2} ${a.atY(x[0] * band) + dy / 2})`;
+  out += label(a.atX(x[0]) + dx / 2, a.atY(x[0] * band) + dy / 2 - 6, `${cell.slope.name} ${si(band)}B/s`,
+    `text-anchor="middle" transform="${turn}"`);
+  const taken = [];
+  for (let i = 0; i <= 100; i += 1) {
+    // The slope, with its words in the middle.
+    const [px, py] = [a.atX(x[0]) + (dx * i) / 100, a.atY(x[0] * band) + (dy * i) / 100];
+    const isNamed = Math.abs(i - 50) * Math.hypot(dx, dy) < 7000;
+    taken.push({ left: px - 4, right: px + 4, top: py - (isNamed ? 20 : 4), bottom: py + 4 });
+  }
   for (const roof of cell.roofs) {
     const dash = roof.is_native ? "" : 'stroke-dasharray="6 4"';
     out += line(a.atX(roof.ops_per_s / band), a.atY(roof.ops_per_s), a.box.right, a.atY(roof.ops_per_s), `class="roof" ${dash}`);
-    out += label(a.box.right, a.atY(roof.ops_per_s) - 5, `${roof.name} ${si(roof.ops_per_s)}OP/s`, 'text-anchor="end"');
+    const words = `${roof.name} ${si(roof.ops_per_s)}OP/s`;
+    out += label(a.box.right, a.atY(roof.ops_per_s) - 5, words, 'text-anchor="end"');
+    const [right, at] = [a.box.right, a.atY(roof.ops_per_s)];
+    taken.push({ left: right - 7 * words.length, right, top: at - 16, bottom: at + 2 });
+    taken.push({ left: a.atX(roof.ops_per_s / band), right, top: at - 2, bottom: at + 2 });
   }
-  const taken = [];
-  for (const p of [...points].sort((m, n) => n.time_s - m.time_s)) {
+  const drawn = [...points].sort((m, n) => n.time_s - m.time_s).map((p) => {
     const total = points.filter((q) => q.phase === p.phase).reduce((sum, q) => sum + q.time_s, 0);
     const [px, py] = [a.atX(p.ops / p.bytes), a.atY(p.ops / p.time_s)];
     const r = Math.max(3, 16 * Math.sqrt(p.time_s / total));
     const title = `${p.name} (${p.phase}): ${si(p.ops)}OP, ${si(p.bytes)}B, ${(p.time_s * 1e3).toPrecision(3)} ms, ${p.bound}`;
     out += `<circle cx="${px}" cy="${py}" r="${r}" fill="${PHASE[p.phase]}" class="point"><title>${text(title)}</title></circle>`;
-    let ly = py + 16;
-    while (taken.some(([tx, ty]) => Math.abs(tx - px) < 90 && Math.abs(ty - ly) < 11)) ly += 11;
-    taken.push([px, ly]);
-    out += label(px + 8, ly, p.name, `fill="${PHASE[p.phase]}" class="small"`);
+    taken.push({ left: px - r, right: px + r, top: py - r, bottom: py + r });
+    return { ...p, px, py };
+  });
+  for (const p of drawn) {
+    const at = place(taken, a.box, p.px, p.py, p.name);
+    if (at) out += label(...at, p.name, `fill="${PHASE[p.phase]}" class="small"`);
   }
   return svg(760, 430, out, "roofline");
 }
@@ -109,7 +141,7 @@ function curve(points, xName, yName) {
 }
 
 function memory(cell) {
-  const most = Math.max(cell.capacity_bytes, cell.memory.reduce((sum, [, b]) => sum + b, 0));
+  const most = Math.max(cell.capacity_bytes ?? 0, cell.memory.reduce((sum, [, b]) => sum + b, 0));
   let at = 8;
   let out = "";
   cell.memory.forEach(([name, bytes], i) => {
@@ -118,9 +150,11 @@ function memory(cell) {
     out += label(8 + i * 190, 52, `${name} ${si(bytes)}B`, `fill="${COLOURS[i]}" class="small"`);
     at += wide;
   });
+  // The memory of an accelerator has no size.
+  if (cell.capacity_bytes === null) return svg(760, 60, out, "memory");
   const edge = 8 + (cell.capacity_bytes / most) * 740;
   out += line(edge, 2, edge, 40, 'class="roof"');
-  out += label(Math.min(edge, 740), 52, `capacity ${si(cell.capacity_bytes)}B`, 'text-anchor="end"');
+  out += label(752, 52, `capacity ${si(cell.capacity_bytes)}B`, 'text-anchor="end"');
   return svg(760, 60, out, "memory against capacity");
 }
 

@@ -52,7 +52,8 @@ class Cell:
     points: Sequence[Operators]
     #: Rows of name and bytes.
     memory: Sequence[tuple[str, float]]
-    capacity_bytes: float
+    #: None where a memory has no size.
+    capacity_bytes: float | None
     #: Rows of tokens or sequences and milliseconds.
     tpot_by_context: Sequence[tuple[int, float]]
     tpot_by_batch: Sequence[tuple[int, float]]

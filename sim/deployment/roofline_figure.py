@@ -20,8 +20,10 @@ ROOF_GREYS = ("0.05", "0.3", "0.45", "0.6")
 #: Area of the marker of an operator that takes all the time of its phase, in points squared.
 FULL_AREA = 420.0
 SMALLEST_AREA = 14.0
-#: Decades shown beyond the points and ridges.
-MARGIN = 3.0
+#: Factors shown beyond the points and ridges, and beyond points before the words of roofs.
+MARGIN, WORDS_MARGIN = 3.0, 16.0
+#: Of an axis: how wide the words of a roof are, and how far their middle is above it.
+WORDS_SHARE, WORDS_RISE = 0.24, 0.02
 #: Points of one phase whose coordinates differ by no more than this factor share a label.
 NEAR = 1.15
 
@@ -34,6 +36,25 @@ class Roof:
     ops_per_s: float
     #: Whether the machine multiplies in this type; else weights are expanded to another first.
     is_native: bool = True
+
+
+def merged(roofs: Sequence[Roof]) -> tuple[Roof, ...]:
+    """Return roofs of which none lies on another: those of one height have their names together.
+
+    >>> fp8, int8 = (Roof(name=name, ops_per_s=4e12) for name in ("fp8", "int8"))
+    >>> [roof.name for roof in merged([fp8, int8, Roof(name="fp16", ops_per_s=2e12)])]
+    ['fp8, int8', 'fp16']
+    """
+    rates = dict.fromkeys(roof.ops_per_s for roof in roofs)
+    alike = [[roof for roof in roofs if roof.ops_per_s == rate] for rate in rates]
+    return tuple(
+        Roof(
+            name=", ".join(roof.name for roof in some),
+            ops_per_s=some[0].ops_per_s,
+            is_native=all(roof.is_native for roof in some),
+        )
+        for some in alike
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +125,8 @@ def _limits(
     top = max(roof.ops_per_s for roof in roofs)
     ridges = [roof.ops_per_s / slope.bytes_per_s for roof in roofs for slope in slopes]
     xs = [*ridges, *(p.intensity for p in points)]
-    low, high = min(xs) / MARGIN, max(xs) * 2 * MARGIN
+    low = min(xs) / MARGIN
+    high = max(2 * MARGIN * max(ridges), *(WORDS_MARGIN * p.intensity for p in points))
     slowest = min(slope.bytes_per_s for slope in slopes)
     bottom = min([top / MARGIN, low * slowest, *(p.ops_per_s for p in points)])
     axes.set_xlim(low, high)
@@ -155,6 +177,7 @@ def _label_points(
     low, high = axes.get_xlim()
     top = max(roof.ops_per_s for roof in roofs)
     lines = [((low, roof.ops_per_s), (high, roof.ops_per_s)) for roof in roofs]
+    lines += [_words(axes, roof) for roof in roofs]
     lines += [((low, low * s.bytes_per_s), (top / s.bytes_per_s, top)) for s in slopes]
     labels = [
         Label(
@@ -165,6 +188,13 @@ def _label_points(
         for group in _clusters(points)
     ]
     place_labels(axes, labels, lines)
+
+
+def _words(axes: Axes, roof: Roof) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the ends of a stroke through the words on a roof, in data coordinates."""
+    (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    y = roof.ops_per_s * (top / bottom) ** WORDS_RISE
+    return (high * (low / high) ** WORDS_SHARE, y), (high, y)
 
 
 def _clusters(points: Sequence[Point]) -> list[list[Point]]:

@@ -24,7 +24,7 @@ from roofline.recipe import Recipe
 from roofline.serving import Prediction, Request, Speculation, predict, speculative_tpot_s
 from roofline.setup import Setup
 from roofline.workload import ACTIVATION_BYTES, Sequences
-from sim.deployment.roofline_figure import Roof, Slope
+from sim.deployment.roofline_figure import Roof, Slope, merged
 
 CONTEXTS = (128, 512, 2048, 8192, 32768)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -124,7 +124,8 @@ def on_machine(
         request=request,
         ttft_s=(found.bound.ttft_s, found.expected.ttft_s),
         tpot_s=(found.bound.tpot_s, found.expected.tpot_s),
-        tpot_range_s=(float(short), float(long)),
+        # Nothing to expect beats the bound.
+        tpot_range_s=(max(float(short), found.bound.tpot_s), float(long)),
         prefill_bound=found.expected.prefill.bound,
         decode_bound=found.expected.decode.bound,
         path=path_of(setup, "linear").title,
@@ -171,13 +172,15 @@ def _points(found: Prediction) -> list[OperatorPoint]:
 
 def _roofs(setup: Setup) -> tuple[Roof, ...]:
     used = path_of(setup, "linear")
-    return tuple(
-        Roof(
-            name=operand,
-            ops_per_s=rate * setup.split * setup.thread_share,
-            is_native=operand != used.operand or used.kind == "native",
-        )
-        for operand, rate in setup.machine.native_peaks.items()
+    return merged(
+        [
+            Roof(
+                name=operand,
+                ops_per_s=rate * setup.split * setup.thread_share,
+                is_native=operand != used.operand or used.kind == "native",
+            )
+            for operand, rate in setup.machine.native_peaks.items()
+        ]
     )
 
 
@@ -211,6 +214,8 @@ def _notes(found: Prediction) -> list[str]:
         notes.append(
             f"{machine.title}: nobody told of its link; {DEFAULT_GB_PER_S:g} GB/s each way assumed"
         )
+    if found.setup.machines > 1 and found.setup.parallel == "tensor" and _is_gguf(found.setup):
+        notes.append("llama.cpp gives each machine some of the layers: --parallel pipeline")
     if found.memory.missing_bytes:
         notes.append(f"does not fit: {found.memory.missing_bytes / 1e9:.2f} GB are missing")
     if found.setup.shape.experts is not None:
@@ -218,6 +223,10 @@ def _notes(found: Prediction) -> list[str]:
     if found.decode_energy.exceeds_limit:
         notes.append("energy summed bottom-up exceeds the power limit; read its low end")
     return notes
+
+
+def _is_gguf(setup: Setup) -> bool:
+    return setup.recipe.kernel == "gguf" and setup.recipe.engine != "bitnet.cpp"
 
 
 def _speculation_notes(setup: Setup, speculation: Speculation | None) -> list[str]:
@@ -337,7 +346,7 @@ def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) 
         roofs.append(
             Roof(name=f"{bits:g}-bit weights", ops_per_s=rate / machine.cycles_per_step(bits))
         )
-    return tuple(roofs)
+    return merged(roofs)
 
 
 def _accelerator_notes(machine: Accelerator, shape: ModelShape, recipe: Recipe) -> list[str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from hw.machine import FOLDER, list_machines, load_machine, numbers_of, read_machine
-from hw.matching import find_machine
+from hw.matching import find_machine, meant_instead
 from hw.sram import FIT_ERROR, POINTS, access_energy_pj_per_byte
 from hw.technology import node_factor
 
@@ -165,11 +165,26 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path, old, new, words):
         ("Jetson Orin Nano 8GB", "jetson-orin-nano-8gb", 1, None),
         ("MacBook Pro M5 Max 128GB", "apple-m5-max", 1, None),
         ("M5 CPU, 4 threads", "apple-m5-cpu", 1, 4),
+        ("EPYC 9654 2S", "epyc-9654", 2, None),
+        ("2x-h100-sxm", "h100-sxm", 2, None),
+        ("2x EPYC 9654 (2S)", "epyc-9654", 2, None),
     ],
 )
 def test_people_name_machines_freely(text, name, count, threads):
     found = find_machine(text)
     assert (found.machine.name, found.count, found.threads) == (name, count, threads)
+    assert meant_instead(text, found) is None
+
+
+@pytest.mark.parametrize("name", list_machines())
+def test_no_name_is_a_misspelt_one(name):
+    machine = load_machine(name)
+    for text in (name, machine.title, *machine.aliases):
+        try:
+            found = find_machine(text)
+        except ValueError:
+            continue
+        assert meant_instead(text, found) is None, text
 
 
 def test_the_kind_that_is_meant_decides_between_namesakes():

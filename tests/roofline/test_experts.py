@@ -6,6 +6,7 @@ from itertools import combinations, product
 import pytest
 
 from hw.machine import load_machine
+from roofline.energy import step_energy
 from roofline.links import all_to_all_s
 from roofline.memory import expert_bytes, memory_use, weight_bytes
 from roofline.model_shape import load_model
@@ -113,3 +114,22 @@ def test_no_routing_reads_less_than_the_bound():
     found = operators(MIXTRAL, FP16, step, options=Options(routing="same", expert_machines=4))
     (down,) = (op for op in found if op.name == "expert down")
     assert down.weight_bytes == 2 * 2 * 14336 * 4096 * 32 / 4
+
+
+def test_energy_is_that_of_all_machines():
+    setup = Setup(shape=MIXTRAL, recipe=FP16, machine=load_machine("h100-sxm"), machines=8)
+    step = [Sequences(batch=64, new=1, context=1000)]
+
+    def energy(parallel):
+        one = replace(setup, parallel=parallel)
+        return step_energy(one, predict_step(one, step, "expected"))
+
+    tensor, expert = energy("tensor"), energy("expert")
+    assert expert.compute.nominal_j == pytest.approx(tensor.compute.nominal_j)
+    assert expert.kv_off_chip.nominal_j == pytest.approx(tensor.kv_off_chip.nominal_j)
+    # Experts are read once, and each machine reads all the rest.
+    experts, rest = expert_bytes(MIXTRAL, FP16), 32 * 2 * (2 * 4096**2 + 2 * 4096 * 1024 + 4096 * 8)
+    rest += 2 * 4096 * 32000
+    every = (experts + 8 * rest) / (experts + rest)
+    ratio = expert.weights_off_chip.nominal_j / tensor.weights_off_chip.nominal_j
+    assert ratio == pytest.approx(every, rel=1e-3)

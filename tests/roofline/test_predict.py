@@ -125,7 +125,7 @@ def test_the_fit_meets_the_points_of_the_gpu():
 
 
 def test_narrow_weights_come_at_the_rate_of_multiprocessors():
-    """A wide memory waits for them in products of a few tokens, not in those of many."""
+    """A wide memory waits for them, in products of a few tokens as of one."""
     shape = load_model("llama-3-8b")
 
     def reached(name, recipe, batch=1):
@@ -137,7 +137,9 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
         return share / fitted().gpu_memory_share
 
     assert reached("a100-sxm-80gb", "w4a16") < 0.6
-    assert reached("a100-sxm-80gb", "w4a16", batch=9) == pytest.approx(1.0)
+    assert reached("a100-sxm-80gb", "w4a16", batch=9) == pytest.approx(
+        reached("a100-sxm-80gb", "w4a16"), rel=0.01
+    )
     assert reached("a100-sxm-80gb", "fp16") == pytest.approx(1.0)
     assert reached("rtx-4090", "w4a16") == pytest.approx(1.0)
     # Starts take cycles.
@@ -146,6 +148,14 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
         for machine in map(load_machine, ("rtx-4090", "a100-sxm-40gb"))
     )
     assert slow / fast == pytest.approx(2.52 / 1.41)
+
+
+@pytest.mark.parametrize("recipe", ["w4a16", "w2a16", "nvfp4", "gguf-q4_k_m", "gguf-f16", "fp16"])
+@pytest.mark.parametrize("machine", ["a100-sxm-80gb", "rtx-4090", "jetson-orin-nx-16gb", "h20"])
+def test_more_sequences_take_no_less_time(machine, recipe):
+    one = setup("llama-3-8b", recipe, machine)
+    times = [step_ms(one, batch=batch, estimate="expected") for batch in (1, 4, 8, 9, 16, 63, 64)]
+    assert times == sorted(times)
 
 
 def test_prompts_expand_weights_in_memory_once_a_pass():
@@ -157,15 +167,33 @@ def test_prompts_expand_weights_in_memory_once_a_pass():
         step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
         (found,) = (op for op in step.operators if op.operator.name == "down")
         # Halves of float32 values for the library, and back; weights are read again in each pass.
-        converted = 3.0 * found.operator.activation_bytes * (tokens >= 64)
+        share = min(1.0, max(0.0, (tokens - 8) / 56))
+        converted = 3.0 * found.operator.activation_bytes * share
         again = found.operator.weight_bytes * (-(-tokens // 512) - 1)
         moved = found.operator.traffic_bytes + converted + again
         return float(found.memory_s - moved / (fitted().gpu_memory_share * machine.bytes_per_s))
 
     # Written and read as halves: 4 bytes a weight.
     once = 4 * 32 * 14336 * 4096 / (fitted().gpu_memory_share * machine.bytes_per_s)
-    for tokens, passes in ((1, 0), (8, 0), (63, 0), (64, 1), (512, 1), (513, 2), (2048, 4)):
+    # Its own kernels are slower with each token from 9 on, until expanding is no worse.
+    for tokens, passes in (
+        (1, 0), (8, 0), (36, 0.5), (63, 55 / 56), (64, 1), (512, 1), (513, 2), (2048, 4),
+    ):  # fmt: skip
         assert expanding_s(tokens) == pytest.approx(passes * once, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("machine", ["mi50", "p100", "a100-sxm-80gb"])
+def test_tiles_are_no_worse_than_vectors_one_after_the_other(machine):
+    one = setup("llama-3-8b", "fp16", machine)
+    eight, nine, sixteen = (step_ms(one, batch=b, estimate="expected") for b in (8, 9, 16))
+    assert eight < nine <= sixteen < 2.05 * eight
+
+
+@pytest.mark.parametrize("machine", ["v100-sxm2", "rx-7900-xtx", "mi250x", "rtx-4090"])
+def test_one_more_sequence_is_no_cliff(machine):
+    one = setup("llama-3-8b", "gguf-q4_k_m", machine)
+    times = [step_ms(one, batch=batch, estimate="expected") for batch in (62, 63, 64)]
+    assert times == sorted(times) and times[-1] < 1.03 * times[0]
 
 
 @pytest.mark.parametrize(

@@ -467,6 +467,16 @@ def test_tables_as_spreadsheets_write_them(tmp_path, change):
     assert point.found.machine.name == "core-i5-6500" and point.tokens_per_s == 3.94
 
 
+def test_cells_keep_their_line_ends(tmp_path):
+    path = tmp_path / "points.csv"
+    row = '"2x RTX\n4090",LLaMA-7B,6.7e9,q4_0,,1,,128,decode,100,"a\u2028b\r\nc"\n'
+    # A line separator of Unicode ends no row.
+    path.write_bytes((HEAD + row + row.replace('"a\u2028b\r\nc"', "a\u2028b")).encode())
+    quoted, plain = read_points(path)
+    assert (quoted.device, quoted.line, plain.line) == ("2x RTX\n4090", 4, 6)
+    assert plain.found.count == quoted.found.count == 2
+
+
 @pytest.mark.parametrize("rate", ["1e400", "nan", "-3", "inf", "0", "", "1e-400"])
 def test_a_rate_that_is_no_positive_number_is_told(tmp_path, rate):
     path = tmp_path / "points.csv"

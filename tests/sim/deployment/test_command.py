@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hw.machine import read_machine
 from hw.measure import Ceiling, Measurement
+from roofline.efficiency import fitted
 from sim.cli import main
 from sim.deployment.command import RooflineOptions, run_roofline
 from sim.deployment.hardware import machine_text
@@ -157,14 +158,16 @@ def test_an_accelerator_shows_its_sources(capsys):
     assert row.split()[1] == "8" and "as activations (not confirmed)" in row
 
 
-@pytest.mark.parametrize("kv,offered", [("fp16", "w6a16"), ("int8", "w8a16"), ("fp32", None)])
+@pytest.mark.parametrize(
+    "kv,offered", [("fp16", ["w6a16"]), ("int8", ["w8a16"]), ("fp32", ["w8a16", "--batch", "1"])]
+)
 def test_the_format_that_is_offered_fits_with_the_cache_that_was_asked_for(capsys, kv, offered):
-    request = ["roofline", "llama-2-13b", "--hw", "rtx-4090", "--prompt", "3900"]
-    request += ["--batch", "4", "--kv", kv, "--format"]
-    _, _, err = run(capsys, *request, "fp16")
-    assert (f"--format {offered} fits" if offered else "no width of weights fits") in err
-    if offered:
-        assert run(capsys, *request, offered)[0] == 0
+    request = ["roofline", "llama-2-13b", "--hw", "rtx-4090", "--prompt", "3900", "--kv", kv]
+    batch = ["--batch", "4"]
+    _, _, err = run(capsys, *request, *batch, "--format", "fp16")
+    assert f"--format {' '.join(offered)} fits" in err
+    asked = [] if "--batch" in offered else batch
+    assert run(capsys, *request, *asked, "--format", *offered)[0] == 0
 
 
 def test_an_accelerator_says_what_it_does_to_a_recipe(capsys):
@@ -249,6 +252,13 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "lama-3.1-8b", "--hw", "a100-sxm-80gb"], ["unknown model", "llama-3.1-8b"]),
         (["roofline", "llama-3.1-8b", "--hw", "a1oo-sxm-80gb"], ["unknown machine", "a100-sxm"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmd"], ["unknown machine", "'bitmod'"]),
+        (
+            ["roofline", "llama-3.1-70b", "--hw", "rtx-4090", "--batch", "64"],
+            ["bytes are missing; --format w2a16 --batch 11 fits"],
+        ),
+        (["roofline", "llama-3.1-405b", "--hw", "rtx-4090"], ["; no width of weights fits"]),
+        (["roofline", "llama-3.1-8b", "--hw", "apple-m2-ulta"], ["'apple-m2-ultra'"]),
+        (["roofline", "llama-3.1-8b", "--hw", "4x a100-40bg"], ["'a100-sxm-40gb'"]),
         ([*BASIC[:-1], "w4b16"], ["unknown recipe 'w4b16'", "w4a16"]),
         (["roofline", "llama-9-8b", "--hw", "a100-sxm-80gb"], ["unknown model", "llama-3-8b"]),
         ([*BASIC, "--batch", "1.5"], ["--batch", "'1.5' is no whole number"]),
@@ -304,3 +314,27 @@ def test_bad_input_is_one_line(capsys, arguments, words, tmp_path, monkeypatch):
     assert code == 2 and out == "" and len(err.splitlines()) == 1
     assert all(word in err for word in words), err
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_expect_beats_the_bound(capsys):
+    arguments = ["qwen2.5-7b", "--hw", "core-i5-6500", "--format", "gguf-f16", "--prompt", "1"]
+    code, out, _ = run(capsys, "roofline", *arguments, "--json")
+    tpot_s = json.loads(out)["tpot_s"]
+    # The scatter of the fit is as much as the bound is away from the expectation.
+    assert code == 0 and tpot_s["expected"] / tpot_s["bound"] < 1 + fitted().cpu_scatter
+    assert tpot_s["bound"] == tpot_s["low"] < tpot_s["expected"] < tpot_s["high"]
+
+
+@pytest.mark.parametrize(
+    "options,is_told",
+    [
+        (["gguf-q4_0"], True), (["gguf-q4_0", "--parallel", "pipeline"], False),
+        (["w4a16"], False),
+    ],
+)  # fmt: skip
+def test_how_llama_cpp_shares_a_model_is_told(capsys, options, is_told):
+    code, out, _ = run(
+        capsys, "roofline", "llama-3.1-8b", "--hw", "2x rtx-4090", "--json", "--format", *options
+    )
+    notes = json.loads(out)["notes"]
+    assert code == 0 and any("--parallel pipeline" in note for note in notes) is is_told

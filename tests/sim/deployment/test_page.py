@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 import shutil
@@ -30,12 +31,25 @@ out.id = "seen";
 out.textContent = JSON.stringify({ seen, circles, errors });
 document.body.append(out);
 </script></body>"""
+#: Leaves the boxes of the labels of roofline and memory in the units of its drawing, 760 by 430.
+BOXES = """<script>
+const words = document.querySelectorAll("#roofline text:not([transform]), #memory text");
+const boxes = [...words].map((one) => {
+  const { x, y, width, height } = one.getBBox();
+  return { words: one.textContent, x, y, width, height };
+});
+const out = document.createElement("pre");
+out.id = "seen";
+out.textContent = JSON.stringify(boxes);
+document.body.replaceChildren(out);
+</script></body>"""
 
 
-def cell(tpot):
+def cell(tpot, names=("qkv",), capacity_bytes=8e9):
     points = [
-        Operators(name="qkv", phase=phase, ops=1e9, bytes=1e8, time_s=1e-3, bound="memory")
+        Operators(name=name, phase=phase, ops=1e9, bytes=1e8, time_s=1e-3, bound="memory")
         for phase in ("prefill", "decode")
+        for name in names
     ]
     return Cell(
         summary=[("time per output token", f"{tpot} ms")],
@@ -44,7 +58,7 @@ def cell(tpot):
         slope=Slope(name="HBM", bytes_per_s=1e12),
         points=points,
         memory=[("weights", 1e9 + 1 / 3)],
-        capacity_bytes=8e9,
+        capacity_bytes=capacity_bytes,
         tpot_by_context=[(1024, 1.0), (2048, 1.5)],
         tpot_by_batch=[(1, 1.0), (2, 1.1)],
     )
@@ -75,18 +89,46 @@ def test_numbers_in_the_page_have_few_digits(text):
     assert "1000000000.0" in text and "333" not in text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_picking_another_machine_changes_the_numbers(text, tmp_path):
-    path = tmp_path / "page.html"
-    changed = text.replace("<script>const DATA", LISTEN + "<script>const DATA")
-    path.write_text(changed.replace("</body>", PICK), encoding="utf-8")
+def seen(text, folder):
+    """Return what a page leaves in the document."""
+    path = folder / "page.html"
+    path.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [
             CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            f"--user-data-dir={tmp_path / 'profile'}", path.as_uri(),
+            f"--user-data-dir={folder / 'profile'}", path.as_uri(),
         ],
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
-    found = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1])
+    return json.loads(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_labels_of_points_at_one_place_stand_apart_in_the_drawing(tmp_path):
+    names = ("gate and up", "down", "qkv", "o", "lm_head", "everything else")
+    choices = Choices(models=["m"], machines=["a"], formats=["f"], start=("m", "a", "f"))
+    cells = {("m", "a", "f"): cell(1, names, capacity_bytes=None)}
+    text = page(choices, cells, heading="h", assumptions=[], provenance={})
+    found = seen(text.replace("</body>", BOXES), tmp_path)
+    # A memory of no size has no capacity.
+    assert [box["words"] for box in found if box["words"].startswith("weights")] == ["weights 1 GB"]
+    assert not any(box["words"].startswith("capacity") for box in found)
+    boxes = [box for box in found if box["words"] in names]
+    assert len(boxes) == 2 * len(names)
+    for box in boxes:
+        # Above the axis, 44 units from the lower end of 430.
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 760
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 430 - 44
+    for one, other in itertools.combinations(boxes, 2):
+        is_beside = max(one["x"] - other["x"] - other["width"],
+                        other["x"] - one["x"] - one["width"]) >= 0  # fmt: skip
+        # Ascenders and descenders of lines that stand close may touch.
+        assert is_beside or abs(one["y"] - other["y"]) >= 10
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_picking_another_machine_changes_the_numbers(text, tmp_path):
+    changed = text.replace("<script>const DATA", LISTEN + "<script>const DATA")
+    found = seen(changed.replace("</body>", PICK), tmp_path)
     assert found["errors"] == [] and found["circles"] == 2
     assert [words.split("\t")[-1] for words in found["seen"]] == ["0 ms", "10 ms", "11 ms"]

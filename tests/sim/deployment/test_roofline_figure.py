@@ -53,3 +53,23 @@ def test_equal_points_give_equal_files():
 def test_a_slope_is_drawn_up_to_the_highest_roof(axes):
     slope = next(line for line in axes.lines if line.get_ydata()[-1] == 1248e12)
     assert np.allclose(np.divide(slope.get_ydata(), slope.get_xdata()), 2e12)
+
+
+def test_no_words_of_a_point_or_marker_stand_on_those_of_a_roof():
+    near = [
+        Point(
+            name=f"product {n}", phase="prefill", ops=1e12 * n, traffic_bytes=1e9, time_s=4e-3 * n
+        )
+        for n in (1, 2, 3)
+    ]
+    figure = roofline_figure("title", ROOFS, SLOPES, near)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    roofs = [box for words, box in boxes.items() if "ridge" in words]
+    points = [box for words, box in boxes.items() if "product" in words]
+    assert len(roofs) == 2 and points
+    assert not any(roof.overlaps(point) for roof in roofs for point in points)
+    for point in near:
+        spot = axes.transData.transform((point.intensity, point.ops_per_s))
+        assert not any(roof.padded(5).contains(*spot) for roof in roofs)
