@@ -21,10 +21,15 @@ from numerics.element_scheme import (
     ZeroPoint,
 )
 from numerics.formats import (
+    APOT3,
     APOT4,
+    APOT5,
     BF16,
     DINT3,
     DINT4,
+    DINT5,
+    DINT6,
+    DINT7,
     DINT8,
     E1M2,
     E2M0,
@@ -53,6 +58,7 @@ from numerics.formats import (
     NF2,
     NF3,
     NF4,
+    POT3,
     POT4,
     POT4_LOG,
     POT5,
@@ -96,8 +102,8 @@ FORMATS: dict[str, Format] = {
         *INTEGERS.values(), MXINT8, TERNARY,
         E2M0, E2M1, E1M2, E3M0, E2M2, E3M1, E2M3, E3M2,
         E4M3, E4M3_ALL, E4M3_IEEE, E4M3FNUZ, E4M3B11FNUZ, E3M4, E5M2, E5M2FNUZ,
-        NF2, NF3, NF4, FP4_BNB, POT4, POT4_LOG, POT5, APOT4, FLINT3, FLINT4, FLINT5,
-        DINT3, DINT4, DINT8,
+        NF2, NF3, NF4, FP4_BNB, POT3, POT4, POT4_LOG, POT5, APOT3, APOT4, APOT5,
+        FLINT3, FLINT4, FLINT5, DINT3, DINT4, DINT5, DINT6, DINT7, DINT8,
         FP32, FP16, BF16, E8M0,
     )
 }  # fmt: skip
@@ -177,16 +183,21 @@ def _floats() -> dict[str, Entry]:
         "fp8_e4m3b11fnuz": (E4M3B11FNUZ, "float8_e4m3b11fnuz of ml_dtypes"),
         "fp8_e3m4": (E3M4, "float8_e3m4 of ml_dtypes"),
         "fp8_e5m2fnuz": (E5M2FNUZ, "Noune et al., arXiv:2206.02915"),
+        "pot3": (POT3, "ANT's code, arXiv:2208.14286: powers of two, nearest in value"),
         "pot4": (POT4, "ANT's code, arXiv:2208.14286: powers of two, nearest in value"),
         "pot5": (POT5, "ANT's code, arXiv:2208.14286: powers of two, nearest in value"),
         "pot4_log": (POT4_LOG, "the same powers of two, nearest in their logarithm"),
-        "apot4": (APOT4, "additive powers of two, arXiv:1909.13144, as ANT lists them"),
+        **{
+            apot.name: (apot, "additive powers of two, arXiv:1909.13144, as ANT lists them")
+            for apot in (APOT3, APOT4, APOT5)
+        },
         "flint3": (FLINT3, "ANT, arXiv:2208.14286"),
         "flint4": (FLINT4, "ANT, arXiv:2208.14286"),
         "flint5": (FLINT5, "ANT, arXiv:2208.14286"),
-        "dint3": (DINT3, "dINT, Lee et al., EMNLP 2023, section 4.2, symmetric"),
-        "dint4": (DINT4, "dINT, Lee et al., EMNLP 2023, section 4.2, symmetric"),
-        "dint8": (DINT8, "dINT, Lee et al., EMNLP 2023, section 4.2, symmetric"),
+        **{
+            dint.name: (dint, "dINT, Lee et al., EMNLP 2023, section 4.2, symmetric")
+            for dint in (DINT3, DINT4, DINT5, DINT6, DINT7, DINT8)
+        },
     }
     return {
         name: Entry(scheme=_plain(element), source=source, follows_role=True)

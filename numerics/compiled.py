@@ -1,19 +1,20 @@
 """Loops in C++ for what takes long in NumPy: compiled at first use, kept in the user's cache.
 
-Nothing depends on them. Where there is no compiler, or it fails, or the cache can't be written,
-there is no library, and NumPy does the same.
+Nothing depends on them. Where there is no compiler, or it fails, there is no library, and NumPy
+does the same. Where the cache can't be written a process compiles for itself.
 """
 
 import ctypes
 import functools
-import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 from numerics.cache import cache_directory
+from numerics.kept import build_once
 
 COMPILERS = ("g++", "clang++")
 #: A product and the sum it is added to may be rounded once.
@@ -30,24 +31,31 @@ def library(source: Path, **macros: str | int) -> ctypes.CDLL | None:
     command = [compiler, *FLAGS, *(f"-D{name}={text}" for name, text in macros.items())]
     try:
         # All macros of the compiler tell its version and what the processor has.
-        known = _output([*command, "-dM", "-E", "-x", "c++", os.devnull])
-        key = hashlib.sha256(source.read_bytes() + " ".join(command).encode() + known)
-        path = cache_directory() / "compiled" / f"{source.stem}-{key.hexdigest()[:16]}.so"
-        if not path.exists():
-            _compile(command, source, path)
-        return ctypes.CDLL(str(path))
+        known = _run([*command, "-dM", "-E", "-x", "c++", os.devnull])
+        made_of = [source.read_text(encoding="utf-8"), *command, known]
+        # Loading a damaged file ends the process: what is loaded was checked, and is nobody else's.
+        with tempfile.TemporaryDirectory(prefix="qsim-") as folder:
+            path = Path(folder) / f"{source.stem}.so"
+            build = [*command, "-shared", "-fPIC", "-o", str(path), str(source)]
+            memory = cache_directory() / "compiled"
+            build_once(path, made_of, lambda: _run(build), memory=memory)
+            return ctypes.CDLL(str(path))
     except (OSError, RuntimeError, subprocess.SubprocessError):
         return None
 
 
-def _compile(command: list[str], source: Path, path: Path) -> None:
-    """Put the library in place at once, for several processes may do the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
-        partial = Path(folder) / path.name
-        _output([*command, "-shared", "-fPIC", "-o", str(partial), str(source)])
-        partial.replace(path)
-
-
-def _output(command: list[str]) -> bytes:
-    return subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S).stdout
+def _run(command: list[str]) -> str:
+    """Return what a compiler says, which is ended with all that it started if it takes too long."""
+    process = subprocess.Popen(
+        command, text=True, errors="replace", start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return output

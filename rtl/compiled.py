@@ -15,9 +15,9 @@ import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
+from numerics.kept import build_once
 from rtl.element import Operands, ProcessingElement, beat_codes, beat_places
 from rtl.emit import module_name, verilog_text
-from rtl.kept import build_once
 from rtl.toolchain import (
     ToolError,
     ccache_program,

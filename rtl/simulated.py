@@ -12,9 +12,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from numerics.kept import build_once
 from rtl.element import Operands, ProcessingElement, pack_beats
 from rtl.emit import module_name, verilog_text
-from rtl.kept import build_once
 from rtl.toolchain import ToolError, ccache_program, compiler_version, need_module, run_program
 
 TIMEOUT_S = 600

@@ -73,13 +73,12 @@ def codes_by_loops(
     """Return the codes after a pass, or None where NumPy has to find them.
 
     That is without a compiler, for arrays of several types or of others than float32 and float64,
-    for long groups and codes that are no entries, and where a sum may not be finite: which loss is
-    the least is for NumPy to say if some are NaN.
+    for long groups, for codes that are no entries and arrays that don't fit, and where a sum may
+    not be finite: which loss is the least is for NumPy to say if some are NaN.
     """
-    entries, size = codebooks.shape[1:]
+    size = codebooks.shape[2]
     loops = _loops(left.dtype, size)
-    is_one_type = all(array.dtype == left.dtype for array in (codebooks, scales, hessian))
-    if loops is None or not is_one_type or codes.min() < 0 or codes.max() >= entries:
+    if loops is None or not _is_for_loops(left, codes, codebooks, scales, hessian):
         return None
     lanes = loops.lanes()
     found = _blocks(codes.astype(TYPES[left.dtype][2]), lanes)
@@ -96,6 +95,23 @@ def codes_by_loops(
                 return None
     rows = np.moveaxis(found, -1, 1).reshape(-1, *codes.shape[1:])
     return rows[: len(codes)].astype(codes.dtype)
+
+
+def _is_for_loops(
+    left: np.ndarray,
+    codes: np.ndarray,
+    codebooks: np.ndarray,
+    scales: np.ndarray,
+    hessian: np.ndarray,
+) -> bool:
+    """Whether arrays fit and are of one type, and all codes are entries: loops don't check."""
+    (rows, groups, count), (_, entries, size) = codes.shape, codebooks.shape
+    columns = groups * size
+    fits = (len(codebooks), left.shape) == (count, (rows, columns))
+    fits &= (scales.shape, hessian.shape) == ((rows,), (columns, columns))
+    is_one_type = all(array.dtype == left.dtype for array in (codebooks, scales, hessian))
+    is_entry = codes.size > 0 and codes.min() >= 0 and codes.max() < entries
+    return bool(fits and is_one_type and is_entry)
 
 
 def _loops(dtype: np.dtype[np.generic], size: int) -> ctypes.CDLL | None:

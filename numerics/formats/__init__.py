@@ -9,10 +9,15 @@ from numerics.formats.base import MAX_LISTED_BITS as MAX_LISTED_BITS
 from numerics.formats.base import Format as Format
 from numerics.formats.base import Real as Real
 from numerics.formats.base import floor_log2 as floor_log2
+from numerics.formats.constants import APOT3 as APOT3
 from numerics.formats.constants import APOT4 as APOT4
+from numerics.formats.constants import APOT5 as APOT5
 from numerics.formats.constants import BF16 as BF16
 from numerics.formats.constants import DINT3 as DINT3
 from numerics.formats.constants import DINT4 as DINT4
+from numerics.formats.constants import DINT5 as DINT5
+from numerics.formats.constants import DINT6 as DINT6
+from numerics.formats.constants import DINT7 as DINT7
 from numerics.formats.constants import DINT8 as DINT8
 from numerics.formats.constants import E1M2 as E1M2
 from numerics.formats.constants import E2M0 as E2M0
@@ -41,6 +46,7 @@ from numerics.formats.constants import MXINT8 as MXINT8
 from numerics.formats.constants import NF2 as NF2
 from numerics.formats.constants import NF3 as NF3
 from numerics.formats.constants import NF4 as NF4
+from numerics.formats.constants import POT3 as POT3
 from numerics.formats.constants import POT4 as POT4
 from numerics.formats.constants import POT4_LOG as POT4_LOG
 from numerics.formats.constants import POT5 as POT5

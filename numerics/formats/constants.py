@@ -132,21 +132,35 @@ FLINT3 = mirrored("flint3", (1, 2, 4), ties_up=(True,) * 6)
 FLINT4 = mirrored("flint4", (1, 2, 3, 4, 6, 8, 16), ties_up=(True,) * 14)
 #: As FLINT3.
 FLINT5 = mirrored("flint5", (*range(1, 9), 10, 12, 14, 16, 24, 32, 64), ties_up=(True,) * 30)
-#: Powers of two of ANT, rounded to the nearest in value, ties up.
+#: Powers of two of ANT, rounded to the nearest in value, ties up; the values of FLINT3.
+POT3 = mirrored("pot3", [2**k for k in range(3)], ties_up=(True,) * 6)
+#: As POT3, of four bits.
 POT4 = mirrored("pot4", [2**k for k in range(7)], ties_up=(True,) * 14)
-#: As POT4, of five bits.
+#: As POT3, of five bits.
 POT5 = mirrored("pot5", [2**k for k in range(15)], ties_up=(True,) * 30)
 #: The same powers of two rounded by their logarithm: a number between two of them goes by their
 #: geometric mean, and below 1 by the square root of a half.
 POT4_LOG = mirrored("pot4_log", [2**k for k in range(7)], boundaries=_log_boundaries(7))
 #: Additive powers of two, arXiv:1909.13144, as ANT's code lists them; ties up.
+APOT3 = mirrored("apot3", (1, 2, 4), ties_up=(True,) * 6)
+#: As APOT3.
 APOT4 = mirrored("apot4", (1, 2, 3, 4, 6, 8, 10), ties_up=(True,) * 14)
+#: As APOT3.
+APOT5 = mirrored(
+    "apot5", (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 33, 36, 48), ties_up=(True,) * 30
+)
 #: dINT, Lee et al., EMNLP 2023: integers and the two halves beside zero. Ties between integers go
 #: to the even one, and 0 and 1 win over a half. The halves have the codes of the largest and the
 #: least integer of two's complement; no number has the code after the least.
 DINT3 = _dint(3)
 #: As DINT3.
 DINT4 = _dint(4)
+#: As DINT3.
+DINT5 = _dint(5)
+#: As DINT3.
+DINT6 = _dint(6)
+#: As DINT3.
+DINT7 = _dint(7)
 #: As DINT3.
 DINT8 = _dint(8)
 

@@ -61,7 +61,7 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
         *((BitModScaled(weight_bits=bits), _BITMOD_HARDWARE) for bits in (3, 4)),
         (Grouped(label="ant3-mixed", candidates=(_INT3, E2M0)), _MIXED_ANT),
         (Grouped(label="ant4-mixed", candidates=(_INT4, FLINT4)), _MIXED_ANT),
-        *((Olive(bits=bits, normal=kind), _OLIVE) for bits in (3, 4) for kind in Normal),
+        *((Olive(bits=bits, normal=kind), _OLIVE) for bits in (3, 4, 5) for kind in Normal),
         *(
             (Searched(label=f"llm-fp{bits}", candidates=found, trials=_LLM_FP4_TRIALS), _LLM_FP4)
             for bits, found in _LLM_FP.items()

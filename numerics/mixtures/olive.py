@@ -33,14 +33,20 @@ class Normal(StrEnum):
 
 
 #: Normal magnitudes by kind and bits of a code, in units in which outliers begin beyond 32.
-NORMAL = {
+NORMAL: dict[tuple[Normal, int], tuple[int | float, ...]] = {
     (Normal.FLINT, 3): (0, 8, 16, 32),
     (Normal.FLINT, 4): (0, 2, 4, 6, 8, 12, 16, 32),
+    (Normal.FLINT, 5): (0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 12, 16, 32),
     (Normal.INT, 3): (0, 8, 16, 24),
     (Normal.INT, 4): (0, 4, 8, 12, 16, 20, 24, 28),
+    (Normal.INT, 5): tuple(range(0, 32, 2)),
 }
 #: Outliers: floats with two exponent bits, of which the smallest, 32 itself, is left out.
-OUTLIERS = {3: (64, 128, 256), 4: (48, 64, 96, 128, 192, 256, 384)}
+OUTLIERS = {
+    3: (64, 128, 256),
+    4: (48, 64, 96, 128, 192, 256, 384),
+    5: (40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448),
+}
 THRESHOLD = 32
 #: Percent of the first alpha that are tried, as the scripts for language models do.
 TRIALS = tuple(percent / 100 for percent in range(75, 250, 2))
@@ -50,10 +56,10 @@ TRIALS = tuple(percent / 100 for percent in range(75, 250, 2))
 class Olive(Scheme):
     """Rows of pairs: two normal codes, or an outlier beside the mark of its victim.
 
-    A row's scale is ``alpha / top``, where ``top`` is the largest normal value: 32 of flint, 28 or
-    24 of integers, between which OliVe's code chooses by its mode. A number over the scale goes to
-    the nearest of normal values and outliers, ties to the larger one. Two numbers that follow one
-    another are a pair: if one is an outlier the other becomes zero, the right one if both are.
+    A row's scale is ``alpha / top``, where ``top`` is the largest normal value: 32 of flint, 24, 28
+    or 30 of integers, between which OliVe's code chooses by its mode. A number over the scale goes
+    to the nearest of normal values and outliers, ties to the larger one. Two numbers that follow
+    one another are a pair: if one is an outlier the other becomes zero, the right one if both are.
     Codes are sign and place among the magnitudes; the code of negative zero marks a victim, and the
     other code of its pair is read among the outliers, whose places start at 1. ``alpha`` starts
     from ``max(|m + 3 d|, |m - 3 d|)`` with mean and standard deviation (of n - 1) of the row, and
@@ -69,7 +75,7 @@ class Olive(Scheme):
 
     def __post_init__(self) -> None:
         if self.bits not in OUTLIERS:
-            raise ValueError(f"OliVe has codes of 3 or 4 bits, not {self.bits}")
+            raise ValueError(f"OliVe has codes of 3 to 5 bits, not {self.bits}")
 
     @property
     def name(self) -> str:
@@ -77,7 +83,7 @@ class Olive(Scheme):
         return f"olive{self.bits}" + ("" if self.normal is Normal.FLINT else f"-{self.normal}")
 
     @property
-    def magnitudes(self) -> tuple[int, ...]:
+    def magnitudes(self) -> tuple[int | float, ...]:
         """Normal magnitudes in order."""
         return NORMAL[self.normal, self.bits]
 

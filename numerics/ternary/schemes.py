@@ -29,7 +29,6 @@ class _ArrayScheme(Scheme):
         """Return the arrays of the layout."""
         from numerics.ternary.arrays import quantize
 
-        self.check_shape(x.shape)
         quantized: QuantizedTensor = quantize(x, self)
         return quantized
 
@@ -102,7 +101,7 @@ class Twn(_ArrayScheme):
     """Weights -1, 0 and 1 beyond a threshold, a scale a group: ``reference.quantize_twn``.
 
     The code is the weight plus one; ``value = (code - 1) * scale``. The paper has one scale for
-    each filter; a last group may be shorter.
+    each filter; the last group of a row, or its only one, may be shorter.
 
     Examples
     --------
@@ -163,6 +162,11 @@ class ColumnBinary(_ArrayScheme):
         """Raise :class:`ValueError` for a tensor without columns."""
         if len(shape) < 2:
             raise ValueError(f"{self.name} needs a matrix, not a tensor of shape {list(shape)}")
+
+    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
+        """Return the arrays of the layout."""
+        self.check_shape(x.shape)
+        return _ArrayScheme.quantize(self, x)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return signs, scales and offsets."""

@@ -304,7 +304,7 @@ def _nearest_in_table(element, x: np.ndarray) -> np.ndarray:
         middles = np.concatenate([-positive[::-1], positive])
     else:
         middles = ((table[1:] + table[:-1]) / 2).astype(np.float32)
-    if element.name.startswith(("flint", "apot")) or element.name in ("pot4", "pot5"):
+    if element.name.startswith(("flint", "apot")) or element.name in ("pot3", "pot4", "pot5"):
         return np.searchsorted(middles, x, side="right")
     codes = np.searchsorted(middles, x, side="left")
     if element.name.startswith("dint"):

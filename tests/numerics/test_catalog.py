@@ -9,8 +9,10 @@ REQUIRED = {
     "int4-floatmin", "fp4", "fp6_e2m3", "fp6_e3m2", "fp8_e4m3", "fp8_e5m2", "nf4", "ternary",
     "fp3", "fp4_e1m2", "fp4_e3m0", "fp5_e2m2", "fp5_e3m1", "fp8_e4m3_all", "fp8_e4m3_ieee",
     "fp8_e4m3fnuz", "fp8_e4m3b11fnuz", "fp8_e3m4", "fp8_e5m2fnuz", "pot4", "pot4_log", "apot4",
-    "pot5", "ant5", "olive3-int", "olive4-int", "llm-fp6", "llm-fp8",
-    "flint3", "flint4", "flint5", "dint3", "dint4", "dint8", "nf2", "nf3", "fp4-bnb", "nf4-bnb",
+    "pot3", "pot5", "apot3", "apot5", "ant5", "llm-fp6", "llm-fp8",
+    "olive3-int", "olive4-int", "olive5", "olive5-int",
+    "flint3", "flint4", "flint5", *(f"dint{n}" for n in range(3, 9)), "nf2", "nf3", "fp4-bnb",
+    "nf4-bnb",
     *(f"mx{name}{rule}" for rule in ("", "-rceil", "-ceil", "-even")
       for name in ("fp4", "fp6_e2m3", "fp6_e3m2", "fp8_e4m3", "fp8_e5m2", "int8")),
     "nvfp4",

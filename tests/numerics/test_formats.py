@@ -292,12 +292,24 @@ def test_dint_rounds_as_defined():
     group = (2, -1, 0.5, 4, -6, 3, 1.2, -0.4)
     assert [DINT4.encode(x) for x in group] == [2, 15, 7, 4, 10, 3, 1, 8]
     assert FORMATS["dint3"].values == (0, 1, 2, 0.5, -0.5, 2, -2, -1)
+    # Two codes are halves, and one of the rest is unused, as zero has no sign.
+    for bits in (5, 6, 7):
+        dint, top = FORMATS[f"dint{bits}"], 2 ** (bits - 1) - 2
+        assert dint.table == (*range(-top, 0), -0.5, 0, 0.5, *range(1, top + 1))
+        assert [dint.encode(x) for x in (0.5, -0.5, -top)] == [top + 1, top + 2, top + 4]
+        assert [dint.round(x) for x in (0.25, 0.75, top - 1.5, 1e9)] == [0, 1, top - 2, top]
 
 
 def test_tables_of_ant_round_ties_up_and_logarithms_by_the_root_of_two():
     assert [FLINT4.round(x) for x in (5, -5, 12, -12)] == [6, -4, 16, -8]
     assert FLINT4.table[-8:] == (0, 1, 2, 3, 4, 6, 8, 16)
     assert APOT4.table[-7:] == (1, 2, 3, 4, 6, 8, 10)
+    five = (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 33, 36, 48)
+    assert FORMATS["apot5"].table[-15:] == five and FORMATS["apot5"].round(32.5) == 33
+    # Of three bits all of ANT's types but integers have the same values.
+    names = "pot3", "apot3", "flint3"
+    assert {FORMATS[name].table for name in names} == {(-4, -2, -1, 0, 1, 2, 4)}
+    assert [FORMATS[name].round(x) for name in names for x in (3, -3)] == [4, -2] * 3
     # By value 1.45 is nearer to 1, by logarithm to 2.
     assert (POT4_LOG.round(1.45), FORMATS["pot4"].round(1.45)) == (2, 1)
 

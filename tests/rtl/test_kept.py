@@ -1,72 +1,14 @@
-"""What is kept of builds: the right file of the same parts, and no more than there is room for."""
-
-import os
+"""Models and benches of a changed PE are built anew, though others are kept."""
 
 import numpy as np
-import pytest
 
 import rtl.compiled
-import rtl.kept
 from rtl.catalog import find_pe
 from rtl.compiled import CompiledPe
 from rtl.emit import verilog_text
-from rtl.kept import build_once
 from rtl.simulated import run_bench
 
 PE = find_pe("int4x8-mac")
-
-
-@pytest.fixture
-def builder(tmp_path):
-    """A function that has a file built of some parts; it returns its text, and whether it was."""
-
-    def build(*parts, text="built"):
-        target, done = tmp_path / "target", []
-
-        def write():
-            done.append(parts)
-            target.write_text(text)
-
-        target.unlink(missing_ok=True)
-        build_once(target, parts, write, memory=tmp_path / "memory")
-        return target.read_text(), bool(done)
-
-    return build
-
-
-def test_the_same_parts_are_built_once_and_others_anew(builder):
-    assert builder("source", "command") == ("built", True)
-    assert builder("source", "command") == ("built", False)
-    assert builder("source", "other", text="of another") == ("of another", True)
-    assert builder("source", "command") == ("built", False)
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + b"?"])
-def test_a_damaged_file_is_built_anew(builder, tmp_path, damage):
-    builder("source")
-    (known,) = (tmp_path / "memory").iterdir()
-    known.write_bytes(damage(known.read_bytes()))
-    assert builder("source", text="again") == ("again", True)
-    assert builder("source") == ("again", False)
-
-
-def test_files_that_were_used_longest_ago_make_room(builder, tmp_path, monkeypatch):
-    monkeypatch.setattr(rtl.kept, "LIMIT_BYTES", 3 * (32 + 100))
-    for name in "abc":
-        builder(name, text="x" * 100)
-    for age, path in enumerate((tmp_path / "memory").iterdir()):
-        os.utime(path, (age, age))
-    assert not builder("a", text="x" * 100)[1]
-    builder("d", text="x" * 100)
-    assert len(list((tmp_path / "memory").iterdir())) == 3
-    assert not builder("a", text="x" * 100)[1] and not builder("d", text="x" * 100)[1]
-
-
-def test_without_a_memory_all_is_built(tmp_path):
-    done = []
-    for _ in range(2):
-        build_once(tmp_path / "target", [], lambda: done.append(1), memory=None)
-    assert len(done) == 2
 
 
 def test_a_changed_pe_is_compiled_anew(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 
 from numerics.codebooks import beam_compiled, beam_one
 from numerics.codebooks.beam import beam_search, decode, losses
+from numerics.codebooks.beam_compiled import _is_for_loops as is_for_loops
 from numerics.codebooks.beam_compiled import best_codes, codes_by_loops
 from numerics.compiled import COMPILERS
 
@@ -125,6 +126,16 @@ def test_numpy_finds_codes_that_loops_are_not_for(monkeypatch):
     assert codes_by_loops(left.astype(np.float16), codes, **half) is None
     long, codes_of_long, rest = layer(np.float32, d=17)
     assert codes_by_loops(long, codes_of_long, **rest) is None
+
+
+def test_arrays_that_do_not_fit_are_not_for_loops():
+    left, codes, given = layer(np.float32)
+    smaller = {"scales": slice(9), "codebooks": slice(1), "hessian": (slice(20), slice(20))}
+    for name, part in smaller.items():
+        assert is_for_loops(left, codes, **given | {name: given[name][part]}) is False
+    assert is_for_loops(left[:, 1:], codes, **given) is False
+    assert is_for_loops(left[:0], codes[:0], **given | {"scales": given["scales"][:0]}) is False
+    assert is_for_loops(left, codes, **given)
 
 
 def test_without_loops_numpy_finds_the_codes(monkeypatch):

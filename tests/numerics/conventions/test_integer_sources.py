@@ -51,6 +51,30 @@ def test_published_vectors(rows, convention, bits, wanted):
     np.testing.assert_allclose(back(rows, convention, bits=bits), wanted, rtol=0, atol=6e-8)
 
 
+# bitmod, section 8: FP16 weights and scales, integers of BitMoD's code; scale, zero point, codes.
+BITMOD_A = "224c a86a 1dbc 2d0d a567 29fa abb5 1481"
+BITMOD_INTEGERS = {
+    "int6": (0.0025463104248046875, None, [5, -14, 2, 31, -8, 18, -24, 0]),
+    "int5": (0.005260467529296875, None, [2, -7, 1, 15, -4, 9, -11, 0]),
+    "int4": (0.0112762451171875, None, [1, -3, 0, 7, -2, 4, -5, 0]),
+    "int3": (0.02630615234375, None, [0, -1, 0, 3, -1, 2, -2, 0]),
+    "int6-asym": (0.002208709716796875, 27, [33, 11, 30, 63, 17, 48, 0, 27]),
+    "int5-asym": (0.004489898681640625, 13, [16, 5, 14, 31, 8, 23, 0, 13]),
+    "int4-asym": (0.00927734375, 6, [7, 2, 7, 15, 4, 11, 0, 6]),
+    "int3-asym": (0.0198822021484375, 3, [4, 1, 3, 7, 2, 5, 0, 3]),
+}
+
+
+@pytest.mark.parametrize("name", BITMOD_INTEGERS)
+def test_plain_integers_with_half_scales_are_those_of_bitmods_code(name):
+    scale, zero_point, codes = BITMOD_INTEGERS[name]
+    bits = np.array([int(word, 16) for word in BITMOD_A.split()], np.uint16)
+    q = quantize(np.float32(bits.view(np.float16))[None], parse_scheme(name, group_size=8))
+    assert np.asarray(q.scales).tolist() == [[scale]]
+    assert q.zero_points is None or np.asarray(q.zero_points).tolist() == [[zero_point]]
+    assert np.asarray(q.codes).tolist() == [[code % 2 ** int(name[3]) for code in codes]]
+
+
 # The vectors of QuaRot's asymmetric activations have the whole range: clip ratio 1 is GPTQ.
 def test_quarot_without_clipping_is_gptq():
     scales, zeros = zip(*(quantize_group(r, Convention.GPTQ, bits=4)[1:] for r in X), strict=True)

@@ -24,6 +24,8 @@ X[2], X[3] = 0, 0.5
         pytest.param(3, Normal.FLINT, 21, marks=pytest.mark.slow),
         pytest.param(3, Normal.INT, 20, marks=pytest.mark.slow),
         pytest.param(4, Normal.INT, 21, marks=pytest.mark.slow),
+        pytest.param(5, Normal.FLINT, 20, marks=pytest.mark.slow),
+        pytest.param(5, Normal.INT, 21, marks=pytest.mark.slow),
     ],
 )
 def test_scales_and_values_equal_the_definition(bits, normal, columns, monkeypatch):
@@ -63,6 +65,26 @@ def test_integers_end_at_28_and_24_which_alpha_is_divided_by():
     assert four.name == "olive4-int"
 
 
+def test_five_bits_have_steps_of_two_or_of_a_half_and_fifteen_outliers():
+    flint, whole = (Olive(bits=5, normal=kind) for kind in (Normal.FLINT, Normal.INT))
+    # Twice flint of five bits, of which the largest value is 64; floats from 32 on without 32.
+    assert [2 * m for m in flint.magnitudes] == [*range(9), 10, 12, 14, 16, 24, 32, 64]
+    floats = [2**e * (4 + m) // 4 for e in range(5, 9) for m in range(4)]
+    assert list(flint.table.table[-16:]) == floats
+    row = [np.float32(x) for x in (0.3, 30.9, 33, 5, 36.1, 5, 5.4, 450)]
+    assert olive.round_pairs(row, np.float32(1), flint) == [0.5, 32, 32, 5, 40, 0, 0, 448]
+    row = [np.float32(x) for x in (1, 3, -1, 34, 36, 5, 0, 29)]
+    assert olive.round_pairs(row, np.float32(1), whole) == [2, 4, 0, 30, 40, 0, 0, 30]
+    x = X[:, :20] * np.float32(2)
+    for scheme in (flint, whole):
+        q = quantize(jnp.asarray(x), scheme)
+        codes, scales = np.asarray(q.codes), np.asarray(q.scales)
+        assert codes.max() < 32
+        for row in range(len(x)):
+            values = olive.round_pairs(list(x[row]), scales[row], scheme)
+            assert np.array_equal(np.asarray(q.dequantize())[row], np.float32(values) * scales[row])
+
+
 def test_vector_of_the_published_code():
     x = np.float32([[*ROW, *(-0.001 * i for i in range(1, 17))]])
     q = quantize(jnp.asarray(x), Olive(bits=4))
@@ -82,11 +104,11 @@ def test_results_are_the_same_however_they_are_run():
         assert np.array_equal(np.asarray(found), expected)
 
 
-def test_a_row_with_nan_is_poisoned_and_bits_are_three_or_four():
+def test_a_row_with_nan_is_poisoned_and_bits_are_three_to_five():
     x = X.copy()
     x[0, 3], x[4, 20] = np.nan, np.inf
     q = quantize(jnp.asarray(x), Olive(bits=3))
     bad = np.isnan(np.asarray(q.dequantize()))
     assert bad[[0, 4]].all() and not bad[1:4].any() and not np.asarray(q.codes)[[0, 4]].any()
-    with pytest.raises(ValueError, match="3 or 4 bits, not 8"):
+    with pytest.raises(ValueError, match="3 to 5 bits, not 8"):
         Olive(bits=8)

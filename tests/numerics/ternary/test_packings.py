@@ -64,6 +64,17 @@ def test_tl2_comes_back():
     assert magnitudes[0, 0] >> 4 == abs(first) and signs[0, 0] >> 15 == (first < 0)
 
 
+# BN-4: what bitnet.cpp's AVX2 kernel makes of codes that are all 2 and activations that are equal.
+@pytest.mark.parametrize(("q", "found"), [(127, -8192), (64, -524288), (63, 516096)])
+def test_a_kernel_with_sums_of_16_bits_would_not_be_exact(q, found):
+    ones, _ = unpack_i2_s(pack_i2_s(np.ones(4096, np.int8), 1.0, isa="x86"), isa="x86")
+    products = (ones.astype(np.int32) + 1) * q
+    # Two neighbours of 32 bytes share one of 16 lanes, which adds up all blocks.
+    lanes = products.reshape(-1, 4, 16, 2).sum(axis=(0, 1, 3)).astype(np.int16)
+    assert lanes.sum(dtype=int) == found
+    assert (lanes.sum(dtype=int) == products.sum()) == (q == 63)
+
+
 # BN-3
 def test_lookup_of_a_pair_and_of_a_triple_is_their_product():
     for t in itertools.product((-1, 0, 1), repeat=2):

@@ -73,6 +73,14 @@ def test_twn_is_its_definition(x):
             assert np.array_equal(q.dequantize()[row, start : start + SIZE], values, equal_nan=True)
 
 
+def test_rows_shorter_than_a_group_are_one_group_of_twn():
+    x = np.float32([[1.0, -3.0, 0.25, 0.0]])
+    q = quantize(x, TWN)
+    trits, scale = quantize_twn(x[0].tolist())
+    assert np.asarray(q.codes).tolist() == [[trit + 1 for trit in trits]]
+    assert np.asarray(q.scales).tolist() == [[scale]] == [[2.0]]
+
+
 @pytest.mark.parametrize("x", tensors())
 def test_columns_are_their_definition(x):
     q = quantize(x, FBI)
@@ -153,4 +161,4 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"^fbi-binary needs a matrix, not a tensor of shape \[4"):
         quantize(jnp.zeros(4), FBI)
     with pytest.raises(ValueError, match=r"^group size 128 is larger than a row of 4 values$"):
-        quantize(jnp.zeros((1, 4)), TWN)
+        TWN.check_shape((1, 4))

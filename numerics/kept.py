@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import stat
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -11,13 +13,14 @@ LIMIT_BYTES = 128 * 2**20
 
 
 def build_once(
-    target: Path, made_of: Iterable[str], build: Callable[[], None], *, memory: Path | None
+    target: Path, made_of: Iterable[str], build: Callable[[], object], *, memory: Path | None
 ) -> None:
     """Have ``build`` make a file that can be run, unless ``memory`` has it of the same parts.
 
     ``made_of`` is all that the file depends on: sources, commands and versions of tools. A kept
-    file has its hash before it, so that a damaged one is built anew. Those that were used longest
-    ago are removed when all together take more than :data:`LIMIT_BYTES`.
+    file has its hash before it, so that a damaged one is built anew, and so is one that another
+    user may have written, since it is to be run. What can't be kept is built each time. Those that
+    were used longest ago are removed when all together take more than :data:`LIMIT_BYTES`.
     """
     if memory is None:
         build()
@@ -26,7 +29,8 @@ def build_once(
     content = _recall(known)
     if content is None:
         build()
-        _remember(known, target.read_bytes())
+        with suppress(OSError):
+            _remember(known, target.read_bytes())
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
@@ -36,8 +40,10 @@ def build_once(
 def _recall(known: Path) -> bytes | None:
     """Return a kept file, ``None`` if there is none that is whole."""
     try:
-        found = known.read_bytes()
-    except FileNotFoundError:
+        with known.open("rb") as file:
+            is_safe = _is_of_this_user(os.fstat(file.fileno()))
+            found = file.read() if is_safe else b""
+    except OSError:
         return None
     digest, content = found[:32], found[32:]
     if digest != hashlib.sha256(content).digest():
@@ -47,9 +53,14 @@ def _recall(known: Path) -> bytes | None:
     return content
 
 
+def _is_of_this_user(file: os.stat_result) -> bool:
+    """Whether only this user, or the system's, may have written a file."""
+    return file.st_uid in (0, os.getuid()) and not file.st_mode & stat.S_IWOTH
+
+
 def _remember(known: Path, content: bytes) -> None:
     known.parent.mkdir(parents=True, exist_ok=True)
-    part = known.with_name(f"{known.name}.{os.getpid()}.part")
+    part = known.with_name(f"{known.name}.{os.getpid()}.{threading.get_ident()}.part")
     part.write_bytes(hashlib.sha256(content).digest() + content)
     part.replace(known)
     _trim(known.parent)
