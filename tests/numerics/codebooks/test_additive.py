@@ -60,7 +60,9 @@ TRAIN = jax.jit(lloyd_arrays.train, static_argnums=1)
 NEAREST = jax.jit(nearest)
 
 
-@pytest.mark.parametrize(("size", "length"), [(3, 8), (900, 8), (2600, 5)])
+@pytest.mark.parametrize(
+    ("size", "length"), [(3, 8), (900, 8), pytest.param(2600, 5, marks=pytest.mark.slow)]
+)
 def test_vectors_that_are_entries_are_found_without_a_search(size, length):
     values = np.clip(np.round(RNG.standard_t(4, size=(40, length)) * size), -8192, 8192)
     vectors = values.astype(np.int32)

@@ -10,7 +10,9 @@ from sim.model.capture import layer_inputs
 from sim.model.forward import hidden_states
 
 
-@pytest.mark.parametrize("family", ["llama", pytest.param("gemma2", marks=pytest.mark.slow), "opt"])
+@pytest.mark.parametrize(
+    "family", ["llama", *(pytest.param(f, marks=pytest.mark.slow) for f in ("gemma2", "opt"))]
+)
 def test_inputs_are_those_of_the_forward_pass(family, golden_model, monkeypatch):
     golden = golden_model(family)
     config, params = golden.config, golden.params()

@@ -36,9 +36,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(many_results, tmp_path_factory):
+def page(results, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    named = [dataclasses.replace(p, model="<script>alert(1)</script>") for p in many_results]
+    named = [dataclasses.replace(p, model="<script>alert(1)</script>") for p in results]
     return write_report(named, out, provenance=PROVENANCE)[-1].read_text(encoding="utf-8")
 
 
@@ -56,9 +56,9 @@ def test_names_from_outside_are_text(page):
     assert PROVENANCE.command in parsed.words
 
 
-def test_the_page_has_the_answer_every_point_and_how_it_was_made(page, many_results):
+def test_the_page_has_the_answer_every_point_and_how_it_was_made(page, results):
     parsed = Page(page)
-    assert parsed.tags.count("tr") == len(many_results) + 1 and parsed.tags.count("svg") == 2
+    assert parsed.tags.count("tr") == len(results) + 1 and parsed.tags.count("svg") == 2
     text = " ".join(parsed.words)
     for needed in ("The fewest bits within 0.02 nats", "8 windows", "Weights lie on a grid.",
                    "4,096 tokens in windows of 512", "ab12", "cd34", "a machine", "jax 0.10",
