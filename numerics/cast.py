@@ -147,12 +147,15 @@ def round_element(fmt: Format, x: Float32[Array, "*shape"]) -> Float32[Array, "*
     """
     match fmt:
         case FloatFormat():
-            significand, exponent = _round_significand(fmt, float_bits(x) & MAGNITUDE_MASK)
-            step = from_bits((exponent + (BIAS - fmt.mantissa_bits)) << MANTISSA_BITS)
-            magnitude = jnp.minimum(significand.astype(jnp.float32) * step, np.float32(fmt.max))
+            largest = np.float32(fmt.max).view(np.int32)
+            bits = jnp.minimum(float_bits(x) & MAGNITUDE_MASK, largest)
+            # Numbers of 2^23 steps of the result end in its last bit: the sum is rounded there.
+            binade = jnp.maximum(bits & INFINITY_BITS, (fmt.min_exponent + BIAS) << MANTISSA_BITS)
+            large = from_bits(binade + ((MANTISSA_BITS - fmt.mantissa_bits) << MANTISSA_BITS))
+            magnitude = (from_bits(bits) + large) - large
             sign = sign_bits(x)
             if not fmt.has_negative_zero:
-                sign = jnp.where(significand == 0, 0, sign)
+                sign = jnp.where(magnitude == 0, 0, sign)
             return from_bits(float_bits(magnitude) | sign)
         case IntFormat():
             # By way of an integer: there is no negative zero.
