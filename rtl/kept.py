@@ -17,7 +17,8 @@ def build_once(
 
     ``made_of`` is all that the file depends on: sources, commands and versions of tools. A kept
     file has its hash before it, so that a damaged one is built anew. Those that were used longest
-    ago are removed when all together take more than :data:`LIMIT_BYTES`.
+    ago are removed when all together take more than :data:`LIMIT_BYTES`. A folder that can't be
+    read or written, or is full, keeps nothing, and all is built.
     """
     if memory is None:
         build()
@@ -37,7 +38,7 @@ def _recall(known: Path) -> bytes | None:
     """Return a kept file, ``None`` if there is none that is whole."""
     try:
         found = known.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return None
     digest, content = found[:32], found[32:]
     if digest != hashlib.sha256(content).digest():
@@ -48,11 +49,21 @@ def _recall(known: Path) -> bytes | None:
 
 
 def _remember(known: Path, content: bytes) -> None:
-    known.parent.mkdir(parents=True, exist_ok=True)
-    part = known.with_name(f"{known.name}.{os.getpid()}.part")
-    part.write_bytes(hashlib.sha256(content).digest() + content)
-    part.replace(known)
-    _trim(known.parent)
+    put_whole(known, hashlib.sha256(content).digest() + content)
+    with suppress(OSError):
+        _trim(known.parent)
+
+
+def put_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole, or not at all where that can't be."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _trim(folder: Path) -> None:

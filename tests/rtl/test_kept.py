@@ -1,6 +1,7 @@
 """What is kept of builds: the right file of the same parts, and no more than there is room for."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,32 @@ def test_files_that_were_used_longest_ago_make_room(builder, tmp_path, monkeypat
     assert not builder("a", text="x" * 100)[1] and not builder("d", text="x" * 100)[1]
 
 
+def test_a_folder_that_cannot_be_used_keeps_nothing(builder, tmp_path):
+    (tmp_path / "memory").write_text("a file")
+    assert [builder("source"), builder("source")] == [("built", True)] * 2
+
+
+def test_a_kept_file_that_is_a_folder_is_passed_over(builder, tmp_path):
+    builder("source")
+    (known,) = (tmp_path / "memory").iterdir()
+    known.unlink()
+    known.mkdir()
+    assert [builder("source"), builder("source")] == [("built", True)] * 2
+    assert list((tmp_path / "memory").iterdir()) == [known]
+
+
+def test_a_full_disk_leaves_no_part(builder, tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def fill(path, content):
+        write(path, content[:7])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert builder("source") == ("built", True)
+    assert list((tmp_path / "memory").iterdir()) == []
+
+
 def test_without_a_memory_all_is_built(tmp_path):
     done = []
     for _ in range(2):
@@ -82,6 +109,17 @@ def test_a_changed_pe_is_compiled_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(rtl.compiled, "run_yosys", None)
     with CompiledPe(PE, text, tmp_path) as model:
         assert np.array_equal(model.run(operands)[0], PE.golden(operands))
+
+
+def test_settings_for_other_work_change_no_simulation(tmp_path, monkeypatch):
+    foreign = {
+        "COCOTB_TEST_FILTER": "reset", "GPI_EXTRA": "none:none", "VERILATOR_ROOT": "/none",
+        "CXXFLAGS": "-nonsense", "MAKEFLAGS": "-n",
+    }  # fmt: skip
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    run = run_bench(PE, PE.random(50, seed=0), memory=tmp_path)
+    assert (run.tests, run.failed) == (4, 0)
 
 
 def test_a_changed_pe_is_simulated_anew(tmp_path):
