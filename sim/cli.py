@@ -1,5 +1,6 @@
 """The ``qsim`` command."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -675,6 +676,8 @@ def _leave_at_once(code: int) -> None:
     """End the process as it is: computations under way abort one that waits for its threads."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # What was shared with other processes is given back.
+    gc.collect()
     os._exit(code)
 
 
