@@ -330,8 +330,10 @@ def emit_rtl(
         Most values of a group; it decides the width of an exact sum.
     accumulator
         Bits of the sum, instead of those that every sum fits.
-    weights, activations
-        Formats instead of those listed, such as fp4_e2m1; for exact dot products.
+    weights
+        Format instead of the one listed, such as fp4_e2m1; for exact dot products.
+    activations
+        The same of the activations.
     """
     from sim.hardware.command import emit
 
