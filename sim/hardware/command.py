@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -83,7 +84,7 @@ def emit(
 
 def _found_format(name: str) -> Format:
     if name not in FORMATS:
-        close = get_close_matches(name, FORMATS, n=1, cutoff=0.4)
+        close = get_close_matches(name.lower(), FORMATS, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise UserError(f"unknown format {name!r}; {hint}known: {', '.join(FORMATS)}")
     return FORMATS[name]
@@ -128,16 +129,19 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
             jobs = [pool.submit(_verdicts_of, pe.name, dots) for pe in largest_first]
         for done in as_completed(jobs):
             yield from done.result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that verified a PE was ended, as for want of memory; name fewer at a time"
+        ) from None
     finally:
         # An interrupt leaves work behind, which is ended with its programs and files.
         children = multiprocessing.active_children()
-        pool.shutdown(wait=False, cancel_futures=True)
         for child in children:
             child.terminate()
         for child in children:
             child.join(PATIENCE_S)
             child.kill()
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -152,7 +156,12 @@ def _interrupts_held() -> Iterator[None]:
 
 def _heed_termination() -> None:
     """Unwind when the parent terminates this process."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _verdicts_of(name: str, dots: int) -> list[Verdict]:

@@ -170,6 +170,18 @@ def test_ctrl_c_ends_all_that_verification_started(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def die(name, dots):
+    os._exit(9)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(sim.hardware.command, "_verdicts_of", die)
+    code, out, err = run(capsys, "verify", "dint3-mac", "fp4-dot")
+    assert code == 2 and out == ""
+    assert err.startswith("qsim: a process that verified a PE was ended") and err.count("\n") == 1
+
+
 def test_new_placements_are_printed_though_they_cannot_be_stored(capsys, monkeypatch):
     def refuse(record):
         raise PermissionError(13, "Permission denied", "int8-mac.json")
@@ -231,6 +243,7 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["emit", "e8p-dot", "--out", "x", "--weights", "int4"], ["formats of its own, e8p"]),
         (["emit", "binary-columns", "--out", "x", "--accumulator", 70], ["sums of up to 31 bits"]),
         (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
+        (["emit", "INT8-MAC", "--out", "x"], ["unknown PE 'INT8-MAC'; did you mean 'int8-mac'?"]),
         (["verify", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
