@@ -29,8 +29,7 @@ def build_once(
     content = _recall(known)
     if content is None:
         build()
-        with suppress(OSError):
-            _remember(known, target.read_bytes())
+        _remember(known, target.read_bytes())
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
@@ -59,11 +58,21 @@ def _is_of_this_user(file: os.stat_result) -> bool:
 
 
 def _remember(known: Path, content: bytes) -> None:
-    known.parent.mkdir(parents=True, exist_ok=True)
-    part = known.with_name(f"{known.name}.{os.getpid()}.{threading.get_ident()}.part")
-    part.write_bytes(hashlib.sha256(content).digest() + content)
-    part.replace(known)
-    _trim(known.parent)
+    put_whole(known, hashlib.sha256(content).digest() + content)
+    with suppress(OSError):
+        _trim(known.parent)
+
+
+def put_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole, or not at all where that can't be."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _trim(folder: Path) -> None:

@@ -5,7 +5,7 @@ Operators in order: ``!`` before and ``'`` behind, ``^``, then ``&``, ``*`` or n
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -15,8 +15,8 @@ _WORD = re.compile(r"\s*([A-Za-z_][\w\[\].]*|[01]|[!'^&*+|()])")
 _DEEPEST = 100
 
 
-def compiled(text: str) -> Function:
-    """Return a function of named bits.
+def compiled(text: str, pins: Collection[str] | None = None) -> Function:
+    """Return a function of named bits, only of some if they are given.
 
     >>> nand = compiled("!(A B)")
     >>> nand({"A": np.array([False, True]), "B": np.array([True, True])}).tolist()
@@ -25,7 +25,7 @@ def compiled(text: str) -> Function:
     Raises
     ------
     ValueError
-        The text is no function.
+        The text is no function, or of other bits.
     """
     words, rest = [], text.rstrip()
     while rest:
@@ -38,7 +38,14 @@ def compiled(text: str) -> Function:
     found = parser.any_of(0)
     if parser.next is not None:
         raise ValueError(f"{text!r}: {parser.next!r} is left over")
+    for word in words:
+        if pins is not None and _is_name(word) and word not in pins:
+            raise ValueError(f"{text!r}: {word!r} is none of {', '.join(pins)}")
     return found
+
+
+def _is_name(word: str) -> bool:
+    return word[0].isalpha() or word[0] == "_"
 
 
 class _Parser:
@@ -86,7 +93,7 @@ class _Parser:
             if self.next != ")":
                 raise ValueError(f"{self._text!r}: a parenthesis that never ends")
             self._place += 1
-        elif word is not None and (word in "01" or word[0].isalpha() or word[0] == "_"):
+        elif word is not None and (word in "01" or _is_name(word)):
             found = _constant(word == "1") if word in "01" else _named(word)
         if found is None:
             raise ValueError(f"{self._text!r}: {word or 'nothing'} where a pin should stand")

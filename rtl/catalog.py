@@ -79,7 +79,7 @@ def find_pe(name: str) -> ProcessingElement:
     'int4'
     """
     if name not in PES:
-        close = difflib.get_close_matches(name, PES, n=1, cutoff=0.4)
+        close = difflib.get_close_matches(name.lower(), PES, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"unknown PE {name!r}; {hint}known: {', '.join(PES)}")
     return PES[name]

@@ -5,7 +5,7 @@ and takes results as two patterns of bits say, and notes each result that was ta
 """
 
 import ctypes
-import subprocess
+import os
 import tempfile
 from dataclasses import InitVar, dataclass, field
 from importlib.metadata import version
@@ -19,11 +19,13 @@ from numerics.kept import build_once
 from rtl.element import Operands, ProcessingElement, beat_codes, beat_places
 from rtl.emit import module_name, verilog_text
 from rtl.toolchain import (
+    TIMEOUT_S,
     ToolError,
     ccache_program,
     compiler_version,
     need_module,
     need_program,
+    run_program,
     run_yosys,
 )
 
@@ -130,9 +132,13 @@ class CompiledPe:
 
     def __post_init__(self, verilog: str | None, memory: Path | None) -> None:
         need_module("pyosys")
-        self._folder = tempfile.TemporaryDirectory(prefix="qsim-pe-")
         text = verilog_text(self.pe) if verilog is None else verilog
-        library = _compile(self.pe, text, Path(self._folder.name), memory)
+        self._folder = tempfile.TemporaryDirectory(prefix="qsim-pe-")
+        try:
+            library = _compile(self.pe, text, Path(self._folder.name), memory)
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self._run = ctypes.CDLL(str(library)).run
         self._run.restype = ctypes.c_int64
 
@@ -258,6 +264,7 @@ def _compile(pe: ProcessingElement, text: str, folder: Path, memory: Path | None
 
 
 def _build(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = os.environ | {"TMPDIR": str(folder)}
+    done = run_program("g++", command, folder, timeout_s=TIMEOUT_S, environment=environment)
     if done.returncode != 0:
         raise ToolError(f"g++: {done.stderr.splitlines()[0] if done.stderr else 'failed'}")

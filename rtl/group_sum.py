@@ -87,8 +87,8 @@ def column_sums(bits: int, columns: int) -> data.ArrayLayout:
     """
     if columns * bits >= 64:
         raise ValueError(
-            f"{columns} columns of {bits} bits make results of {columns * bits} bits; "
-            f"take at most {63 // bits} columns"
+            f"{columns} columns of {bits} bits make results of {columns * bits} bits, of 63 at"
+            f" most; take sums of up to {63 // columns} bits, or fewer columns"
         )
     return data.ArrayLayout(signed_shape(bits), columns)
 

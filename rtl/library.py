@@ -133,8 +133,9 @@ def _cell(reader: _Reader, group: Group) -> LibraryCell | None:
     flops = group.all("ff")
     if not _is_usable(group, outputs):
         return None
-    if math.isnan(area):
-        raise ToolError(f"{reader.path}: {place(group.line, [group])}: no area")
+    if not area >= 0:
+        what = "no area" if math.isnan(area) else f"an area of {area:g}"
+        raise ToolError(f"{reader.path}: {place(group.line, [group])}: {what}")
     clock = _clock_of(reader, group, flops[0]) if flops else None
     state = _states(reader, group, flops[0]) if flops else {}
     functions = {n: _function(reader, group, p, "function") for n, p in outputs.items()}
@@ -207,9 +208,17 @@ def _function(reader: _Reader, cell: Group, group: Group, name: str) -> Function
     words = group.attributes.get(name)
     line = words[0].line if words else group.line
     try:
-        return compiled(group.text(name) or "")
+        return compiled(group.text(name) or "", _bits(cell))
     except ValueError as error:
         raise ToolError(f"{reader.path}: {place(line, [cell])}: {name} {error}") from None
+
+
+def _bits(cell: Group) -> tuple[str, ...] | None:
+    """Return the names of a cell's pins and states, ``None`` if some are those of buses."""
+    if cell.all("bus") or cell.all("bundle"):
+        return None
+    # Tables of states have several in a string.
+    return tuple(bit for group in cell.groups for name in group.names for bit in name.split())
 
 
 def _leakage(reader: _Reader, cell: Group) -> float:

@@ -6,9 +6,9 @@ What was proved of the same circuits by the same tools may be remembered in a fo
 """
 
 import hashlib
-import os
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from amaranth.hdl import Cat, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from numerics.kept import put_whole
 from rtl.element import Obligation
 from rtl.toolchain import ToolError, need_module, run_yosys
 
@@ -110,7 +111,7 @@ def _prove(pair: _Pair, memory: Path | None) -> Proof:
     if is_equal is None:
         is_equal = _is_never_one(_miter(pair))
         if known:
-            _remember(known, is_equal)
+            put_whole(known, (EQUAL if is_equal else DIFFERENT).encode())
     time_s = time.perf_counter() - started
     return Proof(is_equal=is_equal, time_s=time_s, is_remembered=is_remembered)
 
@@ -123,17 +124,10 @@ def _key(pair: _Pair) -> str:
 
 
 def _recall(known: Path) -> bool | None:
-    if not known.is_file():
-        return None
-    with known.open(encoding="utf-8", errors="replace") as file:
+    """Return what is known, ``None`` if it is nothing or can't be read."""
+    with suppress(OSError), known.open(encoding="utf-8", errors="replace") as file:
         return {EQUAL: True, DIFFERENT: False}.get(file.read(32))
-
-
-def _remember(known: Path, is_equal: bool) -> None:
-    known.parent.mkdir(parents=True, exist_ok=True)
-    part = known.with_name(f"{known.name}.{os.getpid()}.part")
-    part.write_text(EQUAL if is_equal else DIFFERENT, encoding="utf-8")
-    part.replace(known)
+    return None
 
 
 def _miter(pair: _Pair) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -24,6 +25,9 @@ SOURCE, VECTORS, RESULTS = "pe.v", "vectors.json", "results.xml"
 #: Amaranth's Verilog says nothing of time, and the bench has a clock of nanoseconds.
 HEAD = "`timescale 1ns/1ps\n"
 BENCH = "rtl.bench"
+#: What an environment says to make, Verilator and cocotb is meant for other work: it would leave
+#: out tests, or change what is built and kept.
+FOREIGN = re.compile(r"(COCOTB|GPI|PYGPI|VERILATOR|VM)_\w*|\w*FLAGS|LDLIBS|OPT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +148,14 @@ def simulate(
 
 
 def _no_test(simulator: str, output: str) -> ToolError:
-    lines = [line for line in output.splitlines() if line.strip()]
-    return ToolError(f"{simulator} ran no test: {lines[-1] if lines else 'no output'}")
+    r"""Return the line that tells why a build or a run failed, else the last.
+
+    >>> str(_no_test("verilator", "a.cpp:1: warning: odd\na.cpp:2: error: wrong\nmake: leaving"))
+    'verilator ran no test: a.cpp:2: error: wrong'
+    """
+    lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
+    told = [line for line in lines if re.search(r"error:|%Error|\*\*\*", line, re.IGNORECASE)]
+    return ToolError(f"{simulator} ran no test: {[*told, lines[-1]][0]}")
 
 
 def _verilator(top: str) -> _Simulation:
@@ -190,9 +200,12 @@ def _environment(folder: Path, top: str, bench: str) -> dict[str, str]:
         # The package's own program, before any other of that name.
         paths.insert(0, str(Path(spec.origin).parent / "bin"))
     here = str(Path(__file__).resolve().parent.parent)
-    return os.environ | {
+    own = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
+    return own | {
         "PATH": os.pathsep.join(paths),
         "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]),
+        # A compiler that is ended leaves files.
+        "TMPDIR": str(folder),
         "QSIM_VECTORS": str(folder / VECTORS),
         # How cocotb is started, which its guide to custom flows describes.
         "GPI_USERS": f"{_libpython()};{pygpi_entry_point()}",

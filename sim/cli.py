@@ -1,5 +1,6 @@
 """The ``qsim`` command."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -329,8 +330,10 @@ def emit_rtl(
         Most values of a group; it decides the width of an exact sum.
     accumulator
         Bits of the sum, instead of those that every sum fits.
-    weights, activations
-        Formats instead of those listed, such as fp4_e2m1; for exact dot products.
+    weights
+        Format instead of the one listed, such as fp4_e2m1; for exact dot products.
+    activations
+        The same of the activations.
     """
     from sim.hardware.command import emit
 
@@ -675,6 +678,8 @@ def _leave_at_once(code: int) -> None:
     """End the process as it is: computations under way abort one that waits for its threads."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # What was shared with other processes is given back.
+    gc.collect()
     os._exit(code)
 
 

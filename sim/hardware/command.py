@@ -3,11 +3,17 @@
 import multiprocessing
 import os
 import signal
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
+
+from amaranth.hdl import UnusedElaboratable
 
 from hw.pe_record import PeRecord, list_records, load_record, write_record
 from numerics.cache import cache_directory
@@ -25,6 +31,9 @@ from rtl.toolchain import ToolError, has_module
 from rtl.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from sim.errors import UserError
 from sim.hardware.operands import read_codes, stream_of
+
+#: Seconds for a process to end its programs and remove its files; it may be inside a proof.
+PATIENCE_S = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +77,14 @@ def emit(
     try:
         return write_verilog(_resized(_with_formats(pe, asked), given), out)
     except (ValueError, ToolError) as error:
+        # Amaranth would tell of the parts of a PE that is refused.
+        warnings.simplefilter("ignore", UnusedElaboratable)
         raise UserError(str(error)) from None
 
 
 def _found_format(name: str) -> Format:
     if name not in FORMATS:
-        close = get_close_matches(name, FORMATS, n=1, cutoff=0.4)
+        close = get_close_matches(name.lower(), FORMATS, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise UserError(f"unknown format {name!r}; {hint}known: {', '.join(FORMATS)}")
     return FORMATS[name]
@@ -109,25 +120,56 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
             yield from verify(pe, dots=dots, memory=cache_directory())
         return
     pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )  # fmt: skip
+        workers, multiprocessing.get_context("spawn"), initializer=_heed_termination
+    )
+    # Those of many lanes take longest, so that none of them is left for the end.
+    largest_first = sorted(pes, key=lambda pe: pe.lanes * pe.cycles, reverse=True)
     try:
-        # Those of many lanes take longest, so that none of them is left for the end.
-        largest_first = sorted(pes, key=lambda pe: pe.lanes * pe.cycles, reverse=True)
-        jobs = [pool.submit(_verdicts_of, pe.name, dots) for pe in largest_first]
+        with _interrupts_held():
+            jobs = [pool.submit(_verdicts_of, pe.name, dots) for pe in largest_first]
         for done in as_completed(jobs):
             yield from done.result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that verified a PE was ended, as for want of memory; name fewer at a time"
+        ) from None
     finally:
-        # Nobody waits for what an interrupt leaves behind.
+        # An interrupt leaves work behind, which is ended with its programs and files.
         children = multiprocessing.active_children()
-        pool.shutdown(wait=False, cancel_futures=True)
         for child in children:
             child.terminate()
+        for child in children:
+            child.join(PATIENCE_S)
+            child.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Have Ctrl-C wait; processes that are started meanwhile never hear of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _heed_termination() -> None:
+    """Unwind when the parent terminates this process."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _verdicts_of(name: str, dots: int) -> list[Verdict]:
-    return list(verify(find_pe(name), dots=dots, memory=cache_directory()))
+    try:
+        return list(verify(find_pe(name), dots=dots, memory=cache_directory()))
+    except SystemExit:
+        # The pool would go on with the next PE.
+        os._exit(1)
 
 
 def costs(

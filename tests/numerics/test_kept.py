@@ -1,6 +1,7 @@
 """What is kept of builds: the right file of the same parts, and no more than there is room for."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,27 @@ def test_files_that_were_used_longest_ago_make_room(builder, tmp_path, monkeypat
     builder("d", text="x" * 100)
     assert len(list((tmp_path / "memory").iterdir())) == 3
     assert not builder("a", text="x" * 100)[1] and not builder("d", text="x" * 100)[1]
+
+
+def test_a_kept_file_that_is_a_folder_is_passed_over(builder, tmp_path):
+    builder("source")
+    (known,) = (tmp_path / "memory").iterdir()
+    known.unlink()
+    known.mkdir()
+    assert [builder("source"), builder("source")] == [("built", True)] * 2
+    assert list((tmp_path / "memory").iterdir()) == [known]
+
+
+def test_a_full_disk_leaves_no_part(builder, tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def fill(path, content):
+        write(path, content[:7])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert builder("source") == ("built", True)
+    assert list((tmp_path / "memory").iterdir()) == []
 
 
 def test_without_a_memory_all_is_built(tmp_path):

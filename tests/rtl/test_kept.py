@@ -26,6 +26,17 @@ def test_a_changed_pe_is_compiled_anew(tmp_path, monkeypatch):
         assert np.array_equal(model.run(operands)[0], PE.golden(operands))
 
 
+def test_settings_for_other_work_change_no_simulation(tmp_path, monkeypatch):
+    foreign = {
+        "COCOTB_TEST_FILTER": "reset", "GPI_EXTRA": "none:none", "VERILATOR_ROOT": "/none",
+        "CXXFLAGS": "-nonsense", "MAKEFLAGS": "-n",
+    }  # fmt: skip
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    run = run_bench(PE, PE.random(50, seed=0), memory=tmp_path)
+    assert (run.tests, run.failed) == (4, 0)
+
+
 def test_a_changed_pe_is_simulated_anew(tmp_path):
     operands = PE.random(50, seed=0)
     text = verilog_text(PE)

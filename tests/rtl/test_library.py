@@ -88,6 +88,8 @@ def test_flip_flops_have_two_outputs(small):
         ("area : 5", "area : five", "line 12, cell NAND: 'five' where a number should stand"),
         ("area : 5", "", "line 11, cell NAND: no area"),
         ("(A B)'", "(A B", "line 16, cell NAND: function .* parenthesis that never ends"),
+        ("area : 5", "area : -5", "line 11, cell NAND: an area of -5"),
+        ("(A B)'", "(A X)'", "line 16, cell NAND: function .* 'X' is none of A, B, Y"),
         ("0.008", "1e999", "line 14, cell NAND: '1e999' where a number"),
         ('"7, 8"', '"7"', "line 18, cell NAND: 5 values for 3 x 2 indices"),
         ('clocked_on : "C"', 'clocked_on : "X"', "line 24, cell FLOP: clocked_on names no pin"),

@@ -64,5 +64,5 @@ def test_lanes_of_whole_tables():
 
 
 def test_columns_that_fit_in_a_result():
-    with pytest.raises(ValueError, match=r"4 columns of 16 bits .* at most 3 columns"):
+    with pytest.raises(ValueError, match=r"4 columns of 16 .* up to 15 bits, or fewer columns"):
         verilog_text(dataclasses.replace(find_pe("tl2-lookup"), columns=4, lanes=12))

@@ -2,7 +2,12 @@
 
 import dataclasses
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -141,6 +146,42 @@ def test_verification_ends_well_or_not(capsys, monkeypatch):
         assert ended == code and out.count("FAILED") == found.count(False)
 
 
+@pytest.mark.slow
+def test_ctrl_c_ends_all_that_verification_started(tmp_path):
+    """Their files go to a folder of temporary ones, which is empty afterwards."""
+    environment = os.environ | {"TMPDIR": str(tmp_path), "QSIM_CACHE": str(tmp_path.parent / "new")}
+    # A shell's background jobs ignore Ctrl-C, and so would what they start.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " from sim.cli import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "rtl", "verify", "dint3-mac", "fp4-dot"],
+        stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(tmp_path.glob("*/pe.v")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate()
+    assert (process.returncode, stderr) == (
+        130, "qsim: interrupted; run the same command to go on\n",
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def die(name, dots):
+    os._exit(9)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(sim.hardware.command, "_verdicts_of", die)
+    code, out, err = run(capsys, "verify", "dint3-mac", "fp4-dot")
+    assert code == 2 and out == ""
+    assert err.startswith("qsim: a process that verified a PE was ended") and err.count("\n") == 1
+
+
 def test_new_placements_are_printed_though_they_cannot_be_stored(capsys, monkeypatch):
     def refuse(record):
         raise PermissionError(13, "Permission denied", "int8-mac.json")
@@ -200,7 +241,9 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["emit", "mixpe-w4a8", "--out", "x", "--weights", "nf4"], ["nf4 are no multiples"]),
         (["emit", "fp4-dot", "--out", "x", "--weights", "int4"], ["no floating-point format"]),
         (["emit", "e8p-dot", "--out", "x", "--weights", "int4"], ["formats of its own, e8p"]),
+        (["emit", "binary-columns", "--out", "x", "--accumulator", 70], ["sums of up to 31 bits"]),
         (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
+        (["emit", "INT8-MAC", "--out", "x"], ["unknown PE 'INT8-MAC'; did you mean 'int8-mac'?"]),
         (["verify", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
