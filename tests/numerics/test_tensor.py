@@ -50,7 +50,9 @@ IN_BETWEEN = {
       for name in ("fp6_e2m3", "fp6_e3m2", "fp8_e5m2", "fp8_e4m3")),
     "mxint8-ceil", "mxint8-even", "mxfp8_e5m2", "fp8_e4m3fnuz", "pot5", "nf4:g128:fp16",
     "int8:g32:e8m0", "int8:floatmin:g32:fp32", "int8:channel", "int4:tensor:bf16",
-    "fp8_e5m2:token:bf16",
+    "fp8_e5m2:token:bf16", "fp8_e5m2", "fp4_e3m0", "pot4_log", "int4_full:g128:fp16",
+    "int4:asym:g64:bf16", "int3:floatmin:g40:bf16", "zqfp4-m1-floor", "zqfp4-m1-nearest",
+    "apot3", "apot5", "pot3", "dint5", "dint6", "dint7",
 }  # fmt: skip
 REPRESENTATIVE = (
     "int4",
@@ -154,7 +156,7 @@ def test_results_inside_a_larger_function_are_the_same(text):
     assert same_bits(shifted, values + np.float32(0.1))
 
 
-@pytest.mark.parametrize("text", ["int4:g64", "mxfp4", "int4-asym:g64", "ternary:g64"])
+@pytest.mark.parametrize("text", ["mxfp4", "int4-asym:g64", "ternary:g64"])
 def test_a_shorter_last_group_is_quantized_on_its_own(text):
     scheme, x = parse_scheme(text), jnp.asarray(X)
     full = 200 // scheme.group_size * scheme.group_size

@@ -25,6 +25,10 @@ PES = [
     for generator in (WindowTerms(FP4), BoothTerms(FORMATS["int8"]), BoothTerms(FORMATS["int6"]))
     for rounding in ("truncate", "nearest")
 ] + [AlignedDot(generator=WindowTerms(FP4), lanes=2, guard_bits=0, accumulator_bits=9)]
+#: Each kind of terms, each rounding and the small accumulator; others are pairs of the same.
+FEW = [
+    pytest.param(pe, marks=[pytest.mark.slow] * (i not in (0, 3, 6))) for i, pe in enumerate(PES)
+]
 #: Activations and the terms of one cycle: signs, exponents, bits.
 CYCLES = [
     ([0x3C00, 0xB800, 0x3555, 0x4000], "0101", "2031", "1111", Aligned(6484, 17)),
@@ -65,7 +69,7 @@ def test_every_fp16_code_has_its_parts():
     assert np.array_equal(np.ldexp(SIGNIFICANDS.astype(float), EXPONENTS - 25), NUMBERS)
 
 
-@pytest.mark.parametrize("pe", PES)
+@pytest.mark.parametrize("pe", FEW)
 def test_arrays_equal_the_definition(pe):
     random = np.random.default_rng(0)
     fmt = pe.generator.weights
@@ -76,7 +80,7 @@ def test_arrays_equal_the_definition(pe):
             assert (mantissas[i], exponents[i]) == pe.group(*row)
 
 
-@pytest.mark.parametrize("pe", PES)
+@pytest.mark.parametrize("pe", FEW)
 def test_results_are_within_their_bounds(pe):
     random = np.random.default_rng(1)
     worst = Fraction(0)

@@ -38,14 +38,25 @@ def random_heads(heads, kv_heads, count, size, spread=1.0, seed=0):
 
 
 @pytest.mark.parametrize("count", [1, 7, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
-@pytest.mark.parametrize("heads, kv_heads", [(4, 4), (6, 2), (3, 1)])
+@pytest.mark.parametrize(
+    "heads, kv_heads",
+    [(6, 2), *(pytest.param(n, m, marks=pytest.mark.slow) for n, m in ((4, 4), (3, 1)))],
+)
 def test_is_the_definition(count, heads, kv_heads):
     q, k, v = random_heads(heads, kv_heads, count, 16)
     expected = attention_reference(q, k, v, scale=0.25)
     np.testing.assert_allclose(attention(q, k, v, scale=0.25), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("window", [1, 3, BLOCK - 1, BLOCK, BLOCK + 2, 10 * BLOCK])
+@pytest.mark.parametrize(
+    "window",
+    [
+        1,
+        BLOCK,
+        BLOCK + 2,
+        *(pytest.param(w, marks=pytest.mark.slow) for w in (3, BLOCK - 1, 10 * BLOCK)),
+    ],
+)
 @pytest.mark.parametrize("traced", [False, True])
 def test_window_counts_the_query_itself(window, traced):
     q, k, v = random_heads(4, 2, 2 * BLOCK + 3, 8)

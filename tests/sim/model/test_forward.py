@@ -46,7 +46,14 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "change"), PARTS)
+#: Other windows and activations of the same.
+AGAIN = (1, 3, 5, 7, 14, 16, 17, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [pytest.param(*part, marks=[pytest.mark.slow] * (i in AGAIN)) for i, part in enumerate(PARTS)],
+)
 def test_every_part_of_a_family_matters(name, change, golden_model):
     golden = golden_model(name)
     error = golden.error(dataclasses.replace(golden.config, **change), golden.params())
