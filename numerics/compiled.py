@@ -8,11 +8,11 @@ import ctypes
 import functools
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
+from numerics import process
 from numerics.cache import cache_directory
 from numerics.kept import build_once
 
@@ -45,17 +45,7 @@ def library(source: Path, **macros: str | int) -> ctypes.CDLL | None:
 
 
 def _run(command: list[str]) -> str:
-    """Return what a compiler says, which is ended with all that it started if it takes too long."""
-    process = subprocess.Popen(
-        command, text=True, errors="replace", start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=TIMEOUT_S)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return output
+    """Return what a compiler says; raise SubprocessError if it fails or takes too long."""
+    done = process.run(command, timeout_s=TIMEOUT_S)
+    done.check_returncode()
+    return done.stdout

@@ -7,12 +7,13 @@ its own, which runs a script of Yosys commands.
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+
+from numerics.process import run
 
 EXTRA = "install the extra: pip install 'qsim-codesign[rtl]'"
 #: Yosys may take long for large designs, but not for ever.
@@ -80,19 +81,12 @@ def run_program(
     ToolError
         It took too long.
     """
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, start_new_session=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
     try:
-        out, err = process.communicate(given, timeout=timeout_s)
+        return run(
+            command, timeout_s=timeout_s, folder=folder, given=given, environment=environment
+        )
     except subprocess.TimeoutExpired:
         raise ToolError(f"{what}: not done after {timeout_s:g} s") from None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def run_yosys(commands: list[str], folder: Path) -> str:
