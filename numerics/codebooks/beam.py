@@ -10,11 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from numerics.codebooks.beam_compiled import best_codes
-
-Codes = Int[np.ndarray, "rows groups codebooks"]
-Codebooks = Float[np.ndarray, "codebooks entries d"]
-Matrix = Float[np.ndarray, "rows columns"]
-Hessian = Float[np.ndarray, "columns columns"]
+from numerics.codebooks.beam_one import Codebooks, Codes, Hessian, Matrix, PerRow
 
 
 class _Beam(NamedTuple):
@@ -25,9 +21,7 @@ class _Beam(NamedTuple):
     losses: Float[np.ndarray, "rows width"]
 
 
-def decode(
-    codes: Codes, codebooks: Codebooks, scales: Float[np.ndarray, " rows"]
-) -> Float[np.ndarray, "rows columns"]:
+def decode(codes: Codes, codebooks: Codebooks, scales: PerRow) -> Float[np.ndarray, "rows columns"]:
     """Return ``scale * (C_1[i_1] + C_2[i_2] + ...)`` for each group of a row.
 
     >>> books = np.array([[[0.0, 1.0], [2.0, 3.0]], [[0.5, 0.5], [0.25, 0.0]]])
@@ -42,7 +36,7 @@ def decode(
     return entries.reshape(len(codes), -1)
 
 
-def losses(weights: Matrix, values: Matrix, hessian: Hessian) -> Float[np.ndarray, " rows"]:
+def losses(weights: Matrix, values: Matrix, hessian: Hessian) -> PerRow:
     """Return ``(w - v) H (w - v)^T`` of each row.
 
     >>> losses(np.array([[3.0, 1.0]]), np.array([[1.0, 2.0]]), np.diag([1.0, 10.0]))
@@ -58,7 +52,7 @@ def beam_search(
     codes: Codes,
     *,
     codebooks: Codebooks,
-    scales: Float[np.ndarray, " rows"],
+    scales: PerRow,
     hessian: Hessian,
     width: int,
 ) -> Codes:
@@ -96,7 +90,7 @@ def beam_search(
 def _pass(
     beam: _Beam,
     codebooks: Codebooks,
-    scales: Float[np.ndarray, " rows"],
+    scales: PerRow,
     hessian: Hessian,
     width: int,
 ) -> Codes:
@@ -111,7 +105,7 @@ def _step(
     beam: _Beam,
     place: tuple[int, int],
     codebook: Float[np.ndarray, "entries d"],
-    scales: Float[np.ndarray, " rows"],
+    scales: PerRow,
     hessian: Hessian,
     width: int,
 ) -> _Beam:

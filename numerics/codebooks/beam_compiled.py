@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from numerics.codebooks import beam_one
+from numerics.codebooks.beam_one import Codebooks, Codes, Hessian, Matrix, PerRow
 from numerics.compiled import library
 
 SOURCE = Path(__file__).with_suffix(".cc")
@@ -39,7 +40,7 @@ class _Panel(NamedTuple):
 
     groups: range
     hessian: Float[np.ndarray, "groups columns d"]
-    codebooks: Float[np.ndarray, "codebooks entries d"]
+    codebooks: Codebooks
     #: ``c B c^T`` of each entry, where B is what a group has to do with itself.
     curves: Float[np.ndarray, "groups all_entries"]
     #: Magnitudes of codebooks and of curves.
@@ -47,13 +48,8 @@ class _Panel(NamedTuple):
 
 
 def best_codes(
-    left: Float[np.ndarray, "rows columns"],
-    codes: Int[np.ndarray, "rows groups codebooks"],
-    *,
-    codebooks: Float[np.ndarray, "codebooks entries d"],
-    scales: Float[np.ndarray, " rows"],
-    hessian: Float[np.ndarray, "columns columns"],
-) -> Int[np.ndarray, "rows groups codebooks"]:
+    left: Matrix, codes: Codes, *, codebooks: Codebooks, scales: PerRow, hessian: Hessian
+) -> Codes:
     """Return the codes after a pass, by compiled loops where that pays, else by NumPy."""
     given = {"codebooks": codebooks, "scales": scales, "hessian": hessian}
     found = None
@@ -63,13 +59,8 @@ def best_codes(
 
 
 def codes_by_loops(
-    left: Float[np.ndarray, "rows columns"],
-    codes: Int[np.ndarray, "rows groups codebooks"],
-    *,
-    codebooks: Float[np.ndarray, "codebooks entries d"],
-    scales: Float[np.ndarray, " rows"],
-    hessian: Float[np.ndarray, "columns columns"],
-) -> Int[np.ndarray, "rows groups codebooks"] | None:
+    left: Matrix, codes: Codes, *, codebooks: Codebooks, scales: PerRow, hessian: Hessian
+) -> Codes | None:
     """Return the codes after a pass, or None where NumPy has to find them.
 
     That is without a compiler, for arrays of several types or of others than float32 and float64,
@@ -156,8 +147,8 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shaped[np.n
 def _panel(
     loops: ctypes.CDLL,
     groups: range,
-    codebooks: Float[np.ndarray, "codebooks entries d"],
-    hessian: Float[np.ndarray, "columns columns"],
+    codebooks: Codebooks,
+    hessian: Hessian,
 ) -> _Panel:
     count, entries, size = codebooks.shape
     columns = hessian[:, groups.start * size : groups.stop * size]

@@ -8,18 +8,19 @@ only the part that its entry decides is computed, in the type of the arrays.
 import numpy as np
 from jaxtyping import Float, Int
 
+Codes = Int[np.ndarray, "rows groups codebooks"]
+Codebooks = Float[np.ndarray, "codebooks entries d"]
+Matrix = Float[np.ndarray, "rows columns"]
+PerRow = Float[np.ndarray, " rows"]
+Hessian = Float[np.ndarray, "columns columns"]
+
 #: Groups whose columns of ``left @ hessian`` are kept.
 AHEAD = 8
 
 
 def best_codes(
-    left: Float[np.ndarray, "rows columns"],
-    codes: Int[np.ndarray, "rows groups codebooks"],
-    *,
-    codebooks: Float[np.ndarray, "codebooks entries d"],
-    scales: Float[np.ndarray, " rows"],
-    hessian: Float[np.ndarray, "columns columns"],
-) -> Int[np.ndarray, "rows groups codebooks"]:
+    left: Matrix, codes: Codes, *, codebooks: Codebooks, scales: PerRow, hessian: Hessian
+) -> Codes:
     """Return the codes after a pass; ``left`` is the weights less the values of ``codes``."""
     left, size = left.copy(), codebooks.shape[2]
     # The codes of a place lie side by side.
@@ -44,7 +45,7 @@ def best_codes(
 def _moved(
     slopes: Float[np.ndarray, "rows d"],
     chosen: Int[np.ndarray, "codebooks rows"],
-    codebooks: Float[np.ndarray, "codebooks entries d"],
+    codebooks: Codebooks,
     scales: Float[np.ndarray, "rows 1"],
     block: Float[np.ndarray, "d d"],
     *,
