@@ -71,10 +71,11 @@ def _lifted(x: Values) -> tuple[Values, IsTiny]:
     the smallest normal ones here, since of them only the sign may come to something.
     """
     bits = float_bits(x)
-    amax = jnp.max(bits & MAGNITUDE_MASK, axis=-1, keepdims=True)
+    magnitudes = bits & MAGNITUDE_MASK
+    amax = jnp.max(magnitudes, axis=-1, keepdims=True)
     is_tiny = (amax > 0) & (amax < TINY_BITS)
     # Not by arithmetic, so that what comes before can't be contracted with what follows.
-    is_subnormal = ((bits & MAGNITUDE_MASK) < HIDDEN_BIT) & ((bits & MAGNITUDE_MASK) > 0)
+    is_subnormal = (magnitudes < HIDDEN_BIT) & (magnitudes > 0)
     raised = from_bits(jnp.where(is_subnormal, sign_bits(x) | HIDDEN_BIT, bits))
 
     def lift() -> Values:
@@ -106,12 +107,10 @@ def _extreme(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     bits = float_bits(x)
     magnitudes = bits & MAGNITUDE_MASK
     amax = jnp.max(magnitudes, axis=-1)
-    # Of the largest magnitudes the first: twice its place, plus its sign.
-    place = 2 * np.arange(x.shape[-1], dtype=np.int32) + lax.shift_right_logical(bits, 31)
-    first = jnp.min(jnp.where(magnitudes == amax[..., None], place, 2 * x.shape[-1]), axis=-1)
     half_range = -block_type.levels[0]
-    # d has the other sign than that value, and so has its reciprocal.
-    d_sign = jnp.where((first & 1) == 0, ~MAGNITUDE_MASK, 0)
+    # d has the other sign than the first of the largest, and so has its reciprocal.
+    is_negative = _is_first_negative(bits, magnitudes == amax[..., None])
+    d_sign = jnp.where(is_negative, 0, ~MAGNITUDE_MASK)
     magnitude = _divided(from_bits(amax), half_range, is_tiny)
     quotients = float_bits(multiply(x, _reciprocal(magnitude, is_tiny)[..., None]))
     raised = from_bits(quotients ^ d_sign[..., None]) + np.float32(half_range + 0.5)
@@ -125,10 +124,8 @@ def _range(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     # As integers, since the least and the greatest of floats may miss a NaN.
     order = ordered_bits(x)
     low, high = _from_order(jnp.min(order, axis=-1)), _from_order(jnp.max(order, axis=-1))
-    # A least value of zero has the sign of the first zero: twice its place, plus its sign.
-    place = 2 * np.arange(x.shape[-1], dtype=np.int32) + lax.shift_right_logical(order, 31)
-    first = jnp.min(jnp.where(x == 0, place, 2 * x.shape[-1]), axis=-1)
-    low = jnp.where((low == 0) & (first & 1 == 1), np.float32(-0.0), low)
+    # A least value of zero has the sign of the first zero.
+    low = jnp.where((low == 0) & _is_first_negative(order, x == 0), np.float32(-0.0), low)
     d = _divided(high - low, last, is_tiny)
     quotients = multiply(x - low[..., None], _reciprocal(d, is_tiny)[..., None])
     codes = jnp.minimum((quotients + np.float32(0.5)).astype(jnp.int32), last)
@@ -185,6 +182,16 @@ def _carried(power: int) -> int:
 
 
 _CARRIED = np.array([_carried(field - BIAS + 1) for field in range(256)], np.int32)
+
+
+def _is_first_negative(
+    bits: Int32[Array, "*lead values"], is_meant: Bool[Array, "*lead values"]
+) -> Bool[Array, "*lead"]:
+    """Whether of the numbers that are meant the first is negative; not so if there is none."""
+    # Twice its place, plus its sign.
+    place = 2 * np.arange(bits.shape[-1], dtype=np.int32) + lax.shift_right_logical(bits, 31)
+    first = jnp.min(jnp.where(is_meant, place, 2 * bits.shape[-1]), axis=-1)
+    return first & 1 == 1
 
 
 def _from_order(order: Int32[Array, "*lead"]) -> PerBlock:
