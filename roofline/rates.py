@@ -274,13 +274,13 @@ def operator_times(found: Sequence[Operator], rates: Mapping[Role, Rates]) -> li
 def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
     """Return the time of an operator at some rates; ``missed`` is the share of its bytes read."""
     tokens = _tokens(operator)
-    passes = _passes(operator, tokens, rates)
+    # None where nothing says how many share a weight.
+    few = np.where(np.isfinite(tokens), tokens, 0.0)
+    passes, expansions = _passes(operator, few, rates)
     filled = np.clip(tokens / rates.matrix_tokens, rates.least_share, 1.0)
     tiled = _tiles(operator, tokens / np.maximum(passes, 1.0), rates)
     at_peak = operator.ops / (rates.ops_per_s * filled)
-    products = np.minimum(
-        at_peak / tiled, np.maximum(at_peak, _by_vectors(operator, tokens, rates))
-    )
+    products = np.minimum(at_peak / tiled, np.maximum(at_peak, _by_vectors(operator, few, rates)))
     rest = (operator.vector_ops + rates.scaling_ops * operator.ops) / rates.vector_ops_per_s
     rest = rest + rates.dequantize_ops * operator.weights / rates.dequantize_ops_per_s
     between = np.where(rates.keeps_activations, 0.0, rates.activation_factor)
@@ -289,9 +289,8 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
     # More tokens never take less than few of them, whose weights are expanded by other kernels.
     expanded_s = (operator.weight_bytes + again) / rates.vector_bytes_per_s
     # Weights are expanded before the product starts, and scores go from one kernel to the next.
-    grown = np.maximum(passes, _own_share(operator, tokens, rates))
-    extra = rates.expanded_bytes * operator.weights * grown
-    extra = extra + rates.converted_factor * operator.activation_bytes * np.minimum(grown, 1.0)
+    extra = rates.expanded_bytes * operator.weights * expansions
+    extra = extra + rates.converted_factor * operator.activation_bytes * np.minimum(expansions, 1.0)
     extra = extra + rates.score_bytes * _stored_scores(operator)
     expanding = extra / rates.bytes_per_s
     together = np.where(rates.is_one_unit, products + rest, np.maximum(products, rest))
@@ -309,8 +308,7 @@ def _by_vectors(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
     Nobody takes tiles that lose more.
     """
     slowest = np.minimum(rates.bytes_per_s, rates.vector_bytes_per_s)
-    finite = np.where(np.isfinite(tokens), tokens, 0.0)
-    return np.ceil(finite / VECTOR_TOKENS) * operator.weight_bytes / slowest
+    return np.ceil(tokens / VECTOR_TOKENS) * operator.weight_bytes / slowest
 
 
 def _tiles(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
@@ -334,24 +332,18 @@ def _stored_scores(operator: Operator) -> Amount:
     return operator.scores * (1.0 + hidden)
 
 
-def _passes(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
-    """Return how often a prompt is passed through a weight: none where few tokens share it."""
-    if operator.kind != "linear" or np.all(np.isinf(rates.pass_tokens)):
-        return 0.0
-    is_prompt = (tokens >= EXPANDED_TOKENS) & np.isfinite(tokens)
-    return np.where(is_prompt, np.ceil(operator.step_tokens / rates.pass_tokens), 0.0)
+def _passes(operator: Operator, tokens: Amount, rates: Rates) -> tuple[Amount, Amount]:
+    """Return how often a prompt is passed through a weight, and how many expansions that costs.
 
-
-def _own_share(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
-    """Return what llama.cpp's own kernels take between a vector and a prompt, over expansion.
-
-    It expands weights from the tokens on for which its own kernels would take as long, which grow
-    with the tokens until then.
+    Few tokens are no prompt. llama.cpp expands weights from the tokens on for which its own kernels
+    would take as long, which grow with the tokens until then.
     """
     if operator.kind != "linear" or np.all(np.isinf(rates.pass_tokens)):
-        return 0.0
-    few = np.where(np.isfinite(tokens), tokens, 0.0)
-    return np.clip((few - VECTOR_TOKENS) / (EXPANDED_TOKENS - VECTOR_TOKENS), 0.0, 1.0)
+        return 0.0, 0.0
+    is_prompt = tokens >= EXPANDED_TOKENS
+    passes = np.where(is_prompt, np.ceil(operator.step_tokens / rates.pass_tokens), 0.0)
+    own = np.clip((tokens - VECTOR_TOKENS) / (EXPANDED_TOKENS - VECTOR_TOKENS), 0.0, 1.0)
+    return passes, np.maximum(passes, own)
 
 
 def _tokens(operator: Operator) -> Amount:
