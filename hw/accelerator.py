@@ -19,7 +19,8 @@ from hw.toml_reader import Sourced, read_toml
 FOLDER = Path(__file__).parent / "accelerators"
 MAY_BE_ZERO = ("dequantize_cycles", "output_buffer_bytes")
 TEXTS = ("title", "dram", "dataflow")
-#: What stays in the PEs; :mod:`roofline.systolic` says what runs along rows and columns.
+#: What stays in the PEs; :mod:`roofline.accelerator.systolic` says what runs along rows and
+#: columns.
 DATAFLOWS = ("output", "weight", "input")
 
 

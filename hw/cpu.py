@@ -36,20 +36,33 @@ OPS_PER_CYCLE: dict[str, dict[str, int]] = {
 #: Instructions on matrices: tokens that fill one, and the set without them. SMMLA multiplies
 #: 2 x 8 by 8 x 2, a tile of AMX has 16 rows.
 MATRIX_TOKENS: dict[str, tuple[int, str]] = {
-    "neon-i8mm": (2, "neon"), "neon-2x128-i8mm": (2, "neon-2x128"), "amx": (16, "avx512"),
-}  # fmt: skip
+    "neon-i8mm": (2, "neon"),
+    "neon-2x128-i8mm": (2, "neon-2x128"),
+    "amx": (16, "avx512"),
+}
 #: Ports for instructions on vectors, shuffles among them, and bytes of a vector.
 VECTOR_PORTS: dict[str, tuple[int, int]] = {
-    "avx2": (3, 32), "avx2-vnni": (3, 32), "avx512": (2, 64), "avx512-256b": (4, 32),
-    "avx512-client": (2, 64), "amx": (2, 64), "neon": (4, 16), "neon-i8mm": (4, 16),
-    "neon-2x128": (2, 16), "neon-2x128-i8mm": (2, 16), "avx2-vnni-2x128": (3, 16),
-    "neon-2x64": (2, 8), "neon-a72": (2, 16),
-}  # fmt: skip
+    "avx2": (3, 32),
+    "avx2-vnni": (3, 32),
+    "avx512": (2, 64),
+    "avx512-256b": (4, 32),
+    "avx512-client": (2, 64),
+    "amx": (2, 64),
+    "neon": (4, 16),
+    "neon-i8mm": (4, 16),
+    "neon-2x128": (2, 16),
+    "neon-2x128-i8mm": (2, 16),
+    "avx2-vnni-2x128": (3, 16),
+    "neon-2x64": (2, 8),
+    "neon-a72": (2, 16),
+}
 #: The same for vectors of 256 bits, where wider ones have fewer ports. Loops of llama.cpp over one
 #: token, of bitnet.cpp and of T-MAC are written for AVX2, and use no wider ones with AVX-512.
 AVX2_PORTS: dict[str, tuple[int, int]] = {
-    "avx512": (3, 32), "avx512-client": (3, 32), "amx": (3, 32),
-}  # fmt: skip
+    "avx512": (3, 32),
+    "avx512-client": (3, 32),
+    "amx": (3, 32),
+}
 #: Instruction sets whose dot products of INT8 are one instruction.
 DOT_PRODUCTS = frozenset(OPS_PER_CYCLE) - {"avx2", "neon-a72"}
 #: Accumulator of a product, by the type of its operands.

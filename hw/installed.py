@@ -7,8 +7,13 @@ from hw.dram import DRAM
 
 #: Memory types of devices in SMBIOS (DSP0134, section 7.18.2).
 SMBIOS_TYPES = {
-    0x1A: "ddr4", 0x1E: "lpddr4", 0x21: "hbm2", 0x22: "ddr5", 0x23: "lpddr5", 0x24: "hbm3",
-}  # fmt: skip
+    0x1A: "ddr4",
+    0x1E: "lpddr4",
+    0x21: "hbm2",
+    0x22: "ddr5",
+    0x23: "lpddr5",
+    0x24: "hbm3",
+}
 #: Where that byte lies in a memory device's record of type 17.
 TYPE_OFFSET = 0x12
 SYSTEM = Path("/sys")

@@ -26,7 +26,7 @@ MACROS = (
     (512, 64, 17301.438, 305.0),
     (1024, 32, 16406.082, 309.0),
     (2048, 39, 45478.818, 435.0),
-)  # fmt: skip
+)
 #: Bits of the smallest of them; the laws of area and delay say nothing of smaller ones.
 LEAST_BITS = 64 * 64
 #: What records say of where their memories' figures come from.

@@ -8,8 +8,15 @@ from math import log
 
 #: Energy relative to 45 nm at 0.9 V.
 NODE_FACTORS = {
-    65: 2.405, 45: 1.0, 32: 0.654, 20: 0.287, 16: 0.172, 14: 0.138, 10: 0.100, 7: 0.0684,
-}  # fmt: skip
+    65: 2.405,
+    45: 1.0,
+    32: 0.654,
+    20: 0.287,
+    16: 0.172,
+    14: 0.138,
+    10: 0.100,
+    7: 0.0684,
+}
 
 
 def node_factor(node_nm: float) -> float:

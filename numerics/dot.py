@@ -26,13 +26,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float32
 
-from numerics.cast import decode
-from numerics.division import from_bits, multiply
-from numerics.element_arrays import element_scheme_of, split_quantized
-from numerics.float32 import BIAS, MANTISSA_BITS
+from numerics.arithmetic.cast import decode
+from numerics.arithmetic.division import from_bits, multiply
+from numerics.arithmetic.float32 import BIAS, MANTISSA_BITS
 from numerics.formats import Format
-from numerics.scales import SideData, scale_exponents, scale_values
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.element_arrays import element_scheme_of, split_quantized
+from numerics.schemes.scales import SideData, scale_exponents, scale_values
+from numerics.schemes.tensor import QuantizedTensor
 
 FLOAT32_BITS = 24
 FLOAT64_BITS = 53

@@ -11,10 +11,10 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Float32
 
-from numerics.element_arrays import element_scheme_of
-from numerics.float32 import MIN_NORMAL
+from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.formats import E8M0, FP32
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.element_arrays import element_scheme_of
+from numerics.schemes.tensor import QuantizedTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,10 @@
 
 import difflib
 
-from numerics.catalog import FORMATS, SCHEMES
 from numerics.formats import TableFormat
 from numerics.mixtures.selected import SelectedFormat
-from rtl.dot_product import ProductFactory
-from rtl.dot_product_pe import DotProductPe
-from rtl.element import ProcessingElement
-from rtl.float_pes import FLOAT_PES
-from rtl.integer_pes import INTEGER_PES
-from rtl.lookup import I2_S
-from rtl.products import (
+from numerics.names.catalog import FORMATS, SCHEMES
+from rtl.arithmetic.products import (
     AddSkip,
     BoothShiftAdd,
     FloatProduct,
@@ -19,7 +13,13 @@ from rtl.products import (
     ShiftAdd,
     ShiftAddFloat,
 )
-from rtl.terms import LeadingOnes, Serial
+from rtl.arithmetic.terms import LeadingOnes, Serial
+from rtl.element import ProcessingElement
+from rtl.float_pes import FLOAT_PES
+from rtl.integer_pes import INTEGER_PES
+from rtl.pe.dot_product.circuit import ProductFactory
+from rtl.pe.dot_product.element import DotProductPe
+from rtl.pe.lookup.circuit import I2_S
 
 BINARY = TableFormat(name="binary", table=(-1.0, 1.0))
 
@@ -29,9 +29,13 @@ def _pe(
 ) -> DotProductPe:
     formats = {**FORMATS, I2_S.name: I2_S, BINARY.name: BINARY}
     return DotProductPe(
-        name=name, weights=formats[weights], activations=formats[activations], product=product,
-        source=source, lanes=lanes,
-    )  # fmt: skip
+        name=name,
+        weights=formats[weights],
+        activations=formats[activations],
+        product=product,
+        source=source,
+        lanes=lanes,
+    )
 
 
 PES: dict[str, ProcessingElement] = {

@@ -1,15 +1,15 @@
 """PEs with FP16 activations whose sums round."""
 
-from numerics.catalog import FORMATS
+from numerics.names.catalog import FORMATS
 from numerics.pe.models import ALIGNED
 from numerics.pe.running import RunningDot
-from rtl.aligned_pe import SOURCE, aligned_pe
-from rtl.column_pe import ColumnPe
-from rtl.dequantizer_pe import DequantizerPe
 from rtl.element import ProcessingElement
-from rtl.fp16_pe import Fp16MacPe
-from rtl.running_pe import RunningPe
-from rtl.special_pe import SpecialPe
+from rtl.pe.aligned.element import SOURCE, aligned_pe
+from rtl.pe.column.element import ColumnPe
+from rtl.pe.dequantizer.element import DequantizerPe
+from rtl.pe.fp16_mac.element import Fp16MacPe
+from rtl.pe.running.element import RunningPe
+from rtl.pe.special.element import SpecialPe
 
 _FP4 = ALIGNED["bitmod-fp4-aligned"]
 FLOAT_PES: tuple[ProcessingElement, ...] = (

@@ -1,17 +1,17 @@
 """PEs whose beats have more than weights and activations, or codes of several weights."""
 
-from numerics.catalog import FORMATS
+from numerics.names.catalog import FORMATS
 from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import BlockShifted
-from rtl.bit_planes_pe import BitPlanesPe
-from rtl.block_dot_pe import BlockDotPe
-from rtl.codebook_pe import AdditivePe, ColumnBooksPe
-from rtl.column_signs_pe import ColumnSignsPe
-from rtl.e8p_pe import E8pPe
+from rtl.arithmetic.products import FloatProduct, Multiplier, ShiftAdd
 from rtl.element import ProcessingElement
-from rtl.lookup_pe import LookupPe
-from rtl.products import FloatProduct, Multiplier, ShiftAdd
-from rtl.zero_point_pe import ZeroPointPe
+from rtl.pe.bit_planes.element import BitPlanesPe
+from rtl.pe.block_dot.element import BlockDotPe
+from rtl.pe.codebook.element import AdditivePe, ColumnBooksPe
+from rtl.pe.column_signs.element import ColumnSignsPe
+from rtl.pe.e8p.element import E8pPe
+from rtl.pe.lookup.element import LookupPe
+from rtl.pe.zero_point.element import ZeroPointPe
 
 _MIXPE = "MixPE, arXiv:2411.16158"
 _BITNET_CPP = "bitnet.cpp, arXiv:2502.11880, section 3"

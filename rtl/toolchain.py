@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from numerics.process import run
+from numerics.native.process import run
 
 EXTRA = "install the extra: pip install 'qsim-codesign[rtl]'"
 #: Yosys may take long for large designs, but not for ever.
@@ -93,9 +93,12 @@ def run_yosys(commands: list[str], folder: Path) -> str:
     """Run Yosys commands in a folder; return what it printed."""
     need_module("pyosys")
     done = run_program(
-        "yosys", [sys.executable, "-c", RUNNER], folder, given="\n".join(commands),
+        "yosys",
+        [sys.executable, "-c", RUNNER],
+        folder,
+        given="\n".join(commands),
         timeout_s=TIMEOUT_S,
-    )  # fmt: skip
+    )
     if done.returncode != 0:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise ToolError(f"yosys: {lines[-1] if lines else 'ended without a word'}")

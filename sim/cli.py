@@ -338,9 +338,14 @@ def emit_rtl(
     from sim.hardware.command import emit
 
     path = emit(
-        pe, out, lanes=lanes, length=length, accumulator_bits=accumulator, weights=weights,
+        pe,
+        out,
+        lanes=lanes,
+        length=length,
+        accumulator_bits=accumulator,
+        weights=weights,
         activations=activations,
-    )  # fmt: skip
+    )
     Console().print(str(path), soft_wrap=True, highlight=False)
 
 
@@ -641,7 +646,7 @@ def validate_roofline(file: Path, /, *, json: bool = False) -> None:
     json
         Print one JSON object on standard output instead of the tables.
     """
-    from roofline.validate import validate
+    from roofline.measured.validate import validate
     from sim.deployment.tables import validation_record, validation_table
 
     try:

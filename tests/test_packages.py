@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from numerics.packing import pack
+from numerics.arithmetic.packing import pack
 
 ROOMS = ("numerics", "hw", "roofline", "rtl", "sim")
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from numerics.codebooks import lloyd
 from numerics.formats import FP16, SCALE_DTYPES
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 #: Weights of a vector.
 DIMENSION = 8

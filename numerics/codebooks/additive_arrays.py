@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float16, Float32, Int32
 
+from numerics.arithmetic.division import divide, fence, multiply
 from numerics.codebooks import lloyd_arrays
 from numerics.codebooks.additive import DIMENSION, Additive
 from numerics.codebooks.row_norm import norm_scales
 from numerics.codebooks.search import nearest
-from numerics.division import divide, fence, multiply
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.tensor import QuantizedTensor
 
 
 @partial(jax.jit, static_argnames="scheme")

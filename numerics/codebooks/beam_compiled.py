@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, Shaped
 
 from numerics.codebooks import beam_one
 from numerics.codebooks.beam_one import Codebooks, Codes, Hessian, Matrix, PerRow
-from numerics.compiled import library
+from numerics.native.compiled import library
 
 SOURCE = Path(__file__).with_suffix(".cc")
 #: What C++ calls the types of arrays, and integers of the same size.
@@ -157,9 +157,14 @@ def _panel(
     blocks = _blocks(codebooks.reshape(-1, size), loops.lanes())
     curves = _aligned((len(groups), len(blocks) * loops.lanes()), codebooks.dtype)
     loops.find_curves(
-        curves.ctypes.data, columns.ctypes.data, blocks.ctypes.data,
-        len(hessian), len(blocks), groups.start, groups.stop,
-    )  # fmt: skip
+        curves.ctypes.data,
+        columns.ctypes.data,
+        blocks.ctypes.data,
+        len(hessian),
+        len(blocks),
+        groups.start,
+        groups.stop,
+    )
     curves = np.ascontiguousarray(curves[:, : count * entries])
     largest = np.stack([np.abs(codebooks).max(), np.abs(curves).max()])
     return _Panel(groups, columns, codebooks, curves, largest)
@@ -176,6 +181,9 @@ def _improve(
     groups, *shared = panel
     done: bool = loops.improve(
         *(array.ctypes.data for array in (left, codes, scales, *shared)),
-        *left.shape[:2], *panel.codebooks.shape[:2], groups.start, groups.stop,
-    )  # fmt: skip
+        *left.shape[:2],
+        *panel.codebooks.shape[:2],
+        groups.start,
+        groups.stop,
+    )
     return done

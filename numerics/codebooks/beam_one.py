@@ -34,9 +34,14 @@ def best_codes(
         for first in range(start, stop, size):
             last = first + size
             moved = _moved(
-                slopes[:, first - start : last - start], chosen[first // size], codebooks,
-                scales[:, None], hessian[first:last, first:last], factors=factors, losses=losses,
-            )  # fmt: skip
+                slopes[:, first - start : last - start],
+                chosen[first // size],
+                codebooks,
+                scales[:, None],
+                hessian[first:last, first:last],
+                factors=factors,
+                losses=losses,
+            )
             left[:, first:last] += moved
             slopes[:, last - start :] += moved @ hessian[first:last, last:stop]
     return np.moveaxis(chosen, 2, 0)

@@ -14,14 +14,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float16, Float32, Int32, Shaped
 
+from numerics.arithmetic.division import divide, fence, multiply
 from numerics.codebooks import e8p
 from numerics.codebooks.e8p import DIMENSION, MAX_UNITS, ROWS, UNIT_BITS
 from numerics.codebooks.e8p_scheme import E8P, RESIDUAL_SCALES, Stage
 from numerics.codebooks.row_norm import norm_scales
 from numerics.codebooks.search import best_index
-from numerics.division import divide, fence, multiply
-from numerics.scheme import Field
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.scheme import Field
+from numerics.schemes.tensor import QuantizedTensor
 
 #: Inputs of eight coordinates, one coordinate a row.
 Units = Int32[Array, "8 n"]

@@ -8,13 +8,13 @@ import numpy as np
 
 from numerics.codebooks.e8p import DIMENSION
 from numerics.formats import FP16, SCALE_DTYPES
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 
 class Stage(StrEnum):

@@ -4,7 +4,7 @@ from numerics.codebooks.additive import Additive
 from numerics.codebooks.e8p_scheme import E8P, Stage
 from numerics.codebooks.kmeans import KMeans
 from numerics.codebooks.vptq import Codebook, Vptq
-from numerics.scheme import Scheme
+from numerics.schemes.scheme import Scheme
 
 _QUIP_SHARP = "QuIP#, arXiv:2402.04396"
 _AQLM = "AQLM, arXiv:2401.06118, section 3, at its initial codebooks"

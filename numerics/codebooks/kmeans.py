@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 #: Values are integers in training: their quotient by the row's largest magnitude times this.
 TRAINING_UNITS = 1 << 15

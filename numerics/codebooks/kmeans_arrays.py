@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float16, Float32, Int32
 
-from numerics.cast import encode
+from numerics.arithmetic.cast import encode
+from numerics.arithmetic.division import divide, fence, float_bits, multiply
+from numerics.arithmetic.float32 import INFINITY_BITS, MAGNITUDE_MASK
 from numerics.codebooks.kmeans import MAX_ROUNDS, TRAINING_UNITS, KMeans
-from numerics.division import divide, fence, float_bits, multiply
-from numerics.float32 import INFINITY_BITS, MAGNITUDE_MASK
 from numerics.formats import FP16, SCALE_DTYPES
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.tensor import QuantizedTensor
 
 #: Tables of rows: centers in increasing order.
 Centers = Int32[Array, "rows count"]

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float32, Int32
 
+from numerics.arithmetic.division import fence
 from numerics.codebooks.lloyd import MAX_ROUNDS, MAX_UNITS, UNIT_BITS, spread, training_set
 from numerics.codebooks.search import nearest
-from numerics.division import fence
 
 Vectors = Int32[Array, "n d"]
 Codebook = Int32[Array, "entries d"]

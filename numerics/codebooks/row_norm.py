@@ -4,14 +4,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float16, Float32
 
-from numerics.division import divide, fence, float_bits, multiply
-from numerics.float32 import HIDDEN_BIT, MAGNITUDE_MASK
+from numerics.arithmetic.division import divide, fence, float_bits, multiply
+from numerics.arithmetic.float32 import HIDDEN_BIT, MAGNITUDE_MASK
 from numerics.formats import FP16
-from numerics.scales import store_scale, tree_sum
+from numerics.schemes.scales import store_scale, tree_sum
 
 
 def squared_norms(rows: Float32[Array, "*lead k"]) -> Float32[Array, "*lead"]:
-    """Return sums of float32 squares, added by halves (:func:`numerics.scales.tree_sum`)."""
+    """Return sums of float32 squares, pairwise (:func:`numerics.schemes.scales.tree_sum`)."""
     magnitudes = jnp.abs(rows)
     return tree_sum(multiply(magnitudes, magnitudes))
 

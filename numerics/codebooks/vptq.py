@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 #: Longest vectors, so that the squared norms of a search fit into 32 bits.
 MAX_LENGTH = 16

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float32, Int32
 
-from numerics.cast import encode
+from numerics.arithmetic.cast import encode
+from numerics.arithmetic.division import divide, fence, multiply
 from numerics.codebooks import lloyd_arrays
 from numerics.codebooks.row_norm import squared_norms
 from numerics.codebooks.search import nearest
 from numerics.codebooks.vptq import Codebook, Vptq
-from numerics.division import divide, fence, multiply
 from numerics.formats import FP16, SCALE_DTYPES
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.tensor import QuantizedTensor
 
 #: One column of the matrix a row.
 Columns = Float32[Array, "columns rows"]

@@ -6,11 +6,11 @@ from typing import get_args
 import jax.numpy as jnp
 import numpy as np
 
-from numerics.catalog import FORMATS, SCHEMES
 from numerics.conformance.inputs import block_tensors, format_inputs
 from numerics.formats import FloatFormat, Format, Overflow
-from numerics.scheme import Scheme
-from numerics.tensor import quantize
+from numerics.names.catalog import FORMATS, SCHEMES
+from numerics.schemes.scheme import Scheme
+from numerics.schemes.tensor import quantize
 
 DATA = Path(__file__).parent / "data"
 #: Formats of more bits have no file.

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.float32 import MIN_NORMAL
+from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.formats import FP4_BNB, NF4, Format, TableFormat
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 BLOCK = 64
 NAMES = {NF4: "nf4-bnb", FP4_BNB: "fp4-bnb"}

@@ -8,29 +8,29 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32
 
-from numerics import _groups
-from numerics.cast import decode, encode
+from numerics.arithmetic.cast import decode, encode
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.arithmetic.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MIN_NORMAL
 from numerics.conventions.bnb4 import Bnb4
-from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MIN_NORMAL
-from numerics.granularity import PerGroup
-from numerics.scales import Groups, PerGroupFloat
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scales import Groups, PerGroupFloat
+from numerics.schemes.tensor import QuantizedTensor
 
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: Bnb4) -> QuantizedTensor:
     """Return codes and scales."""
     codes, scales = [], []
-    for block in _groups.split_groups(x, PerGroup(scheme.size)):
+    for block in grouping.split_groups(x, PerGroup(scheme.size)):
         is_bad = jnp.max(float_bits(block) & MAGNITUDE_MASK, axis=-1) >= INFINITY_BITS
         unit, amax = in_units(flushed(jnp.where(is_bad[..., None], 0, block)))
         codes.append(encode(scheme.element, jnp.where(is_bad[..., None], 1, unit)))
         scales.append(jnp.where(is_bad, jnp.nan, amax))
     _, field = scheme.layout(x.shape)
     arrays = {
-        "codes": _groups.join_groups(codes, x.shape),
-        "scales": _groups.join_scales(scales, field.shape),
+        "codes": grouping.join_groups(codes, x.shape),
+        "scales": grouping.join_scales(scales, field.shape),
     }
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
 
@@ -39,8 +39,8 @@ def quantize(x: Float32[Array, "*shape"], scheme: Bnb4) -> QuantizedTensor:
 def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     """Return ``element(code) * scale``."""
     assert isinstance(q.scheme, Bnb4)
-    blocks = _groups.split_groups(q.codes, PerGroup(q.scheme.size))
-    scales = _groups.split_scales(q.scales, blocks)
+    blocks = grouping.split_groups(q.codes, PerGroup(q.scheme.size))
+    scales = grouping.split_scales(q.scales, blocks)
     values = [
         jnp.where(
             jnp.isnan(scale)[..., None],
@@ -49,7 +49,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
         )
         for block, scale in zip(blocks, scales, strict=True)
     ]
-    return _groups.join_groups(values, q.shape)
+    return grouping.join_groups(values, q.shape)
 
 
 def in_units(x: Groups) -> tuple[Groups, PerGroupFloat]:

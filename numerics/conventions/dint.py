@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 128
 BITS = range(3, 9)

@@ -8,14 +8,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32, Int32, Shaped, UInt8
 
-from numerics import _groups
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply
+from numerics.arithmetic.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32
 from numerics.conventions.dint import Dint, Kind
-from numerics.division import divide, fence, float_bits, from_bits, multiply
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32
 from numerics.formats import FP16
-from numerics.granularity import PerGroup
-from numerics.scales import store_scale
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scales import store_scale
+from numerics.schemes.tensor import QuantizedTensor
 
 Groups = Float32[Array, "*lead group"]
 
@@ -25,15 +25,15 @@ def quantize(x: Float32[Array, "*shape"], scheme: Dint) -> QuantizedTensor:
     """Return codes, scales and zero points."""
     bits = float_bits(x)
     flushed = from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, 0, bits))
-    blocks = _groups.split_groups(flushed, PerGroup(scheme.size))
+    blocks = grouping.split_groups(flushed, PerGroup(scheme.size))
     codes, scales, zeros = zip(*(_quantize_groups(b, scheme) for b in blocks), strict=True)
     fields = {field.name: field.shape for field in scheme.layout(x.shape)}
     arrays = {
-        "codes": _groups.join_groups(list(codes), x.shape),
-        "scales": _groups.join_scales(list(scales), fields["scales"]),
+        "codes": grouping.join_groups(list(codes), x.shape),
+        "scales": grouping.join_scales(list(scales), fields["scales"]),
     }
     if scheme.kind is Kind.ASYMMETRIC:
-        arrays["zero_points"] = _groups.join_scales(list(zeros), fields["zero_points"])
+        arrays["zero_points"] = grouping.join_scales(list(zeros), fields["zero_points"])
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
 
 
@@ -42,15 +42,15 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     """Return ``(integer - zero_point) * scale``, or half a scale."""
     scheme = q.scheme
     assert isinstance(scheme, Dint)
-    blocks = _groups.split_groups(q.codes, PerGroup(scheme.size))
-    scales = _groups.split_scales(q.scales.astype(jnp.float32), blocks)
+    blocks = grouping.split_groups(q.codes, PerGroup(scheme.size))
+    scales = grouping.split_scales(q.scales.astype(jnp.float32), blocks)
     zero_points = jnp.zeros(q.scales.shape, jnp.uint8) if q.zero_points is None else q.zero_points
-    zeros = _groups.split_scales(zero_points, blocks)
+    zeros = grouping.split_scales(zero_points, blocks)
     values = [
         multiply(_numbers(block, zero, scheme), scale[..., None])
         for block, zero, scale in zip(blocks, zeros, scales, strict=True)
     ]
-    return _groups.join_groups(values, q.shape)
+    return grouping.join_groups(values, q.shape)
 
 
 def _quantize_groups(

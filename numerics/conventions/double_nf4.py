@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.formats import NF4, Format, TableFormat
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 BLOCK = 64
 #: Scales that share a scale of their own.

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.conventions.double_nf4 import SCALES_PER_BLOCK, dynamic_map
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import NF4, TableFormat
 from numerics.ternary.reference import tree_sum
 

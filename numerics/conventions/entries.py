@@ -11,10 +11,10 @@ from numerics.conventions.nvfp4 import Library, Nvfp4
 from numerics.conventions.signs import Signs
 from numerics.conventions.vs_quant import VsQuant
 from numerics.conventions.zeroquant import DEFAULT_GROUP, Rounding, ZeroQuantM2
-from numerics.element_scheme import ElementScheme, ScaleRule
 from numerics.formats import E2M1, E8M0, FP4_BNB, FP16, NF4
-from numerics.granularity import PerGroup
-from numerics.scheme import Scheme
+from numerics.schemes.element import ElementScheme, ScaleRule
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Scheme
 
 SOURCES = {
     Convention.SMOOTHQUANT: "SmoothQuant, arXiv:2211.10438, its code's per-row max",

@@ -8,7 +8,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32, Int32, Shaped
 
-from numerics import _groups
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply
+from numerics.arithmetic.float32 import (
+    HIDDEN_BIT,
+    INFINITY_BITS,
+    MAGNITUDE_MASK,
+    MAX_FLOAT32,
+    MIN_NORMAL,
+)
 from numerics.conventions.integers import (
     CLIPS,
     UNSIGNED,
@@ -16,12 +23,11 @@ from numerics.conventions.integers import (
     Convention,
     IntegerScheme,
 )
-from numerics.division import divide, fence, float_bits, from_bits, multiply
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import FP16
-from numerics.granularity import PerGroup, PerToken
-from numerics.scales import store_scale
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup, PerToken
+from numerics.schemes.scales import store_scale
+from numerics.schemes.tensor import QuantizedTensor
 
 Groups = Float32[Array, "*lead group"]
 PerGroupFloat = Float32[Array, "*lead"]
@@ -34,15 +40,15 @@ def quantize(x: Float32[Array, "*shape"], scheme: IntegerScheme) -> QuantizedTen
     """Return codes, scales and zero points."""
     bits = float_bits(x)
     flushed = from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, 0, bits))
-    blocks = _groups.split_groups(flushed, _granularity(scheme))
+    blocks = grouping.split_groups(flushed, _granularity(scheme))
     codes, scales, zero_points = zip(*(_quantize_groups(b, scheme) for b in blocks), strict=True)
     shape, mask = scheme.scale_shape(x.shape), (1 << scheme.bits) - 1
     arrays = {
-        "codes": (_groups.join_groups(list(codes), x.shape) & mask).astype(jnp.uint8),
-        "scales": _groups.join_scales(list(scales), shape),
+        "codes": (grouping.join_groups(list(codes), x.shape) & mask).astype(jnp.uint8),
+        "scales": grouping.join_scales(list(scales), shape),
     }
     if scheme.convention in WITH_ZERO_POINTS:
-        joined = _groups.join_scales(list(zero_points), shape)
+        joined = grouping.join_scales(list(zero_points), shape)
         arrays["zero_points"] = (joined & mask).astype(jnp.uint8)
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
 
@@ -52,17 +58,19 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     """Return ``(code - zero_point) * scale``."""
     scheme = q.scheme
     assert isinstance(scheme, IntegerScheme)
-    blocks = _groups.split_groups(_integers(q.codes, scheme), _granularity(scheme))
-    scales = _groups.split_scales(q.scales.astype(jnp.float32), blocks)
+    blocks = grouping.split_groups(_integers(q.codes, scheme), _granularity(scheme))
+    scales = grouping.split_scales(q.scales.astype(jnp.float32), blocks)
     zeros = jnp.full(q.scales.shape, _fixed_zero_point(scheme))
     if q.zero_points is not None:
         zeros = _integers(q.zero_points, scheme)
     values = []
-    for block, scale, zero in zip(blocks, scales, _groups.split_scales(zeros, blocks), strict=True):
+    for block, scale, zero in zip(
+        blocks, scales, grouping.split_scales(zeros, blocks), strict=True
+    ):
         number = (block - zero[..., None]).astype(jnp.float32)
         sign = jnp.where(scale < 0, -1.0, 1.0)[..., None]
         values.append(multiply(number * sign, jnp.abs(scale)[..., None]))
-    return _groups.join_groups(values, q.shape)
+    return grouping.join_groups(values, q.shape)
 
 
 def _quantize_groups(

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.conventions.integers import CLIPS, UNSIGNED, Convention
-from numerics.float32 import MAX_FLOAT32, MIN_NORMAL
 
 Float = np.float32
 #: Least range of SmoothQuant, AWQ and QuaRot.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 BYTE = np.dtype(np.uint8)
 BITS = range(2, 9)
@@ -61,8 +61,11 @@ CLIPS = {Convention.QUAROT_ACT: 0.9, Convention.QUAROT_KV: 0.95}
 UNSIGNED = (Convention.AWQ, Convention.GPTQ, Convention.GPTQ_SYM, Convention.QUAROT_KV)
 #: Conventions that store a zero point for each group.
 WITH_ZERO_POINTS = (
-    Convention.AWQ, Convention.GPTQ, Convention.QUAROT_KV, Convention.COMPRESSED_ASYM,
-)  # fmt: skip
+    Convention.AWQ,
+    Convention.GPTQ,
+    Convention.QUAROT_KV,
+    Convention.COMPRESSED_ASYM,
+)
 #: Groups that the sources have, where it is not one for the row.
 GROUPS = {
     Convention.AWQ: 128,

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import BF16, FP16, FP32, NF2, NF3, NF4, SCALE_DTYPES, Format
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 Float = np.float32
 ELEMENTS = {2: NF2, 3: NF3, 4: NF4}

@@ -8,15 +8,15 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32
 
-from numerics import _groups
-from numerics.cast import decode, encode
+from numerics.arithmetic.cast import decode, encode
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply
+from numerics.arithmetic.float32 import INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32, MIN_NORMAL
 from numerics.conventions.bnb4_arrays import flushed
 from numerics.conventions.lq_double import LqDouble
-from numerics.division import divide, fence, float_bits, from_bits, multiply
-from numerics.float32 import INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32, MIN_NORMAL
-from numerics.granularity import PerGroup
-from numerics.scales import store_scale
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scales import store_scale
+from numerics.schemes.tensor import QuantizedTensor
 
 
 @partial(jax.jit, static_argnames="scheme")
@@ -24,10 +24,10 @@ def quantize(x: Float32[Array, "*shape"], scheme: LqDouble) -> QuantizedTensor:
     """Return codes, codes of scales, what scales them and the least scale."""
     is_bad = jnp.max(float_bits(x) & MAGNITUDE_MASK) >= INFINITY_BITS
     x = flushed(jnp.where(is_bad, 0, x))
-    groups = _groups.split_groups(x, PerGroup(scheme.size))
+    groups = grouping.split_groups(x, PerGroup(scheme.size))
     _, stored, _, _ = scheme.layout(x.shape)
     amax = [from_bits(jnp.max(float_bits(g) & MAGNITUDE_MASK, axis=-1)) for g in groups]
-    by_row = fence(_groups.join_scales(amax, stored.shape))
+    by_row = fence(grouping.join_scales(amax, stored.shape))
     least = fence(jnp.min(by_row))
     differences = flushed(by_row - least).reshape(-1)
     count = differences.size
@@ -38,12 +38,12 @@ def quantize(x: Float32[Array, "*shape"], scheme: LqDouble) -> QuantizedTensor:
     scale_codes = codes.reshape(-1)[:count].astype(jnp.uint8)
     scales = _scales(scale_codes, tops, least, scheme).reshape(stored.shape)
     found = []
-    for group, scale in zip(groups, _groups.split_scales(scales, groups), strict=True):
+    for group, scale in zip(groups, grouping.split_scales(scales, groups), strict=True):
         is_zero = (scale == 0)[..., None]
         unit = divide(jnp.where(is_zero, 0, group), jnp.where(is_zero, 1, scale[..., None]))
         found.append(encode(scheme.element, unit))
     arrays = {
-        "codes": jnp.where(is_bad, np.uint8(0), _groups.join_groups(found, x.shape)),
+        "codes": jnp.where(is_bad, np.uint8(0), grouping.join_groups(found, x.shape)),
         "scale_codes": jnp.where(is_bad, np.uint8(0), scale_codes.reshape(stored.shape)),
         "scale_scales": jnp.where(is_bad, jnp.nan, tops).astype(tops.dtype),
         "least": jnp.where(is_bad, jnp.nan, least),
@@ -58,13 +58,13 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     assert isinstance(scheme, LqDouble)
     codes, least = q.arrays["scale_codes"], q.arrays["least"]
     scales = _scales(codes.reshape(-1), q.arrays["scale_scales"], least, scheme)
-    blocks = _groups.split_groups(q.codes, PerGroup(scheme.size))
+    blocks = grouping.split_groups(q.codes, PerGroup(scheme.size))
     values = []
     by_row = scales.reshape(codes.shape)
-    for block, part in zip(blocks, _groups.split_scales(by_row, blocks), strict=True):
+    for block, part in zip(blocks, grouping.split_scales(by_row, blocks), strict=True):
         product = multiply(decode(scheme.element, block), part[..., None])
         values.append(jnp.where(jnp.isnan(part)[..., None], jnp.nan, product))
-    return _groups.join_groups(values, q.shape)
+    return grouping.join_groups(values, q.shape)
 
 
 def _steps(tops: Array, scheme: LqDouble) -> Float32[Array, " blocks"]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.formats import E2M1, E4M3, SCALE_DTYPES, Format
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 BLOCK = 16
 

@@ -8,14 +8,14 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float8e4m3fn, Float32, UInt8
 
-from numerics import _groups
-from numerics.cast import decode, encode
+from numerics.arithmetic.cast import decode, encode
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.arithmetic.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.conventions.nvfp4 import BLOCK, Library, Nvfp4
-from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.formats import E2M1, E4M3, SCALE_DTYPES
-from numerics.granularity import PerGroup
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.tensor import QuantizedTensor
 
 Groups = Float32[Array, "*lead group"]
 PerBlock = Float32[Array, "*lead"]
@@ -32,14 +32,14 @@ def quantize(x: Float32[Array, "*shape"], scheme: Nvfp4) -> QuantizedTensor:
     x = from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, sign_bits(x), bits))
     top = fence(_top_scale(x, scheme.library))
     codes, scales = [], []
-    for block in _groups.split_groups(x, PerGroup(BLOCK)):
+    for block in grouping.split_groups(x, PerGroup(BLOCK)):
         scale = fence(_scales(block, top, scheme.library))
         scales.append(scale)
         codes.append(_codes(block, scale.astype(jnp.float32), top, scheme.library))
     _, block_scales, top_scale = scheme.layout(x.shape)
     arrays = {
-        "codes": _groups.join_groups(codes, x.shape),
-        "scales": _groups.join_scales(scales, block_scales.shape),
+        "codes": grouping.join_groups(codes, x.shape),
+        "scales": grouping.join_scales(scales, block_scales.shape),
         top_scale.name: top,
     }
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
@@ -51,15 +51,15 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     assert isinstance(q.scheme, Nvfp4)
     library = q.scheme.library
     top = q.arrays[q.scheme.layout(q.shape)[-1].name]
-    blocks = _groups.split_groups(q.codes, PerGroup(BLOCK))
+    blocks = grouping.split_groups(q.codes, PerGroup(BLOCK))
     values = []
-    for codes, scale in zip(blocks, _groups.split_scales(q.scales, blocks), strict=True):
+    for codes, scale in zip(blocks, grouping.split_scales(q.scales, blocks), strict=True):
         unit = _unit(scale.astype(jnp.float32), top, library)[..., None]
         product = multiply(decode(E2M1, codes), unit)
         if library is Library.MODELOPT:
             product = jnp.where(product == 0, np.float32(0), product)
         values.append(jnp.where(jnp.isnan(unit), jnp.nan, product))
-    return _groups.join_groups(values, q.shape)
+    return grouping.join_groups(values, q.shape)
 
 
 def _top_scale(x: Float32[Array, "*shape"], library: Library) -> Float32[Array, ""]:

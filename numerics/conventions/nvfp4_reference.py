@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.conventions.nvfp4 import Library
-from numerics.float32 import MIN_NORMAL
 from numerics.formats import E2M1, E4M3
 
 Float = np.float32

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.float32 import MIN_NORMAL
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.arithmetic.float32 import MIN_NORMAL
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 128
 

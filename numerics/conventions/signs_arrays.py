@@ -8,13 +8,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32
 
-from numerics import _groups
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits
+from numerics.arithmetic.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.conventions.signs import Signs
-from numerics.division import divide, fence, float_bits, from_bits
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
-from numerics.granularity import PerGroup
-from numerics.scales import tree_sum
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scales import tree_sum
+from numerics.schemes.tensor import QuantizedTensor
 
 LARGEST = np.float32(np.finfo(np.float16).max)
 
@@ -25,7 +25,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: Signs) -> QuantizedTensor:
     bits = float_bits(x)
     flushed = from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, 0, bits))
     codes, scales = [], []
-    for block in _groups.split_groups(flushed, PerGroup(scheme.size)):
+    for block in grouping.split_groups(flushed, PerGroup(scheme.size)):
         magnitudes = jnp.abs(block)
         is_bad = jnp.max(float_bits(magnitudes), axis=-1) >= INFINITY_BITS
         mean = jnp.minimum(fence(divide(tree_sum(magnitudes), float(block.shape[-1]))), LARGEST)
@@ -33,8 +33,8 @@ def quantize(x: Float32[Array, "*shape"], scheme: Signs) -> QuantizedTensor:
         scales.append(jnp.where(is_bad, jnp.nan, mean).astype(jnp.float16))
     _, field = scheme.layout(x.shape)
     arrays = {
-        "codes": _groups.join_groups(codes, x.shape),
-        "scales": _groups.join_scales(scales, field.shape),
+        "codes": grouping.join_groups(codes, x.shape),
+        "scales": grouping.join_scales(scales, field.shape),
     }
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
 
@@ -43,10 +43,10 @@ def quantize(x: Float32[Array, "*shape"], scheme: Signs) -> QuantizedTensor:
 def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     """Return the scale with the sign of each code."""
     assert isinstance(q.scheme, Signs)
-    blocks = _groups.split_groups(q.codes, PerGroup(q.scheme.size))
-    scales = _groups.split_scales(q.scales.astype(jnp.float32), blocks)
+    blocks = grouping.split_groups(q.codes, PerGroup(q.scheme.size))
+    scales = grouping.split_scales(q.scales.astype(jnp.float32), blocks)
     values = [
         jnp.where(block == 1, scale[..., None], -scale[..., None])
         for block, scale in zip(blocks, scales, strict=True)
     ]
-    return _groups.join_groups(values, q.shape)
+    return grouping.join_groups(values, q.shape)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.float32 import MIN_NORMAL
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_VECTOR = 16
 DEFAULT_SCALE_BITS = 8

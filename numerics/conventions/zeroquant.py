@@ -11,14 +11,14 @@ import numpy as np
 
 from numerics.conventions.nvfp4_reference import flush, flushed
 from numerics.formats import E2M1, Format
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 256
 #: Shifts of which the cast to E4M3 loses nothing.
@@ -38,8 +38,11 @@ class Rounding(StrEnum):
 
 
 #: What S is multiplied by, beside ``2^-k``, to be compared with s.
-FACTORS = {Rounding.FLOOR: np.float32(1), Rounding.NEAREST: np.float32(math.sqrt(2)),
-           Rounding.CEIL: np.float32(2)}  # fmt: skip
+FACTORS = {
+    Rounding.FLOOR: np.float32(1),
+    Rounding.NEAREST: np.float32(math.sqrt(2)),
+    Rounding.CEIL: np.float32(2),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32, UInt8
 
-from numerics import _groups
-from numerics.cast import decode, encode
+from numerics.arithmetic.cast import decode, encode
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.arithmetic.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.conventions.zeroquant import FACTORS, LEAST_SCALE, MAX_SHIFT, Rounding, ZeroQuantM2
-from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK
 from numerics.formats import E2M1
-from numerics.granularity import PerGroup
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.tensor import QuantizedTensor
 
 #: What each shift divides by.
 UNITS = np.float32(2.0) ** -np.arange(MAX_SHIFT + 1, dtype=np.float32)
@@ -28,10 +28,10 @@ def quantize(x: Float32[Array, "*shape"], scheme: ZeroQuantM2) -> QuantizedTenso
     magnitudes = bits & MAGNITUDE_MASK
     is_bad = jnp.max(magnitudes, axis=-1, keepdims=True) >= INFINITY_BITS
     x = from_bits(jnp.where(magnitudes < HIDDEN_BIT, sign_bits(x), jnp.where(is_bad, 0, bits)))
-    blocks = _groups.split_groups(x, PerGroup(scheme.size))
+    blocks = grouping.split_groups(x, PerGroup(scheme.size))
     _, groups, _ = scheme.layout(x.shape)
     largest = [from_bits(jnp.max(float_bits(b) & MAGNITUDE_MASK, axis=-1)) for b in blocks]
-    amax = _groups.join_scales(largest, groups.shape)
+    amax = grouping.join_scales(largest, groups.shape)
     own = fence(divide(amax, 6.0))
     top = jnp.maximum(jnp.max(own, axis=-1, keepdims=True), np.float32(LEAST_SCALE))
     top = fence(jnp.where(jnp.max(amax, axis=-1, keepdims=True) == 0, 1, top))
@@ -40,13 +40,13 @@ def quantize(x: Float32[Array, "*shape"], scheme: ZeroQuantM2) -> QuantizedTenso
     is_up = scheme.rounding is Rounding.CEIL
     reached = bounds > own[..., None] if is_up else bounds >= own[..., None]
     shifts = jnp.sum(reached, axis=-1).astype(jnp.uint8)
-    parts = _groups.split_scales(_units(top, shifts), blocks)
+    parts = grouping.split_scales(_units(top, shifts), blocks)
     codes = [
         encode(E2M1, divide(block, part[..., None]), overflow="satfinite")
         for block, part in zip(blocks, parts, strict=True)
     ]
     arrays = {
-        "codes": jnp.where(is_bad, np.uint8(0), _groups.join_groups(codes, x.shape)),
+        "codes": jnp.where(is_bad, np.uint8(0), grouping.join_groups(codes, x.shape)),
         "shifts": jnp.where(is_bad, np.uint8(0), shifts),
         "row_scales": jnp.where(is_bad, jnp.nan, top),
     }
@@ -59,15 +59,15 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     scheme = q.scheme
     assert isinstance(scheme, ZeroQuantM2)
     scales = _units(q.arrays["row_scales"], q.arrays["shifts"])
-    blocks = _groups.split_groups(q.codes, PerGroup(scheme.size))
-    parts = _groups.split_scales(scales, blocks)
+    blocks = grouping.split_groups(q.codes, PerGroup(scheme.size))
+    parts = grouping.split_scales(scales, blocks)
     values = [
         jnp.where(
             jnp.isnan(part)[..., None], jnp.nan, multiply(decode(E2M1, block), part[..., None])
         )
         for block, part in zip(blocks, parts, strict=True)
     ]
-    return _groups.join_groups(values, q.shape)
+    return grouping.join_groups(values, q.shape)
 
 
 def _units(

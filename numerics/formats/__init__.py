@@ -1,7 +1,7 @@
 """Number formats: a finite set of values with codes, as exact scalar Python.
 
-The methods here are the definition and read like it; :mod:`numerics.cast` is their array twin. A
-code is the stored bits read as an unsigned integer, so ``values[code]`` is its value, two's
+The methods here are the definition and read like it; :mod:`numerics.arithmetic.cast` is their array
+twin. A code is the stored bits read as an unsigned integer, so ``values[code]`` is its value, two's
 complement formats included.
 """
 

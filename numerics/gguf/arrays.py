@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from numerics.gguf.decoding import decode
 from numerics.gguf.encoding import encode, to_blocks, to_values
 from numerics.gguf.scheme import GgufScheme
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.tensor import QuantizedTensor
 
 
 @partial(jax.jit, static_argnames="scheme")

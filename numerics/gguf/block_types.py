@@ -106,14 +106,24 @@ def _ternary() -> tuple[BlockType, ...]:
     )
     return (
         BlockType(
-            name="tq1_0", values=SUPER_BLOCK, size=54, codes=trits,
-            levels=(-1, 0, 1), d_at=52, rule=Rule.ABSMAX,
+            name="tq1_0",
+            values=SUPER_BLOCK,
+            size=54,
+            codes=trits,
+            levels=(-1, 0, 1),
+            d_at=52,
+            rule=Rule.ABSMAX,
         ),
         BlockType(
-            name="tq2_0", values=SUPER_BLOCK, size=66, codes=(_wide(0, bits=2),),
-            levels=(-1, 0, 1, 2), d_at=64, rule=Rule.ABSMAX,
+            name="tq2_0",
+            values=SUPER_BLOCK,
+            size=66,
+            codes=(_wide(0, bits=2),),
+            levels=(-1, 0, 1, 2),
+            d_at=64,
+            rule=Rule.ABSMAX,
         ),
-    )  # fmt: skip
+    )
 
 
 def _blocks() -> tuple[BlockType, ...]:
@@ -123,13 +133,17 @@ def _blocks() -> tuple[BlockType, ...]:
         _block("q5_0", levels=tuple(range(-16, 16)), rule=Rule.EXTREME, head=2),
         _block("q5_1", levels=tuple(range(32)), rule=Rule.RANGE, head=4),
         BlockType(
-            name="q8_0", values=BLOCK, size=34, d_at=0,
+            name="q8_0",
+            values=BLOCK,
+            size=34,
+            d_at=0,
             codes=(Plane(offset=2, count=BLOCK, bits=8, stride=BLOCK),),
-            levels=TWOS_COMPLEMENT, rule=Rule.ABSMAX,
+            levels=TWOS_COMPLEMENT,
+            rule=Rule.ABSMAX,
         ),
         _block("iq4_nl", levels=IQ4_LEVELS, rule=None, head=2),
         _block("mxfp4-gguf", levels=E2M1_DOUBLED, rule=Rule.POWER, head=1),
-    )  # fmt: skip
+    )
 
 
 BLOCK_TYPES = {kind.name: kind for kind in chain(_blocks(), _ternary(), _super_blocks())}

@@ -7,8 +7,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float32, UInt8
 
-from numerics.division import from_bits, multiply_by_power_of_two
-from numerics.float32 import MANTISSA_BITS
+from numerics.arithmetic.division import from_bits, multiply_by_power_of_two
+from numerics.arithmetic.float32 import MANTISSA_BITS
 from numerics.gguf.block_type import BlockType, Factors, Rule
 from numerics.gguf.block_types import TWOS_COMPLEMENT
 from numerics.gguf.unpacking import read_codes, read_factors, read_half

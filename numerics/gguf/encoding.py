@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float32, Int32, UInt8
 
-from numerics.division import (
+from numerics.arithmetic.division import (
     divide,
     divide_by_power_of_two,
     fence,
@@ -19,7 +19,7 @@ from numerics.division import (
     ordered_bits,
     sign_bits,
 )
-from numerics.float32 import (
+from numerics.arithmetic.float32 import (
     BIAS,
     HIDDEN_BIT,
     INFINITY_BITS,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numerics.float32 import MIN_NORMAL
+from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.gguf.block_type import BlockType, Factors, Rule
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)

@@ -7,13 +7,13 @@ import numpy as np
 
 from numerics.gguf.block_type import BlockType
 from numerics.gguf.block_types import BLOCK_TYPES, ENCODABLE
-from numerics.scheme import Field, Scheme, StorageKind
+from numerics.schemes.scheme import Field, Scheme, StorageKind
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

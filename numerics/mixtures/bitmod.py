@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.formats import E2M0, E2M1, FP16, SCALE_DTYPES
-from numerics.granularity import PerGroup
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 #: The special values by the bits of a weight: extra resolution of each sign, then extra asymmetry.
 SPECIAL_VALUES = {3: (3.0, -3.0, 6.0, -6.0), 4: (5.0, -5.0, 8.0, -8.0)}
@@ -36,8 +36,8 @@ class BitMod(Scheme):
     A candidate's scale is ``amax / largest`` in FP16, where ``largest`` is the largest magnitude of
     its values, whichever sign it has. Values are divided by the scale as stored and rounded to the
     nearest, ties to the lower. Errors are squares of float32 differences, added in float32 by
-    halves (:func:`numerics.scales.tree_sum`); the paper's code adds them in FP16, which chooses
-    otherwise where squares underflow.
+    halves (:func:`numerics.schemes.scales.tree_sum`); the paper's code adds them in FP16, which
+    chooses otherwise where squares underflow.
 
     ``specials`` are the values that stand in the code of negative zero, one a candidate.
     """

@@ -10,15 +10,15 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float32, Int32, UInt8
 
-from numerics import _groups
-from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
-from numerics.float32 import MAGNITUDE_MASK
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.arithmetic.float32 import MAGNITUDE_MASK
 from numerics.formats import FP16
-from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import BASES, BitMod
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.scales import Groups, PerGroupFloat, store_scale, tree_sum
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scales import Groups, PerGroupFloat, store_scale, tree_sum
+from numerics.schemes.tensor import QuantizedTensor
 
 
 class Choice(NamedTuple):
@@ -33,7 +33,7 @@ class Choice(NamedTuple):
 def quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> QuantizedTensor:
     """Return codes, scales and selectors."""
     codes, stored, selectors = [], [], []
-    for block in _groups.split_groups(x, PerGroup(scheme.size)):
+    for block in grouping.split_groups(x, PerGroup(scheme.size)):
         choice = _choose(block, scheme)
         found = codes_of(block, choice.selectors, choice.scales, scheme)
         codes.append(jnp.where(jnp.isnan(choice.scales)[..., None], jnp.uint8(0), found))
@@ -41,9 +41,9 @@ def quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> QuantizedTensor:
         selectors.append(choice.selectors.astype(jnp.uint8))
     groups = scheme.layout(x.shape)[1].shape
     arrays = {
-        "codes": _groups.join_groups(codes, x.shape),
-        "scales": _groups.join_scales(stored, groups),
-        "selectors": _groups.join_scales(selectors, groups),
+        "codes": grouping.join_groups(codes, x.shape),
+        "scales": grouping.join_scales(stored, groups),
+        "selectors": grouping.join_scales(selectors, groups),
     }
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
 
@@ -62,14 +62,14 @@ def codes_of(
 def fake_quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> Float32[Array, "*shape"]:
     """Return ``dequantize(quantize(x))``."""
     rounded = []
-    for block in _groups.split_groups(x, PerGroup(scheme.size)):
+    for block in grouping.split_groups(x, PerGroup(scheme.size)):
         choice = _choose(block, scheme)
         normalized = divide(block, choice.scales[..., None])
         base = _base_values(normalized, scheme)
         special = _of_candidate([f.special for f in scheme.formats], choice.selectors)
         values = jnp.where(_in_cell(normalized, choice.selectors, scheme), special[..., None], base)
         rounded.append(_restore(values, choice.scales))
-    return _groups.join_groups(rounded, x.shape)
+    return grouping.join_groups(rounded, x.shape)
 
 
 @jax.jit
@@ -77,15 +77,15 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     """Return ``value(code) * scale``."""
     scheme = q.scheme
     assert isinstance(scheme, BitMod)
-    blocks = _groups.split_groups(q.codes, PerGroup(scheme.size))
-    scales = _groups.split_scales(q.scales.astype(jnp.float32), blocks)
-    selectors = _groups.split_scales(q.arrays["selectors"], blocks)
+    blocks = grouping.split_groups(q.codes, PerGroup(scheme.size))
+    scales = grouping.split_scales(q.scales.astype(jnp.float32), blocks)
+    selectors = grouping.split_scales(q.arrays["selectors"], blocks)
     tables = jnp.asarray(np.array([fmt.values for fmt in scheme.formats], np.float32))
     restored = [
         _restore(tables[chosen[..., None], codes], scale)
         for codes, scale, chosen in zip(blocks, scales, selectors, strict=True)
     ]
-    return _groups.join_groups(restored, q.codes.shape)
+    return grouping.join_groups(restored, q.codes.shape)
 
 
 def _choose(x: Groups, scheme: BitMod) -> Choice:

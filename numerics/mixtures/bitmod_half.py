@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
-from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUES, BitMod
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 Half = np.float16
 LEAST_SCALE, LARGEST_SCALE = Half(1e-5), Half(1e4)
@@ -39,9 +39,10 @@ class BitModHalf(Scheme):
     Weights are FP16 numbers ``w``, values ``v`` of the tables of the code: twice those of FP4. A
     candidate's scale ``s`` is ``amax / largest``, at least 1e-5. A weight takes the value nearest
     to ``w / s``, the lower one of two, and comes back as ``v * s``. The error is the mean of
-    ``(v * s - w)^2``, added in float32 (:func:`numerics.scales.tree_sum`), and the first candidate
-    of least error below 1000 is taken; a group without one is zeros. Small squares underflow: in
-    groups of standard deviation 0.005 every fourth choice is another than :class:`BitMod`'s.
+    ``(v * s - w)^2``, added in float32 (:func:`numerics.schemes.scales.tree_sum`), and the first
+    candidate of least error below 1000 is taken; a group without one is zeros. Small squares
+    underflow: in groups of standard deviation 0.005 every fourth choice is another than
+    :class:`BitMod`'s.
 
     With ``scale_bits`` the scales of a row become codes ``q = rint(s / c)``, not negative, with
     ``c = max(s) / (2^scale_bits - 1)`` for each candidate by itself, and a weight comes back as

@@ -13,12 +13,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32, Int32
 
-from numerics import _groups
-from numerics.cast import encode, round_element, round_to
-from numerics.division import divide, fence, float_bits, multiply
-from numerics.float32 import INFINITY_BITS, MAGNITUDE_MASK
+from numerics.arithmetic.cast import encode, round_element, round_to
+from numerics.arithmetic.division import divide, fence, float_bits, multiply
+from numerics.arithmetic.float32 import INFINITY_BITS, MAGNITUDE_MASK
 from numerics.formats import FP16, TableFormat
-from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod_half import (
     LARGEST_SCALE,
     LEAST_SCALE,
@@ -28,8 +26,10 @@ from numerics.mixtures.bitmod_half import (
     largest_units,
 )
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.scales import Groups, PerGroupFloat, tree_sum
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scales import Groups, PerGroupFloat, tree_sum
+from numerics.schemes.tensor import QuantizedTensor
 
 
 class Trial(NamedTuple):
@@ -46,15 +46,15 @@ class Trial(NamedTuple):
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: BitModHalf) -> QuantizedTensor:
     """Return codes, scales and selectors."""
-    blocks = _groups.split_groups(_half(x), PerGroup(scheme.size))
+    blocks = grouping.split_groups(_half(x), PerGroup(scheme.size))
     layout = {field.name: field for field in scheme.layout(x.shape)}
     groups = layout["selectors"].shape
-    is_bad = _groups.join_scales([_is_bad(block) for block in blocks], groups)
+    is_bad = grouping.join_scales([_is_bad(block) for block in blocks], groups)
     if scheme.scale_bits:
         is_bad = jnp.broadcast_to(is_bad.any(-1, keepdims=True), groups)
     kept = [
         jnp.where(bad[..., None], 0, block)
-        for block, bad in zip(blocks, _groups.split_scales(is_bad, blocks), strict=True)
+        for block, bad in zip(blocks, grouping.split_scales(is_bad, blocks), strict=True)
     ]
     tried = [_try(kept, groups, fmt, scheme) for fmt in scheme.formats]
     errors = jnp.stack([found.errors for found in tried])
@@ -62,8 +62,8 @@ def quantize(x: Float32[Array, "*shape"], scheme: BitModHalf) -> QuantizedTensor
     is_zero = jnp.min(errors, axis=0) >= np.float32(WORST_ERROR)
     selectors = jnp.where(is_zero, 0, best)
     tables = jnp.asarray(np.array([_codes_of_table(fmt) for fmt in scheme.formats], np.uint8))
-    chosen = _groups.split_scales(selectors, blocks)
-    nothing = _groups.split_scales(is_zero | is_bad, blocks)
+    chosen = grouping.split_scales(selectors, blocks)
+    nothing = grouping.split_scales(is_zero | is_bad, blocks)
     codes = []
     for index, (selector, is_none) in enumerate(zip(chosen, nothing, strict=True)):
         places = jnp.stack([found.places[index] for found in tried])
@@ -71,7 +71,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: BitModHalf) -> QuantizedTensor
         code = tables[selector[..., None], place.astype(jnp.int32)]
         codes.append(jnp.where(is_none[..., None], jnp.uint8(0), code))
     arrays = {
-        "codes": _groups.join_groups(codes, x.shape),
+        "codes": grouping.join_groups(codes, x.shape),
         "selectors": selectors.astype(jnp.uint8),
     }
     if scheme.scale_bits:
@@ -96,15 +96,15 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     if scheme.scale_bits:
         scales = jnp.take_along_axis(scales, selectors // SCALES_OF_ROW, axis=-1)
         quotients = q.arrays["scale_codes"].astype(jnp.float32)
-    blocks = _groups.split_groups(q.codes, PerGroup(scheme.size))
-    parts = [_groups.split_scales(part, blocks) for part in (selectors, scales, quotients)]
+    blocks = grouping.split_groups(q.codes, PerGroup(scheme.size))
+    parts = [grouping.split_scales(part, blocks) for part in (selectors, scales, quotients)]
     units = [np.array(fmt.values, np.float32) / np.float32(fmt.unit) for fmt in scheme.formats]
     tables, values = jnp.asarray(np.stack(units)), []
     for codes, selector, scale, quotient in zip(blocks, *parts, strict=True):
         number = tables[selector[..., None], codes]
         value = _restored(number, scale, quotient if scheme.scale_bits else None)
         values.append(jnp.where(jnp.isnan(scale)[..., None], jnp.nan, value))
-    return _groups.join_groups(values, q.shape)
+    return grouping.join_groups(values, q.shape)
 
 
 def _half(x: Float32[Array, "*shape"]) -> Float32[Array, "*shape"]:
@@ -121,7 +121,7 @@ def _try(
     blocks: list[Array], groups: tuple[int, ...], fmt: SpecialValueFormat, scheme: BitModHalf
 ) -> Trial:
     """Return scales, places in the table of values, and errors of one candidate."""
-    amax = _groups.join_scales([jnp.max(jnp.abs(block), axis=-1) for block in blocks], groups)
+    amax = grouping.join_scales([jnp.max(jnp.abs(block), axis=-1) for block in blocks], groups)
     raw = _half(divide(amax, largest_units(fmt)))
     scales = fence(jnp.clip(raw, np.float32(LEAST_SCALE), np.float32(LARGEST_SCALE)))
     of_row, quotients = scales, jnp.ones_like(scales)
@@ -131,14 +131,14 @@ def _try(
         of_row = jnp.broadcast_to(of_row, groups)
         quotients = jnp.clip(jnp.round(_half(divide(scales, of_row))), 0, top)
     table, places, errors = _table(fmt), [], []
-    parts = [_groups.split_scales(part, blocks) for part in (scales, of_row, quotients)]
+    parts = [grouping.split_scales(part, blocks) for part in (scales, of_row, quotients)]
     for block, scale, row_scale, quotient in zip(blocks, *parts, strict=True):
         normalized = _half(divide(block, scale[..., None]))
         places.append(encode(table, normalized))
         numbers = round_element(table, normalized)
         back = _restored(numbers, row_scale, quotient if scheme.scale_bits else None)
         errors.append(_error(block, back))
-    return Trial(scales, quotients, of_row, places, _groups.join_scales(errors, groups))
+    return Trial(scales, quotients, of_row, places, grouping.join_scales(errors, groups))
 
 
 def _restored(

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
-from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUES, BitMod
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 SCALE_BITS = 8
 TOP = (1 << SCALE_BITS) - 1

@@ -8,14 +8,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32
 
-from numerics import _groups
-from numerics.cast import round_to
-from numerics.division import divide, fence, multiply
+from numerics.arithmetic.cast import round_to
+from numerics.arithmetic.division import divide, fence, multiply
 from numerics.formats import FP16
-from numerics.granularity import PerGroup
 from numerics.mixtures import bitmod_arrays
 from numerics.mixtures.bitmod_scaled import TOP, BitModScaled
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.tensor import QuantizedTensor
 
 SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
 
@@ -33,14 +33,14 @@ def quantize(x: Float32[Array, "*shape"], scheme: BitModScaled) -> QuantizedTens
     scales = fence(multiply(scale_codes, of_row[..., None]))
     selectors = plain.arrays["selectors"].astype(jnp.int32)
     kept = jnp.where(is_bad[..., None], 0, x)
-    blocks = _groups.split_groups(kept, PerGroup(scheme.size))
-    parts = [_groups.split_scales(part, blocks) for part in (selectors, scales)]
+    blocks = grouping.split_groups(kept, PerGroup(scheme.size))
+    parts = [grouping.split_scales(part, blocks) for part in (selectors, scales)]
     codes = [
         bitmod_arrays.codes_of(block, selector, scale, scheme.plain)
         for block, selector, scale in zip(blocks, *parts, strict=True)
     ]
     arrays = {
-        "codes": jnp.where(is_bad[..., None], np.uint8(0), _groups.join_groups(codes, x.shape)),
+        "codes": jnp.where(is_bad[..., None], np.uint8(0), grouping.join_groups(codes, x.shape)),
         "scale_codes": scale_codes.astype(jnp.uint8),
         "scales": jnp.where(is_bad, jnp.nan, of_row).astype(jnp.float16),
         "selectors": jnp.where(is_bad[..., None], 0, selectors).astype(jnp.uint8),
@@ -55,11 +55,11 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
     assert isinstance(scheme, BitModScaled)
     of_row = q.scales.astype(jnp.float32)[..., None]
     scales = multiply(q.arrays["scale_codes"].astype(jnp.float32), of_row)
-    blocks = _groups.split_groups(q.codes, PerGroup(scheme.size))
-    parts = [_groups.split_scales(part, blocks) for part in (scales, q.arrays["selectors"])]
+    blocks = grouping.split_groups(q.codes, PerGroup(scheme.size))
+    parts = [grouping.split_scales(part, blocks) for part in (scales, q.arrays["selectors"])]
     tables = jnp.asarray(np.array([fmt.values for fmt in scheme.formats], np.float32))
     values = [
         multiply(tables[chosen[..., None], codes], scale[..., None])
         for codes, scale, chosen in zip(blocks, *parts, strict=True)
     ]
-    return jnp.where(jnp.isnan(of_row), jnp.nan, _groups.join_groups(values, q.shape))
+    return jnp.where(jnp.isnan(of_row), jnp.nan, grouping.join_groups(values, q.shape))

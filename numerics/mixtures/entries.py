@@ -19,7 +19,7 @@ from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.grouped import Grouped
 from numerics.mixtures.olive import Normal, Olive
 from numerics.mixtures.searched import Searched
-from numerics.scheme import Scheme
+from numerics.schemes.scheme import Scheme
 
 _ANT = "ANT, arXiv:2208.14286, and its code: a type for the tensor, alpha searched for rows"
 _MIXED_ANT = "the code of BitMoD, arXiv:2411.11745, mixed_ant: integers or flint by groups"

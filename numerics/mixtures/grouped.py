@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.element_scheme import ElementScheme
 from numerics.formats import FP16, SCALE_DTYPES, Format
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.element import ElementScheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 128
 
@@ -28,8 +28,9 @@ class Grouped(Scheme):
     """Groups in the candidate of least squared error, the first one of equals.
 
     A candidate quantizes a group as its :class:`numerics.ElementScheme` with FP16 scales does.
-    Errors are squares of float32 differences, added by :func:`numerics.scales.tree_sum`; BitMoD's
-    code adds them in FP16. A group with a NaN or an infinity comes back NaN, its codes are 0.
+    Errors are squares of float32 differences, added by :func:`numerics.schemes.scales.tree_sum`;
+    BitMoD's code adds them in FP16. A group with a NaN or an infinity comes back NaN, its codes are
+    0.
     """
 
     label: str

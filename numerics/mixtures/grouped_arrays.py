@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float32
 
-from numerics import _groups
-from numerics.cast import decode
-from numerics.division import fence, multiply
-from numerics.granularity import PerGroup
+from numerics.arithmetic.cast import decode
+from numerics.arithmetic.division import fence, multiply
 from numerics.mixtures.grouped import Grouped
-from numerics.scales import tree_sum
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scales import tree_sum
+from numerics.schemes.tensor import QuantizedTensor
 
 
 @partial(jax.jit, static_argnames="scheme")
@@ -51,8 +51,8 @@ def _errors(
     x: Float32[Array, "*shape"], q: QuantizedTensor, scheme: Grouped, groups: tuple[int, ...]
 ) -> Float32[Array, "*groups"]:
     difference = jnp.abs(q.dequantize() - x)
-    blocks = _groups.split_groups(multiply(difference, difference), PerGroup(scheme.size))
-    return _groups.join_scales([tree_sum(block) for block in blocks], groups)
+    blocks = grouping.split_groups(multiply(difference, difference), PerGroup(scheme.size))
+    return grouping.join_scales([tree_sum(block) for block in blocks], groups)
 
 
 def _spread(of_groups: Array, shape: tuple[int, ...], scheme: Grouped) -> Array:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.float32 import MAX_FLOAT32, MIN_NORMAL
+from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import FP32, SCALE_DTYPES, TableFormat
 from numerics.mixtures.searched import squared_error
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import flushed, tree_sum
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 Float = np.float32
 
@@ -65,9 +65,9 @@ class Olive(Scheme):
     from ``max(|m + 3 d|, |m - 3 d|)`` with mean and standard deviation (of n - 1) of the row, and
     is the one of :data:`TRIALS` with the least squared error, the first of equals.
 
-    Numbers are float32, sums are :func:`numerics.scales.tree_sum`. A row of equal numbers has no
-    deviation but its mean; one of zeros has scale 1. The last number of an odd row has no pair and
-    is no outlier. A row with a NaN or an infinity comes back NaN, its codes are 0.
+    Numbers are float32, sums are :func:`numerics.schemes.scales.tree_sum`. A row of equal numbers
+    has no deviation but its mean; one of zeros has scale 1. The last number of an odd row has no
+    pair and is no outlier. A row with a NaN or an infinity comes back NaN, its codes are 0.
     """
 
     bits: int

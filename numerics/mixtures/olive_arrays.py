@@ -8,12 +8,18 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float32
 
-from numerics.cast import round_element
-from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MAX_FLOAT32, MIN_NORMAL
+from numerics.arithmetic.cast import round_element
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.arithmetic.float32 import (
+    HIDDEN_BIT,
+    INFINITY_BITS,
+    MAGNITUDE_MASK,
+    MAX_FLOAT32,
+    MIN_NORMAL,
+)
 from numerics.mixtures.olive import OUTLIERS, THRESHOLD, TRIALS, Olive
-from numerics.scales import tree_sum
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.scales import tree_sum
+from numerics.schemes.tensor import QuantizedTensor
 
 Rows = Float32[Array, "rows n"]
 PerRow = Float32[Array, " rows"]

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.float32 import MAX_FLOAT32, MIN_NORMAL
+from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import FP32, SCALE_DTYPES, Format
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import flushed, tree_sum
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 Float = np.float32
 #: A selector has 2 bits, or more where there are more candidates.
@@ -33,7 +33,7 @@ class Searched(Scheme):
     A trial's scale is ``alpha / top``, where ``alpha = amax * factor`` for a factor of ``trials``
     and ``top`` is the candidate's largest value. Each row keeps its best trial, the first of
     equals; the tensor takes the candidate whose rows have the least sum of squared errors, the
-    first of equals. Numbers are float32, sums are :func:`numerics.scales.tree_sum`.
+    first of equals. Numbers are float32, sums are :func:`numerics.schemes.scales.tree_sum`.
 
     A row of zeros has scale 1. A row with a NaN or an infinity comes back NaN, its codes are 0, and
     its error counts as zero.

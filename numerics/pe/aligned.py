@@ -168,9 +168,12 @@ class AlignedDot:
         """
         cycles = length // self.lanes * self.generator.cycles
         sum_bits = (
-            (self.lanes - 1).bit_length() + MANTISSA_BITS + 1 + self.guard_bits
+            (self.lanes - 1).bit_length()
+            + MANTISSA_BITS
+            + 1
+            + self.guard_bits
             + max(self.generator.significances)
-        )  # fmt: skip
+        )
         grown = (cycles - 1).bit_length() + sum_bits - (self.accumulator_bits - 1) + 1
         return self.most_field + max(int(grown), 0)
 

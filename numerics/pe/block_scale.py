@@ -15,7 +15,7 @@ from math import prod
 import jax.numpy as jnp
 import numpy as np
 
-from numerics.cast import code_dtype, decode
+from numerics.arithmetic.cast import code_dtype, decode
 from numerics.formats import FloatFormat, Format
 from numerics.pe.exact_dot import (
     LARGEST_SUM,

@@ -1,9 +1,9 @@
 """The PEs whose sums round, as models of their arithmetic, by name."""
 
-from numerics.catalog import FORMATS, SCHEMES
 from numerics.formats import E2M1
 from numerics.mixtures.bitmod import BitMod
 from numerics.mixtures.selected import SelectedFormat
+from numerics.names.catalog import FORMATS, SCHEMES
 from numerics.pe.aligned import AlignedDot, Rounding
 from numerics.pe.dequantizer import ColumnDot
 from numerics.pe.fp16_mac import Fp16Dot

@@ -18,10 +18,10 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float32, Int32, Integer, UInt16
 
-from numerics.cast import encode
-from numerics.division import from_bits, multiply
-from numerics.float32 import BIAS
-from numerics.float32 import MANTISSA_BITS as FLOAT32_MANTISSA_BITS
+from numerics.arithmetic.cast import encode
+from numerics.arithmetic.division import from_bits, multiply
+from numerics.arithmetic.float32 import BIAS
+from numerics.arithmetic.float32 import MANTISSA_BITS as FLOAT32_MANTISSA_BITS
 from numerics.formats import FP16
 from numerics.pe.aligned import UNIT_EXPONENT, AlignedDot
 from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS, accumulators
@@ -30,7 +30,7 @@ from numerics.pe.exact_dot import integer_table
 from numerics.pe.fp16_mac import Fp16Dot
 from numerics.pe.rounding import RoundingPe, aligned_model, check_pe, group_length, pe_codes
 from numerics.pe.running import RunningDot
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.tensor import QuantizedTensor
 
 #: What groups are worth, shape (t, n), of their codes: weights (beats, lanes, n), activations
 #: (beats, lanes, t).

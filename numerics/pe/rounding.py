@@ -5,9 +5,6 @@ import numpy as np
 from jax import Array
 from jaxtyping import UInt8
 
-from numerics import _groups
-from numerics.element_scheme import ElementScheme, ZeroPoint
-from numerics.granularity import PerGroup
 from numerics.mixtures.bitmod import BitMod
 from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.selected import SelectedFormat
@@ -17,8 +14,11 @@ from numerics.pe.dequantizer import ColumnDot
 from numerics.pe.fp16_mac import Fp16Dot
 from numerics.pe.running import RunningDot
 from numerics.pe.special import SpecialDot, WindowFormat
-from numerics.scheme import Scheme
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.element import ElementScheme, ZeroPoint
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Scheme
+from numerics.schemes.tensor import QuantizedTensor
 
 RoundingPe = AlignedDot | SpecialDot | ColumnDot | RunningDot | Fp16Dot
 WINDOWS = WindowFormat()
@@ -93,13 +93,13 @@ def pe_codes(weight: QuantizedTensor, pe: RoundingPe) -> UInt8[Array, "n k"]:
     scheme, codes = weight.scheme, weight.codes
     if not isinstance(scheme, BitMod | BitModScaled):
         return codes
-    blocks = _groups.split_groups(codes, PerGroup(scheme.size))
-    selectors = _groups.split_scales(weight.arrays["selectors"], blocks)
+    blocks = grouping.split_groups(codes, PerGroup(scheme.size))
+    selectors = grouping.split_scales(weight.arrays["selectors"], blocks)
     chosen = [
         block | selector[..., None] << scheme.weight_bits
         for block, selector in zip(blocks, selectors, strict=True)
     ]
-    selected: Array = _groups.join_groups(chosen, codes.shape)
+    selected: Array = grouping.join_groups(chosen, codes.shape)
     if not isinstance(pe, SpecialDot):
         return selected
     every = np.arange(1 << scheme.weight_bits)

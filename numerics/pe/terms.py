@@ -167,10 +167,14 @@ class WindowTerms(TermGenerator):
         high = size >> 1
         low = size - (_leading_one(high) << 1)
         return tuple(
-            Term(sign=sign, exponent=max(window.bit_length() - 1, 0), bit=int(window > 0),
-                 significance=place)
+            Term(
+                sign=sign,
+                exponent=max(window.bit_length() - 1, 0),
+                bit=int(window > 0),
+                significance=place,
+            )
             for place, window in enumerate((low, high))
-        )  # fmt: skip
+        )
 
     def _size(self, code: int) -> int:
         """Return the magnitude of a code in units of the windows."""

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float32, Int32
 
+from numerics.arithmetic.division import divide, fence
 from numerics.codebooks import kmeans_arrays
 from numerics.codebooks.kmeans_arrays import Centers
-from numerics.division import divide, fence
+from numerics.schemes.tensor import QuantizedTensor
 from numerics.structures.any_precision import PARENT_BITS, SEED_BITS, AllPrecisions, AnyPrecision
-from numerics.tensor import QuantizedTensor
 
 #: Sorted integers, and their running sums from 0 on.
 Values = Int32[Array, "rows n"]

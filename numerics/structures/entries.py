@@ -1,7 +1,7 @@
 """The schemes of structures by name, each with its source."""
 
 from numerics.formats import E2M1, NF3, IntFormat
-from numerics.scheme import Scheme
+from numerics.schemes.scheme import Scheme
 from numerics.structures.any_precision import (
     PARENT_BITS,
     SEED_BITS,

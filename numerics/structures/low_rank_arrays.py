@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float16, Float32
 
-from numerics.cast import encode
-from numerics.division import fence
+from numerics.arithmetic.cast import encode
+from numerics.arithmetic.division import fence
 from numerics.formats import FP16, SCALE_DTYPES
+from numerics.schemes.tensor import QuantizedTensor
 from numerics.structures.low_rank import LowRank
-from numerics.tensor import QuantizedTensor
 
 
 class Factors(NamedTuple):

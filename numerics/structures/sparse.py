@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.element_scheme import ElementScheme
 from numerics.formats import FP16, Format
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.element import ElementScheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 128
 MAX_BLOCK = 16
@@ -41,7 +41,7 @@ class Sparse(Scheme):
     """``keep`` of each ``block`` consecutive numbers, the others zero.
 
     The tensor with those zeros is quantized in symmetric groups with FP16 scales
-    (:class:`numerics.element_scheme.ElementScheme`); codes are stored for what is kept, with its
+    (:class:`numerics.schemes.element.ElementScheme`); codes are stored for what is kept, with its
     position in its block. A NaN counts as the largest magnitude. Rows are filled up to blocks with
     zeros, which come last. A group with a NaN or an infinity comes back NaN.
     """

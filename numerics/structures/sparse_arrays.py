@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float32, Shaped
 
-from numerics.division import fence, float_bits
-from numerics.float32 import MAGNITUDE_MASK
+from numerics.arithmetic.division import fence, float_bits
+from numerics.arithmetic.float32 import MAGNITUDE_MASK
+from numerics.schemes.tensor import QuantizedTensor
 from numerics.structures.sparse import Sparse
-from numerics.tensor import QuantizedTensor
 
 
 def keep_mask(x: Float32[Array, "*shape"], scheme: Sparse) -> Bool[Array, "*shape"]:

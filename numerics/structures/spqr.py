@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.formats import FP16, FP32, SCALE_DTYPES, Format
-from numerics.scheme import Field, Scheme
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 #: Values of a group, and rows whose scales, and zeros, are quantized together.
 GROUP = 16

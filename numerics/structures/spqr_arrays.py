@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float32, Int32
 
-from numerics.cast import encode
-from numerics.division import divide, fence, multiply
-from numerics.float32 import MIN_NORMAL
+from numerics.arithmetic.cast import encode
+from numerics.arithmetic.division import divide, fence, multiply
+from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.formats import FP16, FP32, SCALE_DTYPES, Format
-from numerics.scales import tree_sum
+from numerics.schemes.scales import tree_sum
+from numerics.schemes.tensor import QuantizedTensor
 from numerics.structures.spqr import GROUP, STATISTICS_BITS, SpQR
-from numerics.tensor import QuantizedTensor
 
 #: Values by row and group, zeros where there are none.
 Groups = Float32[Array, "rows groups 16"]

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.element_scheme import ElementScheme
 from numerics.formats import FP32, Format
-from numerics.granularity import PerToken
-from numerics.scheme import Field, Scheme
+from numerics.schemes.element import ElementScheme
+from numerics.schemes.granularity import PerToken
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float32
 
-from numerics.division import fence, float_bits
-from numerics.float32 import MAGNITUDE_MASK
+from numerics.arithmetic.division import fence, float_bits
+from numerics.arithmetic.float32 import MAGNITUDE_MASK
+from numerics.schemes.tensor import QuantizedTensor
 from numerics.structures.top_k import TopK
-from numerics.tensor import QuantizedTensor
 
 
 @partial(jax.jit, static_argnames="scheme")

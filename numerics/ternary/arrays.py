@@ -8,14 +8,14 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float16, Float32, Int32
 
-from numerics import _groups
-from numerics.division import divide, fence, float_bits, from_bits, multiply, sign_bits
-from numerics.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MIN_NORMAL
+from numerics.arithmetic.division import divide, fence, float_bits, from_bits, multiply, sign_bits
+from numerics.arithmetic.float32 import HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MIN_NORMAL
 from numerics.formats import FP16
-from numerics.granularity import PerGroup
-from numerics.scales import store_scale, tree_sum
-from numerics.scheme import Scheme
-from numerics.tensor import QuantizedTensor
+from numerics.schemes import grouping
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scales import store_scale, tree_sum
+from numerics.schemes.scheme import Scheme
+from numerics.schemes.tensor import QuantizedTensor
 from numerics.ternary.reference import RUN
 from numerics.ternary.schemes import BitNetInt8, BitNetTernary, Twn
 
@@ -55,10 +55,10 @@ def dequantize(q: QuantizedTensor) -> Values:
             codes = lax.bitcast_convert_type(q.codes, jnp.int8)
             return divide(codes.astype(jnp.float32), q.scales)
         case Twn():
-            blocks = _groups.split_groups(_trits(q.codes), PerGroup(scheme.size))
-            scales = _groups.split_scales(q.scales.astype(jnp.float32), blocks)
+            blocks = grouping.split_groups(_trits(q.codes), PerGroup(scheme.size))
+            scales = grouping.split_scales(q.scales.astype(jnp.float32), blocks)
             values = [multiply(b, s[..., None]) for b, s in zip(blocks, scales, strict=True)]
-            return _groups.join_groups(values, q.shape)
+            return grouping.join_groups(values, q.shape)
         case _:
             signs = _unpacked(q.arrays["signs"])[..., : q.shape[-1]]
             scale: Array = q.scales.astype(jnp.float32)
@@ -94,7 +94,7 @@ def _token(x: Values) -> Arrays:
 
 def _twn(x: Values, scheme: Twn) -> Arrays:
     codes, scales = [], []
-    for block in _groups.split_groups(x, PerGroup(scheme.size)):
+    for block in grouping.split_groups(x, PerGroup(scheme.size)):
         magnitudes = jnp.abs(block)
         amax = jnp.max(float_bits(magnitudes), axis=-1)
         mean = divide(tree_sum(magnitudes), float(block.shape[-1]))
@@ -107,8 +107,8 @@ def _twn(x: Values, scheme: Twn) -> Arrays:
         scales.append(store_scale(divide(total, count), amax, FP16))
     (_, field) = scheme.layout(x.shape)
     return {
-        "codes": _groups.join_groups(codes, x.shape),
-        "scales": _groups.join_scales(scales, field.shape),
+        "codes": grouping.join_groups(codes, x.shape),
+        "scales": grouping.join_scales(scales, field.shape),
     }
 
 

@@ -1,6 +1,6 @@
 """The ternary and binary schemes by name, each with its source."""
 
-from numerics.scheme import Scheme
+from numerics.schemes.scheme import Scheme
 from numerics.ternary.schemes import BitNetInt8, BitNetTernary, ColumnBinary, Twn
 
 ENTRIES: dict[str, tuple[Scheme, str]] = {

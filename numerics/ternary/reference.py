@@ -1,8 +1,8 @@
 """Ternary and binary quantizers one number at a time, as the definitions read.
 
-Sums are float32 in the order of :func:`numerics.scales.tree_sum`, BitNet's of runs of 64 numbers
-that are added one after the other first; other orders give other last bits. Subnormal numbers count
-as zeros, and reciprocals are at least 2^-126.
+Sums are float32 in the order of :func:`numerics.schemes.scales.tree_sum`, BitNet's of runs of 64
+numbers that are added one after the other first; other orders give other last bits. Subnormal
+numbers count as zeros, and reciprocals are at least 2^-126.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numerics.float32 import MIN_NORMAL
+from numerics.arithmetic.float32 import MIN_NORMAL
 
 Float = np.float32
 #: BitNet's least mean, and least maximum of a token.

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.granularity import PerGroup
-from numerics.scheme import Field, Scheme
+from numerics.schemes.granularity import PerGroup
+from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float32
 
-    from numerics.tensor import QuantizedTensor
+    from numerics.schemes.tensor import QuantizedTensor
 
 BYTE, FLOAT32, FLOAT16 = np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float16)
 TRIT_BITS, INT8_BITS, SIGNS_OF_BYTE = 2, 8, 8

@@ -54,5 +54,11 @@ def _tiles(shape: tuple[int, ...], block_rows: int, block_width: int) -> tuple[i
             f"not of {block_width}"
         )
     lines, chunk = block_rows // LINE_ROWS, LINE_ROWS // len(CHUNK_ORDER)
-    return (rows // block_rows, lines, len(CHUNK_ORDER), chunk, width // block_width,
-            block_width // BYTE_WEIGHTS)  # fmt: skip
+    return (
+        rows // block_rows,
+        lines,
+        len(CHUNK_ORDER),
+        chunk,
+        width // block_width,
+        block_width // BYTE_WEIGHTS,
+    )

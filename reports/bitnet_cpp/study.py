@@ -11,20 +11,24 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from roofline.efficiency import fitted
-from roofline.validate import Scored, validate
+from roofline.kernels.efficiency import fitted
+from roofline.measured.validate import Scored, validate
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-KERNELS = {"gguf-f16": ("0.55", "s"), "tl1": ("#0072B2", "o"), "tl2": ("#D55E00", "^"),
-           "i2_s": ("#009E73", "D")}  # fmt: skip
+KERNELS = {
+    "gguf-f16": ("0.55", "s"),
+    "tl1": ("#0072B2", "o"),
+    "tl2": ("#D55E00", "^"),
+    "i2_s": ("#009E73", "D"),
+}
 TEXT = """# bitnet.cpp: predicted against published speeds
 
 Tokens a second of random models of nominal sizes (2024: TL2 on the i7, TL1 on the M2 Ultra, and
 llama.cpp in FP16), and of BitNet b1.58 2B 4T with the kernels of January 2026. `expected` uses shares
-of the peaks that were fitted on other runs (`python -m roofline.calibration`), `bound` none of them;
+of the peaks that were fitted on other runs (`python -m roofline.measured.calibration`), `bound` none of them;
 nothing is tuned for a row. Numbers of these machines are from memory of data sheets, not confirmed.
 
 {scores}
@@ -42,7 +46,7 @@ What the errors say:
 - **Small models** start too slowly here: threads wait for the last of them, and all cores are taken to have
   one. The figures don't say how many were used.
 - **I2_S** unpacks weights in its loop for each token: 3.75 instructions for a vector of weights, counted
-  (`roofline.loops`). Tokens of a prompt share that work.
+  (`roofline.kernels.loops`). Tokens of a prompt share that work.
 - **Threads** of one processor share its memory: the i7-13800H gains nothing from two to six threads,
   at a quarter of the bandwidth of its data sheet, nor is it half as fast in prompts as the others. Nothing
   in the model explains that.
@@ -73,8 +77,12 @@ def figure(rows: tuple[Scored, ...]) -> None:
     axes.plot(ends, ends, color="0.2", lw=1)
     for factor in (1.3, 1 / 1.3):
         axes.plot(ends, [end * factor for end in ends], color="0.6", lw=0.8, ls="--")
-    axes.set(xscale="log", yscale="log", xlabel="published (tokens/s)",
-             ylabel="expected (tokens/s); dashed: 30 % off")  # fmt: skip
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="published (tokens/s)",
+        ylabel="expected (tokens/s); dashed: 30 % off",
+    )
     axes.legend(frameon=False)
     drawing.savefig(HERE / "speeds.png", dpi=130, metadata={"Software": None})
 
@@ -89,20 +97,42 @@ def main() -> None:
         return float(np.median([row.ratio for row in rows if device in row.point.device]))
 
     scores = [
-        [*score.group, str(score.rows), f"{score.holds:.0%}", f"{score.median_ratio:.2f}",
-         f"{score.mean_error:.0%}", f"{score.p90_error:.0%}"]
+        [
+            *score.group,
+            str(score.rows),
+            f"{score.holds:.0%}",
+            f"{score.median_ratio:.2f}",
+            f"{score.mean_error:.0%}",
+            f"{score.p90_error:.0%}",
+        ]
         for score in found.scores
-    ]  # fmt: skip
+    ]
     rows = [
-        [row.point.device, row.point.model, row.point.weight_format, row.point.phase,
-         f"{row.point.tokens_per_s:g}", f"{row.expected:.3g}", f"{row.bound:.3g}",
-         f"{row.ratio - 1:+.0%}"]
+        [
+            row.point.device,
+            row.point.model,
+            row.point.weight_format,
+            row.point.phase,
+            f"{row.point.tokens_per_s:g}",
+            f"{row.expected:.3g}",
+            f"{row.bound:.3g}",
+            f"{row.ratio - 1:+.0%}",
+        ]
         for row in found.scored
-    ]  # fmt: skip
+    ]
     text = TEXT.format(
         scores=table(
-            ["kind", "phase", "path", "rows", "bound holds", "median ratio", "mean error",
-             "90 % error"], scores,
+            [
+                "kind",
+                "phase",
+                "path",
+                "rows",
+                "bound holds",
+                "median ratio",
+                "mean error",
+                "90 % error",
+            ],
+            scores,
         ),
         rows=table(
             ["device", "model", "weights", "phase", "published", "expected", "bound", "error"], rows
@@ -116,7 +146,7 @@ def main() -> None:
         numpy=np.__version__,
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}",
-    )  # fmt: skip
+    )
     (HERE / "README.md").write_text(text)
     print(HERE / "README.md")
 

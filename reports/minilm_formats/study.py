@@ -30,9 +30,14 @@ FORMATS = (
 )  # fmt: skip
 #: Pairs whose order the grid of SmolLM2's source could change: an integer format and a float one.
 PAIRS = (
-    ("int4", "fp4"), ("int4-asym", "fp4"), ("int4-floatmin", "fp4"), ("int4-asym", "nf4"),
-    ("int4-floatmin", "nf4"), ("int4-floatmin", "nvfp4"), ("int4-asym", "nvfp4"),
-)  # fmt: skip
+    ("int4", "fp4"),
+    ("int4-asym", "fp4"),
+    ("int4-floatmin", "fp4"),
+    ("int4-asym", "nf4"),
+    ("int4-floatmin", "nf4"),
+    ("int4-floatmin", "nvfp4"),
+    ("int4-asym", "nvfp4"),
+)
 SENTENCES = 512
 TITLE = "Weight formats on all-MiniLM-L6-v2"
 TEXT = """
@@ -99,8 +104,10 @@ def winners(results: Sequence[EncoderResult]) -> list[tuple[str, str, str, str]]
 
 def pair_table(results: Sequence[EncoderResult]) -> str:
     minilm, smollm2 = {r.recipe: r.cosine_loss for r in results}, smollm2_losses()
-    rows = ["| pair | MiniLM: 1 - cosine | SmolLM2: nats | better on MiniLM | on SmolLM2 |",
-            "|---|---:|---:|---|---|"]  # fmt: skip
+    rows = [
+        "| pair | MiniLM: 1 - cosine | SmolLM2: nats | better on MiniLM | on SmolLM2 |",
+        "|---|---:|---:|---|---|",
+    ]
     for a, b, here, there in winners(results):
         rows.append(
             f"| {a} / {b} | {minilm[a]:.4f} / {minilm[b]:.4f} | "
@@ -118,8 +125,10 @@ def verdict(results: Sequence[EncoderResult]) -> str:
 
 
 def result_table(results: Sequence[EncoderResult]) -> str:
-    rows = ["| format | bits/weight | loss (1 - cosine) | 99th percentile | SQNR (dB) |",
-            "|---|---:|---:|---:|---:|"]  # fmt: skip
+    rows = [
+        "| format | bits/weight | loss (1 - cosine) | 99th percentile | SQNR (dB) |",
+        "|---|---:|---:|---:|---:|",
+    ]
     rows += [
         f"| {r.recipe} | {r.bits_per_weight:.3f} | {r.cosine_loss:.6f} ± {r.cosine_loss_se:.6f} | "
         f"{r.cosine_loss_p99:.6f} | {r.median_sqnr_db:.2f} |"

@@ -23,7 +23,7 @@ import numpy as np
 
 from hw.measure import cpu_name
 from numerics import FORMATS, fake_quantize, parse_scheme, quantize
-from numerics.cast import encode
+from numerics.arithmetic.cast import encode
 from numerics.codebooks.beam import beam_search
 from numerics.formats import Format
 
@@ -85,8 +85,9 @@ class Row:
         fastest = max(theirs, key=lambda name: theirs[name], default="")
         others = ", ".join(f"{name} {_number(rate)}" for name, rate in theirs.items()) or "-"
         times = f"{ours / theirs[fastest]:.1f}" if theirs else "-"
-        return (f"| {self.what} | {_number(ours)} | {copied} | {fastest or '-'} | {others}"
-                f" | {times} |")  # fmt: skip
+        return (
+            f"| {self.what} | {_number(ours)} | {copied} | {fastest or '-'} | {others} | {times} |"
+        )
 
 
 def _number(rate: float) -> str:
@@ -99,9 +100,11 @@ def casts(x: np.ndarray) -> list[Row]:
 
     def row(fmt: Format, dtype: Any) -> Row:
         return Row(
-            what=f"cast to {fmt.name}", run=lambda: encode(fmt, ours), copy=lambda: copy(ours),
+            what=f"cast to {fmt.name}",
+            run=lambda: encode(fmt, ours),
+            copy=lambda: copy(ours),
             peers={"ml_dtypes": lambda: x.astype(dtype)},
-        )  # fmt: skip
+        )
 
     return [row(FORMATS[name], dtype) for name, dtype in DTYPES.items()]
 
@@ -119,9 +122,11 @@ def round_trips(x: np.ndarray) -> list[Row]:
         scheme = parse_scheme(text)
         peers = {"numpy": numpys[text]} if text in numpys else {}
         return Row(
-            what=text, run=lambda: fake_quantize(ours, scheme), copy=lambda: copy(ours),
+            what=text,
+            run=lambda: fake_quantize(ours, scheme),
+            copy=lambda: copy(ours),
             peers=peers | foreign.get(text, {}),
-        )  # fmt: skip
+        )
 
     names = ("fp4", "int4", "nvfp4", "mxfp4", "mxfp8_e4m3", "nf4", "nf4-bnb", "bitmod-fp4")
     return [row(name) for name in names]
@@ -189,11 +194,14 @@ def codebooks(x: np.ndarray) -> list[Row]:
     halves = 0.5 * (table * table).sum(1)
     return [
         Row(
-            what="e8p, nearest codes", size=part.size, peer_size=few.size,
-            run=lambda: list(quantize(ours, scheme).arrays.values()), copy=lambda: copy(ours),
+            what="e8p, nearest codes",
+            size=part.size,
+            peer_size=few.size,
+            run=lambda: list(quantize(ours, scheme).arrays.values()),
+            copy=lambda: copy(ours),
             peers={"numpy": lambda: (few @ table.T - halves).argmax(1)},
         )
-    ]  # fmt: skip
+    ]
 
 
 def beam_pass(x: np.ndarray) -> list[Row]:
@@ -202,9 +210,10 @@ def beam_pass(x: np.ndarray) -> list[Row]:
     inputs = x[1536:3584, :1024].astype(float)
     random = np.random.default_rng(SEED)
     given = {
-        "codebooks": books.astype(float), "scales": np.ones(1024),
+        "codebooks": books.astype(float),
+        "scales": np.ones(1024),
         "hessian": inputs.T @ inputs / len(inputs),
-    }  # fmt: skip
+    }
     single = {name: np.float32(array) for name, array in given.items()}
     weights32 = np.float32(weights)
     codes = random.integers(0, 256, (1024, 128, 2))
@@ -218,14 +227,20 @@ def beam_pass(x: np.ndarray) -> list[Row]:
     what = "AQLM 2x8, beam 1, a pass over 1024 x 1024"
     return [
         Row(
-            what=f"{what}, float32 as the peer", size=weights.size, peers=peers, rounds=3,
+            what=f"{what}, float32 as the peer",
+            size=weights.size,
+            peers=peers,
+            rounds=3,
             run=lambda: beam_search(weights32, codes, width=1, **single),
         ),
         Row(
-            what=f"{what}, float64", size=weights.size, peers=peers, rounds=3,
+            what=f"{what}, float64",
+            size=weights.size,
+            peers=peers,
+            rounds=3,
             run=lambda: beam_search(weights, codes, width=1, **given),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def aqlm_steps(weights: Any, codes: Any, *, codebooks: Any, scales: Any, hessian: Any) -> Any:
@@ -264,10 +279,14 @@ def main() -> None:
     x = np.random.default_rng(SEED).standard_normal(SHAPE, np.float32)
     rows = [*casts(x), *round_trips(x), *codebooks(x), *beam_pass(x)]
     text = TEXT.format(
-        rows=SHAPE[0], columns=SHAPE[1], rounds=ROUNDS, seed=SEED, versions=versions(),
+        rows=SHAPE[0],
+        columns=SHAPE[1],
+        rounds=ROUNDS,
+        seed=SEED,
+        versions=versions(),
         machine=f"{cpu_name()}, {jax.device_count()} device, {jax.default_backend()}",
         table="\n".join(row.line() for row in rows),
-    )  # fmt: skip
+    )
     (HERE / "README.md").write_text(text, encoding="utf-8")
     print(HERE / "README.md")
 

@@ -1,6 +1,6 @@
 """Figures of GenZ and llm-analysis, explained: ``python reports/other_tools/study.py``. Takes seconds.
 
-Each figure is computed twice with the operators of ``roofline.workload``: as this project counts, and
+Each figure is computed twice with the operators of ``roofline.workload.operators``: as this project counts, and
 with what the tool counts otherwise.
 """
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from roofline.model_shape import load_model
-from roofline.recipe import parse_recipe
-from roofline.workload import Operator, Options, Sequences, operators
+from roofline.model.model_shape import load_model
+from roofline.runtime.serving_format import parse_recipe
+from roofline.workload.operators import Operator, Options, Sequences, operators
 
 HERE = Path(__file__).parent
 SHAPE = load_model("llama-2-7b")
@@ -136,9 +136,13 @@ def llm_analysis() -> list[Figure]:
     def row(what: str, figures: tuple[float, float, float], reason: str) -> Figure:
         published, ours, explained = figures
         return Figure(
-            tool="llm-analysis", what=what, theirs=published, ours=ours, explained=explained,
+            tool="llm-analysis",
+            what=what,
+            theirs=published,
+            ours=ours,
+            explained=explained,
             reason=reason,
-        )  # fmt: skip
+        )
 
     return [
         row(
@@ -190,10 +194,16 @@ def main() -> None:
     """Write README.md."""
     figures = [*genz(), *llm_analysis()]
     rows = [
-        [f.tool, f.what, f"{f.theirs:.6g}", f"{f.ours:.6g}", f"{f.explained:.6g}",
-         f"{f.explained / f.theirs - 1:+.3%}"]
+        [
+            f.tool,
+            f.what,
+            f"{f.theirs:.6g}",
+            f"{f.ours:.6g}",
+            f"{f.explained:.6g}",
+            f"{f.explained / f.theirs - 1:+.3%}",
+        ]
         for f in figures
-    ]  # fmt: skip
+    ]
     text = TEXT.format(
         rows=table(["tool", "figure", "theirs", "ours", "ours, counted as theirs", "left"], rows),
         reasons="\n".join(f"- **{f.tool}, {f.what}**: {f.reason}." for f in figures),

@@ -13,9 +13,9 @@ import matplotlib
 
 from hw.pe_record import PeRecord, list_records, load_record
 from rtl.catalog import find_pe
-from rtl.cells import CELLS
-from rtl.cost import cost
-from rtl.synthesis import synthesize
+from rtl.cost.cells import CELLS
+from rtl.cost.cost import cost
+from rtl.cost.synthesis import synthesize
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt

@@ -13,19 +13,19 @@ import numpy as np
 
 from hw.accelerator import Accelerator, load_accelerator
 from hw.pe_record import PeRecord, load_record
-from numerics.catalog import FORMATS
+from numerics.names.catalog import FORMATS
 from numerics.pe.exact_dot import integer_table
 from roofline.accelerator import published_bitmod as bitmod
 from roofline.accelerator import published_mixpe as mixpe
 from roofline.accelerator.gemm import Gemm, Phase, gemm_cost
 from roofline.accelerator.model import WeightBits, model_cost
 from roofline.accelerator.same_area import with_elements
-from roofline.model_shape import load_model
+from roofline.model.model_shape import load_model
+from rtl.arithmetic.products import FloatProduct
 from rtl.catalog import find_pe
-from rtl.cost import cost
-from rtl.dot_product_pe import DotProductPe
+from rtl.cost.cost import cost
 from rtl.element import Operands
-from rtl.products import FloatProduct
+from rtl.pe.dot_product.element import DotProductPe
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -156,8 +156,17 @@ def main() -> None:
     draw(rows)
     text = TEXT.format(
         elements=table(
-            ["element", "over", "area um2", "MACs a PE and cycle", "published",
-             "MACs on the same area", "published", "energy a MAC", "published"],
+            [
+                "element",
+                "over",
+                "area um2",
+                "MACs a PE and cycle",
+                "published",
+                "MACs on the same area",
+                "published",
+                "energy a MAC",
+                "published",
+            ],
             element_rows(baseline),
         ),
         bitmod=table(
@@ -170,7 +179,7 @@ def main() -> None:
         numpy=np.__version__,
         qsim=version("qsim-codesign"),
         machine=f"{platform.system()} {platform.machine()}",
-    )  # fmt: skip
+    )
     (HERE / "README.md").write_text(text)
     print(HERE / "README.md")
 
@@ -217,12 +226,18 @@ def element_rows(baseline: PeRecord) -> list[list[str]]:
         assert record.energy_no_delay_fj_per_mac and base.energy_no_delay_fj_per_mac
         energy_ratio = record.energy_no_delay_fj_per_mac / base.energy_no_delay_fj_per_mac
         rows.append(
-            [name, base.name, f"{record.area_um2:.0f} over {base.area_um2:.0f}",
-             f"{record.macs_per_cycle:g}", f"{macs}",
-             f"{base.area_um2_per_mac / record.area_um2_per_mac:.2f}",
-             f"{pes * macs / (old_pes * old_macs):.2f}",
-             f"{energy_ratio:.2f}", f"{energy / macs / (old_energy / old_macs):.2f}"]
-        )  # fmt: skip
+            [
+                name,
+                base.name,
+                f"{record.area_um2:.0f} over {base.area_um2:.0f}",
+                f"{record.macs_per_cycle:g}",
+                f"{macs}",
+                f"{base.area_um2_per_mac / record.area_um2_per_mac:.2f}",
+                f"{pes * macs / (old_pes * old_macs):.2f}",
+                f"{energy_ratio:.2f}",
+                f"{energy / macs / (old_energy / old_macs):.2f}",
+            ]
+        )
     return rows
 
 
@@ -250,9 +265,10 @@ def bitmod_speedups(
     """Return the speedup with whole buffers, with halves, and of our elements on the same area."""
     shape = load_model(name)
     baseline, machine = load_accelerator("fp16-28nm"), load_accelerator("bitmod")
-    wide, narrow = WeightBits(code_bits=16), WeightBits(
-        code_bits=code_bits, group_bits=10, group=128
-    )  # fmt: skip
+    wide, narrow = (
+        WeightBits(code_bits=16),
+        WeightBits(code_bits=code_bits, group_bits=10, group=128),
+    )
 
     def cycles(bits: WeightBits, machine: Accelerator) -> int:
         return model_cost(shape, bits, machine, phase).cycles

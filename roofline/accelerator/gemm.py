@@ -5,9 +5,9 @@ Where results stay in the PEs, a tile of ``rows`` output channels and ``columns`
 while the next tile is computed. Where weights stay, a tile has ``rows x lanes`` inputs and
 ``columns`` output channels, and tokens stream through it; where inputs stay, it has ``columns``
 tokens, and output channels stream. Such a tile is loaded while the one before streams, as in
-:class:`roofline.systolic.Timing` ``double-buffered``, and its partial sums wait in the buffer for
-outputs, or in half of that for inputs where there is none: as many streams as fit there at once
-pass through all tiles of a sum before the next ones do, which load them again.
+:class:`roofline.accelerator.systolic.Timing` ``double-buffered``, and its partial sums wait in the
+buffer for outputs, or in half of that for inputs where there is none: as many streams as fit there
+at once pass through all tiles of a sum before the next ones do, which load them again.
 
 Both buffers are doubled, so that half of each holds a tile's operands while memory fills the other
 half; where neither operand fits, one of them is read again for each half buffer of the other, or
@@ -22,7 +22,7 @@ from typing import Literal
 
 from hw.accelerator import Accelerator
 from hw.sram import access_energy_pj_per_byte
-from roofline.systolic import ceil_div
+from roofline.accelerator.systolic import ceil_div
 
 Phase = Literal["prefill", "decode"]
 RESULT_BITS = 16

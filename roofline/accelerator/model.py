@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import Gemm, Phase, gemm_cost
-from roofline.model_shape import ModelShape
-from roofline.recipe import Recipe
-from roofline.storage import Storage
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import Recipe
+from roofline.runtime.storage import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class WeightBits:
 def head_bits(recipe: Recipe, width: int) -> WeightBits:
     """Return the bits of a recipe's head, which a mixture has its own type for.
 
-    >>> from roofline.recipe import parse_recipe
+    >>> from roofline.runtime.serving_format import parse_recipe
     >>> [head_bits(parse_recipe(name), 4096).code_bits for name in ("w4a16", "gguf-q4_k_m")]
     [16.0, 6.5625]
     """
@@ -49,7 +49,7 @@ def head_bits(recipe: Recipe, width: int) -> WeightBits:
 def weight_bits(recipe: Recipe, width: int) -> WeightBits:
     """Return the bits of a recipe's weights in rows of ``width``.
 
-    >>> from roofline.recipe import parse_recipe
+    >>> from roofline.runtime.serving_format import parse_recipe
     >>> bits = weight_bits(parse_recipe("bitmod-fp3"), 4096)
     >>> bits.code_bits, bits.side_bits
     (3.0, 0.140625)
@@ -142,7 +142,7 @@ def _layers_by_context(
 ) -> Iterator[tuple[int, int]]:
     """Yield numbers of layers and the tokens that their last new tokens see, windows together.
 
-    >>> from roofline.model_shape import load_model
+    >>> from roofline.model.model_shape import load_model
     >>> list(_layers_by_context(load_model("gemma-3-1b"), tokens=1, context=4096))
     [(4, 4096), (22, 512)]
     """
@@ -168,7 +168,7 @@ def model_cost(
     A token reads each weight once, so that memory takes most of the time:
 
     >>> from hw.accelerator import load_accelerator
-    >>> from roofline.model_shape import load_model
+    >>> from roofline.model.model_shape import load_model
     >>> bits = WeightBits(code_bits=3, group_bits=10, group=128)
     >>> cost = model_cost(load_model("llama-2-7b"), bits, load_accelerator("bitmod"), "decode")
     >>> round(cost.compute_cycles / cost.cycles, 2)

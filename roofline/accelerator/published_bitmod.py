@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Literal, TypeVar
 
-from roofline.systolic import ceil_div
+from roofline.accelerator.systolic import ceil_div
 
 _Entry = TypeVar("_Entry")
 

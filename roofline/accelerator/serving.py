@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import Gemm, GemmCost, Phase, gemm_cost
 from roofline.accelerator.model import head_bits, model_gemms, weight_bits
-from roofline.model_shape import ModelShape
-from roofline.recipe import Recipe
-from roofline.serving import Request
-from roofline.storage import kv_bits
-from roofline.workload import ACTIVATION_BYTES
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import Recipe
+from roofline.runtime.storage import kv_bits
+from roofline.time.serving import Request
+from roofline.workload.operators import ACTIVATION_BYTES
 
 #: The cache of a recipe that asks for no other.
 FP16_CACHE, FP16_CACHE_BITS = "fp16", 16
@@ -64,9 +64,15 @@ class AcceleratorStep:
 
 
 def accelerator_step(
-    shape: ModelShape, recipe: Recipe, machine: Accelerator, phase: Phase, *,
-    batch: int, context: int, new: int | None = None,
-) -> AcceleratorStep:  # fmt: skip
+    shape: ModelShape,
+    recipe: Recipe,
+    machine: Accelerator,
+    phase: Phase,
+    *,
+    batch: int,
+    context: int,
+    new: int | None = None,
+) -> AcceleratorStep:
     """Return a prompt of ``context`` tokens, or a token of each sequence that sees as many.
 
     Of a prompt in chunks, ``new`` tokens are those of this step. A recipe of another KV cache than
@@ -75,8 +81,8 @@ def accelerator_step(
     Examples
     --------
     >>> from hw.accelerator import load_accelerator
-    >>> from roofline.model_shape import load_model
-    >>> from roofline.recipe import parse_recipe
+    >>> from roofline.model.model_shape import load_model
+    >>> from roofline.runtime.serving_format import parse_recipe
     >>> step = accelerator_step(load_model("llama-2-7b"), parse_recipe("bitmod-fp3"),
     ...     load_accelerator("bitmod"), "decode", batch=1, context=256)
     >>> step.limit
@@ -104,7 +110,7 @@ def with_activations(machine: Accelerator, recipe: Recipe) -> Accelerator:
     """Return a machine whose activations take a recipe's bits, but never more than its own.
 
     >>> from hw.accelerator import load_accelerator
-    >>> from roofline.recipe import parse_recipe
+    >>> from roofline.runtime.serving_format import parse_recipe
     >>> recipes = parse_recipe("w4a8"), parse_recipe("w4a16")
     >>> machines = load_accelerator("bitmod"), load_accelerator("edge-8x8")
     >>> [[with_activations(m, recipe).activation_bits for recipe in recipes] for m in machines]

@@ -10,9 +10,17 @@ from sim.report.style import drawing, new_figure
 
 #: Okabe and Ito's colours, then greys, for parts in a fixed order.
 COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "0.35", "0.6",
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#56B4E9",
+    "#CC79A7",
+    "#F0E442",
+    "0.35",
+    "0.6",
     "0.8",
-)  # fmt: skip
+)
 #: A part of less than this share of the longest bar has no number in it.
 #: Largest ratio that one linear axis shows.
 SPREAD = 30.0
@@ -84,8 +92,15 @@ def _draw_bars(axes: Any, bars: Bars, colors: Mapping[str, str], limit: float) -
         for part, amount in bars[name].items():
             axes.barh(row, amount, left=start, color=colors[part], height=0.68)
             if amount > LABELLED_SHARE * longest:
-                axes.text(start + amount / 2, row, _short(amount), ha="center", va="center",
-                          fontsize=7.5, color="white")  # fmt: skip
+                axes.text(
+                    start + amount / 2,
+                    row,
+                    _short(amount),
+                    ha="center",
+                    va="center",
+                    fontsize=7.5,
+                    color="white",
+                )
             start += amount
         axes.text(start + 0.008 * longest, row, _short(start), va="center", fontsize=8)
     axes.set_yticks(range(len(names)), names)
@@ -102,8 +117,15 @@ def _draw_shares(axes: Any, bars: Bars, colors: Mapping[str, str]) -> None:
             share = amount / whole
             axes.barh(row, share, left=start, color=colors[part], height=0.68)
             if share > LABELLED_SHARE:
-                axes.text(start + share / 2, row, _short(amount), ha="center", va="center",
-                          fontsize=7.5, color="white")  # fmt: skip
+                axes.text(
+                    start + share / 2,
+                    row,
+                    _short(amount),
+                    ha="center",
+                    va="center",
+                    fontsize=7.5,
+                    color="white",
+                )
             start += share
         axes.text(1.008, row, _short(whole), va="center", fontsize=8)
     axes.set_yticks(range(len(bars)), list(bars))
@@ -123,9 +145,11 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def curves_figure(
-    title: str, panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
-    *, unit: str,
-) -> Figure:  # fmt: skip
+    title: str,
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    *,
+    unit: str,
+) -> Figure:
     """Draw a panel for each entry, side by side: curves by name.
 
     Parameters

@@ -31,8 +31,14 @@ def cell(one: Scenario) -> Cell:
         roofs=one.roofs,
         slope=one.slope,
         points=[
-            Operators(name=name, phase=phase, ops=p.ops, bytes=p.traffic_bytes, time_s=p.time_s,
-                      bound=p.bound)
+            Operators(
+                name=name,
+                phase=phase,
+                ops=p.ops,
+                bytes=p.traffic_bytes,
+                time_s=p.time_s,
+                bound=p.bound,
+            )
             for (name, phase), p in _grouped(one).items()
         ],
         memory=[
@@ -43,7 +49,7 @@ def cell(one: Scenario) -> Cell:
         capacity_bytes=one.memory.capacity_bytes if one.memory.capacity_bytes < 1e15 else None,
         tpot_by_context=[(size, time * MS) for size, time in one.tpot_by_context],
         tpot_by_batch=[(size, time * MS) for size, time in one.tpot_by_batch],
-    )  # fmt: skip
+    )
 
 
 def _summary(one: Scenario) -> list[tuple[str, str]]:
@@ -100,15 +106,24 @@ def _grouped(one: Scenario) -> dict[tuple[str, str], OperatorPoint]:
 def _added(first: OperatorPoint | None, second: OperatorPoint, name: str) -> OperatorPoint:
     if first is None:
         return OperatorPoint(
-            name=name, phase=second.phase, ops=second.ops, traffic_bytes=second.traffic_bytes,
-            time_s=second.time_s, bound=second.bound, path=second.path,
-        )  # fmt: skip
+            name=name,
+            phase=second.phase,
+            ops=second.ops,
+            traffic_bytes=second.traffic_bytes,
+            time_s=second.time_s,
+            bound=second.bound,
+            path=second.path,
+        )
     longer = first if first.time_s >= second.time_s else second
     return OperatorPoint(
-        name=name, phase=first.phase, ops=first.ops + second.ops,
+        name=name,
+        phase=first.phase,
+        ops=first.ops + second.ops,
         traffic_bytes=first.traffic_bytes + second.traffic_bytes,
-        time_s=first.time_s + second.time_s, bound=longer.bound, path=longer.path,
-    )  # fmt: skip
+        time_s=first.time_s + second.time_s,
+        bound=longer.bound,
+        path=longer.path,
+    )
 
 
 def figures(scenarios: Sequence[Scenario]) -> dict[str, Figure]:

@@ -14,11 +14,11 @@ import numpy as np
 
 from hw.accelerator import Accelerator
 from hw.matching import Found
-from roofline.model_shape import ModelShape
-from roofline.recipe import Recipe, parse_recipe
-from roofline.serving import Request, Speculation
-from roofline.setup import Parallel, Setup
-from roofline.workload import Options
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import Recipe, parse_recipe
+from roofline.time.serving import Request, Speculation
+from roofline.workload.operators import Options
+from roofline.workload.setup import Parallel, Setup
 from sim.deployment.cells import cell, figures
 from sim.deployment.lookup import find_device, find_recipe, find_shape
 from sim.deployment.page import Choices, page
@@ -112,9 +112,13 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
 
 
 def _predict(
-    shape: ModelShape, device: Found | Accelerator, recipe: Recipe, request: Request,
-    options: RooflineOptions, draft: ModelShape | None,
-) -> Scenario:  # fmt: skip
+    shape: ModelShape,
+    device: Found | Accelerator,
+    recipe: Recipe,
+    request: Request,
+    options: RooflineOptions,
+    draft: ModelShape | None,
+) -> Scenario:
     try:
         if isinstance(device, Accelerator):
             return on_accelerator(shape, recipe, device, request)

@@ -6,17 +6,23 @@ from typing import Any
 
 from rich.table import Table
 
-from roofline.compat import HARDWARE, CompatStage, Widths, llm_viewer
+from roofline.measured.llm_viewer import HARDWARE, CompatStage, Widths, llm_viewer
 from sim.deployment.command import RooflineOptions
 from sim.deployment.lookup import find_shape
 from sim.errors import UserError
 
 #: Its hardware by our names of machines.
 NAMES = {
-    "v100-sxm2": "nvidia_V100", "rtx-a6000": "nvidia_A6000", "a100-sxm-40gb": "nvidia_A100_40G",
-    "a100-sxm-80gb": "nvidia_A100_80G", "a40": "nvidia_A40", "h100-sxm": "nvidia_H100_SXM",
-    "h100-pcie": "nvidia_H100_PCIe", "l40": "nvidia_L40", "core-i9-13900k": "intel_13900k",
-}  # fmt: skip
+    "v100-sxm2": "nvidia_V100",
+    "rtx-a6000": "nvidia_A6000",
+    "a100-sxm-40gb": "nvidia_A100_40G",
+    "a100-sxm-80gb": "nvidia_A100_80G",
+    "a40": "nvidia_A40",
+    "h100-sxm": "nvidia_H100_SXM",
+    "h100-pcie": "nvidia_H100_PCIe",
+    "l40": "nvidia_L40",
+    "core-i9-13900k": "intel_13900k",
+}
 
 
 def compat_records(options: RooflineOptions) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ from hw.accelerator import (
 )
 from hw.machine import list_machines, read_machine
 from hw.matching import Found, find_machine, meant_instead
-from roofline.model_names import known_model
-from roofline.model_shape import ModelShape, read_model
-from roofline.recipe import Recipe, parse_recipe
+from roofline.model.model_names import known_model
+from roofline.model.model_shape import ModelShape, read_model
+from roofline.runtime.serving_format import Recipe, parse_recipe
 from sim.errors import UserError
 
 FILE_SUFFIX = ".toml"

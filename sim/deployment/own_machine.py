@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from hw.machine import Machine
-from roofline.model_shape import ModelShape
-from roofline.predict import predict_step
-from roofline.recipe import parse_recipe
-from roofline.setup import Setup
-from roofline.workload import Options, Sequences
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import parse_recipe
+from roofline.time.predict import predict_step
+from roofline.workload.operators import Options, Sequences
+from roofline.workload.setup import Setup
 from sim.model.config import ModelConfig
 from sim.model.decode import decode_step, empty_cache
 from sim.model.forward import hidden_states
@@ -83,9 +83,13 @@ def compare(
     )
     cases = (
         ("prefill", prompt, _time_prompt(params, config, prompt), Sequences(batch=1, new=prompt)),
-        ("decode", 1, _time_token(params, config, context),
-         Sequences(batch=1, new=1, context=context - 1)),
-    )  # fmt: skip
+        (
+            "decode",
+            1,
+            _time_token(params, config, context),
+            Sequences(batch=1, new=1, context=context - 1),
+        ),
+    )
     return [
         Comparison(
             phase=phase,

@@ -140,10 +140,16 @@ def _draw_slopes(axes: Axes, slopes: Sequence[Slope], top: float, low: float) ->
         axes.plot([low, ridge], [low * slope.bytes_per_s, top], color="0.2", lw=1.4)
         at = (low * min(ridge, low * 40)) ** 0.5
         axes.annotate(
-            f"{slope.name} {si(slope.bytes_per_s)}B/s", (at, at * slope.bytes_per_s),
-            xytext=(0, 5), textcoords="offset points", rotation=38, rotation_mode="anchor",
-            ha="center", fontsize=8, color="0.2",
-        )  # fmt: skip
+            f"{slope.name} {si(slope.bytes_per_s)}B/s",
+            (at, at * slope.bytes_per_s),
+            xytext=(0, 5),
+            textcoords="offset points",
+            rotation=38,
+            rotation_mode="anchor",
+            ha="center",
+            fontsize=8,
+            color="0.2",
+        )
 
 
 def _draw_roofs(axes: Axes, roofs: Sequence[Roof], bandwidth: float, high: float) -> None:
@@ -154,9 +160,14 @@ def _draw_roofs(axes: Axes, roofs: Sequence[Roof], bandwidth: float, high: float
         axes.plot([ridge, high], [roof.ops_per_s] * 2, color=color, lw=1.6, ls=style)
         axes.plot([ridge], [roof.ops_per_s], marker="|", color=color, ms=7)
         axes.annotate(
-            f"{roof.name} {si(roof.ops_per_s)}OP/s, ridge {ridge:.3g}", (high, roof.ops_per_s),
-            xytext=(-3, 3), textcoords="offset points", ha="right", fontsize=8, color=color,
-        )  # fmt: skip
+            f"{roof.name} {si(roof.ops_per_s)}OP/s, ridge {ridge:.3g}",
+            (high, roof.ops_per_s),
+            xytext=(-3, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=color,
+        )
 
 
 def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
@@ -165,9 +176,16 @@ def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
         color, marker = PHASE_LOOKS[point.phase]
         area = max(SMALLEST_AREA, FULL_AREA * point.time_s / totals[point.phase])
         axes.scatter(
-            point.intensity, point.ops_per_s, s=area, c=color, marker=marker,
-            alpha=0.75, edgecolors="white", linewidths=0.6, zorder=3,
-        )  # fmt: skip
+            point.intensity,
+            point.ops_per_s,
+            s=area,
+            c=color,
+            marker=marker,
+            alpha=0.75,
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=3,
+        )
 
 
 def _label_points(

@@ -15,15 +15,15 @@ from roofline.accelerator.serving import (
     accelerator_step,
     accelerator_tpot_s,
 )
-from roofline.links import DEFAULT_GB_PER_S
-from roofline.memory import MemoryUse, equal_context, largest_batch, memory_use, stored
-from roofline.model_shape import ModelShape
-from roofline.predict import predict_step, range_s
-from roofline.rates import path_of, role_of
-from roofline.recipe import Recipe
-from roofline.serving import Prediction, Request, Speculation, predict, speculative_tpot_s
-from roofline.setup import Setup
-from roofline.workload import ACTIVATION_BYTES, Sequences
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import Recipe
+from roofline.time.links import DEFAULT_GB_PER_S
+from roofline.time.predict import predict_step, range_s
+from roofline.time.rates import path_of, role_of
+from roofline.time.serving import Prediction, Request, Speculation, predict, speculative_tpot_s
+from roofline.workload.memory import MemoryUse, equal_context, largest_batch, memory_use, stored
+from roofline.workload.operators import ACTIVATION_BYTES, Sequences
+from roofline.workload.setup import Setup
 from sim.deployment.roofline_figure import Roof, Slope, merged
 
 CONTEXTS = (128, 512, 2048, 8192, 32768)
@@ -163,10 +163,15 @@ def _points(found: Prediction) -> list[OperatorPoint]:
         if found.setup.machines > 1:
             points.append(
                 OperatorPoint(
-                    name="link", phase=phase, ops=0.0, traffic_bytes=0.0,
-                    time_s=float(step.link_s), bound="link", path="link between machines",
+                    name="link",
+                    phase=phase,
+                    ops=0.0,
+                    traffic_bytes=0.0,
+                    time_s=float(step.link_s),
+                    bound="link",
+                    path="link between machines",
                 )
-            )  # fmt: skip
+            )
     return points
 
 

@@ -16,7 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from roofline.validate import Validation
+from roofline.measured.validate import Validation
 from sim.deployment.scenario import Scenario
 
 MS = 1e3
@@ -146,8 +146,14 @@ def validation_table(found: Validation) -> RenderableType:
     scores = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("kind", "phase", "path"):
         scores.add_column(heading)
-    for heading in ("rows", "bound holds", "median ratio", "10 % .. 90 %", "mean error",
-                    "90 % error"):  # fmt: skip
+    for heading in (
+        "rows",
+        "bound holds",
+        "median ratio",
+        "10 % .. 90 %",
+        "mean error",
+        "90 % error",
+    ):
         scores.add_column(heading, justify="right")
     for score in found.scores:
         scores.add_row(

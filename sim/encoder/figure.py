@@ -23,9 +23,13 @@ def encoder_figure(title: str, results: Sequence[EncoderResult]) -> Figure:
         for result in results:
             color = next((c for k, c in COLOURS.items() if result.recipe.startswith(k)), OTHER)
             axes.errorbar(
-                result.bits_per_weight, result.cosine_loss, yerr=result.cosine_loss_se,
-                color=color, marker="o", ms=5,
-            )  # fmt: skip
+                result.bits_per_weight,
+                result.cosine_loss,
+                yerr=result.cosine_loss_se,
+                color=color,
+                marker="o",
+                ms=5,
+            )
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlabel("bits per weight, scales and zero points included")
         axes.set_ylabel("1 - cosine to the float model's embedding")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from numerics import quantize
-from numerics.scheme import Scheme
+from numerics.schemes.scheme import Scheme
 from sim.errors import UserError
 
 #: Numbers of a stored array that are shown.

@@ -5,7 +5,7 @@ import math
 from numerics import CATALOG, FORMATS, parse_scheme
 from numerics.formats import MAX_LISTED_BITS, Format
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES
-from numerics.scheme import Scheme
+from numerics.schemes.scheme import Scheme
 from sim.errors import UserError
 
 

@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from numerics import CATALOG
-from numerics.families import FAMILIES
 from numerics.formats import Format
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES
-from numerics.scheme import Scheme, StorageKind
+from numerics.names.families import FAMILIES
+from numerics.schemes.scheme import Scheme, StorageKind
 from sim.formats.explain import Explanation, explain, tie_rule
 from sim.formats.lookup import grid
 

@@ -16,19 +16,19 @@ from pathlib import Path
 from amaranth.hdl import UnusedElaboratable
 
 from hw.pe_record import PeRecord, list_records, load_record, write_record
-from numerics.cache import cache_directory
-from numerics.catalog import FORMATS
 from numerics.formats import Format
+from numerics.names.catalog import FORMATS
+from numerics.native.cache import cache_directory
 from rtl.catalog import PES, find_pe
-from rtl.cells import LIBERTY
-from rtl.cost import Stream, cost
-from rtl.dot_product_pe import DotProductPe
+from rtl.cost.cells import LIBERTY
+from rtl.cost.cost import Stream, cost
+from rtl.cost.macros import memory_cost
+from rtl.cost.synthesis import liberty_hash, verilog_hash
 from rtl.element import ProcessingElement
-from rtl.emit import write_verilog
-from rtl.macros import memory_cost
-from rtl.synthesis import liberty_hash, verilog_hash
+from rtl.pe.dot_product.element import DotProductPe
 from rtl.toolchain import ToolError, has_module
-from rtl.verify import RANDOM_DOTS, Verdict, need_tools, verify
+from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
+from rtl.verilog.emit import write_verilog
 from sim.errors import UserError
 from sim.hardware.operands import read_codes, stream_of
 

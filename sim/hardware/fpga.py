@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hw.pe_record import PeRecord, list_records, load_record
+from rtl.cost.fpga import FAMILIES, Family, fpga_costs
+from rtl.cost.synthesis import verilog_hash
 from rtl.element import ProcessingElement
-from rtl.fpga import FAMILIES, Family, fpga_costs
-from rtl.synthesis import verilog_hash
 from rtl.toolchain import ToolError, has_module
 from sim.errors import UserError
 from sim.hardware.command import Costs, costs, find_pes, store

@@ -10,12 +10,12 @@ from safetensors.numpy import save
 
 from numerics.formats import FP16, Format
 from numerics.pe.exact_dot import integer_table
-from rtl.column_pe import ColumnPe
-from rtl.cost import SEED, STREAMS, Stream
-from rtl.dot_product_pe import DotProductPe
+from rtl.cost.cost import SEED, STREAMS, Stream
 from rtl.element import ProcessingElement
+from rtl.pe.column.element import ColumnPe
+from rtl.pe.dot_product.element import DotProductPe
+from rtl.pe.rows_layer import RowPe
 from sim.errors import UserError
-from sim.hardware.layer_rows import RowPe
 
 LONGEST_FILE_BYTES = 256 << 20
 TENSORS = "weights", "activations"

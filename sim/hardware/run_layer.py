@@ -12,12 +12,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from rtl.compiled import CompiledPe
 from rtl.element import Operands, ProcessingElement
+from rtl.layer.choose import layer_of
+from rtl.layer.layer import Layer
 from rtl.toolchain import ToolError
+from rtl.verification.compiled import CompiledPe
 from sim.errors import UserError
-from sim.hardware.layer import Layer
-from sim.hardware.layer_operands import layer_of
 from sim.hardware.operands import LayerCodes, write_codes
 from sim.model.capture import layer_inputs
 from sim.model.params import ModelBuffers
@@ -78,7 +78,10 @@ def run_layer(
     """
     source = open_model(model)
     weight, x = _operands(source, layer, tokens)
-    of_pe = layer_of(pe, weight, x, lanes=lanes, tile=tile)
+    try:
+        of_pe = layer_of(pe, weight, x, lanes=lanes, tile=tile)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if codes is not None:
         write_codes(_codes_of(of_pe, pe.name, f"{layer} of {source.name}, {len(x)} tokens"), codes)
     started = time.perf_counter()

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from hw.pe_record import PeRecord
 from rtl.catalog import PES
-from rtl.verify import Verdict
+from rtl.verification.verify import Verdict
 from sim.hardware.command import Costs
 from sim.hardware.run_layer import LayerRun
 
@@ -21,9 +21,13 @@ def pes_table() -> Table:
     table = _table(("name", "weights", "activations"), ("lanes", "bits of result"), ("source",))
     for pe in PES.values():
         table.add_row(
-            pe.name, pe.weight_name, pe.activation_name, str(pe.lanes), str(pe.result_shape.width),
+            pe.name,
+            pe.weight_name,
+            pe.activation_name,
+            str(pe.lanes),
+            str(pe.result_shape.width),
             Text(pe.source),
-        )  # fmt: skip
+        )
     return table
 
 
@@ -107,10 +111,18 @@ def fpga_table(costs: Costs, family: str) -> RenderableType:
     records, stale = costs.records, costs.stale
     table = _table(
         ("name",),
-        ("LUTs", "flip-flops", "DSPs", "MHz", "LUTs no DSP", "MHz no DSP", "MACs/cycle",
-         "LUTs no DSP x INT8"),
+        (
+            "LUTs",
+            "flip-flops",
+            "DSPs",
+            "MHz",
+            "LUTs no DSP",
+            "MHz no DSP",
+            "MACs/cycle",
+            "LUTs no DSP x INT8",
+        ),
         (),
-    )  # fmt: skip
+    )
     base = next((record for record in records if record.name == BASELINE), None)
     for one in records:
         with_dsp, without = one.placed_on(family)

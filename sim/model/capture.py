@@ -70,9 +70,13 @@ def _inputs(x: Inputs, layer: Params, config: ModelConfig, index: int, fused: st
     rope = None if config.rope is None else rope_tables(config.rope, len(x))
     q, k, v = queries_keys_values(normed, layer, config, FLOAT, rope)
     mixed = attention(
-        q, k, v, scale=config.score_scale, softcap=config.attention_softcap,
+        q,
+        k,
+        v,
+        scale=config.score_scale,
+        softcap=config.attention_softcap,
         window=config.windows[index],
-    )  # fmt: skip
+    )
     if fused == "o":
         return mixed
     if not config.parallel_block:

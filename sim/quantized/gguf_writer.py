@@ -17,9 +17,9 @@ from numerics import quantize
 from numerics.gguf.scheme import GgufScheme
 from sim.errors import UserError
 from sim.model.config import ModelConfig
-from sim.quantized.floats import smallest_type
 from sim.sources.gguf_file import open_gguf
 from sim.sources.gguf_tensors import interleaved, stored_name
+from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
 from sim.sources.tokenizer import Tokenizer
 

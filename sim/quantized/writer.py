@@ -14,12 +14,12 @@ from safetensors.numpy import save_file
 
 from numerics import Scheme, quantize
 from numerics.gguf.scheme import GgufScheme
-from numerics.storage import to_bytes
+from numerics.schemes.storage import to_bytes
 from sim.errors import UserError
 from sim.model.tensors import tensor_shapes
-from sim.quantized.description import FILE_NAME, Description
-from sim.quantized.floats import smallest_type
 from sim.quantized.gguf_writer import write_gguf
+from sim.sources.packed_description import FILE_NAME, Description
+from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
 from sim.sweep.recipe import Recipe, plan
 

@@ -238,16 +238,26 @@ def _legend(axes: Axes, points: Sequence[PointResult], *, has_front: bool, is_le
         handles.append(Line2D([], [], label=f"{NEAR_NATS} nats", **NEAR_LINE))
     if points:
         axes.legend(
-            handles=handles, loc="upper left" if is_left else "upper right", fontsize=8,
-            labelspacing=0.35, edgecolor="none", framealpha=0.92,
-        )  # fmt: skip
+            handles=handles,
+            loc="upper left" if is_left else "upper right",
+            fontsize=8,
+            labelspacing=0.35,
+            edgecolor="none",
+            framealpha=0.92,
+        )
 
 
 def _handle(label: str, color: str, marker: str, fill: Any = "full") -> Line2D:
     return Line2D(
-        [], [], color=color, marker=marker, linestyle="none", label=label,
-        fillstyle=fill, markerfacecoloralt="white",
-    )  # fmt: skip
+        [],
+        [],
+        color=color,
+        marker=marker,
+        linestyle="none",
+        label=label,
+        fillstyle=fill,
+        markerfacecoloralt="white",
+    )
 
 
 def _write_labels(

@@ -131,9 +131,14 @@ def _mark_worst(row: Sequence[Axes], grids: Sequence[np.ndarray]) -> None:
     for recipe, column in enumerate(np.nanargmin(np.hstack(grids), axis=1)):
         panel = int(np.searchsorted(ends, column, side="right")) - 1
         row[panel].plot(
-            column - ends[panel], recipe, "o", markersize=3.5,
-            color="white", markeredgecolor="black", markeredgewidth=0.7,
-        )  # fmt: skip
+            column - ends[panel],
+            recipe,
+            "o",
+            markersize=3.5,
+            color="white",
+            markeredgecolor="black",
+            markeredgewidth=0.7,
+        )
 
 
 def _write_rows(axes: Axes, points: Sequence[PointResult]) -> None:
@@ -141,16 +146,28 @@ def _write_rows(axes: Axes, points: Sequence[PointResult]) -> None:
     place = axes.get_yaxis_transform()
     for offset, heading in ((36, "median"), (70, "worst")):
         axes.annotate(
-            heading, (1, 1), xycoords="axes fraction", xytext=(offset, 4.5),
-            textcoords="offset points", fontsize=8, ha="right", color="0.35",
-        )  # fmt: skip
+            heading,
+            (1, 1),
+            xycoords="axes fraction",
+            xytext=(offset, 4.5),
+            textcoords="offset points",
+            fontsize=8,
+            ha="right",
+            color="0.35",
+        )
     for index, point in enumerate(points):
         values = (statistics.median(point.sqnr_db.values()), min(point.sqnr_db.values()))
         for offset, value in zip((36, 70), values, strict=True):
             axes.annotate(
-                f"{value:.1f}", (1, index), xycoords=place, xytext=(offset, 0),
-                textcoords="offset points", fontsize=8, ha="right", va="center",
-            )  # fmt: skip
+                f"{value:.1f}",
+                (1, index),
+                xycoords=place,
+                xytext=(offset, 0),
+                textcoords="offset points",
+                fontsize=8,
+                ha="right",
+                va="center",
+            )
 
 
 def _finding(points: Sequence[PointResult]) -> str:
@@ -174,8 +191,13 @@ def _explain(
     grey = "; grey: not quantized" if any(np.isnan(g).any() for g in grids.values()) else ""
     every = np.hstack(list(grids.values()))
     bar = figure.colorbar(
-        image, ax=list(row), label=f"SQNR (dB); dot: the recipe's worst matrix{grey}",
-        location="bottom", shrink=0.45, aspect=45, pad=0.02 if len(points) > 4 else 0.12,
+        image,
+        ax=list(row),
+        label=f"SQNR (dB); dot: the recipe's worst matrix{grey}",
+        location="bottom",
+        shrink=0.45,
+        aspect=45,
+        pad=0.02 if len(points) > 4 else 0.12,
         extend="max" if np.nanmax(every) > MAX_DB else "neither",
-    )  # fmt: skip
+    )
     bar.outline.set_visible(False)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from sim.errors import UserError
-from sim.quantized.checkpoint import is_packed_checkpoint, open_checkpoint
 from sim.sources.embedded import FILES, embedded_directory, open_embedded
 from sim.sources.fetch import checked_path, is_fetched
 from sim.sources.fetch import fetch as fetch
@@ -17,6 +16,7 @@ from sim.sources.gguf_file import open_gguf
 from sim.sources.hf_directory import CONFIG, HfDirectory, open_directory
 from sim.sources.hub import download_snapshot
 from sim.sources.known import EMBEDDED_ID, KNOWN, KnownModel
+from sim.sources.packed import is_packed_checkpoint, open_checkpoint
 from sim.sources.source import ModelSource
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)

@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 
-from numerics.cache import CACHE_VARIABLE, cache_directory
+from numerics.native.cache import CACHE_VARIABLE, cache_directory
 from sim.errors import UserError
 from sim.sources.files import file_sha256
 from sim.sources.known import KnownModel, Member, known_model

@@ -27,9 +27,18 @@ MAX_DIMENSIONS = 4
 _UINT32, _BOOL, _STRING, _ARRAY = 4, 7, 8, 9
 #: Type number of a metadata value: numpy type. 7, 8 and 9 are bool, string and array.
 _SCALARS = {
-    0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4",
-    7: "<u1", 10: "<u8", 11: "<i8", 12: "<f8",
-}  # fmt: skip
+    0: "<u1",
+    1: "<i1",
+    2: "<u2",
+    3: "<i2",
+    4: "<u4",
+    5: "<i4",
+    6: "<f4",
+    7: "<u1",
+    10: "<u8",
+    11: "<i8",
+    12: "<f8",
+}
 #: Fewest bytes of an entry: a key and a one-byte value; a name, one dimension, type and offset.
 _MIN_VALUE_BYTES = 8 + 1 + 4 + 1
 _MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8

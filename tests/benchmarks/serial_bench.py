@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cocotb
 
-from rtl.bench import _Bench
+from rtl.verification.bench import _Bench
 
 
 @cocotb.test()

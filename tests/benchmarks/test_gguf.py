@@ -16,7 +16,7 @@ import pytest
 
 from numerics import quantize
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES, ENTRIES
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.tensor import QuantizedTensor
 
 ROWS, WIDTH, ROUNDS = 2048, 4096, 3
 

@@ -11,21 +11,29 @@ from pathlib import Path
 
 from hw.machine import list_machines, load_machine, read_machine
 from hw.measure import measure
-from roofline.grid import Grid, evaluate
-from roofline.model_shape import list_models, load_model
-from roofline.predict import predict_step
-from roofline.recipe import parse_recipe
-from roofline.setup import Setup
-from roofline.workload import Sequences
+from roofline.model.model_shape import list_models, load_model
+from roofline.runtime.serving_format import parse_recipe
+from roofline.time.grid import Grid, evaluate
+from roofline.time.predict import predict_step
+from roofline.workload.operators import Sequences
+from roofline.workload.setup import Setup
 from sim.deployment.hardware import write_machine
 from sim.deployment.own_machine import compare
 from sim.model.config import ModelConfig, RopeConfig
 
 RECIPES = ("fp16", "w4a16", "w8a8", "fp8", "nvfp4", "gguf-q4_k_m", "i2_s", "w3a16", "mxfp4", "nf4")
 CONFIG = ModelConfig(
-    family="llama", vocab_size=49152, hidden_size=576, intermediate_size=1536, layers=30, heads=9,
-    kv_heads=3, head_dim=64, max_positions=8192, rope=RopeConfig(dim=64, theta=1e5),
-)  # fmt: skip
+    family="llama",
+    vocab_size=49152,
+    hidden_size=576,
+    intermediate_size=1536,
+    layers=30,
+    heads=9,
+    kv_heads=3,
+    head_dim=64,
+    max_positions=8192,
+    rope=RopeConfig(dim=64, theta=1e5),
+)
 
 
 def test_a_million_points(benchmark):

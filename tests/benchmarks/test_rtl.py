@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from rtl.catalog import find_pe
-from rtl.compiled import CompiledPe
-from rtl.cost import cost
-from rtl.emit import module_name, verilog_text
-from rtl.fpga import FAMILIES, fpga_costs
-from rtl.simulated import simulate, write_vectors
-from rtl.verify import _compare
+from rtl.cost.cost import cost
+from rtl.cost.fpga import FAMILIES, fpga_costs
+from rtl.verification.compiled import CompiledPe
+from rtl.verification.simulated import simulate, write_vectors
+from rtl.verification.verify import _compare
+from rtl.verilog.emit import module_name, verilog_text
 from sim.errors import UserError
 from sim.hardware.run_layer import run_layer
 from sim.sources.catalog import open_model
@@ -87,9 +87,11 @@ def test_a_layer_of_576_by_576_runs_in_two_minutes(benchmark):
         pytest.skip(str(error))
     started = time.perf_counter()
     run = benchmark.pedantic(
-        run_layer, args=(model, layer, find_pe("mixpe-w4a8")), kwargs={"tokens": 16, "lanes": 8},
+        run_layer,
+        args=(model, layer, find_pe("mixpe-w4a8")),
+        kwargs={"tokens": 16, "lanes": 8},
         rounds=1,
-    )  # fmt: skip
+    )
     seconds = time.perf_counter() - started
     benchmark.extra_info |= {"time_s": seconds, "macs_per_s": run.macs / run.time_s}
     assert (run.inputs, run.outputs, run.tokens) == (576, 576, 16)

@@ -45,8 +45,13 @@ def test_data_sheet_numbers():
 
 
 def test_the_gb_of_a_card_are_gib():
-    sizes = {"a100-sxm-80gb": 81920, "h100-sxm": 81559, "h200-sxm": 143771, "b200": 183359,
-             "rtx-4090": 24576}  # fmt: skip
+    sizes = {
+        "a100-sxm-80gb": 81920,
+        "h100-sxm": 81559,
+        "h200-sxm": 143771,
+        "b200": 183359,
+        "rtx-4090": 24576,
+    }
     for name, mib in sizes.items():
         assert load_machine(name).capacity_bytes == pytest.approx(mib * 2**20, rel=1e-3), name
     assert find_machine("RTX 3080 12GB").machine.name == "rtx-3080-12gb"
@@ -224,11 +229,13 @@ def test_nodes_of_the_paper():
 @pytest.mark.parametrize(
     "name,operands,found",
     [
-        ("graviton3", "int8", (2, 0.5)), ("graviton3", "fp16", (1, 1.0)),
-        ("xeon-8480plus", "int8", (16, 0.125)), ("xeon-8480plus", "fp32", (1, 1.0)),
+        ("graviton3", "int8", (2, 0.5)),
+        ("graviton3", "fp16", (1, 1.0)),
+        ("xeon-8480plus", "int8", (16, 0.125)),
+        ("xeon-8480plus", "fp32", (1, 1.0)),
         ("ryzen-7950x", "int8", (1, 1.0)),
     ],
-)  # fmt: skip
+)
 def test_tokens_that_fill_a_matrix_instruction(name, operands, found):
     assert load_machine(name).cores.matrix_tokens(operands) == found
 

@@ -12,10 +12,15 @@ def test_a_ceiling_is_the_best_and_scatter_is_told():
     steady, shaken = ceiling("float32", 9.0, 10.0, 9.5), ceiling("read", 10.0, 7.0, 7.4)
     assert (steady.best, shaken.best) == (10.0, 10.0)
     found = Measurement(
-        cpu="", cores=1, memory_bytes=1, products=(steady,), read=shaken,
-        prompt=ceiling("prompt", 8.0, 9.0, 7.0), vector=ceiling("vector", 5.0),
+        cpu="",
+        cores=1,
+        memory_bytes=1,
+        products=(steady,),
+        read=shaken,
+        prompt=ceiling("prompt", 8.0, 9.0, 7.0),
+        vector=ceiling("vector", 5.0),
         libraries="",
-    )  # fmt: skip
+    )
     assert found.unstable == ("read",)
     assert (found.compute_share, found.memory_share) == (0.8, 0.5)
 

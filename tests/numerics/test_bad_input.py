@@ -71,8 +71,10 @@ def test_strange_numbers_have_defined_results(name):
     backwards = x[::-1].copy()[::-1]
     for same in (transposed, backwards):
         again = quantize(same, scheme)
-        assert all(np.array_equal(a, again.arrays[k], equal_nan=a.dtype.kind == "f")
-                   for k, a in q.arrays.items())  # fmt: skip
+        assert all(
+            np.array_equal(a, again.arrays[k], equal_nan=a.dtype.kind == "f")
+            for k, a in q.arrays.items()
+        )
 
 
 @pytest.mark.parametrize("name", SCHEMES)

@@ -13,11 +13,19 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from numerics import cast, parse_scheme, scales
-from numerics.catalog import FORMATS
-from numerics.division import from_bits
-from numerics.float32 import BIAS, HIDDEN_BIT, INFINITY_BITS, MAGNITUDE_MASK, MANTISSA_BITS
+from numerics import parse_scheme
+from numerics.arithmetic import cast
+from numerics.arithmetic.division import from_bits
+from numerics.arithmetic.float32 import (
+    BIAS,
+    HIDDEN_BIT,
+    INFINITY_BITS,
+    MAGNITUDE_MASK,
+    MANTISSA_BITS,
+)
 from numerics.formats import E2M1, E4M3, E8M0, SCALE_DTYPES
+from numerics.names.catalog import FORMATS
+from numerics.schemes import scales
 
 
 def half_away_floats(fmt, magnitude):
@@ -53,7 +61,7 @@ def reciprocal(x, scale):
 
 
 def load_file(name: str) -> ModuleType:
-    path = Path(__file__).with_name(f"test_{name}.py")
+    path = next(Path(__file__).parent.glob(f"*/test_{name}.py"))
     spec = importlib.util.spec_from_file_location(f"mutated_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -9,21 +9,21 @@ import textwrap
 import numpy as np
 import pytest
 
-import rtl.decoder
-import rtl.products
-import rtl.proof
+import rtl.arithmetic.decoder
+import rtl.arithmetic.products
+import rtl.verification.proof
 from hw.pe_record import load_record
 from numerics import FORMATS, SCHEMES
 from numerics.pe.exact_dot import integer_table
+from rtl.arithmetic.products import AddSkip, BoothShiftAdd, FloatProduct, ShiftAdd
 from rtl.catalog import PES, find_pe
-from rtl.compiled import CompiledPe
 from rtl.element import pack_beats
-from rtl.emit import verilog_text, write_verilog
-from rtl.products import AddSkip, BoothShiftAdd, FloatProduct, ShiftAdd
-from rtl.proof import prove, refute_wrong
-from rtl.simulated import run_bench
 from rtl.toolchain import ToolError, need_program, run_yosys
-from rtl.verify import verify
+from rtl.verification.compiled import CompiledPe
+from rtl.verification.proof import prove, refute_wrong
+from rtl.verification.simulated import run_bench
+from rtl.verification.verify import verify
+from rtl.verilog.emit import verilog_text, write_verilog
 
 QUICK = ["fp8xfp4-dot"]
 #: Their proofs take from three seconds to minutes.
@@ -35,9 +35,14 @@ HARD_TO_PROVE = {
 }  # fmt: skip
 #: Their proofs take seconds and are those of neighbours in other sizes; ``verify`` does them all.
 LATER = {
-    "e8p-dot", "fp8xfp4-dot", "mixpe-w4a16-running", "bitmod-fp3-aligned", "bitmod-fp4-nearest",
-    "bitmod-int4-aligned", "bitmod-fp4-special",
-}  # fmt: skip
+    "e8p-dot",
+    "fp8xfp4-dot",
+    "mixpe-w4a16-running",
+    "bitmod-fp3-aligned",
+    "bitmod-fp4-nearest",
+    "bitmod-int4-aligned",
+    "bitmod-fp4-special",
+}
 
 
 def pairs_are_right(pe):
@@ -57,8 +62,11 @@ def proofs(tmp_path_factory):
 def test_compiled_verilog_gives_every_product_and_sum(name):
     verdicts = list(verify(find_pe(name), ["compiled"], dots=50_000))
     assert [v.what for v in verdicts] == [
-        "every input of one lane", "corners", "random, with stalls", "random",
-    ]  # fmt: skip
+        "every input of one lane",
+        "corners",
+        "random, with stalls",
+        "random",
+    ]
     assert all(v.is_good and v.vectors for v in verdicts)
 
 
@@ -72,9 +80,11 @@ def test_every_pe_in_every_layer(name):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in LATER))
-     for name in sorted(set(PES) - HARD_TO_PROVE)],
-)  # fmt: skip
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in LATER))
+        for name in sorted(set(PES) - HARD_TO_PROVE)
+    ],
+)
 def test_products_are_proved_and_a_wrong_one_is_refuted(name, proofs):
     for obligation in find_pe(name).obligations():
         assert prove(obligation, memory=proofs).is_equal
@@ -146,7 +156,9 @@ def test_a_flipped_bit_of_a_decoder_is_refuted(monkeypatch, what):
     wrong = tuple(v ^ (i == code) << place for i, v in enumerate(right))
     assert prove(TABLES[what]).is_equal
     monkeypatch.setattr(
-        rtl.decoder, "integer_table", lambda fmt: wrong if fmt == tried else integer_table(fmt)
+        rtl.arithmetic.decoder,
+        "integer_table",
+        lambda fmt: wrong if fmt == tried else integer_table(fmt),
     )
     assert not prove(TABLES[what]).is_equal
 
@@ -154,9 +166,16 @@ def test_a_flipped_bit_of_a_decoder_is_refuted(monkeypatch, what):
 def test_decoders_of_all_kinds_are_proved():
     names = {what.split()[2] for what in TABLES}
     assert names == {
-        "binary", "bitmod-fp3", "bitmod-fp4", "dint3", "dint4", "fp4_e2m1", "fp8_e4m3", "i2_s",
+        "binary",
+        "bitmod-fp3",
+        "bitmod-fp4",
+        "dint3",
+        "dint4",
+        "fp4_e2m1",
+        "fp8_e4m3",
+        "i2_s",
         "uint4",
-    }  # fmt: skip
+    }
 
 
 def test_a_flipped_bit_of_a_decoder_is_noticed_in_compiled_code(monkeypatch):
@@ -164,7 +183,9 @@ def test_a_flipped_bit_of_a_decoder_is_noticed_in_compiled_code(monkeypatch):
     right = integer_table(pe.weights)
     wrong = tuple(v ^ (i == len(right) - 1) for i, v in enumerate(right))
     monkeypatch.setattr(
-        rtl.decoder, "integer_table", lambda fmt: wrong if fmt == pe.weights else integer_table(fmt)
+        rtl.arithmetic.decoder,
+        "integer_table",
+        lambda fmt: wrong if fmt == pe.weights else integer_table(fmt),
     )
     assert not pairs_are_right(pe)
     monkeypatch.undo()
@@ -175,7 +196,7 @@ def mutated(circuit, old, new):
     """Return a circuit whose text differs in one place."""
     text = textwrap.dedent(inspect.getsource(circuit))
     assert text.count(old) == 1
-    names = dict(vars(rtl.products))
+    names = dict(vars(rtl.arithmetic.products))
     exec(text.replace(old, new), names)
     return names[circuit.__name__]
 
@@ -183,15 +204,19 @@ def mutated(circuit, old, new):
 @pytest.mark.parametrize(
     "name,circuit,old,new",
     [
-        ("booth-w4a8", BoothShiftAdd, "extended[2 * i + 1], -size",
-         "extended[2 * i + 1] & (i < digits - 1), -size"),
+        (
+            "booth-w4a8",
+            BoothShiftAdd,
+            "extended[2 * i + 1], -size",
+            "extended[2 * i + 1] & (i < digits - 1), -size",
+        ),
         ("mixpe-w4a8", ShiftAdd, "total - negative", "total + negative"),
         ("mixpe-w4a8", ShiftAdd, "len(weight) - 1)]", "len(weight) - 2)]"),
         ("fp4-dot", FloatProduct, "sign_w ^ sign_a", "sign_w | sign_a"),
         ("fp8-dot", FloatProduct, "shift_w + shift_a", "shift_w | shift_a"),
         ("ternary-16", AddSkip, "-1: -activation", "-1: ~activation"),
     ],
-)  # fmt: skip
+)
 def test_one_wrong_place_in_a_circuit_is_refuted(name, circuit, old, new):
     pe = dataclasses.replace(find_pe(name), product=mutated(circuit, old, new))
     obligation, *_ = pe.obligations()
@@ -247,11 +272,19 @@ def test_a_serial_pe_takes_two_cycles_a_beat():
 
 #: A multiply-add a cycle of each lane, or of as many as there are terms to a weight.
 MACS_PER_CYCLE = {
-    "mixpe-w4a8": 1, "mixpe-w4a16": 1, "mixpe-w4a16-running": 1, "mixpe-w4a8-zero": 8,
-    "mixpe-w4a8-fp16": 16, "bitmod-fp4": 2, "bitmod-fp3": 2, "bitmod-fp4-aligned": 2,
-    "bitmod-int4-aligned": 2, "bitmod-int6-aligned": 4 / 3, "bitmod-int8-aligned": 1,
+    "mixpe-w4a8": 1,
+    "mixpe-w4a16": 1,
+    "mixpe-w4a16-running": 1,
+    "mixpe-w4a8-zero": 8,
+    "mixpe-w4a8-fp16": 16,
+    "bitmod-fp4": 2,
+    "bitmod-fp3": 2,
+    "bitmod-fp4-aligned": 2,
+    "bitmod-int4-aligned": 2,
+    "bitmod-int6-aligned": 4 / 3,
+    "bitmod-int8-aligned": 1,
     "bitmod-fp4-column": 2,
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -393,9 +426,15 @@ def test_a_proof_is_remembered_for_the_same_circuits_only(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name,bits",
-    [("bitmod-fp4-aligned", 25), ("bitmod-fp3-aligned", 9), ("bitmod-fp4-nearest", 12),
-     ("bitmod-fp4-special", 20), ("bitmod-fp4-column", 17), ("mixpe-w4a16-running", 24)],
-)  # fmt: skip
+    [
+        ("bitmod-fp4-aligned", 25),
+        ("bitmod-fp3-aligned", 9),
+        ("bitmod-fp4-nearest", 12),
+        ("bitmod-fp4-special", 20),
+        ("bitmod-fp4-column", 17),
+        ("mixpe-w4a16-running", 24),
+    ],
+)
 def test_accumulators_of_other_widths_round_as_the_model_does(name, bits):
     pe = dataclasses.replace(find_pe(name), accumulator_bits=bits)
     assert pe.result_shape.width == (32 if "column" in name else bits + 5 + ("bitmod" in name))

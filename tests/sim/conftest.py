@@ -36,8 +36,11 @@ def tiny_model(tmp_path_factory):
         f"{name}.weight": (rng.standard_normal(shape) / 8).astype(np.float32)
         for name, shape in shapes.items()
     }
-    norms = [f"model.layers.{i}.{n}" for i in range(LAYERS) for n in
-             ("input_layernorm", "post_attention_layernorm")]  # fmt: skip
+    norms = [
+        f"model.layers.{i}.{n}"
+        for i in range(LAYERS)
+        for n in ("input_layernorm", "post_attention_layernorm")
+    ]
     tensors |= {f"{n}.weight": np.ones(HIDDEN, np.float32) for n in (*norms, "model.norm")}
     save_file(tensors, directory / "model.safetensors")
     (directory / "config.json").write_text(json.dumps(CONFIG))

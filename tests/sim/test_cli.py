@@ -29,8 +29,11 @@ QSIM = [*PYTHON, "from sim.cli import main; main()"]
 def qsim(*arguments, program=QSIM[-1], **options):
     return subprocess.run(
         [*PYTHON, program, *map(str, arguments)],
-        capture_output=True, text=True, check=False, **options,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -128,8 +131,10 @@ def start(arguments):
     program = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {QSIM[-1]}"
     return subprocess.Popen(
         [*PYTHON, program, *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def wait_for_points(path, count, process):
@@ -223,7 +228,10 @@ def test_a_full_standard_output_is_no_traceback(sweep, tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [*QSIM, *map(str, [*sweep, "--format", "fp4", "--out", tmp_path, "--json"])],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     assert "Traceback" not in done.stderr
     assert done.returncode == 2

@@ -16,10 +16,17 @@ from sim.sources.known import ALL_MINILM_L6_V2
 
 HERE = Path(__file__).parent
 SHAPE = {
-    "vocab_size": 50, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2,
-    "num_attention_heads": 3, "max_position_embeddings": 16, "layer_norm_eps": 1e-12,
-    "hidden_act": "gelu", "type_vocab_size": 2, "attn_implementation": "eager",
-}  # fmt: skip
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "max_position_embeddings": 16,
+    "layer_norm_eps": 1e-12,
+    "hidden_act": "gelu",
+    "type_vocab_size": 2,
+    "attn_implementation": "eager",
+}
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog.",
     "A fast auburn fox leapt across a sleepy hound.",

@@ -76,9 +76,14 @@ def quantize(library: ctypes.CDLL, name: str, x: np.ndarray) -> np.ndarray:
     blocks = np.zeros((x.size // values, size), np.uint8)
     library.ggml_quantize_init(int(kind))
     written = library.ggml_quantize_chunk(
-        int(kind), pointer(x), pointer(blocks), ctypes.c_int64(0),
-        ctypes.c_int64(len(x)), ctypes.c_int64(x.shape[1]), None,
-    )  # fmt: skip
+        int(kind),
+        pointer(x),
+        pointer(blocks),
+        ctypes.c_int64(0),
+        ctypes.c_int64(len(x)),
+        ctypes.c_int64(x.shape[1]),
+        None,
+    )
     assert written == blocks.nbytes
     return blocks
 

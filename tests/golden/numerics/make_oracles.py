@@ -62,9 +62,12 @@ def bfloat16_ties() -> np.ndarray:
 def compressed_int(x: torch.Tensor, bits: int, symmetric: bool) -> dict[str, np.ndarray]:
     """Integers of compressed-tensors in groups of 32."""
     args = QuantizationArgs(
-        num_bits=bits, symmetric=symmetric, strategy=QuantizationStrategy.GROUP,
-        group_size=INT_GROUP, zp_dtype=torch.int8,
-    )  # fmt: skip
+        num_bits=bits,
+        symmetric=symmetric,
+        strategy=QuantizationStrategy.GROUP,
+        group_size=INT_GROUP,
+        zp_dtype=torch.int8,
+    )
     groups = x.unflatten(-1, (-1, INT_GROUP))
     scale, zero = calculate_qparams(groups.amin(-1), groups.amax(-1), args)
     codes = quantize(x, scale, zero, args, dtype=torch.int8)
@@ -75,9 +78,14 @@ def compressed_int(x: torch.Tensor, bits: int, symmetric: bool) -> dict[str, np.
 def compressed_nvfp4(x: torch.Tensor) -> dict[str, np.ndarray]:
     """NVFP4 of compressed-tensors; codes as E2M1 values, which keep the sign of zero."""
     args = QuantizationArgs(
-        num_bits=4, type="float", symmetric=True, strategy=QuantizationStrategy.TENSOR_GROUP,
-        group_size=16, scale_dtype=torch.float8_e4m3fn, zp_dtype=torch.float8_e4m3fn,
-    )  # fmt: skip
+        num_bits=4,
+        type="float",
+        symmetric=True,
+        strategy=QuantizationStrategy.TENSOR_GROUP,
+        group_size=16,
+        scale_dtype=torch.float8_e4m3fn,
+        zp_dtype=torch.float8_e4m3fn,
+    )
     top = generate_gparam(x.amin(), x.amax())
     groups = x.unflatten(-1, (-1, 16))
     scale, _ = calculate_qparams(groups.amin(-1), groups.amax(-1), args, global_scale=top)

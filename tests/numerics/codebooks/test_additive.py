@@ -9,7 +9,7 @@ from numerics import fake_quantize, quantize
 from numerics.codebooks import lloyd, lloyd_arrays
 from numerics.codebooks.additive import Additive, residual_codes
 from numerics.codebooks.search import first_equal, nearest
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.tensor import QuantizedTensor
 
 RNG = np.random.default_rng(11)
 X = np.float32(RNG.standard_t(4, size=(12, 44)) * np.exp2(RNG.integers(-6, 6, (12, 1))))

@@ -98,9 +98,10 @@ def test_a_beam_of_one_is_the_general_search_with_less_work():
     found = beam_search(weights, codes, codebooks=books, scales=scales, hessian=hessian, width=1)
     left = weights - decode(codes, books, scales)
     start = _Beam(
-        codes[:, None], left[:, None],
+        codes[:, None],
+        left[:, None],
         losses(weights, decode(codes, books, scales), hessian)[:, None],
-    )  # fmt: skip
+    )
     assert np.array_equal(found, _pass(start, books, scales, hessian, 1))
     better = losses(weights, decode(found, books, scales), hessian)
     assert (better[scales != 0] < 0.8 * start.losses[scales != 0, 0]).all()

@@ -9,7 +9,7 @@ from numerics.codebooks import beam_compiled, beam_one
 from numerics.codebooks.beam import beam_search, decode, losses
 from numerics.codebooks.beam_compiled import _is_for_loops as is_for_loops
 from numerics.codebooks.beam_compiled import best_codes, codes_by_loops
-from numerics.compiled import COMPILERS
+from numerics.native.compiled import COMPILERS
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, COMPILERS)), reason="needs a C++ compiler"

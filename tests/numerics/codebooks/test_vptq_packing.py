@@ -31,8 +31,10 @@ def test_numbers_come_back(data, bits, residual_bits, count):
     words = pack_indices(indices, bits=bits, residuals=residuals, residual_bits=residual_bits)
     found = unpack_indices(words, bits=bits, residual_bits=residual_bits, count=count)
     assert [part.tolist() for part in found] == [indices, residuals]
-    stream = sum((r << bits | i) << n * (bits + residual_bits)
-                 for n, (i, r) in enumerate(zip(indices, residuals, strict=True)))  # fmt: skip
+    stream = sum(
+        (r << bits | i) << n * (bits + residual_bits)
+        for n, (i, r) in enumerate(zip(indices, residuals, strict=True))
+    )
     assert int.from_bytes(words.astype("<u4").tobytes(), "little") == stream
 
 

@@ -15,7 +15,7 @@ from numerics.conformance.pack import (
     read,
     scheme_arrays,
     write_pack,
-)  # fmt: skip
+)
 
 
 def same(a, b):

@@ -9,7 +9,12 @@ from numerics.conventions.integer_reference import quantize_group
 from numerics.conventions.integers import Convention, IntegerScheme
 
 W = [[0.5, -0.25, 0.125, 1.0], [-1.5, 0.75, 0.3, -0.1], [0.02, 0.04, -0.06, 0.08]]
-X = [[1.0, 0.1, -8.0, 0.5], [-0.7, 0.02, 5.0, 0.25], [0.3, -0.15, 2.0, -1.0], [0.9, 0.05, -6.5, 0.75]]  # fmt: skip  # noqa: E501
+X = [
+    [1.0, 0.1, -8.0, 0.5],
+    [-0.7, 0.02, 5.0, 0.25],
+    [0.3, -0.15, 2.0, -1.0],
+    [0.9, 0.05, -6.5, 0.75],
+]
 
 
 def back(rows, convention, *, bits=4) -> list[list[float]]:
@@ -159,9 +164,15 @@ def test_signed_max_has_the_scale_of_q4_0_but_not_its_ties():
 
 @pytest.mark.parametrize(
     ("scheme", "bits"),
-    [("int4-awq", 4.28125), ("int4-gptq", 4 + 36 / 256), ("int8-smoothquant", 8.125),
-     ("int4-ct", 4.25), ("int4-signedmax", 4.5), ("int8-ct-asym", 8 + 40 / 128)],
-)  # fmt: skip
+    [
+        ("int4-awq", 4.28125),
+        ("int4-gptq", 4 + 36 / 256),
+        ("int8-smoothquant", 8.125),
+        ("int4-ct", 4.25),
+        ("int4-signedmax", 4.5),
+        ("int8-ct-asym", 8 + 40 / 128),
+    ],
+)
 def test_bits_per_weight(scheme, bits):
     found = ENTRIES[scheme][0]
     assert found.bits_per_weight((64, 256)) == bits

@@ -17,9 +17,12 @@ SCHEMES = [
         marks=[pytest.mark.slow] * (b < 4),
     )
     for b, s, second, block, size in (
-        (4, 8, FP32, 256, 64), (3, 4, FP16, 16, 16), (2, 2, BF16, 64, 32), (2, 8, FP16, 256, 64),
+        (4, 8, FP32, 256, 64),
+        (3, 4, FP16, 16, 16),
+        (2, 2, BF16, 64, 32),
+        (2, 8, FP16, 256, 64),
     )
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
@@ -49,9 +52,15 @@ def test_arrays_are_the_definition(scheme):
 
 
 # codebooks_ternary_structured, section 8.1 (NF-1).
-@pytest.mark.parametrize(("name", "expected"), {
-    "nf4-lqdq": 4.12695, "nf3-lqdq": 3.12695, "nf2-lqdq-fp16": 2.12598, "nf2-lqdq-s2-fp16": 2.03223,
-}.items())  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    {
+        "nf4-lqdq": 4.12695,
+        "nf3-lqdq": 3.12695,
+        "nf2-lqdq-fp16": 2.12598,
+        "nf2-lqdq-s2-fp16": 2.03223,
+    }.items(),
+)
 def test_storage_is_that_of_the_paper(name, expected):
     scheme = parse_scheme(name)
     assert scheme.name == name

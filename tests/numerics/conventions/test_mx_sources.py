@@ -12,8 +12,13 @@ from numerics import parse_scheme, quantize
 
 FILE = Path(__file__).parents[2] / "golden" / "numerics" / "mx.npz"
 BLOCK = 32
-LARGEST = {"mxfp4": 6.0, "mxfp6_e2m3": 7.5, "mxfp6_e3m2": 28.0, "mxfp8_e4m3": 448.0,
-           "mxfp8_e5m2": 57344.0}  # fmt: skip
+LARGEST = {
+    "mxfp4": 6.0,
+    "mxfp6_e2m3": 7.5,
+    "mxfp6_e3m2": 28.0,
+    "mxfp8_e4m3": 448.0,
+    "mxfp8_e5m2": 57344.0,
+}
 
 
 @pytest.fixture(scope="module")

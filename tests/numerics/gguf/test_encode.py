@@ -60,9 +60,15 @@ def test_array_bytes_are_those_of_gguf_and_of_the_definition(name, inputs):
 
 #: Least power of two as a block's largest for which ggml's conversions to integers are defined.
 LEAST = {
-    "q4_0": -124, "q5_0": -123, "q4_1": -123, "q5_1": -122, "q8_0": -120,
-    "tq1_0": -127, "tq2_0": -127, "mxfp4-gguf": -125,
-}  # fmt: skip
+    "q4_0": -124,
+    "q5_0": -123,
+    "q4_1": -123,
+    "q5_1": -122,
+    "q8_0": -120,
+    "tq1_0": -127,
+    "tq2_0": -127,
+    "mxfp4-gguf": -125,
+}
 
 
 @pytest.mark.parametrize(

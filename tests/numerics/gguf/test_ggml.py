@@ -76,10 +76,16 @@ def test_values_are_those_of_the_c_library(ggml, name):
 #: How blocks begin whose least value is a zero or underflows, and whether ggml gives m a sign.
 #: The array code of gguf has the sign of whichever zero NumPy comes upon.
 LEAST_ZEROS = [
-    ((-0.0, 0.0), True), ((0.0, -0.0), False), ((3.0, -0.0, 0.0), True), ((3.0, 0.0, -0.0), False),
-    ((-1e-40, 0.0), True), ((0.0, -1e-40), True), ((0.0, -1e-9), True), ((-0.0,) * 32, True),
+    ((-0.0, 0.0), True),
+    ((0.0, -0.0), False),
+    ((3.0, -0.0, 0.0), True),
+    ((3.0, 0.0, -0.0), False),
+    ((-1e-40, 0.0), True),
+    ((0.0, -1e-40), True),
+    ((0.0, -1e-9), True),
+    ((-0.0,) * 32, True),
     ((0.0, -0.0) * 16, False),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name", ["q4_1", "q5_1"])

@@ -11,7 +11,7 @@ from numerics import quantize
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES, ENTRIES
 from numerics.gguf.planes import byte_of_trits
 from numerics.gguf.scheme import GgufScheme
-from numerics.storage import from_bytes, to_bytes
+from numerics.schemes.storage import from_bytes, to_bytes
 
 SCHEMES = {name: scheme for name, (scheme, _) in (ENTRIES | DECODE_ONLY_ENTRIES).items()}
 #: Bits of codes, and of everything: the specification's table.

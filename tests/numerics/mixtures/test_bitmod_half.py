@@ -24,10 +24,12 @@ X[2, :128], X[5, 130:140] = 0, 1e-7
 SCHEMES = [
     pytest.param(parse_scheme(f"bitmod-fp{n}-{kind}"), marks=marks, id=f"fp{n}-{kind}")
     for n, kind, marks in (
-        (3, "fp16", ()), (4, "s8-ref", pytest.mark.slow), (3, "s8-ref", pytest.mark.slow),
+        (3, "fp16", ()),
+        (4, "s8-ref", pytest.mark.slow),
+        (3, "s8-ref", pytest.mark.slow),
         (4, "fp16", pytest.mark.slow),
     )
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,10 @@ def test_codes_selectors_and_values_equal_the_definition(scheme):
 
 def test_small_squares_underflow_and_choose_another_candidate():
     x = jnp.asarray(np.float32(np.random.default_rng(0).normal(0, 0.005, (64, 128))))
-    exact, half = (quantize(x, parse_scheme(name)).arrays["selectors"]
-                   for name in ("bitmod-fp4", "bitmod-fp4-fp16"))  # fmt: skip
+    exact, half = (
+        quantize(x, parse_scheme(name)).arrays["selectors"]
+        for name in ("bitmod-fp4", "bitmod-fp4-fp16")
+    )
     share = float((np.asarray(exact) != np.asarray(half)).mean())
     assert 0.15 < share < 0.45
 

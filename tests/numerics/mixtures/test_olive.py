@@ -9,8 +9,24 @@ from numerics import fake_quantize, quantize
 from numerics.mixtures import olive, olive_arrays
 from numerics.mixtures.olive import Normal, Olive, search_row
 
-ROW = [0.02, -0.01, 0.015, 0.9, -0.02, 0.01, 0.005, -0.012, 0.018, -0.007, 0.011, -0.016, 0.003,
-       0.009, -0.6, 0.004]  # fmt: skip
+ROW = [
+    0.02,
+    -0.01,
+    0.015,
+    0.9,
+    -0.02,
+    0.01,
+    0.005,
+    -0.012,
+    0.018,
+    -0.007,
+    0.011,
+    -0.016,
+    0.003,
+    0.009,
+    -0.6,
+    0.004,
+]
 RNG = np.random.default_rng(6)
 X = np.float32(RNG.standard_t(2, (5, 21)) * np.float32([[1], [0.01], [1], [1], [50]]))
 X[2], X[3] = 0, 0.5

@@ -85,8 +85,10 @@ def test_scales_selector_and_codes_equal_the_definition(scheme):
     ]
     assert np.array_equal(np.asarray(q.dequantize()), np.float32(values))
     for trial in X[[0, 5]], X[[1]]:
-        assert np.array_equal(fake_quantize(jnp.asarray(trial), scheme),
-                              quantize(jnp.asarray(trial), scheme).dequantize())  # fmt: skip
+        assert np.array_equal(
+            fake_quantize(jnp.asarray(trial), scheme),
+            quantize(jnp.asarray(trial), scheme).dequantize(),
+        )
 
 
 def test_errors_are_least_over_the_trials():

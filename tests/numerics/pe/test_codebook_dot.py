@@ -20,7 +20,7 @@ from numerics.pe.codebook_dot import (
     largest_additive_sum,
     largest_e8p_sum,
 )
-from numerics.tensor import QuantizedTensor
+from numerics.schemes.tensor import QuantizedTensor
 
 RANDOM = np.random.default_rng(0)
 

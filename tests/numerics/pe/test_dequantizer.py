@@ -28,8 +28,10 @@ def test_arrays_equal_the_definition():
     scales = random.integers(0, 256, (200, 9))
     found = columns(mantissas, exponents, scales)
     for row in range(200):
-        groups = [Aligned(*pair) for pair in zip(mantissas[row].tolist(), exponents[row].tolist(),
-                                                 strict=True)]  # fmt: skip
+        groups = [
+            Aligned(*pair)
+            for pair in zip(mantissas[row].tolist(), exponents[row].tolist(), strict=True)
+        ]
         assert column(groups, scales[row].tolist()) == found[row]
 
 

@@ -31,8 +31,11 @@ def matrix(name, rows, length=LENGTH, group=GROUP):
 
 
 def scheme_of(name):
-    others = {"fp16-mac": "int4", "mixpe-w4a16-running": "int4", "bitmod-fp4-column":
-              "bitmod-fp4-s8-hw"}  # fmt: skip
+    others = {
+        "fp16-mac": "int4",
+        "mixpe-w4a16-running": "int4",
+        "bitmod-fp4-column": "bitmod-fp4-s8-hw",
+    }
     if name in others:
         return others[name]
     return name.rsplit("-", 1)[0] if "fp" in name else name.split("-")[1]
@@ -134,9 +137,10 @@ def test_poisoned_groups_stay_poisoned_and_large_activations_saturate():
     scales = np.asarray(weight.scales).copy()
     scales[1, 0] = np.nan
     poisoned = QuantizedTensor(
-        arrays={**weight.arrays, "scales": jnp.asarray(scales)}, scheme=weight.scheme,
+        arrays={**weight.arrays, "scales": jnp.asarray(scales)},
+        scheme=weight.scheme,
         shape=weight.shape,
-    )  # fmt: skip
+    )
     x = np.full((1, LENGTH), 1e30, np.float32)
     found = product(x, poisoned, "bitmod-int4-aligned")
     assert (

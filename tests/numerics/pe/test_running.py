@@ -12,8 +12,10 @@ from numerics.pe.aligned import Aligned, fp16_parts
 from numerics.pe.exact_dot import integer_table
 from numerics.pe.running import RunningDot
 
-PES = [RunningDot(weights=FORMATS[name], guard_bits=bits)
-       for name, bits in (("int4", 10), ("int4", 0), ("dint4", 3))]  # fmt: skip
+PES = [
+    RunningDot(weights=FORMATS[name], guard_bits=bits)
+    for name, bits in (("int4", 10), ("int4", 0), ("dint4", 3))
+]
 
 
 def exact(pe, weights, codes):
@@ -33,8 +35,10 @@ def test_arrays_equal_the_definition_within_its_bound(pe):
         weights = random.integers(0, 16, (10, 30))
         codes = random.integers(0, 2**16, (10, 30)) & 0x83FF
         codes |= random.integers(*fields, (10, 30)) << 10
-        found = [Aligned(*pair) for pair in zip(*(x.tolist() for x in pe.groups(weights, codes)),
-                                                strict=True)]  # fmt: skip
+        found = [
+            Aligned(*pair)
+            for pair in zip(*(x.tolist() for x in pe.groups(weights, codes)), strict=True)
+        ]
         rows = list(zip(weights.tolist(), codes.tolist(), strict=True))
         assert found == [pe.group(*row) for row in rows]
         errors = [abs(pe.value(r) - exact(pe, *row)) for r, row in zip(found, rows, strict=True)]

@@ -10,11 +10,17 @@ from numerics.pe.terms import BoothTerms, WindowTerms, term_tables
 
 #: Digits of radix-4 Booth recoding, lowest first.
 DIGITS = [
-    ("int8", -128, [0, 0, 0, -2]), ("int8", -108, [0, 1, 1, -2]), ("int8", -1, [-1, 0, 0, 0]),
-    ("int8", 37, [1, 1, -2, 1]), ("int8", 127, [-1, 0, 0, 2]), ("int6", -32, [0, 0, -2]),
-    ("int6", -31, [1, 0, -2]), ("int6", -5, [-1, -1, 0]), ("int6", 13, [1, -1, 1]),
+    ("int8", -128, [0, 0, 0, -2]),
+    ("int8", -108, [0, 1, 1, -2]),
+    ("int8", -1, [-1, 0, 0, 0]),
+    ("int8", 37, [1, 1, -2, 1]),
+    ("int8", 127, [-1, 0, 0, 2]),
+    ("int6", -32, [0, 0, -2]),
+    ("int6", -31, [1, 0, -2]),
+    ("int6", -5, [-1, -1, 0]),
+    ("int6", 13, [1, -1, 1]),
     ("int6", 31, [-1, 0, 2]),
-]  # fmt: skip
+]
 
 
 def bitmod(bits):
@@ -51,17 +57,30 @@ def test_booth_digits(name, value, digits):
 def test_cycles_a_weight():
     cycles = [(g.weights.name, g.cycles) for g in GENERATORS]
     assert cycles == [
-        ("int8", 4), ("int6", 3), ("int5", 3), ("int4", 2), ("int3", 2),
-        ("bitmod-fp4", 2), ("bitmod-fp3", 2), ("fp4_e2m1", 2),
-    ]  # fmt: skip
+        ("int8", 4),
+        ("int6", 3),
+        ("int5", 3),
+        ("int4", 2),
+        ("int3", 2),
+        ("bitmod-fp4", 2),
+        ("bitmod-fp3", 2),
+        ("fp4_e2m1", 2),
+    ]
 
 
 def test_the_low_window_does_not_see_what_the_high_one_took():
     terms = [WindowTerms(FORMATS["fp4_e2m1"]).terms(code) for code in range(8)]
     # Halves of 0, .5, 1, 1.5, 2, 3, 4, 6.
     assert [(low.value, high.value) for low, high in terms] == [
-        (0, 0), (1, 0), (0, 2), (1, 2), (0, 4), (2, 4), (0, 8), (4, 8),
-    ]  # fmt: skip
+        (0, 0),
+        (1, 0),
+        (0, 2),
+        (1, 2),
+        (0, 4),
+        (2, 4),
+        (0, 8),
+        (4, 8),
+    ]
 
 
 @pytest.mark.parametrize("value", [7.0, 16.0, 5.5])

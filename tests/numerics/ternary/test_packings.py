@@ -48,9 +48,15 @@ def test_tl1_comes_back_and_has_the_order_of_its_tiles():
     # Byte 0 has four weights of row 0, byte 1 of row 1; byte 16 the next four of row 0, byte 32
     # row 16, byte 64 the ninth weight of row 0, after 64 columns of 160 rows the next columns.
     for byte, row, column in [
-        (0, 0, 0), (1, 1, 0), (16, 0, 4), (32, 16, 0), (64, 0, 8), (32 * 16, 32, 0),
-        (160 * 16, 0, 64), (160 * 48, 160, 0),
-    ]:  # fmt: skip
+        (0, 0, 0),
+        (1, 1, 0),
+        (16, 0, 4),
+        (32, 16, 0),
+        (64, 0, 8),
+        (32 * 16, 32, 0),
+        (160 * 16, 0, 64),
+        (160 * 48, 160, 0),
+    ]:
         t = x[row, column : column + 4].astype(int)
         assert packed[byte] == (3 * t[0] + t[1] + 4) << 4 | (3 * t[2] + t[3] + 4)
 

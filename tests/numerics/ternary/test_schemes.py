@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numerics import fake_quantize, quantize
-from numerics.storage import from_bytes, to_bytes
+from numerics.schemes.storage import from_bytes, to_bytes
 from numerics.ternary.entries import ENTRIES
 from numerics.ternary.reference import (
     quantize_absmean,

@@ -6,7 +6,7 @@ import pytest
 
 from hw.accelerator import load_accelerator
 from roofline.accelerator.gemm import Gemm, gemm_cost
-from roofline.systolic import run_gemm
+from roofline.accelerator.systolic import run_gemm
 
 BITMOD = load_accelerator("bitmod")
 INT8 = load_accelerator("int8-28nm")

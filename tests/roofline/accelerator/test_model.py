@@ -5,7 +5,7 @@ import pytest
 from hw.accelerator import load_accelerator
 from roofline.accelerator.model import WeightBits, model_cost, model_gemms
 from roofline.accelerator.published_bitmod import published_cost
-from roofline.model_shape import load_model
+from roofline.model.model_shape import load_model
 
 FP16 = WeightBits(code_bits=16)
 BITMOD = WeightBits(code_bits=3, group_bits=10, group=128)

@@ -7,9 +7,9 @@ import pytest
 from hw.accelerator import list_accelerators, load_accelerator
 from hw.pe_record import load_record
 from roofline.accelerator.serving import accelerator_prefill, accelerator_step
-from roofline.model_shape import load_model
-from roofline.recipe import parse_recipe
-from roofline.serving import Request
+from roofline.model.model_shape import load_model
+from roofline.runtime.serving_format import parse_recipe
+from roofline.time.serving import Request
 
 SHAPE = load_model("llama-3-8b")
 
@@ -98,9 +98,12 @@ def test_elements_leak_as_their_record_says():
 
 def test_a_window_is_all_that_its_layers_read():
     run = partial(
-        accelerator_step, load_model("mistral-7b"), parse_recipe("bitmod-fp4"),
-        load_accelerator("bitmod"), batch=1,
-    )  # fmt: skip
+        accelerator_step,
+        load_model("mistral-7b"),
+        parse_recipe("bitmod-fp4"),
+        load_accelerator("bitmod"),
+        batch=1,
+    )
     near, far = (run("decode", context=context) for context in (4096, 30000))
     assert near.time_s == far.time_s and near.dram_energy_j == far.dram_energy_j
     chunk = run("prefill", context=30000, new=100)

@@ -15,8 +15,9 @@ def test_bars_that_no_scale_shows_are_shares_with_their_sums_beside_them():
     assert widths(figure) == [[0.25, 0.75, 0.75, 0.25], [1.0, 3.0, 3.0, 4.0]]
     assert {"4", "4,000"} <= {text.get_text() for text in figure.axes[0].texts}
     assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == [
-        "far, shares of each bar", "near",
-    ]  # fmt: skip
+        "far, shares of each bar",
+        "near",
+    ]
 
 
 def test_a_panel_with_a_capacity_keeps_its_scale_and_names_it():

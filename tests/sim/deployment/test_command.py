@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hw.machine import read_machine
 from hw.measure import Ceiling, Measurement
-from roofline.efficiency import fitted
+from roofline.kernels.efficiency import fitted
 from sim.cli import main
 from sim.deployment.command import RooflineOptions, run_roofline
 from sim.deployment.hardware import machine_text
@@ -122,11 +122,15 @@ def test_a_measured_machine_is_a_machine(capsys, tmp_path):
         return Ceiling(name=name, rates=(rate, 0.9 * rate), setting="1024")
 
     found = Measurement(
-        cpu='Odd "name" \\ here', cores=2, memory_bytes=16 * 10**9,
+        cpu='Odd "name" \\ here',
+        cores=2,
+        memory_bytes=16 * 10**9,
         products=tuple(ceiling(n, 1e11) for n in ("float32", "float64", "bfloat16", "int8")),
-        read=ceiling("read", 2e10), prompt=ceiling("prompt", 8e10), vector=ceiling("vector", 1e10),
+        read=ceiling("read", 2e10),
+        prompt=ceiling("prompt", 8e10),
+        vector=ceiling("vector", 1e10),
         libraries="numpy 2",
-    )  # fmt: skip
+    )
     path = tmp_path / "box.toml"
     path.write_text(machine_text(found))
     machine = read_machine(path)
@@ -328,10 +332,11 @@ def test_nothing_to_expect_beats_the_bound(capsys):
 @pytest.mark.parametrize(
     "options,is_told",
     [
-        (["gguf-q4_0"], True), (["gguf-q4_0", "--parallel", "pipeline"], False),
+        (["gguf-q4_0"], True),
+        (["gguf-q4_0", "--parallel", "pipeline"], False),
         (["w4a16"], False),
     ],
-)  # fmt: skip
+)
 def test_how_llama_cpp_shares_a_model_is_told(capsys, options, is_told):
     code, out, _ = run(
         capsys, "roofline", "llama-3.1-8b", "--hw", "2x rtx-4090", "--json", "--format", *options

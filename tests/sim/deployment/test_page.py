@@ -95,11 +95,19 @@ def seen(text, folder):
     path.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            f"--user-data-dir={folder / 'profile'}", path.as_uri(),
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--dump-dom",
+            f"--user-data-dir={folder / 'profile'}",
+            path.as_uri(),
         ],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     return json.loads(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1])
 
 
@@ -120,8 +128,9 @@ def test_labels_of_points_at_one_place_stand_apart_in_the_drawing(tmp_path):
         assert box["x"] >= 0 and box["x"] + box["width"] <= 760
         assert box["y"] >= 0 and box["y"] + box["height"] <= 430 - 44
     for one, other in itertools.combinations(boxes, 2):
-        is_beside = max(one["x"] - other["x"] - other["width"],
-                        other["x"] - one["x"] - one["width"]) >= 0  # fmt: skip
+        is_beside = (
+            max(one["x"] - other["x"] - other["width"], other["x"] - one["x"] - one["width"]) >= 0
+        )
         # Ascenders and descenders of lines that stand close may touch.
         assert is_beside or abs(one["y"] - other["y"]) >= 10
 

@@ -16,9 +16,14 @@ from sim.errors import UserError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "encoder"
 CONFIG = BertConfig(
-    vocab_size=50, hidden_size=24, intermediate_size=40, layers=2, heads=3, max_positions=16,
+    vocab_size=50,
+    hidden_size=24,
+    intermediate_size=40,
+    layers=2,
+    heads=3,
+    max_positions=16,
     norm_eps=1e-12,
-)  # fmt: skip
+)
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog.",
     "A fast auburn fox leapt across a sleepy hound.",

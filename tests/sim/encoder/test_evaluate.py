@@ -14,10 +14,16 @@ from sim.errors import UserError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "encoder" / "random.safetensors"
 FIELDS = {
-    "model_type": "bert", "vocab_size": 50, "hidden_size": 24, "intermediate_size": 40,
-    "num_hidden_layers": 2, "num_attention_heads": 3, "max_position_embeddings": 128,
-    "layer_norm_eps": 1e-12, "hidden_act": "gelu",
-}  # fmt: skip
+    "model_type": "bert",
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "max_position_embeddings": 128,
+    "layer_norm_eps": 1e-12,
+    "hidden_act": "gelu",
+}
 LINES = ["w1 w2 w3 w4", "w5 w9", "w7 w8 w2 w30 w31 w5", "w1"]
 
 

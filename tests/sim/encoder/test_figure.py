@@ -5,9 +5,13 @@ from sim.report.style import png
 
 def result(recipe, bits, loss):
     return EncoderResult(
-        recipe=recipe, bits_per_weight=bits, cosine_loss=loss, cosine_loss_se=loss / 100,
-        cosine_loss_p99=2 * loss, sqnr_db={"layer": 20.0},
-    )  # fmt: skip
+        recipe=recipe,
+        bits_per_weight=bits,
+        cosine_loss=loss,
+        cosine_loss_se=loss / 100,
+        cosine_loss_p99=2 * loss,
+        sqnr_db={"layer": 20.0},
+    )
 
 
 RESULTS = [result("int8", 8.1, 3e-4), result("int4", 4.1, 7e-2), result("fp4", 4.1, 4e-2)]

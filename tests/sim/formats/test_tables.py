@@ -1,7 +1,7 @@
 """What the list of formats says can be read."""
 
 from numerics import FORMATS, SCHEMES, parse_scheme
-from numerics.families import FAMILIES
+from numerics.names.families import FAMILIES
 from sim.formats.tables import ELEMENT_FORMS, families_table
 
 

@@ -11,13 +11,13 @@ import time
 
 import pytest
 
-import rtl.macros
+import rtl.cost.macros
 import sim.hardware.command
 import sim.hardware.fpga
 from hw.pe_record import load_record
 from rtl.catalog import PES
-from rtl.cells import LIBERTY
-from rtl.verify import Verdict
+from rtl.cost.cells import LIBERTY
+from rtl.verification.verify import Verdict
 from sim.cli import main
 
 
@@ -70,7 +70,7 @@ def test_a_stale_record_is_told(capsys, monkeypatch):
 
 def test_a_record_of_memories_by_other_laws_is_stale(capsys, monkeypatch):
     assert "stale" not in run(capsys, "cost", "aqlm-2x8")[1].lower()
-    monkeypatch.setattr(rtl.macros, "macro_area_um2", lambda words, bits: 1.0)
+    monkeypatch.setattr(rtl.cost.macros, "macro_area_um2", lambda words, bits: 1.0)
     assert "aqlm-2x8 (stale)" in run(capsys, "cost", "aqlm-2x8")[1]
 
 
@@ -86,9 +86,13 @@ def test_stored_placements_need_no_tools(capsys, monkeypatch):
     (with_dsp, without) = load_record("int8-mac").placed_on("ice40")
     row = next(line for line in out.splitlines() if line.startswith("int8-mac")).split()
     assert code == 0 and row[1:7] == [
-        str(with_dsp.luts), str(with_dsp.flip_flops), "1", f"{with_dsp.fmax_mhz:.1f}",
-        str(without.luts), f"{without.fmax_mhz:.1f}",
-    ]  # fmt: skip
+        str(with_dsp.luts),
+        str(with_dsp.flip_flops),
+        "1",
+        f"{with_dsp.fmax_mhz:.1f}",
+        str(without.luts),
+        f"{without.fmax_mhz:.1f}",
+    ]
     monkeypatch.setattr(sim.hardware.fpga, "verilog_hash", lambda pe: "another")
     _, out, _ = run(capsys, "cost", "int8-mac", "--fpga", "ice40")
     assert "int8-mac (stale)" in out
@@ -136,8 +140,15 @@ def test_verification_of_one_pe(capsys):
 
 def test_verification_ends_well_or_not(capsys, monkeypatch):
     def verdict(is_good):
-        return Verdict(pe="dint3-mac", layer="simulated", what="4 tests", vectors=7, time_s=1.0,
-                       is_good=is_good, detail="" if is_good else "ran no test")  # fmt: skip
+        return Verdict(
+            pe="dint3-mac",
+            layer="simulated",
+            what="4 tests",
+            vectors=7,
+            time_s=1.0,
+            is_good=is_good,
+            detail="" if is_good else "ran no test",
+        )
 
     for found, code in (([True], 0), ([True, False, True], 1), ([], 1)):
         verdicts = [verdict(is_good) for is_good in found]
@@ -157,16 +168,20 @@ def test_ctrl_c_ends_all_that_verification_started(tmp_path):
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, "rtl", "verify", "dint3-mac", "fp4-dot"],
-        stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(tmp_path.glob("*/pe.v")):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate()
     assert (process.returncode, stderr) == (
-        130, "qsim: interrupted; run the same command to go on\n",
-    )  # fmt: skip
+        130,
+        "qsim: interrupted; run the same command to go on\n",
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -208,7 +223,7 @@ def test_a_layer_of_the_embedded_model(capsys):
 @pytest.mark.slow
 def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
     import sim.hardware.run_layer
-    from rtl.products import Multiplier
+    from rtl.arithmetic.products import Multiplier
 
     class Wrong(Multiplier):
         def elaborate(self, platform):

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from numerics.pe.exact_dot import exact_dots
 from rtl.catalog import PES
-from rtl.cost import cost
+from rtl.cost.cost import cost
 from sim.cli import main
 from sim.errors import UserError
 from sim.hardware.operands import LayerCodes, read_codes, stream_of, write_codes
@@ -92,12 +92,20 @@ def test_formats_that_a_file_says_have_to_be_the_pes(tmp_path):
 def test_fp16_codes_are_operands_of_bitmods_pes():
     pe = PES["bitmod-int4-aligned"]
     activations = RANDOM.normal(0.0, 1.0, (5, 300)).astype(np.float16).view(np.uint16)
-    codes = LayerCodes(source="fp16", weights=CODES.weights, activations=activations,
-                       formats={"weights": "int4", "activations": "fp16"})  # fmt: skip
+    codes = LayerCodes(
+        source="fp16",
+        weights=CODES.weights,
+        activations=activations,
+        formats={"weights": "int4", "activations": "fp16"},
+    )
     stream = stream_of(pe, codes)
     assert stream.operands["weights"].shape == (256, 32, 4) and "zeros" in stream.source
-    of_fp16 = LayerCodes(source="fp16", weights=activations[:2], activations=activations,
-                         formats={"weights": "fp16", "activations": "fp16"})  # fmt: skip
+    of_fp16 = LayerCodes(
+        source="fp16",
+        weights=activations[:2],
+        activations=activations,
+        formats={"weights": "fp16", "activations": "fp16"},
+    )
     assert stream_of(PES["fp16-mac"], of_fp16).operands["weights"].shape == (256, 128, 1)
     with pytest.raises(UserError, match="activations of fp16; int4x8-mac takes those of int8"):
         stream_of(PES["int4x8-mac"], codes)

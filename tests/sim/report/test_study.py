@@ -17,9 +17,13 @@ def test_a_page_shows_the_figures_there_are(tmp_path, other, has_map):
     study.mkdir()
     write_report([FLOAT, other], sweep, provenance=PROVENANCE)
     path = write_study(
-        study, title="Title", text="Words.", results=[FLOAT, other], provenance=PROVENANCE,
+        study,
+        title="Title",
+        text="Words.",
+        results=[FLOAT, other],
+        provenance=PROVENANCE,
         sweep_directory=sweep,
-    )  # fmt: skip
+    )
     page = path.read_text()
     assert ("(sqnr.png)" in page, (study / "sqnr.png").exists()) == (has_map, has_map)
     assert "(loss.png)" in page and f"| {other.recipe} |" in page

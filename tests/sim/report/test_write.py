@@ -16,8 +16,12 @@ def contents(directory):
 def test_all_files_are_written_the_page_last(results, tmp_path):
     written = write_report(results[:4], tmp_path / "new", provenance=PROVENANCE)
     assert [path.name for path in written] == [
-        "results.csv", "sqnr.csv", "loss.png", "sqnr.png", "report.html",
-    ]  # fmt: skip
+        "results.csv",
+        "sqnr.csv",
+        "loss.png",
+        "sqnr.png",
+        "report.html",
+    ]
     assert set(contents(tmp_path / "new")) == {path.name for path in written}
 
 

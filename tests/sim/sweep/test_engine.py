@@ -62,8 +62,13 @@ def test_the_float_point_is_its_own_reference(sweep):
     point = sweep.run(Log())[0]
     assert (point.delta_nats, point.delta_nats_se, point.sqnr_db) == (0.0, 0.0, {})
     assert point.model_bytes == 4 * sum(
-        np.prod(s) for s in ([256, 64], [64], *2 * ([64, 64], [64, 64], [32, 64], [32, 64],
-        [96, 64], [96, 64], [64, 96], [64], [64])))  # fmt: skip
+        np.prod(s)
+        for s in (
+            [256, 64],
+            [64],
+            *2 * ([64, 64], [64, 64], [32, 64], [32, 64], [96, 64], [96, 64], [64, 96], [64], [64]),
+        )
+    )
 
 
 def test_a_second_run_measures_nothing(sweep):
@@ -191,9 +196,13 @@ def test_sums_that_round_cost_a_little(sweep):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("weights", "pe"),
-    [("int4", "mixpe-w4a16-running"), ("nf4", "fp16-mac"), ("bitmod-fp4", "bitmod-fp4-special"),
-     ("bitmod-fp4-s8-hw", "bitmod-fp4-column")],
-)  # fmt: skip
+    [
+        ("int4", "mixpe-w4a16-running"),
+        ("nf4", "fp16-mac"),
+        ("bitmod-fp4", "bitmod-fp4-special"),
+        ("bitmod-fp4-s8-hw", "bitmod-fp4-column"),
+    ],
+)
 def test_a_model_runs_through_every_kind_of_pe_whose_sums_round(sweep, weights, pe):
     recipes = tuple(make_recipe(weights, group_size=32, pe=each) for each in (None, pe))
     _, exact, rounded = dataclasses.replace(sweep, recipes=recipes).run(Log())

@@ -6,11 +6,11 @@ import pytest
 from numerics import SCHEMES, grouped_dot, parse_scheme, quantize
 from numerics.pe.block_shift import BlockShifted
 from numerics.pe.models import ROUNDING
-from rtl.block_dot_pe import BlockDotPe
 from rtl.catalog import PES
-from rtl.codebook_pe import AdditivePe
-from rtl.column_signs_pe import ColumnSignsPe
-from rtl.dot_product_pe import DotProductPe
+from rtl.pe.block_dot.element import BlockDotPe
+from rtl.pe.codebook.element import AdditivePe
+from rtl.pe.column_signs.element import ColumnSignsPe
+from rtl.pe.dot_product.element import DotProductPe
 from sim.sweep.exact_pes import NEAREST
 
 #: Formats of PEs whose weights are no names of formats.

@@ -1,0 +1,1 @@
+"""Float32 building blocks: casts, IEEE division and bit packing."""

@@ -1,0 +1,1 @@
+"""Names of formats and schemes: the catalog, the text form and families of names."""

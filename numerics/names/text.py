@@ -1,0 +1,239 @@
+"""The text form of schemes: ``fp4``, ``fp4_e2m1:g128:fp16``, ``int4:g64:asym:bf16``."""
+
+import dataclasses
+import difflib
+import re
+from typing import Any, Literal
+
+import numpy as np
+
+from numerics.formats import FP16, FP32, FloatFormat, Format, IntFormat, TableFormat, float_format
+from numerics.gguf.entries import DECODE_ONLY_ENTRIES
+from numerics.gguf.entries import ENTRIES as GGUF
+from numerics.names.catalog import CATALOG, FORMATS, GROUP, SCHEMES, Entry, int_format
+from numerics.names.families import find_member
+from numerics.schemes.element import (
+    SCALE_NAMES,
+    ElementScheme,
+    ScaleRule,
+    ZeroPoint,
+    default_rule,
+)
+from numerics.schemes.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken
+from numerics.schemes.scheme import Scheme
+
+Role = Literal["weight", "activation", "kv"]
+
+GRANULARITIES: dict[str, Granularity] = {
+    str(granularity): granularity for granularity in (PerTensor(), PerChannel(), PerToken())
+}
+SCALE_FORMATS = {name: fmt for fmt, name in SCALE_NAMES.items()}
+TWO_LEVEL = "two-level"
+#: Values of a table that a text lists; codes have at most 8 bits.
+MAX_TABLE = 256
+TOKENS = (
+    f"{', '.join(GRANULARITIES)}, g<size>, {', '.join(ZeroPoint)}, {TWO_LEVEL}, "
+    f"a scale format ({', '.join(SCALE_FORMATS)}) or a scale rule ({', '.join(ScaleRule)})"
+)
+#: Formats of elements that are not the name of a scheme as well.
+ELEMENTS = tuple(
+    name
+    for name, fmt in FORMATS.items()
+    if name not in SCHEMES and fmt not in SCALE_NAMES and not name.startswith("uint")
+)
+
+
+def parse_scheme(text: str, *, group_size: int | None = None, role: Role = "weight") -> Scheme:
+    """Return the scheme that a text means.
+
+    The text is a name of the catalog or an element format, then, each after a colon and in any
+    order: the granularity (``tensor``, ``channel``, ``token``, ``g128``), ``asym`` or
+    ``floatmin``, the scale format (``fp32``, ``fp16``, ``bf16``, ``e4m3``, ``e8m0``), the scale
+    rule. ``table(-1,0,0.5,2)`` is the format of those values. Without more weights have groups of
+    128 with FP16 scales, which map a group's largest magnitude to half the range of the format. In
+    the roles ``"activation"`` and ``"kv"`` integer and float formats have float32 scales, one for
+    each token unless the text or ``group_size`` says groups.
+
+    ``group_size`` changes the group of a scheme that has groups.
+
+    Examples
+    --------
+    >>> parse_scheme("fp4").name, parse_scheme("fp4", group_size=64).name
+    ('fp4_e2m1:g128:fp16', 'fp4_e2m1:g64:fp16')
+    >>> parse_scheme("int8", role="activation").name, parse_scheme("mxfp4:rceil").name
+    ('int8:token:fp32', 'mxfp4-rceil')
+    """
+    head, *tokens = text.strip().lower().replace(" ", "").split(":")
+    entry = _entry(head)
+    scheme = entry.scheme
+    if not isinstance(scheme, ElementScheme):
+        return _regrouped(scheme, tokens, text, group_size)
+    changes = _changes(tokens, text)
+    if group_size is not None:
+        _change_group(changes, scheme.granularity, group_size, text)
+    if entry.is_fixed:
+        _check_fixed(scheme, changes, head)
+    if entry.follows_role and role != "weight":
+        changes = {"granularity": PerToken(), "scale_format": FP32} | changes
+    return _apply(scheme, changes)
+
+
+def short_name(scheme: Scheme) -> str:
+    """Return the name under which the catalog has a scheme, else its canonical text.
+
+    >>> short_name(parse_scheme("fp4_e2m1:g128:fp16")), short_name(parse_scheme("fp4:g64"))
+    ('fp4', 'fp4_e2m1:g64:fp16')
+    """
+    return next((name for name, named in SCHEMES.items() if named == scheme), scheme.name)
+
+
+def _entry(head: str) -> Entry:
+    if head in CATALOG:
+        return CATALOG[head]
+    if FORMATS.get(head) in SCALE_NAMES:
+        raise ValueError(
+            f"'{head}' is a format of scales here, not of elements; as in int4:g32:{head}"
+        )
+    element = FORMATS[head] if head in ELEMENTS else _small_float(head) or _table(head)
+    if element is None and (member := find_member(head, _element)) is not None:
+        scheme, family = member
+        is_fixed = CATALOG[family.like].is_fixed
+        return Entry(scheme=scheme, source=CATALOG[family.like].source, is_fixed=is_fixed)
+    if element is not None:
+        scheme = ElementScheme(
+            element=element,
+            granularity=GROUP,
+            scale_format=FP16,
+            rule=default_rule(element, FP16, ZeroPoint.NONE),
+        )
+        return Entry(scheme=scheme, source="", follows_role=True)
+    if head in DECODE_ONLY_ENTRIES:
+        made = ", ".join(GGUF)
+        raise ValueError(f"'{head}' is read from GGUF files and not made; these are made: {made}")
+    close = difflib.get_close_matches(head, [*CATALOG, *ELEMENTS], n=1, cutoff=0.5)
+    hint = f", did you mean '{close[0]}'?" if close else "."
+    raise ValueError(f"unknown format '{head}'{hint} 'qsim formats' lists them all")
+
+
+def _element(name: str) -> Format | None:
+    """Return the format of elements that a name means: its own, or of a scheme of one element."""
+    scheme = SCHEMES.get(name)
+    if name in FORMATS or not isinstance(scheme, ElementScheme):
+        return FORMATS.get(name) or _small_float(name)
+    return scheme.element
+
+
+def _small_float(head: str) -> Format | None:
+    """Return the format of a text such as ``e3m2`` or ``fp6_e3m2``, a named one where there is.
+
+    The names of ml_dtypes that say what codes are special, such as ``float8_e4m3fn``, mean the same
+    formats here.
+    """
+    if special := re.fullmatch(r"(?:fp\d_|float\d_)?(e\dm\d)(fn|b11|b11fnuz|fnuz)", head):
+        suffix = {"fn": "", "b11": "b11fnuz"}.get(special[2], special[2])
+        ends = f"_{special[1]}{suffix}"
+        fmt = next((fmt for name, fmt in FORMATS.items() if name.endswith(ends)), None)
+        has_infinity = isinstance(fmt, FloatFormat) and fmt.inf_code is not None
+        return None if has_infinity else fmt
+    match = re.fullmatch(r"(?:fp\d_)?(e(\d)m(\d))", head)
+    if match is None:
+        return None
+    named = (fmt for name, fmt in FORMATS.items() if name.endswith(f"_{match[1]}"))
+    return next(named, None) or float_format(int(match[2]), int(match[3]))
+
+
+def _table(head: str) -> Format | None:
+    """Return the format of the values that ``table(-1,0,0.5,2)`` lists, in any order."""
+    match = re.fullmatch(r"table\((.*)\)", head)
+    if match is None:
+        return None
+    words = match[1].split(",")
+    try:
+        with np.errstate(over="ignore"):
+            values = sorted({np.float32(word) + np.float32(0) for word in words})
+    except ValueError:
+        raise ValueError(
+            f"'{head}' has a value that is no number; as in table(-1,0,0.5,2)"
+        ) from None
+    if not 2 <= len(values) <= MAX_TABLE or not np.isfinite(values).all() or values[-1] <= 0:
+        raise ValueError(
+            f"a table has 2 to {MAX_TABLE} finite values, the largest above 0, not '{head[:60]}'"
+        )
+    name = ",".join(str(value).removesuffix(".0") for value in values)
+    return TableFormat(name=f"table({name})", table=tuple(map(float, values)))
+
+
+def _regrouped(scheme: Scheme, tokens: list[str], text: str, group_size: int | None) -> Scheme:
+    """Return a scheme of which a text can change only the group."""
+    sizes = set() if group_size is None else {group_size}
+    for token in tokens:
+        match = re.fullmatch(r"g(\d+)", token)
+        if match is None:
+            raise ValueError(f"'{token}' in '{text}' is no group, such as g64")
+        sizes.add(int(match[1]))
+    if len(sizes) > 1:
+        raise ValueError(f"'{text}' and group_size={group_size} say different groups")
+    return scheme.with_group_size(sizes.pop()) if sizes else scheme
+
+
+def _changes(tokens: list[str], text: str) -> dict[str, Any]:
+    """Return the fields of a scheme that the tokens set."""
+    changes: dict[str, Any] = {}
+    for token in tokens:
+        field, value = _field(token, text)
+        if field in changes:
+            raise ValueError(f"'{text}' says its {field.replace('_', ' ')} twice")
+        changes[field] = value
+    return changes
+
+
+def _field(token: str, text: str) -> tuple[str, Any]:
+    if match := re.fullmatch(r"g(\d+)", token):
+        return "granularity", PerGroup(int(match[1]))
+    if token in GRANULARITIES:
+        return "granularity", GRANULARITIES[token]
+    if token in SCALE_FORMATS:
+        return "scale_format", SCALE_FORMATS[token]
+    if token in list(ZeroPoint):
+        return "zero_point", ZeroPoint(token)
+    if token in list(ScaleRule):
+        return "rule", ScaleRule(token)
+    if token == TWO_LEVEL:
+        return "tensor_scale", True
+    raise ValueError(f"'{token}' in '{text}' is none of {TOKENS}")
+
+
+def _change_group(
+    changes: dict[str, Any], granularity: Granularity, group_size: int, text: str
+) -> None:
+    wanted = PerGroup(group_size)
+    said = changes.get("granularity", granularity)
+    if not isinstance(said, PerGroup):
+        raise ValueError(f"'{text}' has one scale per {said}, no group for group_size={group_size}")
+    if changes.get("granularity", wanted) != wanted:
+        raise ValueError(f"'{text}' says its group, and group_size={group_size} another")
+    changes["granularity"] = wanted
+
+
+def _check_fixed(scheme: ElementScheme, changes: dict[str, Any], head: str) -> None:
+    """Refuse to change what belongs to the definition of a scheme."""
+    for field, value in changes.items():
+        if field != "rule" and value != getattr(scheme, field):
+            raise ValueError(
+                f"{head} is defined with blocks of {scheme.group_size} and "
+                f"{SCALE_NAMES[scheme.scale_format]} scales; for others name the element, "
+                f"as in {scheme.element.name}:g64:fp16"
+            )
+
+
+def _apply(scheme: ElementScheme, changes: dict[str, Any]) -> ElementScheme:
+    """Return the scheme with some fields changed and the rest made to fit."""
+    zero_point = changes.get("zero_point", scheme.zero_point)
+    scale_format = changes.get("scale_format", scheme.scale_format)
+    element = scheme.element
+    if isinstance(element, IntFormat) and zero_point is not scheme.zero_point:
+        kind = "narrow" if zero_point is ZeroPoint.NONE else "unsigned"
+        element = int_format(element.bits, kind=kind)
+    if zero_point is not scheme.zero_point or scale_format != scheme.scale_format:
+        changes = {"rule": default_rule(element, scale_format, zero_point)} | changes
+    return dataclasses.replace(scheme, element=element, **changes)

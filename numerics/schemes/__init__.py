@@ -1,0 +1,1 @@
+"""Schemes and quantized tensors: element format, granularity, scale rule and storage."""

@@ -1,0 +1,121 @@
+"""Array code of element schemes: codes and side data of whole tensors, and back."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float32, UInt8
+
+from numerics.arithmetic.cast import decode, encode, round_element
+from numerics.formats import FloatFormat, IntFormat
+from numerics.schemes import grouping
+from numerics.schemes.element import ElementScheme, ZeroPoint
+from numerics.schemes.scales import (
+    Groups,
+    SideData,
+    find_side_data,
+    find_tensor_scale,
+    is_poisoned,
+    normalize,
+    restore,
+)
+from numerics.schemes.tensor import QuantizedTensor
+
+
+@partial(jax.jit, static_argnames="scheme")
+def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTensor:
+    """Return the codes of ``x`` and its side data."""
+    tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
+    blocks = grouping.split_groups(x, scheme.granularity)
+    sides = [find_side_data(block, scheme, tensor_scale) for block in blocks]
+    codes = [
+        _element_codes(block, side, scheme, tensor_scale)
+        for block, side in zip(blocks, sides, strict=True)
+    ]
+    shape = scheme.scale_shape(x.shape)
+    side = jax.tree.map(lambda *parts: grouping.join_scales(list(parts), shape), *sides)
+    arrays = {
+        "codes": grouping.join_groups(codes, x.shape),
+        "scales": side.scales,
+        "zero_points": side.zero_points,
+        "minimums": side.minimums,
+        "tensor_scale": tensor_scale,
+    }
+    present = {name: array for name, array in arrays.items() if array is not None}
+    return QuantizedTensor(arrays=present, scheme=scheme, shape=x.shape)
+
+
+@partial(jax.jit, static_argnames="scheme")
+def fake_quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32[Array, "*shape"]:
+    """Return ``dequantize(quantize(x))`` without making the codes."""
+    tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
+    rounded = []
+    for block in grouping.split_groups(x, scheme.granularity):
+        side = find_side_data(block, scheme, tensor_scale)
+        values = _element_values(block, side, scheme, tensor_scale)
+        rounded.append(restore(values, side, scheme, tensor_scale))
+    return grouping.join_groups(rounded, x.shape)
+
+
+@jax.jit
+def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
+    """Return ``element(code) * scale``, with zero point or minimum where there is one."""
+    scheme = element_scheme_of(q)
+    restored = []
+    for codes, side in split_quantized(q):
+        values = decode(scheme.element, codes)
+        if side.zero_points is not None:
+            values = values - side.zero_points.astype(jnp.float32)[..., None]
+        restored.append(restore(values, side, scheme, q.tensor_scale))
+    return grouping.join_groups(restored, q.codes.shape)
+
+
+def element_scheme_of(q: QuantizedTensor) -> ElementScheme:
+    """Return the scheme of a tensor, which must be an element scheme."""
+    if not isinstance(q.scheme, ElementScheme):
+        raise ValueError(f"{q.scheme.name} is no scheme of one element format with scales")
+    return q.scheme
+
+
+def split_quantized(
+    q: QuantizedTensor,
+) -> list[tuple[UInt8[Array, "rows _ _"], SideData]]:
+    """Return codes and side data of the full groups and, if any, of the shorter last ones."""
+    blocks = grouping.split_groups(q.codes, element_scheme_of(q).granularity)
+    side = SideData(scales=q.scales, zero_points=q.zero_points, minimums=q.minimums)
+    leaves, structure = jax.tree.flatten(side)
+    parts = zip(*(grouping.split_scales(leaf, blocks) for leaf in leaves), strict=True)
+    sides = [jax.tree.unflatten(structure, part) for part in parts]
+    return list(zip(blocks, sides, strict=True))
+
+
+def _element_codes(
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+) -> UInt8[Array, "*lead group"]:
+    normalized = normalize(x, side, scheme, tensor_scale)
+    if scheme.zero_point is ZeroPoint.INTEGER:
+        codes = _asymmetric_codes(normalized, side, scheme).astype(jnp.uint8)
+    elif isinstance(scheme.element, FloatFormat):
+        codes = encode(scheme.element, normalized, overflow="satfinite")
+    else:
+        codes = encode(scheme.element, normalized)
+    return jnp.where(is_poisoned(side, scheme, tensor_scale)[..., None], jnp.uint8(0), codes)
+
+
+def _element_values(
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+) -> Groups:
+    normalized = normalize(x, side, scheme, tensor_scale)
+    if scheme.zero_point is ZeroPoint.INTEGER:
+        assert side.zero_points is not None
+        codes = _asymmetric_codes(normalized, side, scheme)
+        return codes - side.zero_points.astype(jnp.float32)[..., None]
+    return round_element(scheme.element, normalized)
+
+
+def _asymmetric_codes(x: Groups, side: SideData, scheme: ElementScheme) -> Groups:
+    """Return ``clip(round(x) + zero_point)``: rounded before the shift, as GPTQ and AWQ do."""
+    assert side.zero_points is not None and isinstance(scheme.element, IntFormat)
+    shifted = jnp.round(x) + side.zero_points.astype(jnp.float32)[..., None]
+    return jnp.clip(shifted, 0, scheme.element.max)

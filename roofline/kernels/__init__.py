@@ -1,0 +1,1 @@
+"""What the kernels of an engine reach: weight paths, loops, tiles and efficiencies."""

@@ -1,0 +1,133 @@
+"""What share of its peaks a run is expected to reach: factors by kind of machine and path.
+
+They come from :mod:`roofline.measured.calibration`, except where a machine's file has its own.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path as FilePath
+
+from hw.machine import GIGA, Machine
+from hw.toml_reader import read_toml
+from roofline.kernels.loops import LOOP_SHARE
+from roofline.kernels.paths import Path
+
+FILE = FilePath(__file__).parent / "efficiencies.toml"
+#: Of machines whose clock is not known: that of the A100, on which starts were measured.
+USUAL_CLOCK_GHZ = 1.41
+#: Share of the peak that a vendor's library reaches in its best products, without losses at their
+#: edges: medians of the measured ones in Bekman's "Maximum Achievable Matmul FLOPS" tables
+#: (stas00/ml-engineering). Halves: A100 SXM 0.87 and PCIe 0.81, GH200 0.84, H100 0.80, B300 0.79,
+#: B200 0.78, GB200 0.73; of AMD MI250X 0.77, MI325X 0.60, MI300X 0.51. FP8: GH200 0.78, H100 0.71,
+#: and NVFP4 on a B200 0.74.
+LIBRARY_SHARE = {("NVIDIA", "fp16"): 0.80, ("NVIDIA", "narrow"): 0.74, ("AMD", "fp16"): 0.60}
+#: Threads up to which their waiting is summed; beyond, the harmonic numbers' limit is as good.
+MOST_SUMMED, EULER_GAMMA = 10_000, 0.5772156649
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """The numbers of ``efficiencies.toml``."""
+
+    gpu_memory_share: float
+    #: Bytes of weights that a multiprocessor reads in a cycle while it expands them for few tokens.
+    gpu_expanded_bytes_per_cycle: float
+    gpu_native_start_cycles: float
+    gpu_dequantize_start_cycles: float
+    #: Largest relative error of the fit.
+    gpu_scatter: float
+    cpu_memory_share: float
+    cpu_native_compute_share: float
+    cpu_dequantize_compute_share: float
+    cpu_attention_compute_share: float
+    cpu_wait_us: float
+    #: Largest relative error of the fit.
+    cpu_scatter: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factors:
+    """Shares of the peaks of one operator, and the time it takes to start."""
+
+    compute: float = 1.0
+    memory: float = 1.0
+    start_s: float = 0.0
+    #: What products of a vector with weights that are expanded read at most.
+    vector_bytes_per_s: float = math.inf
+
+
+#: Nothing can beat it.
+BOUND = Factors()
+
+
+@cache
+def fitted() -> Fitted:
+    """Return the fitted numbers."""
+    return read_toml(FILE, Fitted)
+
+
+def last_of(threads: float) -> float:
+    """Return how long the last of so many threads makes the first wait, for random delays of 1.
+
+    The mean of the longest of n exponential delays is the n-th harmonic number (Kruskal and Weiss,
+    IEEE TSE 11(10), 1985); the first is its own.
+
+    >>> [round(last_of(n), 3) for n in (1, 2, 4)]
+    [0.0, 0.5, 1.083]
+    """
+    count = round(threads)
+    if count > MOST_SUMMED:
+        return math.log(count) + EULER_GAMMA - 1.0
+    return sum((1.0 / n for n in range(2, count + 1)), 0.0)
+
+
+def expected_factors(machine: Machine, path: Path, *, threads: int | None = None) -> Factors:
+    """Return the factors that a run of a product is expected to have.
+
+    >>> from hw.machine import load_machine
+    >>> from roofline.kernels.paths import weight_path
+    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> machine = load_machine("a100-sxm-40gb")
+    >>> 0.7 < expected_factors(machine, weight_path(machine, parse_recipe("fp16"))).memory < 0.9
+    True
+    """
+    numbers = fitted()
+    own = machine.efficiency
+    compute = LOOP_SHARE if path.is_counted else numbers.cpu_native_compute_share
+    if path.unpacks_in_loop:
+        compute = numbers.cpu_dequantize_compute_share
+    vector_bytes_per_s = math.inf
+    if machine.kind == "cpu":
+        used = threads or (machine.cores.count.value if machine.cores else 1)
+        memory, start_s = numbers.cpu_memory_share, numbers.cpu_wait_us * 1e-6 * last_of(used)
+    else:
+        memory, start_s = numbers.gpu_memory_share, _gpu_start_s(machine, path)
+        if path.is_library:
+            compute = _library_share(machine, path.operand) or compute
+        cycles = machine.multiprocessor_cycles_per_s
+        if cycles is not None:
+            vector_bytes_per_s = path.loaded * numbers.gpu_expanded_bytes_per_cycle * cycles
+    if own is not None:
+        compute = own.compute.value if own.compute else compute
+        memory = own.memory.value if own.memory else memory
+    return Factors(
+        compute=compute, memory=memory, start_s=start_s, vector_bytes_per_s=vector_bytes_per_s
+    )
+
+
+def _library_share(machine: Machine, operand: str) -> float | None:
+    """Return the share of a vendor's library; None where nobody measured it."""
+    return LIBRARY_SHARE.get((machine.vendor, "fp16" if operand == "fp16" else "narrow"))
+
+
+def _is_native(path: Path) -> bool:
+    return path.kind == "native" or path.operand == "fp32"
+
+
+def _gpu_start_s(machine: Machine, path: Path) -> float:
+    """Return the time to start: blocks to schedule, a first read and a last sum, all in cycles."""
+    numbers = fitted()
+    native, expanded = numbers.gpu_native_start_cycles, numbers.gpu_dequantize_start_cycles
+    clock_ghz = machine.clock_ghz.value if machine.clock_ghz else USUAL_CLOCK_GHZ
+    return (native if _is_native(path) else expanded) / (clock_ghz * GIGA)

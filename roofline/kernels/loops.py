@@ -1,0 +1,133 @@
+"""Instructions of the loops that multiply stored weights on a processor, and who shares them.
+
+Counted for one vector of weights as INT8, from the sources of llama.cpp
+(``ggml/src/ggml-cpu/arch/{arm,x86}/quants.c``) and of bitnet.cpp: every instruction on vectors that
+unpacks, multiplies, scales and sums, with what a block of weights needs divided by its vectors.
+Loads and integers of a scalar unit have ports of their own. Compilers differ by one or two.
+
+llama.cpp takes a prompt through such a loop for each of its tokens, except for the types of
+:func:`shares_unpacking`; ik_llama.cpp and bitnet.cpp have products of tiles for every type.
+"""
+
+from dataclasses import replace
+
+from hw.cpu import DOT_PRODUCTS, Cores
+from roofline.runtime.gguf_mixes import MIXES
+from roofline.runtime.serving_format import Recipe
+
+#: Share of the counted rate that a loop reaches: bitnet.cpp's kernels of January 2026 multiply 2048
+#: by 2048 weights in I2_S on one core of an EPYC 7V13 in 0.058 to 0.076 ms; 3.75 instructions for
+#: 32 weights on three ports at 3.5 GHz would take 0.047 ms.
+LOOP_SHARE = 0.70
+#: NEON, for 16 weights. Blocks of 32 multiply, and convert two scales and the sum, multiply and
+#: accumulate; K-quants multiply, and sum groups across the vector, once for 16 or 32 weights, for a
+#: product with an integer scale; ternary weights multiply and accumulate.
+NEON_BLOCK, NEON_K32, NEON_K16, NEON_TERNARY = 3.5, 3.0, 4.0, 1.0
+#: What stands for one dot product where there is none, ggml's ``ggml_vdotq_s32``: two products of
+#: halves, two sums of pairs, and two sums.
+NEON_WITHOUT_DOT = 5.0
+#: AVX2, for 32 weights. Products are of unsigned by signed numbers: blocks of 32 without an
+#: offset take the sign from one factor to the other, then multiply, convert and scale, and multiply
+#: and spread the scale; those with an offset need no sign. ``maddubs`` and ``madd`` are two
+#: instructions where there is no dot product. K-quants multiply, spread integer scales and multiply
+#: by them, and sum, with the offsets of a block besides; ternary weights multiply and sum.
+AVX2_SIGNED, AVX2_UNSIGNED, AVX2_WITHOUT_DOT = 7.0, 5.0, 1.0
+AVX2_K, AVX2_TERNARY = 5.5, 2.0
+SIGNED = ("q8_0", "q4_0", "q5_0", "q6_0", "iq4_nl", "mxfp4")
+UNSIGNED = ("q4_1", "q5_1")
+TERNARY = ("i2_s", "tq1_0", "tq2_0")
+#: K-quants that scale groups of 32 weights; others of 16.
+K32 = ("q4_k", "q5_k", "iq4_xs")
+#: Shifts and masks, high bits joined, offsets subtracted, in NEON and in AVX2.
+UNPACK: dict[str, tuple[float, float]] = {
+    "q8_0": (0, 0), "q4_0": (2, 4), "q4_1": (1, 3), "q4_k": (1, 1.5), "q5_0": (4, 7),
+    "q5_1": (3, 6), "q5_k": (3, 5.5), "q6_k": (4, 6), "q3_k": (4, 6), "q2_k": (2, 3),
+    "i2_s": (1.75, 1.75), "tq2_0": (1.75, 1.75), "tq1_0": (4, 4), "iq4_nl": (2, 4),
+    "iq4_xs": (2, 4), "mxfp4": (2, 4),
+    # Of ik_llama.cpp: one shuffle looks a value up in a register, as for iq4_nl.
+    "q6_0": (4, 7), "iq4_k": (2, 4), "iq4_ks": (2, 4), "iq4_kss": (3, 5), "iq5_k": (4, 6),
+    "iq5_ks": (4, 6), "iq6_k": (5, 7), "iq3_k": (4, 6), "iq3_ks": (4, 6), "iq2_k": (3, 4),
+    "iq2_ks": (3, 4), "iq2_kl": (4, 6),
+}  # fmt: skip
+#: Of types whose values are gathered from tables in memory, or computed by a trellis.
+GATHER = 6.0
+#: Types for which llama.cpp has products of tiles: llamafile's (``llamafile/sgemm.cpp``), and those
+#: that it repacks for when it loads a model (``repack.cpp``, since November 2024).
+TILED_ARM = frozenset(["q8_0", "q4_0", "iq4_nl", "q4_k", "q5_k", "q6_k"])
+TILED_AVX2 = frozenset(["q8_0", "q4_0", "iq4_nl", "q4_k", "q5_0"])
+TILED_AVX512 = TILED_AVX2 | {"q2_k"}
+
+
+def loop_instructions(recipe: Recipe, cores: Cores) -> float:
+    """Return the instructions for a vector of weights of a GGUF recipe.
+
+    >>> from hw.machine import load_machine
+    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> cores = load_machine("raspberry-pi-5").cores
+    >>> [loop_instructions(parse_recipe(f"gguf-{name}"), cores) for name in ("q8_0", "q4_k_m")]
+    [3.5, 4.0]
+    """
+    name = base_type(recipe)
+    unpack = UNPACK.get(name, (GATHER, GATHER))[not cores.is_arm]
+    return _multiply(name, cores, has_dot=_has_dot(recipe, cores)) + unpack
+
+
+def base_type(recipe: Recipe) -> str:
+    """Return the type of most weights."""
+    return MIXES[recipe.mix].base if recipe.mix else recipe.weights.name
+
+
+def is_ternary(recipe: Recipe) -> bool:
+    """Return whether the weights have one scale for a tensor, or one for a whole vector of them."""
+    return base_type(recipe) in TERNARY
+
+
+def shares_unpacking(recipe: Recipe, cores: Cores) -> bool:
+    """Return whether tokens of a prompt share the unpacking of weights.
+
+    >>> from hw.machine import load_machine
+    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> cores = load_machine("ryzen-5950x").cores
+    >>> [shares_unpacking(parse_recipe(name), cores) for name in ("gguf-q4_k_m", "gguf-q3_k_s")]
+    [True, False]
+    """
+    if recipe.engine in ("ik_llama.cpp", "bitnet.cpp"):
+        return True
+    if recipe.engine == "llama.cpp of 2023":
+        return False
+    if cores.is_arm:
+        return _has_dot(recipe, cores) and base_type(recipe) in TILED_ARM
+    is_wide = cores.instructions.startswith(("avx512", "amx"))
+    return base_type(recipe) in (TILED_AVX512 if is_wide else TILED_AVX2)
+
+
+def tile_ops_per_s(recipe: Recipe, cores: Cores) -> float:
+    """Return the peak of the tiles of ik_llama.cpp and bitnet.cpp, which use fewer instructions.
+
+    Only llama.cpp has products for SMMLA and AMX. ik_llama.cpp takes VNNI with AVX-512 alone (its
+    ``HAVE_FANCY_SIMD``), and bitnet.cpp's ``ggml_gemm_i2_i8_s`` of January 2026 is AVX2 without.
+
+    >>> from hw.machine import load_machine
+    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> cores = load_machine("core-i7-13800h").cores
+    >>> cores.ops_per_s("int8") / tile_ops_per_s(parse_recipe("i2_s"), cores)
+    2.0
+    """
+    is_plain = recipe.engine == "bitnet.cpp" and not cores.is_arm
+    if is_plain or cores.instructions == "avx2-vnni":
+        return replace(cores, instructions="avx2").ops_per_s("int8")
+    return cores.vector_ops_per_s("int8")
+
+
+def _has_dot(recipe: Recipe, cores: Cores) -> bool:
+    return cores.instructions in DOT_PRODUCTS and recipe.engine != "llama.cpp for armv8"
+
+
+def _multiply(name: str, cores: Cores, *, has_dot: bool) -> float:
+    is_block = name in SIGNED or name in UNSIGNED
+    if cores.is_arm:
+        ternary = NEON_TERNARY if name in TERNARY else NEON_K32 if name in K32 else NEON_K16
+        return (NEON_BLOCK if is_block else ternary) + (not has_dot) * NEON_WITHOUT_DOT
+    if is_block:
+        return (AVX2_SIGNED if name in SIGNED else AVX2_UNSIGNED) + (not has_dot) * AVX2_WITHOUT_DOT
+    return AVX2_TERNARY if name in TERNARY else AVX2_K

@@ -1,0 +1,1 @@
+"""Published measurements: reading a table, matching its words, scoring predictions."""

@@ -1,0 +1,217 @@
+"""Fit the shares of the peaks that runs reach, on a few measured points that are used for no test.
+
+``python -m roofline.measured.calibration`` writes ``efficiencies.toml``. The points: kernels of
+bitnet.cpp's GPU README on an A100 40 GB, llama.cpp and ik_llama.cpp pull requests and issues on
+processors, and llama-roofline's context sweep.
+
+What is fitted is few: for GPUs a share of the bandwidth, the bytes of narrow weights that a
+multiprocessor reads in a cycle, and the cycles to start for each path; for processors a share of
+the bandwidth, shares of the peak of each path, a time that threads wait for the last of them, and a
+share of the peak in attention. Products that a GPU's library multiplies take a published share
+(:mod:`roofline.kernels.efficiency`); those of other kernels, and attention, the share of
+processors.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from hw.cpu import OPS_PER_CYCLE
+from hw.machine import Machine, load_machine
+from roofline.kernels.efficiency import FILE, last_of
+from roofline.kernels.paths import attention_path, weight_path
+from roofline.model.model_shape import load_model
+from roofline.runtime.serving_format import parse_recipe
+from roofline.workload.operators import Sequences, operators
+
+#: Matrix-vector products on an A100 40 GB: rows, columns and microseconds, in BF16 and with 2-bit
+#: weights and INT8 activations.
+GEMV_BF16 = [
+    (20480, 3200, 112.39),
+    (13824, 2560, 59.51),
+    (2560, 6912, 37.78),
+    (3200, 10240, 60.79),
+    (2560, 2560, 18.32),
+]
+GEMV_W2A8 = [(2560, 2560, 13.32), (20480, 3200, 30.99)]
+#: Machine, threads, model, recipe and generated tokens/s.
+DECODE = [
+    ("ryzen-7950x", 4, "llama-3.1-8b", "gguf-q4_0", 13.88),
+    ("ryzen-7950x", 4, "llama-3.1-8b", "gguf-q8_0", 7.79),
+    ("core-i5-6500", 4, "llama-7b", "gguf-q4_0", 1000 / 253.7),
+]
+#: Threads and tokens/s of Llama-3.1-8B in BF16 on a Threadripper PRO 5975WX. How many of its memory
+#: channels were filled is not known, so that it says what one core reads but not the share.
+ONE_CORE = [(1, 2.06)]
+#: The same columns as DECODE for prompts of 512 tokens.
+PREFILL = [
+    ("ryzen-7950x", 16, "llama-3.1-8b", "gguf-q4_0", 165.26),
+    ("ryzen-7950x", 16, "llama-3.1-8b", "gguf-q8_0", 169.26),
+    ("threadripper-pro-5975wx", 32, "llama-3.1-8b", "gguf-q4_0", 212.70),
+    ("threadripper-pro-5975wx", 32, "llama-3.1-8b", "gguf-q8_0", 217.14),
+    ("threadripper-pro-5975wx", 32, "llama-3.1-8b", "gguf-bf16", 152.80),
+]
+#: TinyLlama-1.1B on a Threadripper PRO 7995WX, all threads: bound by waiting for one another.
+SYNCHRONISATION = [("gguf-f16", 52.0), ("gguf-q8_0", 60.0)]
+#: Depth and tokens/s of Qwen2.5-0.5B Q4_K_M on an i7-12700H, which has 6 big cores, with 8 threads.
+CONTEXT_THREADS = 8
+CONTEXT = [(0, 83.6), (512, 80.5), (2048, 62.2), (8192, 32.8)]
+#: Products and attention of a layer that start one after another: qkv, attention, o, gate and up,
+#: down.
+STARTS_PER_LAYER = 5
+#: After which the share of the bandwidth and the wait of threads no longer change.
+ROUNDS = 20
+
+
+def fit() -> dict[str, float]:
+    """Return every fitted number by its name in ``efficiencies.toml``."""
+    gpu = _fit_gpu()
+    memory, wait_us = _cpu_memory()
+    native, dequantize = _cpu_compute_shares()
+    found = {
+        **gpu,
+        "cpu_memory_share": memory,
+        "cpu_native_compute_share": native,
+        "cpu_dequantize_compute_share": dequantize,
+        "cpu_attention_compute_share": _cpu_attention_share(),
+        "cpu_wait_us": wait_us,
+        "cpu_scatter": _cpu_scatter(memory, wait_us, dequantize),
+    }
+    return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+
+def _fit_gpu() -> dict[str, float]:
+    """Return what products of a vector take on the A100: ``start + bytes / rate`` by path.
+
+    In BF16 the memory limits the rate. The 2-bit weights of the same two shapes come at two thirds
+    of that: as long as loads take to come back, a multiprocessor has only so many bytes of narrow
+    weights on their way. The other shapes in BF16 tell the scatter.
+    """
+    machine = load_machine("a100-sxm-40gb")
+    cycles = machine.multiprocessor_cycles_per_s
+    assert cycles is not None and machine.clock_ghz is not None
+    shapes = {point[:2] for point in GEMV_W2A8}
+    same = [point for point in GEMV_BF16 if point[:2] in shapes]
+    native_rate, native_s = _start_and_rate(same, 2.0)
+    expanded_rate, expanded_s = _start_and_rate(GEMV_W2A8, 0.25)
+    errors = [
+        (native_s + 2.0 * outputs * inputs / native_rate) * 1e6 / time_us - 1.0
+        for outputs, inputs, time_us in GEMV_BF16
+    ]
+    hertz = machine.clock_ghz.value * 1e9
+    return {
+        "gpu_memory_share": native_rate / machine.bytes_per_s,
+        "gpu_expanded_bytes_per_cycle": expanded_rate / cycles,
+        "gpu_native_start_cycles": native_s * hertz,
+        "gpu_dequantize_start_cycles": expanded_s * hertz,
+        "gpu_scatter": max(map(abs, errors)),
+    }
+
+
+def _start_and_rate(
+    points: Sequence[tuple[int, int, float]], byte_per_weight: float
+) -> tuple[float, float]:
+    """Return bytes/s and seconds of the line through two products."""
+    (few, few_s), (many, many_s) = sorted(
+        (outputs * inputs * byte_per_weight, time_us * 1e-6) for outputs, inputs, time_us in points
+    )
+    rate = (many - few) / (many_s - few_s)
+    return rate, few_s - few / rate
+
+
+def _read_bytes(model: str, recipe: str, context: int) -> float:
+    step = [Sequences(batch=1, new=1, context=context)]
+    found = operators(load_model(model), parse_recipe(recipe), step)
+    return float(sum(op.essential_bytes for op in found))
+
+
+def _cpu_memory() -> tuple[float, float]:
+    """Return the share of the bandwidth and the wait, each from points that depend on both."""
+    share, wait_us = 1.0, 0.0
+    for _ in range(ROUNDS):
+        wait_us = _cpu_wait_us(share)
+        share = median(_cpu_memory_shares(wait_us))
+    return share, wait_us
+
+
+def _cpu_memory_shares(wait_us: float) -> list[float]:
+    shares = []
+    for name, threads, model, recipe, rate in DECODE:
+        machine = load_machine(name)
+        assert machine.cores is not None
+        reachable = min(machine.bytes_per_s, threads * machine.cores.bandwidth_gb_per_s.value * 1e9)
+        starts = load_model(model).layers * STARTS_PER_LAYER
+        reading_s = 1.0 / rate - starts * wait_us * 1e-6 * last_of(threads)
+        shares.append(_read_bytes(model, recipe, 64) / reading_s / reachable)
+    return shares
+
+
+def _cpu_compute_shares() -> tuple[float, float]:
+    shares = _shares_by_path()
+    return median(shares["native"]), median(shares["dequantize"])
+
+
+def _shares_by_path() -> dict[str, list[float]]:
+    shares: dict[str, list[float]] = {"native": [], "dequantize": []}
+    for name, threads, model, recipe, rate in PREFILL:
+        machine = load_machine(name)
+        found = operators(load_model(model), parse_recipe(recipe), [Sequences(batch=1, new=512)])
+        path = weight_path(machine, parse_recipe(recipe))
+        ops = sum(op.ops for op in found) / 512
+        # A plain conversion of BF16 counts with the products of float32.
+        kind = "native" if path.operand == "fp32" else "dequantize"
+        shares[kind].append(float(ops) * rate / (path.ops_per_s * threads / _cores(machine)))
+    return shares
+
+
+def _cpu_scatter(memory: float, wait_us: float, dequantize: float) -> float:
+    """Return the largest relative error of a share, of memory or of products."""
+    found = [share / memory for share in _cpu_memory_shares(wait_us)]
+    found += [share / dequantize for share in _shares_by_path()["dequantize"]]
+    return max(max(ratio, 1 / ratio) for ratio in found) - 1
+
+
+def _cpu_wait_us(memory_share: float) -> float:
+    """Return what is left of a token's time beyond memory, for each start and unit of waiting."""
+    machine = load_machine("threadripper-pro-7995wx")
+    shape = load_model("tinyllama-1.1b")
+    left = []
+    for recipe, rate in SYNCHRONISATION:
+        read = _read_bytes("tinyllama-1.1b", recipe, 64)
+        left.append(1.0 / rate - read / (memory_share * machine.bytes_per_s))
+    return median(left) * 1e6 / (shape.layers * STARTS_PER_LAYER) / last_of(_cores(machine))
+
+
+def _cpu_attention_share() -> float:
+    """Return the slope of a token's time over its context, as a share of the float32 peak.
+
+    Two of the threads run on small cores, and the rest wait for them.
+    """
+    machine = load_machine("core-i7-12700h")
+    depths = [depth for depth, _ in CONTEXT]
+    slope_s = float(np.polyfit(depths, [1.0 / rate for _, rate in CONTEXT], 1)[0])
+    shape = load_model("qwen2.5-0.5b")
+    ops_per_token = 4.0 * shape.heads * shape.head_dim * shape.layers
+    path = attention_path(machine, parse_recipe("gguf-q4_k_m"))
+    assert machine.cores is not None and machine.cores.small is not None
+    small = machine.cores.small
+    of_one = OPS_PER_CYCLE[small.instructions][path.operand] * small.clock_ghz.value * 1e9
+    return ops_per_token / slope_s / (CONTEXT_THREADS * of_one)
+
+
+def _cores(machine: Machine) -> float:
+    assert machine.cores is not None
+    return machine.cores.count.value
+
+
+def write(path: Path = FILE) -> None:
+    """Write the fitted numbers."""
+    lines = [f"{name} = {value}" for name, value in fit().items()]
+    head = "# Written by python -m roofline.measured.calibration; its text says from what.\n"
+    path.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,179 @@
+"""Find a model by the name that a person or a table of measurements gives it."""
+
+import re
+from difflib import get_close_matches
+from functools import cache
+
+from roofline.model.model_shape import ModelShape, list_models, load_model, shape_of_size
+
+#: A number of parameters that differs by less than this share is meant to be the same.
+SAME_SIZE = 0.12
+#: Words that don't tell models of one size apart.
+NOISE = frozenset(
+    ("meta", "google", "microsoft", "mistralai", "qwen/", "instruct", "chat", "hf", "it", "base",
+     "v0", "gguf", "model", "the", "fp8", "awq", "gptq", "text", "128k", "4k", "preview", "latest",
+     "nvidia", "nvfp4", "mxfp4", "hf", "ai", "thinking", "v")
+)  # fmt: skip
+#: Words for a size of a family, which the number of parameters tells too.
+KINDS = frozenset(("mini", "small", "medium", "large"))
+#: Other names of families.
+FAMILIES = {
+    "vicuna": "llama", "alpaca": "llama", "llama1": "llama", "llama2": "llama-2",
+    "llama3": "llama-3", "llama3.1": "llama-3.1", "llama3.2": "llama-3.2",
+    "llama3.3": "llama-3.3", "meta-llama-3": "llama-3", "qwen2-5": "qwen2.5",
+    "bitnet-2b": "bitnet-b1.58-2b-4t", "bitnet-3b": "bitnet-b1.58-3b",
+    "deepseek-r1": "deepseek-v3", "deepseek-r1-distill-qwen": "qwen2.5",
+    "deepseek-r1-distill-llama": "llama-3.1", "phi-3.5": "phi-3", "phi3.5": "phi-3",
+    # Distilled into other models, as Ollama calls them.
+    **{f"deepseek-r1-{size}b": f"qwen2.5-{size}b" for size in ("1.5", "7", "14", "32")},
+    **{f"deepseek-r1-{size}b": f"llama-3.1-{size}b" for size in ("8", "70")},
+    "bitnet-b1-58": "bitnet-b1.58", "phi3": "phi-3", "gemma2": "gemma-2", "gemma3": "gemma-3",
+}  # fmt: skip
+
+
+#: Families, up to how many parameters, and how many heads of keys their attention has: as many as
+#: of queries, or one for all. By the configurations that their makers published.
+EACH, ONE = True, False
+HEADS = (
+    (r"vicuna|alpaca|koala|guanaco|wizardlm|open-?llama|llama-?v?1(?![\d.])", 66e9, EACH),
+    (r"code-?llama|llama-?v?2(?![\d.])", 30e9, EACH),
+    (r"qwen-?1\.5.*(32|110)b", 0.0, EACH),
+    (r"qwen(?!-?v?[23])", 80e9, EACH),
+    (r"deepseek-?(llm|coder)|aquila|stable-?lm", 8e9, EACH),
+    (r"\bopt\b|mpt|gpt-?(2|3|j|neo)|pythia|dolly|redpajama|bloom|galactica|cerebras", 1e12, EACH),
+    (r"baichuan|internlm(?!-?[23])|\bphi-?[12]|codegen|xgen|persimmon|orion", 1e12, EACH),
+    (r"olmo(?!e)", 20e9, EACH),
+    (r"falcon(?!-?[23h])", 10e9, ONE),
+    (r"starcoder(?!-?2)|santacoder", 20e9, ONE),
+)
+
+
+def stand_in(text: str, params: float) -> ModelShape:
+    """Return a shape of a size for a model that is not built in, with the attention of its family.
+
+    >>> shape = stand_in("Qwen1.5-72B-Chat", 72.3e9)
+    >>> shape.kv_heads == shape.heads, stand_in("Falcon-7B", 7e9).kv_heads
+    (True, 1)
+    """
+    lowered = re.sub(r"[_ ]", "-", text.lower().split("/")[-1])
+    found = next((each for each in HEADS if re.search(each[0], lowered)), None)
+    shape = shape_of_size(params)
+    if found is None or params > found[1]:
+        return shape
+    return shape_of_size(params, kv_heads=shape.heads if found[2] is EACH else 1)
+
+
+def size_in_name(text: str) -> float | None:
+    """Return the parameters that a name says, or None where it says several numbers or none.
+
+    >>> size_in_name("vicuna-33b-v1.3"), size_in_name("Mixtral-8x7B"), size_in_name("30B-A3B")
+    (33000000000.0, None, None)
+    """
+    sizes = re.findall(r"(?<![\w.])([ax]?)(\d+(?:\.\d+)?)(x\d+)?([bm])\b", text.lower())
+    if len(sizes) != 1 or sizes[0][0] or sizes[0][2] or re.search(r"\dx\d", text.lower()):
+        return None
+    return float(sizes[0][1]) * (1e9 if sizes[0][3] == "b" else 1e6)
+
+
+def find_model(text: str, *, params: float | None = None) -> ModelShape | None:
+    """Return the built-in model that a text names, or None; ``params`` has to agree if given.
+
+    Examples
+    --------
+    >>> find_model("meta-llama/Llama-2-7b-chat-hf").name, find_model("LLaMA3 8B Instruct").name
+    ('llama-2-7b', 'llama-3-8b')
+    >>> find_model("nonsense-7b") is None
+    True
+    """
+    if text in list_models() and params is None:
+        return load_model(text)
+    wanted = _canonical(text)
+    fitting = [name for name in list_models() if _words(name) <= wanted]
+    if params is not None:
+        fitting = [
+            name for name in fitting if abs(load_model(name).params / params - 1) < SAME_SIZE
+        ]
+        if not fitting:
+            fitting = _by_family(wanted, params)
+    elif not fitting:
+        fitting = _of_one_size(wanted)
+    if not fitting:
+        return None
+    return load_model(max(fitting, key=lambda name: (len("".join(_words(name))), -len(name))))
+
+
+def _by_family(wanted: frozenset[str], params: float) -> list[str]:
+    """Return the models of the family that a text names which come nearest to a size.
+
+    A text without a version means any of the family.
+    """
+    off = {}
+    for name in list_models():
+        family = {w for w in _words(name) - KINDS if not re.fullmatch(r"[\d.]+[bm]", w)}
+        if not any(map(_is_version, wanted)):
+            family = {word for word in family if not _is_version(word)}
+        error = abs(load_model(name).params / params - 1)
+        if error < SAME_SIZE and family and family <= wanted:
+            off[name] = round(error, 2)
+    return [name for name, error in off.items() if error == min(off.values())]
+
+
+def _of_one_size(wanted: frozenset[str]) -> list[str]:
+    """Return the model that has exactly the words of a text without a size, if only one does."""
+    named = [
+        name
+        for name in list_models()
+        if frozenset(word for word in _words(name) if not _is_size(word)) == wanted
+    ]
+    return named if wanted and len(named) == 1 else []
+
+
+def _is_size(word: str) -> bool:
+    return re.fullmatch(r"[\dx.]+[bm]", word) is not None
+
+
+def _is_version(word: str) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?", word) is not None
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    return _canonical(name)
+
+
+def _canonical(text: str) -> frozenset[str]:
+    """Return the words of a name: family, version and size apart, in any order.
+
+    >>> sorted(_canonical("Llama-2-7b-chat-hf")), sorted(_canonical("LLaMA3.1-8B"))
+    (['2', '7b', 'llama'], ['3.1', '8b', 'llama'])
+    """
+    lowered = text.lower().split("/")[-1].replace("_", "-")
+    for name, family in sorted(FAMILIES.items(), key=lambda pair: -len(pair[0])):
+        flexible = re.escape(name).replace(r"\-", "[-: ]")
+        lowered = re.sub(rf"(?<![a-z0-9]){flexible}(?![a-z0-9.])", family, lowered)
+    lowered = re.sub(
+        r"(?<=[a-z])(?=\d)", " ", re.sub(r"(\d+(?:\.\d+)?) ?([bm])\b", r" \1\2 ", lowered)
+    )
+    words = re.findall(r"\d+(?:\.\d+)?[bm]\b|\d+x\d+b|[a-z]+|\d+(?:\.\d+)?", lowered)
+    # Four digits and more are a date.
+    return frozenset(word for word in words if word not in NOISE and not re.match(r"\d{4}", word))
+
+
+def known_model(text: str) -> ModelShape:
+    """Return the built-in model that a text names, or raise ValueError with the nearest names."""
+    found = find_model(text)
+    if found is not None and not _other_versions(text, found.name):
+        return found
+    close = get_close_matches(text.lower(), list_models(), n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
+    raise ValueError(f"unknown model {text!r}; {hint}known: {', '.join(list_models())}")
+
+
+def _other_versions(text: str, name: str) -> frozenset[str]:
+    """Return the versions of a family that a text names and a model does not have.
+
+    >>> _other_versions("llama-9-7b", "llama-7b")
+    frozenset({'9'})
+    """
+    words = _canonical(re.sub(r"v\d[\d.]*|\d+k\b", " ", text.lower())) - _words(name)
+    return frozenset(word for word in words if re.fullmatch(r"[1-9](\.\d+)?", word))

@@ -1,0 +1,213 @@
+"""Sizes of a language model from which its operators follow, one TOML file for each known model."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from math import log
+from pathlib import Path
+
+from hw.toml_reader import read_toml, suggestion
+
+FOLDER = Path(__file__).parents[1] / "models"
+NORMS = ("rms", "layer")
+#: A shape of unknown sizes has those of the built-in model without experts nearest to it.
+PATTERN_FAMILY = ("llama-", "tinyllama", "smollm2", "llama-2-", "llama-3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """A mixture of experts in place of the feed-forward network."""
+
+    count: int
+    per_token: int
+    intermediate: int
+    #: Width of experts that every token takes, together; 0 if there are none.
+    shared_intermediate: int = 0
+    #: Layers at the start that have one wide network instead.
+    dense_layers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("count", "per_token", "intermediate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, less than 1")
+        if self.per_token > self.count:
+            raise ValueError(f"per_token is {self.per_token}, more than the {self.count} experts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentAttention:
+    """Multi-head latent attention; arXiv:2405.04434, section 2.1."""
+
+    kv_rank: int
+    rope_dim: int
+    nope_dim: int
+    value_dim: int
+    #: None where queries come from one product.
+    q_rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """One decoder-only transformer."""
+
+    name: str
+    title: str
+    source: str
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    max_context: int
+    #: Whether lm_head uses the embedding.
+    tied: bool = False
+    #: Whether the feed-forward network multiplies an activated gate and an up-projection.
+    gated: bool = True
+    norm: str = "rms"
+    #: Learned vectors for positions; 0 where positions are rotations.
+    position_vectors: int = 0
+    #: Values of biases in all linear layers and norms, which only the number of parameters counts.
+    other_params: int = 0
+    #: Tokens that a layer of local attention sees.
+    window: int | None = None
+    #: One layer in so many has global attention, the others a window; all have one without this.
+    global_every: int | None = None
+    experts: Experts | None = None
+    latent: LatentAttention | None = None
+
+    def __post_init__(self) -> None:
+        sizes = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocabulary", "max_context")
+        optional = [name for name in ("window", "global_every") if getattr(self, name) is not None]
+        own = () if self.experts and not self.experts.dense_layers else ("intermediate",)
+        for name in (*sizes, *own, *optional):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, less than 1")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv_heads evenly")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm is {self.norm!r}, not one of {', '.join(NORMS)}")
+
+    @property
+    def global_layers(self) -> int:
+        """Layers whose attention sees all tokens."""
+        if self.window is None:
+            return self.layers
+        return self.layers // self.global_every if self.global_every else 0
+
+    @property
+    def expert_layers(self) -> int:
+        """Layers with a mixture of experts."""
+        return self.layers - self.experts.dense_layers if self.experts else 0
+
+    @property
+    def attention_params(self) -> int:
+        """Weights of the linear layers of one attention."""
+        if self.latent is None:
+            width = self.heads * self.head_dim
+            return self.hidden * (2 * width + 2 * self.kv_heads * self.head_dim)
+        return sum(inputs * outputs for _, inputs, outputs in latent_linears(self))
+
+    @property
+    def linear_params(self) -> int:
+        """Weights of the linear layers of all blocks, experts and routers included."""
+        wide = self.layers - self.expert_layers
+        matrices = 3 if self.gated else 2
+        total = self.layers * self.attention_params
+        total += wide * matrices * self.hidden * self.intermediate
+        if self.experts:
+            e = self.experts
+            width = e.count * e.intermediate + e.shared_intermediate
+            total += self.expert_layers * self.hidden * (matrices * width + e.count)
+        return total
+
+    @property
+    def head_params(self) -> int:
+        """Weights of lm_head."""
+        return self.hidden * self.vocabulary
+
+    @property
+    def params(self) -> int:
+        """All stored numbers: linear layers, embedding, head unless tied, norms.
+
+        >>> load_model("llama-2-7b").params
+        6738415616
+        """
+        vectors = self.vocabulary * (1 if self.tied else 2) + self.position_vectors
+        norms = (2 * self.layers + 1) * self.hidden * (2 if self.norm == "layer" else 1)
+        return self.linear_params + vectors * self.hidden + norms + self.other_params
+
+    def kv_values_per_token(self) -> int:
+        """Numbers that the KV cache keeps for one token in one layer.
+
+        >>> load_model("llama-3-8b").kv_values_per_token()
+        2048
+        """
+        if self.latent is not None:
+            return self.latent.kv_rank + self.latent.rope_dim
+        return 2 * self.kv_heads * self.head_dim
+
+
+def latent_linears(shape: ModelShape) -> list[tuple[str, int, int]]:
+    """Return name, inputs and outputs of the linear layers of latent attention."""
+    latent = shape.latent
+    assert latent is not None
+    query = shape.heads * (latent.nope_dim + latent.rope_dim)
+    if latent.q_rank is None:
+        queries = [("q", shape.hidden, query)]
+    else:
+        queries = [("q_a", shape.hidden, latent.q_rank), ("q_b", latent.q_rank, query)]
+    return [
+        *queries,
+        ("kv_a", shape.hidden, latent.kv_rank + latent.rope_dim),
+        ("kv_b", latent.kv_rank, shape.heads * (latent.nope_dim + latent.value_dim)),
+        ("o", shape.heads * latent.value_dim, shape.hidden),
+    ]
+
+
+def list_models() -> list[str]:
+    """Return the names that :func:`load_model` knows."""
+    return list(_names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+@cache
+def load_model(name: str) -> ModelShape:
+    """Return a built-in model by its name."""
+    known = list_models()
+    if name not in known:
+        raise ValueError(f"unknown model {name!r}{suggestion(name, known)}")
+    return read_model(FOLDER / f"{name}.toml")
+
+
+def read_model(path: Path) -> ModelShape:
+    """Return the model that a TOML file describes, or say which line and key is wrong."""
+    return read_toml(path, ModelShape, name=path.stem)
+
+
+def shape_of_size(params: float, *, kv_heads: int | None = None) -> ModelShape:
+    """Return a shape with about ``params`` parameters, for a model of which no more is known.
+
+    It is that of the nearest Llama, with as many layers as it takes, and other heads of keys if
+    ``kv_heads`` says so.
+
+    >>> shape = shape_of_size(3.9e9)
+    >>> round(shape.params / 3.9e9, 1)
+    1.0
+    """
+    if not params > 0:
+        raise ValueError(f"a model of {params:g} parameters; it needs more than 0")
+    family = (load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY))
+    known = [shape for shape in family if shape.experts is None]
+    nearest = min(known, key=lambda shape: abs(log(shape.params / params)))
+    if kv_heads is not None:
+        nearest = replace(nearest, kv_heads=kv_heads)
+    outside = nearest.params - nearest.linear_params
+    per_layer = nearest.linear_params / nearest.layers
+    layers = max(1, round((params - outside) / per_layer))
+    size = f"{params / 1e9:.3g}B parameters"
+    return replace(nearest, name=size, title=f"a Llama of {size}", layers=layers)

@@ -1,0 +1,1 @@
+"""What runs the model: serving formats, their storage, and inference engines."""

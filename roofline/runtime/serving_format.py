@@ -1,0 +1,228 @@
+"""What a model is stored and computed in: ``w4a16``, ``nvfp4``, ``gguf-q4_k_m``, ``i2_s``."""
+
+import difflib
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.gguf_mixes import IK_BITS, MIX_ALIASES, MIXES
+from roofline.runtime.storage import FP16, PLAIN, Storage, known_storages, kv_bits, weight_storage
+
+#: Which code runs the products: of a tensor library, of llama.cpp, or lookups as in bitnet.cpp.
+Kernel = Literal["dense", "gguf", "lookup"]
+#: Which program runs a GGUF recipe. ik_llama.cpp and bitnet.cpp have products of tiles for every
+#: type. Until December 2024 (its pull request 10890) llama.cpp's CMake compiled for plain ARMv8 on
+#: Linux, without the dot products that a processor has. Until April 2024 (its pull request 6414) it
+#: had no products of tiles on processors, and until June (8075) cuBLAS multiplied all prompts.
+Engine = Literal[
+    "llama.cpp",
+    "llama.cpp of May 2024",
+    "llama.cpp of 2023",
+    "llama.cpp for armv8",
+    "ik_llama.cpp",
+    "bitnet.cpp",
+]
+CUBLAS_ENGINES = ("llama.cpp of May 2024", "llama.cpp of 2023")
+#: Operand types of activations by their width.
+BY_WIDTH = {"16": "fp16", "8": "int8", "4": "int4", "32": "fp32"}
+ACTIVATIONS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
+#: Kernels of bitnet.cpp: bits of a weight, weights in a lookup, table of 16 or sums of products.
+TERNARY_BITS = {"i2_s": 2.0, "tl1": 2.0, "tl2": 5 / 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """How a kernel replaces products by lookups in tables of partial sums."""
+
+    #: Weights that one lookup stands for.
+    weights: float
+    #: Of the loop, for a vector of lookups: index, shuffles, sign, widening and sum.
+    instructions: float
+    #: Of the same loop in AVX2, where it exists and differs.
+    avx2_instructions: float | None = None
+
+
+#: Loops of bitnet.cpp. TL1: half an instruction each to mask and shift indices, two shuffles for
+#: the bytes of a sum, two to join them, two sums. TL2: four to spread two signs, and two each to
+#: add them to halves and to invert those, besides.
+LOOKUPS = {"tl1": Lookup(weights=2, instructions=7), "tl2": Lookup(weights=3, instructions=15.5)}
+#: T-MAC looks up four bits of one place, arXiv:2407.00088. Its kernel, without the optional fast
+#: aggregation: a mask or a shift for the index, a shuffle, and two widening sums of halves. In
+#: AVX2, for 32 lookups: two masks and a shift, the upper indices inserted, a shuffle, and for each
+#: half a widening and a sum, the upper half extracted before.
+T_MAC_BITS, T_MAC_INSTRUCTIONS, T_MAC_AVX2_INSTRUCTIONS = 4, 4.0, 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Formats of weights, activations and KV cache of one model."""
+
+    name: str
+    #: Of linear layers, unless ``mix`` says more.
+    weights: Storage
+    activations: str = "fp16"
+    kv: str = "fp16"
+    head: Storage = FP16
+    embedding: Storage = FP16
+    kernel: Kernel = "dense"
+    engine: Engine = "llama.cpp"
+    #: A key of :data:`roofline.runtime.gguf_mixes.MIXES`.
+    mix: str | None = None
+    #: What stands for products where the kernel is ``lookup``.
+    lookup: Lookup | None = None
+    #: Factor on the bytes of all weights, where the size of the file is known.
+    size_factor: float = 1.0
+    #: Share of the activations that are not zero, whose weights are all that a token reads.
+    kept_activations: float = 1.0
+
+    def tensor_bytes(self, tensor: str, inputs: int, outputs: int) -> float:
+        """Return the bytes of one weight: ``q``, ``k``, ``v``, ``o``, ``up``, ``head``, ...
+
+        >>> parse_recipe("gguf-q4_k_m").tensor_bytes("head", 4096, 128256) / (4096 * 128256)
+        0.8203125
+        """
+        if self.mix is not None:
+            bits = MIXES[self.mix].bits(tensor)
+            return self.size_factor * bits * inputs * outputs / 8
+        storage = {"head": self.head, "embedding": self.embedding}.get(tensor, self.weights)
+        return self.size_factor * storage.bytes(inputs, outputs)
+
+    def storage(self, tensor: str) -> Storage:
+        """Return what says how a tensor is multiplied."""
+        return self.head if tensor == "head" and self.mix is None else self.weights
+
+    def kv_bytes(self, shape: ModelShape) -> float:
+        """Return the bytes of one layer's KV cache for one token."""
+        if shape.latent is not None:
+            width = shape.kv_values_per_token()
+            return width * kv_bits(self.kv, width) / 8
+        return shape.kv_values_per_token() * kv_bits(self.kv, shape.head_dim) / 8
+
+
+def parse_recipe(text: str, *, activations: str | None = None, kv: str | None = None) -> Recipe:
+    """Return the recipe that a text means.
+
+    ``w4a16``, ``w8a8kv8`` and ``w4a16-g64`` give widths of integers; ``fp8`` and ``w8a8-fp8`` mean
+    weights and activations in FP8; ``gguf-q4_k_m`` the mixtures of llama.cpp; ``i2_s``, ``tl1``,
+    ``tl2`` the kernels of bitnet.cpp, ``tmac-2`` those of T-MAC; any other text is a weight format
+    as in a sweep, with FP16 activations unless ``activations`` says otherwise; ``int8-top54`` keeps
+    54 % of them (Q-Sparse).
+
+    Examples
+    --------
+    >>> recipe = parse_recipe("w4a16")
+    >>> recipe.weights.bits_per_weight(4096, 4096), recipe.activations
+    (4.125, 'fp16')
+    """
+    lowered = text.strip().lower()
+    recipe = _recipe(lowered)
+    if activations is not None:
+        activations, kept = _kept(activations)
+        recipe = replace(recipe, kept_activations=kept)
+        operand = PLAIN[activations].operand if activations in PLAIN else activations
+        if operand not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(f"activations in {activations!r}; known: {known}")
+        sparse = f", {kept:.0%} of them" if kept < 1 else ""
+        name = f"{recipe.name}, {operand} activations{sparse}"
+        recipe = replace(recipe, name=name, activations=operand)
+    if kv is not None:
+        kv_bits(kv, 128)
+        recipe = replace(recipe, name=f"{recipe.name}, {kv} KV", kv=kv)
+    return recipe
+
+
+def _kept(activations: str) -> tuple[str, float]:
+    """Return the operand and the share of activations that a text keeps."""
+    match = re.fullmatch(r"(\w+)-top(\d{1,2})", activations)
+    if match is None:
+        return activations, 1.0
+    if int(match[2]) < 1:
+        raise ValueError(f"activations in {activations!r}: top-K keeps 1 to 99 percent")
+    return match[1], int(match[2]) / 100
+
+
+def _recipe(text: str) -> Recipe:
+    mix = text.removeprefix("gguf-").removeprefix("gguf:")
+    mix = MIX_ALIASES.get(mix, mix)
+    if mix in MIXES and (text.startswith("gguf") or mix not in (*PLAIN, "mxfp4")):
+        return _gguf(text, mix)
+    if text in TERNARY_BITS:
+        return _ternary(text)
+    if match := re.fullmatch(r"t-?mac-w?(\d)", text):
+        return _t_mac(text, int(match[1]))
+    if match := re.fullmatch(r"w(\d+)a(\d+)(?:kv(\d+))?(?:[-:]g(\d+))?", text):
+        return _by_width(text, *match.groups())
+    if text in ("fp8", "w8a8-fp8"):
+        weights = weight_storage("fp8_e4m3:channel")
+        return Recipe(name=text, weights=weights, activations="fp8")
+    try:
+        weights = weight_storage(text)
+    except ValueError as error:
+        raise ValueError(_unknown(text, str(error))) from None
+    return Recipe(
+        name=text, weights=weights, activations="fp32" if text in ("fp32", "f32") else "fp16"
+    )
+
+
+def _gguf(text: str, mix: str) -> Recipe:
+    bits = MIXES[mix].bits("up")
+    operand = {"f16": "fp16", "bf16": "fp16", "f32": "fp32"}.get(mix)
+    weights = Storage(name=mix, bits=bits, operand=operand)
+    engine: Engine = "ik_llama.cpp" if mix in IK_BITS else "llama.cpp"
+    return Recipe(name=text, weights=weights, kernel="gguf", engine=engine, mix=mix)
+
+
+def _ternary(text: str) -> Recipe:
+    weights = Storage(name=text, bits=TERNARY_BITS[text], operand=None)
+    lookup = LOOKUPS.get(text)
+    return Recipe(
+        name=text,
+        weights=weights,
+        activations="int8",
+        kernel="lookup" if lookup else "gguf",
+        engine="bitnet.cpp",
+        lookup=lookup,
+    )
+
+
+def _t_mac(text: str, bits: int) -> Recipe:
+    if not 1 <= bits <= 4:
+        raise ValueError(f"{text!r}: T-MAC stores 1 to 4 bits a weight")
+    return Recipe(
+        name=text,
+        weights=weight_storage(f"int{bits}:g128") if bits > 1 else weight_storage("binary"),
+        activations="int8",
+        kernel="lookup",
+        lookup=Lookup(
+            weights=T_MAC_BITS / bits,
+            instructions=T_MAC_INSTRUCTIONS,
+            avx2_instructions=T_MAC_AVX2_INSTRUCTIONS,
+        ),
+    )
+
+
+def _by_width(text: str, w: str, a: str, kv: str | None, group: str | None) -> Recipe:
+    if a not in BY_WIDTH or (kv is not None and kv not in ("4", "8", "16")):
+        raise ValueError(f"{text!r}: activations have 4, 8, 16 or 32 bits, a KV cache 4, 8 or 16")
+    if not (w in ("16", "32") or 2 <= int(w) <= 8):
+        raise ValueError(f"{text!r}: weights have 2 to 8, 16 or 32 bits")
+    if w in ("16", "32"):
+        weights = PLAIN["fp16" if w == "16" else "fp32"]
+    elif a == "8" and w == "8" and group is None:
+        weights = weight_storage("int8:channel")
+    else:
+        weights = weight_storage(f"int{w}:g{group or 128}")
+    cache = "fp16" if kv in (None, "16") else f"int{kv}"
+    return Recipe(name=text, weights=weights, activations=BY_WIDTH[a], kv=cache)
+
+
+def _unknown(text: str, message: str) -> str:
+    names = [*known_storages(), *(f"gguf-{name}" for name in MIXES), *TERNARY_BITS, "fp8", "w4a16"]
+    close = difflib.get_close_matches(text, names, n=1, cutoff=0.6)
+    if "unknown format" not in message:
+        return message
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    families = f"w4a16 and its like, fp8, gguf-q4_k_m and its like, {', '.join(TERNARY_BITS)}"
+    return f"unknown recipe {text!r}; {hint}known: {families}, and the formats of 'qsim formats'"

@@ -1,0 +1,138 @@
+"""Bytes that the weights of one linear layer take, and the operands that they are multiplied as."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+# Schemes take as long to import as all of roofline, and plain formats don't need them.
+if TYPE_CHECKING:
+    from numerics.schemes.scheme import Scheme
+
+#: Operations to make an operand of a stored weight: shift or mask, and a multiply-add with scale
+#: and zero point (arXiv:2306.00978, section 4.1); a gather and a product for codes of a table.
+CODE_OPS = 3.0
+TABLE_OPS = 2.0
+CONVERT_OPS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How the weights of one kind of layer are stored: as a scheme, or in so many bits each."""
+
+    name: str
+    scheme: "Scheme | None" = None
+    bits: float | None = None
+    #: Operand type of a product that takes the codes as they are; None if no machine has one.
+    operand: str | None = None
+    #: Operations to make an operand of a wider type from a code.
+    dequantize_ops: float = CODE_OPS
+
+    @property
+    def is_two_of_four(self) -> bool:
+        """Whether two of four weights are stored, which some machines multiply faster."""
+        scheme = self.scheme
+        if scheme is None:
+            return False
+        from numerics.structures.sparse import Sparse
+
+        return isinstance(scheme, Sparse) and (scheme.keep, scheme.block) == (2, 4)
+
+    def bytes(self, inputs: int, outputs: int) -> float:
+        """Return the bytes of a weight of ``outputs`` x ``inputs`` with all side data.
+
+        >>> weight_storage("int4").bytes(4096, 4096) * 8 / 4096**2
+        4.125
+        """
+        return self.bits_per_weight(inputs, outputs) * inputs * outputs / 8
+
+    def bits_per_weight(self, inputs: int, outputs: int) -> float:
+        """Return the bits of one weight of ``outputs`` x ``inputs`` with its share of side data."""
+        if self.bits is not None:
+            return self.bits
+        assert self.scheme is not None
+        return _bits(self.scheme, outputs, inputs)
+
+
+@cache
+def _bits(scheme: "Scheme", outputs: int, inputs: int) -> float:
+    return scheme.bits_per_weight((outputs, inputs), kind="full")
+
+
+FP16 = Storage(name="fp16", bits=16.0, operand="fp16", dequantize_ops=CONVERT_OPS)
+FP32 = Storage(name="fp32", bits=32.0, operand="fp32", dequantize_ops=CONVERT_OPS)
+PLAIN = {"fp16": FP16, "bf16": FP16, "f16": FP16, "fp32": FP32, "f32": FP32}
+
+
+@cache
+def weight_storage(text: str) -> Storage:
+    """Return the storage that the text of a scheme means, such as ``int4:g64`` or ``nvfp4``.
+
+    >>> weight_storage("nvfp4").operand, weight_storage("nf4").operand
+    ('fp4', None)
+    """
+    if text in PLAIN:
+        return PLAIN[text]
+    from numerics.names.text import parse_scheme
+
+    scheme = parse_scheme(text)
+    return Storage(
+        name=text,
+        scheme=scheme,
+        operand=operand_of(scheme),
+        dequantize_ops=CODE_OPS if _is_arithmetic(scheme) else TABLE_OPS,
+    )
+
+
+def operand_of(scheme: "Scheme") -> str | None:
+    """Return the narrowest operand type that holds every code of a scheme exactly."""
+    from numerics.formats import FloatFormat, IntFormat
+
+    formats = scheme.formats
+    if len(formats) != 1 or not _is_arithmetic(scheme):
+        return None
+    (fmt,) = formats
+    if isinstance(fmt, IntFormat):
+        return "int4" if fmt.bits <= 4 else "int8"
+    if fmt.name in ("fp4", "fp4_e2m1"):
+        return "fp4"
+    return "fp8" if isinstance(fmt, FloatFormat) and fmt.bits <= 8 else None
+
+
+def _is_arithmetic(scheme: "Scheme") -> bool:
+    from numerics.formats import FloatFormat, IntFormat
+
+    return all(isinstance(fmt, (IntFormat, FloatFormat)) for fmt in scheme.formats)
+
+
+#: No cache is stored in more bits than a float32 has.
+WIDEST = 32.0
+#: What recipes call the formats of a cache.
+KV_NAMES = {"fp8": "fp8_e4m3"}
+
+
+@cache
+def kv_bits(text: str, head_dim: int) -> float:
+    """Return the bits of one number of the KV cache, scales included: one for a head of a token.
+
+    >>> kv_bits("fp16", 128), kv_bits("int8", 128)
+    (16.0, 8.25)
+    """
+    if text in PLAIN:
+        return PLAIN[text].bits or 0.0
+    from numerics.names.text import parse_scheme
+
+    scheme = parse_scheme(KV_NAMES.get(text, text), role="kv")
+    bits = scheme.bits_per_weight((1, head_dim), kind="full")
+    if bits > WIDEST:
+        raise ValueError(
+            f"{text!r} takes {bits:g} bits for a number of the KV cache, whose heads are stored one"
+            " by one; take a format without a codebook"
+        )
+    return bits
+
+
+def known_storages() -> list[str]:
+    """Return the names of all storages: plain ones and those of the catalog of schemes."""
+    from numerics.names.catalog import SCHEMES
+
+    return [*PLAIN, *SCHEMES]

@@ -1,0 +1,1 @@
+"""Time and energy of steps and of whole requests."""

@@ -1,0 +1,151 @@
+"""Many predictions at once: models x machines x recipes x batches x contexts as one table.
+
+The same formulas as :func:`roofline.time.predict.predict_step`, whose amounts may be arrays:
+machines, batches and contexts are its axes, and only models and recipes are walked one by one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hw.machine import Machine
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import Recipe
+from roofline.time.predict import options_of
+from roofline.time.rates import ROLES, Estimate, Rates, Role, operator_times, rates_of
+from roofline.workload.memory import kv_bytes_per_sequence, largest_activations, weight_bytes
+from roofline.workload.operators import Options, Sequences, operators
+from roofline.workload.setup import Setup
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Axes of every array, outermost first.
+AXES = ("model", "recipe", "machine", "batch", "context")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What is combined with what."""
+
+    models: Sequence[ModelShape]
+    recipes: Sequence[Recipe]
+    machines: Sequence[Machine]
+    batches: Sequence[int]
+    contexts: Sequence[int]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        axes = (self.models, self.recipes, self.machines, self.batches, self.contexts)
+        return tuple(map(len, axes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridTimes:
+    """Arrays over :data:`AXES`; a context is a prompt for prefill, and what decode has seen.
+
+    Memory holds weights, cache and the largest activations of a prompt in one step.
+    """
+
+    grid: Grid
+    prefill_s: np.ndarray
+    tpot_s: np.ndarray
+    memory_bytes: np.ndarray
+    fits: np.ndarray
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each combination."""
+        import pandas as pd
+
+        grid = self.grid
+        names: tuple[list[Any], ...] = (
+            [shape.name for shape in grid.models],
+            [recipe.name for recipe in grid.recipes],
+            [machine.name for machine in grid.machines],
+            list(grid.batches),
+            list(grid.contexts),
+        )
+        places: Any = np.indices(grid.shape).reshape(len(AXES), -1)
+        columns: dict[str, Any] = {}
+        for axis, place, values in zip(AXES, places, names, strict=True):
+            is_name = axis in ("model", "recipe", "machine")
+            columns[axis] = (
+                pd.Categorical.from_codes(place, pd.Index(values))
+                if is_name
+                else np.asarray(values)[place]
+            )
+        for name in ("prefill_s", "tpot_s", "memory_bytes", "fits"):
+            columns[name] = getattr(self, name).reshape(-1)
+        return pd.DataFrame(columns)
+
+
+def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
+    """Return the times of every combination of a grid.
+
+    Examples
+    --------
+    >>> from hw.machine import load_machine
+    >>> from roofline.model.model_shape import load_model
+    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> machines = [load_machine("l4"), load_machine("h100-sxm")]
+    >>> recipes = [parse_recipe("fp16"), parse_recipe("w4a16")]
+    >>> grid = Grid(models=[load_model("llama-2-7b")], recipes=recipes, machines=machines,
+    ...             batches=[1, 8], contexts=[512, 2048])
+    >>> times = evaluate(grid)
+    >>> times.tpot_s.shape, bool(times.tpot_s[0, 1, 1, 0, 0] < times.tpot_s[0, 0, 0, 0, 0])
+    ((1, 2, 2, 2, 2), True)
+    """
+    for name in ("batches", "contexts"):
+        if min(getattr(grid, name), default=0) < 1:
+            raise ValueError(f"{name} of a grid are {list(getattr(grid, name))}; at least 1 each")
+    prefill, decode = np.empty(grid.shape), np.empty(grid.shape)
+    memory = np.empty(grid.shape)
+    batches = np.asarray(grid.batches, float)[:, None]
+    contexts = np.asarray(grid.contexts, float)[None, :]
+    on_chip = _column([_on_chip_bytes(machine, estimate) for machine in grid.machines])
+    for i, shape in enumerate(grid.models):
+        kept = np.array([kv_bytes_per_sequence(shape, grid.recipes[0], c) for c in grid.contexts])
+        base = grid.recipes[0].kv_bytes(shape)
+        for j, recipe in enumerate(grid.recipes):
+            rates = _rates(shape, recipe, grid.machines, estimate)
+            cache = kept / base * recipe.kv_bytes(shape)
+            held = weight_bytes(shape, recipe) + batches * cache
+            for out, step in (
+                (decode, [Sequences(batch=batches, new=1, context=contexts)]),
+                (prefill, [Sequences(batch=batches, new=contexts)]),
+            ):
+                options = options_of(estimate, Options())
+                found = operators(shape, recipe, step, options=options, on_chip_bytes=on_chip)
+                times = operator_times(found, rates)
+                out[i, j] = np.asarray(sum(one.time_s for one in times))
+            memory[i, j] = held + largest_activations(found)
+    capacity = _column([machine.capacity_bytes for machine in grid.machines])
+    return GridTimes(
+        grid=grid, prefill_s=prefill, tpot_s=decode, memory_bytes=memory, fits=memory <= capacity
+    )
+
+
+def _rates(
+    shape: ModelShape, recipe: Recipe, machines: Sequence[Machine], estimate: Estimate
+) -> dict[Role, Rates]:
+    """Return the rates of all machines, each a column before batches and contexts."""
+    setups = [Setup(shape=shape, recipe=recipe, machine=machine) for machine in machines]
+    stacked: dict[Role, Rates] = {}
+    for role in ROLES:
+        each = [rates_of(setup, role, estimate) for setup in setups]
+        columns = {f.name: _column([getattr(r, f.name) for r in each]) for f in fields(Rates)}
+        stacked[role] = Rates(**columns)
+    return stacked
+
+
+def _column(values: Sequence[float]) -> np.ndarray:
+    return np.asarray(values)[:, None, None]
+
+
+def _on_chip_bytes(machine: Machine, estimate: Estimate) -> float:
+    if machine.on_chip_kb is None or estimate == "bound":
+        return float("inf")
+    return machine.on_chip_kb.value * 1e3

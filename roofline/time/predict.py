@@ -1,0 +1,128 @@
+"""Time of one step of a model on a machine: what bounds it, and what is expected.
+
+An operator takes as long as the slower of its operations and its bytes::
+
+    time = max(ops / (compute share x peak), bytes / (memory share x bandwidth)) + start
+
+``bound`` has shares of 1, no start, only the bytes that no chip can keep and the fewest experts;
+no run can beat it.
+``expected`` has the fitted shares of :mod:`roofline.kernels.efficiency` and all bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from roofline.kernels.efficiency import fitted
+from roofline.time.links import all_reduce_s, all_to_all_s, rows_s, send_s
+from roofline.time.rates import (
+    FLOAT_FACTOR,
+    PASS_TOKENS,
+    ROLES,
+    Estimate,
+    OperatorTime,
+    operator_times,
+    rates_of,
+)
+from roofline.workload.operators import Amount, Operator, Options, Step, operators
+from roofline.workload.setup import Setup
+
+#: Products of llama.cpp that are one operator here.
+PRODUCTS = {"qkv": 3, "gate and up": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """Times of one step."""
+
+    operators: tuple[OperatorTime, ...]
+    #: Sending activations between machines.
+    link_s: Amount = 0.0
+
+    @property
+    def time_s(self) -> Amount:
+        """Seconds of the whole step."""
+        return sum(op.time_s for op in self.operators) + self.link_s
+
+    @property
+    def bound(self) -> str:
+        """What limits most of the time."""
+        times: dict[str, float] = {}
+        for op in self.operators:
+            times[op.bound] = times.get(op.bound, 0.0) + float(op.time_s)
+        return max(times, key=lambda name: times[name])
+
+
+def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> StepTime:
+    """Return the times of the operators of one step.
+
+    Examples
+    --------
+    A token of Llama-2-7B reads 14.29 GB of weights and cache at 2039 GB/s:
+
+    >>> from hw.machine import load_machine
+    >>> from roofline.model.model_shape import load_model
+    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> from roofline.workload.operators import Sequences
+    >>> machine = load_machine("a100-sxm-80gb")
+    >>> setup = Setup(shape=load_model("llama-2-7b"), recipe=parse_recipe("fp16"), machine=machine)
+    >>> step = predict_step(setup, [Sequences(batch=1, new=1, context=2047)])
+    >>> round(1e3 * float(step.time_s), 3), step.bound
+    (7.007, 'memory')
+    """
+    on_chip = setup.machine.on_chip_kb
+    tokens = sum(part.tokens for part in step)
+    options = options_of(estimate, setup.options)
+    if setup.parallel == "expert" and estimate == "expected":
+        step = [replace(part, batch=part.batch / setup.machines) for part in step]
+        options = replace(options, expert_machines=setup.machines)
+    found = operators(
+        setup.shape,
+        setup.recipe,
+        step,
+        options=options,
+        on_chip_bytes=on_chip.value * 1e3 if on_chip and estimate == "expected" else None,
+    )
+    rates = {role: rates_of(setup, role, estimate) for role in ROLES}
+    return StepTime(
+        operators=tuple(operator_times(found, rates)),
+        link_s=0.0 if estimate == "bound" else link_s(setup, tokens, found),
+    )
+
+
+def options_of(estimate: Estimate, options: Options) -> Options:
+    """Return how operators run: no run reads less than when all tokens choose the same experts."""
+    return replace(options, routing="same") if estimate == "bound" else options
+
+
+def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amount:
+    """Two all-reduces a layer between machines that share it, or one message for each stage.
+
+    Experts get their tokens and send results back in two exchanges between all machines. Rows of
+    weights get the inputs of every product and send the outputs back.
+    """
+    if setup.machines == 1:
+        return 0.0
+    width = setup.shape.hidden * 2.0
+    if setup.parallel == "tensor":
+        count = 2 * setup.shape.layers
+        return count * all_reduce_s(setup.machine, setup.machines, tokens * width)
+    if setup.parallel == "rows":
+        linear = [op for op in found if op.kind == "linear"]
+        products = sum(op.count * PRODUCTS.get(op.name, 1) for op in linear)
+        moved = FLOAT_FACTOR * sum(op.activation_bytes for op in linear)
+        passes = np.ceil(np.asarray(tokens) / PASS_TOKENS)
+        return rows_s(setup.machine, setup.machines, products * passes, moved)
+    if setup.parallel == "expert":
+        assert setup.shape.experts is not None
+        message = tokens / setup.machines * setup.shape.experts.per_token * width
+        count = 2 * setup.shape.expert_layers
+        return count * all_to_all_s(setup.machine, setup.machines, message)
+    return (setup.machines - 1) * send_s(setup.machine, tokens * width)
+
+
+def range_s(setup: Setup, time_s: Amount) -> tuple[Amount, Amount]:
+    """Return the shortest and longest time to expect: the scatter of the fit around it."""
+    scatter = fitted().cpu_scatter if setup.machine.cores else fitted().gpu_scatter
+    return time_s / (1 + scatter), time_s * (1 + scatter)

@@ -1,0 +1,1 @@
+"""Operators of a step, with their operations and bytes."""

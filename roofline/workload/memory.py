@@ -1,0 +1,162 @@
+"""What a model needs of a machine's memory, and how many sequences fit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import Recipe
+from roofline.workload.operators import Amount, Operator, Sequences, operators
+from roofline.workload.setup import Setup
+
+#: Share of the memory that a server gives to weights, cache and activations.
+USABLE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUse:
+    """Bytes on all machines together."""
+
+    weight_bytes: float
+    kv_bytes: float
+    #: The largest operator's activations of one step.
+    activation_bytes: float
+    capacity_bytes: float
+
+    @property
+    def total_bytes(self) -> float:
+        """Everything."""
+        return self.weight_bytes + self.kv_bytes + self.activation_bytes
+
+    def __add__(self, other: "MemoryUse") -> "MemoryUse":
+        """Return what two models need of one memory, which take turns."""
+        return MemoryUse(
+            weight_bytes=self.weight_bytes + other.weight_bytes,
+            kv_bytes=self.kv_bytes + other.kv_bytes,
+            activation_bytes=max(self.activation_bytes, other.activation_bytes),
+            capacity_bytes=self.capacity_bytes,
+        )
+
+    @property
+    def missing_bytes(self) -> float:
+        """What the memory lacks; 0 if everything fits."""
+        return max(0.0, self.total_bytes - self.capacity_bytes)
+
+
+@cache
+def weight_bytes(shape: ModelShape, recipe: Recipe) -> float:
+    """Return the bytes of all weights, those of experts that rest and of the embedding too.
+
+    >>> from roofline.model.model_shape import load_model
+    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> weight_bytes(load_model("llama-2-7b"), parse_recipe("fp16"))
+    13476831232.0
+    """
+    one = [Sequences(batch=1, new=1)]
+    total = expert_bytes(shape, recipe)
+    for op in operators(shape, recipe, one):
+        if not op.name.startswith("expert "):
+            total += float(op.weight_bytes)
+    if not shape.tied:
+        total += recipe.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
+    matrices = shape.linear_params + shape.head_params * (1 if shape.tied else 2)
+    return total + 2.0 * (shape.params - matrices)
+
+
+def expert_bytes(shape: ModelShape, recipe: Recipe) -> float:
+    """Return the bytes of all chosen experts, those that rest too; 0 in a dense model."""
+    if shape.experts is None:
+        return 0.0
+    found = operators(shape, recipe, [Sequences(batch=1, new=1)])
+    read = sum(float(op.weight_bytes) for op in found if op.name.startswith("expert "))
+    return read * shape.experts.count / shape.experts.per_token
+
+
+def kv_bytes_per_sequence(shape: ModelShape, recipe: Recipe, length: int) -> float:
+    """Return the bytes that the cache keeps of ``length`` tokens; a window keeps no more than it.
+
+    >>> from roofline.model.model_shape import load_model
+    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> kv_bytes_per_sequence(load_model("llama-3-8b"), parse_recipe("fp16"), 1)
+    131072.0
+    """
+    whole = shape.global_layers
+    kept = whole * length + (shape.layers - whole) * min(length, shape.window or length)
+    return recipe.kv_bytes(shape) * kept
+
+
+def memory_use(setup: Setup, *, batch: int, length: int, new: int) -> MemoryUse:
+    """Return what ``batch`` sequences of ``length`` tokens take, ``new`` of them in one step."""
+    capacity = setup.machine.capacity_bytes * setup.machines
+    use = stored(
+        setup.shape, setup.recipe, batch=batch, length=length, new=new, capacity_bytes=capacity
+    )
+    if setup.parallel == "tensor":
+        # Heads that several machines need are on each of them.
+        return replace(use, kv_bytes=use.kv_bytes * setup.machines / setup.kv_split)
+    if setup.parallel in ("pipeline", "rows"):
+        return use
+    # Every machine has all weights but those of experts.
+    rest = use.weight_bytes - expert_bytes(setup.shape, setup.recipe)
+    return replace(use, weight_bytes=use.weight_bytes + (setup.machines - 1) * rest)
+
+
+def stored(
+    shape: ModelShape,
+    recipe: Recipe,
+    *,
+    batch: int,
+    length: int,
+    new: int,
+    capacity_bytes: float = math.inf,
+) -> MemoryUse:
+    """Return the same for a memory of any size."""
+    step = [Sequences(batch=batch, new=new)]
+    largest = float(largest_activations(operators(shape, recipe, step)))
+    return MemoryUse(
+        weight_bytes=weight_bytes(shape, recipe),
+        kv_bytes=batch * kv_bytes_per_sequence(shape, recipe, length),
+        activation_bytes=largest,
+        capacity_bytes=capacity_bytes,
+    )
+
+
+def largest_activations(found: Sequence[Operator]) -> Amount:
+    """Return the bytes of activations of the operator that has most of them, in one layer."""
+    largest: Amount = 0.0
+    for op in found:
+        largest = np.maximum(largest, op.activation_bytes / op.count)
+    return largest
+
+
+def largest_batch(
+    setup: Setup, *, length: int, new: int = 1, usable: float = USABLE, draft: Setup | None = None
+) -> int:
+    """Return how many sequences of ``length`` tokens fit beside the weights; 0 if none does.
+
+    ``new`` tokens of each are in one step, whose activations need room too; so do weights and cache
+    of a ``draft``.
+    """
+    use = memory_use(setup, batch=1, length=length, new=new)
+    if draft is not None:
+        use = use + memory_use(draft, batch=1, length=length, new=new)
+    free = use.capacity_bytes * usable - use.weight_bytes
+    return max(0, math.floor(free / (use.kv_bytes + use.activation_bytes)))
+
+
+def equal_context(setup: Setup) -> float:
+    """Return the tokens of one sequence whose cache takes as much as the weights.
+
+    Layers with a window keep no more than that; infinity where the cache never gets so large.
+    """
+    shape = setup.shape
+    wanted = weight_bytes(shape, setup.recipe) / setup.recipe.kv_bytes(shape)
+    window = shape.window or math.inf
+    if wanted <= shape.layers * window:
+        return wanted / shape.layers
+    if not shape.global_layers:
+        return math.inf
+    return (wanted - (shape.layers - shape.global_layers) * window) / shape.global_layers

@@ -1,0 +1,74 @@
+"""A model in a recipe on machines: everything that a prediction depends on but the request."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hw.machine import Machine
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import Recipe
+from roofline.workload.operators import Options
+
+#: How several machines share a model: each has a part of every layer, some of the layers, some of
+#: the experts and all the rest with sequences of its own, or some rows of every weight, and the
+#: first all else (llama.cpp's ``-sm row``).
+Parallel = Literal["tensor", "pipeline", "expert", "rows"]
+DEFAULT_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """One model in one recipe on one or more machines of one kind."""
+
+    shape: ModelShape
+    recipe: Recipe
+    machine: Machine
+    machines: int = 1
+    parallel: Parallel = "tensor"
+    #: Of a processor; all cores if none.
+    threads: int | None = None
+    options: Options = DEFAULT_OPTIONS
+
+    def __post_init__(self) -> None:
+        if self.machines < 1:
+            raise ValueError(f"{self.machines} machines; at least 1")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"{self.threads} threads; at least 1")
+        if self.parallel == "expert":
+            experts = self.shape.experts
+            if experts is None or self.machines > experts.count:
+                have = f"{experts.count if experts else 'no'} experts"
+                raise ValueError(
+                    f"{self.shape.name} has {have} to share among {self.machines} machines;"
+                    " use tensor or pipeline"
+                )
+
+    @property
+    def thread_share(self) -> float:
+        """Share of a processor's cores that compute."""
+        if self.threads is None or self.machine.cores is None:
+            return 1.0
+        return min(1.0, self.threads / self.machine.cores.count.value)
+
+    @property
+    def split(self) -> int:
+        """Machines that work on one product of weights together."""
+        return self.machines if self.parallel in ("tensor", "rows") else 1
+
+    @property
+    def rest_split(self) -> int:
+        """Machines that work together on what has no weights."""
+        return 1 if self.parallel == "rows" else self.split
+
+    @property
+    def kv_split(self) -> int:
+        """Machines that have different parts of a sequence's cache: its heads at most.
+
+        Latent attention has one vector for all heads, which each machine needs.
+        """
+        heads = 1 if self.shape.latent is not None else self.shape.kv_heads
+        return min(self.rest_split, heads)
+
+    @property
+    def best(self) -> "Setup":
+        """The same with every machine at work on every operator, which bounds any other way."""
+        return replace(self, parallel="tensor")

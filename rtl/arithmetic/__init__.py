@@ -1,0 +1,1 @@
+"""Circuits that PEs are made of: decoders, multipliers, shifters, adders, normalizers."""

@@ -1,0 +1,1 @@
+"""Area, delay and energy of a netlist, in cells, on FPGAs and in memory macros."""

@@ -1,0 +1,106 @@
+"""A netlist of cells from a PE's Verilog: the smaller of two recipes, each in its own process."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtl.cost.cells import LIBERTY
+from rtl.cost.macros import CELL, has_macros
+from rtl.element import ProcessingElement
+from rtl.toolchain import ToolError, run_yosys
+from rtl.verilog.emit import module_name, verilog_text
+
+#: What leaves memories to macros; the steps that look for a module of every cell are left out.
+MACRO_STEPS = ["proc", "flatten", "memory -nomap", "opt_clean", f"chtype -set {CELL} t:$mem_v2"]
+#: Names and what they add to ``synth``: multipliers as arrays, or of Booth digits.
+RECIPES = {"plain": "", "booth": "-booth "}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Netlist:
+    """Cells and nets of one synthesized module, as yosys writes them."""
+
+    recipe: str
+    #: Of the cells; macros are not in it.
+    area_um2: float
+    module: dict[str, Any]
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Number of cells of each type."""
+        counts: dict[str, int] = {}
+        for cell in self.module["cells"].values():
+            counts[cell["type"]] = counts.get(cell["type"], 0) + 1
+        return counts
+
+    @property
+    def sha256(self) -> str:
+        """A hash of its ports and cells."""
+        text = json.dumps([self.module["ports"], self.module["cells"]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def synthesize(pe: ProcessingElement, liberty: Path = LIBERTY) -> Netlist:
+    """Return the smaller netlist of both recipes.
+
+    Raises
+    ------
+    ToolError
+        yosys can't read the library; the message is its own.
+    """
+    found = [_synthesize(pe, liberty, recipe) for recipe in RECIPES]
+    return min(found, key=lambda netlist: netlist.area_um2)
+
+
+def _synthesize(pe: ProcessingElement, liberty: Path, recipe: str) -> Netlist:
+    top, is_cut = module_name(pe), has_macros(pe)
+    before = [f"hierarchy -check -top {top}", *MACRO_STEPS] if is_cut else []
+    part = "-run coarse:check " if is_cut else ""
+    with tempfile.TemporaryDirectory(prefix="qsim-synth-") as name:
+        folder = Path(name)
+        (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
+        # Yosys splits its commands at spaces, which a user's path may have.
+        shutil.copyfile(liberty, folder / "cells.lib")
+        run_yosys(
+            [
+                "read_verilog pe.v",
+                *before,
+                f"synth {part}{RECIPES[recipe]}-flatten -top {top}",
+                "dfflibmap -liberty cells.lib",
+                "abc -liberty cells.lib",
+                "opt_clean -purge",
+                "tee -q -o stat.json stat -json -liberty cells.lib",
+                "write_json netlist.json",
+            ],
+            folder,
+        )
+        area = _area(folder / "stat.json", liberty)
+        modules = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))["modules"]
+    module = modules[top]
+    module["cells"] = {k: c for k, c in module["cells"].items() if not c["type"].startswith("$")}
+    return Netlist(recipe=recipe, area_um2=area, module=module)
+
+
+def _area(path: Path, liberty: Path) -> float:
+    found = json.loads(path.read_text(encoding="utf-8"))["design"].get("area")
+    if not found:
+        raise ToolError(f"{liberty} gives no cell an area")
+    return float(found)
+
+
+def verilog_hash(pe: ProcessingElement) -> str:
+    """Return a hash of a PE's Verilog without the comments that name versions."""
+    body = "\n".join(
+        line for line in verilog_text(pe).splitlines() if not line.startswith(("//", "/*"))
+    )
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def liberty_hash(liberty: Path) -> str:
+    """Return a hash of a library's file."""
+    with liberty.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

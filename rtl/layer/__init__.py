@@ -1,0 +1,1 @@
+"""A linear layer through a tile of PEs: codes in, sums out."""

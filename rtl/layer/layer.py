@@ -1,0 +1,143 @@
+"""What a tile of PEs reads of a linear layer, and what its results are worth."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+import numpy as np
+
+from numerics import QuantizedTensor, parse_scheme, quantize
+from numerics.pe.exact_product import scaled_sum
+from rtl.element import Operands, ProcessingElement
+from rtl.layer.tile import TilePe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Codes of two formats, whose names are by the name of the codes."""
+
+    #: Shape (outputs, inputs) and (tokens, inputs).
+    weights: np.ndarray
+    activations: np.ndarray
+    formats: dict[str, str]
+
+
+def as_float32(sums: np.ndarray) -> np.ndarray:
+    """Return integers as float32."""
+    return sums.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer in the operands of a tile, whose every result has ``columns`` outputs."""
+
+    pe: ProcessingElement
+    outputs: int
+    inputs: int
+    #: Inputs of a result.
+    group: int
+    columns: int
+    #: Operands of results: outputs (pairs, columns), tokens (pairs,), the number of the group.
+    operands: Callable[[np.ndarray, np.ndarray, int], Operands]
+    #: Results, shape (groups, tokens, outputs), as float32 before scales: integers if nothing else.
+    values: Callable[[np.ndarray], np.ndarray] = as_float32
+    #: Shape (outputs, groups), or (outputs, 1); and of the tokens.
+    scales: np.ndarray
+    token_scales: np.ndarray
+    #: What the outputs of a token have beside the sums, if anything.
+    offsets: np.ndarray | None = None
+    #: The outputs by :mod:`numerics`, from scheme and activations alone.
+    expected: np.ndarray
+    #: Groups that come before others, to load codebooks, and their operands: of a number of beats.
+    prologue: Callable[[int], Operands] | None = None
+    #: For PEs that read rows of codes.
+    rows: Rows | None = field(default=None)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens."""
+        return len(self.token_scales)
+
+    def results(self, sums: np.ndarray) -> np.ndarray:
+        """Return sums of groups, scaled and added in float32."""
+        total = scaled_sum(self.values(sums), self.scales, self.token_scales)
+        return total if self.offsets is None else total + self.offsets[:, None]
+
+    def split(self, results: np.ndarray) -> np.ndarray:
+        """Return results as sums of their columns, shape (pairs, columns)."""
+        if isinstance(self.pe, TilePe):
+            return results.reshape(len(results), self.columns)
+        width = self.pe.result_shape.width // self.columns
+        fields = results[:, None] >> width * np.arange(self.columns) & (1 << width) - 1
+        return np.asarray((fields ^ 1 << width - 1) - (1 << width - 1))
+
+
+def tile_of(pe: ProcessingElement, columns: int) -> TilePe:
+    """Return some PEs side by side."""
+    return TilePe(
+        name=f"{pe.name}-tile", source=pe.source, lanes=columns * pe.lanes, pe=pe, columns=columns
+    )
+
+
+def quantized(x: np.ndarray, scheme: str) -> QuantizedTensor:
+    """Return a matrix in a scheme."""
+    return quantize(jnp.asarray(x), parse_scheme(scheme))
+
+
+def int8_tokens(x: np.ndarray) -> tuple[QuantizedTensor, np.ndarray]:
+    """Return activations as INT8 with a float32 scale a token, and the scales."""
+    found = quantized(x, "int8:token:fp32")
+    return found, np.asarray(found.scales).astype(np.float32).reshape(-1)
+
+
+def unscaled(q: QuantizedTensor, **arrays: np.ndarray | float) -> np.ndarray:
+    """Return the numbers that a matrix stands for with other side data, scales of 1 if none.
+
+    Arrays are those of the tensor's layout; a number stands for all entries.
+    """
+    given: Mapping[str, np.ndarray | float] = arrays or {"scales": 1.0}
+    changed = {
+        name: jnp.broadcast_to(jnp.asarray(each, q.arrays[name].dtype), q.arrays[name].shape)
+        for name, each in given.items()
+    }
+    other = QuantizedTensor(arrays={**q.arrays, **changed}, scheme=q.scheme, shape=q.shape)
+    return np.asarray(other.dequantize())
+
+
+def bits_of(codes: object) -> np.ndarray:
+    """Return the codes of an array of small floats, or codes themselves."""
+    array = np.asarray(codes)
+    return array.view(f"u{array.dtype.itemsize}")
+
+
+def whole_beats(length: int, values: int) -> int:
+    """Return the longest group of whole beats, of ``values`` each.
+
+    >>> whole_beats(100, 16)
+    96
+    """
+    return length - length % values
+
+
+def in_beats(codes: np.ndarray, values: int) -> np.ndarray:
+    """Return rows of codes, shape (pairs, length), as beats filled up with code 0."""
+    filled = np.pad(codes, ((0, 0), (0, -codes.shape[1] % values)))
+    return filled.reshape(len(codes), -1, values)
+
+
+def side_by_side(codes: np.ndarray, values: int) -> np.ndarray:
+    """Return codes, shape (pairs, columns, length), as beats with ``values`` of every column."""
+    pairs, columns, length = codes.shape
+    beats = in_beats(codes.reshape(-1, length), values).reshape(pairs, columns, -1, values)
+    return beats.swapaxes(1, 2).reshape(pairs, -1, columns * values)
+
+
+def in_all_beats(of_columns: np.ndarray, beats: int) -> np.ndarray:
+    """Return what each column has, shape (pairs, columns), for every beat."""
+    pairs, columns = of_columns.shape
+    return np.broadcast_to(of_columns[:, None], (pairs, beats, columns))
+
+
+def of_groups(scales: object, outputs: int) -> np.ndarray:
+    """Return scales as float32 of shape (outputs, groups)."""
+    return np.asarray(scales).astype(np.float32).reshape(outputs, -1)

@@ -1,0 +1,1 @@
+"""Processing elements, one folder a family: circuit, element and layer."""

@@ -1,0 +1,1 @@
+"""PE family: exponent-aligned sums of BitMoD's values, which are truncated."""

@@ -1,0 +1,1 @@
+"""PE family: weights in bit planes, added serially."""

@@ -1,0 +1,1 @@
+"""PE family: block-scaled dot products (MX, NVFP4)."""

@@ -1,0 +1,104 @@
+"""Dot products in blocks: each block's sum is scaled once, in a stage behind the inner one.
+
+A block ends after its number of beats, or with the group. Its scales are those of its last beat,
+and wait beside its sum until the second stage takes both.
+"""
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import signed as signed_shape
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from numerics.pe.block_scale import BlockScaled
+from numerics.pe.block_shift import BlockShifted
+from rtl.arithmetic.scalers import Multiplied, Scaler, Shifted, scale_formats
+from rtl.pe.dot_product.circuit import DotProduct, ProductFactory
+
+
+class BlockDot(wiring.Component):
+    """Sums blocks of products over groups of ``length`` values, each block times its scales.
+
+    ``result`` comes two cycles after the last beat.
+    """
+
+    def __init__(
+        self,
+        model: BlockScaled | BlockShifted,
+        product: ProductFactory,
+        *,
+        lanes: int,
+        length: int,
+        bits: int,
+    ) -> None:
+        if model.block % lanes or length % model.block:
+            raise ValueError(
+                f"{lanes} lanes, blocks of {model.block} and groups of {length} values; "
+                "each has to be a multiple of the one before"
+            )
+        self._model, self._product, self._lanes = model, product, lanes
+        formats = scale_formats(model)
+        fields = {
+            "weights": data.ArrayLayout(model.weights.bits, lanes),
+            "activations": data.ArrayLayout(model.activations.bits, lanes),
+            "scales": data.ArrayLayout(formats[0].bits, len(formats)),
+        }
+        if isinstance(model, BlockShifted):
+            fields["lowest"] = model.lowest_bits
+        total = signed_shape(bits)
+        super().__init__(
+            {
+                "operands": In(stream.Signature(data.StructLayout({**fields, "last": 1}))),
+                "result": Out(stream.Signature(total)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the circuit."""
+        m = Module()
+        model, beat = self._model, self.operands.payload
+        m.submodules.inner = inner = DotProduct(
+            model.weights, model.activations, self._product, lanes=self._lanes, length=model.block
+        )
+        beats = model.block // self._lanes
+        count = Signal(range(beats))
+        ends_block = (count == beats - 1) | beat.last
+        m.d.comb += [
+            inner.operands.payload.weights.eq(beat.weights),
+            inner.operands.payload.activations.eq(beat.activations),
+            inner.operands.payload.last.eq(ends_block),
+            inner.operands.valid.eq(self.operands.valid),
+            self.operands.ready.eq(inner.operands.ready),
+        ]
+        m.submodules.scaler = scaler = _scaler(model)
+        scales, ends_group = Signal.like(beat.scales), Signal()
+        m.d.comb += scaler.total.eq(inner.result.payload)
+        m.d.comb += scaler.scales.eq(scales)
+        with m.If(self.operands.valid & self.operands.ready):
+            m.d.sync += count.eq(count + 1)
+            # The inner stage takes the end of a block only when its result is free.
+            with m.If(ends_block):
+                m.d.sync += [count.eq(0), scales.eq(beat.scales), ends_group.eq(beat.last)]
+        if isinstance(model, BlockShifted):
+            lowest = Signal.like(beat.lowest)
+            m.d.comb += scaler.lowest.eq(lowest)
+            with m.If(self.operands.valid & self.operands.ready & ends_block):
+                m.d.sync += lowest.eq(beat.lowest)
+        self._outer(m, inner, scaler.scaled, ends_group)
+        return m
+
+    def _outer(self, m: Module, inner: DotProduct, scaled: Value, ends_group: Value) -> None:
+        """Add a scaled block to its group when the inner stage has one and there is room."""
+        result, block = self.result, inner.result
+        total, after = Signal.like(result.payload), Signal.like(result.payload)
+        m.d.comb += after.eq(total + scaled)
+        m.d.comb += block.ready.eq(~ends_group | ~result.valid | result.ready)
+        with m.If(result.ready):
+            m.d.sync += result.valid.eq(0)
+        with m.If(block.valid & block.ready):
+            m.d.sync += total.eq(after)
+            with m.If(ends_group):
+                m.d.sync += [total.eq(0), result.payload.eq(after), result.valid.eq(1)]
+
+
+def _scaler(model: BlockScaled | BlockShifted) -> Scaler:
+    return Shifted(model) if isinstance(model, BlockShifted) else Multiplied(model)

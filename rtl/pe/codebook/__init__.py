@@ -1,0 +1,1 @@
+"""PE family: additive and vector codebooks."""

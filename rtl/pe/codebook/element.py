@@ -1,0 +1,258 @@
+"""Sums of entries of loaded codebooks as a processing element."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.hdl import signed as signed_shape
+
+from numerics.formats import Format
+from numerics.names.catalog import FORMATS
+from numerics.pe.codebook_dot import additive_dots, column_dots
+from rtl.arithmetic.group_sum import accumulator_width, pack_columns, signed_codes
+from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
+from rtl.pe.codebook.circuit import (
+    ACTIVATION_BITS,
+    DIMENSION,
+    AdditiveDot,
+    ColumnDots,
+    Lane,
+    LaneReference,
+    LoadedBooks,
+    additive_sum_bits,
+)
+from rtl.pe.dot_product.element import LENGTH, gaussian_codes
+
+INT8 = FORMATS["int8"]
+#: One beat in so many at random may load.
+RELOAD_BEATS = 16
+#: Vectors that are read for every entry loaded.
+TYPICAL_READS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdditivePe(ProcessingElement):
+    """One vector a beat, from ``books`` codebooks with codes of ``code_bits``."""
+
+    lanes: int = DIMENSION
+    books: int
+    code_bits: int
+    length: int = LENGTH
+    #: Of each sum; as many as it needs if none.
+    accumulator_bits: int | None = None
+
+    @property
+    def weight_name(self) -> str:
+        """Codebooks and bits of a code."""
+        return f"aqlm-{self.books}x{self.code_bits}"
+
+    @property
+    def activation_name(self) -> str:
+        """The format of the activations."""
+        return INT8.name
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of a beat."""
+        return 1
+
+    @property
+    def inputs(self) -> int:
+        """Activations of a beat."""
+        return DIMENSION
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Codebooks, entries and how they are loaded."""
+        return (
+            f"{self.name}: sums of {self.books} entries of 8 int8 numbers; {self.source}",
+            f"{1 << self.code_bits} entries a book, groups of up to {self.length} values;",
+            "books start from zeros and outlast groups and resets",
+        )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "entries by vector, and of each vector by book",
+            "activations": "int8, one of each weight of the vector; or an entry that is loaded",
+            "load": "a bit for each book: write the activations to its code's entry, add nothing",
+            "result": "sum(w * a), each w the sum of an entry's number of every book",
+        }
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of each sum."""
+        need = additive_sum_bits(self.books, self.length)
+        return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
+
+    def build(self) -> LoadedBooks:
+        """Return a new component."""
+        if self.lanes != DIMENSION:
+            raise ValueError(f"{self.lanes} lanes; vectors have 8 weights, and a beat is one")
+        return AdditiveDot(books=self.books, code_bits=self.code_bits, bits=self.sum_bits)
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the sums with what was last loaded before each beat, zeros before that."""
+        found = additive_dots(*self.decoded(operands, DIMENSION))
+        return np.asarray(found)
+
+    def decoded(self, operands: Operands, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return codebooks, codes and activations of groups; beats that load have zeros.
+
+        All entries that ever come are one long codebook, whose codes are the beats that load them.
+        """
+        groups = len(operands["codes"])
+        codes = operands["codes"].reshape(groups, -1, self.vectors, self.books)
+        load = operands["load"][..., 0]
+        numbers = signed_codes(operands["activations"]).reshape(-1, self.inputs)
+        loaded = np.concatenate([np.zeros((1, size), np.int32), numbers[:, :size]])
+        sources = [
+            _sources(codes[:, :, 0, book], load >> book & 1, codes[..., book], 1 << self.code_bits)
+            for book in range(self.books)
+        ]
+        entries = np.broadcast_to(loaded, (self.books, *loaded.shape))
+        activations = np.where(load.reshape(-1, 1) == 0, numbers, 0)
+        of_vectors = np.stack(sources, axis=-1).reshape(groups, -1, self.books)
+        return entries, of_vectors, activations.reshape(groups, -1)
+
+    def random(self, groups: int, *, seed: int) -> Operands:
+        """Return groups that read at random; first all entries are loaded, and later some anew."""
+        random, beats = np.random.default_rng(seed), few_beats(seed)
+        codes = random_codes(random, self.code_bits, (groups * beats, self.vectors * self.books))
+        entries = np.arange(min(1 << self.code_bits, groups * beats))
+        codes[entries] = entries[:, None]
+        load = random_codes(random, self.books, (groups * beats,))
+        load[random_codes(random, 8, load.shape) % RELOAD_BEATS != 0] = 0
+        load[entries] = (1 << self.books) - 1
+        activations = random_codes(random, INT8.bits, (groups, beats, self.inputs))
+        shape = groups, beats, -1
+        return {
+            "codes": codes.reshape(shape),
+            "activations": activations,
+            "load": load.reshape(shape),
+        }
+
+    def corners(self) -> Operands:
+        """Return an entry of extremes, then the longest groups of extreme activations with it."""
+        extremes = [0, 1, 127, 128, 255]
+        pairs = np.stack(np.meshgrid(extremes, extremes), axis=-1).reshape(-1, 1, 2)
+        beats = 1 + self.length // self.inputs
+        activations = np.repeat(pairs[..., 1], beats, axis=1)
+        activations[:, 0] = pairs[:, 0, 0]
+        load = np.zeros((len(pairs), beats, 1), np.int64)
+        load[:, 0] = (1 << self.books) - 1
+        last = (1 << self.code_bits) - 1
+        return {
+            "codes": np.full((len(pairs), beats, self.vectors * self.books), last),
+            "activations": np.repeat(activations[..., None], self.inputs, axis=2),
+            "load": load,
+        }
+
+    def typical(self, groups: int, *, seed: int) -> Operands:
+        """Return all entries, loaded, and a few times as many vectors, all Gaussian."""
+        random = np.random.default_rng(seed)
+        entries = 1 << self.code_bits
+        shape = groups, (1 + TYPICAL_READS) * entries
+        codes = random.integers(0, entries, (*shape, self.vectors * self.books))
+        codes[:, :entries] = np.arange(entries)[:, None]
+        load = np.zeros((*shape, 1), np.int64)
+        load[:, :entries] = (1 << self.books) - 1
+        activations = gaussian_codes(INT8, random, (*shape, self.inputs))
+        return {"codes": codes, "activations": activations, "load": load}
+
+    def obligations(self) -> tuple[Obligation, ...]:
+        """Return the product of a lane."""
+        return (
+            Obligation(
+                what="lane equals the entries' sum and *",
+                circuit=lambda: Lane(self.books),
+                reference=lambda: LaneReference(self.books),
+                input_bits=(self.books + 1) * ACTIVATION_BITS,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnBooksPe(AdditivePe):
+    """Some rows of vectors down columns, ``columns`` of them a beat, as VPTQ has them.
+
+    Vectors of more rows take more PEs, each with the rows of the entries that it adds. Outlier
+    columns, which have a codebook of their own and no residual, are groups of their own: the first
+    book is loaded with their entries and the others with zeros, and rows add the results of both.
+    """
+
+    rows: int
+    columns: int
+
+    @property
+    def weight_name(self) -> str:
+        """Codebooks, main and residual, by their entries."""
+        return "vptq-k" + "-".join([str(1 << self.code_bits)] * self.books)
+
+    @property
+    def dots_per_result(self) -> int:
+        """One a row."""
+        return self.rows
+
+    @property
+    def vectors(self) -> int:
+        """One a column."""
+        return self.columns
+
+    @property
+    def inputs(self) -> int:
+        """One a column."""
+        return self.columns
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Rows, columns, and how codebooks are loaded."""
+        return (
+            f"{self.name}: sums of {self.books} entries of {self.rows} int8 numbers; {self.source}",
+            f"{1 << self.code_bits} entries a book, {self.rows} rows,",
+            f"{self.columns} columns a beat, groups of up to {self.length} columns;",
+            "books start from zeros and outlast groups and resets;",
+            "columns with another codebook are a group of their own, after its load",
+        )
+
+    @property
+    def meanings(self) -> dict[str, Format | str]:
+        """What fields and results are."""
+        return {
+            "codes": "entries by column, and of each column by book",
+            "activations": f"int8, one a column; or the first {self.rows} an entry that is loaded",
+            "load": "a bit for each book: write to the first column's entry, add nothing",
+            "result": "the sum of each row",
+        }
+
+    def build(self) -> LoadedBooks:
+        """Return a new component."""
+        if self.lanes != self.rows * self.columns:
+            raise ValueError(f"{self.lanes} lanes for {self.rows} rows of {self.columns} columns")
+        return ColumnDots(
+            books=self.books,
+            code_bits=self.code_bits,
+            rows=self.rows,
+            columns=self.columns,
+            bits=self.sum_bits,
+        )
+
+    def golden(self, operands: Operands) -> np.ndarray:
+        """Return the sums of the rows, the first in the lowest bits."""
+        sums = column_dots(*self.decoded(operands, self.rows))
+        return pack_columns(np.asarray(sums), signed_shape(self.sum_bits))
+
+
+def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray, entries: int) -> np.ndarray:
+    """Return 1 plus the last beat before each that loaded a code it reads; 0 if none did.
+
+    ``codes`` and ``loads`` have shape (groups, beats), ``reads`` (groups, beats, vectors). All
+    beats follow one another; after each load the last ones of all entries are noted.
+    """
+    is_load = loads.ravel() != 0
+    times = np.flatnonzero(is_load)
+    noted = np.zeros((entries, 1 + len(times)), np.int32)
+    noted[codes.ravel()[times], 1 + np.arange(len(times))] = 1 + times
+    np.maximum.accumulate(noted, axis=1, out=noted)
+    loads_before = (np.cumsum(is_load) - is_load).reshape(loads.shape)
+    return np.asarray(noted[reads, loads_before[..., None]])

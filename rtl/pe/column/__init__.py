@@ -1,0 +1,1 @@
+"""PE family: dequantizer behind an aligned sum."""

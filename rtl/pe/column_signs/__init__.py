@@ -1,0 +1,1 @@
+"""PE family: binary and ternary signs, a column a lane."""

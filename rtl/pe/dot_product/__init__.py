@@ -1,0 +1,1 @@
+"""PE family: exact dot products of two element formats."""

@@ -1,0 +1,1 @@
+"""PE family: E8P lattice codebook."""

@@ -1,0 +1,1 @@
+"""PE family: FP16 multiply-accumulate."""

@@ -1,0 +1,1 @@
+"""PE family: lookup tables of partial sums."""

@@ -1,0 +1,1 @@
+"""PE family: sums that are rounded with each value."""

@@ -1,0 +1,1 @@
+"""PE family: BitMoD's special values, sent with each beat."""

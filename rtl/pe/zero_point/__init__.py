@@ -1,0 +1,1 @@
+"""PE family: weights with zero points."""

@@ -1,0 +1,1 @@
+"""Verification of PEs: compiled models, simulation of the emitted file, proofs."""

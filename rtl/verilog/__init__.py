@@ -1,0 +1,1 @@
+"""Verilog of a PE and its head comment."""

@@ -1,0 +1,157 @@
+"""Costs: library, netlist, toggles and stored records."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.pe_record import list_records, load_record, read_record, write_record
+from rtl.catalog import PES, find_pe
+from rtl.cost.cells import CELLS, LIBERTY, SETUP_PS, liberty_text
+from rtl.cost.cost import cost
+from rtl.cost.gates import read_gates
+from rtl.cost.library import read_library
+from rtl.cost.synthesis import liberty_hash, synthesize, verilog_hash
+from rtl.cost.toggles import energy, run
+from rtl.toolchain import ToolError
+
+OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
+
+
+LIBRARY = read_library(LIBERTY)
+
+
+@pytest.fixture(scope="module")
+def netlist():
+    return synthesize(find_pe("dint3-mac"))
+
+
+def test_the_library_is_what_is_committed():
+    assert LIBERTY.read_text() == liberty_text()
+
+
+def test_the_library_reads_back_as_what_it_is_written_from():
+    library = read_library(LIBERTY)
+    assert library.voltage_v == 1.1 and set(library.cells) == set(CELLS)
+    for name, cell in CELLS.items():
+        found = library.cells[name]
+        flop = cell.is_flip_flop
+        caps = {pin: cap for pin, cap in cell.inputs.items() if pin != "CK"}
+        assert found.inputs == pytest.approx(caps) and found.is_flip_flop == flop
+        numbers = (found.area_um2, found.leakage_nw, found.internal_fj, found.delay_ps)
+        expected = (cell.area_um2, cell.leakage_nw, cell.internal_fj, cell.delay_ps)
+        assert numbers == pytest.approx(expected)
+        assert not flop or (found.clock_ff, found.clock_edge_fj, found.setup_ps) == pytest.approx(
+            (cell.inputs["CK"], cell.clock_edge_fj, SETUP_PS)
+        )
+
+
+def test_records_are_of_the_verilog_of_today():
+    assert set(list_records()) == set(PES)
+    for name in ("mixpe-w4a8", "dint3-mac"):
+        record = load_record(name)
+        assert record.verilog_sha256 == verilog_hash(PES[name])
+        assert record.liberty_sha256 == liberty_hash(LIBERTY)
+
+
+@pytest.mark.slow
+def test_every_record_is_of_the_verilog_of_today():
+    for name, pe in PES.items():
+        assert load_record(name).verilog_sha256 == verilog_hash(pe), f"qsim rtl cost --all {name}"
+
+
+def test_a_new_measurement_equals_the_record():
+    stored, found = load_record("dint3-mac"), cost(find_pe("dint3-mac"))
+    # abc's result may change a little with its version.
+    assert found.area_um2 == pytest.approx(stored.area_um2, rel=0.02)
+    assert found.energy_no_delay_fj_per_mac == pytest.approx(
+        stored.energy_no_delay_fj_per_mac, rel=0.05
+    )
+    assert found.energy_unit_delay_fj_per_mac > found.energy_no_delay_fj_per_mac
+
+
+def test_area_is_that_of_the_cells(netlist):
+    area = sum(CELLS[name].area_um2 * count for name, count in netlist.cells.items())
+    assert netlist.area_um2 == pytest.approx(area)
+    gates = read_gates(netlist, LIBRARY)
+    caps = sum(sum(CELLS[name].inputs.values()) * count for name, count in netlist.cells.items())
+    clock = CELLS["DFF"].inputs["CK"] * netlist.cells["DFF"]
+    assert gates.load_ff.sum() == pytest.approx(caps - clock)
+    assert 300 < gates.longest_path_ps < 2000
+
+
+def test_a_wrong_gate_is_noticed(netlist, monkeypatch):
+    import rtl.cost.cost
+
+    def broken(pe, liberty):
+        cells = dict(netlist.module["cells"])
+        name = next(n for n, c in cells.items() if c["type"] == "XNOR2")
+        cells[name] = {**cells[name], "type": "XOR2"}
+        return type(netlist)(
+            recipe="plain", area_um2=1.0, module={**netlist.module, "cells": cells}
+        )
+
+    monkeypatch.setattr(rtl.cost.cost, "synthesize", broken)
+    with pytest.raises(ToolError, match="computes"):
+        cost(find_pe("dint3-mac"))
+
+
+def test_a_counter_of_changes_by_hand(netlist):
+    gates = read_gates(netlist, LIBRARY)
+    width, streams = gates.ports["operands__payload"].size, 3
+    one, zero = np.ones((1, streams), bool), np.zeros((1, streams), bool)
+    idle = {
+        "operands__payload": np.zeros((width, streams), bool),
+        "operands__valid": zero,
+        "result__ready": one,
+        "rst": zero,
+    }
+    still = run(gates, [{**idle, "rst": one}, {**idle, "rst": one}, idle, idle])
+    settled = run(gates, [{**idle, "rst": one}, {**idle, "rst": one}, idle, idle, idle, idle])
+    # Nothing changes once inputs stand still.
+    assert np.array_equal(still.changes_no_delay, settled.changes_no_delay)
+    found = energy(gates, settled)
+    flops = netlist.cells["DFF"]
+    assert found.clock_fj == pytest.approx(flops * (2 * 3.62 + 0.95 * 1.1**2))
+
+
+def test_operands_are_gaussian_codes():
+    operands = find_pe("int4x8-mac").typical(256, seed=0)
+    weights, activations = operands["weights"], operands["activations"]
+    values = np.where(activations > 127, activations - 256, activations)
+    assert abs(values.std() / 128 * 3.5 - 1) < 0.05 and set(np.unique(weights)) == set(range(16))
+
+
+def test_typical_ternary_weights_have_bitnets_zeros():
+    pe = find_pe("ternary-16")
+    weights = pe.typical(256, seed=0)["weights"]
+    # Less than half of the mean magnitude: 31 %.
+    assert 0.29 < (weights == 1).mean() < 0.33
+    assert "of weights 1.25" in load_record("ternary-16").operands
+
+
+def test_records_come_back(tmp_path):
+    record = load_record("int8-mac")
+    assert read_record(write_record(record, tmp_path)) == record
+    with pytest.raises(ValueError, match="did you mean 'int8-mac'"):
+        load_record("int8-mak")
+    bad = tmp_path / "bad.json"
+    for text, words in (("{", "no JSON"), ('{"a": 1}', "has the keys"), ("{}", "missing")):
+        bad.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            read_record(bad)
+
+
+@pytest.mark.slow
+def test_a_path_with_spaces_is_a_path(tmp_path):
+    path = tmp_path / "a library; of mine.lib"
+    path.write_text(LIBERTY.read_text())
+    found = cost(find_pe("dint3-mac"), path)
+    assert found.area_um2 == pytest.approx(load_record("dint3-mac").area_um2, rel=0.02)
+
+
+@pytest.mark.skipif(not OSU018.exists(), reason="needs the osu018 library")
+def test_another_library_works_the_same():
+    record = cost(find_pe("dint3-mac"), OSU018)
+    assert record.area_um2 > 1000 and record.library.startswith("osu")
+    assert 1000 < record.delay_ps < 20_000 and 1e4 < record.energy_no_delay_fj_per_mac < 1e5

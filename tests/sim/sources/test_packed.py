@@ -1,0 +1,171 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from numerics import SCHEMES
+from sim.errors import UserError
+from sim.model.params import ModelBuffers
+from sim.model.tensors import linear_names, tensor_shapes
+from sim.quantized.writer import write_checkpoint
+from sim.sources.catalog import open_model
+from sim.sources.packed_floats import smallest_type
+from sim.sweep.recipe import plan
+from sim.sweep.recipe_file import make_recipe
+from sim.sweep.weights import WeightLoader
+
+
+@pytest.fixture(scope="module")
+def source(tiny_model):
+    return open_model(str(tiny_model))
+
+
+@pytest.fixture(scope="module")
+def packed(source, tmp_path_factory):
+    out = tmp_path_factory.mktemp("packed") / "model"
+    return write_checkpoint(source, make_recipe("int4:g32:asym"), out)
+
+
+@pytest.fixture
+def copy(packed, tmp_path):
+    return shutil.copytree(packed, tmp_path / "copy")
+
+
+def same(a, b):
+    return np.array_equal(a.view(np.uint32), b.view(np.uint32))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nvfp4", "int3:g32:asym"]
+    + [
+        pytest.param(n, marks=pytest.mark.slow)
+        for n in ("fp4:g32", "ternary:channel", "mxfp6_e3m2")
+    ],
+)
+def test_what_is_read_is_what_a_sweep_computes_with(source, tmp_path, name):
+    recipe = make_recipe(name)
+    read = open_model(str(write_checkpoint(source, recipe, tmp_path / "model")))
+    assert read.config == source.config
+    buffers = ModelBuffers(source.config)
+    WeightLoader(source, buffers).load(plan(recipe, source.config))
+    again = ModelBuffers(source.config)
+    for tensor in tensor_shapes(source.config):
+        again.write(tensor, read.read(tensor))
+    assert buffers._buffers.keys() == again._buffers.keys()
+    for buffer, values in buffers._buffers.items():
+        assert same(np.asarray(values), np.asarray(again._buffers[buffer])), buffer
+
+
+def test_layers_that_are_kept_come_back_too(source, tmp_path):
+    recipe = make_recipe("int4:g32", skip=("*.down_proj",))
+    read = open_model(str(write_checkpoint(source, recipe, tmp_path / "model")))
+    kept = next(n for n in linear_names(source.config) if n.endswith("down_proj"))
+    assert same(read.read(f"{kept}.weight"), source.read(f"{kept}.weight"))
+    assert read.source_types == {"int4:g32:fp16": len(read.description.matrices)}
+    assert len(read.description.matrices) == len(linear_names(source.config)) - source.config.layers
+
+
+def test_the_tokenizer_comes_along(source, packed):
+    text = "the cat sat"
+    read = open_model(str(packed)).tokenizer()
+    assert read.encode(text).tolist() == source.tokenizer().encode(text).tolist()
+    assert read.bos_id == source.tokenizer().bos_id
+
+
+def test_the_file_is_as_small_as_the_scheme_says(source, packed):
+    stored = load_file(packed / "model.safetensors")
+    shapes = tensor_shapes(source.config)
+    name = f"{linear_names(source.config)[0]}.weight"
+    size = sum(array.nbytes for key, array in stored.items() if key.startswith(f"{name}."))
+    scheme = open_model(str(packed)).description.matrices[name.removesuffix(".weight")]
+    assert 8 * size / np.prod(shapes[name]) == scheme.bits_per_weight(shapes[name], kind="stored")
+
+
+def test_others_can_read_the_files(packed):
+    assert {path.stat().st_mode & 0o777 for path in packed.iterdir()} == {0o644}
+
+
+def test_kept_values_take_the_smallest_type_that_holds_them():
+    assert smallest_type(np.float32([1.5, -0.0])).dtype == "bfloat16"
+    assert smallest_type(np.float32([1 + 2**-10])).dtype == np.float16
+    assert smallest_type(np.float32([1e10 + 1024])).dtype == np.float32
+    assert smallest_type(np.float32([1e38, 1 / 3])).dtype == np.float32
+
+
+def test_an_existing_directory_is_not_touched(source, packed):
+    before = sorted(packed.iterdir())
+    with pytest.raises(UserError, match="exists already; name a new directory"):
+        write_checkpoint(source, make_recipe("fp4:g32"), packed)
+    assert sorted(packed.iterdir()) == before
+
+
+def test_nothing_half_written_stays(source, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sim.quantized.writer.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        write_checkpoint(source, make_recipe("fp4:g32"), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def change(copy, **fields):
+    path = copy / "qsim.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"version": 1}, "version 1; only 'qsim-quantized', version 2 can be read"),
+        ({"bos_id": "one"}, "bos_id is 'one', not"),
+        ({"matrices": {"layers.0.mlp.up_proj": "fp5"}}, "unknown format 'fp5'"),
+        ({"matrices": {"layers.9.mlp.up_proj": "fp4"}}, "which the model lacks"),
+        ({"matrices": {}}, "(lacks|has an unknown) array"),
+        ({"config": {"family": "llama", "wings": 2}}, "ModelConfig has no field 'wings'"),
+        ({"config": {"family": "llama"}}, "ModelConfig lacks head_dim, heads, hidden_size"),
+        ({"recipe": None}, "recipe is None, not str"),
+    ],
+)
+def test_other_descriptions_are_refused(copy, fields, message):
+    change(copy, **fields)
+    with pytest.raises(UserError, match=message):
+        open_model(str(copy))
+
+
+def test_a_scheme_that_stores_no_such_rows_is_refused(copy):
+    description = json.loads((copy / "qsim.json").read_text())
+    description["matrices"] = dict.fromkeys(description["matrices"], "tq1_0")
+    (copy / "qsim.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"weight: tq1_0 stores rows of whole blocks of 256"):
+        open_model(str(copy))
+
+
+def test_more_layers_than_arrays_are_refused_at_once(copy):
+    description = json.loads((copy / "qsim.json").read_text())
+    description["config"]["layers"] = 10**12
+    (copy / "qsim.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"says 1000000000000 layers, more than .* has arrays"):
+        open_model(str(copy))
+
+
+def test_arrays_of_another_size_are_refused(copy):
+    stored = load_file(copy / "model.safetensors")
+    name = next(key for key in stored if key.endswith(".codes"))
+    save_file(stored | {name: stored[name][:-1].copy()}, copy / "model.safetensors")
+    with pytest.raises(UserError, match=r"\.codes in .* is U8\[\d+\], not \d+ values of U8$"):
+        open_model(str(copy))
+    (copy / "model.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(UserError, match="can't read"):
+        open_model(str(copy))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEMES)
+def test_every_named_scheme_can_be_written(source, tmp_path, name):
+    size = 32 if (SCHEMES[name].group_size or 0) >= 64 else None
+    path = write_checkpoint(source, make_recipe(name, group_size=size), tmp_path / "model")
+    assert open_model(str(path)).read("layers.0.mlp.up_proj.weight").size
