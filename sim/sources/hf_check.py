@@ -2,15 +2,19 @@
 
 A stored tensor that the forward pass does not read must be a constant on the short list below or
 equal to a tensor that it reads. Everything else is refused by name.
+
+Sources: ``tie_weights`` in ``modeling_utils.py`` of transformers 5.24.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sim.errors import UserError
 from sim.model.config import ModelConfig
-from sim.model.families import EMBED_TOKENS, LM_HEAD, hf_recipe, tensor_shapes
+from sim.model.families import EMBED_TOKENS, hf_recipe, tensor_shapes
+from sim.model.hf_tensors import HEAD
 from sim.sources.hf_files import StoredTensor, same_values
 
 #: Storage types that convert to float32 exactly, or by rounding (F64). Eight-bit floats come with
@@ -22,7 +26,6 @@ ROTARY = re.compile(r"(^|\.)rotary_emb\.inv_freq$")
 #: Causal mask and its fill value, stored in every layer of old GPT-2 checkpoints.
 MASKS = re.compile(r"(^|\.)h\.\d+\.attn\.(bias|masked_bias)$")
 
-HEAD = f"{LM_HEAD}.weight"
 ADAPTER = "adapter_config.json"
 
 
@@ -62,8 +65,7 @@ def _check_unused(
     config: ModelConfig, stored: Mapping[str, StoredTensor], used: set[str], path: Path
 ) -> None:
     unused = sorted(n for n in set(stored) - used if not _is_constant(config, n))
-    if config.tie_embeddings and HEAD in unused:
-        _check_second_head(config, stored, path)
+    if config.tie_embeddings and HEAD in unused:  # equal to the embedding, else it were untied
         unused.remove(HEAD)
     if unused:
         more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
@@ -80,16 +82,30 @@ def _is_constant(config: ModelConfig, name: str) -> bool:
     return config.family == "gpt2" and MASKS.search(name) is not None
 
 
-def _check_second_head(config: ModelConfig, stored: Mapping[str, StoredTensor], path: Path) -> None:
-    """Refuse a tied head that is stored a second time with other values."""
-    _check_types({HEAD: stored[HEAD]}, path)
+def with_stored_head(
+    config: ModelConfig, stored: Mapping[str, StoredTensor], path: Path
+) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Untie a head that is stored with other values than the embedding; return a note that says so.
+
+    Transformers 5 does the same; transformers 4 dropped the stored head.
+    """
+    table = _stored_table(config, stored)
+    if not config.tie_embeddings or table is None or HEAD not in stored or table == HEAD:
+        return config, ()
+    _check_types({HEAD: stored[HEAD], table: stored[table]}, path)
+    if same_values(stored, HEAD, table):
+        return config, ()
+    note = (
+        f"tie_word_embeddings is true in config.json, but {HEAD} differs from {table}: the stored "
+        "head is used, as in transformers 5 (transformers 4 used the embedding)."
+    )
+    return replace(config, tie_embeddings=False), (note,)
+
+
+def _stored_table(config: ModelConfig, stored: Mapping[str, StoredTensor]) -> str | None:
+    """Return the stored name of the token embedding."""
     names = hf_recipe(config, f"{EMBED_TOKENS}.weight").names
-    table = next(n for n in names if n in stored)
-    if not same_values(stored, HEAD, table):
-        raise UserError(
-            f"{path} has {HEAD} with other values than {table}, though tie_word_embeddings is "
-            f"true in config.json; set it to false to use the stored head, or remove {HEAD}"
-        )
+    return next((name for name in names if name in stored), None)
 
 
 def check_no_adapter(path: Path) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from sim.errors import UserError
 from sim.model.config import ModelConfig
-from sim.model.families import config_from_hf, read_hf
+from sim.model.families import read_config, read_hf
 from sim.sources.files import file_sha256, hash_of, read_json
-from sim.sources.hf_check import check_no_adapter, check_tensors
+from sim.sources.hf_check import check_no_adapter, check_tensors, with_stored_head
 from sim.sources.hf_files import StoredTensor, list_tensors, opened
 from sim.sources.source import Tensor, finished
 from sim.sources.tokenizer import Tokenizer, load_tokenizer
@@ -72,10 +72,17 @@ def open_directory(path: Path, *, name: str | None = None) -> HfDirectory:
     """Open the directory at ``path`` and check that its tensors are those of its configuration."""
     raw = read_json(path / CONFIG, limit=MAX_CONFIG_BYTES)
     try:
-        config = config_from_hf(raw)
+        config, config_notes = read_config(raw)
     except ValueError as error:
-        raise UserError(f"{path / 'config.json'}: {error}") from None
+        raise UserError(f"{path / CONFIG}: {error}") from None
     check_no_adapter(path)
     stored = list_tensors(path)
+    config, head_notes = with_stored_head(config, stored, path)
     check_tensors(config, stored, path)
-    return HfDirectory(name=name or path.resolve().name, path=path, config=config, stored=stored)
+    return HfDirectory(
+        name=name or path.resolve().name,
+        path=path,
+        config=config,
+        stored=stored,
+        notes=(*config_notes, *head_notes),
+    )

@@ -111,24 +111,39 @@ def test_a_second_copy_of_a_tied_head_is_passed_over(tiny, tmp_path, family, dty
 
 
 @pytest.mark.parametrize("rows", [1, 2**22])
-def test_a_tied_head_that_differs_in_one_value_is_refused(tiny, tmp_path, monkeypatch, rows):
+def test_a_tied_head_that_differs_in_one_value_is_used(tiny, tmp_path, monkeypatch, rows):
     monkeypatch.setattr(hf_files, "COMPARED_VALUES", 64 * rows)
 
     def change(head):
         head[-1, -1] += 1
         return head
 
-    refused(
-        tied(tiny, tmp_path, change=change),
-        "PATH has lm_head.weight with other values than model.embed_tokens.weight, though "
-        "tie_word_embeddings is true in config.json; set it to false to use the stored head, or "
-        "remove lm_head.weight",
+    source = open_directory(tied(tiny, tmp_path, change=change))
+    assert not source.config.tie_embeddings
+    head, table = source.read("lm_head.weight"), source.read("embed_tokens.weight")
+    assert np.count_nonzero(head != table) == 1
+    (note,) = source.notes
+    assert note == (
+        "tie_word_embeddings is true in config.json, but lm_head.weight differs from "
+        "model.embed_tokens.weight: the stored head is used, as in transformers 5 (transformers 4 "
+        "used the embedding)."
     )
+
+
+def test_a_tied_model_may_store_its_table_as_the_head_alone(tiny, tmp_path):
+    def change(stored):
+        stored["lm_head.weight"] = stored.pop("model.embed_tokens.weight")
+        return stored
+
+    path, tensors = make(tiny, tmp_path, change=change, tie_word_embeddings=True)
+    source = open_directory(path)
+    assert source.config.tie_embeddings
+    assert np.array_equal(source.read("embed_tokens.weight"), tensors["embed_tokens.weight"])
 
 
 def test_a_tied_head_of_another_shape_or_type_is_refused(tiny, tmp_path):
     path = tied(tiny, tmp_path / "a", change=lambda head: head[:-1])
-    refused(path, "PATH has lm_head.weight with other values than model.embed_tokens.weight, .*")
+    refused(path, "tensor lm_head.weight of PATH has shape .*")
     path = tied(tiny, tmp_path / "b", dtype=np.int8)
     refused(path, "tensor lm_head.weight of PATH is stored as I8; .*")
 
