@@ -30,7 +30,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTen
     blocks = grouping.split_groups(x, scheme.granularity)
     sides = [find_side_data(block, scheme, tensor_scale) for block in blocks]
     codes = [
-        _element_codes(block, side, scheme, tensor_scale)
+        element_codes(block, side, scheme, tensor_scale)
         for block, side in zip(blocks, sides, strict=True)
     ]
     shape = scheme.scale_shape(x.shape)
@@ -53,8 +53,7 @@ def fake_quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32
     rounded = []
     for block in grouping.split_groups(x, scheme.granularity):
         side = find_side_data(block, scheme, tensor_scale)
-        values = _element_values(block, side, scheme, tensor_scale)
-        rounded.append(restore(values, side, scheme, tensor_scale))
+        rounded.append(restored_values(block, side, scheme, tensor_scale))
     return grouping.join_groups(rounded, x.shape)
 
 
@@ -90,9 +89,10 @@ def split_quantized(
     return list(zip(blocks, sides, strict=True))
 
 
-def _element_codes(
+def element_codes(
     x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
 ) -> UInt8[Array, "*lead group"]:
+    """Return the codes of groups under side data that is given."""
     normalized = normalize(x, side, scheme, tensor_scale)
     if scheme.zero_point is ZeroPoint.INTEGER:
         codes = _asymmetric_codes(normalized, side, scheme).astype(jnp.uint8)
@@ -101,6 +101,13 @@ def _element_codes(
     else:
         codes = encode(scheme.element, normalized)
     return jnp.where(is_poisoned(side, scheme, tensor_scale)[..., None], jnp.uint8(0), codes)
+
+
+def restored_values(
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+) -> Groups:
+    """Return the numbers that the codes of groups stand for, without making the codes."""
+    return restore(_element_values(x, side, scheme, tensor_scale), side, scheme, tensor_scale)
 
 
 def _element_values(

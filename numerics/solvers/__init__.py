@@ -1,0 +1,1 @@
+"""Solvers: codes that minimise a layer's output error, and the linear algebra that they need."""

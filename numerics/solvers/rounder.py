@@ -1,0 +1,223 @@
+"""What a solver asks of a scheme: side data from a matrix, then codes column by column.
+
+``fit`` finds the side data of all groups (scales, zero points, selectors); ``columns`` spreads it
+over the columns; ``round`` gives codes and values of single columns under side data that is fixed.
+A solver chooses codes in any order, and ``tensor`` joins them with the side data, unchanged.
+
+Every scheme with one code for each value has a rounder: :class:`ElementRounder` works by the
+scheme's own arithmetic, :class:`TableRounder` by the values that the codes of each column stand
+for, which it asks of ``dequantize``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float32, UInt8
+
+from numerics.schemes import grouping
+from numerics.schemes.element import ElementScheme
+from numerics.schemes.element_arrays import element_codes, restored_values
+from numerics.schemes.granularity import PerTensor
+from numerics.schemes.scales import SideData, find_side_data, find_tensor_scale
+from numerics.schemes.scheme import Scheme
+from numerics.schemes.tensor import QuantizedTensor
+
+Matrix = Float32[Array, "out n"]
+#: Side data, as a pytree of arrays.
+Side = Any
+
+#: Largest number of codes whose values a table may hold for each column.
+MOST_CODES = 64
+
+
+@runtime_checkable
+class Rounder(Protocol):
+    """A scheme as a solver uses it; hashable, since it is static where JAX compiles."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme that codes and side data belong to."""
+
+    def fit(self, weight: Matrix, importance: Float32[Array, " n"] | None) -> Side:
+        """Return the side data of every group, found from the weights.
+
+        ``importance`` is the diagonal of the Hessian: the clip of each group then minimises the
+        weighted squared error. Without it the scheme's own rule stands.
+        """
+
+    def columns(self, side: Side, shape: tuple[int, int]) -> Side:
+        """Return side data by column: leaves begin with the axis of columns, then rows."""
+
+    def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
+        """Return codes and values of one column under its side data."""
+
+    def tensor(self, codes: UInt8[Array, "out n"], side: Side) -> QuantizedTensor:
+        """Return the quantized tensor of these codes and this side data."""
+
+
+#: Fractions of a group's range that the clip search tries; 1 comes first and wins ties.
+CLIPS = tuple(1 - i / 40 for i in range(21))
+#: The same for power-of-two scales, where only the exponent can change.
+POWER_OF_TWO_CLIPS = (1.0, 0.5, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ElementRounder:
+    """Rounds as an element scheme does: any element format, scale format and zero point."""
+
+    scheme: ElementScheme
+
+    def fit(self, weight: Matrix, importance: Float32[Array, " n"] | None) -> Side:
+        """Return scales and zero points of the groups, and the scale of the tensor if any."""
+        scheme = self.scheme
+        tensor_scale = find_tensor_scale(weight, scheme) if scheme.tensor_scale else None
+        blocks = grouping.split_groups(weight, scheme.granularity)
+        if importance is None:
+            sides = [find_side_data(block, scheme, tensor_scale) for block in blocks]
+        else:
+            spread = jnp.broadcast_to(importance, weight.shape)
+            weights = grouping.split_groups(spread, scheme.granularity)
+            sides = [
+                self._clipped(block, w, tensor_scale)
+                for block, w in zip(blocks, weights, strict=True)
+            ]
+        shape = scheme.scale_shape(weight.shape)
+        joined = jax.tree.map(lambda *parts: grouping.join_scales(list(parts), shape), *sides)
+        return joined, tensor_scale
+
+    def columns(self, side: Side, shape: tuple[int, int]) -> Side:
+        """Return side data by column."""
+        groups, tensor_scale = side
+        rows, width = shape
+        size = self.scheme.group_size or width
+        index = jnp.arange(width) // size
+        if isinstance(self.scheme.granularity, PerTensor):
+            index = jnp.zeros(width, int)
+        spread = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.T[index], (width, rows)), groups)
+        if tensor_scale is not None:
+            tensor_scale = jnp.broadcast_to(tensor_scale, (width,))
+        return spread, tensor_scale
+
+    def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
+        """Return codes and values of one column."""
+        groups, tensor_scale = side
+        values = column[:, None]
+        codes = element_codes(values, groups, self.scheme, tensor_scale)
+        return codes[:, 0], restored_values(values, groups, self.scheme, tensor_scale)[:, 0]
+
+    def tensor(self, codes: UInt8[Array, "out n"], side: Side) -> QuantizedTensor:
+        """Return the quantized tensor of these codes and this side data."""
+        groups, tensor_scale = side
+        arrays = {
+            "codes": codes,
+            "scales": groups.scales,
+            "zero_points": groups.zero_points,
+            "minimums": groups.minimums,
+            "tensor_scale": tensor_scale,
+        }
+        present = {name: array for name, array in arrays.items() if array is not None}
+        return QuantizedTensor(arrays=present, scheme=self.scheme, shape=codes.shape)
+
+    def _clipped(
+        self, block: Array, importance: Array, tensor_scale: Float32[Array, ""] | None
+    ) -> SideData:
+        """Return the side data of each group's best clip."""
+        clips = POWER_OF_TWO_CLIPS if self.scheme.has_power_of_two_scales else CLIPS
+
+        def attempt(best: tuple[SideData, Array], clip: Array) -> tuple[Any, None]:
+            side = find_side_data(block * clip, self.scheme, tensor_scale)
+            error = self._error(block, side, importance, tensor_scale)
+            better = error < best[1]
+            chosen = jax.tree.map(partial(jnp.where, better), side, best[0])
+            return (chosen, jnp.where(better, error, best[1])), None
+
+        first = find_side_data(block, self.scheme, tensor_scale)
+        least = self._error(block, first, importance, tensor_scale)
+        (side, _), _ = lax.scan(attempt, (first, least), jnp.float32(clips[1:]))
+        found: SideData = side
+        return found
+
+    def _error(
+        self,
+        block: Array,
+        side: SideData,
+        importance: Array,
+        tensor_scale: Float32[Array, ""] | None,
+    ) -> Array:
+        difference = restored_values(block, side, self.scheme, tensor_scale) - block
+        return jnp.sum(importance * difference * difference, axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRounder:
+    """Rounds to the nearest of the values that a column's codes stand for; ties to the lower code.
+
+    For every scheme with one code for each value whose meaning depends on side data only:
+    mixtures, tables with double quantization, k-means. Side data are those of ``quantize``.
+    """
+
+    scheme: Scheme
+
+    def fit(self, weight: Matrix, importance: Float32[Array, " n"] | None) -> Side:
+        """Return the side data that the scheme itself finds; it has no clip search."""
+        del importance
+        arrays = dict(self.scheme.quantize(weight).arrays)
+        del arrays["codes"]
+        return arrays
+
+    def columns(self, side: Side, shape: tuple[int, int]) -> Side:
+        """Return the values of all codes by column, (in, codes, out)."""
+        count = 2 ** _code_bits(self.scheme, shape)
+
+        def values(code: Array) -> Array:
+            codes = jnp.full(shape, code, jnp.uint8)
+            return self.scheme.dequantize(self.tensor(codes, side)).T
+
+        return jnp.moveaxis(jax.lax.map(values, jnp.arange(count, dtype=jnp.uint8)), 0, 1)
+
+    def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
+        """Return the code of the nearest value, and the value."""
+        distances = jnp.abs(side - column)
+        codes = jnp.argmin(jnp.where(jnp.isnan(distances), jnp.inf, distances), axis=0)
+        return codes.astype(jnp.uint8), jnp.take_along_axis(side, codes[None], axis=0)[0]
+
+    def tensor(self, codes: UInt8[Array, "out n"], side: Side) -> QuantizedTensor:
+        """Return the quantized tensor of these codes and this side data."""
+        arrays: Mapping[str, Array] = {"codes": codes, **side}
+        return QuantizedTensor(arrays=arrays, scheme=self.scheme, shape=codes.shape)
+
+
+def rounder_of(scheme: Scheme, shape: tuple[int, int]) -> Rounder:
+    """Return how a solver rounds to a scheme.
+
+    Raises
+    ------
+    ValueError
+        The scheme has no code for each single value, or too many codes for a table.
+    """
+    if isinstance(scheme, ElementScheme):
+        return ElementRounder(scheme)
+    bits = _code_bits(scheme, shape)
+    if 2**bits > MOST_CODES:
+        raise ValueError(
+            f"{scheme.name} has {2**bits} codes a value; solvers take tables of {MOST_CODES}"
+        )
+    return TableRounder(scheme)
+
+
+def _code_bits(scheme: Scheme, shape: tuple[int, int]) -> int:
+    """Return the bits of a value's code; refuse schemes that have none."""
+    fields = {field.name: field for field in scheme.layout(shape)}
+    codes = fields.get("codes")
+    if codes is None or codes.shape != shape or codes.dtype != np.uint8:
+        raise ValueError(
+            f"{scheme.name} has no code for each single value, which a column solver rounds to; "
+            "element formats, mixtures and tables have"
+        )
+    return codes.bits
