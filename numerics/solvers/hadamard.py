@@ -115,7 +115,8 @@ def quadratic_character(q: int) -> Int[np.ndarray, "q q"]:
     squares = {int(_times(d, d, modulus, p) @ weights) for d in digits[1:]}
     character = np.array([0] + [1 if a in squares else -1 for a in range(1, q)], np.int8)
     differences = ((digits[:, None] - digits[None]) % p) @ weights
-    return character[differences]
+    result: Int[np.ndarray, "q q"] = character[differences]
+    return result
 
 
 def _times(

@@ -51,7 +51,7 @@ class Rounder(Protocol):
         weighted squared error. Without it the scheme's own rule stands.
         """
 
-    def columns(self, side: Side, shape: tuple[int, int]) -> Side:
+    def columns(self, side: Side, shape: tuple[int, ...]) -> Side:
         """Return side data by column: leaves begin with the axis of columns, then rows."""
 
     def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
@@ -91,7 +91,7 @@ class ElementRounder:
         joined = jax.tree.map(lambda *parts: grouping.join_scales(list(parts), shape), *sides)
         return joined, tensor_scale
 
-    def columns(self, side: Side, shape: tuple[int, int]) -> Side:
+    def columns(self, side: Side, shape: tuple[int, ...]) -> Side:
         """Return side data by column."""
         groups, tensor_scale = side
         rows, width = shape
@@ -171,7 +171,7 @@ class TableRounder:
         del arrays["codes"]
         return arrays
 
-    def columns(self, side: Side, shape: tuple[int, int]) -> Side:
+    def columns(self, side: Side, shape: tuple[int, ...]) -> Side:
         """Return the values of all codes by column, (in, codes, out)."""
         count = 2 ** _code_bits(self.scheme, shape)
 
@@ -193,7 +193,7 @@ class TableRounder:
         return QuantizedTensor(arrays=arrays, scheme=self.scheme, shape=codes.shape)
 
 
-def rounder_of(scheme: Scheme, shape: tuple[int, int]) -> Rounder:
+def rounder_of(scheme: Scheme, shape: tuple[int, ...]) -> Rounder:
     """Return how a solver rounds to a scheme.
 
     Raises
@@ -211,7 +211,7 @@ def rounder_of(scheme: Scheme, shape: tuple[int, int]) -> Rounder:
     return TableRounder(scheme)
 
 
-def _code_bits(scheme: Scheme, shape: tuple[int, int]) -> int:
+def _code_bits(scheme: Scheme, shape: tuple[int, ...]) -> int:
     """Return the bits of a value's code; refuse schemes that have none."""
     fields = {field.name: field for field in scheme.layout(shape)}
     codes = fields.get("codes")

@@ -96,10 +96,10 @@ def _block(
     mixed = _attend(q[:, 0], kept, position, window, config)
     attended = linear(mixed, layer["o"], layer.get("o_bias"), None)
     if config.parallel_block:
-        return attended + feed_forward(normed, layer, config, FLOAT) + x, cache
+        return attended + feed_forward(normed, layer, config, FLOAT)[0] + x, cache
     x = add_residual(x, attended, layer, "attn", config)
     normed = normalize(x, layer, "mlp_norm", config) if config.norm_first else x
-    update = feed_forward(normed, layer, config, FLOAT)
+    update, _ = feed_forward(normed, layer, config, FLOAT)
     return add_residual(x, update, layer, "mlp", config), cache
 
 

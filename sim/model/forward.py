@@ -26,6 +26,8 @@ from sim.model.rope import RopeTables, rope_tables, rotate
 Hidden = Float32[Array, "t d"]
 Heads = Float32[Array, "heads t size"]
 KvHeads = Float32[Array, "kv_heads t size"]
+#: What the linear layers of a block read, (t, in), by buffer: qkv, o, gate_up and down.
+Sites = dict[str, Float32[Array, "t _"]]
 
 ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
@@ -60,14 +62,14 @@ def hidden_states(
     count = tokens.shape[0]
     x = embed(params, tokens, config)
     shared_window, layer_windows = _windows(config, count)
-    block = partial(
-        _block,
+    scanned_block = partial(
+        _scanned_block,
         config=config,
         rope=None if config.rope is None else rope_tables(config.rope, count),
         shared_window=shared_window,
     )
     for layers, entry in segments(numerics):
-        run = partial(block, numerics=entry)
+        run = partial(scanned_block, numerics=entry)
         x = _scan(run, x, (params["layers"], layer_windows), layers, config.layers)
     return normalize(x, params, "final_norm", config) if config.final_norm else x
 
@@ -114,7 +116,7 @@ def _scan(
     return jax.lax.scan(step, x, jnp.arange(layers.start, layers.stop))[0]
 
 
-def _block(
+def _scanned_block(
     x: Hidden,
     scanned: tuple[Params, Int32[Array, ""] | None],
     *,
@@ -123,16 +125,39 @@ def _block(
     rope: RopeTables | None,
     shared_window: int | None,
 ) -> Hidden:
-    """One transformer layer."""
+    """One transformer layer of a stack."""
     layer, own_window = scanned
     window = shared_window if own_window is None else own_window
+    return block(x, layer, config, numerics, rope, window)[0]
+
+
+def block(
+    x: Hidden,
+    layer: Params,
+    config: ModelConfig,
+    numerics: LayerNumerics,
+    rope: RopeTables | None,
+    window: int | Int32[Array, ""] | None,
+) -> tuple[Hidden, Sites]:
+    """One transformer layer: its output, and what each of its linear layers reads.
+
+    The inputs are those before ``numerics`` rounds them, by name of the buffer in ``layer``.
+    """
     normed = normalize(x, layer, "attn_norm", config) if config.norm_first else x
-    attended = _attend(normed, layer, config, numerics, rope, window)
+    sites = {"qkv": normed}
+    q, k, v = queries_keys_values(normed, layer, config, numerics, rope)
+    sites["o"] = attention(
+        q, k, v, scale=config.score_scale, softcap=config.attention_softcap, window=window
+    )
+    attended = linear(sites["o"], layer["o"], layer.get("o_bias"), numerics.o)
+    if not config.parallel_block:
+        x = add_residual(x, attended, layer, "attn", config)
+        normed = normalize(x, layer, "mlp_norm", config) if config.norm_first else x
+    sites["gate_up"] = normed
+    update, sites["down"] = feed_forward(normed, layer, config, numerics)
     if config.parallel_block:
-        return attended + feed_forward(normed, layer, config, numerics) + x
-    x = add_residual(x, attended, layer, "attn", config)
-    normed = normalize(x, layer, "mlp_norm", config) if config.norm_first else x
-    return add_residual(x, feed_forward(normed, layer, config, numerics), layer, "mlp", config)
+        return attended + update + x, sites
+    return add_residual(x, update, layer, "mlp", config), sites
 
 
 def add_residual(
@@ -153,22 +178,6 @@ def normalize(
     if config.norm == "rms":
         return rms_norm(x, weight, eps=config.norm_eps)
     return layer_norm(x, weight, params[f"{name}_bias"], eps=config.norm_eps)
-
-
-def _attend(
-    x: Hidden,
-    layer: Params,
-    config: ModelConfig,
-    numerics: LayerNumerics,
-    rope: RopeTables | None,
-    window: int | Int32[Array, ""] | None,
-) -> Hidden:
-    """Self-attention with its four linear layers."""
-    q, k, v = queries_keys_values(x, layer, config, numerics, rope)
-    mixed = attention(
-        q, k, v, scale=config.score_scale, softcap=config.attention_softcap, window=window
-    )
-    return linear(mixed, layer["o"], layer.get("o_bias"), numerics.o)
 
 
 def queries_keys_values(
@@ -192,8 +201,13 @@ def queries_keys_values(
     return q, k, v
 
 
-def feed_forward(x: Hidden, layer: Params, config: ModelConfig, numerics: LayerNumerics) -> Hidden:
-    """Two linear layers with an activation function between, which a gate may multiply."""
+def feed_forward(
+    x: Hidden, layer: Params, config: ModelConfig, numerics: LayerNumerics
+) -> tuple[Hidden, Float32[Array, "t inner"]]:
+    """Two linear layers with an activation function between, which a gate may multiply.
+
+    Returns the output and what the second layer reads.
+    """
     inner = linear(x, layer["gate_up"], layer.get("gate_up_bias"), numerics.gate_up)
     activate = ACTIVATIONS[config.activation]
     if config.gated_mlp:
@@ -201,4 +215,4 @@ def feed_forward(x: Hidden, layer: Params, config: ModelConfig, numerics: LayerN
         inner = activate(gate) * up
     else:
         inner = activate(inner)
-    return linear(inner, layer["down"], layer.get("down_bias"), numerics.down)
+    return linear(inner, layer["down"], layer.get("down_bias"), numerics.down), inner

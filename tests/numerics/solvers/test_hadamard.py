@@ -38,7 +38,7 @@ def test_rows_of_whole_matrices_are_orthogonal(n):
 
 
 def test_a_size_without_a_construction_names_a_block_that_has_one():
-    with pytest.raises(ValueError, match="no Hadamard matrix of order 13696 .* blocks of 128"):
+    with pytest.raises(ValueError, match=r"no Hadamard matrix of order 13696 .* blocks of 128"):
         factor_size(13696)
 
 

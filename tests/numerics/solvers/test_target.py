@@ -1,4 +1,4 @@
-"""The asymmetric target: plain GPTQ on shifted weights minimises the error against float outputs."""
+"""The asymmetric target: weights whose quantized inputs give the float outputs best."""
 
 import numpy as np
 import pytest

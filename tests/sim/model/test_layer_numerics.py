@@ -64,13 +64,13 @@ def trace(golden, numerics):
 
 def test_each_segment_gets_its_own_entry(golden_model, monkeypatch):
     seen = []
-    original = forward._attend
+    original = forward.block
 
     def spy(x, layer, config, numerics, rope, window):
         seen.append(numerics)
         return original(x, layer, config, numerics, rope, window)
 
-    monkeypatch.setattr(forward, "_attend", spy)
+    monkeypatch.setattr(forward, "block", spy)
     entries = (FLOAT, LayerNumerics(qkv=INT8), LayerNumerics(o=INT4))
     trace(golden_model("qwen2-window"), entries)
     assert tuple(dict.fromkeys(seen)) == entries

@@ -1,0 +1,57 @@
+"""Clip search: scales for which a rounded group has the least, perhaps weighted, error."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32
+
+from numerics.schemes.element import ElementScheme
+from numerics.schemes.scheme import Scheme
+from numerics.schemes.tensor import QuantizedTensor
+from numerics.solvers.rounder import ElementRounder
+
+
+def clip_search(
+    weight: Float32[np.ndarray, "out n"],
+    scheme: Scheme,
+    importance: Float[np.ndarray, " n"] | None = None,
+) -> QuantizedTensor:
+    """Return the codes of the nearest values under the best clip of each group.
+
+    Parameters
+    ----------
+    weight : array (out, in)
+        Float weights.
+    scheme : Scheme
+        An element scheme: a format with scales.
+    importance : array (in,), optional
+        Weight of each column's squared error, such as the diagonal of the Hessian; 1 without it.
+
+    Raises
+    ------
+    ValueError
+        The scheme has no scale that a clip could change.
+    """
+    if not isinstance(scheme, ElementScheme):
+        raise ValueError(
+            f"{scheme.name} has no clip search; it is for element formats with scales, "
+            "such as int4, fp4 and mxfp4"
+        )
+    columns = np.ones(weight.shape[1]) if importance is None else importance
+    found: QuantizedTensor = _clipped(
+        jnp.asarray(weight), jnp.asarray(columns, jnp.float32), ElementRounder(scheme)
+    )
+    return found
+
+
+@partial(jax.jit, static_argnames="rounder")
+def _clipped(
+    weight: Float32[Array, "out n"], importance: Float32[Array, " n"], rounder: ElementRounder
+) -> QuantizedTensor:
+    side = rounder.fit(weight, importance)
+    by_column = rounder.columns(side, weight.shape)
+    codes, _ = jax.vmap(rounder.round)(weight.T, by_column)
+    return rounder.tensor(codes.T, side)

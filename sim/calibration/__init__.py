@@ -1,0 +1,1 @@
+"""Calibration: what the linear layers of a model read on some text, one block at a time."""

@@ -1,0 +1,1 @@
+"""Quantization methods: chains of steps that turn a float model into codes."""
