@@ -263,7 +263,7 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "llama-3.1-405b", "--hw", "rtx-4090"], ["; no width of weights fits"]),
         (["roofline", "llama-3.1-8b", "--hw", "apple-m2-ulta"], ["'apple-m2-ultra'"]),
         (["roofline", "llama-3.1-8b", "--hw", "4x a100-40bg"], ["'a100-sxm-40gb'"]),
-        ([*BASIC[:-1], "w4b16"], ["unknown recipe 'w4b16'", "w4a16"]),
+        ([*BASIC[:-1], "w4b16"], ["unknown format 'w4b16'", "w4a16"]),
         (["roofline", "llama-9-8b", "--hw", "a100-sxm-80gb"], ["unknown model", "llama-3-8b"]),
         ([*BASIC, "--batch", "1.5"], ["--batch", "'1.5' is no whole number"]),
         ([*BASIC, "--threads", "4"], ["--threads", "processor"]),
