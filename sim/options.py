@@ -44,5 +44,6 @@ Count = Annotated[int, Parameter(validator=Number(gt=0), converter=whole)]
 Flag = Annotated[bool, Parameter(show_default=False)]
 #: Names after one option or several, with commas or without: ``--format fp4,int4 nf4``.
 Names = Annotated[
-    tuple[str, ...], Parameter(converter=_names, consume_multiple=(1, sys.maxsize), show_default=False)
+    tuple[str, ...],
+    Parameter(converter=_names, consume_multiple=(1, sys.maxsize), show_default=False),
 ]

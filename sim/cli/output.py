@@ -1,5 +1,6 @@
 """Print results: tables as wide as the terminal, wider into a file or a pipe, or JSON."""
 
+import io
 import json
 import sys
 from collections.abc import Iterable
@@ -18,15 +19,16 @@ def print_json(records: Iterable[Any]) -> None:
 
 
 def print_wide(text: Any) -> None:
-    """Print a table or a text."""
-    console().print(text, highlight=False)
+    """Print a table or a text; into a file or a pipe, whole rows without spaces at their ends."""
+    if sys.stdout.isatty():
+        Console().print(text, highlight=False)
+        return
+    console = Console(width=FILE_WIDTH, file=io.StringIO())
+    console.print(text, highlight=False)
+    for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
+        print(line.rstrip())
 
 
 def print_line(text: str) -> None:
     """Print a text such as a path in one line, however long."""
     Console().print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def console() -> Console:
-    """Return a console of standard output."""
-    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH)

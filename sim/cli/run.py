@@ -101,11 +101,19 @@ def _usage(error: "CycloptsError") -> str:
     if argument is None or not isinstance(error, MissingArgumentError | ConsumeMultipleError):
         return str(error)
     command = " ".join(["qsim", *(error.command_chain or ())])
-    takes = " ".join((argument.parameter.help or "").split())
-    what = argument.name if argument.name.startswith("-") else argument.name.upper()
-    is_given = what in (error.root_input_tokens or ())
-    head = f"{what} needs a value" if is_given else f"{command} needs {what}"
-    return f"{head}: {takes}" if takes else f"{head}; see {command} --help"
+    is_word = argument.field_info.is_positional
+    name = argument.name.lstrip("-").upper() if is_word else argument.name
+    is_given = not is_word and name in (error.root_input_tokens or ())
+    takes = _help_of(error, argument.name)
+    return f"{name} needs a value: {takes}" if is_given else f"{command} needs {name}: {takes}"
+
+
+def _help_of(error: "CycloptsError", name: str) -> str:
+    """Return the help of the argument that an error is about."""
+    assert error.app is not None
+    documented = error.app.assemble_argument_collection(parse_docstring=True)
+    found = (one.parameter.help for one in documented if one.name == name)
+    return " ".join((next(found, None) or "see --help").split())
 
 
 def _complain(message: str, code: int) -> int:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from sim.options import Count, Flag, Names
 from sim.sources.known import EMBEDDED_ID
 
-#: Value of ``pe`` that means exact integers, group by group.
+#: Products of exact integers, group by group: any formats whose values are integers times a unit.
 EXACT = "exact"
 
 

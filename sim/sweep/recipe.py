@@ -19,9 +19,7 @@ from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
 from sim.sweep.exact_pes import NEAREST
-
-#: Exact integers, group by group, for any formats whose values are integers times a unit.
-EXACT = "exact"
+from sim.sweep.options import EXACT as EXACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
