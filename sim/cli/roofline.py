@@ -46,7 +46,7 @@ def predict(*words: str, options: RooflineOptions = DEFAULT) -> None:
 
 def _with_words(options: RooflineOptions, words: tuple[str, ...]) -> RooflineOptions:
     """Return options with the models that stand without an option's name."""
-    machines, after_hw = without_models(options.machines)
+    machines, after_hw = without_models(options.machines, files=())
     formats, after_format = without_models(options.formats)
     models = (*words, *options.models, *after_hw, *after_format)
     return replace(options, models=models, machines=machines, formats=formats)

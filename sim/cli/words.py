@@ -14,13 +14,17 @@ from sim.errors import UserError
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 
 
-def without_models(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of formats or machines, and those that name a model or a file of one.
+def without_models(
+    names: Sequence[str], *, files: Sequence[str] = (".gguf", ".toml")
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of formats or machines, and those that name a model.
+
+    ``files`` are the suffixes of files that are no format or machine.
 
     >>> without_models(("fp4", "embedded", "int4:g64", "llama-3.1-8b"))
     (('fp4', 'int4:g64'), ('embedded', 'llama-3.1-8b'))
     """
-    found = {name: names_model(name) for name in names}
+    found = {name: name.endswith(tuple(files)) or names_model(name) for name in names}
     return (
         tuple(name for name in names if not found[name]),
         tuple(name for name in names if found[name]),
@@ -28,14 +32,17 @@ def without_models(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def names_model(word: str) -> bool:
-    """Tell whether a word is the name, the path or the hub id of a model, or a recipe file."""
+    """Tell whether a word is the name, the directory or the hub id of a model."""
     from roofline.model.model_names import find_model
+    from sim.formats.lookup import is_format
     from sim.sources.known import EMBEDDED_ID, KNOWN
 
     if word == EMBEDDED_ID or word in KNOWN or _HUB_ID.fullmatch(word):
         return True
-    path = Path(word).expanduser()
-    return path.suffix in (".gguf", ".toml") or path.is_dir() or find_model(word) is not None
+    if Path(word).expanduser().is_dir():
+        # A sweep's --out may be called as its format is.
+        return not is_format(word)
+    return find_model(word) is not None
 
 
 def only_model(words: Sequence[str], option: str, *, default: str) -> str:
