@@ -1,10 +1,9 @@
 """The processing elements by name, each made from the format objects it implements."""
 
-import difflib
-
 from numerics.formats import TableFormat
 from numerics.mixtures.selected import SelectedFormat
 from numerics.names.catalog import FORMATS, SCHEMES
+from numerics.names.suggest import unknown
 from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import BlockShifted
 from numerics.pe.models import bitmod_floats, bitmod_integers
@@ -258,7 +257,5 @@ def find_pe(name: str) -> ProcessingElement:
     'int4'
     """
     if name not in PES:
-        close = difflib.get_close_matches(name.lower(), PES, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown PE {name!r}; {hint}known: {', '.join(PES)}")
+        raise ValueError(unknown("PE", name, PES, see="qsim rtl"))
     return PES[name]

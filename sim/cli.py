@@ -591,8 +591,9 @@ def predict_roofline(
     json
         Print one JSON object a combination on standard output instead of the table.
     """
-    from sim.deployment.command import RooflineOptions, command_line, run_roofline, write_report
+    from sim.deployment.command import RooflineOptions, run_roofline, write_report
     from sim.deployment.tables import record, scenarios_table
+    from sim.provenance import command_line
 
     options = RooflineOptions(
         models=models,

@@ -1,16 +1,9 @@
 """``qsim roofline``: predict combinations of models, machines and formats, and draw them."""
 
 import itertools
-import os
-import platform
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
 
 from hw.accelerator import Accelerator
 from hw.matching import Found
@@ -24,6 +17,7 @@ from sim.deployment.lookup import find_device, find_recipe, find_shape
 from sim.deployment.page import Choices, page
 from sim.deployment.scenario import Scenario, on_accelerator, on_machine, suggestions
 from sim.errors import UserError
+from sim.provenance import versions
 from sim.report.style import png, svg
 from sim.report.write import replace_files
 
@@ -237,15 +231,5 @@ def _page(scenarios: Sequence[Scenario], command: str) -> str:
         cells,
         heading="Deployment",
         assumptions=[f"Requests: {sizes}.", *ASSUMPTIONS],
-        provenance={
-            "command": command,
-            "qsim": version("qsim-codesign"),
-            "numpy": np.__version__,
-            "Python": platform.python_version(),
-        },
+        provenance={"command": command, **versions("qsim-codesign", "numpy")},
     )
-
-
-def command_line() -> str:
-    """Return the command as it was typed, with the program's name alone."""
-    return shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])

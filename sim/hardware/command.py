@@ -10,7 +10,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from amaranth.hdl import UnusedElaboratable
@@ -18,6 +17,7 @@ from amaranth.hdl import UnusedElaboratable
 from hw.pe_record import PeRecord, list_records, load_record, write_record
 from numerics.formats import Format
 from numerics.names.catalog import FORMATS
+from numerics.names.suggest import unknown
 from numerics.native.cache import cache_directory
 from rtl.catalog import PES, find_pe
 from rtl.cost.cells import LIBERTY
@@ -84,9 +84,7 @@ def emit(
 
 def _found_format(name: str) -> Format:
     if name not in FORMATS:
-        close = get_close_matches(name.lower(), FORMATS, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"unknown format {name!r}; {hint}known: {', '.join(FORMATS)}")
+        raise UserError(unknown("format", name, FORMATS, see="qsim formats"))
     return FORMATS[name]
 
 

@@ -21,12 +21,13 @@ from sim.sources.dither import DitheredSource
 from sim.sources.embedded import held_out_text
 from sim.sources.known import EMBEDDED_ID
 from sim.sources.source import ModelSource
+from sim.sources.text import Text, read_text
 from sim.sweep.engine import Sweep
 from sim.sweep.progress import ProgressObserver
 from sim.sweep.recipe import Recipe, plan
 from sim.sweep.recipe_file import make_recipe, read_recipes
 from sim.sweep.result import PointResult
-from sim.sweep.windows import Text, read_text, take_windows
+from sim.sweep.windows import take_windows
 
 PACKAGES = ("qsim-codesign", "jax", "numpy", "ml_dtypes", "tokenizers", "gguf", "safetensors")
 

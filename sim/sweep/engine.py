@@ -14,12 +14,13 @@ import numpy as np
 import numerics
 from sim.model.params import ModelBuffers
 from sim.sources.source import ModelSource
+from sim.sources.text import Text
 from sim.sweep.evaluate import Evaluator, Scores
 from sim.sweep.recipe import FLOAT32, Plan, Recipe, plan
 from sim.sweep.result import PointResult
 from sim.sweep.store import Store, point_key
 from sim.sweep.weights import WeightLoader, bits_per_weight, model_bytes
-from sim.sweep.windows import Text, Windows
+from sim.sweep.windows import Windows
 
 
 @runtime_checkable

@@ -1,6 +1,5 @@
 """Recipes: which scheme for weights, activations and KV cache of which layers."""
 
-import difflib
 import fnmatch
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from numerics import Scheme, grouped_dot, quantize
+from numerics.names.suggest import unknown
 from numerics.pe.rounding import check_pe
 from rtl.catalog import PES, ROUNDING
 from sim.errors import UserError
@@ -191,12 +191,10 @@ def _check_rounding(
 
 def _why_no_product(name: str) -> str:
     """Say what to do without the products of a PE that has none of its own here."""
-    known = f"PEs whose sums round: {', '.join(ROUNDING)}"
     if name in PES:
-        return f"{name} {PES[name].nearest_sweep}; {known}"
-    close = difflib.get_close_matches(name, ROUNDING, n=1)
-    hint = f", did you mean '{close[0]}'?" if close else ";"
-    return f"unknown PE '{name}'{hint} {known}"
+        rounding = ", ".join(ROUNDING)
+        return f"{name} {PES[name].nearest_sweep}; PEs whose sums round: {rounding}"
+    return unknown("PE", name, PES, see="qsim rtl")
 
 
 def _product(x: Array, *, weight: Scheme, activation: Scheme) -> Array:
