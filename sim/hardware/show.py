@@ -10,7 +10,6 @@ from numerics.pe.models import ROUNDING
 from rtl.element import ProcessingElement
 from rtl.verilog.header import header_lines
 from sim.hardware.command import find_pes
-from sim.sweep.exact_pes import NEAREST
 
 
 def pe_text(name: str) -> RenderableType:
@@ -49,4 +48,4 @@ def _energy(record: PeRecord) -> str:
 def _sweep(pe: ProcessingElement) -> str:
     if pe.name in ROUNDING:
         return f"accuracy: its sums round; 'qsim sweep --pe {pe.name}' measures a model with them"
-    return f"accuracy: it {NEAREST[pe.name]}" if pe.name in NEAREST else "accuracy: unknown"
+    return f"accuracy: it {pe.nearest_sweep}"
