@@ -6,7 +6,6 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hw.pe_record import PeRecord, list_records, load_record
-from numerics.pe.models import ROUNDING
 from rtl.element import ProcessingElement
 from rtl.verilog.header import header_lines
 from sim.hardware.command import find_pes
@@ -46,6 +45,6 @@ def _energy(record: PeRecord) -> str:
 
 
 def _sweep(pe: ProcessingElement) -> str:
-    if pe.name in ROUNDING:
+    if pe.rounding_model is not None:
         return f"accuracy: its sums round; 'qsim sweep --pe {pe.name}' measures a model with them"
     return f"accuracy: it {pe.nearest_sweep}"
