@@ -9,12 +9,12 @@ Every number of a file is a table of its value and its source, so that none stan
 
 import re
 from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from hw.dram import DRAM, DramEnergy
 from hw.toml_reader import Sourced, read_toml
+from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parent / "accelerators"
 MAY_BE_ZERO = ("dequantize_cycles", "output_buffer_bytes")
@@ -101,9 +101,7 @@ def load_accelerator(name: str) -> Accelerator:
     """
     known = list_accelerators()
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown accelerator {name!r}; {hint}known: {', '.join(known)}")
+        raise ValueError(unknown("accelerator", name, known, see="qsim hw"))
     return read_accelerator(FOLDER / f"{name}.toml")
 
 

@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from hw.cpu import ACCUMULATE, OPS_PER_CYCLE, Cores
 from hw.dram import DRAM, DramEnergy
-from hw.toml_reader import Sourced, read_toml, suggestion
+from hw.toml_reader import Sourced, read_toml
+from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parent / "machines"
 KINDS = ("gpu", "cpu", "npu")
@@ -253,7 +254,7 @@ def load_machine(name: str) -> Machine:
     """Return a built-in machine by its exact name."""
     known = list_machines()
     if name not in known:
-        raise ValueError(f"unknown machine {name!r}{suggestion(name, known)}")
+        raise ValueError(unknown("machine", name, known, see="qsim hw"))
     return read_machine(FOLDER / f"{name}.toml")
 
 

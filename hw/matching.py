@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 
+from hw.accelerator import list_accelerators
 from hw.machine import GIB, Machine, list_machines, load_machine
+from numerics.names.suggest import unknown
 
 #: A memory size that differs by less than this share is meant to be the same.
 SAME_SIZE = 0.07
@@ -103,7 +105,8 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
         scored = [(score, name) for score, name in scored if _is_gpu(name)]
     score, best = max(scored, key=lambda pair: pair[0])
     if score[0] == 0:
-        raise ValueError(f"unknown machine {text!r}{_hint(lowered)}")
+        known = [*list_machines(), *list_accelerators()]
+        raise ValueError(unknown("machine", text, known, see="qsim hw"))
     machine = load_machine(best)
     if machine.kind == "gpu" and MOBILE.search(lowered):
         raise ValueError(f"{text!r}: {best} is no laptop's; no machine here is the smaller chip")
@@ -263,9 +266,3 @@ def _threads(text: str) -> int | None:
     """Return the threads of a text such as ``8 threads``, ``8t`` or ``threads=8``."""
     match = THREADS.search(text)
     return int(match[1] or match[2]) if match else None
-
-
-def _hint(text: str) -> str:
-    close = get_close_matches(text.replace(" ", "-"), list_machines(), n=3, cutoff=0.4)
-    near = f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ";"
-    return f"{near} 'qsim hw' lists them all"

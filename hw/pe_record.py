@@ -2,9 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
+
+from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parent / "pe_records"
 LONGEST_FILE_BYTES = 64 * 1024
@@ -115,9 +116,7 @@ def load_record(name: str) -> PeRecord:
     """
     known = list_records()
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"no record of a PE {name!r}; {hint}known: {', '.join(known)}")
+        raise ValueError(unknown("PE record", name, known, see="qsim rtl"))
     return read_record(FOLDER / f"{name}.json")
 
 

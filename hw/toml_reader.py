@@ -15,9 +15,10 @@ import re
 import tomllib
 import types
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from numerics.names.suggest import unknown
 
 LONGEST_FILE_BYTES = 64 * 1024
 #: No number of a machine or a model comes near.
@@ -108,7 +109,7 @@ class _Reader:
             return cls(**values)
         except ValueError as error:
             # What a dataclass complains of comes first in its words.
-            first = str(error).split(" ")[0]
+            first = str(error).split(" ")[0].rstrip(":")
             where = (*keys, first) if first in table else keys
             raise self._error(where, str(error)) from None
 
@@ -203,16 +204,4 @@ def _unknown(key: str, known: list[str]) -> str:
     with_unit = [name for name in known if name.startswith(f"{key}_")]
     if with_unit:
         return f"key {key!r} lacks its unit: {' or '.join(with_unit)}"
-    return f"unknown key {key!r}{suggestion(key, known)}"
-
-
-def suggestion(name: str, known: list[str]) -> str:
-    """Return ``; did you mean ...?`` for the nearest known name, or the known ones.
-
-    >>> suggestion("tpd_w", ["tdp_w", "capacity_gb"])
-    "; did you mean 'tdp_w'?"
-    >>> suggestion("colour", ["tdp_w"])
-    '; known: tdp_w'
-    """
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    return unknown("key", key, known)

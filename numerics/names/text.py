@@ -1,7 +1,6 @@
 """The text form of schemes: ``fp4``, ``fp4_e2m1:g128:fp16``, ``int4:g64:asym:bf16``."""
 
 import dataclasses
-import difflib
 import re
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.names.catalog import CATALOG, FORMATS, GROUP, SCHEMES, Entry, int_format
 from numerics.names.families import find_member
+from numerics.names.suggest import unknown
 from numerics.schemes.element import (
     SCALE_NAMES,
     ElementScheme,
@@ -110,9 +110,7 @@ def _entry(head: str) -> Entry:
     if head in DECODE_ONLY_ENTRIES:
         made = ", ".join(GGUF)
         raise ValueError(f"'{head}' is read from GGUF files and not made; these are made: {made}")
-    close = difflib.get_close_matches(head, [*CATALOG, *ELEMENTS], n=1, cutoff=0.5)
-    hint = f", did you mean '{close[0]}'?" if close else "."
-    raise ValueError(f"unknown format '{head}'{hint} 'qsim formats' lists them all")
+    raise ValueError(unknown("format", head, [*CATALOG, *ELEMENTS], see="qsim formats"))
 
 
 def _element(name: str) -> Format | None:

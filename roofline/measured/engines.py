@@ -12,7 +12,8 @@ from math import inf
 from pathlib import Path
 
 from hw.machine import Machine
-from hw.toml_reader import read_toml, suggestion
+from hw.toml_reader import read_toml
+from numerics.names.suggest import unknown
 from roofline.runtime.engine import ENGINES, LLAMA_CPP_VERSIONS, Engine, engine_for
 from roofline.runtime.serving_format import ServingFormat
 from roofline.workload.setup import Parallel
@@ -91,7 +92,7 @@ class EngineAliases:
 
 def _check_engine(name: str) -> None:
     if name not in ENGINES:
-        raise ValueError(f"engine is {name!r}{suggestion(name, list(ENGINES))}")
+        raise ValueError(f"engine: {unknown('engine', name, ENGINES)}")
 
 
 @cache

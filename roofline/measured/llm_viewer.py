@@ -9,8 +9,8 @@ is as wide as hidden size over heads; weights have no scales; one peak serves al
 
 import math
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from numerics.names.suggest import unknown
 from roofline.model.model_shape import ModelShape
 
 #: Bandwidth in B/s, peaks in FP16 and INT8, bytes on the chip; its ``hardware_params`` as they are,
@@ -130,9 +130,7 @@ def llm_viewer(
     7.0196915
     """
     if hardware not in HARDWARE:
-        close = get_close_matches(hardware, HARDWARE, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown hardware {hardware!r}; {hint}known: {', '.join(HARDWARE)}")
+        raise ValueError(unknown("hardware", hardware, HARDWARE))
     for name, size in (("length", length), ("batch", batch)):
         if size < 1:
             raise ValueError(f"{name} is {size}; at least 1")

@@ -1,9 +1,9 @@
 """Find a model by the name that a person or a table of measurements gives it."""
 
 import re
-from difflib import get_close_matches
 from functools import cache
 
+from numerics.names.suggest import unknown
 from roofline.model.model_shape import ModelShape, list_models, load_model
 
 #: A number of parameters that differs by less than this share is meant to be the same.
@@ -120,9 +120,7 @@ def known_model(text: str) -> ModelShape:
     found = find_model(text)
     if found is not None and not _other_versions(text, found.name):
         return found
-    close = get_close_matches(text.lower(), list_models(), n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
-    raise ValueError(f"unknown model {text!r}; {hint}known: {', '.join(list_models())}")
+    raise ValueError(unknown("model", text, list_models()))
 
 
 def _other_versions(text: str, name: str) -> frozenset[str]:

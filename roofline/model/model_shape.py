@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hw.toml_reader import read_toml, suggestion
+from hw.toml_reader import read_toml
+from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parents[1] / "models"
 NORMS = ("rms", "layer")
@@ -177,7 +178,7 @@ def load_model(name: str) -> ModelShape:
     """Return a built-in model by its name."""
     known = list_models()
     if name not in known:
-        raise ValueError(f"unknown model {name!r}{suggestion(name, known)}")
+        raise ValueError(unknown("model", name, known))
     return read_model(FOLDER / f"{name}.toml")
 
 

@@ -1,10 +1,10 @@
 """What a model is stored and computed in: ``w4a16``, ``nvfp4``, ``gguf-q4_k_m``, ``i2_s``."""
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from numerics.names.suggest import unknown
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.gguf_mixes import IK_BITS, MIX_ALIASES, MIXES
 from roofline.runtime.storage import FP16, PLAIN, Storage, known_storages, kv_bits, weight_storage
@@ -209,9 +209,7 @@ def _by_width(text: str, w: str, a: str, kv: str | None, group: str | None) -> S
 
 def _unknown(text: str, message: str) -> str:
     names = [*known_storages(), *(f"gguf-{name}" for name in MIXES), *TERNARY_BITS, "fp8", "w4a16"]
-    close = difflib.get_close_matches(text, names, n=1, cutoff=0.6)
     if "unknown format" not in message:
         return message
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    families = f"w4a16 and its like, fp8, gguf-q4_k_m and its like, {', '.join(TERNARY_BITS)}"
-    return f"unknown format {text!r}; {hint}known: {families}, and the formats of 'qsim formats'"
+    others = f"w4a16 and its like, fp8, gguf-q4_k_m and its like, {', '.join(TERNARY_BITS)}"
+    return f"{unknown('format', text, names, see='qsim formats')} but these: {others}"

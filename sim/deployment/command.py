@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hw.accelerator import Accelerator
@@ -10,10 +10,11 @@ from hw.matching import Found
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import ServingFormat, parse_format
 from roofline.time.serving import Request, Speculation
-from roofline.workload.setup import Parallel, Setup
+from roofline.workload.setup import Setup
 from roofline.workload.step import Options
 from sim.deployment.cells import cell, figures
 from sim.deployment.lookup import find_device, find_format, find_shape
+from sim.deployment.options import RooflineOptions
 from sim.deployment.page import Choices, page
 from sim.deployment.scenario import Scenario, on_accelerator, on_machine, suggestions
 from sim.errors import UserError
@@ -38,32 +39,6 @@ ASSUMPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RooflineOptions:
-    """Options of the command."""
-
-    models: tuple[str, ...]
-    machines: tuple[str, ...]
-    formats: tuple[str, ...]
-    activations: str | None = None
-    kv: str | None = None
-    batch: int = 1
-    prompt: int = 512
-    output: int = 128
-    chunk: int | None = None
-    threads: int | None = None
-    #: How several machines share a model.
-    parallel: Parallel = "tensor"
-    #: A model that proposes tokens.
-    draft: str | None = None
-    proposals: int = 4
-    acceptance: float = 0.8
-    #: Whether scores are written to memory between the products of attention.
-    unfused: bool = False
-    #: Share of the time in which the machine is busy, for the cost.
-    utilization: float = 1.0
-
-
 def run_roofline(options: RooflineOptions) -> list[Scenario]:
     """Return every combination, or say why it can't be.
 
@@ -73,7 +48,12 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         A name is unknown, a request too long, or no combination fits its machine's memory.
     """
     if not options.models:
-        raise UserError("no model given; name one, such as llama-3.1-8b")
+        raise UserError("no model given; name one, such as llama-3.1-8b; 'qsim models' lists them")
+    if not options.machines:
+        raise UserError(
+            "no machine given; add --hw NAME, such as --hw rtx-4090; 'qsim hw' lists machines and "
+            "accelerators"
+        )
     shapes = [find_shape(name) for name in dict.fromkeys(options.models)]
     devices = [find_device(name) for name in dict.fromkeys(options.machines)]
     formats = [

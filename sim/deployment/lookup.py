@@ -1,7 +1,6 @@
 """What the words of a command mean: machines, accelerators and models, built in or from files."""
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 
 from hw.accelerator import (
@@ -13,6 +12,7 @@ from hw.accelerator import (
 )
 from hw.machine import list_machines, read_machine
 from hw.matching import Found, find_machine, meant_instead
+from numerics.names.suggest import unknown
 from roofline.model.model_names import known_model
 from roofline.model.model_shape import ModelShape, read_model
 from roofline.runtime.serving_format import ServingFormat, parse_format
@@ -32,14 +32,10 @@ def find_device(text: str) -> Found | Accelerator:
     try:
         found = find_machine(text)
     except ValueError as error:
-        names = [*list_machines(), *list_accelerators()]
-        close = get_close_matches(text.lower(), names, n=1, cutoff=0.7)
-        if close and close[0] in list_accelerators():
-            raise UserError(f"unknown machine '{text}'; did you mean '{close[0]}'?") from None
         raise UserError(str(error)) from None
     if (other := meant_instead(text, found)) is not None:
-        names = [other, found.machine.name]
-        raise UserError(f"unknown machine '{text}'; did you mean {' or '.join(map(repr, names))}?")
+        near = other, found.machine.name
+        raise UserError(unknown("machine", text, list_machines(), see="qsim hw", near=near))
     return found
 
 

@@ -17,6 +17,15 @@ def find_scheme(name: str) -> Scheme:
         raise UserError(str(error)) from None
 
 
+def is_format(name: str) -> bool:
+    """Tell whether a text means a format."""
+    try:
+        find_scheme(name)
+    except UserError:
+        return False
+    return True
+
+
 def find_formats(name: str) -> tuple[Format, ...]:
     """Return the formats of elements behind a name: one, or the candidates of a mixture."""
     plain = FORMATS.get(name.strip().lower())

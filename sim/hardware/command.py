@@ -10,7 +10,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from amaranth.hdl import UnusedElaboratable
@@ -18,6 +17,7 @@ from amaranth.hdl import UnusedElaboratable
 from hw.pe_record import PeRecord, list_records, load_record, write_record
 from numerics.formats import Format
 from numerics.names.catalog import FORMATS
+from numerics.names.suggest import unknown
 from numerics.native.cache import cache_directory
 from rtl.catalog import PES, find_pe
 from rtl.cost.cells import LIBERTY
@@ -31,6 +31,7 @@ from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from rtl.verilog.emit import write_verilog
 from sim.errors import UserError
 from sim.hardware.operands import read_codes, stream_of
+from sim.hardware.options import EmitOptions
 
 #: Seconds for a process to end its programs and remove its files; it may be inside a proof.
 PATIENCE_S = 3
@@ -56,20 +57,16 @@ def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
         raise UserError(str(error)) from None
 
 
-def emit(
-    name: str,
-    out: Path,
-    *,
-    lanes: int | None = None,
-    length: int | None = None,
-    accumulator_bits: int | None = None,
-    weights: str | None = None,
-    activations: str | None = None,
-) -> Path:
+def emit(name: str, options: EmitOptions) -> Path:
     """Write the Verilog of one PE, with other sizes and formats where given."""
     (pe,) = find_pes([name])
-    sizes = {"lanes": lanes, "length": length, "accumulator_bits": accumulator_bits}
-    formats = {"weights": weights, "activations": activations}
+    out = options.out
+    sizes = {
+        "lanes": options.lanes,
+        "length": options.length,
+        "accumulator_bits": options.accumulator,
+    }
+    formats = {"weights": options.weights, "activations": options.activations}
     asked = {key: _found_format(each) for key, each in formats.items() if each is not None}
     given = {key: size for key, size in sizes.items() if size is not None}
     if out.exists() and not out.is_dir():
@@ -84,9 +81,7 @@ def emit(
 
 def _found_format(name: str) -> Format:
     if name not in FORMATS:
-        close = get_close_matches(name.lower(), FORMATS, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"unknown format {name!r}; {hint}known: {', '.join(FORMATS)}")
+        raise UserError(unknown("format", name, FORMATS, see="qsim formats"))
     return FORMATS[name]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hw.pe_record import PeRecord, list_records, load_record
+from numerics.names.suggest import unknown
 from rtl.cost.fpga import FAMILIES, Family, fpga_costs
 from rtl.cost.synthesis import verilog_hash
 from rtl.element import ProcessingElement
@@ -21,7 +22,7 @@ def fpga_records(
     that can be.
     """
     if family not in FAMILIES:
-        raise UserError(f"unknown FPGA {family!r}; known: {', '.join(FAMILIES)}")
+        raise UserError(unknown("FPGA", family, FAMILIES))
     records, stale, missing, unstored = [], [], [], ""
     for pe in find_pes(names):
         record, problem = _stored(pe, tell)

@@ -1,6 +1,5 @@
 """All models by name: what there is, and how to open one."""
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from numerics.names.suggest import unknown
 from sim.errors import UserError
 from sim.sources.embedded import FILES, embedded_directory, open_embedded
 from sim.sources.fetch import checked_path, is_fetched
@@ -87,14 +87,8 @@ def _unknown(spec: str) -> str:
     """Say that there is no such model, and what is near or known."""
     if spec.endswith(".gguf") or spec.startswith((".", "/", "~")):
         return f"no file or directory at {spec}"
-    names = [EMBEDDED_ID, *KNOWN]
-    near = [name for name in names if spec and name.startswith(spec.lower())]
-    near += difflib.get_close_matches(spec.lower(), names, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else "."
-    return (
-        f"unknown model {spec!r}{hint} Known: {', '.join(names)}; "
-        "a directory, a .gguf file or a hub id is a model too"
-    )
+    message = unknown("model", spec, [EMBEDDED_ID, *KNOWN], see="qsim models")
+    return f"{message}; a directory, a .gguf file or a hub id is a model too"
 
 
 def list_models() -> list[ModelRow]:

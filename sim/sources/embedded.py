@@ -7,7 +7,7 @@ from pathlib import Path
 from sim.errors import UserError
 from sim.sources.hf_directory import HfDirectory, open_directory
 from sim.sources.known import EMBEDDED_ID
-from sim.sweep.windows import Text, read_text
+from sim.sources.text import Text, read_text
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "held_out.txt")
 

@@ -14,12 +14,13 @@ import numpy as np
 import numerics
 from sim.model.params import ModelBuffers
 from sim.sources.source import ModelSource
+from sim.sources.text import Text
 from sim.sweep.evaluate import Evaluator, Scores
 from sim.sweep.recipe import FLOAT32, Plan, Recipe, plan
 from sim.sweep.result import PointResult
 from sim.sweep.store import Store, point_key
 from sim.sweep.weights import WeightLoader, bits_per_weight, model_bytes
-from sim.sweep.windows import Text, Windows
+from sim.sweep.windows import Windows
 
 
 @runtime_checkable
@@ -60,6 +61,7 @@ class Sweep:
     def run(self, observer: Observer) -> list[PointResult]:
         """Measure what the store lacks; return every point, the float model's first."""
         keyed = {point_key(self._content(p.recipe)): p for p in self.plans()}
+        self.directory.mkdir(parents=True, exist_ok=True)
         store = Store(self.directory / "results.sqlite")
         found = {key: known for key in keyed if (known := store.get(key)) is not None}
         missing = {key: p for key, p in keyed.items() if key not in found}

@@ -1,6 +1,5 @@
 """Recipes: which scheme for weights, activations and KV cache of which layers."""
 
-import difflib
 import fnmatch
 import json
 from collections.abc import Mapping, Sequence
@@ -12,16 +11,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from numerics import Scheme, grouped_dot, quantize
-from numerics.pe.models import ROUNDING
+from numerics.names.suggest import unknown
 from numerics.pe.rounding import check_pe
+from rtl.catalog import PES, ROUNDING
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
-from sim.sweep.exact_pes import NEAREST
-
-#: Exact integers, group by group, for any formats whose values are integers times a unit.
-EXACT = "exact"
+from sim.sweep.options import EXACT as EXACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +42,7 @@ class Recipe:
     name: str
     rules: tuple[Rule, ...]
     #: Processing element whose dot products the linear layers take: :data:`EXACT`, one of
-    #: :data:`numerics.pe.models.ROUNDING`, or ``None`` for float products of dequantized numbers.
+    #: :data:`rtl.catalog.ROUNDING`, or ``None`` for float products of dequantized numbers.
     pe: str | None = None
 
     def rule_for(self, name: str) -> Rule:
@@ -192,12 +189,10 @@ def _check_rounding(
 
 def _why_no_product(name: str) -> str:
     """Say what to do without the products of a PE that has none of its own here."""
-    known = f"PEs whose sums round: {', '.join(ROUNDING)}"
-    if name in NEAREST:
-        return f"{name} {NEAREST[name]}; {known}"
-    close = difflib.get_close_matches(name, ROUNDING, n=1)
-    hint = f", did you mean '{close[0]}'?" if close else ";"
-    return f"unknown PE '{name}'{hint} {known}"
+    if name in PES:
+        rounding = ", ".join(ROUNDING)
+        return f"{name} {PES[name].nearest_sweep}; PEs whose sums round: {rounding}"
+    return unknown("PE", name, PES, see="qsim rtl")
 
 
 def _product(x: Array, *, weight: Scheme, activation: Scheme) -> Array:

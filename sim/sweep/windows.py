@@ -1,17 +1,13 @@
 """Windows of text: which tokens a sweep reads and which positions it scores."""
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32
 
 from sim.errors import UserError
-
-#: Tokenising happens at once and in memory.
-MAX_TEXT_BYTES = 256 * 2**20
+from sim.sources.text import Text
 
 
 @runtime_checkable
@@ -24,34 +20,6 @@ class Encoder(Protocol):
 
     def encode(self, text: str) -> Int32[np.ndarray, " n"]:
         """Token ids of ``text``, none added."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """A text with the name it is shown by and the hash it is known by."""
-
-    name: str
-    content: str
-    sha256: str
-
-
-def read_text(path: Path) -> Text:
-    """Read a UTF-8 text file of at most 256 MiB, line ends translated as Python's text mode does.
-
-    The hash is that of the bytes as they are.
-    """
-    if not path.is_file():
-        raise UserError(f"no text file at {path}; --text takes the path of a UTF-8 file")
-    size = path.stat().st_size
-    if size > MAX_TEXT_BYTES:
-        raise UserError(f"{path} has {size} bytes, more than {MAX_TEXT_BYTES}; give a part of it")
-    raw = path.read_bytes()
-    try:
-        content = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    content = content.replace("\r\n", "\n").replace("\r", "\n")
-    return Text(name=path.name, content=content, sha256=hashlib.sha256(raw).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,8 +63,8 @@ def test_json_is_one_object_a_point(sweep, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "fp5"], "qsim: unknown format 'fp5', did you mean 'fp4'"),
-        (["--model", "embeded"], "qsim: unknown model 'embeded', did you mean 'embedded'?"),
+        (["--format", "fp5"], "qsim: unknown format 'fp5'; did you mean 'fp4'"),
+        (["--model", "embeded"], "qsim: unknown model 'embeded'; did you mean 'embedded'?"),
         (
             ["--format", "int4", "--group-size", "4096"],
             "qsim: group size 4096 is larger than a row",
@@ -92,7 +92,7 @@ def test_json_is_one_object_a_point(sweep, tmp_path):
             ["--format", "int4", "--pe", "bitmod-dequantizer"],
             "qsim: bitmod-dequantizer is a part of a PE",
         ),
-        (["--format", "int4", "--pe", "fp16-mak"], "qsim: unknown PE 'fp16-mak', did you mean"),
+        (["--format", "int4", "--pe", "fp16-mak"], "qsim: unknown PE 'fp16-mak'; did you mean"),
         (
             ["--format", "bitmod-fp4", "--pe", "bitmod-fp4-column"],
             "qsim: recipe bitmod-fp4 pe=bitmod-fp4-column: the PE reads codes of bitmod-fp4",

@@ -25,7 +25,10 @@ def test_a_users_table_is_asked_first(tmp_path):
 @pytest.mark.parametrize(
     "text,words",
     [
-        ('[[words]]\npattern = "a"\nengine = "lama.cpp"', "line 3: engine is 'lama.cpp'; did you"),
+        (
+            '[[words]]\npattern = "a"\nengine = "lama.cpp"',
+            "line 3: engine: unknown engine 'lama.cpp'; did you mean 'llama.cpp'?",
+        ),
         ('[[words]]\npattern = "("\nengine = "llama.cpp"', "line 2: pattern is '('"),
         ('[[words]]\npattern = "a"\nengine = "llama.cpp"\ncores = "x86"', "cores is 'x86'"),
         ('[[models]]\nnames = ["a"]\nparallel = "tensor"', "parallel is 'tensor', not 'rows'"),

@@ -265,7 +265,7 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "llama-3.1-8b", "--hw", "4x a100-40bg"], ["'a100-sxm-40gb'"]),
         ([*BASIC[:-1], "w4b16"], ["unknown format 'w4b16'", "w4a16"]),
         (["roofline", "llama-9-8b", "--hw", "a100-sxm-80gb"], ["unknown model", "llama-3-8b"]),
-        ([*BASIC, "--batch", "1.5"], ["--batch", "'1.5' is no whole number"]),
+        ([*BASIC, "--batch", "1.5"], ["--batch", "'1.5' is not a whole number"]),
         ([*BASIC, "--threads", "4"], ["--threads", "processor"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--threads", "4"], ["--threads"]),
         (["roofline", "llama-3.1-8b", "--hw", "epyc-7v13", "--threads", "99999"],

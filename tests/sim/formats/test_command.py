@@ -53,7 +53,7 @@ def test_explain_says_what_becomes_of_numbers_together(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "fp5"], "qsim: unknown format 'fp5', did you mean 'fp4'"),
+        (["show", "fp5"], "qsim: unknown format 'fp5'; did you mean 'fp4'"),
         (["show", "fp32"], "qsim: 'fp32' has 2^32 codes, too many to list"),
         (["show", "e8p", "--out", "grid.png"], "qsim: what a number becomes in 'e8p' depends"),
         (["explain", "kmeans3", "4"], "qsim: what a number becomes in 'kmeans3' depends"),

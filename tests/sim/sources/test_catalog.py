@@ -65,19 +65,19 @@ def test_what_looks_like_a_path_must_be_there(spec):
 @pytest.mark.parametrize(
     ("spec", "hint"),
     [
-        ("embeded", ", did you mean 'embedded'?"),
-        ("smollm2", f", did you mean '{SMOLLM}'?"),
-        ("SmolLM2-135M", f", did you mean '{SMOLLM}'?"),
-        ("llama", "."),
-        ("", "."),
+        ("embeded", "; did you mean 'embedded'?"),
+        ("smollm2", f"; did you mean '{SMOLLM}'?"),
+        ("SmolLM2-135M", f"; did you mean '{SMOLLM}'?"),
+        ("llama", ";"),
+        ("", ";"),
     ],
 )
 def test_unknown_names_get_a_suggestion(spec, hint):
     refused(
         spec,
         re.escape(
-            f"unknown model {spec!r}{hint} Known: embedded, {SMOLLM}, {MINILM}; a directory, a "
-            ".gguf file or a hub id is a model too"
+            f"unknown model {spec!r}{hint} `qsim models` lists all; a directory, a .gguf file or a "
+            "hub id is a model too"
         ),
     )
 

@@ -26,7 +26,7 @@ from sim.model.params import ModelBuffers
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
 from sim.sources.known import SMOLLM2_135M
-from sim.sweep.windows import read_text
+from sim.sources.text import read_text
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "smollm2"
 #: The joined WikiText-2 raw test split: beside the project, or where the variable says.

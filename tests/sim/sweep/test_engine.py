@@ -7,12 +7,13 @@ import pytest
 import numerics
 from sim.errors import UserError
 from sim.sources.catalog import open_model
+from sim.sources.text import read_text
 from sim.sweep.engine import Sweep
 from sim.sweep.evaluate import paired_difference
 from sim.sweep.recipe import EXACT
 from sim.sweep.recipe_file import make_recipe
 from sim.sweep.result import PointResult
-from sim.sweep.windows import read_text, take_windows
+from sim.sweep.windows import take_windows
 
 
 class Log:

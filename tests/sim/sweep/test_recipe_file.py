@@ -95,7 +95,7 @@ def test_nothing_to_quantize_is_the_float_model():
             r": recipe a has 'wieghts'; a rule has 'activations'",
         ),
         ("[[recipe]]\nname='a'\nweights=4", r": weights of recipe a must be a string, not 4$"),
-        ("[[recipe]]\nname='a'\nweights='fp5'", r"^unknown format 'fp5', did you mean 'fp4'"),
+        ("[[recipe]]\nname='a'\nweights='fp5'", r"^unknown format 'fp5'; did you mean 'fp4'"),
         ("[[grid]]\nweights='fp4'", r": weights of a grid must be a list of str, as in weights = "),
         ("[[grid]]\ngroup_size=['a']", r": group_size of a grid must be a list of int, as in "),
         ("[[grid]]\nbits=[4]", r": a grid has 'activations', .*, not 'bits'$"),

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.errors import UserError
-from sim.sweep.windows import Text, read_text, take_windows
+from sim.sources.text import Text
+from sim.sweep.windows import take_windows
 
 
 class Letters:
@@ -80,16 +81,3 @@ def test_windows_never_overlap_and_never_leave_the_text(length, context, tokens,
 def test_a_text_that_is_too_short_is_refused(length, tokens, context, message):
     with pytest.raises(UserError, match=message):
         take_windows(text_of(length), Letters(), tokens=tokens, context=context, spread=False)
-
-
-def test_a_text_must_exist_and_be_utf_8(tmp_path):
-    with pytest.raises(UserError, match=r"^no text file at .*; --text takes the path of a UTF-8"):
-        read_text(tmp_path / "none.txt")
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9!")
-    with pytest.raises(UserError, match=r"latin\.txt is not UTF-8 text: invalid .* at byte 3$"):
-        read_text(tmp_path / "latin.txt")
-
-
-def test_line_ends_are_those_of_python(tmp_path):
-    (tmp_path / "dos.txt").write_bytes(b"a\r\nb\rc\n")
-    assert read_text(tmp_path / "dos.txt").content == "a\nb\nc\n"
