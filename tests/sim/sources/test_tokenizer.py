@@ -280,6 +280,28 @@ def test_an_unknown_tag_is_refused_unless_a_tokenizer_json_is_beside_the_file(
     assert source.tokenizer().decode(source.tokenizer().encode(TEXT)) == TEXT
 
 
+@pytest.mark.parametrize("kind", [2, 3, 4])
+def test_unknown_control_and_user_defined_tokens_are_read_by_their_names(
+    tiny, tmp_path, stored, kind
+):
+    types = np.ones(261, np.int32)
+    types[258] = kind  # Ġthe
+    tokens = [*tiny.byte_vocabulary()[0]]
+    tokens[258] = "the<x>"
+    source = with_metadata(tiny, tmp_path, stored, token_type=types, tokens=tokens, merges=["h e"])
+    assert source.tokenizer().encode("the<x>").tolist() == [258]
+
+
+def test_empty_tokens_have_names_of_their_own(tiny, tmp_path, stored):
+    tokens, merges = tiny.byte_vocabulary()
+    tokens = [*tokens, "", ""]
+    types = np.ones(len(tokens), np.int32)
+    raw = tiny.CONFIGS["llama"]
+    source = with_metadata(tiny, tmp_path, stored, tokens=tokens, token_type=types, merges=merges)
+    assert raw["vocab_size"] >= len(tokens)
+    assert source.tokenizer().vocab_size == len(tokens)
+
+
 def with_metadata(tiny, tmp_path, stored, **changes):
     """Return a source whose metadata is changed after reading."""
     source = gguf(tiny, tmp_path, stored)
