@@ -67,7 +67,9 @@ def config_from_gguf(header: GgufHeader) -> ModelConfig:
     except ValueError as error:
         raise UserError(f"{header.path}: {error}") from None
     keys.finish()
-    biases = {name: keys.has_tensor(*_BIASES[name]) for name in _OPTIONAL_BIASES[architecture]}
+    biases: dict[str, Any] = {
+        name: keys.has_tensor(*_BIASES[name]) for name in _OPTIONAL_BIASES[architecture]
+    }
     return replace(config, **biases)
 
 
