@@ -11,6 +11,7 @@ reports where that was read and what the box says elsewhere. A measured machine 
 ``capacity_gb`` instead.
 """
 
+import math
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,15 @@ GIGA = 1e9
 GIB = float(1 << 30)
 #: Of the few numbers that may be zero.
 ZERO = {"may_be_zero": True}
+#: Vendors whose GPUs have no GEMM library that inference engines call: engines bring their own
+#: Metal kernels.
+WITHOUT_GEMM_LIBRARY = frozenset(["Apple"])
+#: Operations a cycle of a multiprocessor in the matrix instructions that NVIDIA's GPUs have had
+#: since Ampere (312e12 in FP16 of an A100's 108 at 1.41 GHz), by operand type. Kernels that expand
+#: weights use them on newer GPUs too, whose own instructions have higher peaks: FlashAttention-2
+#: has 225e12 of an A100's 312e12 (arXiv:2307.08691), 0.35 of an H100's 989e12 (arXiv:2407.08608),
+#: 381e12 of a B200's 2250e12 (its issue 1589), 0.64 to 0.72 of this rate.
+PORTABLE_OPS_PER_CYCLE = {"NVIDIA": {"fp16": 2048.0, "int8": 4096.0, "int4": 8192.0}}
 
 Operand = Literal["fp32", "fp16", "fp8", "int8", "fp4", "int4"]
 
@@ -179,6 +189,22 @@ class Machine:
         if self.multiprocessors is None or self.clock_ghz is None:
             return None
         return self.multiprocessors.value * self.clock_ghz.value * GIGA
+
+    @property
+    def has_gemm_library(self) -> bool:
+        """Whether engines call a GEMM library of the GPU's vendor, such as cuBLAS or rocBLAS."""
+        return self.kind == "gpu" and self.vendor not in WITHOUT_GEMM_LIBRARY
+
+    def portable_ops_per_s(self, operand: str) -> float:
+        """Return the rate of instructions that older GPUs of the vendor have; inf if unknown.
+
+        >>> load_machine("h100-sxm").portable_ops_per_s("fp16") / 1e12
+        535.2...
+        """
+        cycles, rates = self.multiprocessor_cycles_per_s, PORTABLE_OPS_PER_CYCLE.get(self.vendor)
+        if cycles is None or rates is None:
+            return math.inf
+        return rates.get(operand, math.inf) * cycles
 
     @property
     def unconfirmed(self) -> tuple[str, ...]:

@@ -2,18 +2,19 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hw.accelerator import Accelerator
 from hw.matching import Found
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import Recipe, parse_recipe
+from roofline.runtime.serving_format import ServingFormat, parse_format
 from roofline.time.serving import Request, Speculation
-from roofline.workload.operators import Options
-from roofline.workload.setup import Parallel, Setup
+from roofline.workload.setup import Setup
+from roofline.workload.step import Options
 from sim.deployment.cells import cell, figures
-from sim.deployment.lookup import find_device, find_recipe, find_shape
+from sim.deployment.lookup import find_device, find_format, find_shape
+from sim.deployment.options import RooflineOptions
 from sim.deployment.page import Choices, page
 from sim.deployment.scenario import Scenario, on_accelerator, on_machine, suggestions
 from sim.errors import UserError
@@ -38,32 +39,6 @@ ASSUMPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RooflineOptions:
-    """Options of the command."""
-
-    models: tuple[str, ...]
-    machines: tuple[str, ...]
-    formats: tuple[str, ...]
-    activations: str | None = None
-    kv: str | None = None
-    batch: int = 1
-    prompt: int = 512
-    output: int = 128
-    chunk: int | None = None
-    threads: int | None = None
-    #: How several machines share a model.
-    parallel: Parallel = "tensor"
-    #: A model that proposes tokens.
-    draft: str | None = None
-    proposals: int = 4
-    acceptance: float = 0.8
-    #: Whether scores are written to memory between the products of attention.
-    unfused: bool = False
-    #: Share of the time in which the machine is busy, for the cost.
-    utilization: float = 1.0
-
-
 def run_roofline(options: RooflineOptions) -> list[Scenario]:
     """Return every combination, or say why it can't be.
 
@@ -73,15 +48,20 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         A name is unknown, a request too long, or no combination fits its machine's memory.
     """
     if not options.models:
-        raise UserError("no model given; name one, such as llama-3.1-8b")
+        raise UserError("no model given; name one, such as llama-3.1-8b; 'qsim models' lists them")
+    if not options.machines:
+        raise UserError(
+            "no machine given; add --hw NAME, such as --hw rtx-4090; 'qsim hw' lists machines and "
+            "accelerators"
+        )
     shapes = [find_shape(name) for name in dict.fromkeys(options.models)]
     devices = [find_device(name) for name in dict.fromkeys(options.machines)]
-    recipes = [
-        find_recipe(name, activations=options.activations, kv=options.kv)
+    formats = [
+        find_format(name, activations=options.activations, kv=options.kv)
         for name in dict.fromkeys(options.formats)
     ]
     _check_threads(options.threads, devices)
-    count = len(shapes) * len(devices) * len(recipes)
+    count = len(shapes) * len(devices) * len(formats)
     if count > MOST_SCENARIOS:
         raise UserError(f"{count} combinations; at most {MOST_SCENARIOS} fit one report")
     request = Request(
@@ -95,12 +75,12 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
                 f" tokens; {shape.name} has a context of {shape.max_context}"
             )
     _check_arrays(options, devices)
-    combinations = list(itertools.product(shapes, devices, recipes))
+    combinations = list(itertools.product(shapes, devices, formats))
     scenarios = [_predict(*one, request, options, draft) for one in combinations]
     if not any(one.fits for one in scenarios):
-        shape, device, recipe = combinations[0]
+        shape, device, fmt = combinations[0]
         assert not isinstance(device, Accelerator)
-        setup = _setup(shape, device, recipe, options)
+        setup = _setup(shape, device, fmt, options)
         raise UserError(_too_large(scenarios[0], setup, options, draft))
     return scenarios
 
@@ -108,15 +88,15 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
 def _predict(
     shape: ModelShape,
     device: Found | Accelerator,
-    recipe: Recipe,
+    fmt: ServingFormat,
     request: Request,
     options: RooflineOptions,
     draft: ModelShape | None,
 ) -> Scenario:
     try:
         if isinstance(device, Accelerator):
-            return on_accelerator(shape, recipe, device, request)
-        setup = _setup(shape, device, recipe, options)
+            return on_accelerator(shape, fmt, device, request)
+        setup = _setup(shape, device, fmt, options)
         speculation = None
         if draft is not None:
             speculation = Speculation(
@@ -160,10 +140,10 @@ def _check_threads(threads: int | None, devices: Sequence[Found | Accelerator]) 
             raise UserError(f"--threads {threads}: {name} has {count:g} cores, at most {most}")
 
 
-def _setup(shape: ModelShape, found: Found, recipe: Recipe, options: RooflineOptions) -> Setup:
+def _setup(shape: ModelShape, found: Found, fmt: ServingFormat, options: RooflineOptions) -> Setup:
     return Setup(
         shape=shape,
-        recipe=recipe,
+        format=fmt,
         machine=found.machine,
         machines=found.count,
         # One machine has nothing to share.
@@ -176,21 +156,21 @@ def _setup(shape: ModelShape, found: Found, recipe: Recipe, options: RooflineOpt
 def _too_large(
     one: Scenario, setup: Setup, options: RooflineOptions, draft: ModelShape | None
 ) -> str:
-    recipes = {
-        name: parse_recipe(name, activations=options.activations, kv=options.kv) for name in OFFERED
+    formats = {
+        name: parse_format(name, activations=options.activations, kv=options.kv) for name in OFFERED
     }
     other = replace(setup, shape=draft) if draft else None
-    widest, batch = suggestions(setup, one.request, recipes, draft=other)
+    widest, batch = suggestions(setup, one.request, formats, draft=other)
     offers = [f"--format {widest}"] if widest else []
     offers += [f"--batch {batch}"] if batch else []
     if not offers and one.request.batch > 1:
         # Neither alone is enough.
         alone = replace(one.request, batch=1)
-        widest, _ = suggestions(setup, alone, recipes, draft=other)
+        widest, _ = suggestions(setup, alone, formats, draft=other)
         if widest is not None:
-            narrow = replace(setup, recipe=recipes[widest])
-            both = replace(other, recipe=recipes[widest]) if other else None
-            _, batch = suggestions(narrow, alone, recipes, draft=both)
+            narrow = replace(setup, format=formats[widest])
+            both = replace(other, format=formats[widest]) if other else None
+            _, batch = suggestions(narrow, alone, formats, draft=both)
             offers.append(f"--format {widest} --batch {batch}")
     need, has = one.memory.total_bytes, one.memory.capacity_bytes
     what_fits = f"; {' or '.join(offers)} fits" if offers else "; no width of weights fits"

@@ -1,4 +1,4 @@
-"""One model on one machine in one recipe, predicted: what tables, figures and the page show."""
+"""One model on one machine in one format, predicted: what tables, figures and the page show."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,14 +16,15 @@ from roofline.accelerator.serving import (
     accelerator_tpot_s,
 )
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import Recipe
+from roofline.runtime.serving_format import ServingFormat
 from roofline.time.links import DEFAULT_GB_PER_S
 from roofline.time.predict import predict_step, range_s
-from roofline.time.rates import path_of, role_of
+from roofline.time.rates import path_of
 from roofline.time.serving import Prediction, Request, Speculation, predict, speculative_tpot_s
 from roofline.workload.memory import MemoryUse, equal_context, largest_batch, memory_use, stored
-from roofline.workload.operators import ACTIVATION_BYTES, Sequences
+from roofline.workload.operator import role_of
 from roofline.workload.setup import Setup
+from roofline.workload.step import ACTIVATION_BYTES, Sequences
 from sim.deployment.roofline_figure import Roof, Slope, merged
 
 CONTEXTS = (128, 512, 2048, 8192, 32768)
@@ -120,7 +121,7 @@ def on_machine(
     return Scenario(
         model=setup.shape.name,
         machine=_title(machine.name, setup),
-        format=setup.recipe.name,
+        format=setup.format.name,
         request=request,
         ttft_s=(found.bound.ttft_s, found.expected.ttft_s),
         tpot_s=(found.bound.tpot_s, found.expected.tpot_s),
@@ -219,8 +220,9 @@ def _notes(found: Prediction) -> list[str]:
         notes.append(
             f"{machine.title}: nobody told of its link; {DEFAULT_GB_PER_S:g} GB/s each way assumed"
         )
-    if found.setup.machines > 1 and found.setup.parallel == "tensor" and _is_gguf(found.setup):
-        notes.append("llama.cpp gives each machine some of the layers: --parallel pipeline")
+    engine = found.setup.runtime
+    if found.setup.machines > 1 and found.setup.parallel == "tensor" and engine.splits_layers:
+        notes.append(f"{engine.name} gives each machine some of the layers: --parallel pipeline")
     if found.memory.missing_bytes:
         notes.append(f"does not fit: {found.memory.missing_bytes / 1e9:.2f} GB are missing")
     if found.setup.shape.experts is not None:
@@ -228,10 +230,6 @@ def _notes(found: Prediction) -> list[str]:
     if found.decode_energy.exceeds_limit:
         notes.append("energy summed bottom-up exceeds the power limit; read its low end")
     return notes
-
-
-def _is_gguf(setup: Setup) -> bool:
-    return setup.recipe.kernel == "gguf" and setup.recipe.engine != "bitnet.cpp"
 
 
 def _speculation_notes(setup: Setup, speculation: Speculation | None) -> list[str]:
@@ -260,15 +258,15 @@ def _routing_note(found: Prediction) -> str:
 
 
 def on_accelerator(
-    shape: ModelShape, recipe: Recipe, machine: Accelerator, request: Request
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, request: Request
 ) -> Scenario:
     """Predict a request on an array of PEs, by its cycles."""
-    run = partial(accelerator_step, shape, recipe, machine)
+    run = partial(accelerator_step, shape, fmt, machine)
     middle = request.prompt + request.output // 2
-    steps = accelerator_prefill(shape, recipe, machine, request)
+    steps = accelerator_prefill(shape, fmt, machine, request)
     prefill = steps[-1]
     decode = run("decode", batch=request.batch, context=middle)
-    tpot_s = accelerator_tpot_s(shape, recipe, machine, request)
+    tpot_s = accelerator_tpot_s(shape, fmt, machine, request)
     batch = request.batch
     low, _, high = machine.dram_energy.energy_pj(
         sum(cost.traffic_bytes for _, cost in decode.products) / batch
@@ -277,15 +275,15 @@ def on_accelerator(
     return Scenario(
         model=shape.name,
         machine=machine.name,
-        format=recipe.name,
+        format=fmt.name,
         request=request,
         ttft_s=(sum(step.bound_s for step in steps), sum(step.time_s for step in steps)),
         tpot_s=(decode.bound_s, tpot_s),
         tpot_range_s=(tpot_s, tpot_s),
         prefill_bound=prefill.limit,
         decode_bound=decode.limit,
-        path=_accelerator_path(machine, shape, recipe),
-        memory=_accelerator_memory(shape, recipe, machine, request),
+        path=_accelerator_path(machine, shape, fmt),
+        memory=_accelerator_memory(shape, fmt, machine, request),
         largest_batch=0,
         equal_context=0.0,
         energy_j={
@@ -297,7 +295,7 @@ def on_accelerator(
         energy_range_j=(on_chip + low * 1e-12, on_chip + high * 1e-12),
         cost_usd_per_mtok=None,
         points=tuple([*_products("prefill", prefill), *_products("decode", decode)]),
-        roofs=_accelerator_roofs(shape, recipe, machine),
+        roofs=_accelerator_roofs(shape, fmt, machine),
         slope=Slope(
             name="memory", bytes_per_s=machine.dram_bits_per_cycle / 8 * machine.clock_mhz * 1e6
         ),
@@ -307,7 +305,7 @@ def on_accelerator(
         tpot_by_batch=_by_batch(
             lambda size, context: run("decode", batch=size, context=context).time_s, request
         ),
-        notes=tuple(_accelerator_notes(machine, shape, recipe)),
+        notes=tuple(_accelerator_notes(machine, shape, fmt)),
     )
 
 
@@ -327,26 +325,28 @@ def _products(phase: Phase, step: AcceleratorStep) -> list[OperatorPoint]:
     ]
 
 
-def _accelerator_path(machine: Accelerator, shape: ModelShape, recipe: Recipe) -> str:
-    bits = weight_bits(recipe, shape.hidden).code_bits
+def _accelerator_path(machine: Accelerator, shape: ModelShape, fmt: ServingFormat) -> str:
+    bits = weight_bits(fmt, shape.hidden).code_bits
     return f"{machine.cycles_per_step(bits)} cycles for {machine.lanes} weights of {bits:g} bits"
 
 
 def _accelerator_memory(
-    shape: ModelShape, recipe: Recipe, machine: Accelerator, request: Request
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, request: Request
 ) -> MemoryUse:
     """Return what is stored; the files of accelerators give their memory no size."""
     new = request.step_tokens
-    use = stored(shape, recipe, batch=request.batch, length=request.length, new=new)
-    if recipe.kv != FP16_CACHE:
+    use = stored(shape, fmt, batch=request.batch, length=request.length, new=new)
+    if fmt.kv != FP16_CACHE:
         return use
     return replace(use, kv_bytes=use.kv_bytes * machine.kv_bits / FP16_CACHE_BITS)
 
 
-def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) -> tuple[Roof, ...]:
+def _accelerator_roofs(
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator
+) -> tuple[Roof, ...]:
     rows, columns = array_shape(machine, "prefill")
     roofs = []
-    for bits in sorted({weight_bits(recipe, shape.hidden).code_bits, float(RESULT_BITS)}):
+    for bits in sorted({weight_bits(fmt, shape.hidden).code_bits, float(RESULT_BITS)}):
         rate = 2.0 * rows * columns * machine.lanes * machine.clock_mhz * 1e6
         roofs.append(
             Roof(name=f"{bits:g}-bit weights", ops_per_s=rate / machine.cycles_per_step(bits))
@@ -354,15 +354,15 @@ def _accelerator_roofs(shape: ModelShape, recipe: Recipe, machine: Accelerator) 
     return merged(roofs)
 
 
-def _accelerator_notes(machine: Accelerator, shape: ModelShape, recipe: Recipe) -> list[str]:
+def _accelerator_notes(machine: Accelerator, shape: ModelShape, fmt: ServingFormat) -> list[str]:
     notes = []
-    if recipe.kv == FP16_CACHE and machine.kv_bits != FP16_CACHE_BITS:
+    if fmt.kv == FP16_CACHE and machine.kv_bits != FP16_CACHE_BITS:
         notes.append(f"{machine.title}: a KV cache of {machine.kv_bits} bits unless --kv names one")
-    if 8 * ACTIVATION_BYTES[recipe.activations] > machine.activation_bits:
+    if 8 * ACTIVATION_BYTES[fmt.activations] > machine.activation_bits:
         own = f"activations of {machine.activation_bits} bits"
-        notes.append(f"{machine.title}: {own}, narrower than those of {recipe.name}")
-    head = head_bits(recipe, shape.hidden).code_bits
-    if head > weight_bits(recipe, shape.hidden).code_bits:
+        notes.append(f"{machine.title}: {own}, narrower than those of {fmt.name}")
+    head = head_bits(fmt, shape.hidden).code_bits
+    if head > weight_bits(fmt, shape.hidden).code_bits:
         cycles = machine.cycles_per_step(head)
         notes.append(f"{machine.title}: a head of {head:g} bits, {cycles} cycles a step")
     if machine.pe_leakage_uw is None:
@@ -373,18 +373,22 @@ def _accelerator_notes(machine: Accelerator, shape: ModelShape, recipe: Recipe) 
 
 
 def suggestions(
-    setup: Setup, request: Request, recipes: Mapping[str, Recipe], *, draft: Setup | None = None
+    setup: Setup,
+    request: Request,
+    formats: Mapping[str, ServingFormat],
+    *,
+    draft: Setup | None = None,
 ) -> tuple[str | None, int]:
-    """Return the name of the widest recipe that fits a request, and the largest batch that does."""
+    """Return the name of the widest format that fits a request, and the largest batch that does."""
     new = request.step_tokens
     batch = largest_batch(setup, length=request.length, new=new, usable=USED, draft=draft)
     fitting = []
-    for name, recipe in recipes.items():
+    for name, fmt in formats.items():
         use = memory_use(
-            replace(setup, recipe=recipe), batch=request.batch, length=request.length, new=new
+            replace(setup, format=fmt), batch=request.batch, length=request.length, new=new
         )
         if draft is not None:
-            other = replace(draft, recipe=recipe)
+            other = replace(draft, format=fmt)
             use = use + memory_use(other, batch=request.batch, length=request.length, new=new)
         if use.missing_bytes == 0:
             fitting.append((use.weight_bytes, name))

@@ -216,7 +216,7 @@ def validation_record(found: Validation) -> dict[str, Any]:
                 "line": row.point.line,
                 "device": row.point.found.machine.name,
                 "model": row.point.shape.name,
-                "recipe": row.point.recipe.name,
+                "format": row.point.format.name,
                 "phase": row.point.phase,
                 "measured_tokens_per_s": row.point.tokens_per_s,
                 "expected_tokens_per_s": row.expected,
