@@ -6,9 +6,9 @@ from hw.accelerator import is_accelerator_text
 
 HEAD = (
     "A file of qsim to start from: edit it, and name it with --hw FILE.toml.",
-    'A number is { value = ..., source = "where it comes from" }; add confirmed = false where you have',
-    "not read it in its source. Units are in the keys; peaks are dense, two operations for each",
-    "multiply-add. Keys after # may be added.",
+    'A number is { value = ..., source = "its origin" }; add confirmed = false to any that',
+    "you have not read in its source. Units are in the keys; peaks are dense, two operations for",
+    "each multiply-add. Keys after # may be added.",
 )
 #: What each key of a machine's file means, with its unit, by table; ``SOURCED`` keys are numbers
 #: with a source.
