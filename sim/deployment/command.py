@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hw.accelerator import Accelerator
-from hw.matching import Found
+from hw.names import Found
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import ServingFormat, parse_format
 from roofline.time.serving import Request, Speculation
