@@ -17,7 +17,7 @@ from sim.deployment.lookup import find_device, find_recipe, find_shape
 from sim.deployment.options import RooflineOptions
 from sim.deployment.page import Choices, page
 from sim.deployment.scenario import Scenario, on_accelerator, on_machine, suggestions
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 from sim.provenance import versions
 from sim.report.style import png, svg
 from sim.report.write import replace_files
@@ -93,7 +93,7 @@ def _predict(
     options: RooflineOptions,
     draft: ModelShape | None,
 ) -> Scenario:
-    try:
+    with user_errors(ValueError):
         if isinstance(device, Accelerator):
             return on_accelerator(shape, recipe, device, request)
         setup = _setup(shape, device, recipe, options)
@@ -105,8 +105,6 @@ def _predict(
                 acceptance=options.acceptance,
             )
         return on_machine(setup, request, speculation=speculation, utilization=options.utilization)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _check_arrays(options: RooflineOptions, devices: Sequence[Found | Accelerator]) -> None:

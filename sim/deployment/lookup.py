@@ -16,7 +16,7 @@ from numerics.names.suggest import unknown
 from roofline.model.model_names import known_model
 from roofline.model.model_shape import ModelShape, read_model
 from roofline.runtime.serving_format import Recipe, parse_recipe
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 
 FILE_SUFFIX = ".toml"
 
@@ -29,10 +29,8 @@ def find_device(text: str) -> Found | Accelerator:
         raise UserError(f"{match[1]} machines in '{text}'; at most 999")
     if text in list_accelerators():
         return load_accelerator(text)
-    try:
+    with user_errors(ValueError):
         found = find_machine(text)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     if (other := meant_instead(text, found)) is not None:
         near = other, found.machine.name
         raise UserError(unknown("machine", text, list_machines(), see="qsim hw", near=near))
@@ -41,25 +39,19 @@ def find_device(text: str) -> Found | Accelerator:
 
 def _from_file(path: Path) -> Found | Accelerator:
     """Read a machine's file, or an accelerator's, which has keys of its own."""
-    try:
+    with user_errors(ValueError, OSError):
         if path.is_file() and is_accelerator(path):
             return read_accelerator(path)
         return Found(machine=read_machine(path))
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from None
 
 
 def find_shape(text: str) -> ModelShape:
     """Return a model by its name, or from its TOML file."""
-    try:
+    with user_errors(ValueError):
         return read_model(Path(text)) if text.endswith(FILE_SUFFIX) else known_model(text)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def find_recipe(text: str, *, activations: str | None = None, kv: str | None = None) -> Recipe:
     """Return the recipe of a format and those of activations and KV cache."""
-    try:
+    with user_errors(ValueError):
         return parse_recipe(text, activations=activations, kv=kv)
-    except ValueError as error:
-        raise UserError(str(error)) from None

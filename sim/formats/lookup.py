@@ -6,15 +6,13 @@ from numerics import CATALOG, FORMATS, parse_scheme
 from numerics.formats import MAX_LISTED_BITS, Format
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.schemes.scheme import Scheme
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 
 
 def find_scheme(name: str) -> Scheme:
     """Return the scheme that a text means; raise :class:`UserError` with what is near."""
-    try:
+    with user_errors(ValueError):
         return parse_scheme(name)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def is_format(name: str) -> bool:

@@ -29,7 +29,7 @@ from rtl.pe.dot_product.element import DotProductPe
 from rtl.toolchain import ToolError, has_module
 from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from rtl.verilog.emit import write_verilog
-from sim.errors import UserError
+from sim.errors import UserError, os_error_text, user_errors
 from sim.hardware.operands import read_codes, stream_of
 from sim.hardware.options import EmitOptions
 
@@ -51,10 +51,8 @@ class Costs:
 
 def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
     """Return PEs by their names; all of them for none."""
-    try:
+    with user_errors(ValueError):
         return [find_pe(name) for name in names] or list(PES.values())
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def emit(name: str, options: EmitOptions) -> Path:
@@ -71,12 +69,10 @@ def emit(name: str, options: EmitOptions) -> Path:
     given = {key: size for key, size in sizes.items() if size is not None}
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a directory")
-    try:
+    # A PE that is refused leaves parts that Amaranth would warn of.
+    warnings.simplefilter("ignore", UnusedElaboratable)
+    with user_errors(ValueError, ToolError):
         return write_verilog(_resized(_with_formats(pe, asked), given), out)
-    except (ValueError, ToolError) as error:
-        # Amaranth would tell of the parts of a PE that is refused.
-        warnings.simplefilter("ignore", UnusedElaboratable)
-        raise UserError(str(error)) from None
 
 
 def _found_format(name: str) -> Format:
@@ -105,10 +101,8 @@ def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
 def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
     """Yield the verdicts on some PEs as they come, of several from a process a core."""
     pes, dots = find_pes(names), dots or RANDOM_DOTS
-    try:
+    with user_errors(ToolError):
         need_tools()
-    except ToolError as error:
-        raise UserError(str(error)) from None
     workers = min(len(pes), len(os.sched_getaffinity(0)))
     if workers == 1:
         for pe in pes:
@@ -205,12 +199,8 @@ def _is_stale(pe: ProcessingElement, record: PeRecord) -> bool:
 
 
 def _measured(pe: ProcessingElement, liberty: Path | None, stream: Stream | None) -> PeRecord:
-    try:
+    with user_errors(ToolError, OSError):
         return cost(pe, liberty or LIBERTY, stream=stream)
-    except ToolError as error:
-        raise UserError(str(error)) from None
-    except OSError as error:
-        raise UserError(f"{liberty}: {error.strerror}; --liberty takes a liberty file") from None
 
 
 def _with_fpga(record: PeRecord) -> PeRecord:
@@ -225,5 +215,5 @@ def store(record: PeRecord) -> str:
     try:
         write_record(record)
     except OSError as error:
-        return f"{error.filename}: {error.strerror}"
+        return os_error_text(error)
     return ""

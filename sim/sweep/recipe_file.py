@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numerics import Scheme, parse_scheme
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule
 
 MAX_FILE_BYTES = 2**20
@@ -41,10 +41,8 @@ def make_scheme(name: str | None, role: Role, group_size: int | None = None) -> 
     """Return the scheme that ``name`` means in that role; ``None`` for none and float32."""
     if name in (None, "none", "float32"):
         return None
-    try:
+    with user_errors(ValueError):
         return parse_scheme(name, group_size=group_size, role=role)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def make_recipe(
