@@ -7,6 +7,7 @@ from numerics.formats import MAX_LISTED_BITS, Format
 from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.schemes.scheme import Scheme
 from sim.errors import UserError, user_errors
+from sim.names.meaning import find_meaning
 
 
 def find_scheme(name: str) -> Scheme:
@@ -18,7 +19,7 @@ def find_scheme(name: str) -> Scheme:
 def is_format(name: str) -> bool:
     """Tell whether a text means a format."""
     try:
-        find_scheme(name)
+        find_meaning(name)
     except UserError:
         return False
     return True

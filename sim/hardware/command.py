@@ -17,8 +17,8 @@ from amaranth.hdl import UnusedElaboratable
 from hw.pe_record import PeRecord, list_records, load_record, write_record
 from numerics.formats import Format
 from numerics.names.catalog import FORMATS
-from numerics.names.suggest import unknown
 from numerics.native.cache import cache_directory
+from numerics.schemes.scheme import Scheme
 from rtl.catalog import PES, find_pe
 from rtl.cost.cells import LIBERTY
 from rtl.cost.cost import Stream, cost
@@ -32,6 +32,7 @@ from rtl.verilog.emit import write_verilog
 from sim.errors import UserError, os_error_text, user_errors
 from sim.hardware.operands import read_codes, stream_of
 from sim.hardware.options import EmitOptions
+from sim.names.meaning import find_meaning
 
 #: Seconds for a process to end its programs and remove its files; it may be inside a proof.
 PATIENCE_S = 3
@@ -76,9 +77,17 @@ def emit(name: str, options: EmitOptions) -> Path:
 
 
 def _found_format(name: str) -> Format:
-    if name not in FORMATS:
-        raise UserError(unknown("format", name, FORMATS, see="qsim formats"))
-    return FORMATS[name]
+    """Return the element format of a name: its own, or that of the weights it means."""
+    if name in FORMATS:
+        return FORMATS[name]
+    weights = find_meaning(name).weights
+    formats = weights.formats if isinstance(weights, Scheme) else ()
+    if len(formats) != 1:
+        raise UserError(
+            f"{name} has not one format of elements; name one such as int4 or fp4_e2m1, 'qsim "
+            f"formats show {name}' says what it has"
+        )
+    return formats[0]
 
 
 def _with_formats(pe: ProcessingElement, formats: dict[str, Format]) -> ProcessingElement:
@@ -94,7 +103,7 @@ def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
     known = {field.name for field in fields(pe)}
     for key in sizes:
         if key not in known:
-            raise UserError(f"{pe.name} has a size of its own, no other {key.replace('_', ' ')}")
+            raise UserError(f"the {key.replace('_', ' ')} of {pe.name} is fixed")
     return replace(pe, **sizes)  # type: ignore[arg-type]
 
 
