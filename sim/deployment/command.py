@@ -13,7 +13,8 @@ from roofline.time.serving import Request, Speculation
 from roofline.workload.operators import Options
 from roofline.workload.setup import Setup
 from sim.deployment.cells import cell, figures
-from sim.deployment.lookup import find_device, find_recipe, find_shape
+from sim.deployment.lookup import find_device, find_recipe
+from sim.deployment.model_names import find_shape
 from sim.deployment.options import RooflineOptions
 from sim.deployment.page import Choices, page
 from sim.deployment.scenario import Scenario, on_accelerator, on_machine, suggestions

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from roofline.measured.llm_viewer import HARDWARE, CompatStage, Widths, llm_viewer
-from sim.deployment.lookup import find_shape
+from sim.deployment.model_names import find_shape
 from sim.deployment.options import RooflineOptions
 from sim.errors import UserError, user_errors
 

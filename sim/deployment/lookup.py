@@ -13,8 +13,6 @@ from hw.accelerator import (
 from hw.machine import list_machines, read_machine
 from hw.matching import Found, find_machine, meant_instead
 from numerics.names.suggest import unknown
-from roofline.model.model_names import known_model
-from roofline.model.model_shape import ModelShape, read_model
 from roofline.runtime.serving_format import Recipe, parse_recipe
 from sim.errors import UserError, user_errors
 
@@ -43,12 +41,6 @@ def _from_file(path: Path) -> Found | Accelerator:
         if path.is_file() and is_accelerator(path):
             return read_accelerator(path)
         return Found(machine=read_machine(path))
-
-
-def find_shape(text: str) -> ModelShape:
-    """Return a model by its name, or from its TOML file."""
-    with user_errors(ValueError):
-        return read_model(Path(text)) if text.endswith(FILE_SUFFIX) else known_model(text)
 
 
 def find_recipe(text: str, *, activations: str | None = None, kv: str | None = None) -> Recipe:
