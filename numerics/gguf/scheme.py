@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numerics.gguf.block_type import BlockType
-from numerics.gguf.block_types import BLOCK_TYPES, ENCODABLE
+from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.schemes.scheme import Field, Scheme, StorageKind
 
 if TYPE_CHECKING:
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 class GgufScheme(Scheme):
     """Blocks as they lie in a GGUF file, of rows that are whole blocks.
 
-    The K types and IQ4 can only be decoded: their quantizers are searches of many steps, each
-    implementation with its own. A block with a NaN or an infinity comes back NaN, and in MXFP4,
-    whose scales have no NaN in GGUF, infinite.
+    The quantizers are those of ggml without an importance matrix. A block with a NaN or an infinity
+    comes back NaN, and in MXFP4, whose scales have no NaN in GGUF, infinite.
 
     Examples
     --------
@@ -61,11 +60,6 @@ class GgufScheme(Scheme):
         """Values of a block."""
         return self.block_type.values
 
-    @property
-    def can_quantize(self) -> bool:
-        """Whether there is a quantizer, not only a decoder."""
-        return self.block_type.rule is not None
-
     def with_group_size(self, size: int) -> "GgufScheme":
         """Return the scheme itself, whose blocks have one size."""
         if size != self.group_size:
@@ -73,12 +67,7 @@ class GgufScheme(Scheme):
         return self
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`ValueError` for rows that are no whole blocks, and without a quantizer."""
-        if not self.can_quantize:
-            raise ValueError(
-                f"{self.name} can only be decoded; those that can be encoded are "
-                f"{', '.join(ENCODABLE)}"
-            )
+        """Raise :class:`ValueError` for rows that are not whole blocks."""
         self._check_rows(shape)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:

@@ -13,7 +13,7 @@ from hw.accelerator import (
 from hw.machine import list_machines, read_machine
 from hw.matching import Found, find_machine, meant_instead
 from numerics.names.suggest import unknown
-from roofline.runtime.serving_format import Recipe, parse_recipe
+from roofline.runtime.serving_format import ServingFormat, parse_format
 from sim.errors import UserError, user_errors
 
 FILE_SUFFIX = ".toml"
@@ -43,7 +43,9 @@ def _from_file(path: Path) -> Found | Accelerator:
         return Found(machine=read_machine(path))
 
 
-def find_recipe(text: str, *, activations: str | None = None, kv: str | None = None) -> Recipe:
-    """Return the recipe of a format and those of activations and KV cache."""
+def find_format(
+    text: str, *, activations: str | None = None, kv: str | None = None
+) -> ServingFormat:
+    """Return the format of a format and those of activations and KV cache."""
     with user_errors(ValueError):
-        return parse_recipe(text, activations=activations, kv=kv)
+        return parse_format(text, activations=activations, kv=kv)

@@ -4,7 +4,6 @@ import math
 
 from numerics import CATALOG, FORMATS, parse_scheme
 from numerics.formats import MAX_LISTED_BITS, Format
-from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.schemes.scheme import Scheme
 from sim.errors import UserError, user_errors
 from sim.names.meaning import find_meaning
@@ -42,8 +41,6 @@ def find_formats(name: str) -> tuple[Format, ...]:
 def find_definition(name: str) -> Scheme | None:
     """Return the scheme behind a name, ``None`` where it is the name of a format of elements."""
     head = name.strip().lower()
-    if head in DECODE_ONLY_ENTRIES:
-        return DECODE_ONLY_ENTRIES[head][0]
     return None if head in FORMATS and head not in CATALOG else find_scheme(name)
 
 

@@ -9,6 +9,7 @@ from numerics.gguf.scheme import GgufScheme
 from numerics.names.catalog import SCHEMES
 from numerics.names.text import short_name
 from numerics.schemes.scheme import Scheme
+from roofline.runtime.format_list import WIDTHS
 from roofline.runtime.gguf_mixes import IK_BITS
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.tensors import tensor_shapes
@@ -16,9 +17,8 @@ from sim.names.gguf_mix import MIXES, GgufMix
 from sim.names.meaning import Meaning, block_types, find_meaning, is_served
 from sim.tables import Column, FittingTable, numbers, words
 
-#: Names of widths in use; any other widths of 2 to 8 bits are spelled alike.
-SERVED = ("w8a16", "w6a16", "w5a16", "w4a16", "w3a16", "w2a16", "w8a8", "w4a8", "w4a4", "w8a8kv8",
-          "w4a8kv4", "fp8")  # fmt: skip
+#: Names by widths, but for those of floats, which no sweep rounds to.
+SERVED = tuple(name for name in WIDTHS if name != "w16a16")
 #: Packings of the engines that multiply by lookups or by ternary sums.
 PACKINGS = {
     "i2_s": "bitnet.cpp, 2 bits a weight, products of 8-bit sums",

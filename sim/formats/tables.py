@@ -7,7 +7,6 @@ from rich.text import Text
 
 from numerics import CATALOG
 from numerics.formats import Format
-from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.names.families import FAMILIES
 from numerics.schemes.scheme import Scheme, StorageKind
 from sim.formats.describe import definition, summary
@@ -37,10 +36,6 @@ def formats_table() -> FittingTable:
         Column("source", wraps=True),
     )
     rows = [_row(name, entry.scheme, entry.source) for name, entry in CATALOG.items()]
-    rows += [
-        _row(name, scheme, f"{source}; read from files, not made")
-        for name, (scheme, source) in DECODE_ONLY_ENTRIES.items()
-    ]
     return FittingTable(columns, rows, see="'qsim formats show NAME' has all of one.")
 
 
@@ -71,8 +66,7 @@ def scheme_text(name: str, scheme: Scheme) -> RenderableType:
 
 
 def _source(scheme: Scheme) -> str:
-    found = (entry.source for entry in CATALOG.values() if entry.scheme == scheme)
-    return next(found, next((s for x, s in DECODE_ONLY_ENTRIES.values() if x == scheme), ""))
+    return next((entry.source for entry in CATALOG.values() if entry.scheme == scheme), "")
 
 
 def _stored(scheme: Scheme) -> FittingTable:

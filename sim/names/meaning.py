@@ -13,7 +13,8 @@ from numerics import parse_scheme
 from numerics.names.catalog import SCHEMES
 from numerics.names.text import short_name
 from numerics.schemes.scheme import Scheme
-from roofline.runtime.serving_format import TERNARY_BITS, parse_recipe
+from roofline.runtime.format_list import TERNARY_WEIGHTS
+from roofline.runtime.serving_format import TERNARY_BITS, parse_format
 from sim.errors import UserError, user_errors
 from sim.names.gguf_mix import MIXES, GgufMix
 
@@ -23,8 +24,8 @@ FLOAT = (None, "none", "float32", "fp32", "f32")
 HALF = ("fp16", "bf16", "f16")
 #: Formats of activations by the operand of a product; FP16 and FP32 are not quantized.
 OPERANDS = {"int8": "int8", "int4": "int4", "fp8": "fp8_e4m3", "fp4": "fp4"}
-#: Schemes of the ternary packings of bitnet.cpp.
-TERNARY = ("bitnet-ternary", "bitnet-int8")
+#: Activations of the ternary packings of bitnet.cpp.
+TERNARY_ACTIVATIONS = "bitnet-int8"
 GGUF_PREFIX = re.compile(r"gguf[-:]")
 SERVING = re.compile(r"w\d+a\d+.*|fp8|t-?mac-w?\d")
 
@@ -58,8 +59,7 @@ def find_meaning(name: str | None, *, group_size: int | None = None) -> Meaning:
         return Meaning(weights=mix)
     if text in TERNARY_BITS:
         # bitnet.cpp packs the same weights in three ways.
-        weights, activations = (SCHEMES[each] for each in TERNARY)
-        return Meaning(weights=weights, activations=activations)
+        return Meaning(weights=SCHEMES[TERNARY_WEIGHTS], activations=SCHEMES[TERNARY_ACTIVATIONS])
     if SERVING.fullmatch(text):
         return _served(text, group_size)
     if text in HALF:
@@ -93,7 +93,7 @@ def block_types() -> set[str]:
 def _served(text: str, group_size: int | None) -> Meaning:
     """Return the meaning of ``w4a8``, ``fp8`` and their like."""
     with user_errors(ValueError):
-        served = parse_recipe(text)
+        served = parse_format(text)
         weights = served.weights.scheme
         if weights is None:
             raise ValueError(

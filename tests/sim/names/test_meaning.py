@@ -3,7 +3,7 @@
 import pytest
 
 from numerics import CATALOG, parse_scheme
-from roofline.runtime.serving_format import parse_recipe
+from roofline.runtime.serving_format import parse_format
 from sim.errors import UserError
 from sim.formats.lookup import is_format
 from sim.formats.served import PACKINGS, SERVED, names
@@ -14,13 +14,13 @@ from sim.sweep.recipe_file import make_recipe
 
 @pytest.mark.parametrize("name", [*SERVED, "int4:g128", "nvfp4", "mxfp4", "bitmod-fp4", "fp4"])
 def test_weights_of_a_sweep_are_those_of_a_prediction(name):
-    assert find_meaning(name).weights == parse_recipe(name).weights.scheme
+    assert find_meaning(name).weights == parse_format(name).weights.scheme
 
 
 @pytest.mark.parametrize("name", [*SERVED, *PACKINGS])
 def test_activations_of_a_sweep_have_the_operand_of_a_prediction(name):
     activations = find_meaning(name).activations
-    operand = parse_recipe(name).activations
+    operand = parse_format(name).activations
     assert is_served(name)
     assert (activations is None) == (operand in ("fp16", "fp32"))
     if activations is not None:
@@ -30,7 +30,7 @@ def test_activations_of_a_sweep_have_the_operand_of_a_prediction(name):
 def test_every_listed_name_is_one_in_sweeps_and_predictions():
     for name in (*CATALOG, *SERVED, *PACKINGS, *(name for name, _ in names())):
         assert is_format(name), name
-        assert parse_recipe(name).name == name
+        assert parse_format(name).name == name
 
 
 def test_w4a16_is_int4_and_a_recipe_of_either_is_the_same_point():
