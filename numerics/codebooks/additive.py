@@ -15,10 +15,7 @@ from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 #: Weights of a vector.
 DIMENSION = 8
@@ -49,7 +46,7 @@ def residual_codes(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Additive(Scheme):
+class Additive(Scheme, arrays="numerics.codebooks.additive_arrays"):
     """Eight weights of a row as a sum of entries: ``value = (C_1[i_1] + C_2[i_2] + ...) * scale``.
 
     The scale of a row is its root mean square as FP16. Rows over their scales, rounded to multiples
@@ -112,17 +109,3 @@ class Additive(Scheme):
         """
         fields = self.layout(shape)
         return sum(8 * field.dtype.itemsize * math.prod(field.shape) for field in fields)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, codebooks and scales."""
-        from numerics.codebooks import additive_arrays
-
-        quantized: QuantizedTensor = additive_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the sum of the entries times the scale."""
-        from numerics.codebooks import additive_arrays
-
-        values: Array = additive_arrays.dequantize(q)
-        return values

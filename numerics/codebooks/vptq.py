@@ -13,10 +13,7 @@ from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 #: Longest vectors, so that the squared norms of a search fit into 32 bits.
 MAX_LENGTH = 16
@@ -40,7 +37,7 @@ class Codebook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vptq(Scheme):
+class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
     """Vectors of one column and ``length`` rows: ``value = (C[i] + R[j]) * scale + bias``.
 
     Every column has its least value as ``bias`` and its range as ``scale``, both FP16, and is
@@ -84,7 +81,7 @@ class Vptq(Scheme):
         """True: codebooks are trained on all rows."""
         return True
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for more columns than 16 bits tell apart."""
         if shape[-1] > MAX_COLUMNS:
             raise ValueError(f"{self.name} has up to {MAX_COLUMNS} columns, not {shape[-1]}")
@@ -117,21 +114,6 @@ class Vptq(Scheme):
             Field(name="biases", shape=(columns,), bits=FP16.bits, dtype=half),
             Field(name="permutation", shape=(columns,), bits=16, dtype=word),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, codebooks, scales, biases and the order of the columns."""
-        from numerics.codebooks import vptq_arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = vptq_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the entries, times scale and plus bias of their columns."""
-        from numerics.codebooks import vptq_arrays
-
-        values: Array = vptq_arrays.dequantize(q)
-        return values
 
 
 def _pair(prefix: str, codebook: Codebook, rows: int, columns: int) -> tuple[Field, Field]:

@@ -14,17 +14,14 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 BLOCK = 64
 NAMES = {NF4: "nf4-bnb", FP4_BNB: "fp4-bnb"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bnb4(Scheme):
+class Bnb4(Scheme, arrays="numerics.conventions.bnb4_arrays"):
     """Blocks of 64 with their largest magnitude as float32 scale: ``value = element(code) * amax``.
 
     Codes are of ``x * (1 / amax)``, both rounded to float32, which is now and then another one than
@@ -70,20 +67,6 @@ class Bnb4(Scheme):
             Field(name="codes", shape=shape, bits=self.element.bits, dtype=byte, is_index=True),
             Field(name="scales", shape=groups, bits=32, dtype=float32),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and scales."""
-        from numerics.conventions import bnb4_arrays
-
-        quantized: QuantizedTensor = bnb4_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import bnb4_arrays
-
-        values: Array = bnb4_arrays.dequantize(q)
-        return values
 
 
 def quantize_block(element: TableFormat, values: Sequence[float]) -> tuple[list[int], np.float32]:

@@ -14,10 +14,7 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 DEFAULT_GROUP = 128
 BITS = range(3, 9)
@@ -36,7 +33,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dint(Scheme):
+class Dint(Scheme, arrays="numerics.conventions.dint_arrays"):
     """Integers and two halves beside zero, FP16 scales; :func:`quantize_group` is the definition.
 
     Numbers up to 1/4 of a step are 0, below 3/4 a half, others integers, ties to even, saturated.
@@ -97,20 +94,6 @@ class Dint(Scheme):
         if self.kind is Kind.ASYMMETRIC:
             fields.append(Field(name="zero_points", shape=groups, bits=self.bits, dtype=byte))
         return tuple(fields)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import dint_arrays
-
-        quantized: QuantizedTensor = dint_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import dint_arrays
-
-        values: Array = dint_arrays.dequantize(q)
-        return values
 
 
 def quantize_group(values: Sequence[float], scheme: Dint) -> tuple[list[int], np.float16, int]:

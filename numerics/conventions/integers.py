@@ -11,10 +11,7 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 BYTE = np.dtype(np.uint8)
 BITS = range(2, 9)
@@ -77,7 +74,7 @@ GROUPS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IntegerScheme(Scheme):
+class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
     """Integers by a :class:`Convention`: ``value = code * s`` or ``(code - z) * s``.
 
     ``size`` is the group, ``None`` for one scale a row. ``integer_reference`` has
@@ -135,17 +132,3 @@ class IntegerScheme(Scheme):
         if self.convention in WITH_ZERO_POINTS:
             fields.append(Field(name="zero_points", shape=groups, bits=self.bits, dtype=BYTE))
         return tuple(fields)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and zero points."""
-        from numerics.conventions import integer_arrays
-
-        quantized: QuantizedTensor = integer_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import integer_arrays
-
-        values: Array = integer_arrays.dequantize(q)
-        return values

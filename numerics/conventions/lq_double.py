@@ -18,10 +18,7 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 Float = np.float32
 ELEMENTS = {2: NF2, 3: NF3, 4: NF4}
@@ -30,7 +27,7 @@ SECOND = {"fp32": FP32, "fp16": FP16, "bf16": BF16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LqDouble(Scheme):
+class LqDouble(Scheme, arrays="numerics.conventions.lq_double_arrays"):
     """NF2, NF3 or NF4 with scales of few bits: ``value = nf(code) * s``, ``s = q * step + least``.
 
     ``least`` is the least of the largest magnitudes of all groups. Of ``super_block`` groups, row
@@ -119,20 +116,6 @@ class LqDouble(Scheme):
             Field(name="scale_scales", shape=blocks, bits=self.second.bits, dtype=second),
             Field(name="least", shape=(), bits=32, dtype=np.dtype(np.float32)),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import lq_double_arrays
-
-        quantized: QuantizedTensor = lq_double_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import lq_double_arrays
-
-        values: Array = lq_double_arrays.dequantize(q)
-        return values
 
 
 def quantize_groups(

@@ -14,16 +14,13 @@ from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 DEFAULT_GROUP = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signs(Scheme):
+class Signs(Scheme, arrays="numerics.conventions.signs_arrays"):
     """INT1: code 1 is ``+s``, which zeros have too, and code 0 is ``-s``, with ``s = mean |x|``.
 
     That is the scale of least squared error. It is FP16, at most its largest number; a group of
@@ -60,20 +57,6 @@ class Signs(Scheme):
             Field(name="codes", shape=shape, bits=1, dtype=byte, is_index=True),
             Field(name="scales", shape=groups, bits=16, dtype=half),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and scales."""
-        from numerics.conventions import signs_arrays
-
-        quantized: QuantizedTensor = signs_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the scale of each group with the sign of each code."""
-        from numerics.conventions import signs_arrays
-
-        values: Array = signs_arrays.dequantize(q)
-        return values
 
 
 def quantize_signs(values: Sequence[float]) -> tuple[list[int], np.float16]:

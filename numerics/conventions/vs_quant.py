@@ -14,10 +14,7 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 DEFAULT_VECTOR = 16
 DEFAULT_SCALE_BITS = 8
@@ -25,7 +22,7 @@ BITS = range(2, 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VsQuant(Scheme):
+class VsQuant(Scheme, arrays="numerics.conventions.vs_quant_arrays"):
     """Symmetric integers of n bits: ``value = code * (q * g)``, q m bits a vector, g FP16 a row.
 
     A vector's own scale is ``s = amax / (2^(n-1) - 1)``, and codes are ``rint(x / s)``, as if it
@@ -82,20 +79,6 @@ class VsQuant(Scheme):
             Field(name="scales", shape=vectors, bits=self.scale_bits, dtype=byte),
             Field(name="row_scales", shape=(*shape[:-1], 1), bits=16, dtype=half),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import vs_quant_arrays
-
-        quantized: QuantizedTensor = vs_quant_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import vs_quant_arrays
-
-        values: Array = vs_quant_arrays.dequantize(q)
-        return values
 
 
 def quantize_row(

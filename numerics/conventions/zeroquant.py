@@ -15,10 +15,7 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 DEFAULT_GROUP = 256
 #: Shifts of which the cast to E4M3 loses nothing.
@@ -46,7 +43,7 @@ FACTORS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZeroQuantM2(Scheme):
+class ZeroQuantM2(Scheme, arrays="numerics.conventions.zeroquant_arrays"):
     """E2M1 groups with scales ``S / 2^k``: ``value = code * (S / 2^k)``.
 
     ``S = max(s)`` of the row, float32, where ``s = amax / 6`` of a group, and k is
@@ -97,20 +94,6 @@ class ZeroQuantM2(Scheme):
             Field(name="shifts", shape=groups, bits=SHIFT_BITS, dtype=byte),
             Field(name="row_scales", shape=(*shape[:-1], 1), bits=32, dtype=float32),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import zeroquant_arrays
-
-        quantized: QuantizedTensor = zeroquant_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import zeroquant_arrays
-
-        values: Array = zeroquant_arrays.dequantize(q)
-        return values
 
 
 def quantize_row(

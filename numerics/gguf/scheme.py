@@ -10,14 +10,11 @@ from numerics.gguf.block_types import BLOCK_TYPES, ENCODABLE
 from numerics.schemes.scheme import Field, Scheme, StorageKind
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GgufScheme(Scheme):
+class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
     """Blocks as they lie in a GGUF file, of rows that are whole blocks.
 
     The K types and IQ4 can only be decoded: their quantizers are searches of many steps, each
@@ -72,7 +69,7 @@ class GgufScheme(Scheme):
             raise ValueError(f"{self.name} has blocks of {self.group_size} values, not of {size}")
         return self
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for rows that are no whole blocks, and without a quantizer."""
         if not self.can_quantize:
             raise ValueError(
@@ -93,29 +90,6 @@ class GgufScheme(Scheme):
         if kind == "index":
             return self.block_type.index_bits / self.group_size
         return Scheme.bits_per_weight(self, shape, kind=kind)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the blocks."""
-        from numerics.gguf import arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the values of the blocks."""
-        from numerics.gguf import arrays
-
-        values: Array = arrays.dequantize(q)
-        return values
-
-    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
-        """Return ``dequantize(quantize(x))`` without making the bytes."""
-        from numerics.gguf import arrays
-
-        self.check_shape(x.shape)
-        values: Array = arrays.fake_quantize(x, self)
-        return values
 
     def _check_rows(self, shape: tuple[int, ...]) -> None:
         if shape[-1] % self.group_size:

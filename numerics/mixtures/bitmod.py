@@ -15,10 +15,7 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 #: The special values by the bits of a weight: extra resolution of each sign, then extra asymmetry.
 SPECIAL_VALUES = {3: (3.0, -3.0, 6.0, -6.0), 4: (5.0, -5.0, 8.0, -8.0)}
@@ -30,7 +27,7 @@ SELECTOR_BITS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitMod(Scheme):
+class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
     """Groups in the candidate whose squared error is least, the first one of equals.
 
     A candidate's scale is ``amax / largest`` in FP16, where ``largest`` is the largest magnitude of
@@ -101,24 +98,3 @@ class BitMod(Scheme):
             Field(name="scales", shape=groups, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
             Field(name="selectors", shape=groups, bits=SELECTOR_BITS, dtype=byte),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and selectors."""
-        from numerics.mixtures import bitmod_arrays
-
-        quantized: QuantizedTensor = bitmod_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the values of the codes, each in its group's candidate, times the scale."""
-        from numerics.mixtures import bitmod_arrays
-
-        values: Array = bitmod_arrays.dequantize(q)
-        return values
-
-    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
-        """Return ``dequantize(quantize(x))`` without making the codes."""
-        from numerics.mixtures import bitmod_arrays
-
-        values: Array = bitmod_arrays.fake_quantize(x, self)
-        return values

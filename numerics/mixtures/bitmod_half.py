@@ -19,10 +19,7 @@ from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 Half = np.float16
 LEAST_SCALE, LARGEST_SCALE = Half(1e-5), Half(1e4)
@@ -33,7 +30,7 @@ SCALES_OF_ROW = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitModHalf(Scheme):
+class BitModHalf(Scheme, arrays="numerics.mixtures.bitmod_half_arrays"):
     """Groups in the candidate of least squared error, every step rounded to FP16.
 
     Weights are FP16 numbers ``w``, values ``v`` of the tables of the code: twice those of FP4. A
@@ -107,20 +104,6 @@ class BitModHalf(Scheme):
             Field(name="scales", shape=of_rows, bits=16, dtype=half),
             selectors,
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and selectors."""
-        from numerics.mixtures import bitmod_half_arrays
-
-        quantized: QuantizedTensor = bitmod_half_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the values of the codes, each in its group's candidate, times the scale."""
-        from numerics.mixtures import bitmod_half_arrays
-
-        values: Array = bitmod_half_arrays.dequantize(q)
-        return values
 
 
 def quantize_row(

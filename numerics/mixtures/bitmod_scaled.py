@@ -17,17 +17,14 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 SCALE_BITS = 8
 TOP = (1 << SCALE_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitModScaled(Scheme):
+class BitModScaled(Scheme, arrays="numerics.mixtures.bitmod_scaled_arrays"):
     """``value = number(code) * (q * c)``, 8-bit ``q`` of the group and FP16 ``c`` of the row.
 
     Candidates are chosen as in :class:`BitMod`, with FP16 scales ``s`` of groups. Then
@@ -84,20 +81,6 @@ class BitModScaled(Scheme):
             Field(name="scales", shape=shape[:-1], bits=16, dtype=SCALE_DTYPES[FP16]),
             Field(name="selectors", shape=groups, bits=SELECTOR_BITS, dtype=byte),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scale codes, scales and selectors."""
-        from numerics.mixtures import bitmod_scaled_arrays
-
-        quantized: QuantizedTensor = bitmod_scaled_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes times the scales."""
-        from numerics.mixtures import bitmod_scaled_arrays
-
-        values: Array = bitmod_scaled_arrays.dequantize(q)
-        return values
 
 
 def second_level(scales: Sequence[float]) -> tuple[list[int], np.float16]:

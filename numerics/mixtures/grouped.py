@@ -15,16 +15,13 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 DEFAULT_GROUP = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grouped(Scheme):
+class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
     """Groups in the candidate of least squared error, the first one of equals.
 
     A candidate quantizes a group as its :class:`numerics.ElementScheme` with FP16 scales does.
@@ -74,17 +71,3 @@ class Grouped(Scheme):
             Field(name="scales", shape=groups, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
             Field(name="selectors", shape=groups, bits=selector_bits, dtype=byte),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and selectors."""
-        from numerics.mixtures import grouped_arrays
-
-        quantized: QuantizedTensor = grouped_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes, each in its group's candidate, times the scale."""
-        from numerics.mixtures import grouped_arrays
-
-        values: Array = grouped_arrays.dequantize(q)
-        return values

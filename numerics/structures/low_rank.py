@@ -17,17 +17,14 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 DEFAULT_GROUP = 128
 MAX_ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LowRank(Scheme):
+class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
     """``value = dense + left @ right``, the factors of rank ``rank`` in FP16.
 
     The dense part has symmetric groups with FP16 scales. Without ``rounds`` it is the matrix as
@@ -111,17 +108,3 @@ class LowRank(Scheme):
             Field(name="left", shape=(rows, rank), bits=FP16.bits, dtype=half),
             Field(name="right", shape=(rank, shape[-1]), bits=FP16.bits, dtype=half),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and factors."""
-        from numerics.structures import low_rank_arrays
-
-        quantized: QuantizedTensor = low_rank_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the sum of both parts."""
-        from numerics.structures import low_rank_arrays
-
-        values: Array = low_rank_arrays.dequantize(q)
-        return values

@@ -17,10 +17,7 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 DEFAULT_GROUP = 128
 MAX_BLOCK = 16
@@ -37,7 +34,7 @@ def kept(block: Sequence[float], count: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sparse(Scheme):
+class Sparse(Scheme, arrays="numerics.structures.sparse_arrays"):
     """``keep`` of each ``block`` consecutive numbers, the others zero.
 
     The tensor with those zeros is quantized in symmetric groups with FP16 scales
@@ -106,24 +103,3 @@ class Sparse(Scheme):
             Field(name="positions", shape=blocks, bits=bits, dtype=byte, is_index=True),
             *side,
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and positions of what is kept, and scales."""
-        from numerics.structures import sparse_arrays
-
-        quantized: QuantizedTensor = sparse_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes at their positions, zeros elsewhere."""
-        from numerics.structures import sparse_arrays
-
-        values: Array = sparse_arrays.dequantize(q)
-        return values
-
-    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
-        """Return ``dequantize(quantize(x))`` without making the codes."""
-        from numerics.structures import sparse_arrays
-
-        values: Array = sparse_arrays.fake_quantize(x, self)
-        return values

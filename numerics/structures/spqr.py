@@ -13,10 +13,7 @@ from numerics.formats import FP16, FP32, SCALE_DTYPES, Format
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 #: Values of a group, and rows whose scales, and zeros, are quantized together.
 GROUP = 16
@@ -29,7 +26,7 @@ OUTLIER_ARRAYS = ("outliers", "outlier_columns", "row_starts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpQR(Scheme):
+class SpQR(Scheme, arrays="numerics.structures.spqr_arrays"):
     """Groups of 16 of a row: ``value = scale * (code - zero)``, where the zero is no integer.
 
     The fit of a group is ``scale = (max - min) / (2^bits - 1)``, ``zero = -min / scale``. Where
@@ -80,7 +77,7 @@ class SpQR(Scheme):
         """Values of a group."""
         return GROUP
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for more columns than 16 bits tell apart."""
         if shape[-1] > MAX_COLUMNS:
             raise ValueError(f"{self.name} has up to {MAX_COLUMNS} columns, not {shape[-1]}")
@@ -134,18 +131,3 @@ class SpQR(Scheme):
         dense = [field for field in self.layout(shape) if field.name not in OUTLIER_ARRAYS]
         words = math.prod(shape[:-1]) * -(-shape[-1] // GROUP) * KERNEL_WORD_BITS
         return stored + words - sum(-(-field.total_bits // 8) * 8 for field in dense)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, statistics and outliers."""
-        from numerics.structures import spqr_arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = spqr_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return ``scale * (code - zero)``, and the outliers."""
-        from numerics.structures import spqr_arrays
-
-        values: Array = spqr_arrays.dequantize(q)
-        return values

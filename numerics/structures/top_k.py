@@ -16,14 +16,11 @@ from numerics.schemes.granularity import PerToken
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TopK(Scheme):
+class TopK(Scheme, arrays="numerics.structures.top_k_arrays"):
     """Rows quantized per token with float32 scales, of which ``percent`` of the codes are stored.
 
     Of a row of n numbers ``ceil(n * percent / 100)`` codes are kept, those of largest magnitude,
@@ -76,17 +73,3 @@ class TopK(Scheme):
             Field(name="marks", shape=shape, bits=1, dtype=byte, is_index=True),
             scales,
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the codes that are kept, marks and scales."""
-        from numerics.structures import top_k_arrays
-
-        quantized: QuantizedTensor = top_k_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes where the marks are, zeros elsewhere."""
-        from numerics.structures import top_k_arrays
-
-        values: Array = top_k_arrays.dequantize(q)
-        return values

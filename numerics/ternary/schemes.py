@@ -10,38 +10,15 @@ from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
+    pass
 
 BYTE, FLOAT32, FLOAT16 = np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float16)
 TRIT_BITS, INT8_BITS, SIGNS_OF_BYTE = 2, 8, 8
 DEFAULT_GROUP = 128
 
 
-class _ArrayScheme(Scheme):
-    """A scheme whose array code is in ``numerics.ternary.arrays``."""
-
-    __slots__ = ()
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.ternary.arrays import quantize
-
-        quantized: QuantizedTensor = quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the arrays stand for."""
-        from numerics.ternary.arrays import dequantize
-
-        values: Array = dequantize(q)
-        return values
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitNetTernary(_ArrayScheme):
+class BitNetTernary(Scheme, arrays="numerics.ternary.arrays"):
     """Weights -1, 0 and 1 with one scale for the tensor: ``reference.quantize_absmean``.
 
     The code is the weight plus one; ``value = (code - 1) / scale``.
@@ -72,7 +49,7 @@ class BitNetTernary(_ArrayScheme):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitNetInt8(_ArrayScheme):
+class BitNetInt8(Scheme, arrays="numerics.ternary.arrays"):
     """Activations as int8 with one scale a token: ``reference.quantize_token``.
 
     ``value = code / scale``.
@@ -97,7 +74,7 @@ class BitNetInt8(_ArrayScheme):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Twn(_ArrayScheme):
+class Twn(Scheme, arrays="numerics.ternary.arrays"):
     """Weights -1, 0 and 1 beyond a threshold, a scale a group: ``reference.quantize_twn``.
 
     The code is the weight plus one; ``value = (code - 1) * scale``. The paper has one scale for
@@ -135,7 +112,7 @@ class Twn(_ArrayScheme):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnBinary(_ArrayScheme):
+class ColumnBinary(Scheme, arrays="numerics.ternary.arrays"):
     """Signs with a scale and an offset for each column: ``reference.quantize_column``.
 
     A column is all that multiplies one input: the next to last axis. Signs are bits, eight of a row
@@ -158,15 +135,10 @@ class ColumnBinary(_ArrayScheme):
         """True: statistics of columns."""
         return True
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for a tensor without columns."""
         if len(shape) < 2:
             raise ValueError(f"{self.name} needs a matrix, not a tensor of shape {list(shape)}")
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        self.check_shape(x.shape)
-        return _ArrayScheme.quantize(self, x)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return signs, scales and offsets."""
