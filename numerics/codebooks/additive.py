@@ -6,16 +6,12 @@ Source: AQLM, arXiv:2401.06118, section 3, and its code; the codebooks are those
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.codebooks import lloyd
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 #: Weights of a vector.
 DIMENSION = 8

@@ -7,15 +7,11 @@ Any-Precision LLM, arXiv:2402.10517, stores such tables as FP16.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 #: Values are integers in training: their quotient by the row's largest magnitude times this.
 TRAINING_UNITS = 1 << 15

@@ -5,15 +5,11 @@ Source: VPTQ, arXiv:2409.17066, sections 3.2 to 3.4, and its code.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 #: Longest vectors, so that the squared norms of a search fit into 32 bits.
 MAX_LENGTH = 16

@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +11,6 @@ from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.formats import FP4_BNB, NF4, Format, TableFormat
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 BLOCK = 64
 NAMES = {NF4: "nf4-bnb", FP4_BNB: "fp4-bnb"}

@@ -5,16 +5,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.conventions.nvfp4_reference import flush, flushed
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_GROUP = 128
 BITS = range(3, 9)

@@ -7,15 +7,11 @@ its neighbour for about 2 of 1,000 scales, which lie near the middle of two valu
 import functools
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.formats import NF4, Format, TableFormat
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 BLOCK = 64
 #: Scales that share a scale of their own.

@@ -3,15 +3,11 @@
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 BYTE = np.dtype(np.uint8)
 BITS = range(2, 9)

@@ -7,7 +7,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from numerics.conventions.nvfp4_reference import flush, flushed
 from numerics.formats import BF16, FP16, FP32, NF2, NF3, NF4, SCALE_DTYPES, Format
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 Float = np.float32
 ELEMENTS = {2: NF2, 3: NF3, 4: NF4}

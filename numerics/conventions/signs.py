@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +11,6 @@ from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_GROUP = 128
 

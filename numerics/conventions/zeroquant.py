@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from numerics.conventions.nvfp4_reference import flush, flushed
 from numerics.formats import E2M1, Format
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_GROUP = 256
 #: Shifts of which the cast to E4M3 loses nothing.

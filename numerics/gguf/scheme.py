@@ -1,16 +1,12 @@
 """GGUF block types as schemes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.gguf.block_type import BlockType
 from numerics.gguf.block_types import BLOCK_TYPES, ENCODABLE
 from numerics.schemes.scheme import Field, Scheme, StorageKind
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ Source: BitMoD, arXiv:2411.11745, section III and table IV.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from numerics.formats import E2M0, E2M1, FP16, SCALE_DTYPES
 from numerics.mixtures.special_value import SpecialValueFormat
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 #: The special values by the bits of a weight: extra resolution of each sign, then extra asymmetry.
 SPECIAL_VALUES = {3: (3.0, -3.0, 6.0, -6.0), 4: (5.0, -5.0, 8.0, -8.0)}

@@ -7,7 +7,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from numerics.mixtures.special_value import SpecialValueFormat
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
-
-if TYPE_CHECKING:
-    pass
 
 Half = np.float16
 LEAST_SCALE, LARGEST_SCALE = Half(1e-5), Half(1e4)

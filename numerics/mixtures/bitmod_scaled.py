@@ -6,7 +6,6 @@ Source: BitMoD, arXiv:2411.11745, sections III-C and IV.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUE
 from numerics.mixtures.special_value import SpecialValueFormat
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 SCALE_BITS = 8
 TOP = (1 << SCALE_BITS) - 1

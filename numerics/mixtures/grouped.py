@@ -5,7 +5,6 @@ Source: the code of BitMoD, arXiv:2411.11745 (``mixed_ant``), after ANT, arXiv:2
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from numerics.formats import FP16, SCALE_DTYPES, Format
 from numerics.schemes.element import ElementScheme
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_GROUP = 128
 

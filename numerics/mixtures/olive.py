@@ -6,7 +6,6 @@ Source: OliVe, arXiv:2304.07493, sections 3 and 4, and its code (ANT-Quantizatio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from numerics.formats import FP32, SCALE_DTYPES, TableFormat
 from numerics.mixtures.searched import squared_error
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import flushed, tree_sum
-
-if TYPE_CHECKING:
-    pass
 
 Float = np.float32
 

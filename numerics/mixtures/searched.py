@@ -5,7 +5,6 @@ Source: ANT, arXiv:2208.14286, section 4, and its code; LLM-FP4, arXiv:2310.1683
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import FP32, SCALE_DTYPES, Format
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import flushed, tree_sum
-
-if TYPE_CHECKING:
-    pass
 
 Float = np.float32
 #: A selector has 2 bits, or more where there are more candidates.

@@ -3,7 +3,6 @@
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,9 +25,6 @@ from numerics.formats import (
 )
 from numerics.schemes.granularity import Granularity, PerGroup, PerTensor
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 MX_BLOCK = 32
 NVFP4_BLOCK = 16

@@ -6,16 +6,12 @@ Source: Any-Precision LLM, arXiv:2402.10517, section 3.2, with the same weight f
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.codebooks.kmeans import MAX_ROW, train
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 SEED_BITS, PARENT_BITS = 3, 8
 

@@ -7,7 +7,6 @@ the decomposition of LQ-LoRA, arXiv:2311.12023, section 3.1.
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from numerics.formats import FP16, SCALE_DTYPES, Format
 from numerics.schemes.element import ElementScheme
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_GROUP = 128
 MAX_ROUNDS = 20

@@ -7,7 +7,6 @@ magnitude, positions of two bits); for activations, the blocks of Q-Sparse, arXi
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from numerics.formats import FP16, Format
 from numerics.schemes.element import ElementScheme
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_GROUP = 128
 MAX_BLOCK = 16

@@ -5,15 +5,11 @@ Source: SpQR, arXiv:2306.03078, section 4, and its code, without calibration.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.formats import FP16, FP32, SCALE_DTYPES, Format
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 #: Values of a group, and rows whose scales, and zeros, are quantized together.
 GROUP = 16

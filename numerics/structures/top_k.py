@@ -6,7 +6,6 @@ the norm, which belongs to its layer, is not part of the format.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from numerics.formats import FP32, Format
 from numerics.schemes.element import ElementScheme
 from numerics.schemes.granularity import PerToken
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
