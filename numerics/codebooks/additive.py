@@ -6,11 +6,13 @@ Source: AQLM, arXiv:2401.06118, section 3, and its code; the codebooks are those
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.codebooks import lloyd
 from numerics.formats import FP16, SCALE_DTYPES
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
 #: Weights of a vector.
@@ -55,6 +57,15 @@ class Additive(Scheme, arrays="numerics.codebooks.additive_arrays"):
     zeros has scale 0. A row with a NaN or an infinity comes back NaN, its codes are 0, and its
     vectors count as zeros in training.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="aqlm-<codebooks>x<bits>",
+            pattern=rf"aqlm-{NUMBER}x{NUMBER}",
+            make=lambda m, _: Additive(codebooks=int(m[1]), code_bits=int(m[2])),
+            like="aqlm-2x8",
+        ),
+    )
 
     codebooks: int
     code_bits: int

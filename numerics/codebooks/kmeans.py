@@ -7,10 +7,12 @@ Any-Precision LLM, arXiv:2402.10517, stores such tables as FP16.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
 #: Values are integers in training: their quotient by the row's largest magnitude times this.
@@ -59,6 +61,15 @@ class KMeans(Scheme, arrays="numerics.codebooks.kmeans_arrays"):
 
     A row with a NaN or an infinity comes back NaN, its codes are 0.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="kmeans<bits>",
+            pattern=rf"kmeans{NUMBER}",
+            make=lambda m, _: KMeans(code_bits=int(m[1])),
+            like="kmeans4",
+        ),
+    )
 
     code_bits: int
 

@@ -4,11 +4,14 @@ Source: VPTQ, arXiv:2409.17066, sections 3.2 to 3.4, and its code.
 """
 
 import math
+import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
+from numerics.schemes.family import NUMBER, PERCENT, Family
 from numerics.schemes.scheme import Field, Scheme
 
 #: Longest vectors, so that the squared norms of a search fit into 32 bits.
@@ -47,6 +50,15 @@ class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
     Leading axes are rows too, and rows are filled up to whole vectors with zeros. A column with a
     NaN or an infinity comes back NaN, its codes are 0, and it counts as zeros in training.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="vptq-v<length>-k<entries>-<entries>[-o<percent>-v<length>-k<entries>]",
+            pattern=rf"vptq-v{NUMBER}-k{NUMBER}-{NUMBER}(?:-o{PERCENT}-v{NUMBER}-k{NUMBER})?",
+            make=lambda m, _: _by_name(m),
+            like="vptq-v8-k256-256",
+        ),
+    )
 
     main: Codebook
     residual_bits: int = 0
@@ -121,3 +133,20 @@ def _pair(prefix: str, codebook: Codebook, rows: int, columns: int) -> tuple[Fie
         Field(name=f"{prefix}codes", shape=codes, bits=codebook.bits, dtype=dtype, is_index=True),
         Field(name=f"{prefix}codebook", shape=table, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
     )
+
+
+def _by_name(match: re.Match[str]) -> Vptq:
+    main = Codebook(length=int(match[1]), bits=_code_bits(int(match[2])))
+    residual = _code_bits(int(match[3])) if int(match[3]) else 0
+    if match[4] is None:
+        return Vptq(main=main, residual_bits=residual)
+    outlier = Codebook(length=int(match[5]), bits=_code_bits(int(match[6])))
+    share = float(match[4]) / 100
+    return Vptq(main=main, residual_bits=residual, outlier_codebook=outlier, outliers=share)
+
+
+def _code_bits(entries: int) -> int:
+    """Return log2 of the number of codebook entries."""
+    if entries & (entries - 1) or entries < 2:
+        raise ValueError(f"a codebook has a power of two of entries, such as 256, not {entries}")
+    return entries.bit_length() - 1

@@ -1,15 +1,14 @@
 """The 4-bit types of bitsandbytes: NF4 and FP4, by the reciprocal of the largest magnitude."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.formats import FP4_BNB, NF4, Format, TableFormat
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 BLOCK = 64
@@ -32,6 +31,8 @@ class Bnb4(Scheme, arrays="numerics.conventions.bnb4_arrays"):
     (4.5, 'fp4-bnb:g128')
     """
 
+    has_free_group: ClassVar[bool] = True
+
     element: TableFormat
     size: int = BLOCK
 
@@ -50,10 +51,6 @@ class Bnb4(Scheme, arrays="numerics.conventions.bnb4_arrays"):
     def formats(self) -> tuple[Format, ...]:
         """The element format."""
         return (self.element,)
-
-    def with_group_size(self, size: int) -> "Bnb4":
-        """Return the scheme with blocks of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes and scales."""

@@ -1,15 +1,15 @@
 """DINT with an integer range that is not symmetric: the full one, and one with a zero point."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
 DEFAULT_GROUP = 128
@@ -43,6 +43,16 @@ class Dint(Scheme, arrays="numerics.conventions.dint_arrays"):
     ('dint4-f', 128)
     """
 
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="dint<bits>-<f|a>",
+            pattern=rf"dint{NUMBER}-([fa])",
+            make=lambda m, _: Dint(bits=int(m[1]), kind=Kind(m[2])),
+            like="dint4-f",
+        ),
+    )
+
     bits: int
     kind: Kind
     size: int = DEFAULT_GROUP
@@ -74,10 +84,6 @@ class Dint(Scheme, arrays="numerics.conventions.dint_arrays"):
         """Codes of +1/2 and -1/2."""
         high = self.integer_range[1]
         return high + 1, high + 2
-
-    def with_group_size(self, size: int) -> "Dint":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales and, if asymmetric, zero points."""

@@ -91,12 +91,6 @@ class DoubleNf4(Scheme, arrays="numerics.conventions.double_nf4_arrays"):
         """The element format."""
         return (NF4,)
 
-    def with_group_size(self, size: int) -> "DoubleNf4":
-        """Return the scheme itself; it is defined with blocks of 64 only."""
-        if size != BLOCK:
-            raise ValueError(f"{self.name} is defined with blocks of {BLOCK}, not {size}")
-        return self
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, codes of scales, their scales and the offset."""
         groups = (*shape[:-1], -(-shape[-1] // BLOCK))

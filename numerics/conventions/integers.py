@@ -1,12 +1,12 @@
 """Integer schemes by the convention of a library: what scale, what zero point, which is rounded."""
 
-import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
 BYTE = np.dtype(np.uint8)
@@ -83,6 +83,16 @@ class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
     ('int4-awq', 4.28125)
     """
 
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="int<bits>-<convention>",
+            pattern=rf"int{NUMBER}-({'|'.join(sorted(Convention, key=len, reverse=True))})",
+            make=lambda m, _: _by_convention(int(m[1]), Convention(m[2])),
+            like="int4-awq",
+        ),
+    )
+
     bits: int
     convention: Convention
     size: int | None
@@ -109,10 +119,6 @@ class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
         """Whether scales are FP16, not float32."""
         return self.convention is Convention.SIGNED_MAX
 
-    def with_group_size(self, size: int) -> "IntegerScheme":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the scales of a tensor of this shape."""
         return (*shape[:-1], 1 if self.size is None else -(-shape[-1] // self.size))
@@ -128,3 +134,8 @@ class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
         if self.convention in WITH_ZERO_POINTS:
             fields.append(Field(name="zero_points", shape=groups, bits=self.bits, dtype=BYTE))
         return tuple(fields)
+
+
+def _by_convention(bits: int, convention: Convention) -> IntegerScheme:
+    """Return the scheme with the group size of the convention's source."""
+    return IntegerScheme(bits=bits, convention=convention, size=GROUPS.get(convention))

@@ -60,12 +60,6 @@ class Nvfp4(Scheme, arrays="numerics.conventions.nvfp4_arrays"):
         """The element format."""
         return (E2M1,)
 
-    def with_group_size(self, size: int) -> "Nvfp4":
-        """Return the scheme itself; it is defined with blocks of 16 only."""
-        if size != BLOCK:
-            raise ValueError(f"{self.name} is defined with blocks of {BLOCK}, not {size}")
-        return self
-
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the block scales of a tensor of this shape."""
         return (*shape[:-1], -(-shape[-1] // BLOCK))

@@ -1,14 +1,13 @@
 """One bit a value: the sign, and the mean magnitude of the group."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.arithmetic.float32 import MIN_NORMAL
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
 
@@ -29,6 +28,8 @@ class Signs(Scheme, arrays="numerics.conventions.signs_arrays"):
     (1.125, 'int1:g64')
     """
 
+    has_free_group: ClassVar[bool] = True
+
     size: int = DEFAULT_GROUP
 
     @property
@@ -40,10 +41,6 @@ class Signs(Scheme, arrays="numerics.conventions.signs_arrays"):
     def group_size(self) -> int:
         """Values of a group."""
         return self.size
-
-    def with_group_size(self, size: int) -> "Signs":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes and scales."""

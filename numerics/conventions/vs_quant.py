@@ -1,15 +1,15 @@
 """Integers in short vectors whose scales are integers under one scale for the row: VS-Quant."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
 DEFAULT_VECTOR = 16
@@ -34,6 +34,16 @@ class VsQuant(Scheme, arrays="numerics.conventions.vs_quant_arrays"):
     >>> VsQuant(bits=4).name, VsQuant(bits=4).bits_per_weight((64, 256))
     ('int4-vs', 4.5625)
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="int<bits>-vs[-s<scale bits>]",
+            pattern=rf"int{NUMBER}-vs(?:-s{NUMBER})?",
+            make=lambda m, _: VsQuant(bits=int(m[1]), scale_bits=int(m[2] or DEFAULT_SCALE_BITS)),
+            like="int4-vs",
+        ),
+    )
 
     bits: int
     size: int = DEFAULT_VECTOR
@@ -61,10 +71,6 @@ class VsQuant(Scheme, arrays="numerics.conventions.vs_quant_arrays"):
     def group_size(self) -> int:
         """Values of a vector."""
         return self.size
-
-    def with_group_size(self, size: int) -> "VsQuant":
-        """Return the scheme with vectors of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales of vectors and scales of rows."""

@@ -1,16 +1,15 @@
 """ZeroQuant-FP: E2M1 groups whose scales are one real number shifted, and the cast to FP8."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.conventions.nvfp4_reference import flush, flushed
 from numerics.formats import E2M1, Format
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 DEFAULT_GROUP = 256
@@ -58,6 +57,8 @@ class ZeroQuantM2(Scheme, arrays="numerics.conventions.zeroquant_arrays"):
     (4.0234375, 'zqfp4-m2:g64')
     """
 
+    has_free_group: ClassVar[bool] = True
+
     rounding: Rounding = Rounding.FLOOR
     size: int = DEFAULT_GROUP
 
@@ -76,10 +77,6 @@ class ZeroQuantM2(Scheme, arrays="numerics.conventions.zeroquant_arrays"):
     def formats(self) -> tuple[Format, ...]:
         """The element format."""
         return (E2M1,)
-
-    def with_group_size(self, size: int) -> "ZeroQuantM2":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, shifts of groups and scales of rows."""

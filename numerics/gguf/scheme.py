@@ -59,12 +59,6 @@ class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
         """Whether there is a quantizer, not only a decoder."""
         return self.block_type.rule is not None
 
-    def with_group_size(self, size: int) -> "GgufScheme":
-        """Return the scheme itself, whose blocks have one size."""
-        if size != self.group_size:
-            raise ValueError(f"{self.name} has blocks of {self.group_size} values, not of {size}")
-        return self
-
     def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for rows that are no whole blocks, and without a quantizer."""
         if not self.can_quantize:

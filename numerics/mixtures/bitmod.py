@@ -3,14 +3,15 @@
 Source: BitMoD, arXiv:2411.11745, section III and table IV.
 """
 
-import dataclasses
+import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import E2M0, E2M1, FP16, SCALE_DTYPES
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
 #: The special values by the bits of a weight: extra resolution of each sign, then extra asymmetry.
@@ -34,6 +35,18 @@ class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
 
     ``specials`` are the values that stand in the code of negative zero, one a candidate.
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="bitmod-fp<3|4><+-special values>",
+            pattern=rf"bitmod-fp{NUMBER}-?((?:[+-]\d{{1,3}}(?:\.\d{{1,3}})?){{1,4}})",
+            make=lambda m, _: BitMod(
+                weight_bits=int(m[1]), specials=tuple(map(float, re.findall(r"[+-][\d.]+", m[2])))
+            ),
+            like="bitmod-fp4",
+        ),
+    )
 
     weight_bits: int
     specials: tuple[float, ...]
@@ -73,10 +86,6 @@ class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
         """The candidates in the order of their selectors."""
         base = BASES[self.weight_bits]
         return tuple(SpecialValueFormat(base=base, special=value) for value in self.specials)
-
-    def with_group_size(self, size: int) -> "BitMod":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales and selectors of a tensor of this shape.

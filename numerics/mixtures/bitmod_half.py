@@ -3,17 +3,17 @@
 Source: BitMoD, arXiv:2411.11745, sections III-A and III-C, and its code.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUES, BitMod
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
 
@@ -45,6 +45,16 @@ class BitModHalf(Scheme, arrays="numerics.mixtures.bitmod_half_arrays"):
     so does its row.
     """
 
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="bitmod-fp<3|4>-s<scale bits>-ref",
+            pattern=rf"bitmod-fp{NUMBER}-s{NUMBER}-ref",
+            make=lambda m, _: BitModHalf(weight_bits=int(m[1]), scale_bits=int(m[2])),
+            like="bitmod-fp4-s8-ref",
+        ),
+    )
+
     weight_bits: int
     scale_bits: int = 0
     size: int = DEFAULT_GROUP
@@ -73,10 +83,6 @@ class BitModHalf(Scheme, arrays="numerics.mixtures.bitmod_half_arrays"):
         return BitMod(
             weight_bits=self.weight_bits, specials=SPECIAL_VALUES[self.weight_bits]
         ).formats
-
-    def with_group_size(self, size: int) -> "BitModHalf":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales and selectors of a tensor of this shape.

@@ -3,16 +3,15 @@
 Source: BitMoD, arXiv:2411.11745, sections III-C and IV.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUES, BitMod
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 SCALE_BITS = 8
@@ -28,6 +27,8 @@ class BitModScaled(Scheme, arrays="numerics.mixtures.bitmod_scaled_arrays"):
     ``q * c``. The published code has one ``c`` for each candidate (:class:`BitModHalf`), which its
     hardware has no place for. A row with a NaN or an infinity comes back NaN, its codes are 0.
     """
+
+    has_free_group: ClassVar[bool] = True
 
     weight_bits: int
     size: int = DEFAULT_GROUP
@@ -57,10 +58,6 @@ class BitModScaled(Scheme, arrays="numerics.mixtures.bitmod_scaled_arrays"):
     def formats(self) -> tuple[SpecialValueFormat, ...]:
         """The candidates in the order of their selectors."""
         return self.plain.formats
-
-    def with_group_size(self, size: int) -> "BitModScaled":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scale codes, scales of rows and selectors of a tensor of this shape.

@@ -3,8 +3,8 @@
 Source: the code of BitMoD, arXiv:2411.11745 (``mixed_ant``), after ANT, arXiv:2208.14286.
 """
 
-import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
     BitMoD's code adds them in FP16. A group with a NaN or an infinity comes back NaN, its codes are
     0.
     """
+
+    has_free_group: ClassVar[bool] = True
 
     label: str
     candidates: tuple[Format, ...]
@@ -52,10 +54,6 @@ class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
             ElementScheme(element=fmt, granularity=PerGroup(self.size), scale_format=FP16)
             for fmt in self.candidates
         )
-
-    def with_group_size(self, size: int) -> "Grouped":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales and selectors of a tensor of this shape."""

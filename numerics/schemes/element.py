@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 
@@ -103,6 +104,8 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     ``tensor_scale`` is the second level of NVFP4: one float32 for the tensor, ``amax / (half_range
     * scale_format.max)``, which block scales and values are divided by.
     """
+
+    has_free_group: ClassVar[bool] = True
 
     element: Format
     granularity: Granularity

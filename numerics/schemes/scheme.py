@@ -12,6 +12,7 @@ used, so that making, reading and costing a scheme needs no JAX. A new scheme is
 and one module with the two functions of :class:`ArrayCode`.
 """
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtim
 import numpy as np
 
 from numerics.formats import Format
+from numerics.schemes.family import Family
+from numerics.schemes.granularity import PerGroup
 
 if TYPE_CHECKING:
     from jax import Array
@@ -82,6 +85,10 @@ class Scheme(ABC):
 
     #: Module with the functions of :class:`ArrayCode`, given as ``class X(Scheme, arrays=...)``.
     arrays: ClassVar[str]
+    #: Whether the group size is a choice of the user, in a field ``size``.
+    has_free_group: ClassVar[bool] = False
+    #: The spellings of names that contain parameters.
+    families: ClassVar[tuple[Family, ...]] = ()
 
     def __init_subclass__(cls, *, arrays: str | None = None) -> None:
         # A dataclass with slots makes its class anew, without the keyword.
@@ -118,8 +125,15 @@ class Scheme(ABC):
         return ()
 
     def with_group_size(self, size: int) -> "Scheme":
-        """Return the scheme with groups of another size."""
-        raise ValueError(f"{self.name} has no groups whose size could be {size}")
+        """Return the scheme with groups of this size."""
+        if size == self.group_size:
+            return self
+        if not self.has_free_group:
+            is_defined = f"is defined with blocks of {self.group_size}, not {size}"
+            has_none = f"has no groups, so {size} can't be their size"
+            raise ValueError(f"{self.name} {is_defined if self.group_size else has_none}")
+        changed: Scheme = dataclasses.replace(cast(Any, self), size=PerGroup(size).size)
+        return changed
 
     def check_storable(self, shape: tuple[int, ...]) -> None:  # noqa: B027  Most store every shape.
         """Raise :class:`ValueError` if the scheme stores no tensor of this shape."""

@@ -4,14 +4,15 @@ Source: LoRC of ZeroQuant-V2, arXiv:2303.08302, section 5, and of ZeroQuant-FP, 
 the decomposition of LQ-LoRA, arXiv:2311.12023, section 3.1.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES, Format
 from numerics.schemes.element import ElementScheme
+from numerics.schemes.family import NUMBER, Family, element_of
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
@@ -34,6 +35,24 @@ class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
     last bits differ between machines, not a definition of bits. Leading axes are rows. A group with
     a NaN or an infinity comes back NaN, and its error counts as zero.
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="<element>-lorc<rank>",
+            pattern=rf"(.+)-lorc{NUMBER}",
+            make=lambda m, find: LowRank(element=element_of(m[1], find), rank=int(m[2])),
+            like="int4-lorc8",
+        ),
+        Family(
+            form="<element>-lq<rounds>x<rank>",
+            pattern=rf"(.+)-lq{NUMBER}x{NUMBER}",
+            make=lambda m, find: LowRank(
+                element=element_of(m[1], find), rounds=int(m[2]), rank=int(m[3])
+            ),
+            like="nf3-lq5x64",
+        ),
+    )
 
     element: Format
     rank: int
@@ -79,10 +98,6 @@ class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
         return ElementScheme(
             element=self.element, granularity=PerGroup(self.size), scale_format=FP16
         )
-
-    def with_group_size(self, size: int) -> "LowRank":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def rank_of(self, shape: tuple[int, ...]) -> int:
         """Return the rank of the factors: a small matrix has no larger one than its sides."""

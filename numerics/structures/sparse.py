@@ -7,11 +7,13 @@ magnitude, positions of two bits); for activations, the blocks of Q-Sparse, arXi
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, Format
 from numerics.schemes.element import ElementScheme
+from numerics.schemes.family import NUMBER, Family, element_of
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
@@ -38,6 +40,18 @@ class Sparse(Scheme, arrays="numerics.structures.sparse_arrays"):
     position in its block. A NaN counts as the largest magnitude. Rows are filled up to blocks with
     zeros, which come last. A group with a NaN or an infinity comes back NaN.
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="<element>-<keep>-of-<block>",
+            pattern=rf"(.+)-{NUMBER}-of-{NUMBER}",
+            make=lambda m, find: Sparse(
+                keep=int(m[2]), block=int(m[3]), element=element_of(m[1], find)
+            ),
+            like="int4-2-of-4",
+        ),
+    )
 
     keep: int
     block: int
@@ -73,10 +87,6 @@ class Sparse(Scheme, arrays="numerics.structures.sparse_arrays"):
         return ElementScheme(
             element=self.element, granularity=PerGroup(self.size), scale_format=FP16
         )
-
-    def with_group_size(self, size: int) -> "Sparse":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, positions and scales of a tensor of this shape.

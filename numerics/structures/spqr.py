@@ -5,10 +5,12 @@ Source: SpQR, arXiv:2306.03078, section 4, and its code, without calibration.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, FP32, SCALE_DTYPES, Format
+from numerics.schemes.family import NUMBER, PERCENT, Family
 from numerics.schemes.scheme import Field, Scheme
 
 #: Values of a group, and rows whose scales, and zeros, are quantized together.
@@ -43,6 +45,20 @@ class SpQR(Scheme, arrays="numerics.structures.spqr_arrays"):
     Leading axes are rows too. The last group of a row, and the last 16 rows, may be short. A NaN or
     an infinity makes all of its 16 x 16 values NaN, and counts as zero otherwise.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="spqr-<bits>[-o<percent>][-add][-fp32]",
+            pattern=rf"spqr-{NUMBER}(?:-o{PERCENT})?(-add)?(-fp32)?",
+            make=lambda m, _: SpQR(
+                bits=int(m[1]),
+                outliers=float(m[2] or 0) / 100,
+                adds=bool(m[3]),
+                second=FP32 if m[4] else FP16,
+            ),
+            like="spqr-3",
+        ),
+    )
 
     bits: int
     outliers: float = 0.0

@@ -6,11 +6,13 @@ the norm, which belongs to its layer, is not part of the format.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP32, Format
 from numerics.schemes.element import ElementScheme
+from numerics.schemes.family import NUMBER, Family, element_of
 from numerics.schemes.granularity import PerToken
 from numerics.schemes.scheme import Field, Scheme
 
@@ -23,6 +25,15 @@ class TopK(Scheme, arrays="numerics.structures.top_k_arrays"):
     the first of equals; a bit for each number says whether it is kept. A row with a NaN or an
     infinity comes back NaN, and keeps its first codes.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="<element>-top<percent>",
+            pattern=rf"(.+)-top{NUMBER}",
+            make=lambda m, find: TopK(percent=int(m[2]), element=element_of(m[1], find)),
+            like="int8-top54",
+        ),
+    )
 
     percent: int
     element: Format

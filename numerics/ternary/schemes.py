@@ -1,11 +1,10 @@
 """Ternary and binary schemes: BitNet b1.58, Ternary Weight Networks, FBI-LLM."""
 
-import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
 BYTE, FLOAT32, FLOAT16 = np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float16)
@@ -82,6 +81,8 @@ class Twn(Scheme, arrays="numerics.ternary.arrays"):
     (2.125, 'twn:g64')
     """
 
+    has_free_group: ClassVar[bool] = True
+
     size: int = DEFAULT_GROUP
 
     @property
@@ -93,10 +94,6 @@ class Twn(Scheme, arrays="numerics.ternary.arrays"):
     def group_size(self) -> int:
         """Values of a group."""
         return self.size
-
-    def with_group_size(self, size: int) -> "Twn":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes and scales."""
