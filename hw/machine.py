@@ -11,15 +11,16 @@ reports where that was read and what the box says elsewhere. A measured machine 
 ``capacity_gb`` instead.
 """
 
+import math
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from hw.catalog import Catalog
 from hw.cpu import ACCUMULATE, OPS_PER_CYCLE, Cores
 from hw.dram import DRAM, DramEnergy
 from hw.toml_reader import Sourced, read_toml
-from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parent / "machines"
 KINDS = ("gpu", "cpu", "npu")
@@ -29,6 +30,15 @@ GIGA = 1e9
 GIB = float(1 << 30)
 #: Of the few numbers that may be zero.
 ZERO = {"may_be_zero": True}
+#: Vendors whose GPUs have no GEMM library that inference engines call: engines bring their own
+#: Metal kernels.
+WITHOUT_GEMM_LIBRARY = frozenset(["Apple"])
+#: Operations a cycle of a multiprocessor in the matrix instructions that NVIDIA's GPUs have had
+#: since Ampere (312e12 in FP16 of an A100's 108 at 1.41 GHz), by operand type. Kernels that expand
+#: weights use them on newer GPUs too, whose own instructions have higher peaks: FlashAttention-2
+#: has 225e12 of an A100's 312e12 (arXiv:2307.08691), 0.35 of an H100's 989e12 (arXiv:2407.08608),
+#: 381e12 of a B200's 2250e12 (its issue 1589), 0.64 to 0.72 of this rate.
+PORTABLE_OPS_PER_CYCLE = {"NVIDIA": {"fp16": 2048.0, "int8": 4096.0, "int4": 8192.0}}
 
 Operand = Literal["fp32", "fp16", "fp8", "int8", "fp4", "int4"]
 
@@ -181,6 +191,22 @@ class Machine:
         return self.multiprocessors.value * self.clock_ghz.value * GIGA
 
     @property
+    def has_gemm_library(self) -> bool:
+        """Whether engines call a GEMM library of the GPU's vendor, such as cuBLAS or rocBLAS."""
+        return self.kind == "gpu" and self.vendor not in WITHOUT_GEMM_LIBRARY
+
+    def portable_ops_per_s(self, operand: str) -> float:
+        """Return the rate of instructions that older GPUs of the vendor have; inf if unknown.
+
+        >>> load_machine("h100-sxm").portable_ops_per_s("fp16") / 1e12
+        535.2...
+        """
+        cycles, rates = self.multiprocessor_cycles_per_s, PORTABLE_OPS_PER_CYCLE.get(self.vendor)
+        if cycles is None or rates is None:
+            return math.inf
+        return rates.get(operand, math.inf) * cycles
+
+    @property
     def unconfirmed(self) -> tuple[str, ...]:
         """Names of the numbers that nobody has read in their source."""
         names = (name for name, number in numbers_of(self) if not number.confirmed)
@@ -213,25 +239,21 @@ def peaks_of_cores(cores: Cores) -> dict[str, float]:
     return {f"{name} into {ACCUMULATE[name]}": cores.ops_per_s(name) for name in types}
 
 
-def list_machines() -> list[str]:
-    """Return the names that :func:`load_machine` knows."""
-    return list(_names())
-
-
 @cache
-def _names() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+def list_machines() -> tuple[str, ...]:
+    """Return the names that :func:`load_machine` knows."""
+    return MACHINES.names()
 
 
 @cache
 def load_machine(name: str) -> Machine:
     """Return a built-in machine by its exact name."""
-    known = list_machines()
-    if name not in known:
-        raise ValueError(unknown("machine", name, known, see="qsim hw"))
-    return read_machine(FOLDER / f"{name}.toml")
+    return MACHINES.load(name)
 
 
 def read_machine(path: Path) -> Machine:
     """Return the machine that a TOML file describes, or say which line and key is wrong."""
     return read_toml(path, Machine, name=path.stem)
+
+
+MACHINES = Catalog(kind="machine", folder=FOLDER, read=read_machine, see="qsim hw")

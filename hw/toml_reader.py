@@ -109,7 +109,7 @@ class _Reader:
             return cls(**values)
         except ValueError as error:
             # What a dataclass complains of comes first in its words.
-            first = str(error).split(" ")[0]
+            first = str(error).split(" ")[0].rstrip(":")
             where = (*keys, first) if first in table else keys
             raise self._error(where, str(error)) from None
 

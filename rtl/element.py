@@ -1,71 +1,136 @@
-"""What every processing element is: a circuit behind two streams, and the model it has to equal.
+"""Processing elements: a circuit between two streams, and the golden model that it has to equal.
 
-``operands`` takes a beat whenever ``valid`` and ``ready`` are high; a beat's ``last`` ends a group.
-``result`` gives one number for a group, and holds it until it is taken. Emission, verification and
-costs need nothing else of a PE.
+Both streams are valid/ready handshakes with the semantics of :mod:`amaranth.lib.stream`: a payload
+is transferred at a rising edge of ``clk`` at which ``valid`` and ``ready`` are asserted. All
+circuits of :mod:`rtl` follow one protocol:
+
+- ``operands`` transfers a beat: the codes of the PE's :attr:`~ProcessingElement.fields`, and
+  ``last``, which ends a group. A beat is held until the last of its ``cycles``, in which ``ready``
+  is asserted.
+- ``result`` is registered. It becomes valid ``latency`` cycles after the last beat of a group was
+  transferred, and holds until it is transferred.
+- Back-pressure: while a result is pending, the beats of the next groups are accepted as far as the
+  pipeline has room; a beat that ends a group stalls.
+- ``rst`` is synchronous. It discards the group in flight and any pending result.
+
+Emission, verification, layers and costs depend on nothing else of a PE.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from math import prod
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from amaranth.hdl import Fragment, Shape
 from amaranth.lib import data, wiring
 
 from numerics.formats import Format
+from rtl.fields import Field, Operands
 
-#: Codes by the name of their field in a beat, each of shape (groups, beats, lanes of the field).
-Operands = dict[str, np.ndarray]
-#: Beats of the longer ones among random groups, which come with one seed of so many.
+if TYPE_CHECKING:
+    from numerics.pe.rounding import RoundingPe
+    from rtl.layer.layer import Layer
+
+#: Values of a group that an accumulator holds exactly, unless a PE has another length.
+LENGTH = 128
+#: One random seed in ``LONG_SEEDS`` produces groups of ``LONG_BEATS`` beats.
 LONG_BEATS, LONG_SEEDS = 8, 32
-#: Standard deviation of typical operands over the largest value of their format.
-SPREAD = 1 / 3.5
+#: Beats of typical groups, unless a PE needs others.
+TYPICAL_BEATS = 40
+
+#: Time of a PE's proofs: below three seconds, seconds, or up to minutes.
+ProofCost = Literal["quick", "seconds", "minutes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obligation:
-    """A combinational circuit and what it has to equal for every input."""
+    """A combinational circuit and the reference that it has to equal for every input."""
 
     what: str
     circuit: Callable[[], wiring.Component]
-    #: With the same ports.
+    #: Makes a circuit with the same ports.
     reference: Callable[[], wiring.Component]
-    #: Bits of all inputs.
+    #: Bits of all inputs together.
     input_bits: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessingElement(ABC):
-    """One PE by name."""
+    """A PE by name; a subclass is a family, with ``layer`` the module that runs layers on it."""
 
     name: str
-    #: Where its arithmetic comes from.
+    #: Paper or specification of its arithmetic.
     source: str
-    #: Multiply-adds of a beat.
+    #: Multiply-accumulates of a beat.
     lanes: int = 1
+    #: Most values of a group.
+    length: int = LENGTH
+    proof_cost: ProofCost = "quick"
+
+    #: Fields of a beat that hold weights and activations.
+    weight_field: ClassVar[str] = "weights"
+    activation_field: ClassVar[str] = "activations"
+    _layer_module: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, layer: str | None = None, **more: Any) -> None:
+        """Name the module whose function ``layer`` runs layers on the family."""
+        # The argument stands in super() because slots make a dataclass anew.
+        super(ProcessingElement, cls).__init_subclass__(**more)
+        if layer is not None:
+            cls._layer_module = layer
 
     @property
     @abstractmethod
-    def weight_name(self) -> str:
-        """What its weights are."""
+    def fields(self) -> tuple[Field, ...]:
+        """The fields of a beat without ``last``, in the order in which operands are drawn."""
 
     @property
     @abstractmethod
-    def activation_name(self) -> str:
-        """What its activations are."""
+    def result_meaning(self) -> str:
+        """What a result is, and its unit."""
+
+    @property
+    def last_meaning(self) -> str:
+        """What ``last`` ends."""
+        return "1 in the last beat of a group"
 
     @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
-        """Lines for the head of its Verilog: what it computes, in which units."""
+        """Lines for the head of its Verilog: the computation, its sizes and units."""
 
     @property
-    @abstractmethod
+    def nearest_sweep(self) -> str:
+        """How a sweep without ``--pe`` compares to a PE with exact sums; empty if sums round."""
+        return ""
+
+    @property
+    def rounding_model(self) -> "RoundingPe | None":
+        """Model of a PE whose sums round, for sweeps; ``None`` if they are exact."""
+        return None
+
+    def field(self, name: str) -> Field:
+        """Return a field by its name."""
+        return next(field for field in self.fields if field.name == name)
+
+    @property
+    def weight_name(self) -> str:
+        """Short name of the weights."""
+        return self.field(self.weight_field).label
+
+    @property
+    def activation_name(self) -> str:
+        """Short name of the activations."""
+        return self.field(self.activation_field).label
+
+    @property
     def meanings(self) -> dict[str, Format | str]:
-        """What the fields of a beat and the ``result`` mean: a format, or words."""
+        """Meaning of every field of a beat, and of the ``result``: a format, or words."""
+        found = {field.name: field.meaning for field in self.fields}
+        return {**found, "last": self.last_meaning, "result": self.result_meaning}
 
     @property
     def cycles(self) -> int:
@@ -74,8 +139,13 @@ class ProcessingElement(ABC):
 
     @property
     def latency(self) -> int:
-        """Cycles from the one that takes the last beat to the one that shows the result."""
+        """Cycles from the transfer of the last beat to the first one with a valid result."""
         return 1
+
+    @property
+    def inputs(self) -> int:
+        """Inputs of a linear layer that a beat has."""
+        return self.lanes
 
     @property
     def dots_per_result(self) -> int:
@@ -89,7 +159,7 @@ class ProcessingElement(ABC):
 
     @property
     def operand_layout(self) -> data.StructLayout:
-        """The fields of a beat, ``last`` among them."""
+        """Layout of a beat, with ``last``."""
         return _interface(self)[0]
 
     @property
@@ -99,7 +169,7 @@ class ProcessingElement(ABC):
 
     @property
     def number_shape(self) -> Shape:
-        """Width and sign of a number of a result."""
+        """Width and sign of one number of a result."""
         return self.result_shape
 
     @abstractmethod
@@ -114,31 +184,77 @@ class ProcessingElement(ABC):
         """
 
     @abstractmethod
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of random codes of all kinds."""
-
-    @abstractmethod
-    def corners(self) -> Operands:
-        """Return the longest groups of extreme codes."""
-
-    @abstractmethod
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of Gaussian operands, most with the spread :data:`SPREAD`, for energy."""
-
-    @abstractmethod
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return its parts that have to be proved."""
+        """Return its combinational parts, each with a reference to prove it against."""
+
+    def layer(
+        self, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
+    ) -> "Layer":
+        """Return a linear layer, (outputs, inputs) at (tokens, inputs), for ``tile`` PEs.
+
+        ``None`` stands for the usual lanes and tile.
+
+        Raises
+        ------
+        ValueError
+            The PE does not run such a layer.
+        """
+        if not self._layer_module:
+            raise ValueError("its family has no module for layers")
+        made: Layer = import_module(self._layer_module).layer(
+            self, weight, x, lanes=lanes, tile=tile
+        )
+        return made
 
     def every_input(self) -> "tuple[ProcessingElement, Operands] | None":
         """Return every input of one lane, as groups of one beat; ``None`` if there are too many."""
         return None
+
+    @property
+    def longest_beats(self) -> int:
+        """Beats of the longest groups."""
+        return self.length // self.inputs
+
+    @property
+    def typical_beats(self) -> int:
+        """Beats of typical groups."""
+        return TYPICAL_BEATS
+
+    def random_beats(self, seed: int) -> int:
+        """Return the beats of random groups."""
+        return few_beats(seed)
+
+    def random(self, groups: int, *, seed: int) -> Operands:
+        """Return groups of random codes of all kinds."""
+        random, drawn = np.random.default_rng(seed), Operands()
+        for field in self.fields:
+            shape = groups, self.random_beats(seed), field.lanes
+            drawn[field.name] = field.random(random, shape, drawn)
+        return drawn
+
+    def corners(self) -> Operands:
+        """Return the longest groups of extreme codes: those of every field with all others."""
+        extremes = np.meshgrid(*(field.corners for field in self.fields), indexing="ij")
+        shape = extremes[0].size, self.longest_beats
+        return {
+            field.name: np.broadcast_to(codes.reshape(-1, 1, 1), (*shape, field.lanes))
+            for field, codes in zip(self.fields, extremes, strict=True)
+        }
+
+    def typical(self, groups: int, *, seed: int) -> Operands:
+        """Return groups of Gaussian operands, most with the spread of a real layer, for energy."""
+        random, drawn = np.random.default_rng(seed), Operands()
+        for field in self.fields:
+            shape = groups, self.typical_beats, field.lanes
+            drawn[field.name] = field.typical(random, shape, drawn)
+        return drawn
 
 
 @cache
 def _interface(pe: ProcessingElement) -> tuple[data.StructLayout, Shape]:
     """Return the shapes of a PE's two payloads."""
     component = pe.build()
-    # Amaranth warns of components that nobody elaborates.
+    # Amaranth warns of components that are never elaborated.
     Fragment.get(component, platform=None)
     layout = component.operands.payload.shape()
     assert isinstance(layout, data.StructLayout)
@@ -146,12 +262,10 @@ def _interface(pe: ProcessingElement) -> tuple[data.StructLayout, Shape]:
 
 
 def few_beats(seed: int) -> int:
-    """Return the beats of random groups: one for most seeds, 1.5 in the mean.
+    """Return the beats of random groups: one for most seeds, 1.5 on average.
 
-    New operands find what is wrong with products and scales, and groups of one beat have as many of
-    them for their time as any. That sums go on shows in a share of the groups: two beats for one
-    seed of eight, three for one of sixteen, eight for one of :data:`LONG_SEEDS`, after which it all
-    comes again. The largest sums are among the corners.
+    Short groups test products and scales fastest; a few longer ones test accumulation. The largest
+    sums are among the corners.
 
     >>> [few_beats(seed) for seed in (0, 1, 2, 3, 4, 9, 18, 32)]
     [8, 2, 3, 1, 1, 2, 3, 8]
@@ -163,91 +277,3 @@ def few_beats(seed: int) -> int:
     if seed % 16 == 2:
         return 3
     return 2 if seed % 8 == 1 else 1
-
-
-def random_codes(random: np.random.Generator, bits: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return uniform codes of up to 16 bits, several from each word that is drawn."""
-    dtype, size = np.dtype(np.uint8 if bits <= 8 else np.uint16), prod(shape)
-    words = random.integers(0, 1 << 64, -(-size * dtype.itemsize // 8), np.uint64)
-    codes: np.ndarray = words.view(dtype)[:size].reshape(shape)
-    codes &= dtype.type((1 << bits) - 1)
-    return codes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the codes of a field go in the words of a beat."""
-
-    name: str
-    lanes: int
-    #: The first bit of the first lane, and the bits of each.
-    start: int
-    width: int
-
-    @property
-    def dtype(self) -> np.dtype[np.unsignedinteger]:
-        """The least unsigned type that holds a code."""
-        return np.min_scalar_type((1 << self.width) - 1)
-
-
-def beat_places(layout: data.StructLayout) -> list[Place]:
-    """Return the places of the fields of a beat, in their order."""
-    places = []
-    for name, field in layout:
-        shape = field.shape
-        width, lanes = (
-            (Shape.cast(shape.elem_shape).width, shape.length)
-            if isinstance(shape, data.ArrayLayout)
-            else (Shape.cast(shape).width, 1)
-        )
-        places.append(Place(name=str(name), lanes=lanes, start=field.offset, width=width))
-    return places
-
-
-def beat_codes(layout: data.StructLayout, operands: Operands) -> list[np.ndarray]:
-    """Return the codes of each place of the beats of all groups, one after the other.
-
-    Each has the shape (beats, lanes) and the type of its place; ``last`` is among them.
-
-    Raises
-    ------
-    ValueError
-        The codes are not those of the layout's fields.
-    """
-    places = beat_places(layout)
-    names = [place.name for place in places if place.name != "last"]
-    if sorted(names) != sorted(operands):
-        raise ValueError(f"a beat has the fields {', '.join(names)}, not {', '.join(operands)}")
-    groups, beats, _ = operands[names[0]].shape
-    last = np.zeros((groups, beats, 1), np.uint8)
-    last[:, -1] = 1
-    found = []
-    for place in places:
-        codes = last if place.name == "last" else operands[place.name]
-        if codes.shape != (groups, beats, place.lanes):
-            raise ValueError(
-                f"{place.name} has shape {codes.shape}, "
-                f"not {groups} groups x {beats} beats x {place.lanes}"
-            )
-        found.append(np.ascontiguousarray(codes, place.dtype).reshape(-1, place.lanes))
-    return found
-
-
-def pack_beats(layout: data.StructLayout, operands: Operands) -> np.ndarray:
-    """Return the operand words of every beat, shape (beats, words), 32 bits each."""
-    rows = beat_codes(layout, operands)
-    words = np.zeros((len(rows[0]), -(-layout.size // 32)), np.uint32)
-    for place, of_place in zip(beat_places(layout), rows, strict=True):
-        for lane, codes in enumerate(of_place.T):
-            _put(words, codes, place.start + lane * place.width, place.width)
-    return words
-
-
-def _put(words: np.ndarray, codes: np.ndarray, start: int, width: int) -> None:
-    """Put codes of up to 32 bits into words from a bit on."""
-    assert width <= 32
-    word, offset = divmod(start, 32)
-    wide = (codes.astype(np.uint64) & np.uint64((1 << width) - 1)) << np.uint64(offset)
-    words[:, word] |= wide.astype(np.uint32)
-    if offset + width > 32:
-        words[:, word + 1] |= (wide >> np.uint64(32)).astype(np.uint32)

@@ -1,4 +1,8 @@
-"""The error that a user can cause."""
+"""The error that a user can cause, and how errors of libraries and of the system become one."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
@@ -6,3 +10,51 @@ class UserError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+@contextmanager
+def user_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Raise a library's errors of some kinds as :class:`UserError`; also a decorator.
+
+    >>> with user_errors(ValueError):
+    ...     int("five")
+    Traceback (most recent call last):
+    ...
+    sim.errors.UserError: invalid literal for int() with base 10: 'five'
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        raise UserError(str(error)) from None
+
+
+#: What an error of the system means, and what would help.
+_MEANINGS = {
+    errno.ENOSPC: "the disk is full; free some space, or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up; free some space, or write elsewhere",
+    errno.EFBIG: "the file would be larger than the limit of this process or file system allows",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EROFS: "the file system is read-only; write elsewhere",
+    errno.ENOENT: "no such file or directory",
+    errno.ENOTDIR: "a part of the path is a file, not a directory",
+    errno.EISDIR: "this is a directory, not a file",
+    errno.EEXIST: "this exists already",
+    errno.ENOMEM: "not enough memory",
+    errno.EMFILE: "too many open files; raise the limit with ulimit -n",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EIO: "the device reports an input or output error",
+}
+
+
+def os_error_text(error: OSError, path: object = None) -> str:
+    """Return what an error of the operating system means, and for which path.
+
+    >>> os_error_text(OSError(errno.ENOSPC, "No space left on device", "out"))
+    'out: the disk is full; free some space, or write elsewhere'
+    """
+    where = path if path is not None else error.filename
+    meaning = _MEANINGS.get(error.errno or 0) or error.strerror or str(error)
+    return meaning if where is None else f"{where}: {meaning}"

@@ -5,10 +5,25 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from hw.measure import cpu_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportProvenance:
+    """What is needed to make a report again."""
+
+    command: str
+    versions: Mapping[str, str]
+    hashes: Mapping[str, str]
+    #: Seed of the noise on the source's grid, where there was any.
+    seed: int | None
+    machine: str
+    created: str
 
 
 def command_line() -> str:

@@ -25,16 +25,20 @@ def modules_with_shapes() -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check shapes; let workers and the programs that tests start share what JAX compiles."""
+    """Check shapes; let workers and the programs that tests start share what JAX compiles.
+
+    It is shared in a temporary folder, or in the one that ``JAX_COMPILATION_CACHE_DIR`` names,
+    where the next run finds it.
+    """
     install_import_hook(modules_with_shapes(), "beartype.beartype")
-    if hasattr(config, "workerinput"):
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", WORTH_KEEPING_S)
+    if hasattr(config, "workerinput") or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     config.jax_programs = tempfile.mkdtemp(prefix="qsim-tests-jax-")  # type: ignore[attr-defined]
     os.environ["JAX_COMPILATION_CACHE_DIR"] = config.jax_programs  # type: ignore[attr-defined]
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = WORTH_KEEPING_S
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove it."""
+    """Remove the temporary folder."""
     if hasattr(config, "jax_programs"):
         shutil.rmtree(config.jax_programs, ignore_errors=True)

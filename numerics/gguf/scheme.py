@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numerics.gguf.block_type import BlockType
-from numerics.gguf.block_types import BLOCK_TYPES, ENCODABLE
+from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.schemes.scheme import Field, Scheme, StorageKind
 
 
@@ -13,9 +13,8 @@ from numerics.schemes.scheme import Field, Scheme, StorageKind
 class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
     """Blocks as they lie in a GGUF file, of rows that are whole blocks.
 
-    The K types and IQ4 can only be decoded: their quantizers are searches of many steps, each
-    implementation with its own. A block with a NaN or an infinity comes back NaN, and in MXFP4,
-    whose scales have no NaN in GGUF, infinite.
+    The quantizers are those of ggml without an importance matrix. A block with a NaN or an infinity
+    comes back NaN, and in MXFP4, whose scales have no NaN in GGUF, infinite.
 
     Examples
     --------
@@ -54,18 +53,8 @@ class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
         """Values of a block."""
         return self.block_type.values
 
-    @property
-    def can_quantize(self) -> bool:
-        """Whether there is a quantizer, not only a decoder."""
-        return self.block_type.rule is not None
-
     def check_storable(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`ValueError` for rows that are no whole blocks, and without a quantizer."""
-        if not self.can_quantize:
-            raise ValueError(
-                f"{self.name} can only be decoded; those that can be encoded are "
-                f"{', '.join(ENCODABLE)}"
-            )
+        """Raise :class:`ValueError` for rows that are not whole blocks."""
         self._check_rows(shape)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:

@@ -28,8 +28,8 @@ def check_pe(scheme: Scheme, pe: RoundingPe, length: int) -> None:
     """Raise ValueError if a PE can't read a scheme's rows of some length.
 
     >>> from numerics import SCHEMES
-    >>> from numerics.pe.models import ROUNDING
-    >>> check_pe(SCHEMES["bitmod-fp4"], ROUNDING["bitmod-fp4-aligned"], 4096)
+    >>> from numerics.pe.models import bitmod_floats
+    >>> check_pe(SCHEMES["bitmod-fp4"], bitmod_floats(4), 4096)
     """
     if isinstance(pe, Fp16Dot):
         return

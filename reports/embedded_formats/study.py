@@ -5,8 +5,10 @@ Takes less than three minutes and needs nothing but qsim.
 
 from pathlib import Path
 
+from sim.report import write_report
 from sim.report.study import Points, write_study
-from sim.sweep.command import SweepOptions, run_sweep
+from sim.sweep.command import run_sweep
+from sim.sweep.options import SweepOptions
 
 HERE = Path(__file__).parent
 TEXT = """
@@ -27,6 +29,7 @@ standard errors, this study does not say which is better.
 def main() -> None:
     options = SweepOptions(recipes=HERE / "recipes.toml", out=HERE / "build")
     outcome = run_sweep(options)
+    write_report(outcome.results, options.out, provenance=outcome.provenance)
     points = Points(outcome.results)
     text = TEXT.format(
         widths=points.ranked("int8", "int6", "int4", "int3", "int2", "ternary"),

@@ -10,12 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from roofline.model.model_shape import load_model
-from roofline.runtime.serving_format import parse_recipe
-from roofline.workload.operators import Operator, Options, Sequences, operators
+from roofline.runtime.serving_format import parse_format
+from roofline.workload.operator import Operator
+from roofline.workload.operators import operators
+from roofline.workload.step import Options, Sequences
 
 HERE = Path(__file__).parent
 SHAPE = load_model("llama-2-7b")
-FP16 = parse_recipe("fp16")
+FP16 = parse_format("fp16")
 #: A "GB/s" of GenZ is 2**30 bytes.
 GIB = 2**30
 PROMPT = 2048

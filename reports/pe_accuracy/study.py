@@ -5,8 +5,10 @@ Takes about ten minutes and needs nothing but qsim.
 
 from pathlib import Path
 
+from sim.report import write_report
 from sim.report.study import Points, write_study
-from sim.sweep.command import SweepOptions, run_sweep
+from sim.sweep.command import run_sweep
+from sim.sweep.options import SweepOptions
 
 HERE = Path(__file__).parent
 FORMATS = ("bitmod-fp4", "bitmod-fp3", "int4", "int8")
@@ -49,6 +51,7 @@ def rows(points: Points) -> str:
 def main() -> None:
     options = SweepOptions(recipes=HERE / "recipes.toml", out=HERE / "build")
     outcome = run_sweep(options)
+    write_report(outcome.results, options.out, provenance=outcome.provenance)
     points = Points(outcome.results)
     changes = [points[f"{f}, truncating PE"].kl_mean / points[f].kl_mean - 1 for f in FORMATS]
     path = write_study(

@@ -24,7 +24,7 @@ from roofline.model.model_shape import load_model
 from rtl.arithmetic.products import FloatProduct
 from rtl.catalog import find_pe
 from rtl.cost.cost import cost
-from rtl.element import Operands
+from rtl.fields import Operands
 from rtl.pe.dot_product.element import DotProductPe
 
 matplotlib.use("agg")

@@ -10,9 +10,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from sim.report import write_report
 from sim.report.study import Points, write_study
 from sim.report.table import markdown_table
-from sim.sweep.command import SweepOptions, run_sweep
+from sim.sweep.command import run_sweep
+from sim.sweep.options import SweepOptions
 
 HERE = Path(__file__).parent
 #: The formats whose order the source's grid could change.
@@ -63,9 +65,11 @@ def main() -> None:
         out=args.work,
     )
     outcome = run_sweep(options)
-    dithered = run_sweep(
-        replace(options, recipes=None, formats=CONTROL, dither_seed=0, out=args.work / "dithered")
+    write_report(outcome.results, options.out, provenance=outcome.provenance)
+    noisy = replace(
+        options, recipes=None, formats=CONTROL, dither_source=True, out=args.work / "dithered"
     )
+    dithered = run_sweep(noisy)
     path = write_study(
         HERE,
         title="Number formats on SmolLM2-135M",

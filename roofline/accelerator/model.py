@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import Gemm, Phase, gemm_cost
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import Recipe
+from roofline.runtime.serving_format import ServingFormat
 from roofline.runtime.storage import Storage
 
 
@@ -34,27 +34,27 @@ class WeightBits:
         return self.group_bits / self.group if self.group else 0.0
 
 
-def head_bits(recipe: Recipe, width: int) -> WeightBits:
-    """Return the bits of a recipe's head, which a mixture has its own type for.
+def head_bits(fmt: ServingFormat, width: int) -> WeightBits:
+    """Return the bits of a format's head, which a mixture has its own type for.
 
-    >>> from roofline.runtime.serving_format import parse_recipe
-    >>> [head_bits(parse_recipe(name), 4096).code_bits for name in ("w4a16", "gguf-q4_k_m")]
+    >>> from roofline.runtime.serving_format import parse_format
+    >>> [head_bits(parse_format(name), 4096).code_bits for name in ("w4a16", "gguf-q4_k_m")]
     [16.0, 6.5625]
     """
-    if recipe.mix is None:
-        return _storage_bits(recipe.head, width)
-    return WeightBits(code_bits=8 * recipe.tensor_bytes("head", width, 1) / width)
+    if fmt.mix is None:
+        return _storage_bits(fmt.head, width)
+    return WeightBits(code_bits=8 * fmt.tensor_bytes("head", width, 1) / width)
 
 
-def weight_bits(recipe: Recipe, width: int) -> WeightBits:
-    """Return the bits of a recipe's weights in rows of ``width``.
+def weight_bits(fmt: ServingFormat, width: int) -> WeightBits:
+    """Return the bits of a format's weights in rows of ``width``.
 
-    >>> from roofline.runtime.serving_format import parse_recipe
-    >>> bits = weight_bits(parse_recipe("bitmod-fp3"), 4096)
+    >>> from roofline.runtime.serving_format import parse_format
+    >>> bits = weight_bits(parse_format("bitmod-fp3"), 4096)
     >>> bits.code_bits, bits.side_bits
     (3.0, 0.140625)
     """
-    return _storage_bits(recipe.weights, width)
+    return _storage_bits(fmt.weights, width)
 
 
 def _storage_bits(storage: Storage, width: int) -> WeightBits:

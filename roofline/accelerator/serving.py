@@ -6,12 +6,12 @@ from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import Gemm, GemmCost, Phase, gemm_cost
 from roofline.accelerator.model import head_bits, model_gemms, weight_bits
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import Recipe
+from roofline.runtime.serving_format import ServingFormat
 from roofline.runtime.storage import kv_bits
 from roofline.time.serving import Request
-from roofline.workload.operators import ACTIVATION_BYTES
+from roofline.workload.step import ACTIVATION_BYTES
 
-#: The cache of a recipe that asks for no other.
+#: The cache of a format that asks for no other.
 FP16_CACHE, FP16_CACHE_BITS = "fp16", 16
 
 
@@ -65,7 +65,7 @@ class AcceleratorStep:
 
 def accelerator_step(
     shape: ModelShape,
-    recipe: Recipe,
+    fmt: ServingFormat,
     machine: Accelerator,
     phase: Phase,
     *,
@@ -75,29 +75,29 @@ def accelerator_step(
 ) -> AcceleratorStep:
     """Return a prompt of ``context`` tokens, or a token of each sequence that sees as many.
 
-    Of a prompt in chunks, ``new`` tokens are those of this step. A recipe of another KV cache than
+    Of a prompt in chunks, ``new`` tokens are those of this step. A format of another KV cache than
     ``fp16`` has its own; with that one the machine keeps what it was made for.
 
     Examples
     --------
     >>> from hw.accelerator import load_accelerator
     >>> from roofline.model.model_shape import load_model
-    >>> from roofline.runtime.serving_format import parse_recipe
-    >>> step = accelerator_step(load_model("llama-2-7b"), parse_recipe("bitmod-fp3"),
+    >>> from roofline.runtime.serving_format import parse_format
+    >>> step = accelerator_step(load_model("llama-2-7b"), parse_format("bitmod-fp3"),
     ...     load_accelerator("bitmod"), "decode", batch=1, context=256)
     >>> step.limit
     'memory'
     """
-    machine = with_activations(machine, recipe)
+    machine = with_activations(machine, fmt)
     gemms = model_gemms(
         shape,
-        weight_bits(recipe, shape.hidden),
+        weight_bits(fmt, shape.hidden),
         machine,
-        head=head_bits(recipe, shape.hidden),
+        head=head_bits(fmt, shape.hidden),
         tokens=(new or context) if phase == "prefill" else 1,
         context=context,
         batch=batch,
-        kv_bits=None if recipe.kv == FP16_CACHE else kv_bits(recipe.kv, shape.head_dim),
+        kv_bits=None if fmt.kv == FP16_CACHE else kv_bits(fmt.kv, shape.head_dim),
     )
     return AcceleratorStep(
         products=tuple((gemm, gemm_cost(gemm, machine, phase)) for gemm in gemms),
@@ -106,17 +106,17 @@ def accelerator_step(
     )
 
 
-def with_activations(machine: Accelerator, recipe: Recipe) -> Accelerator:
-    """Return a machine whose activations take a recipe's bits, but never more than its own.
+def with_activations(machine: Accelerator, fmt: ServingFormat) -> Accelerator:
+    """Return a machine whose activations take a format's bits, but never more than its own.
 
     >>> from hw.accelerator import load_accelerator
-    >>> from roofline.runtime.serving_format import parse_recipe
-    >>> recipes = parse_recipe("w4a8"), parse_recipe("w4a16")
+    >>> from roofline.runtime.serving_format import parse_format
+    >>> formats = parse_format("w4a8"), parse_format("w4a16")
     >>> machines = load_accelerator("bitmod"), load_accelerator("edge-8x8")
-    >>> [[with_activations(m, recipe).activation_bits for recipe in recipes] for m in machines]
+    >>> [[with_activations(m, fmt).activation_bits for fmt in formats] for m in machines]
     [[8, 16], [8, 8]]
     """
-    bits = min(machine.activation_bits, int(8 * ACTIVATION_BYTES[recipe.activations]))
+    bits = min(machine.activation_bits, int(8 * ACTIVATION_BYTES[fmt.activations]))
     return replace(machine, activation_bits=bits)
 
 
@@ -128,7 +128,7 @@ def leakage_w(machine: Accelerator) -> float | None:
 
 
 def accelerator_prefill(
-    shape: ModelShape, recipe: Recipe, machine: Accelerator, request: Request
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, request: Request
 ) -> list[AcceleratorStep]:
     """Return the steps of a prompt: one, or one for each chunk."""
     size = request.step_tokens
@@ -136,16 +136,16 @@ def accelerator_prefill(
     starts = [0, *ends[:-1]]
     return [
         accelerator_step(
-            shape, recipe, machine, "prefill", batch=request.batch, context=end, new=end - start
+            shape, fmt, machine, "prefill", batch=request.batch, context=end, new=end - start
         )
         for start, end in zip(starts, ends, strict=True)
     ]
 
 
 def accelerator_tpot_s(
-    shape: ModelShape, recipe: Recipe, machine: Accelerator, request: Request
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, request: Request
 ) -> float:
     """Return the time of a token in the middle of the answer; cycles grow evenly with context."""
     middle = request.prompt + request.output // 2
-    step = accelerator_step(shape, recipe, machine, "decode", batch=request.batch, context=middle)
+    step = accelerator_step(shape, fmt, machine, "decode", batch=request.batch, context=middle)
     return step.time_s

@@ -6,14 +6,14 @@ They come from :mod:`roofline.measured.calibration`, except where a machine's fi
 import math
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from hw.machine import GIGA, Machine
 from hw.toml_reader import read_toml
 from roofline.kernels.loops import LOOP_SHARE
-from roofline.kernels.paths import Path
+from roofline.kernels.paths import ProductPath
 
-FILE = FilePath(__file__).parent / "efficiencies.toml"
+FILE = Path(__file__).parent / "efficiencies.toml"
 #: Of machines whose clock is not known: that of the A100, on which starts were measured.
 USUAL_CLOCK_GHZ = 1.41
 #: Share of the peak that a vendor's library reaches in its best products, without losses at their
@@ -82,14 +82,14 @@ def last_of(threads: float) -> float:
     return sum((1.0 / n for n in range(2, count + 1)), 0.0)
 
 
-def expected_factors(machine: Machine, path: Path, *, threads: int | None = None) -> Factors:
+def expected_factors(machine: Machine, path: ProductPath, *, threads: int | None = None) -> Factors:
     """Return the factors that a run of a product is expected to have.
 
     >>> from hw.machine import load_machine
     >>> from roofline.kernels.paths import weight_path
-    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> from roofline.runtime.serving_format import parse_format
     >>> machine = load_machine("a100-sxm-40gb")
-    >>> 0.7 < expected_factors(machine, weight_path(machine, parse_recipe("fp16"))).memory < 0.9
+    >>> 0.7 < expected_factors(machine, weight_path(machine, parse_format("fp16"))).memory < 0.9
     True
     """
     numbers = fitted()
@@ -107,7 +107,8 @@ def expected_factors(machine: Machine, path: Path, *, threads: int | None = None
             compute = _library_share(machine, path.operand) or compute
         cycles = machine.multiprocessor_cycles_per_s
         if cycles is not None:
-            vector_bytes_per_s = path.loaded * numbers.gpu_expanded_bytes_per_cycle * cycles
+            per_cycle = path.bytes_in_flight * numbers.gpu_expanded_bytes_per_cycle
+            vector_bytes_per_s = per_cycle * cycles
     if own is not None:
         compute = own.compute.value if own.compute else compute
         memory = own.memory.value if own.memory else memory
@@ -121,11 +122,11 @@ def _library_share(machine: Machine, operand: str) -> float | None:
     return LIBRARY_SHARE.get((machine.vendor, "fp16" if operand == "fp16" else "narrow"))
 
 
-def _is_native(path: Path) -> bool:
+def _is_native(path: ProductPath) -> bool:
     return path.kind == "native" or path.operand == "fp32"
 
 
-def _gpu_start_s(machine: Machine, path: Path) -> float:
+def _gpu_start_s(machine: Machine, path: ProductPath) -> float:
     """Return the time to start: blocks to schedule, a first read and a last sum, all in cycles."""
     numbers = fitted()
     native, expanded = numbers.gpu_native_start_cycles, numbers.gpu_dequantize_start_cycles

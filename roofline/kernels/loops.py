@@ -12,8 +12,9 @@ llama.cpp takes a prompt through such a loop for each of its tokens, except for 
 from dataclasses import replace
 
 from hw.cpu import DOT_PRODUCTS, Cores
+from roofline.runtime.engine import Engine
 from roofline.runtime.gguf_mixes import MIXES
-from roofline.runtime.serving_format import Recipe
+from roofline.runtime.serving_format import ServingFormat
 
 #: Share of the counted rate that a loop reaches: bitnet.cpp's kernels of January 2026 multiply 2048
 #: by 2048 weights in I2_S on one core of an EPYC 7V13 in 0.058 to 0.076 ms; 3.75 instructions for
@@ -51,76 +52,71 @@ UNPACK: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 #: Of types whose values are gathered from tables in memory, or computed by a trellis.
 GATHER = 6.0
-#: Types for which llama.cpp has products of tiles: llamafile's (``llamafile/sgemm.cpp``), and those
-#: that it repacks for when it loads a model (``repack.cpp``, since November 2024).
-TILED_ARM = frozenset(["q8_0", "q4_0", "iq4_nl", "q4_k", "q5_k", "q6_k"])
-TILED_AVX2 = frozenset(["q8_0", "q4_0", "iq4_nl", "q4_k", "q5_0"])
-TILED_AVX512 = TILED_AVX2 | {"q2_k"}
 
 
-def loop_instructions(recipe: Recipe, cores: Cores) -> float:
-    """Return the instructions for a vector of weights of a GGUF recipe.
+def loop_instructions(fmt: ServingFormat, engine: Engine, cores: Cores) -> float:
+    """Return the instructions for one vector of weights in the loop of a single token.
 
     >>> from hw.machine import load_machine
-    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> from roofline.runtime.engine import LLAMA_CPP
+    >>> from roofline.runtime.serving_format import parse_format
     >>> cores = load_machine("raspberry-pi-5").cores
-    >>> [loop_instructions(parse_recipe(f"gguf-{name}"), cores) for name in ("q8_0", "q4_k_m")]
+    >>> formats = [parse_format(f"gguf-{name}") for name in ("q8_0", "q4_k_m")]
+    >>> [loop_instructions(fmt, LLAMA_CPP, cores) for fmt in formats]
     [3.5, 4.0]
     """
-    name = base_type(recipe)
+    name = base_type(fmt)
     unpack = UNPACK.get(name, (GATHER, GATHER))[not cores.is_arm]
-    return _multiply(name, cores, has_dot=_has_dot(recipe, cores)) + unpack
+    return _multiply(name, cores, has_dot=_has_dot(engine, cores)) + unpack
 
 
-def base_type(recipe: Recipe) -> str:
+def base_type(fmt: ServingFormat) -> str:
     """Return the type of most weights."""
-    return MIXES[recipe.mix].base if recipe.mix else recipe.weights.name
+    return MIXES[fmt.mix].base if fmt.mix else fmt.weights.name
 
 
-def is_ternary(recipe: Recipe) -> bool:
-    """Return whether the weights have one scale for a tensor, or one for a whole vector of them."""
-    return base_type(recipe) in TERNARY
+def is_ternary(fmt: ServingFormat) -> bool:
+    """Return whether weights have one scale for a tensor, or one for a whole vector of them."""
+    return base_type(fmt) in TERNARY
 
 
-def shares_unpacking(recipe: Recipe, cores: Cores) -> bool:
-    """Return whether tokens of a prompt share the unpacking of weights.
+def shares_unpacking(fmt: ServingFormat, engine: Engine, cores: Cores) -> bool:
+    """Return whether an engine has tiles for a type, in which a prompt's tokens share weights.
 
     >>> from hw.machine import load_machine
-    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> from roofline.runtime.engine import LLAMA_CPP
+    >>> from roofline.runtime.serving_format import parse_format
     >>> cores = load_machine("ryzen-5950x").cores
-    >>> [shares_unpacking(parse_recipe(name), cores) for name in ("gguf-q4_k_m", "gguf-q3_k_s")]
+    >>> formats = [parse_format(name) for name in ("gguf-q4_k_m", "gguf-q3_k_s")]
+    >>> [shares_unpacking(fmt, LLAMA_CPP, cores) for fmt in formats]
     [True, False]
     """
-    if recipe.engine in ("ik_llama.cpp", "bitnet.cpp"):
-        return True
-    if recipe.engine == "llama.cpp of 2023":
+    tiles = engine.cpu_tiles
+    if tiles is None or (cores.is_arm and tiles.needs_dot_products and not _has_dot(engine, cores)):
         return False
-    if cores.is_arm:
-        return _has_dot(recipe, cores) and base_type(recipe) in TILED_ARM
     is_wide = cores.instructions.startswith(("avx512", "amx"))
-    return base_type(recipe) in (TILED_AVX512 if is_wide else TILED_AVX2)
+    types = tiles.arm if cores.is_arm else tiles.avx512 if is_wide else tiles.avx2
+    return types is None or base_type(fmt) in types
 
 
-def tile_ops_per_s(recipe: Recipe, cores: Cores) -> float:
-    """Return the peak of the tiles of ik_llama.cpp and bitnet.cpp, which use fewer instructions.
-
-    Only llama.cpp has products for SMMLA and AMX. ik_llama.cpp takes VNNI with AVX-512 alone (its
-    ``HAVE_FANCY_SIMD``), and bitnet.cpp's ``ggml_gemm_i2_i8_s`` of January 2026 is AVX2 without.
+def tile_ops_per_s(engine: Engine, cores: Cores) -> float:
+    """Return the peak INT8 rate of an engine's tiles, with the instructions that they use.
 
     >>> from hw.machine import load_machine
-    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> from roofline.runtime.engine import BITNET_CPP, LLAMA_CPP
     >>> cores = load_machine("core-i7-13800h").cores
-    >>> cores.ops_per_s("int8") / tile_ops_per_s(parse_recipe("i2_s"), cores)
+    >>> tile_ops_per_s(LLAMA_CPP, cores) / tile_ops_per_s(BITNET_CPP, cores)
     2.0
     """
-    is_plain = recipe.engine == "bitnet.cpp" and not cores.is_arm
-    if is_plain or cores.instructions == "avx2-vnni":
+    tiles = engine.cpu_tiles
+    assert tiles is not None
+    if cores.instructions in tiles.as_avx2:
         return replace(cores, instructions="avx2").ops_per_s("int8")
-    return cores.vector_ops_per_s("int8")
+    return (cores.ops_per_s if tiles.uses_matrix_instructions else cores.vector_ops_per_s)("int8")
 
 
-def _has_dot(recipe: Recipe, cores: Cores) -> bool:
-    return cores.instructions in DOT_PRODUCTS and recipe.engine != "llama.cpp for armv8"
+def _has_dot(engine: Engine, cores: Cores) -> bool:
+    return engine.has_dot_products and cores.instructions in DOT_PRODUCTS
 
 
 def _multiply(name: str, cores: Cores, *, has_dot: bool) -> float:

@@ -1,7 +1,7 @@
-"""The way a machine really takes through a product of two formats.
+"""Product paths: how a machine multiplies two formats, and at what peak.
 
-The formats alone don't say how fast it is: a machine multiplies operands that it has a unit for
-(``native``), expands weights to such operands first (``dequantize``), or replaces products by
+The formats alone don't say how fast a product is: a machine multiplies operands that it has a unit
+for (``native``), expands weights to such operands first (``dequantize``), or replaces products by
 lookups in tables of partial sums (``lookup``; T-MAC, arXiv:2407.00088; bitnet.cpp).
 """
 
@@ -12,30 +12,18 @@ from typing import Literal
 from hw.cpu import Cores
 from hw.machine import Machine
 from roofline.kernels.loops import is_ternary, loop_instructions, shares_unpacking, tile_ops_per_s
-from roofline.runtime.serving_format import CUBLAS_ENGINES, Lookup, Recipe
+from roofline.runtime.engine import Engine, engine_for
+from roofline.runtime.serving_format import Lookup, ServingFormat
 from roofline.runtime.storage import CONVERT_OPS, PLAIN, Storage
 
 PathKind = Literal["native", "dequantize", "lookup"]
 BITS = {"int4": 4, "fp4": 4, "int8": 8, "fp8": 8, "fp16": 16, "fp32": 32}
-#: Halves that a vector unit of a GPU works on at once in place of a float32.
+#: FP16 operations that a vector unit of a GPU does in place of one FP32 operation.
 PACKED = 2.0
-#: How many bytes llama.cpp's kernels of halves have on their way for each of kernels that expand
-#: narrow weights, which load four bytes a thread too: as much faster as wider loads made them on an
-#: H100 (its pull request 9816).
-HALVES_LOADED = 1.33
-#: Operations a cycle of a multiprocessor in the matrix instructions that NVIDIA's GPUs have since
-#: Ampere (312e12 in FP16 of an A100's 108 at 1.41 GHz). Kernels of engines that expand weights use
-#: them. Newer chips have other instructions for their peaks, and these at the old rate:
-#: FlashAttention-2 has 225e12 of an A100's 312e12 (arXiv:2307.08691), 0.35 of an H100's 989e12
-#: (arXiv:2407.08608), 381e12 of a B200's 2250e12 (its issue 1589), 0.64 to 0.72 of this rate.
-AMPERE_OPS = {"fp16": 2048.0, "int8": 4096.0, "int4": 8192.0}
-#: Operations of vector units for each one of a product in INT8, whose sums of 32 the kernels of
-#: llama.cpp convert, multiply and add (``mmq.cuh``): for 64 operations three instructions, one of
-#: them at half the rate (CUDA C++ Programming Guide, throughput of arithmetic instructions).
-SCALING_OPS = 2.0 * 4 / 64
-#: A half that is written and read again.
+#: Bytes to write an FP16 value and to read it again.
 EXPANDED_BYTES = 4.0
-#: What an operand is expanded to where a machine has no unit for it, nearest first.
+#: Operand types that a machine may multiply in place of a type that it has no unit for, nearest
+#: first.
 WIDER = {
     "int4": ("int4", "int8", "fp16", "fp32"),
     "fp4": ("fp4", "fp8", "fp16", "fp32"),
@@ -47,28 +35,28 @@ WIDER = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Path:
-    """How products of one kind run, and at what peak."""
+class ProductPath:
+    """How matrix products of one kind run, and at what peak."""
 
     kind: PathKind
     #: Operand type that is multiplied.
     operand: str
     ops_per_s: float
-    #: Operations for each weight to expand it, and their peak.
+    #: Vector operations to expand one weight, and their peak rate.
     dequantize_ops: float = 0.0
     dequantize_ops_per_s: float = 1.0
-    #: Operations of vector units to scale sums, for each operation of a product.
+    #: Vector operations to scale sums, for each operation of a product.
     scaling_ops: float = 0.0
     #: Whether the peak counts every instruction of a loop that runs for each token.
     is_counted: bool = False
-    #: Whether tokens share the unpacking of weights in loops over products of INT8.
+    #: Whether loops over INT8 products unpack weights once for several tokens.
     unpacks_in_loop: bool = False
-    #: Rate of such a loop over one token.
+    #: Rate of such a loop for a single token; None where there is no such loop.
     one_token_ops_per_s: float | None = None
-    #: Bytes on their way for products of a vector on a GPU, for each of kernels that expand narrow
-    #: weights; inf where nothing but the memory limits them.
-    loaded: float = math.inf
-    #: Bytes that move for each weight where prompts expand all of a tensor before its product.
+    #: Bytes in flight of matrix-vector kernels on a GPU, over those of kernels that expand narrow
+    #: weights; inf where only the memory limits them.
+    bytes_in_flight: float = math.inf
+    #: Bytes moved for each weight where prompts expand a whole tensor before its product.
     expanded_bytes: float = 0.0
     #: Whether the vendor's library multiplies prompts.
     is_library: bool = False
@@ -78,8 +66,8 @@ class Path:
         """Name for people.
 
         >>> from hw.machine import load_machine
-        >>> from roofline.runtime.serving_format import parse_recipe
-        >>> weight_path(load_machine("h100-sxm"), parse_recipe("w4a16")).title
+        >>> from roofline.runtime.serving_format import parse_format
+        >>> weight_path(load_machine("h100-sxm"), parse_format("w4a16")).title
         'dequantize to fp16'
         """
         joined = {"native": f"native {self.operand}", "dequantize": f"dequantize to {self.operand}"}
@@ -87,81 +75,35 @@ class Path:
 
 
 def weight_path(
-    machine: Machine, recipe: Recipe, *, head: bool = False, fastest: bool = True
-) -> Path:
+    machine: Machine,
+    fmt: ServingFormat,
+    engine: Engine | None = None,
+    *,
+    head: bool = False,
+    fastest: bool = True,
+) -> ProductPath:
     """Return the path of a product of weights and activations.
 
-    ``fastest`` takes the peak with the narrowest accumulator where a machine has several.
+    ``fastest`` takes the peak with the narrowest accumulator where a machine has several, and the
+    fastest kernels that any engine could have, as a bound needs it.
     """
-    storage = recipe.head if head and recipe.mix is None else recipe.weights
-    path = _dense_path(machine, recipe, storage, head=head, fastest=fastest)
+    engine = engine or engine_for(fmt)
+    storage = fmt.head if head and fmt.mix is None else fmt.weights
+    if fmt.lookup is not None and machine.cores is not None and not head:
+        path = _lookup_path(fmt.lookup, machine.cores, fastest=fastest)
+    else:
+        path = _dense_path(machine, fmt, engine, storage, fastest=fastest)
     if machine.sparse_speedup is None or not storage.is_two_of_four:
         return path
     return replace(path, ops_per_s=machine.sparse_speedup.value * path.ops_per_s)
 
 
-def _dense_path(
-    machine: Machine, recipe: Recipe, storage: Storage, *, head: bool, fastest: bool
-) -> Path:
-    """Return the path of products with all their zeros."""
-    if recipe.lookup is not None and machine.cores is not None and not head:
-        # Nothing but the shuffle itself bounds every loop.
-        instructions = 1.0 if fastest else _lookup_instructions(recipe.lookup, machine.cores)
-        lookups = machine.cores.vector_bytes_per_s(instructions, widest=fastest)
-        rate = 2.0 * recipe.lookup.weights * lookups
-        return Path(kind="lookup", operand="int8", ops_per_s=rate, is_counted=True)
-    activations = recipe.activations
-    is_bound = fastest
-    if recipe.kernel == "gguf":
-        halves = machine.ops_per_s("fp16") if machine.kind == "gpu" else None
-        is_slower = halves is not None and halves < (machine.ops_per_s("int8") or 0.0)
-        is_int8 = is_slower and (fastest or _has_int8_kernels(machine, recipe))
-        if storage.operand not in ("fp16", "fp32") and (halves is None or is_int8):
-            # llama.cpp and bitnet.cpp quantize activations to INT8 for processors, for old GPUs,
-            # and for NVIDIA's with matrix instructions of INT8.
-            activations = "int8"
-        # Where it multiplies halves it asks for sums of halves.
-        fastest = True
-    if storage.operand is not None and BITS[storage.operand] > BITS[activations]:
-        # A product is as wide as its wider operand.
-        activations = storage.operand
-    if storage.operand is not None:
-        peak = machine.ops_per_s(storage.operand, activations, fastest=fastest)
-        if peak is not None:
-            is_gguf = recipe.kernel == "gguf"
-            return Path(
-                kind="native",
-                operand=storage.operand,
-                ops_per_s=peak,
-                loaded=HALVES_LOADED if is_gguf else math.inf,
-                is_library=_has_library(machine, storage.operand, gguf=is_gguf),
-            )
-    is_gguf = recipe.kernel == "gguf"
-    path = _expanded(machine, storage, activations, fastest=fastest, gguf=is_gguf)
-    if machine.cores is None or not path.unpacks_in_loop or is_bound:
-        return path
-    return _in_loops(path, recipe, machine.cores)
-
-
-def _has_int8_kernels(machine: Machine, recipe: Recipe) -> bool:
-    """Return whether llama.cpp multiplies prompts in INT8 itself (its pull request 8075)."""
-    return machine.vendor == "NVIDIA" and recipe.engine not in CUBLAS_ENGINES
-
-
-def _in_loops(path: Path, recipe: Recipe, cores: Cores) -> Path:
-    """Return how llama.cpp and its kin really multiply weights that are unpacked to INT8."""
-    rate = 2.0 * cores.vector_bytes_per_s(loop_instructions(recipe, cores))
-    if not shares_unpacking(recipe, cores):
-        rate = min(rate, path.ops_per_s)
-        return replace(path, ops_per_s=rate, is_counted=True, unpacks_in_loop=False)
-    if recipe.engine != "llama.cpp":
-        path = replace(path, ops_per_s=tile_ops_per_s(recipe, cores))
-    return replace(
-        path,
-        one_token_ops_per_s=min(rate, path.ops_per_s),
-        # Ternary weights have no scale in their loop, like operands that are not unpacked.
-        unpacks_in_loop=not is_ternary(recipe),
-    )
+def _lookup_path(lookup: Lookup, cores: Cores, *, fastest: bool) -> ProductPath:
+    """Return the path of table lookups; a bound counts the shuffle of each lookup alone."""
+    instructions = 1.0 if fastest else _lookup_instructions(lookup, cores)
+    lookups = cores.vector_bytes_per_s(instructions, widest=fastest)
+    rate = 2.0 * lookup.weights * lookups
+    return ProductPath(kind="lookup", operand="int8", ops_per_s=rate, is_counted=True)
 
 
 def _lookup_instructions(lookup: Lookup, cores: Cores) -> float:
@@ -170,69 +112,114 @@ def _lookup_instructions(lookup: Lookup, cores: Cores) -> float:
     return lookup.avx2_instructions
 
 
-def attention_path(machine: Machine, recipe: Recipe, *, fastest: bool = True) -> Path:
-    """Return the path of scores and values: at least FP16, with the cache expanded to it."""
-    wanted = "fp32" if machine.kind == "cpu" or recipe.activations == "fp32" else "fp16"
+def _dense_path(
+    machine: Machine, fmt: ServingFormat, engine: Engine, storage: Storage, *, fastest: bool
+) -> ProductPath:
+    """Return the path of multiplications, those with zeros included."""
+    activations = _multiplied_activations(machine, fmt, engine, storage, fastest=fastest)
+    narrowest = fastest or engine.accumulates_fp16
+    if storage.operand is not None:
+        peak = machine.ops_per_s(storage.operand, activations, fastest=narrowest)
+        if peak is not None:
+            return ProductPath(
+                kind="native",
+                operand=storage.operand,
+                ops_per_s=peak,
+                bytes_in_flight=engine.gpu.fp16_bytes_in_flight if engine.gpu else math.inf,
+                is_library=engine.uses_library(machine, storage.operand),
+            )
+    path = _expanded(machine, engine, storage, activations, fastest=narrowest)
+    if machine.cores is None or not path.unpacks_in_loop or fastest:
+        return path
+    return _in_loops(path, fmt, engine, machine.cores)
+
+
+def _multiplied_activations(
+    machine: Machine, fmt: ServingFormat, engine: Engine, storage: Storage, *, fastest: bool
+) -> str:
+    """Return the type in which activations are multiplied; a product takes its wider operand."""
+    activations = fmt.activations
+    is_narrow = storage.operand not in ("fp16", "fp32")
+    if engine.quantizes_activations and is_narrow and _has_int8(machine, engine, fastest=fastest):
+        activations = "int8"
+    if storage.operand is not None and BITS[storage.operand] > BITS[activations]:
+        return storage.operand
+    return activations
+
+
+def _has_int8(machine: Machine, engine: Engine, *, fastest: bool) -> bool:
+    """Return whether prompts are multiplied in INT8; a bound supposes kernels for every vendor."""
+    # CPUs, and GPUs without FP16 units, always do.
+    fp16_rate = machine.ops_per_s("fp16") if machine.kind == "gpu" else None
+    if fp16_rate is None:
+        return True
+    is_faster = fp16_rate < (machine.ops_per_s("int8") or 0.0)
+    return is_faster and (fastest or machine.vendor in engine.int8_vendors)
+
+
+def _in_loops(path: ProductPath, fmt: ServingFormat, engine: Engine, cores: Cores) -> ProductPath:
+    """Return how CPU loops multiply weights that they unpack to INT8."""
+    rate = 2.0 * cores.vector_bytes_per_s(loop_instructions(fmt, engine, cores))
+    if not shares_unpacking(fmt, engine, cores):
+        rate = min(rate, path.ops_per_s)
+        return replace(path, ops_per_s=rate, is_counted=True, unpacks_in_loop=False)
+    path = replace(path, ops_per_s=tile_ops_per_s(engine, cores))
+    return replace(
+        path,
+        one_token_ops_per_s=min(rate, path.ops_per_s),
+        # Ternary weights have no scale in their loop, like operands that are not unpacked.
+        unpacks_in_loop=not is_ternary(fmt),
+    )
+
+
+def attention_path(machine: Machine, fmt: ServingFormat, *, fastest: bool = True) -> ProductPath:
+    """Return the path of attention: at least FP16, with the KV cache expanded to it."""
+    wanted = "fp32" if machine.kind == "cpu" or fmt.activations == "fp32" else "fp16"
     operand, rate = _supported(machine, wanted, fastest=fastest)
-    if recipe.kv in PLAIN:
-        return Path(kind="native", operand=operand, ops_per_s=rate)
-    # Expanding the cache is no work beside two products for each of its numbers.
-    return Path(kind="dequantize", operand=operand, ops_per_s=rate)
+    # Expanding a number of the cache takes little time beside its two products for each query head.
+    kind: PathKind = "native" if fmt.kv in PLAIN else "dequantize"
+    return ProductPath(kind=kind, operand=operand, ops_per_s=rate)
 
 
 def _expanded(
-    machine: Machine, storage: Storage, activations: str, *, fastest: bool, gguf: bool
-) -> Path:
+    machine: Machine, engine: Engine, storage: Storage, activations: str, *, fastest: bool
+) -> ProductPath:
     operand, rate = _supported(machine, activations, fastest=fastest)
-    per_weight = CONVERT_OPS if storage.operand == operand else storage.dequantize_ops
-    in_memory = gguf and _has_library(machine, operand, gguf=True)
+    in_memory = engine.expands_in_memory and engine.uses_library(machine, operand)
     if not fastest and not in_memory:
-        rate = min(rate, _own_kernels_ops_per_s(machine, operand))
-    return Path(
+        rate = min(rate, machine.portable_ops_per_s(operand))
+    per_weight = CONVERT_OPS if storage.operand == operand else storage.dequantize_ops
+    # What a loop unpacks again and again is part of the share of the peak that it reaches.
+    is_in_loop = engine.unpacks_in_loop and not in_memory
+    backend = engine.backend(machine) if operand == "int8" else None
+    return ProductPath(
         kind="dequantize",
         operand=operand,
         ops_per_s=rate,
-        # What loops unpack again and again is in the share of the peak that they reach.
-        dequantize_ops=0.0 if gguf and not in_memory else per_weight,
+        dequantize_ops=0.0 if is_in_loop else per_weight,
         dequantize_ops_per_s=_expansion_rate(machine),
-        scaling_ops=SCALING_OPS if gguf and operand == "int8" and machine.kind == "gpu" else 0.0,
-        unpacks_in_loop=gguf and operand == "int8",
-        loaded=math.inf if operand == "fp32" else 1.0,
+        scaling_ops=backend.int8_scaling_ops if backend else 0.0,
+        unpacks_in_loop=engine.unpacks_in_loop and operand == "int8",
+        bytes_in_flight=math.inf if operand == "fp32" else 1.0,
         expanded_bytes=EXPANDED_BYTES if in_memory else 0.0,
         is_library=in_memory,
     )
 
 
-def _has_library(machine: Machine, operand: str, *, gguf: bool) -> bool:
-    """Return whether a library of the vendor multiplies prompts: cuBLAS, rocBLAS.
-
-    llama.cpp's back ends for CUDA and ROCm give it halves, to which they expand weights in memory
-    first where they have no products in INT8; Metal's own products expand on the chip.
-    """
-    return machine.kind == "gpu" and machine.vendor != "Apple" and (operand == "fp16" or not gguf)
-
-
-def _own_kernels_ops_per_s(machine: Machine, operand: str) -> float:
-    """Return the most that an engine's own kernels multiply; inf where nothing is known of them."""
-    cycles = machine.multiprocessor_cycles_per_s
-    if machine.vendor != "NVIDIA" or cycles is None:
-        return math.inf
-    return AMPERE_OPS.get(operand, math.inf) * cycles
-
-
 def _supported(machine: Machine, operand: str, *, fastest: bool) -> tuple[str, float]:
+    """Return the nearest operand type that a machine multiplies, and its peak."""
     for wider in WIDER[operand]:
         rate = machine.ops_per_s(wider, fastest=fastest)
         if rate is not None:
             return wider, rate
-    # Machines of integers alone compute floats by integers at best.
+    # A machine that multiplies only integers computes floats by integers at best.
     return max(machine.native_peaks.items(), key=lambda pair: pair[1])
 
 
 def _expansion_rate(machine: Machine) -> float:
-    """Return operations a second of shifts and masks: in bytes where a processor has those.
+    """Return the rate of shifts and masks that expand weights, in operations a second.
 
-    Two ports work on whole vectors of bytes, which is what a peak in INT8 counts.
+    A CPU has two ports for whole vectors of bytes, which is what its INT8 peak counts.
     """
     if machine.cores is not None:
         return machine.cores.ops_per_s("int8")

@@ -7,7 +7,7 @@ wave of tiles some multiprocessors rest.
 
 import numpy as np
 
-from roofline.workload.operators import Amount
+from roofline.workload.operator import Amount
 
 #: Tokens and columns of the tiles of a library's products, and the share of the peak that their
 #: loads let them have: an A100 computes 43 operations in FP16 for each byte that its second cache

@@ -23,8 +23,9 @@ from hw.machine import Machine, load_machine
 from roofline.kernels.efficiency import FILE, last_of
 from roofline.kernels.paths import attention_path, weight_path
 from roofline.model.model_shape import load_model
-from roofline.runtime.serving_format import parse_recipe
-from roofline.workload.operators import Sequences, operators
+from roofline.runtime.serving_format import parse_format
+from roofline.workload.operators import operators
+from roofline.workload.step import Sequences
 
 #: Matrix-vector products on an A100 40 GB: rows, columns and microseconds, in BF16 and with 2-bit
 #: weights and INT8 activations.
@@ -36,7 +37,7 @@ GEMV_BF16 = [
     (2560, 2560, 18.32),
 ]
 GEMV_W2A8 = [(2560, 2560, 13.32), (20480, 3200, 30.99)]
-#: Machine, threads, model, recipe and generated tokens/s.
+#: Machine, threads, model, format and generated tokens/s.
 DECODE = [
     ("ryzen-7950x", 4, "llama-3.1-8b", "gguf-q4_0", 13.88),
     ("ryzen-7950x", 4, "llama-3.1-8b", "gguf-q8_0", 7.79),
@@ -121,9 +122,9 @@ def _start_and_rate(
     return rate, few_s - few / rate
 
 
-def _read_bytes(model: str, recipe: str, context: int) -> float:
+def _read_bytes(model: str, fmt: str, context: int) -> float:
     step = [Sequences(batch=1, new=1, context=context)]
-    found = operators(load_model(model), parse_recipe(recipe), step)
+    found = operators(load_model(model), parse_format(fmt), step)
     return float(sum(op.essential_bytes for op in found))
 
 
@@ -138,13 +139,13 @@ def _cpu_memory() -> tuple[float, float]:
 
 def _cpu_memory_shares(wait_us: float) -> list[float]:
     shares = []
-    for name, threads, model, recipe, rate in DECODE:
+    for name, threads, model, fmt, rate in DECODE:
         machine = load_machine(name)
         assert machine.cores is not None
         reachable = min(machine.bytes_per_s, threads * machine.cores.bandwidth_gb_per_s.value * 1e9)
         starts = load_model(model).layers * STARTS_PER_LAYER
         reading_s = 1.0 / rate - starts * wait_us * 1e-6 * last_of(threads)
-        shares.append(_read_bytes(model, recipe, 64) / reading_s / reachable)
+        shares.append(_read_bytes(model, fmt, 64) / reading_s / reachable)
     return shares
 
 
@@ -155,10 +156,10 @@ def _cpu_compute_shares() -> tuple[float, float]:
 
 def _shares_by_path() -> dict[str, list[float]]:
     shares: dict[str, list[float]] = {"native": [], "dequantize": []}
-    for name, threads, model, recipe, rate in PREFILL:
+    for name, threads, model, fmt, rate in PREFILL:
         machine = load_machine(name)
-        found = operators(load_model(model), parse_recipe(recipe), [Sequences(batch=1, new=512)])
-        path = weight_path(machine, parse_recipe(recipe))
+        found = operators(load_model(model), parse_format(fmt), [Sequences(batch=1, new=512)])
+        path = weight_path(machine, parse_format(fmt))
         ops = sum(op.ops for op in found) / 512
         # A plain conversion of BF16 counts with the products of float32.
         kind = "native" if path.operand == "fp32" else "dequantize"
@@ -178,8 +179,8 @@ def _cpu_wait_us(memory_share: float) -> float:
     machine = load_machine("threadripper-pro-7995wx")
     shape = load_model("tinyllama-1.1b")
     left = []
-    for recipe, rate in SYNCHRONISATION:
-        read = _read_bytes("tinyllama-1.1b", recipe, 64)
+    for fmt, rate in SYNCHRONISATION:
+        read = _read_bytes("tinyllama-1.1b", fmt, 64)
         left.append(1.0 / rate - read / (memory_share * machine.bytes_per_s))
     return median(left) * 1e6 / (shape.layers * STARTS_PER_LAYER) / last_of(_cores(machine))
 
@@ -194,7 +195,7 @@ def _cpu_attention_share() -> float:
     slope_s = float(np.polyfit(depths, [1.0 / rate for _, rate in CONTEXT], 1)[0])
     shape = load_model("qwen2.5-0.5b")
     ops_per_token = 4.0 * shape.heads * shape.head_dim * shape.layers
-    path = attention_path(machine, parse_recipe("gguf-q4_k_m"))
+    path = attention_path(machine, parse_format("gguf-q4_k_m"))
     assert machine.cores is not None and machine.cores.small is not None
     small = machine.cores.small
     of_one = OPS_PER_CYCLE[small.instructions][path.operand] * small.clock_ghz.value * 1e9

@@ -10,8 +10,8 @@ import numpy as np
 from roofline.time.predict import StepTime, predict_step
 from roofline.time.rates import Estimate
 from roofline.time.serving import Request, prefill_s
-from roofline.workload.operators import Sequences
 from roofline.workload.setup import Setup
+from roofline.workload.step import Sequences
 
 #: Lengths of all sequences of one array, and of a single answer, whose longer ones are sampled.
 MOST_LENGTHS = 1 << 16
@@ -24,9 +24,9 @@ def request_rates(
 
     >>> from hw.machine import load_machine
     >>> from roofline.model.model_shape import load_model
-    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> from roofline.runtime.serving_format import parse_format
     >>> machine, shape = load_machine("l4"), load_model("llama-2-7b")
-    >>> setup = Setup(shape=shape, recipe=parse_recipe("w4a16"), machine=machine)
+    >>> setup = Setup(shape=shape, format=parse_format("w4a16"), machine=machine)
     >>> requests = [Request(batch=1), Request(batch=8)]
     >>> one, eight = request_rates(setup, requests, "decode", "expected")
     >>> 4 < eight / one < 8

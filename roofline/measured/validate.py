@@ -8,9 +8,9 @@ from statistics import mean, median
 import numpy as np
 
 from roofline.kernels.paths import weight_path
+from roofline.measured.engines import engine_aliases
 from roofline.measured.rows import request_limits, request_rates
 from roofline.measured.table import MeasuredPoint, Unmatched, read_points
-from roofline.runtime.serving_format import CUBLAS_ENGINES
 from roofline.time.serving import Request
 from roofline.workload.memory import largest_batch, memory_use
 from roofline.workload.setup import Setup
@@ -63,8 +63,8 @@ class Scored:
             words.append(
                 f"{point.tokens_per_s / self.bound:.2f} times the bound: bytes or bandwidth"
             )
-        if point.recipe.engine in CUBLAS_ENGINES:
-            words.append(point.recipe.engine)
+        if point.engine.until is not None:
+            words.append(point.engine.name)
         if point.parallel in SPLITS and point.found.count > 1:
             words.append(f"{SPLITS[point.parallel]} split over machines")
         if point.is_generic:
@@ -120,8 +120,13 @@ class Validation:
         return sorted(rows, key=lambda row: -abs(float(np.log(row.ratio))))[:WORST]
 
 
-def validate(path: Path) -> Validation:
+def validate(path: Path, aliases: Path | None = None) -> Validation:
     """Score a CSV table of measured points.
+
+    Parameters
+    ----------
+    aliases
+        A TOML table of engines as ``roofline/measured/engines.toml``, asked before the built-in.
 
     Raises
     ------
@@ -130,7 +135,7 @@ def validate(path: Path) -> Validation:
     """
     unmatched: list[Unmatched] = []
     groups: dict[Hashable, list[MeasuredPoint]] = {}
-    for point in read_points(path):
+    for point in read_points(path, engine_aliases(aliases)):
         if isinstance(point, Unmatched):
             unmatched.append(point)
         else:
@@ -153,7 +158,7 @@ def validate(path: Path) -> Validation:
 def _alike(point: MeasuredPoint) -> tuple[Hashable, ...]:
     """Return what rows of one setup have in common; the objects of equal words are the same."""
     found = point.found
-    objects = (point.shape, point.recipe, point.bound_recipe, found.machine)
+    objects = (point.shape, point.format, point.engine, point.bound_format, found.machine)
     return *map(id, objects), found.count, found.threads, point.parallel
 
 
@@ -162,13 +167,14 @@ def _score_points(points: Sequence[MeasuredPoint]) -> Iterator[Scored | Unmatche
     first = points[0]
     setup = Setup(
         shape=first.shape,
-        recipe=first.recipe,
+        format=first.format,
         machine=first.found.machine,
+        engine=first.engine,
         machines=first.found.count,
         parallel=first.parallel,
         threads=first.found.threads,
     )
-    limits = replace(setup, recipe=first.bound_recipe)
+    limits = replace(setup, format=first.bound_format)
     rows: list[MeasuredPoint] = []
     most: list[Request] = []
     requests: list[Request] = []
@@ -186,7 +192,7 @@ def _score_points(points: Sequence[MeasuredPoint]) -> Iterator[Scored | Unmatche
     bounds = request_rates(limits, most, first.phase, "bound")
     expected = request_rates(setup, requests, first.phase, "expected")
     reasons = request_limits(setup, requests, first.phase)
-    path = weight_path(setup.machine, setup.recipe).kind
+    path = weight_path(setup.machine, setup.format, setup.runtime).kind
     for point, request, bound, rate, limit in zip(
         rows, requests, bounds, expected, reasons, strict=True
     ):

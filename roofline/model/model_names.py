@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 from numerics.names.suggest import unknown
-from roofline.model.model_shape import ModelShape, list_models, load_model, shape_of_size
+from roofline.model.model_shape import ModelShape, list_models, load_model
 
 #: A number of parameters that differs by less than this share is meant to be the same.
 SAME_SIZE = 0.12
@@ -29,50 +29,6 @@ FAMILIES = {
     **{f"deepseek-r1-{size}b": f"llama-3.1-{size}b" for size in ("8", "70")},
     "bitnet-b1-58": "bitnet-b1.58", "phi3": "phi-3", "gemma2": "gemma-2", "gemma3": "gemma-3",
 }  # fmt: skip
-
-
-#: Families, up to how many parameters, and how many heads of keys their attention has: as many as
-#: of queries, or one for all. By the configurations that their makers published.
-EACH, ONE = True, False
-HEADS = (
-    (r"vicuna|alpaca|koala|guanaco|wizardlm|open-?llama|llama-?v?1(?![\d.])", 66e9, EACH),
-    (r"code-?llama|llama-?v?2(?![\d.])", 30e9, EACH),
-    (r"qwen-?1\.5.*(32|110)b", 0.0, EACH),
-    (r"qwen(?!-?v?[23])", 80e9, EACH),
-    (r"deepseek-?(llm|coder)|aquila|stable-?lm", 8e9, EACH),
-    (r"\bopt\b|mpt|gpt-?(2|3|j|neo)|pythia|dolly|redpajama|bloom|galactica|cerebras", 1e12, EACH),
-    (r"baichuan|internlm(?!-?[23])|\bphi-?[12]|codegen|xgen|persimmon|orion", 1e12, EACH),
-    (r"olmo(?!e)", 20e9, EACH),
-    (r"falcon(?!-?[23h])", 10e9, ONE),
-    (r"starcoder(?!-?2)|santacoder", 20e9, ONE),
-)
-
-
-def stand_in(text: str, params: float) -> ModelShape:
-    """Return a shape of a size for a model that is not built in, with the attention of its family.
-
-    >>> shape = stand_in("Qwen1.5-72B-Chat", 72.3e9)
-    >>> shape.kv_heads == shape.heads, stand_in("Falcon-7B", 7e9).kv_heads
-    (True, 1)
-    """
-    lowered = re.sub(r"[_ ]", "-", text.lower().split("/")[-1])
-    found = next((each for each in HEADS if re.search(each[0], lowered)), None)
-    shape = shape_of_size(params)
-    if found is None or params > found[1]:
-        return shape
-    return shape_of_size(params, kv_heads=shape.heads if found[2] is EACH else 1)
-
-
-def size_in_name(text: str) -> float | None:
-    """Return the parameters that a name says, or None where it says several numbers or none.
-
-    >>> size_in_name("vicuna-33b-v1.3"), size_in_name("Mixtral-8x7B"), size_in_name("30B-A3B")
-    (33000000000.0, None, None)
-    """
-    sizes = re.findall(r"(?<![\w.])([ax]?)(\d+(?:\.\d+)?)(x\d+)?([bm])\b", text.lower())
-    if len(sizes) != 1 or sizes[0][0] or sizes[0][2] or re.search(r"\dx\d", text.lower()):
-        return None
-    return float(sizes[0][1]) * (1e9 if sizes[0][3] == "b" else 1e6)
 
 
 def find_model(text: str, *, params: float | None = None) -> ModelShape | None:

@@ -1,17 +1,14 @@
 """Sizes of a language model from which its operators follow, one TOML file for each known model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from math import log
 from pathlib import Path
 
+from hw.catalog import Catalog
 from hw.toml_reader import read_toml
-from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parents[1] / "models"
 NORMS = ("rms", "layer")
-#: A shape of unknown sizes has those of the built-in model without experts nearest to it.
-PATTERN_FAMILY = ("llama-", "tinyllama", "smollm2", "llama-2-", "llama-3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,23 +163,16 @@ def latent_linears(shape: ModelShape) -> list[tuple[str, int, int]]:
     ]
 
 
-def list_models() -> list[str]:
-    """Return the names that :func:`load_model` knows."""
-    return list(_names())
-
-
 @cache
-def _names() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+def list_models() -> tuple[str, ...]:
+    """Return the names that :func:`load_model` knows."""
+    return MODELS.names()
 
 
 @cache
 def load_model(name: str) -> ModelShape:
     """Return a built-in model by its name."""
-    known = list_models()
-    if name not in known:
-        raise ValueError(unknown("model", name, known))
-    return read_model(FOLDER / f"{name}.toml")
+    return MODELS.load(name)
 
 
 def read_model(path: Path) -> ModelShape:
@@ -190,25 +180,4 @@ def read_model(path: Path) -> ModelShape:
     return read_toml(path, ModelShape, name=path.stem)
 
 
-def shape_of_size(params: float, *, kv_heads: int | None = None) -> ModelShape:
-    """Return a shape with about ``params`` parameters, for a model of which no more is known.
-
-    It is that of the nearest Llama, with as many layers as it takes, and other heads of keys if
-    ``kv_heads`` says so.
-
-    >>> shape = shape_of_size(3.9e9)
-    >>> round(shape.params / 3.9e9, 1)
-    1.0
-    """
-    if not params > 0:
-        raise ValueError(f"a model of {params:g} parameters; it needs more than 0")
-    family = (load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY))
-    known = [shape for shape in family if shape.experts is None]
-    nearest = min(known, key=lambda shape: abs(log(shape.params / params)))
-    if kv_heads is not None:
-        nearest = replace(nearest, kv_heads=kv_heads)
-    outside = nearest.params - nearest.linear_params
-    per_layer = nearest.linear_params / nearest.layers
-    layers = max(1, round((params - outside) / per_layer))
-    size = f"{params / 1e9:.3g}B parameters"
-    return replace(nearest, name=size, title=f"a Llama of {size}", layers=layers)
+MODELS = Catalog(kind="model", folder=FOLDER, read=read_model, see="qsim models")

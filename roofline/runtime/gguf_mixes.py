@@ -1,4 +1,4 @@
-"""Types of a GGUF recipe: which bits each kind of tensor gets.
+"""Types of a GGUF format: which bits each kind of tensor gets.
 
 A label such as ``Q4_K_M`` names a mixture: some layers' ``attn_v`` and ``ffn_down`` have more bits
 than the rest, and the head has Q6_K. The rules are those of llama.cpp's ``llama_tensor_get_type``;
@@ -26,7 +26,7 @@ TYPE_BITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """The types of one recipe; ``more`` has, by kind of tensor, (share of layers, type) pairs."""
+    """The types of one format; ``more`` has, by kind of tensor, (share of layers, type) pairs."""
 
     base: str
     more: dict[str, tuple[tuple[float, str], ...]] = field(default_factory=dict)

@@ -9,21 +9,10 @@ from roofline.model.model_shape import ModelShape
 from roofline.runtime.gguf_mixes import IK_BITS, MIX_ALIASES, MIXES
 from roofline.runtime.storage import FP16, PLAIN, Storage, known_storages, kv_bits, weight_storage
 
-#: Which code runs the products: of a tensor library, of llama.cpp, or lookups as in bitnet.cpp.
-Kernel = Literal["dense", "gguf", "lookup"]
-#: Which program runs a GGUF recipe. ik_llama.cpp and bitnet.cpp have products of tiles for every
-#: type. Until December 2024 (its pull request 10890) llama.cpp's CMake compiled for plain ARMv8 on
-#: Linux, without the dot products that a processor has. Until April 2024 (its pull request 6414) it
-#: had no products of tiles on processors, and until June (8075) cuBLAS multiplied all prompts.
-Engine = Literal[
-    "llama.cpp",
-    "llama.cpp of May 2024",
-    "llama.cpp of 2023",
-    "llama.cpp for armv8",
-    "ik_llama.cpp",
-    "bitnet.cpp",
-]
-CUBLAS_ENGINES = ("llama.cpp of May 2024", "llama.cpp of 2023")
+#: How weights are packed, which decides the engines that load them: tensors of a number format,
+#: GGUF blocks of llama.cpp, block types of ik_llama.cpp alone, bitnet.cpp's I2_S, and planes of
+#: bits or trits for kernels that look partial sums up.
+Packing = Literal["plain", "gguf", "ik", "ternary", "lookup"]
 #: Operand types of activations by their width.
 BY_WIDTH = {"16": "fp16", "8": "int8", "4": "int4", "32": "fp32"}
 ACTIVATIONS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
@@ -55,7 +44,7 @@ T_MAC_BITS, T_MAC_INSTRUCTIONS, T_MAC_AVX2_INSTRUCTIONS = 4, 4.0, 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class ServingFormat:
     """Formats of weights, activations and KV cache of one model."""
 
     name: str
@@ -65,8 +54,7 @@ class Recipe:
     kv: str = "fp16"
     head: Storage = FP16
     embedding: Storage = FP16
-    kernel: Kernel = "dense"
-    engine: Engine = "llama.cpp"
+    packing: Packing = "plain"
     #: A key of :data:`roofline.runtime.gguf_mixes.MIXES`.
     mix: str | None = None
     #: What stands for products where the kernel is ``lookup``.
@@ -79,7 +67,7 @@ class Recipe:
     def tensor_bytes(self, tensor: str, inputs: int, outputs: int) -> float:
         """Return the bytes of one weight: ``q``, ``k``, ``v``, ``o``, ``up``, ``head``, ...
 
-        >>> parse_recipe("gguf-q4_k_m").tensor_bytes("head", 4096, 128256) / (4096 * 128256)
+        >>> parse_format("gguf-q4_k_m").tensor_bytes("head", 4096, 128256) / (4096 * 128256)
         0.8203125
         """
         if self.mix is not None:
@@ -100,8 +88,10 @@ class Recipe:
         return shape.kv_values_per_token() * kv_bits(self.kv, shape.head_dim) / 8
 
 
-def parse_recipe(text: str, *, activations: str | None = None, kv: str | None = None) -> Recipe:
-    """Return the recipe that a text means.
+def parse_format(
+    text: str, *, activations: str | None = None, kv: str | None = None
+) -> ServingFormat:
+    """Return the format that a text means.
 
     ``w4a16``, ``w8a8kv8`` and ``w4a16-g64`` give widths of integers; ``fp8`` and ``w8a8-fp8`` mean
     weights and activations in FP8; ``gguf-q4_k_m`` the mixtures of llama.cpp; ``i2_s``, ``tl1``,
@@ -111,26 +101,26 @@ def parse_recipe(text: str, *, activations: str | None = None, kv: str | None = 
 
     Examples
     --------
-    >>> recipe = parse_recipe("w4a16")
-    >>> recipe.weights.bits_per_weight(4096, 4096), recipe.activations
+    >>> fmt = parse_format("w4a16")
+    >>> fmt.weights.bits_per_weight(4096, 4096), fmt.activations
     (4.125, 'fp16')
     """
     lowered = text.strip().lower()
-    recipe = _recipe(lowered)
+    fmt = _format(lowered)
     if activations is not None:
         activations, kept = _kept(activations)
-        recipe = replace(recipe, kept_activations=kept)
+        fmt = replace(fmt, kept_activations=kept)
         operand = PLAIN[activations].operand if activations in PLAIN else activations
         if operand not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise ValueError(f"activations in {activations!r}; known: {known}")
         sparse = f", {kept:.0%} of them" if kept < 1 else ""
-        name = f"{recipe.name}, {operand} activations{sparse}"
-        recipe = replace(recipe, name=name, activations=operand)
+        name = f"{fmt.name}, {operand} activations{sparse}"
+        fmt = replace(fmt, name=name, activations=operand)
     if kv is not None:
         kv_bits(kv, 128)
-        recipe = replace(recipe, name=f"{recipe.name}, {kv} KV", kv=kv)
-    return recipe
+        fmt = replace(fmt, name=f"{fmt.name}, {kv} KV", kv=kv)
+    return fmt
 
 
 def _kept(activations: str) -> tuple[str, float]:
@@ -143,7 +133,7 @@ def _kept(activations: str) -> tuple[str, float]:
     return match[1], int(match[2]) / 100
 
 
-def _recipe(text: str) -> Recipe:
+def _format(text: str) -> ServingFormat:
     mix = text.removeprefix("gguf-").removeprefix("gguf:")
     mix = MIX_ALIASES.get(mix, mix)
     if mix in MIXES and (text.startswith("gguf") or mix not in (*PLAIN, "mxfp4")):
@@ -156,45 +146,44 @@ def _recipe(text: str) -> Recipe:
         return _by_width(text, *match.groups())
     if text in ("fp8", "w8a8-fp8"):
         weights = weight_storage("fp8_e4m3:channel")
-        return Recipe(name=text, weights=weights, activations="fp8")
+        return ServingFormat(name=text, weights=weights, activations="fp8")
     try:
         weights = weight_storage(text)
     except ValueError as error:
         raise ValueError(_unknown(text, str(error))) from None
-    return Recipe(
+    return ServingFormat(
         name=text, weights=weights, activations="fp32" if text in ("fp32", "f32") else "fp16"
     )
 
 
-def _gguf(text: str, mix: str) -> Recipe:
+def _gguf(text: str, mix: str) -> ServingFormat:
     bits = MIXES[mix].bits("up")
     operand = {"f16": "fp16", "bf16": "fp16", "f32": "fp32"}.get(mix)
     weights = Storage(name=mix, bits=bits, operand=operand)
-    engine: Engine = "ik_llama.cpp" if mix in IK_BITS else "llama.cpp"
-    return Recipe(name=text, weights=weights, kernel="gguf", engine=engine, mix=mix)
+    packing: Packing = "ik" if mix in IK_BITS else "gguf"
+    return ServingFormat(name=text, weights=weights, packing=packing, mix=mix)
 
 
-def _ternary(text: str) -> Recipe:
+def _ternary(text: str) -> ServingFormat:
     weights = Storage(name=text, bits=TERNARY_BITS[text], operand=None)
     lookup = LOOKUPS.get(text)
-    return Recipe(
+    return ServingFormat(
         name=text,
         weights=weights,
         activations="int8",
-        kernel="lookup" if lookup else "gguf",
-        engine="bitnet.cpp",
+        packing="lookup" if lookup else "ternary",
         lookup=lookup,
     )
 
 
-def _t_mac(text: str, bits: int) -> Recipe:
+def _t_mac(text: str, bits: int) -> ServingFormat:
     if not 1 <= bits <= 4:
         raise ValueError(f"{text!r}: T-MAC stores 1 to 4 bits a weight")
-    return Recipe(
+    return ServingFormat(
         name=text,
-        weights=weight_storage(f"int{bits}:g128") if bits > 1 else weight_storage("binary"),
+        weights=weight_storage(f"int{bits}:g128"),
         activations="int8",
-        kernel="lookup",
+        packing="lookup",
         lookup=Lookup(
             weights=T_MAC_BITS / bits,
             instructions=T_MAC_INSTRUCTIONS,
@@ -203,7 +192,7 @@ def _t_mac(text: str, bits: int) -> Recipe:
     )
 
 
-def _by_width(text: str, w: str, a: str, kv: str | None, group: str | None) -> Recipe:
+def _by_width(text: str, w: str, a: str, kv: str | None, group: str | None) -> ServingFormat:
     if a not in BY_WIDTH or (kv is not None and kv not in ("4", "8", "16")):
         raise ValueError(f"{text!r}: activations have 4, 8, 16 or 32 bits, a KV cache 4, 8 or 16")
     if not (w in ("16", "32") or 2 <= int(w) <= 8):
@@ -215,7 +204,7 @@ def _by_width(text: str, w: str, a: str, kv: str | None, group: str | None) -> R
     else:
         weights = weight_storage(f"int{w}:g{group or 128}")
     cache = "fp16" if kv in (None, "16") else f"int{kv}"
-    return Recipe(name=text, weights=weights, activations=BY_WIDTH[a], kv=cache)
+    return ServingFormat(name=text, weights=weights, activations=BY_WIDTH[a], kv=cache)
 
 
 def _unknown(text: str, message: str) -> str:
@@ -223,4 +212,4 @@ def _unknown(text: str, message: str) -> str:
     if "unknown format" not in message:
         return message
     others = f"w4a16 and its like, fp8, gguf-q4_k_m and its like, {', '.join(TERNARY_BITS)}"
-    return f"{unknown('recipe', text, names, see='qsim formats')} but these: {others}"
+    return f"{unknown('format', text, names, see='qsim formats')} but these: {others}"

@@ -106,7 +106,7 @@ def _is_arithmetic(scheme: "Scheme") -> bool:
 
 #: No cache is stored in more bits than a float32 has.
 WIDEST = 32.0
-#: What recipes call the formats of a cache.
+#: What formats call the formats of a cache.
 KV_NAMES = {"fp8": "fp8_e4m3"}
 
 

@@ -11,8 +11,8 @@ from hw.machine import Machine
 from hw.sram import access_energy_pj_per_byte
 from hw.technology import node_factor
 from roofline.time.predict import StepTime
-from roofline.time.rates import path_of, role_of
-from roofline.workload.operators import Operator
+from roofline.time.rates import path_of
+from roofline.workload.operator import Operator, role_of
 from roofline.workload.setup import Setup
 
 #: One multiply-add into a wider sum at 45 nm, in pJ.

@@ -1,29 +1,34 @@
-"""Many predictions at once: models x machines x recipes x batches x contexts as one table.
+"""Many predictions at once: models x machines x formats x batches x contexts as one table.
 
 The same formulas as :func:`roofline.time.predict.predict_step`, whose amounts may be arrays:
-machines, batches and contexts are its axes, and only models and recipes are walked one by one.
+machines, batches and contexts are its axes, and only models and formats are walked one by one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from hw.machine import Machine
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import Recipe
+from roofline.runtime.serving_format import ServingFormat
+from roofline.time.operator_time import operator_times
+from roofline.time.overheads import Overheads
 from roofline.time.predict import options_of
-from roofline.time.rates import ROLES, Estimate, Rates, Role, operator_times, rates_of
+from roofline.time.rates import Estimate, Rates, rates_of
 from roofline.workload.memory import kv_bytes_per_sequence, largest_activations, weight_bytes
-from roofline.workload.operators import Options, Sequences, operators
+from roofline.workload.operator import ROLES, OperatorRole
+from roofline.workload.operators import operators
 from roofline.workload.setup import Setup
+from roofline.workload.step import Options, Sequences
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_Record = TypeVar("_Record", Rates, Overheads)
 #: Axes of every array, outermost first.
-AXES = ("model", "recipe", "machine", "batch", "context")
+AXES = ("model", "format", "machine", "batch", "context")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Grid:
     """What is combined with what."""
 
     models: Sequence[ModelShape]
-    recipes: Sequence[Recipe]
+    formats: Sequence[ServingFormat]
     machines: Sequence[Machine]
     batches: Sequence[int]
     contexts: Sequence[int]
@@ -39,7 +44,7 @@ class Grid:
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
-        axes = (self.models, self.recipes, self.machines, self.batches, self.contexts)
+        axes = (self.models, self.formats, self.machines, self.batches, self.contexts)
         return tuple(map(len, axes))
 
 
@@ -63,7 +68,7 @@ class GridTimes:
         grid = self.grid
         names: tuple[list[Any], ...] = (
             [shape.name for shape in grid.models],
-            [recipe.name for recipe in grid.recipes],
+            [fmt.name for fmt in grid.formats],
             [machine.name for machine in grid.machines],
             list(grid.batches),
             list(grid.contexts),
@@ -71,7 +76,7 @@ class GridTimes:
         places: Any = np.indices(grid.shape).reshape(len(AXES), -1)
         columns: dict[str, Any] = {}
         for axis, place, values in zip(AXES, places, names, strict=True):
-            is_name = axis in ("model", "recipe", "machine")
+            is_name = axis in ("model", "format", "machine")
             columns[axis] = (
                 pd.Categorical.from_codes(place, pd.Index(values))
                 if is_name
@@ -89,10 +94,10 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
     --------
     >>> from hw.machine import load_machine
     >>> from roofline.model.model_shape import load_model
-    >>> from roofline.runtime.serving_format import parse_recipe
+    >>> from roofline.runtime.serving_format import parse_format
     >>> machines = [load_machine("l4"), load_machine("h100-sxm")]
-    >>> recipes = [parse_recipe("fp16"), parse_recipe("w4a16")]
-    >>> grid = Grid(models=[load_model("llama-2-7b")], recipes=recipes, machines=machines,
+    >>> formats = [parse_format("fp16"), parse_format("w4a16")]
+    >>> grid = Grid(models=[load_model("llama-2-7b")], formats=formats, machines=machines,
     ...             batches=[1, 8], contexts=[512, 2048])
     >>> times = evaluate(grid)
     >>> times.tpot_s.shape, bool(times.tpot_s[0, 1, 1, 0, 0] < times.tpot_s[0, 0, 0, 0, 0])
@@ -107,18 +112,18 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
     contexts = np.asarray(grid.contexts, float)[None, :]
     on_chip = _column([_on_chip_bytes(machine, estimate) for machine in grid.machines])
     for i, shape in enumerate(grid.models):
-        kept = np.array([kv_bytes_per_sequence(shape, grid.recipes[0], c) for c in grid.contexts])
-        base = grid.recipes[0].kv_bytes(shape)
-        for j, recipe in enumerate(grid.recipes):
-            rates = _rates(shape, recipe, grid.machines, estimate)
-            cache = kept / base * recipe.kv_bytes(shape)
-            held = weight_bytes(shape, recipe) + batches * cache
+        kept = np.array([kv_bytes_per_sequence(shape, grid.formats[0], c) for c in grid.contexts])
+        base = grid.formats[0].kv_bytes(shape)
+        for j, fmt in enumerate(grid.formats):
+            rates = _rates(shape, fmt, grid.machines, estimate)
+            cache = kept / base * fmt.kv_bytes(shape)
+            held = weight_bytes(shape, fmt) + batches * cache
             for out, step in (
                 (decode, [Sequences(batch=batches, new=1, context=contexts)]),
                 (prefill, [Sequences(batch=batches, new=contexts)]),
             ):
                 options = options_of(estimate, Options())
-                found = operators(shape, recipe, step, options=options, on_chip_bytes=on_chip)
+                found = operators(shape, fmt, step, options=options, on_chip_bytes=on_chip)
                 times = operator_times(found, rates)
                 out[i, j] = np.asarray(sum(one.time_s for one in times))
             memory[i, j] = held + largest_activations(found)
@@ -129,16 +134,25 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
 
 
 def _rates(
-    shape: ModelShape, recipe: Recipe, machines: Sequence[Machine], estimate: Estimate
-) -> dict[Role, Rates]:
+    shape: ModelShape, fmt: ServingFormat, machines: Sequence[Machine], estimate: Estimate
+) -> dict[OperatorRole, Rates]:
     """Return the rates of all machines, each a column before batches and contexts."""
-    setups = [Setup(shape=shape, recipe=recipe, machine=machine) for machine in machines]
-    stacked: dict[Role, Rates] = {}
+    setups = [Setup(shape=shape, format=fmt, machine=machine) for machine in machines]
+    stacked: dict[OperatorRole, Rates] = {}
     for role in ROLES:
         each = [rates_of(setup, role, estimate) for setup in setups]
-        columns = {f.name: _column([getattr(r, f.name) for r in each]) for f in fields(Rates)}
-        stacked[role] = Rates(**columns)
+        stacked[role] = _stacked(each)
     return stacked
+
+
+def _stacked(records: Sequence[_Record]) -> _Record:
+    """Return one record whose numbers are columns of those of many, nested records included."""
+    first = records[0]
+    columns: dict[str, Any] = {}
+    for one in fields(first):
+        values = [getattr(record, one.name) for record in records]
+        columns[one.name] = _stacked(values) if is_dataclass(values[0]) else _column(values)
+    return replace(first, **columns)
 
 
 def _column(values: Sequence[float]) -> np.ndarray:

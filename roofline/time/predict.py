@@ -16,20 +16,15 @@ import numpy as np
 
 from roofline.kernels.efficiency import fitted
 from roofline.time.links import all_reduce_s, all_to_all_s, rows_s, send_s
-from roofline.time.rates import (
-    FLOAT_FACTOR,
-    PASS_TOKENS,
-    ROLES,
-    Estimate,
-    OperatorTime,
-    operator_times,
-    rates_of,
-)
-from roofline.workload.operators import Amount, Operator, Options, Step, operators
+from roofline.time.operator_time import OperatorTime, operator_times
+from roofline.time.rates import Estimate, rates_of
+from roofline.workload.operator import ROLES, Amount, Operator
+from roofline.workload.operators import operators
 from roofline.workload.setup import Setup
+from roofline.workload.step import Options, Step
 
-#: Products of llama.cpp that are one operator here.
-PRODUCTS = {"qkv": 3, "gate and up": 2}
+#: Products that an engine with rows of weights on several machines runs for one operator here.
+SPLIT_PRODUCTS = {"qkv": 3, "gate and up": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +58,10 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
 
     >>> from hw.machine import load_machine
     >>> from roofline.model.model_shape import load_model
-    >>> from roofline.runtime.serving_format import parse_recipe
-    >>> from roofline.workload.operators import Sequences
+    >>> from roofline.runtime.serving_format import parse_format
+    >>> from roofline.workload.step import Sequences
     >>> machine = load_machine("a100-sxm-80gb")
-    >>> setup = Setup(shape=load_model("llama-2-7b"), recipe=parse_recipe("fp16"), machine=machine)
+    >>> setup = Setup(shape=load_model("llama-2-7b"), format=parse_format("fp16"), machine=machine)
     >>> step = predict_step(setup, [Sequences(batch=1, new=1, context=2047)])
     >>> round(1e3 * float(step.time_s), 3), step.bound
     (7.007, 'memory')
@@ -79,7 +74,7 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
         options = replace(options, expert_machines=setup.machines)
     found = operators(
         setup.shape,
-        setup.recipe,
+        setup.format,
         step,
         options=options,
         on_chip_bytes=on_chip.value * 1e3 if on_chip and estimate == "expected" else None,
@@ -109,17 +104,24 @@ def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amou
         count = 2 * setup.shape.layers
         return count * all_reduce_s(setup.machine, setup.machines, tokens * width)
     if setup.parallel == "rows":
-        linear = [op for op in found if op.kind == "linear"]
-        products = sum(op.count * PRODUCTS.get(op.name, 1) for op in linear)
-        moved = FLOAT_FACTOR * sum(op.activation_bytes for op in linear)
-        passes = np.ceil(np.asarray(tokens) / PASS_TOKENS)
-        return rows_s(setup.machine, setup.machines, products * passes, moved)
+        return _rows_link_s(setup, tokens, found)
     if setup.parallel == "expert":
         assert setup.shape.experts is not None
         message = tokens / setup.machines * setup.shape.experts.per_token * width
         count = 2 * setup.shape.expert_layers
         return count * all_to_all_s(setup.machine, setup.machines, message)
     return (setup.machines - 1) * send_s(setup.machine, tokens * width)
+
+
+def _rows_link_s(setup: Setup, tokens: Amount, found: Sequence[Operator]) -> Amount:
+    """Return the time to give every product's inputs to other machines and to get results back."""
+    backend = setup.runtime.gpu
+    assert backend is not None
+    linear = [op for op in found if op.kind == "linear"]
+    products = sum(op.count * SPLIT_PRODUCTS.get(op.name, 1) for op in linear)
+    moved = backend.activation_factor * sum(op.activation_bytes for op in linear)
+    passes = np.ceil(np.asarray(tokens) / backend.ubatch_tokens)
+    return rows_s(setup.machine, setup.machines, products * passes, moved)
 
 
 def range_s(setup: Setup, time_s: Amount) -> tuple[Amount, Amount]:

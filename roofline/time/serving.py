@@ -10,14 +10,12 @@ import numpy as np
 
 from roofline.time.energy import StepEnergy, step_energy
 from roofline.time.predict import StepTime, predict_step
-from roofline.time.rates import PASS_TOKENS, Estimate
+from roofline.time.rates import Estimate
 from roofline.workload.memory import MemoryUse, largest_batch, memory_use
-from roofline.workload.operators import Sequences
 from roofline.workload.setup import Setup
+from roofline.workload.step import Sequences
 
 SECONDS_PER_HOUR = 3600.0
-#: Tokens that llama.cpp computes in one call (its ``n_batch``), in passes.
-BATCH_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,14 +206,14 @@ def outcome(
 def prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> float:
     """Return the time of tokens that go through all layers in ``step_s`` one after the other.
 
-    GPUs with some of the layers each get the next 512 tokens of a batch of llama.cpp while those
-    before are further on (its pull request 6017, where batches have 2048 tokens).
+    In a pipeline of GPUs an engine with passes of its own starts each pass of a batch on the first
+    GPU while earlier passes are on the next ones (llama.cpp, pull request 6017).
     """
-    is_layers = setup.parallel == "pipeline" and setup.recipe.kernel == "gguf"
-    if estimate == "bound" or not is_layers or setup.machine.kind != "gpu":
+    backend = setup.backend
+    if estimate == "bound" or setup.parallel != "pipeline" or backend is None:
         return step_s
-    passes = math.ceil(tokens / PASS_TOKENS)
-    full = BATCH_TOKENS // PASS_TOKENS
+    passes = math.ceil(tokens / backend.ubatch_tokens)
+    full = backend.batch_tokens // backend.ubatch_tokens
     whole, rest = divmod(passes, full)
     stages, pass_s = setup.machines, step_s / passes
     last_s = pipelined_s(pass_s, stages=stages, micro_batches=rest) if rest else 0.0

@@ -8,9 +8,11 @@ from functools import cache
 import numpy as np
 
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import Recipe
-from roofline.workload.operators import Amount, Operator, Sequences, operators
+from roofline.runtime.serving_format import ServingFormat
+from roofline.workload.operator import Amount, Operator
+from roofline.workload.operators import operators
 from roofline.workload.setup import Setup
+from roofline.workload.step import Sequences
 
 #: Share of the memory that a server gives to weights, cache and activations.
 USABLE = 0.9
@@ -47,52 +49,52 @@ class MemoryUse:
 
 
 @cache
-def weight_bytes(shape: ModelShape, recipe: Recipe) -> float:
+def weight_bytes(shape: ModelShape, fmt: ServingFormat) -> float:
     """Return the bytes of all weights, those of experts that rest and of the embedding too.
 
     >>> from roofline.model.model_shape import load_model
-    >>> from roofline.runtime.serving_format import parse_recipe
-    >>> weight_bytes(load_model("llama-2-7b"), parse_recipe("fp16"))
+    >>> from roofline.runtime.serving_format import parse_format
+    >>> weight_bytes(load_model("llama-2-7b"), parse_format("fp16"))
     13476831232.0
     """
     one = [Sequences(batch=1, new=1)]
-    total = expert_bytes(shape, recipe)
-    for op in operators(shape, recipe, one):
-        if not op.name.startswith("expert "):
+    total = expert_bytes(shape, fmt)
+    for op in operators(shape, fmt, one):
+        if not op.is_expert:
             total += float(op.weight_bytes)
     if not shape.tied:
-        total += recipe.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
+        total += fmt.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
     matrices = shape.linear_params + shape.head_params * (1 if shape.tied else 2)
     return total + 2.0 * (shape.params - matrices)
 
 
-def expert_bytes(shape: ModelShape, recipe: Recipe) -> float:
+def expert_bytes(shape: ModelShape, fmt: ServingFormat) -> float:
     """Return the bytes of all chosen experts, those that rest too; 0 in a dense model."""
     if shape.experts is None:
         return 0.0
-    found = operators(shape, recipe, [Sequences(batch=1, new=1)])
-    read = sum(float(op.weight_bytes) for op in found if op.name.startswith("expert "))
+    found = operators(shape, fmt, [Sequences(batch=1, new=1)])
+    read = sum(float(op.weight_bytes) for op in found if op.is_expert)
     return read * shape.experts.count / shape.experts.per_token
 
 
-def kv_bytes_per_sequence(shape: ModelShape, recipe: Recipe, length: int) -> float:
+def kv_bytes_per_sequence(shape: ModelShape, fmt: ServingFormat, length: int) -> float:
     """Return the bytes that the cache keeps of ``length`` tokens; a window keeps no more than it.
 
     >>> from roofline.model.model_shape import load_model
-    >>> from roofline.runtime.serving_format import parse_recipe
-    >>> kv_bytes_per_sequence(load_model("llama-3-8b"), parse_recipe("fp16"), 1)
+    >>> from roofline.runtime.serving_format import parse_format
+    >>> kv_bytes_per_sequence(load_model("llama-3-8b"), parse_format("fp16"), 1)
     131072.0
     """
     whole = shape.global_layers
     kept = whole * length + (shape.layers - whole) * min(length, shape.window or length)
-    return recipe.kv_bytes(shape) * kept
+    return fmt.kv_bytes(shape) * kept
 
 
 def memory_use(setup: Setup, *, batch: int, length: int, new: int) -> MemoryUse:
     """Return what ``batch`` sequences of ``length`` tokens take, ``new`` of them in one step."""
     capacity = setup.machine.capacity_bytes * setup.machines
     use = stored(
-        setup.shape, setup.recipe, batch=batch, length=length, new=new, capacity_bytes=capacity
+        setup.shape, setup.format, batch=batch, length=length, new=new, capacity_bytes=capacity
     )
     if setup.parallel == "tensor":
         # Heads that several machines need are on each of them.
@@ -100,13 +102,13 @@ def memory_use(setup: Setup, *, batch: int, length: int, new: int) -> MemoryUse:
     if setup.parallel in ("pipeline", "rows"):
         return use
     # Every machine has all weights but those of experts.
-    rest = use.weight_bytes - expert_bytes(setup.shape, setup.recipe)
+    rest = use.weight_bytes - expert_bytes(setup.shape, setup.format)
     return replace(use, weight_bytes=use.weight_bytes + (setup.machines - 1) * rest)
 
 
 def stored(
     shape: ModelShape,
-    recipe: Recipe,
+    fmt: ServingFormat,
     *,
     batch: int,
     length: int,
@@ -115,10 +117,10 @@ def stored(
 ) -> MemoryUse:
     """Return the same for a memory of any size."""
     step = [Sequences(batch=batch, new=new)]
-    largest = float(largest_activations(operators(shape, recipe, step)))
+    largest = float(largest_activations(operators(shape, fmt, step)))
     return MemoryUse(
-        weight_bytes=weight_bytes(shape, recipe),
-        kv_bytes=batch * kv_bytes_per_sequence(shape, recipe, length),
+        weight_bytes=weight_bytes(shape, fmt),
+        kv_bytes=batch * kv_bytes_per_sequence(shape, fmt, length),
         activation_bytes=largest,
         capacity_bytes=capacity_bytes,
     )
@@ -153,7 +155,7 @@ def equal_context(setup: Setup) -> float:
     Layers with a window keep no more than that; infinity where the cache never gets so large.
     """
     shape = setup.shape
-    wanted = weight_bytes(shape, setup.recipe) / setup.recipe.kv_bytes(shape)
+    wanted = weight_bytes(shape, setup.format) / setup.format.kv_bytes(shape)
     window = shape.window or math.inf
     if wanted <= shape.layers * window:
         return wanted / shape.layers

@@ -1,12 +1,13 @@
-"""A model in a recipe on machines: everything that a prediction depends on but the request."""
+"""A model in a format on machines: everything that a prediction depends on but the request."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from hw.machine import Machine
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import Recipe
-from roofline.workload.operators import Options
+from roofline.runtime.engine import Engine, GpuBackend, engine_for
+from roofline.runtime.serving_format import ServingFormat
+from roofline.workload.step import Options
 
 #: How several machines share a model: each has a part of every layer, some of the layers, some of
 #: the experts and all the rest with sequences of its own, or some rows of every weight, and the
@@ -17,11 +18,13 @@ DEFAULT_OPTIONS = Options()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """One model in one recipe on one or more machines of one kind."""
+    """One model in one format on one or more machines of one kind."""
 
     shape: ModelShape
-    recipe: Recipe
+    format: ServingFormat
     machine: Machine
+    #: None for the engine that runs the format unless another is asked for.
+    engine: Engine | None = None
     machines: int = 1
     parallel: Parallel = "tensor"
     #: Of a processor; all cores if none.
@@ -33,6 +36,10 @@ class Setup:
             raise ValueError(f"{self.machines} machines; at least 1")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"{self.threads} threads; at least 1")
+        if self.engine is not None and not self.engine.runs(self.format):
+            raise ValueError(f"{self.engine.name} does not run weights in {self.format.name}")
+        if self.parallel == "rows" and self.runtime.gpu is None:
+            raise ValueError(f"{self.runtime.name} does not split rows; use tensor or pipeline")
         if self.parallel == "expert":
             experts = self.shape.experts
             if experts is None or self.machines > experts.count:
@@ -41,6 +48,16 @@ class Setup:
                     f"{self.shape.name} has {have} to share among {self.machines} machines;"
                     " use tensor or pipeline"
                 )
+
+    @property
+    def runtime(self) -> Engine:
+        """The engine that runs the model."""
+        return self.engine or engine_for(self.format)
+
+    @property
+    def backend(self) -> GpuBackend | None:
+        """The engine's own GPU backend; None on other machines and for fused kernels."""
+        return self.runtime.backend(self.machine)
 
     @property
     def thread_share(self) -> float:

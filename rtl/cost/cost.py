@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from hw.pe_record import PeRecord
+from rtl.beats import pack_beats
 from rtl.cost.cells import LIBERTY
 from rtl.cost.gates import Gates, read_gates
 from rtl.cost.library import read_library
 from rtl.cost.macros import memory_cost
 from rtl.cost.synthesis import liberty_hash, synthesize, verilog_hash
 from rtl.cost.toggles import energy, run
-from rtl.element import SPREAD, Operands, ProcessingElement, pack_beats
-from rtl.pe.dot_product.element import DotProductPe, spread
+from rtl.element import ProcessingElement
+from rtl.fields import SPREAD, Operands
 from rtl.toolchain import ToolError
 
 #: Groups that run side by side, and the beats of all: there are fewer of long ones.
@@ -35,7 +36,7 @@ def gaussian_stream(pe: ProcessingElement) -> Stream:
     """Return the operands that a PE is measured on if nothing else is asked for."""
     _, beats, _ = next(iter(pe.typical(1, seed=SEED).values())).shape
     groups = min(STREAMS, MOST_BEATS // beats)
-    own = spread(pe.weights) if isinstance(pe, DotProductPe) else SPREAD
+    own = pe.field(pe.weight_field).spread
     of_weights = "" if own == SPREAD else f", of weights {own:.3g}"
     return Stream(
         operands=pe.typical(groups, seed=SEED),

@@ -1,24 +1,34 @@
-"""What a tile of PEs reads of a linear layer, and what its results are worth."""
+"""A linear layer as a tile of PEs reads it, and the values of the tile's results."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 
 from numerics import QuantizedTensor, parse_scheme, quantize
 from numerics.pe.exact_product import scaled_sum
-from rtl.element import Operands, ProcessingElement
+from rtl.element import ProcessingElement
+from rtl.fields import Operands
 from rtl.layer.tile import TilePe
+
+P = TypeVar("P", bound=ProcessingElement)
+#: Lanes, where their number changes no result.
+USUAL_LANES = 8
+#: PEs side by side; fewer large circuits, which take longer to compile than to run.
+USUAL_TILE, SMALL_TILE = 4, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Codes of two formats, whose names are by the name of the codes."""
+    """Rows of codes of weights and activations."""
 
-    #: Shape (outputs, inputs) and (tokens, inputs).
+    #: Shape (outputs, inputs).
     weights: np.ndarray
+    #: Shape (tokens, inputs).
     activations: np.ndarray
+    #: Format names of ``weights`` and ``activations``.
     formats: dict[str, str]
 
 
@@ -37,25 +47,26 @@ class Layer:
     #: Inputs of a result.
     group: int
     columns: int
-    #: Operands of results: outputs (pairs, columns), tokens (pairs,), the number of the group.
+    #: Makes operands, from outputs (pairs, columns), tokens (pairs,) and the index of a group.
     operands: Callable[[np.ndarray, np.ndarray, int], Operands]
-    #: Results, shape (groups, tokens, outputs), as float32 before scales: integers if nothing else.
+    #: Makes float32 values of results, shape (groups, tokens, outputs), before scales.
     values: Callable[[np.ndarray], np.ndarray] = as_float32
-    #: Shape (outputs, groups), or (outputs, 1); and of the tokens.
+    #: Shape (outputs, groups) or (outputs, 1).
     scales: np.ndarray
+    #: Shape (tokens,).
     token_scales: np.ndarray
-    #: What the outputs of a token have beside the sums, if anything.
+    #: Added to all outputs of a token, shape (tokens,), if anything is.
     offsets: np.ndarray | None = None
     #: The outputs by :mod:`numerics`, from scheme and activations alone.
     expected: np.ndarray
-    #: Groups that come before others, to load codebooks, and their operands: of a number of beats.
+    #: Makes groups of a number of beats that load codebooks before the others, if the PE has any.
     prologue: Callable[[int], Operands] | None = None
-    #: For PEs that read rows of codes.
+    #: Rows of codes, for PEs whose beats hold nothing else.
     rows: Rows | None = field(default=None)
 
     @property
     def tokens(self) -> int:
-        """Tokens."""
+        """Number of tokens."""
         return len(self.token_scales)
 
     def results(self, sums: np.ndarray) -> np.ndarray:
@@ -72,10 +83,26 @@ class Layer:
         return np.asarray((fields ^ 1 << width - 1) - (1 << width - 1))
 
 
+def checked(pe: P) -> P:
+    """Return a PE, or raise ValueError if no circuit has its sizes."""
+    _ = pe.result_shape
+    return pe
+
+
+def with_lanes(pe: P, lanes: int) -> P:
+    """Return a PE of some lanes, or raise ValueError if no circuit has them."""
+    return checked(replace(pe, lanes=lanes))
+
+
 def tile_of(pe: ProcessingElement, columns: int) -> TilePe:
-    """Return some PEs side by side."""
+    """Return ``columns`` PEs side by side."""
     return TilePe(
-        name=f"{pe.name}-tile", source=pe.source, lanes=columns * pe.lanes, pe=pe, columns=columns
+        name=f"{pe.name}-tile",
+        source=pe.source,
+        lanes=columns * pe.lanes,
+        length=pe.length,
+        pe=pe,
+        columns=columns,
     )
 
 
@@ -91,9 +118,9 @@ def int8_tokens(x: np.ndarray) -> tuple[QuantizedTensor, np.ndarray]:
 
 
 def unscaled(q: QuantizedTensor, **arrays: np.ndarray | float) -> np.ndarray:
-    """Return the numbers that a matrix stands for with other side data, scales of 1 if none.
+    """Return a dequantized matrix with other side data, or with scales of 1 if none is given.
 
-    Arrays are those of the tensor's layout; a number stands for all entries.
+    Arrays are those of the tensor's layout; a single number fills all entries.
     """
     given: Mapping[str, np.ndarray | float] = arrays or {"scales": 1.0}
     changed = {
@@ -120,7 +147,7 @@ def whole_beats(length: int, values: int) -> int:
 
 
 def in_beats(codes: np.ndarray, values: int) -> np.ndarray:
-    """Return rows of codes, shape (pairs, length), as beats filled up with code 0."""
+    """Return rows of codes, shape (pairs, length), as beats padded with code 0."""
     filled = np.pad(codes, ((0, 0), (0, -codes.shape[1] % values)))
     return filled.reshape(len(codes), -1, values)
 
@@ -133,9 +160,16 @@ def side_by_side(codes: np.ndarray, values: int) -> np.ndarray:
 
 
 def in_all_beats(of_columns: np.ndarray, beats: int) -> np.ndarray:
-    """Return what each column has, shape (pairs, columns), for every beat."""
+    """Return one number per column, shape (pairs, columns), repeated for every beat."""
     pairs, columns = of_columns.shape
     return np.broadcast_to(of_columns[:, None], (pairs, beats, columns))
+
+
+def by_value(codes: np.ndarray, length: int) -> np.ndarray:
+    """Return codes, shape (pairs, columns, length), by value and of each value by column."""
+    filled = np.pad(codes, ((0, 0), (0, 0), (0, length - codes.shape[2])))
+    swapped: np.ndarray = filled.swapaxes(1, 2)
+    return swapped
 
 
 def of_groups(scales: object, outputs: int) -> np.ndarray:

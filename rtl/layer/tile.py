@@ -1,26 +1,26 @@
-"""A tile: PEs side by side, each with weights of its own, all with the same activations.
+"""A tile: PEs side by side in lockstep, with weights of their own and the same activations.
 
-What belongs to weights, such as scales, zero points and codes, is each PE's own too. It has the two
-streams of a PE. A beat is taken by all PEs at once, and the results of a group are given together,
-so that a tile of ``columns`` PEs computes as many outputs of a linear layer.
+Scales, zero points and codes of weights belong to each PE too. A tile has the two streams of a PE:
+all PEs accept a beat in the same cycle, and one result has the numbers of all, so that a tile of
+``columns`` PEs computes ``columns`` outputs of a linear layer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from amaranth.hdl import Module, Shape, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from numerics.formats import Format
-from rtl.element import LONG_SEEDS, Obligation, Operands, ProcessingElement
+from rtl.element import LONG_SEEDS, Obligation, ProcessingElement
+from rtl.fields import Field, Operands
 
-#: The fields of a beat that all PEs have together.
+#: Fields of a beat that all PEs share.
 SHARED = ("activations", "load", "left_out", "ends_group", "last")
 
 
 class TileCircuit(wiring.Component):
-    """PEs in step, which have the same operands but for their weights."""
+    """PEs in lockstep, with the same operands except for their weights."""
 
     def __init__(self, pe: ProcessingElement, columns: int) -> None:
         if columns < 1:
@@ -47,7 +47,7 @@ class TileCircuit(wiring.Component):
         m = Module()
         beat, result = self.operands.payload, self.result
         elements = [self._pe.build() for _ in range(self._columns)]
-        # All are in the same state but for their sums.
+        # All PEs are in the same state except for their sums.
         m.d.comb += self.operands.ready.eq(elements[0].operands.ready)
         m.d.comb += result.valid.eq(elements[0].result.valid)
         for column, element in enumerate(elements):
@@ -74,25 +74,39 @@ class TilePe(ProcessingElement):
     columns: int
 
     @property
+    def fields(self) -> tuple[Field, ...]:
+        """Those of a PE; weights and their side data have more lanes."""
+        own = own_fields(self.pe)
+        return tuple(
+            replace(field, lanes=field.lanes * self.columns) if field.name in own else field
+            for field in self.pe.fields
+        )
+
+    @property
     def weight_name(self) -> str:
-        """Those of a PE."""
+        """The weights of a PE."""
         return self.pe.weight_name
 
     @property
     def activation_name(self) -> str:
-        """Those of a PE."""
+        """The activations of a PE."""
         return self.pe.activation_name
+
+    @property
+    def result_meaning(self) -> str:
+        """The result of a PE."""
+        return self.pe.result_meaning
+
+    @property
+    def last_meaning(self) -> str:
+        """What ends a group of a PE."""
+        return self.pe.last_meaning
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The PE, and how many there are."""
         shared = f"{self.columns} in step, with weights of their own and the same activations"
         return (*self.pe.notes, shared)
-
-    @property
-    def meanings(self) -> dict[str, Format | str]:
-        """Those of a PE."""
-        return self.pe.meanings
 
     @property
     def cycles(self) -> int:
@@ -159,7 +173,7 @@ class TilePe(ProcessingElement):
 
 
 def own_fields(pe: ProcessingElement) -> list[str]:
-    """Return the fields of a beat that every PE has for itself.
+    """Return the fields of a beat that the PEs don't share.
 
     >>> from rtl.catalog import PES
     >>> own_fields(PES["mxfp4-dot"])

@@ -16,7 +16,9 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from numerics.native.kept import build_once
-from rtl.element import Operands, ProcessingElement, beat_codes, beat_places
+from rtl.beats import beat_codes, beat_places
+from rtl.element import ProcessingElement
+from rtl.fields import Operands
 from rtl.toolchain import (
     TIMEOUT_S,
     ToolError,

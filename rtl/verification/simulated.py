@@ -14,7 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from numerics.native.kept import build_once
-from rtl.element import Operands, ProcessingElement, pack_beats
+from rtl.beats import pack_beats
+from rtl.element import ProcessingElement
+from rtl.fields import Operands
 from rtl.toolchain import ToolError, ccache_program, compiler_version, need_module, run_program
 from rtl.verilog.emit import module_name, verilog_text
 

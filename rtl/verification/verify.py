@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rtl.element import Operands, ProcessingElement
+from rtl.element import ProcessingElement
+from rtl.fields import Operands
 from rtl.toolchain import ToolError, need_module, need_program
 from rtl.verification.compiled import CompiledPe
 from rtl.verification.proof import prove_and_refute

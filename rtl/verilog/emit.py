@@ -6,14 +6,13 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from amaranth.back import rtlil, verilog
+from amaranth.back import verilog
 from amaranth.lib import wiring
 
 from rtl.element import ProcessingElement
 from rtl.toolchain import need_module
 from rtl.verilog.header import header_lines
 
-TOP = "pe"
 #: Amaranth tells of memories in which file they were made, wherever that lies.
 SOURCE_PLACES = re.compile(r"^ *\(\* src = .* \*\)\n", re.MULTILINE)
 
@@ -27,11 +26,6 @@ def verilog_text(pe: ProcessingElement) -> str:
     component = pe.build()
     body = verilog.convert(component, name=name, strip_internal_attrs=True)
     return f"{_header(pe, component)}{SOURCE_PLACES.sub('', body)}"
-
-
-def rtlil_text(pe: ProcessingElement) -> str:
-    """Return the same circuit for Yosys."""
-    return str(rtlil.convert(pe.build(), name=TOP))
 
 
 def module_name(pe: ProcessingElement) -> str:

@@ -2,13 +2,14 @@
 
 import textwrap
 from collections.abc import Iterator
-from math import frexp, isfinite, prod
+from math import isfinite
 
 from amaranth.hdl import Shape, ShapeLike
 from amaranth.lib import data, wiring
 
 from numerics.formats import FloatFormat, Format, IntFormat
 from numerics.mixtures.selected import SelectedFormat
+from rtl.arithmetic.units import in_units
 from rtl.element import ProcessingElement
 
 #: Bits of codes whose values are all told.
@@ -23,7 +24,7 @@ def header_lines(pe: ProcessingElement, component: wiring.Component) -> Iterator
     beat, result = (getattr(component, name).payload.shape() for name in ("operands", "result"))
     yield ""
     yield "operands__payload is a beat:"
-    yield from _fields(beat, {"last": "1 in the last beat of a group", **pe.meanings})
+    yield from _fields(beat, pe.meanings)
     yield from _wrapped(f"result__payload is {_described(pe.meanings['result'])}:", "  ")
     yield from _fields(result, {})
     yield ""
@@ -93,16 +94,6 @@ def _described(meaning: Format | str) -> str:
     return f"{meaning.name} codes"
 
 
-def in_units(*units: float | None) -> str:
-    """Return words for a product of units; none for one.
-
-    >>> in_units(0.5, 2.0**-24), in_units(1.0, 1.0)
-    (', in units of 2^-25', '')
-    """
-    unit = prod(unit for unit in units if unit is not None)
-    return "" if unit == 1.0 else f", in units of {power(unit)}"
-
-
 def _is_listed(fmt: Format) -> bool:
     return fmt.bits <= LISTED_BITS and not isinstance(fmt, IntFormat)
 
@@ -111,13 +102,3 @@ def _values(fmt: Format) -> str:
     """Return the values of all codes; those of no number count as 0."""
     values = (fmt.decode(code) for code in range(1 << fmt.bits))
     return " ".join(f"{value if isfinite(value) else 0:g}" for value in values)
-
-
-def power(number: float) -> str:
-    """Return a power of two as one, other numbers in full.
-
-    >>> power(0.5 * 2.0**-24), power(1.0), power(3.0)
-    ('2^-25', '1', '3.0')
-    """
-    fraction, exponent = frexp(number)
-    return "1" if number == 1 else f"2^{exponent - 1}" if fraction == 0.5 else repr(number)

@@ -2,66 +2,27 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from hw.accelerator import Accelerator
 from hw.matching import Found
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import Recipe, parse_recipe
+from roofline.runtime.serving_format import ServingFormat, parse_format
 from roofline.time.serving import Request, Speculation
-from roofline.workload.operators import Options
-from roofline.workload.setup import Parallel, Setup
-from sim.deployment.cells import cell, figures
-from sim.deployment.lookup import find_device, find_recipe, find_shape
-from sim.deployment.page import Choices, page
-from sim.deployment.scenario import Scenario, on_accelerator, on_machine, suggestions
+from roofline.workload.setup import Setup
+from roofline.workload.step import Options
+from sim.deployment.lookup import find_device, find_format, find_shape
+from sim.deployment.on_accelerator import on_accelerator
+from sim.deployment.on_machine import on_machine, suggestions
+from sim.deployment.options import RooflineOptions
+from sim.deployment.scenario import Scenario
 from sim.errors import UserError
-from sim.provenance import versions
-from sim.report.style import png, svg
-from sim.report.write import replace_files
 
 MOST_SCENARIOS = 400
 #: Of any processor here.
 THREADS_PER_CORE = 2
 #: Formats among which the widest that fits is offered.
 OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
-ASSUMPTIONS = (
-    "Expected times use shares of the peaks fitted on a few published runs.",
-    "Bounds use the peaks and the bytes that must be read; no run can beat them.",
-    "Those of processors spare what the last cache keeps, and count small cores.",
-    "A request fits if weights, cache and the largest activations take no more than all memory.",
-    "Weights count scales, zero points and codebooks; embedding rows are read one by one.",
-    "Attention is causal, and fused unless the command says otherwise.",
-    "Heads that share keys and values read them once.",
-    "The head computes one row for each sequence. Energy covers the machine, not its cooling.",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RooflineOptions:
-    """Options of the command."""
-
-    models: tuple[str, ...]
-    machines: tuple[str, ...]
-    formats: tuple[str, ...]
-    activations: str | None = None
-    kv: str | None = None
-    batch: int = 1
-    prompt: int = 512
-    output: int = 128
-    chunk: int | None = None
-    threads: int | None = None
-    #: How several machines share a model.
-    parallel: Parallel = "tensor"
-    #: A model that proposes tokens.
-    draft: str | None = None
-    proposals: int = 4
-    acceptance: float = 0.8
-    #: Whether scores are written to memory between the products of attention.
-    unfused: bool = False
-    #: Share of the time in which the machine is busy, for the cost.
-    utilization: float = 1.0
 
 
 def run_roofline(options: RooflineOptions) -> list[Scenario]:
@@ -73,15 +34,20 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         A name is unknown, a request too long, or no combination fits its machine's memory.
     """
     if not options.models:
-        raise UserError("no model given; name one, such as llama-3.1-8b")
+        raise UserError("no model given; name one, such as llama-3.1-8b; 'qsim models' lists them")
+    if not options.machines:
+        raise UserError(
+            "no machine given; add --hw NAME, such as --hw rtx-4090; 'qsim hw' lists machines and "
+            "accelerators"
+        )
     shapes = [find_shape(name) for name in dict.fromkeys(options.models)]
     devices = [find_device(name) for name in dict.fromkeys(options.machines)]
-    recipes = [
-        find_recipe(name, activations=options.activations, kv=options.kv)
+    formats = [
+        find_format(name, activations=options.activations, kv=options.kv)
         for name in dict.fromkeys(options.formats)
     ]
     _check_threads(options.threads, devices)
-    count = len(shapes) * len(devices) * len(recipes)
+    count = len(shapes) * len(devices) * len(formats)
     if count > MOST_SCENARIOS:
         raise UserError(f"{count} combinations; at most {MOST_SCENARIOS} fit one report")
     request = Request(
@@ -95,12 +61,12 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
                 f" tokens; {shape.name} has a context of {shape.max_context}"
             )
     _check_arrays(options, devices)
-    combinations = list(itertools.product(shapes, devices, recipes))
+    combinations = list(itertools.product(shapes, devices, formats))
     scenarios = [_predict(*one, request, options, draft) for one in combinations]
     if not any(one.fits for one in scenarios):
-        shape, device, recipe = combinations[0]
+        shape, device, fmt = combinations[0]
         assert not isinstance(device, Accelerator)
-        setup = _setup(shape, device, recipe, options)
+        setup = _setup(shape, device, fmt, options)
         raise UserError(_too_large(scenarios[0], setup, options, draft))
     return scenarios
 
@@ -108,15 +74,15 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
 def _predict(
     shape: ModelShape,
     device: Found | Accelerator,
-    recipe: Recipe,
+    fmt: ServingFormat,
     request: Request,
     options: RooflineOptions,
     draft: ModelShape | None,
 ) -> Scenario:
     try:
         if isinstance(device, Accelerator):
-            return on_accelerator(shape, recipe, device, request)
-        setup = _setup(shape, device, recipe, options)
+            return on_accelerator(shape, fmt, device, request)
+        setup = _setup(shape, device, fmt, options)
         speculation = None
         if draft is not None:
             speculation = Speculation(
@@ -160,10 +126,10 @@ def _check_threads(threads: int | None, devices: Sequence[Found | Accelerator]) 
             raise UserError(f"--threads {threads}: {name} has {count:g} cores, at most {most}")
 
 
-def _setup(shape: ModelShape, found: Found, recipe: Recipe, options: RooflineOptions) -> Setup:
+def _setup(shape: ModelShape, found: Found, fmt: ServingFormat, options: RooflineOptions) -> Setup:
     return Setup(
         shape=shape,
-        recipe=recipe,
+        format=fmt,
         machine=found.machine,
         machines=found.count,
         # One machine has nothing to share.
@@ -176,60 +142,25 @@ def _setup(shape: ModelShape, found: Found, recipe: Recipe, options: RooflineOpt
 def _too_large(
     one: Scenario, setup: Setup, options: RooflineOptions, draft: ModelShape | None
 ) -> str:
-    recipes = {
-        name: parse_recipe(name, activations=options.activations, kv=options.kv) for name in OFFERED
+    formats = {
+        name: parse_format(name, activations=options.activations, kv=options.kv) for name in OFFERED
     }
     other = replace(setup, shape=draft) if draft else None
-    widest, batch = suggestions(setup, one.request, recipes, draft=other)
+    widest, batch = suggestions(setup, one.request, formats, draft=other)
     offers = [f"--format {widest}"] if widest else []
     offers += [f"--batch {batch}"] if batch else []
     if not offers and one.request.batch > 1:
         # Neither alone is enough.
         alone = replace(one.request, batch=1)
-        widest, _ = suggestions(setup, alone, recipes, draft=other)
+        widest, _ = suggestions(setup, alone, formats, draft=other)
         if widest is not None:
-            narrow = replace(setup, recipe=recipes[widest])
-            both = replace(other, recipe=recipes[widest]) if other else None
-            _, batch = suggestions(narrow, alone, recipes, draft=both)
+            narrow = replace(setup, format=formats[widest])
+            both = replace(other, format=formats[widest]) if other else None
+            _, batch = suggestions(narrow, alone, formats, draft=both)
             offers.append(f"--format {widest} --batch {batch}")
     need, has = one.memory.total_bytes, one.memory.capacity_bytes
     what_fits = f"; {' or '.join(offers)} fits" if offers else "; no width of weights fits"
     return (
         f"{one.model} in {one.format} needs {need / 1e9:.2f} GB and {one.machine} has"
         f" {has / 1e9:g} GB: {need - has:,.0f} bytes are missing{what_fits}"
-    )
-
-
-def write_report(scenarios: Sequence[Scenario], out: Path, command: str) -> Path:
-    """Write figures and the page into ``out``; all of them, or none."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; name a directory")
-    files: dict[str, bytes] = {}
-    for name, figure in figures(scenarios).items():
-        files[f"{name}.svg"] = svg(figure).encode()
-        files[f"{name}.png"] = png(figure)
-    files["report.html"] = _page(scenarios, command).encode()
-    replace_files(out, files)
-    return out / "report.html"
-
-
-def _page(scenarios: Sequence[Scenario], command: str) -> str:
-    first = next(one for one in scenarios if one.fits)
-    request = first.request
-    choices = Choices(
-        models=list(dict.fromkeys(one.model for one in scenarios)),
-        machines=list(dict.fromkeys(one.machine for one in scenarios)),
-        formats=list(dict.fromkeys(one.format for one in scenarios)),
-        start=(first.model, first.machine, first.format),
-    )
-    cells = {(one.model, one.machine, one.format): cell(one) for one in scenarios}
-    sizes = (
-        f"batch {request.batch}, prompts of {request.prompt}, answers of {request.output} tokens"
-    )
-    return page(
-        choices,
-        cells,
-        heading="Deployment",
-        assumptions=[f"Requests: {sizes}.", *ASSUMPTIONS],
-        provenance={"command": command, **versions("qsim-codesign", "numpy")},
     )

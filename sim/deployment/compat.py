@@ -7,8 +7,8 @@ from typing import Any
 from rich.table import Table
 
 from roofline.measured.llm_viewer import HARDWARE, CompatStage, Widths, llm_viewer
-from sim.deployment.command import RooflineOptions
 from sim.deployment.lookup import find_shape
+from sim.deployment.options import RooflineOptions
 from sim.errors import UserError
 
 #: Its hardware by our names of machines.

@@ -15,7 +15,7 @@ from hw.matching import Found, find_machine, meant_instead
 from numerics.names.suggest import unknown
 from roofline.model.model_names import known_model
 from roofline.model.model_shape import ModelShape, read_model
-from roofline.runtime.serving_format import Recipe, parse_recipe
+from roofline.runtime.serving_format import ServingFormat, parse_format
 from sim.errors import UserError
 
 FILE_SUFFIX = ".toml"
@@ -57,9 +57,11 @@ def find_shape(text: str) -> ModelShape:
         raise UserError(str(error)) from None
 
 
-def find_recipe(text: str, *, activations: str | None = None, kv: str | None = None) -> Recipe:
-    """Return the recipe of a format and those of activations and KV cache."""
+def find_format(
+    text: str, *, activations: str | None = None, kv: str | None = None
+) -> ServingFormat:
+    """Return the format of a format and those of activations and KV cache."""
     try:
-        return parse_recipe(text, activations=activations, kv=kv)
+        return parse_format(text, activations=activations, kv=kv)
     except ValueError as error:
         raise UserError(str(error)) from None

@@ -12,10 +12,10 @@ import numpy as np
 
 from hw.machine import Machine
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.serving_format import parse_recipe
+from roofline.runtime.serving_format import parse_format
 from roofline.time.predict import predict_step
-from roofline.workload.operators import Options, Sequences
 from roofline.workload.setup import Setup
+from roofline.workload.step import Options, Sequences
 from sim.model.config import ModelConfig
 from sim.model.decode import decode_step, empty_cache
 from sim.model.forward import hidden_states
@@ -77,7 +77,7 @@ def compare(
     params = random_params(config)
     setup = Setup(
         shape=shape_of(config, "the model"),
-        recipe=parse_recipe("fp32", kv="fp32"),
+        format=parse_format("fp32", kv="fp32"),
         machine=machine,
         options=Options(fused_attention=False),
     )

@@ -28,6 +28,11 @@ EXPECTED = {
 }
 
 
+#: Stored tensors that a sentence embedding by mean pooling does not read: the pooler over the first
+#: token, and position numbers 0, 1, 2, ... of old checkpoints.
+UNUSED = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
     """Float weights, shape and tokenizer of an encoder."""
@@ -79,6 +84,7 @@ def _tensors(path: Path, config: BertConfig) -> dict[str, Array]:
     params = {}
     try:
         with safe_open(path, "numpy") as stored:
+            _check_unused(set(stored.keys()) - set(config.shapes()) - UNUSED, path)
             for name, shape in config.shapes().items():
                 tensor = stored.get_tensor(name)
                 if tensor.dtype != np.float32 or tensor.shape != shape:
@@ -90,3 +96,12 @@ def _tensors(path: Path, config: BertConfig) -> dict[str, Array]:
     except (SafetensorError, OSError) as error:
         raise UserError(f"can't read {path}: {error}") from None
     return params
+
+
+def _check_unused(names: set[str], path: Path) -> None:
+    """Refuse tensors that the forward pass would leave out."""
+    if names:
+        raise UserError(
+            f"{path} has tensors that a BERT encoder does not use: {', '.join(sorted(names)[:3])}; "
+            "the model would not compute what was trained"
+        )

@@ -4,7 +4,6 @@ import math
 
 from numerics import CATALOG, FORMATS, parse_scheme
 from numerics.formats import MAX_LISTED_BITS, Format
-from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.schemes.scheme import Scheme
 from sim.errors import UserError
 
@@ -15,6 +14,15 @@ def find_scheme(name: str) -> Scheme:
         return parse_scheme(name)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def is_format(name: str) -> bool:
+    """Tell whether a text means a format."""
+    try:
+        find_scheme(name)
+    except UserError:
+        return False
+    return True
 
 
 def find_formats(name: str) -> tuple[Format, ...]:
@@ -34,8 +42,6 @@ def find_formats(name: str) -> tuple[Format, ...]:
 def find_definition(name: str) -> Scheme | None:
     """Return the scheme behind a name, ``None`` where it is the name of a format of elements."""
     head = name.strip().lower()
-    if head in DECODE_ONLY_ENTRIES:
-        return DECODE_ONLY_ENTRIES[head][0]
     return None if head in FORMATS and head not in CATALOG else find_scheme(name)
 
 

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from numerics import CATALOG
 from numerics.formats import Format
-from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.names.families import FAMILIES
 from numerics.schemes.scheme import Scheme, StorageKind
 from sim.formats.explain import Explanation, explain, tie_rule
@@ -39,10 +38,6 @@ def formats_table() -> Table:
         scheme = entry.scheme
         bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
         table.add_row(name, *_element_cells(scheme), f"{bits:.5g}", Text(entry.source))
-    for name, (scheme, source) in DECODE_ONLY_ENTRIES.items():
-        bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
-        text = Text(f"{source}; read, not made")
-        table.add_row(name, *_element_cells(scheme), f"{bits:.5g}", text)
     return table
 
 

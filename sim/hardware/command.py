@@ -31,6 +31,7 @@ from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from rtl.verilog.emit import write_verilog
 from sim.errors import UserError
 from sim.hardware.operands import read_codes, stream_of
+from sim.hardware.options import EmitOptions
 
 #: Seconds for a process to end its programs and remove its files; it may be inside a proof.
 PATIENCE_S = 3
@@ -56,20 +57,16 @@ def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
         raise UserError(str(error)) from None
 
 
-def emit(
-    name: str,
-    out: Path,
-    *,
-    lanes: int | None = None,
-    length: int | None = None,
-    accumulator_bits: int | None = None,
-    weights: str | None = None,
-    activations: str | None = None,
-) -> Path:
+def emit(name: str, options: EmitOptions) -> Path:
     """Write the Verilog of one PE, with other sizes and formats where given."""
     (pe,) = find_pes([name])
-    sizes = {"lanes": lanes, "length": length, "accumulator_bits": accumulator_bits}
-    formats = {"weights": weights, "activations": activations}
+    out = options.out
+    sizes = {
+        "lanes": options.lanes,
+        "length": options.length,
+        "accumulator_bits": options.accumulator,
+    }
+    formats = {"weights": options.weights, "activations": options.activations}
     asked = {key: _found_format(each) for key, each in formats.items() if each is not None}
     given = {key: size for key, size in sizes.items() if size is not None}
     if out.exists() and not out.is_dir():

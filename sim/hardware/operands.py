@@ -8,13 +8,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from numerics.formats import FP16, Format
+from numerics.formats import Format
 from numerics.pe.exact_dot import integer_table
 from rtl.cost.cost import SEED, STREAMS, Stream
 from rtl.element import ProcessingElement
-from rtl.pe.column.element import ColumnPe
-from rtl.pe.dot_product.element import DotProductPe
-from rtl.pe.rows_layer import RowPe
+from rtl.pe.rows import RowPe
 from sim.errors import UserError
 
 LONGEST_FILE_BYTES = 256 << 20
@@ -100,14 +98,11 @@ def stream_of(pe: ProcessingElement, codes: LayerCodes) -> Stream:
     UserError
         The PE has no rows of two formats, or the codes are none of its formats.
     """
-    if not isinstance(pe, RowPe) or isinstance(pe, ColumnPe):
+    if not isinstance(pe, RowPe) or not pe.has_only_rows:
         raise UserError(
             f"{pe.name} takes no codes of a layer: it reads no rows of weights and activations"
         )
-    formats = {
-        "weights": pe.weights,
-        "activations": pe.activations if isinstance(pe, DotProductPe) else FP16,
-    }
+    formats = pe.formats
     for name, fmt in formats.items():
         if codes.formats.get(name, fmt.name) != fmt.name:
             raise UserError(

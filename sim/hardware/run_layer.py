@@ -12,7 +12,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from rtl.element import Operands, ProcessingElement
+from rtl.element import ProcessingElement
+from rtl.fields import Operands
 from rtl.layer.choose import layer_of
 from rtl.layer.layer import Layer
 from rtl.toolchain import ToolError

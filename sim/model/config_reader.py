@@ -1,7 +1,7 @@
-"""Reading a model's ``config.json`` so that no field goes unnoticed.
+"""Typed access to the fields of a model's ``config.json``, which remembers what was read.
 
-Every getter marks its field as read; :meth:`ConfigReader.finish` refuses what nobody asked for,
-unless it is known to leave the mathematics alone.
+Every getter marks its field as read; :meth:`ConfigReader.finish` refuses a field that changes the
+mathematics and was not read, and returns the names of those that transformers does not read either.
 """
 
 import json
@@ -11,50 +11,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: No tensor dimension of a real model comes near this; a damaged file may hold anything.
+#: Largest size of a tensor dimension; a damaged file may hold anything.
 MAX_SIZE = 2**24
 
-_HARMLESS = """
-_attn_implementation_autoset _commit_hash _name_or_path activation_dropout architectures
-attention_dropout attn_implementation attn_pdrop auto_map bad_words_ids begin_suppress_tokens
-bos_token_id cache_implementation chunk_size_feed_forward decoder_start_token_id
-diversity_penalty do_sample dropout dtype early_stopping embd_pdrop
-encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty finetuning_task
-forced_bos_token_id forced_eos_token_id hidden_dropout id2label init_std initializer_range
-is_decoder is_llama_config keys_to_ignore_at_inference label2id layerdrop length_penalty
-max_length min_length model_type no_repeat_ngram_size num_beam_groups num_beams num_labels
-num_return_sequences output_attentions output_hidden_states output_scores pad_token_id prefix
-pretraining_tp problem_type remove_invalid_values reorder_and_upcast_attn repetition_penalty
-resid_pdrop return_dict return_dict_in_generate sep_token_id summary_activation
-summary_first_dropout summary_proj_to_labels summary_type summary_use_proj suppress_tokens
-task_specific_params temperature tf_legacy_loss tokenizer_class top_k top_p torch_dtype
-torchscript transformers.js_config transformers_version typical_p unsloth_fixed
-unsloth_version use_bfloat16 use_cache
-"""
-
-#: Fields that describe training, generation, storage or bookkeeping, and never the forward pass.
-HARMLESS = frozenset(_HARMLESS.split())
-
-#: Fields that switch a part on; with these values it stays off.
-SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {
-    "add_cross_attention": (False,),
-    "attention_bias": (False,),
-    "enable_bias": (True,),
-    "full_attn_mod": (1,),
-    "interpolate_factor": (1,),
-    "is_encoder_decoder": (False,),
-    "lm_head_bias": (False,),
-    "mlp_bias": (False,),
-    "partial_rotary_factor": (1, 1.0),
-    "pruned_heads": ({},),
-    "qk_layernorm": (False,),
-    "rope_interleaved": (False,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "tie_encoder_decoder": (False,),
-    "use_bidirectional_attention": (False,),
-    "use_mrope": (False,),
-    "use_sliding_window": (False,),
-}
+#: Values of a field with which it changes nothing, by field.
+Switches = Mapping[str, tuple[object, ...]]
 
 
 def shown(value: object, limit: int = 60) -> str:
@@ -78,14 +39,29 @@ class ConfigReader:
         self._raw, self.context = raw, context
         self._read: set[str] = set()
 
+    @property
+    def names_read(self) -> frozenset[str]:
+        """Names of the fields that were read so far, given or not."""
+        return frozenset(self._read)
+
     def given(self, name: str) -> bool:
         """Whether the field is there, ``null`` or not."""
+        self._read.add(name)
         return name in self._raw
 
     def take(self, name: str, default: object = None) -> object:
         """Return a field as it is."""
         self._read.add(name)
         return self._raw.get(name, default)
+
+    def one_of(self, name: str, other: str) -> str:
+        """Return which of two names of one field is given; both may be if they say the same."""
+        self._read |= {name, other}
+        if not self.given(other):
+            return name
+        if self.given(name) and not _same(self._raw[name], self._raw[other]):
+            raise self.wrong(other, f"must equal {name} {self.shown(name)} where both are given")
+        return other
 
     def integer(self, name: str, default: int, *, low: int = 1, high: int = MAX_SIZE) -> int:
         """Return an integer from ``low`` to ``high``; ``null`` means the default."""
@@ -137,17 +113,32 @@ class ConfigReader:
         if not any(_same(value, other) for other in supported):
             raise self.wrong(name, f"only {' or '.join(map(shown, supported))} is supported")
 
-    def finish(self) -> None:
-        """Refuse fields that nobody read and that might change the mathematics."""
-        for name in sorted(set(self._raw) - self._read - HARMLESS):
+    def finish(self, switches: Switches) -> tuple[str, ...]:
+        """Return the sorted names of fields that were not read and change nothing.
+
+        Parameters
+        ----------
+        switches
+            Fields that change the mathematics, with the values that leave it alone; another value
+            is refused where the field was not read.
+        """
+        unread = [n for n in sorted(self._raw) if n not in self._read and self._raw[n] is not None]
+        for name in unread:
             value = self._raw[name]
-            if value is None:
-                continue
-            if not any(_same(value, off) for off in SWITCHED_OFF.get(name, ())):
+            if name in switches and not any(_same(value, off) for off in switches[name]):
                 raise ValueError(
                     f"{self.context}: {name} = {shown(value)} is not supported; the field may "
                     f"change what the model computes, so it can't be ignored"
                 )
+        return tuple(name for name in unread if name not in switches)
+
+    def unread_objects(self) -> tuple[str, ...]:
+        """Return the sorted names of lists and objects that were not read."""
+        return tuple(
+            name
+            for name in sorted(self._raw)
+            if name not in self._read and isinstance(self._raw[name], list | Mapping)
+        )
 
     def shown(self, name: str) -> str:
         """Return a field as it stands in the file, for a message."""

@@ -32,6 +32,7 @@ from sim.model.family_fields import (
     uniform_window,
     windowed_layers,
 )
+from sim.model.family_switches import ignored_notes, switches
 from sim.model.hf_tensors import RawTensor as RawTensor
 from sim.model.hf_tensors import hf_recipe as hf_recipe
 from sim.model.hf_tensors import read_hf as read_hf
@@ -44,6 +45,15 @@ from sim.model.tensors import tensor_shapes as tensor_shapes
 
 def config_from_hf(raw: Mapping[str, object]) -> ModelConfig:
     """Return what a parsed ``config.json`` describes; raise ``ValueError`` where unsupported."""
+    return read_config(raw)[0]
+
+
+def read_config(raw: Mapping[str, object]) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Return what a parsed ``config.json`` describes, and what a reader of results must know.
+
+    Fields that the family's configuration class and model in transformers do not read are ignored,
+    as transformers ignores them; a note names those that are not of training or generation.
+    """
     family = raw.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         raise ValueError(
@@ -52,8 +62,8 @@ def config_from_hf(raw: Mapping[str, object]) -> ModelConfig:
         )
     reader = ConfigReader(raw, f"{family} configuration")
     config = FAMILIES[family](reader)
-    reader.finish()
-    return config
+    ignored = reader.finish(switches(family))
+    return config, ignored_notes(family, {name: raw[name] for name in ignored})
 
 
 def _llama_like(
@@ -159,7 +169,7 @@ def _phi3(reader: ConfigReader) -> ModelConfig:
         max_positions=shape["max_positions"],
         types=("default", "longrope"),
         partial=1.0,
-        original_positions=reader.integer("original_max_position_embeddings", 4096),
+        original_positions=4096,
     )
     return ModelConfig(
         family="phi3",
@@ -246,15 +256,16 @@ def _opt(reader: ConfigReader) -> ModelConfig:
 
 
 def _gpt2(reader: ConfigReader) -> ModelConfig:
-    hidden, heads = reader.integer("n_embd", 768), reader.integer("n_head", 12)
-    positions = reader.integer("n_positions", 1024)
-    reader.only("n_ctx", None, positions)
+    hidden = reader.integer(reader.one_of("n_embd", "hidden_size"), 768)
+    heads = reader.integer(reader.one_of("n_head", "num_attention_heads"), 12)
+    positions = reader.integer(reader.one_of("n_positions", "max_position_embeddings"), 1024)
+    layers = reader.one_of("n_layer", "num_hidden_layers")
     return ModelConfig(
         family="gpt2",
         vocab_size=reader.integer("vocab_size", 50257),
         hidden_size=hidden,
         intermediate_size=reader.integer("n_inner", 4 * hidden),
-        layers=reader.integer("n_layer", 12, high=MAX_LAYERS),
+        layers=reader.integer(layers, 12, high=MAX_LAYERS),
         heads=heads,
         kv_heads=heads,
         head_dim=even_head_dim(reader, hidden, heads),

@@ -5,17 +5,20 @@ input (Phi-3, GPT-2), and GPT-2 stores its matrices as (in, out).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
 from jaxtyping import Float32
 
 from sim.model.config import ModelConfig
-from sim.model.tensors import tensor_shapes
+from sim.model.tensors import EMBED_TOKENS, tensor_shapes
 
 #: Prefixes that a checkpoint of the bare model, without head, leaves out.
 BASE_PREFIXES = ("model.", "transformer.")
+
+#: The head. Sharded saving of tied models may keep it and leave out the embedding.
+HEAD = "lm_head.weight"
 
 FLOAT_TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", ml_dtypes.bfloat16)))
 
@@ -24,7 +27,8 @@ FLOAT_TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", ml_dtypes.bfloat16)))
 class RawTensor:
     """A canonical tensor as rows ``start:stop`` of a raw one, which may have to be transposed.
 
-    ``shape`` is that of the raw tensor as stored. Rows count after the transposition.
+    ``shape`` is that of the raw tensor as stored. Rows count after the transposition. ``twin`` is
+    the name of a tensor that is the same one where the head is tied to the embedding.
     """
 
     name: str
@@ -32,12 +36,13 @@ class RawTensor:
     start: int
     stop: int
     transpose: bool = False
+    twin: str | None = field(default=None, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names under which the raw tensor may be stored, the usual one first."""
         bare = [self.name.removeprefix(p) for p in BASE_PREFIXES if self.name.startswith(p)]
-        return (self.name, *bare)
+        return (self.name, *bare, *([self.twin] if self.twin else []))
 
 
 #: Raw names of the tensors outside the layers, and of the modules of layer ``{i}``.
@@ -136,6 +141,7 @@ def hf_recipe(config: ModelConfig, name: str) -> RawTensor:
         start=rows_before,
         stop=rows_before + rows,
         transpose=transpose,
+        twin=HEAD if config.tie_embeddings and name == f"{EMBED_TOKENS}.weight" else None,
     )
 
 

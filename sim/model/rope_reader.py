@@ -25,10 +25,21 @@ def read_rope(
 ) -> RopeConfig:
     """Read the rotary embedding of a model.
 
-    ``partial`` is the family's default share of a head that rotates; ``None`` for families
-    whose heads rotate whole. ``original_positions`` is the context before extension where the
-    family keeps it beside the rotary parameters (Phi-3).
+    Parameters
+    ----------
+    reader
+        The configuration.
+    head_dim, max_positions
+        Size of a head, and the context.
+    types
+        Supported types of scaling.
+    partial
+        The family's default share of a head that rotates; ``None`` where whole heads rotate.
+    original_positions
+        The family's default of the context before extension; ``None``: no default.
     """
+    original = reader.optional_integer("original_max_position_embeddings", low=2)
+    original = original_positions if original is None else original
     theta = reader.number("rope_theta", 10000.0)
     share = _share(reader, partial) if partial is not None else None
     scaling = _scaling(reader)
@@ -45,13 +56,23 @@ def read_rope(
             dim=dim, theta=theta, factors=(_required(scaling, "factor"),) * (dim // 2)
         )
     elif kind == "llama3":
-        rope = _llama3(scaling, rope, max_positions)
+        rope = _llama3(scaling, rope, _context(scaling, original, max_positions))
     elif kind == "longrope":
-        rope = _longrope(scaling, rope, max_positions, original_positions)
+        rope = _longrope(scaling, rope, max_positions, _context(scaling, original, max_positions))
     elif scaling.given("factor"):
         scaling.only("factor", 1.0)
-    scaling.finish()
+    # A number that the type does not read is ignored by transformers; an object is another scheme.
+    scaling.finish(dict.fromkeys(scaling.unread_objects(), ()))
     return rope
+
+
+def _context(scaling: ConfigReader, original: int | None, max_positions: int) -> int:
+    """Return the context before extension, which may stand beside the parameters or among them."""
+    name = "original_max_position_embeddings"
+    context = scaling.integer(name, original or max_positions, low=2)
+    if original not in (None, context) and scaling.take(name) is not None:
+        raise scaling.wrong(name, f"must equal the configuration's {original}")
+    return context
 
 
 def _share(reader: ConfigReader, default: float) -> float:
@@ -91,7 +112,7 @@ def _required(scaling: ConfigReader, name: str) -> float:
     return scaling.number(name, 1.0)
 
 
-def _llama3(scaling: ConfigReader, rope: RopeConfig, max_positions: int) -> RopeConfig:
+def _llama3(scaling: ConfigReader, rope: RopeConfig, context: int) -> RopeConfig:
     """Divide low frequencies by ``factor``, keep high ones, blend in between (Llama 3.1).
 
     A pair that turns ``n`` times in the original context counts as low where ``n <
@@ -101,7 +122,6 @@ def _llama3(scaling: ConfigReader, rope: RopeConfig, max_positions: int) -> Rope
     low, high = _required(scaling, "low_freq_factor"), _required(scaling, "high_freq_factor")
     if high <= low:
         raise scaling.wrong("high_freq_factor", f"must be greater than low_freq_factor {low}")
-    context = scaling.integer("original_max_position_embeddings", max_positions)
 
     def divisor(index: int) -> float:
         turns: float = context * rope.theta ** (-2 * index / rope.dim) / (2 * math.pi)
@@ -117,13 +137,9 @@ def _llama3(scaling: ConfigReader, rope: RopeConfig, max_positions: int) -> Rope
 
 
 def _longrope(
-    scaling: ConfigReader, rope: RopeConfig, max_positions: int, original_positions: int | None
+    scaling: ConfigReader, rope: RopeConfig, max_positions: int, context: int
 ) -> RopeConfig:
-    """Own divisor for each frequency; another set beyond the original context (LongRoPE)."""
-    name = "original_max_position_embeddings"
-    context = scaling.integer(name, original_positions or max_positions, low=2)
-    if original_positions not in (None, context):
-        raise scaling.wrong(name, f"must equal the configuration's {original_positions}")
+    """Own divisor for each frequency; another set in windows longer than ``context`` (LongRoPE)."""
     factor = scaling.number("factor", max_positions / context)
     default = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(context))
     return RopeConfig(

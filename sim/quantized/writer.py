@@ -18,12 +18,10 @@ from numerics.schemes.storage import to_bytes
 from sim.errors import UserError
 from sim.model.tensors import tensor_shapes
 from sim.quantized.gguf_writer import write_gguf
-from sim.sources.packed_description import FILE_NAME, Description
+from sim.sources.packed_description import FILE_NAME, TOKENIZER, WEIGHTS, Description
 from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
 from sim.sweep.recipe import Recipe, plan
-
-WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 
 
 def write_checkpoint(source: ModelSource, recipe: Recipe, out: Path) -> Path:

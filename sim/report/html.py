@@ -1,9 +1,9 @@
 """One self-contained page: the answer, the figures, the table, and how it was made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 
+from sim.provenance import ReportProvenance
 from sim.report.headline import headline
 from sim.report.kinds import holds_source_grid
 from sim.report.page_style import SCRIPT, STYLESHEET
@@ -33,19 +33,6 @@ SOURCE_GRID = (
     "Recipes in grey reproduce the weights, because the weights lie on their grid already. Their "
     "loss says nothing of the format, so they take no part in the answer and the Pareto front."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportProvenance:
-    """What is needed to make a report again."""
-
-    command: str
-    versions: Mapping[str, str]
-    hashes: Mapping[str, str]
-    #: Seed of the noise on the source's grid, where there was any.
-    seed: int | None
-    machine: str
-    created: str
 
 
 def page(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.report.html import ReportProvenance
+from sim.provenance import ReportProvenance
 from sim.report.table import by_loss, loss_text, markdown_table, notes
 from sim.sweep.result import PointResult
 

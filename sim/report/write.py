@@ -5,7 +5,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sim.report.html import ReportProvenance, page
+from sim.provenance import ReportProvenance
+from sim.report.html import page
 from sim.report.records import results_csv, sqnr_csv
 from sim.sweep.result import PointResult
 

@@ -9,6 +9,8 @@ PATTERNS = (
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
     "*.safetensors",
     "*.safetensors.index.json",
 )

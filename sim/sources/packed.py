@@ -15,9 +15,14 @@ from numerics.schemes.storage import from_bytes, stored_bytes
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.tensors import tensor_shapes
-from sim.quantized.writer import TOKENIZER, WEIGHTS
 from sim.sources.files import file_sha256, hash_of, read_small_text
-from sim.sources.packed_description import FILE_NAME, Description, read_description
+from sim.sources.packed_description import (
+    FILE_NAME,
+    TOKENIZER,
+    WEIGHTS,
+    Description,
+    read_description,
+)
 from sim.sources.source import Tensor, finished
 from sim.sources.tokenizer import MAX_TOKENIZER_BYTES, Tokenizer, parse_tokenizer
 

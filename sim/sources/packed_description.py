@@ -18,7 +18,8 @@ from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
 from sim.sources.files import read_json
 
-FILE_NAME = "qsim.json"
+#: Files of a packed checkpoint.
+FILE_NAME, WEIGHTS, TOKENIZER = "qsim.json", "model.safetensors", "tokenizer.json"
 FORMAT, VERSION = "qsim-quantized", 2
 MAX_BYTES = 2**26
 

@@ -1,21 +1,31 @@
 """Text to token ids and back, by the tokenizer that belongs to a model."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tokenizers
 from jaxtyping import Int32
 
 from sim.errors import UserError
-from sim.sources.files import read_json, read_small_text
+from sim.sources.files import read_small_text
+from sim.sources.tokenizer_settings import (
+    TokenizerSettings,
+    add_tokens,
+    read_settings,
+    set_prefix_space,
+)
 
+#: Text that shows what a template puts before and after any text.
+PROBE = "a"
 #: Gemma's 256,000 tokens take 34 MB.
 MAX_TOKENIZER_BYTES = 128 * 2**20
-#: Embedding rows without a token. Phi-2 has 905 of them, Qwen2.5-7B 399, most models none.
-MAX_PADDING_ROWS = 1023
+#: Embedding rows without a token that are accepted: this number, or a share of all rows if that is
+#: more. Phi-2 has 905, LFM2 1,136 and DeepSeek LLM 7B 2,385 (2.3 %), most models none.
+MAX_PADDING_ROWS, MAX_PADDING_SHARE = 1023, 0.125
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,10 @@ class Tokenizer:
     backend: tokenizers.Tokenizer
     #: Token that the model expects at the start of its input, if any.
     bos_id: int | None = None
+    #: Ids of tokens that files beside ``tokenizer.json`` add; a model may have no rows for them.
+    added_ids: frozenset[int] = frozenset()
+    #: Rows of the model's embedding, where known.
+    rows: int | None = None
 
     @property
     def adds_bos(self) -> bool:
@@ -36,12 +50,20 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids, counted up to the largest."""
-        return 1 + max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1)
+        """Number of ids in ``tokenizer.json``, counted up to the largest."""
+        ids = set(self.backend.get_vocab(with_added_tokens=True).values()) - self.added_ids
+        return 1 + max(ids, default=-1)
 
     def encode(self, text: str) -> Int32[np.ndarray, " n"]:
-        """Token ids of ``text``, none added."""
-        return np.array(self.backend.encode(text, add_special_tokens=False).ids, np.int32)
+        """Token ids of ``text``, none added; refuse a token that the model has no embedding of."""
+        ids = np.array(self.backend.encode(text, add_special_tokens=False).ids, np.int32)
+        if self.rows is not None and ids.size and ids.max() >= self.rows:
+            raise UserError(
+                f"the text has the token {self.backend.id_to_token(int(ids.max()))!r} of id "
+                f"{ids.max()}, but the model embeds only {self.rows} tokens; remove it from the "
+                "text, or from the files of the tokenizer"
+            )
+        return ids
 
     def decode(self, ids: Int32[np.ndarray, " n"]) -> str:
         """Text of ``ids``, special tokens by their names."""
@@ -49,38 +71,46 @@ class Tokenizer:
         return text
 
     def checked(self, rows: int, where: Path) -> "Tokenizer":
-        """Return itself if it fits an embedding of ``rows`` rows, apart from padding."""
+        """Return itself for an embedding of ``rows`` rows; refuse one that does not fit it."""
         size = self.vocab_size
-        if size > rows:
+        if size > rows or (self.bos_id is not None and self.bos_id >= rows):
             raise UserError(
-                f"the tokenizer of {where} has ids up to {size - 1}, but the model embeds only "
-                f"{rows} tokens; use the tokenizer that belongs to the model"
+                f"the tokenizer of {where} has ids up to {max(size - 1, self.bos_id or 0)}, but "
+                f"the model embeds only {rows} tokens; use the tokenizer that belongs to the model"
             )
-        if size < rows - MAX_PADDING_ROWS:
+        if rows - size > max(MAX_PADDING_ROWS, MAX_PADDING_SHARE * rows):
             raise UserError(
                 f"the tokenizer of {where} has {size} tokens, but the model embeds {rows}, more "
                 "than padding explains; use the tokenizer that belongs to the model"
             )
-        return self
+        return replace(self, rows=rows) if self.added_ids else self
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """Read ``tokenizer.json`` of a directory, and what ``tokenizer_config.json`` says of BOS."""
+    """Read ``tokenizer.json`` of a directory and the settings beside it."""
     path = directory / "tokenizer.json"
     if not path.is_file():
         raise UserError(
             f"no tokenizer.json in {directory}; save it there with the tokenizers library "
             "(Tokenizer.save) or transformers (save_pretrained of a fast tokenizer)"
         )
-    backend = parse_tokenizer(read_small_text(path, limit=MAX_TOKENIZER_BYTES), path)
-    return Tokenizer(backend, _bos_id(backend, directory / "tokenizer_config.json"))
+    settings = read_settings(directory)
+    text = read_small_text(path, limit=MAX_TOKENIZER_BYTES)
+    backend = parse_tokenizer(text, path, settings)
+    known = set(backend.get_vocab(with_added_tokens=True))
+    added_ids = add_tokens(backend, settings)
+    known |= {token.content for token in settings.added}
+    return Tokenizer(backend, _bos_id(backend, settings, known), added_ids)
 
 
-def parse_tokenizer(text: str, path: Path) -> tokenizers.Tokenizer:
+def parse_tokenizer(
+    text: str, path: Path, settings: TokenizerSettings | None = None
+) -> tokenizers.Tokenizer:
     """Build a tokenizer from the text of a ``tokenizer.json``, never truncating nor padding."""
     try:
-        json.loads(text)  # the library's own parser can exhaust the stack, this one says so
-        backend = tokenizers.Tokenizer.from_str(text)
+        raw = json.loads(text)  # the library's own parser can exhaust the stack, this one says so
+        changed = settings is not None and set_prefix_space(raw, settings)
+        backend = tokenizers.Tokenizer.from_str(json.dumps(raw) if changed else text)
     except Exception as error:  # the library raises plain Exception
         raise UserError(f"{path} is not a readable tokenizer: {error}") from None
     backend.no_truncation()
@@ -88,22 +118,38 @@ def parse_tokenizer(text: str, path: Path) -> tokenizers.Tokenizer:
     return backend
 
 
-def _bos_id(backend: tokenizers.Tokenizer, config_path: Path) -> int | None:
-    """Return the token that starts an input: what the configuration says, else the template."""
-    config = read_json(config_path, limit=2**24) if config_path.is_file() else {}
-    flag = config.get("add_bos_token")
-    template: list[int] = backend.encode("", add_special_tokens=True).ids
-    if flag is None:
-        return template[0] if template else None
-    return _configured_bos(backend, config, config_path) if flag else None
-
-
-def _configured_bos(
-    backend: tokenizers.Tokenizer, config: dict[str, Any], path: Path
+def _bos_id(
+    backend: tokenizers.Tokenizer, settings: TokenizerSettings, known: Set[str]
 ) -> int | None:
-    token = config.get("bos_token")
+    """Return the token that starts an input: what the configuration says, else the template."""
+    flag = settings.config.get("add_bos_token")
+    if flag is None:
+        return _template_bos(backend, settings.path.parent)
+    token = settings.config.get("bos_token")
+    if not flag or token is None:  # without a token there is nothing to add
+        return None
     content = token.get("content") if isinstance(token, dict) else token
-    bos_id: int | None = backend.token_to_id(content) if isinstance(content, str) else None
-    if bos_id is None:
-        raise UserError(f"{path} asks for a BOS token, but the tokenizer has no {content!r}")
+    if not isinstance(content, str) or content not in known:
+        raise UserError(
+            f"{settings.path} asks for a BOS token, but the tokenizer has no {content!r}"
+        )
+    bos_id: int | None = backend.token_to_id(content)
     return bos_id
+
+
+def _template_bos(backend: tokenizers.Tokenizer, where: Path) -> int | None:
+    """Return the token that the template of ``tokenizer.json`` puts before a text."""
+    encoded = backend.encode(PROBE, add_special_tokens=True)
+    before = [
+        index
+        for index, _ in takewhile(
+            lambda item: item[1], zip(encoded.ids, encoded.special_tokens_mask, strict=True)
+        )
+    ]
+    if len(before) > 1:
+        names = ", ".join(repr(backend.id_to_token(index)) for index in before)
+        raise UserError(
+            f"the tokenizer of {where} puts {len(before)} tokens before a text, {names}; only one "
+            "is supported"
+        )
+    return before[0] if before else None

@@ -1,28 +1,20 @@
-"""What ``qsim sweep`` does: options to recipes, recipes to points, points to a report."""
+"""What ``qsim sweep`` measures: options to recipes, recipes to points."""
 
-import datetime
-import os
-import platform
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 
 from rich.console import Console
 
-from hw.measure import cpu_name
 from numerics import CATALOG
 from sim.errors import UserError
-from sim.report import ReportProvenance, write_report
+from sim.provenance import ReportProvenance, command_line, created, machine, versions
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
 from sim.sources.embedded import held_out_text
-from sim.sources.known import EMBEDDED_ID
 from sim.sources.source import ModelSource
 from sim.sources.text import Text, read_text
 from sim.sweep.engine import Sweep
+from sim.sweep.options import SweepOptions
 from sim.sweep.progress import ProgressObserver
 from sim.sweep.recipe import Recipe, plan
 from sim.sweep.recipe_file import make_recipe, read_recipes
@@ -30,29 +22,6 @@ from sim.sweep.result import PointResult
 from sim.sweep.windows import take_windows
 
 PACKAGES = ("qsim-codesign", "jax", "numpy", "ml_dtypes", "tokenizers", "gguf", "safetensors")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOptions:
-    """The options of ``qsim sweep``, as its help describes them, with their defaults."""
-
-    recipes: Path | None = None
-    formats: tuple[str, ...] = ()
-    model: str = EMBEDDED_ID
-    text: Path | None = None
-    tokens: int = 16384
-    context: int = 512
-    spread: bool = False
-    group_size: int | None = None
-    activations: str | None = None
-    kv: str | None = None
-    skip: tuple[str, ...] = ()
-    #: See :class:`sim.sweep.recipe.Recipe`.
-    pe: str | None = None
-    #: Seed of the noise on the source's grid; ``None`` for no noise.
-    dither_seed: int | None = None
-    out: Path = Path("qsim-out")
-    as_json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +33,7 @@ class SweepOutcome:
 
 
 def run_sweep(options: SweepOptions) -> SweepOutcome:
-    """Measure every recipe of the options and write the report; progress goes to stderr."""
+    """Measure every recipe of the options and return the points; progress goes to stderr."""
     recipes = collect_recipes(options)
     source = open_source(options)
     if "all" in options.formats:
@@ -82,12 +51,9 @@ def run_sweep(options: SweepOptions) -> SweepOutcome:
         spread=options.spread,
     )
     sweep = Sweep(source=source, text=text, windows=windows, recipes=recipes, directory=options.out)
-    sweep.plans()
-    options.out.mkdir(parents=True, exist_ok=True)
-    with ProgressObserver(Console(stderr=True), as_json=options.as_json) as observer:
+    with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
         results = sweep.run(observer)
-    provenance = make_provenance(source.content_hash, text, seed=options.dither_seed)
-    write_report(results, options.out, provenance=provenance)
+    provenance = make_provenance(source.content_hash, text, seed=options.noise_seed)
     return SweepOutcome(results=results, provenance=provenance)
 
 
@@ -95,7 +61,7 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
     """Return the recipes of --format and of the recipe file."""
     recipes: list[Recipe] = []
     if options.recipes is not None:
-        recipes += read_recipes(options.recipes, skip=options.skip, pe=options.pe)
+        recipes += read_recipes(options.recipes, skip=options.skip, pe=options.product)
     formats: Sequence[str | None] = _expand(options.formats)
     if not formats and (options.activations or options.kv):
         formats = [None]
@@ -106,7 +72,7 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
             options.kv,
             group_size=options.group_size if _has_free_group(name, options) else None,
             skip=options.skip,
-            pe=options.pe,
+            pe=options.product,
         )
         for name in formats
     ]
@@ -155,7 +121,7 @@ def _has_free_group(name: str | None, options: SweepOptions) -> bool:
 def open_source(options: SweepOptions) -> ModelSource:
     """Open the model, with noise on its grid if asked."""
     source = open_model(options.model)
-    return source if options.dither_seed is None else DitheredSource(source, options.dither_seed)
+    return source if options.noise_seed is None else DitheredSource(source, options.noise_seed)
 
 
 def check_context(source: ModelSource, context: int) -> None:
@@ -169,19 +135,13 @@ def check_context(source: ModelSource, context: int) -> None:
         raise UserError(f"--context {context} leaves nothing to score; give at least 2")
 
 
-def machine() -> str:
-    """Name the processor and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cpu_name()}, {cores} core{'s' if cores != 1 else ''}, {platform.system()}"
-
-
 def make_provenance(model_sha256: str, text: Text, *, seed: int | None) -> ReportProvenance:
     """Return what is needed to make the report again."""
     return ReportProvenance(
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        versions={"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        command=command_line(),
+        versions=versions(*PACKAGES),
         hashes={"model": model_sha256, "text": text.sha256},
         seed=seed,
         machine=machine(),
-        created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        created=created(),
     )

@@ -61,6 +61,7 @@ class Sweep:
     def run(self, observer: Observer) -> list[PointResult]:
         """Measure what the store lacks; return every point, the float model's first."""
         keyed = {point_key(self._content(p.recipe)): p for p in self.plans()}
+        self.directory.mkdir(parents=True, exist_ok=True)
         store = Store(self.directory / "results.sqlite")
         found = {key: known for key in keyed if (known := store.get(key)) is not None}
         missing = {key: p for key, p in keyed.items() if key not in found}

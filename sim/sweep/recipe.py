@@ -12,16 +12,13 @@ from jax import Array
 
 from numerics import Scheme, grouped_dot, quantize
 from numerics.names.suggest import unknown
-from numerics.pe.models import ROUNDING
 from numerics.pe.rounding import check_pe
+from rtl.catalog import PES, ROUNDING
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
-from sim.sweep.exact_pes import NEAREST
-
-#: Exact integers, group by group, for any formats whose values are integers times a unit.
-EXACT = "exact"
+from sim.sweep.options import EXACT as EXACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +42,7 @@ class Recipe:
     name: str
     rules: tuple[Rule, ...]
     #: Processing element whose dot products the linear layers take: :data:`EXACT`, one of
-    #: :data:`numerics.pe.models.ROUNDING`, or ``None`` for float products of dequantized numbers.
+    #: :data:`rtl.catalog.ROUNDING`, or ``None`` for float products of dequantized numbers.
     pe: str | None = None
 
     def rule_for(self, name: str) -> Rule:
@@ -192,9 +189,10 @@ def _check_rounding(
 
 def _why_no_product(name: str) -> str:
     """Say what to do without the products of a PE that has none of its own here."""
-    if name in NEAREST:
-        return f"{name} {NEAREST[name]}; PEs whose sums round: {', '.join(ROUNDING)}"
-    return unknown("PE", name, [*ROUNDING, *NEAREST], see="qsim rtl")
+    if name in PES:
+        rounding = ", ".join(ROUNDING)
+        return f"{name} {PES[name].nearest_sweep}; PEs whose sums round: {rounding}"
+    return unknown("PE", name, PES, see="qsim rtl")
 
 
 def _product(x: Array, *, weight: Scheme, activation: Scheme) -> Array:

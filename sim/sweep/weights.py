@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float32
 
 from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
-from numerics.pe.models import ROUNDING
 from numerics.pe.product import PeMatrix
+from rtl.catalog import ROUNDING
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.params import ModelBuffers, Params

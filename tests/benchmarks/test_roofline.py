@@ -12,16 +12,16 @@ from pathlib import Path
 from hw.machine import list_machines, load_machine, read_machine
 from hw.measure import measure
 from roofline.model.model_shape import list_models, load_model
-from roofline.runtime.serving_format import parse_recipe
+from roofline.runtime.serving_format import parse_format
 from roofline.time.grid import Grid, evaluate
 from roofline.time.predict import predict_step
-from roofline.workload.operators import Sequences
 from roofline.workload.setup import Setup
+from roofline.workload.step import Sequences
 from sim.deployment.hardware import write_machine
 from sim.deployment.own_machine import compare
 from sim.model.config import ModelConfig, RopeConfig
 
-RECIPES = ("fp16", "w4a16", "w8a8", "fp8", "nvfp4", "gguf-q4_k_m", "i2_s", "w3a16", "mxfp4", "nf4")
+FORMATS = ("fp16", "w4a16", "w8a8", "fp8", "nvfp4", "gguf-q4_k_m", "i2_s", "w3a16", "mxfp4", "nf4")
 CONFIG = ModelConfig(
     family="llama",
     vocab_size=49152,
@@ -39,7 +39,7 @@ CONFIG = ModelConfig(
 def test_a_million_points(benchmark):
     grid = Grid(
         models=[load_model(name) for name in list_models()[:20]],
-        recipes=[parse_recipe(text) for text in RECIPES],
+        formats=[parse_format(text) for text in FORMATS],
         machines=[load_machine(name) for name in list_machines()[:50]],
         batches=[2**i for i in range(10)],
         contexts=[2**i for i in range(7, 17)],
@@ -47,7 +47,7 @@ def test_a_million_points(benchmark):
     found = benchmark.pedantic(evaluate, args=(grid,), rounds=3)
     assert found.tpot_s.size == 1_000_000
     # The same points one by one.
-    setup = Setup(shape=grid.models[0], recipe=grid.recipes[0], machine=grid.machines[0])
+    setup = Setup(shape=grid.models[0], format=grid.formats[0], machine=grid.machines[0])
     started = time.perf_counter()
     for _ in range(100):
         for step in (Sequences(batch=1, new=128), Sequences(batch=1, new=1, context=128)):

@@ -16,8 +16,8 @@ from hw.pe_record import load_record
 from numerics import FORMATS, SCHEMES
 from numerics.pe.exact_dot import integer_table
 from rtl.arithmetic.products import AddSkip, BoothShiftAdd, FloatProduct, ShiftAdd
+from rtl.beats import pack_beats
 from rtl.catalog import PES, find_pe
-from rtl.element import pack_beats
 from rtl.toolchain import ToolError, need_program, run_yosys
 from rtl.verification.compiled import CompiledPe
 from rtl.verification.proof import prove, refute_wrong
@@ -25,24 +25,14 @@ from rtl.verification.simulated import run_bench
 from rtl.verification.verify import verify
 from rtl.verilog.emit import verilog_text, write_verilog
 
-QUICK = ["fp8xfp4-dot"]
-#: Their proofs take from three seconds to minutes.
-HARD_TO_PROVE = {
-    "booth-w8a8", "fp8-dot", "mixpe-w4a16", "bitmod-fp3", "bitmod-fp4", "mixpe-w4a8-zero",
-    "bitmod-int5-aligned", "bitmod-int6-aligned", "bitmod-int8-aligned",
-    "bitmod-fp4-column",
-    "mixpe-w4a8-fp16", "aqlm-2x4", "aqlm-2x8", "vptq-2x4", "fp16-mac",
-}  # fmt: skip
-#: Their proofs take seconds and are those of neighbours in other sizes; ``verify`` does them all.
-LATER = {
-    "e8p-dot",
-    "fp8xfp4-dot",
-    "mixpe-w4a16-running",
-    "bitmod-fp3-aligned",
-    "bitmod-fp4-nearest",
-    "bitmod-int4-aligned",
-    "bitmod-fp4-special",
-}
+#: A PE whose compiled model is verified by default.
+COMPILED = "fp8xfp4-dot"
+#: Proofs of some seconds are those of neighbours in other sizes; ``verify`` does them all.
+PROVED = [
+    pytest.param(name, marks=[pytest.mark.slow] * (pe.proof_cost == "seconds"))
+    for name, pe in sorted(PES.items())
+    if pe.proof_cost != "minutes"
+]
 
 
 def pairs_are_right(pe):
@@ -58,9 +48,8 @@ def proofs(tmp_path_factory):
     return tmp_path_factory.mktemp("proofs")
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_compiled_verilog_gives_every_product_and_sum(name):
-    verdicts = list(verify(find_pe(name), ["compiled"], dots=50_000))
+def test_compiled_verilog_gives_every_product_and_sum():
+    verdicts = list(verify(find_pe(COMPILED), ["compiled"], dots=50_000))
     assert [v.what for v in verdicts] == [
         "every input of one lane",
         "corners",
@@ -71,20 +60,14 @@ def test_compiled_verilog_gives_every_product_and_sum(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(PES) - set(QUICK)))
+@pytest.mark.parametrize("name", sorted(set(PES) - {COMPILED}))
 def test_every_pe_in_every_layer(name):
     verdicts = list(verify(find_pe(name), dots=1_000_000))
     assert {v.layer for v in verdicts} == {"compiled", "simulated", "proved"}
     assert [v.detail for v in verdicts] == [""] * len(verdicts)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name in LATER))
-        for name in sorted(set(PES) - HARD_TO_PROVE)
-    ],
-)
+@pytest.mark.parametrize("name", PROVED)
 def test_products_are_proved_and_a_wrong_one_is_refuted(name, proofs):
     for obligation in find_pe(name).obligations():
         assert prove(obligation, memory=proofs).is_equal

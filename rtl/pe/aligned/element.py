@@ -7,22 +7,26 @@ import numpy as np
 from numerics.formats import Format
 from numerics.pe.aligned import AlignedDot
 from numerics.pe.aligned_arrays import aligned_dots, check_bits
+from numerics.pe.rounding import RoundingPe
+from numerics.schemes.tensor import QuantizedTensor
 from rtl.arithmetic.normalizer import Normalizer, NormalizerReference, normalizer_bits
 from rtl.arithmetic.serial_terms import TermTable, serial_term
-from rtl.element import Obligation, Operands
+from rtl.element import Obligation
+from rtl.fields import Operands
 from rtl.pe.aligned.circuit import AlignedCircuit
-from rtl.pe.fp16_mac.element import Fp16Pe
-from rtl.verilog.header import in_units
-
-SOURCE = "BitMoD, arXiv:2411.11745, section IV-B"
+from rtl.pe.floating import Accumulator, FloatingPe
+from rtl.pe.rows import selected_codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlignedPe(Fp16Pe):
+class AlignedPe(FloatingPe, layer="rtl.pe.aligned.layer"):
     """Lanes of terms times FP16 activations, aligned to the largest exponent."""
 
+    source: str = "BitMoD, arXiv:2411.11745, section IV-B"
+    #: Those of BitMoD's PE.
+    lanes: int = 4
     model: AlignedDot
-    #: Of the mantissa; the model's if none.
+    #: Width of the mantissa; the model's if none.
     accumulator_bits: int | None = None
 
     def __post_init__(self) -> None:
@@ -55,10 +59,18 @@ class AlignedPe(Fp16Pe):
         )
 
     @property
-    def result_meaning(self) -> str:
-        """A mantissa and its exponent."""
-        place = 25 + self.model.guard_bits
-        return f"mantissa * 2^(exponent - {place}){in_units(self.model.generator.unit)}"
+    def accumulator(self) -> Accumulator:
+        """The accumulator of a group."""
+        return Accumulator(
+            mantissa_bits=self.model.accumulator_bits,
+            guard_bits=self.model.guard_bits,
+            unit=self.model.generator.unit,
+        )
+
+    @property
+    def rounding_model(self) -> RoundingPe:
+        """The model of its sums."""
+        return self.model
 
     def build(self) -> AlignedCircuit:
         """Return a new component."""
@@ -68,9 +80,11 @@ class AlignedPe(Fp16Pe):
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return mantissas in the low bits, and exponents above them."""
-        weights, activations = self.rows(operands)
-        mantissas, exponents = aligned_dots(self.model, weights, activations)
-        return packed(mantissas, exponents, self.model.accumulator_bits)
+        return self.accumulator.pack(*aligned_dots(self.model, *self.rows(operands)))
+
+    def codes(self, weights: QuantizedTensor) -> np.ndarray:
+        """Return codes with the selector of their group above them, if the format has one."""
+        return selected_codes(self.weights, weights)
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the terms of weights, and what makes a sum fit the accumulator."""
@@ -89,18 +103,3 @@ class AlignedPe(Fp16Pe):
                 input_bits=normalizer_bits(model),
             ),
         )
-
-
-def packed(mantissas: np.ndarray, exponents: np.ndarray, mantissa_bits: int) -> np.ndarray:
-    """Return accumulators as numbers, their mantissas in the low bits.
-
-    >>> packed(np.array([-1, 3]), np.array([2, 0]), 4).tolist()
-    [47, 3]
-    """
-    found: np.ndarray = exponents << mantissa_bits | mantissas & ((1 << mantissa_bits) - 1)
-    return found
-
-
-def aligned_pe(name: str, model: AlignedDot, length: int = 128) -> AlignedPe:
-    """Return the PE of a model."""
-    return AlignedPe(name=name, source=SOURCE, model=model, lanes=model.lanes, length=length)

@@ -1,23 +1,16 @@
 """Nested codes read in some of their planes, as a processing element."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from numerics.formats import Format
 from numerics.names.catalog import FORMATS
 from numerics.pe.bit_planes import PARENT_BITS, plane_dots
 from rtl.arithmetic.group_sum import accumulator_width, signed_codes
-from rtl.element import (
-    SPREAD,
-    Obligation,
-    Operands,
-    ProcessingElement,
-    few_beats,
-    random_codes,
-)
+from rtl.element import Obligation, ProcessingElement
+from rtl.fields import CentredCodes, Codes, Field, Integers, Operands
 from rtl.pe.bit_planes.circuit import BitPlanes, SignedSum, SignedSumReference, sum_bits
-from rtl.pe.dot_product.element import LENGTH, TYPICAL_BEATS, gaussian_codes
 
 INT8 = FORMATS["int8"]
 #: Lanes whose sum is proved; all lanes are alike.
@@ -25,22 +18,36 @@ PROVED_LANES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitPlanesPe(ProcessingElement):
+class BitPlanesPe(ProcessingElement, layer="rtl.pe.bit_planes.layer"):
     """A plane of all lanes a cycle; costs are those of all eight planes."""
 
-    length: int = LENGTH
-    #: Of each sum; as many as it needs if none.
+    weight_field: ClassVar[str] = "codes"
+    #: Width of each sum; the width of every exact sum if none.
     accumulator_bits: int | None = None
 
     @property
-    def weight_name(self) -> str:
-        """Nested codes."""
-        return "nested 8-bit"
-
-    @property
-    def activation_name(self) -> str:
-        """The format of the activations."""
-        return INT8.name
+    def fields(self) -> tuple[Field, ...]:
+        """Nested codes, activations, and the planes that are left out."""
+        return (
+            CentredCodes(
+                name="codes",
+                label="nested 8-bit",
+                words="nested codes: with p planes read, the upper p bits c are 2 c - (2^p - 1)",
+                lanes=self.lanes,
+                high=1 << PARENT_BITS,
+                extremes=(0, 1, 127, 128, 255),
+                centre=127.5,
+            ),
+            Codes(name="activations", lanes=self.lanes, format=INT8),
+            Integers(
+                name="left_out",
+                words="8 less the planes read, as many in all beats of a group",
+                high=PARENT_BITS,
+                extremes=range(PARENT_BITS),
+                usual=0,
+                is_of_group=True,
+            ),
+        )
 
     @property
     def cycles(self) -> int:
@@ -57,14 +64,14 @@ class BitPlanesPe(ProcessingElement):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        return {
-            "codes": "nested codes: with p planes read, the upper p bits c are 2 c - (2^p - 1)",
-            "activations": INT8,
-            "left_out": "8 less the planes read, as many in all beats of a group",
-            "result": "the sum of products in half steps of the planes read",
-        }
+    def result_meaning(self) -> str:
+        """A sum in half steps."""
+        return "the sum of products in half steps of the planes read"
+
+    @property
+    def nearest_sweep(self) -> str:
+        """None: no scheme has nested codes."""
+        return "adds exactly, but reads codes that no format of a sweep has"
 
     @property
     def sum_bits(self) -> int:
@@ -86,40 +93,6 @@ class BitPlanesPe(ProcessingElement):
         planes = PARENT_BITS - operands["left_out"].reshape(-1)
         sums = plane_dots(codes, activations, planes)
         return np.asarray(sums.reshape(groups, beats).sum(axis=1))
-
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of a few beats; every group has its own number of planes."""
-        random = np.random.default_rng(seed)
-        shape = groups, few_beats(seed)
-        left_out = random.integers(0, PARENT_BITS, (groups, 1, 1), np.uint8)
-        return {
-            "codes": random_codes(random, PARENT_BITS, (*shape, self.lanes)),
-            "activations": random_codes(random, INT8.bits, (*shape, self.lanes)),
-            "left_out": np.broadcast_to(left_out, (*shape, 1)),
-        }
-
-    def corners(self) -> Operands:
-        """Return the longest groups of extremes, in every number of planes."""
-        extremes = [0, 1, 127, 128, 255], [0, 1, 127, 128, 255], range(PARENT_BITS)
-        corners = np.stack(np.meshgrid(*extremes), axis=-1).reshape(-1, 3)
-        shape = len(corners), self.length // self.lanes
-        codes, activations, left_out = (part.reshape(-1, 1, 1) for part in corners.T)
-        return {
-            "codes": np.broadcast_to(codes, (*shape, self.lanes)),
-            "activations": np.broadcast_to(activations, (*shape, self.lanes)),
-            "left_out": np.broadcast_to(left_out, (*shape, 1)),
-        }
-
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return codes about the middle, all of their planes."""
-        random = np.random.default_rng(seed)
-        shape = groups, TYPICAL_BEATS, self.lanes
-        about = random.normal(127.5, SPREAD * 127.5, shape)
-        return {
-            "codes": np.clip(np.rint(about), 0, 255).astype(np.int64),
-            "activations": gaussian_codes(INT8, random, shape),
-            "left_out": np.zeros((*shape[:2], 1), np.int64),
-        }
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the sum of a plane."""

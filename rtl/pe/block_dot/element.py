@@ -1,6 +1,6 @@
 """Dot products in scaled blocks as a processing element."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from numerics.formats import FloatFormat, Format
 from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import BlockShifted
-from numerics.pe.exact_dot import integer_table, sum_bits
+from numerics.pe.exact_dot import sum_bits
 from rtl.arithmetic.decoder import decoder_obligations
 from rtl.arithmetic.group_sum import accumulator_width
 from rtl.arithmetic.products import reference_product
@@ -19,45 +19,114 @@ from rtl.arithmetic.scalers import (
     ShiftedReference,
     scale_formats,
 )
-from rtl.element import (
-    LONG_BEATS,
-    Obligation,
-    Operands,
-    ProcessingElement,
-    few_beats,
-    random_codes,
-)
+from rtl.arithmetic.units import in_units, power
+from rtl.element import LONG_BEATS, Obligation, ProcessingElement, few_beats
+from rtl.fields import BeatShape, Codes, Field, Operands
+from rtl.pe import nearest
 from rtl.pe.block_dot.circuit import BlockDot
 from rtl.pe.dot_product.circuit import ProductFactory
-from rtl.pe.dot_product.element import gaussian_codes
-from rtl.verilog.header import in_units, power
 
-#: Blocks that a long group at random has at least, the last cut short.
+#: Least number of blocks of a long random group, the last cut short.
 RANDOM_BLOCKS = 1.5
 TYPICAL_BLOCKS = 5
-#: Exponents of typical scales vary by as much to both sides.
+#: Standard deviation of the exponents of typical scales.
 SCALE_SPREAD = 2
+#: Largest distance of a group's random scales, as powers of two, and of its window.
+NEAR_SCALES, NEAR_WINDOW = 12, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlockDotPe(ProcessingElement):
+class Scales(Codes):
+    """Scales of blocks; typical floats are about 1, integers about 100."""
+
+    @property
+    def corners(self) -> Sequence[int]:
+        """Codes at the ends of both halves of the codes, and those of one, half and the largest."""
+        fmt, half = self.format, 1 << self.format.bits - 1
+        ends = {0, 1, half - 2, half - 1, half, half + 1, 2 * half - 2, 2 * half - 1}
+        return sorted(ends | {fmt.encode(1.0), fmt.encode(0.5), fmt.encode(fmt.max)})
+
+    def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return powers of two with Gaussian exponents, or uniform integers."""
+        exponents = random.normal(0.0, SCALE_SPREAD, shape)
+        if isinstance(self.format, FloatFormat):
+            flat = [self.format.encode(2.0**exponent) for exponent in exponents.ravel().tolist()]
+            return np.array(flat).reshape(shape)
+        return random.integers(64, 128, shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shifts(Scales):
+    """Scales of blocks that are powers of two; those of a random group are near one another."""
+
+    def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return scales about one for each group."""
+        base = random.integers(0, 256, (shape[0], 1, shape[2]))
+        near = random.integers(-NEAR_SCALES, NEAR_SCALES + 1, shape)
+        return np.asarray(np.clip(base + near, 0, 255))
+
+    def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return scales about 1."""
+        return 127 + np.rint(random.normal(0.0, SCALE_SPREAD, shape)).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window(Field):
+    """The sum of scales that stands for one unit; random scales lie in the window and off it."""
+
+    model: BlockShifted
+
+    @property
+    def corners(self) -> Sequence[int]:
+        """Zero, small and large windows."""
+        return [0, 1, 127, 254, (1 << self.model.lowest_bits) - 1]
+
+    def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return a window about the first scales of each group."""
+        below = random.integers(-NEAR_WINDOW, self.model.shifts + NEAR_WINDOW, (shape[0], 1, 1))
+        first = drawn["scales"][:, :1].sum(axis=2, keepdims=True) - below
+        return np.broadcast_to(np.clip(first, 0, (1 << self.model.lowest_bits) - 1), shape)
+
+    def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return a window that starts below typical scales."""
+        return np.full(shape, 127 * self.model.scales - 8 * SCALE_SPREAD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
     """Blocks of products with the scales of a model."""
 
     model: BlockScaled | BlockShifted
     product: ProductFactory
-    length: int
-    #: Of the sum; as many as it needs if none.
+    #: Width of the sum; the width of every exact sum if none.
     accumulator_bits: int | None = None
 
     @property
-    def weight_name(self) -> str:
-        """The format of the weights."""
-        return self.model.weights.name
+    def formats(self) -> Mapping[str, Format]:
+        """Formats of the elements."""
+        return {"weights": self.model.weights, "activations": self.model.activations}
 
     @property
-    def activation_name(self) -> str:
-        """The format of the activations."""
-        return self.model.activations.name
+    def fields(self) -> tuple[Field, ...]:
+        """Elements, scales, and the window of scales that are powers of two."""
+        elements = (
+            Codes(name=name, lanes=self.lanes, format=fmt) for name, fmt in self.formats.items()
+        )
+        formats, is_shifted = scale_formats(self.model), isinstance(self.model, BlockShifted)
+        scales = (Shifts if is_shifted else Scales)(
+            name="scales",
+            words="of the block, the weights' first; read in its last beat",
+            lanes=len(formats),
+            format=formats[0],
+        )
+        return (*elements, scales, *self._window)
+
+    @property
+    def _window(self) -> tuple[Field, ...]:
+        if not isinstance(self.model, BlockShifted):
+            return ()
+        words = "sum of scales that stands for one unit, the same in all beats of a group"
+        return (Window(name="lowest", words=words, model=self.model),)
 
     @property
     def latency(self) -> int:
@@ -92,23 +161,19 @@ class BlockDotPe(ProcessingElement):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
+    def result_meaning(self) -> str:
+        """A sum, in units of the elements and the window."""
         model = self.model
-        found: dict[str, Format | str] = {
-            "weights": model.weights,
-            "activations": model.activations,
-            "scales": "of the block, the weights' first; read in its last beat",
-        }
         if not isinstance(model, BlockShifted):
-            return {**found, "result": f"the sum of scaled blocks{in_units(model.unit)}"}
+            return f"the sum of scaled blocks{in_units(model.unit)}"
         elements = power(model.unit(127 * model.scales))
         unit = f"{elements} * 2^(lowest - {127 * model.scales})"
-        return {
-            **found,
-            "lowest": "sum of scales that stands for one unit, the same in all beats of a group",
-            "result": f"the sum of shifted blocks, in units of {unit}",
-        }
+        return f"the sum of shifted blocks, in units of {unit}"
+
+    @property
+    def nearest_sweep(self) -> str:
+        """A sweep of the scheme, which rounds every block."""
+        return nearest.WINDOW if isinstance(self.model, BlockShifted) else nearest.BLOCKS
 
     @property
     def sum_bits(self) -> int:
@@ -136,80 +201,15 @@ class BlockDotPe(ProcessingElement):
             return np.asarray(model.dots(weights, activations, scales, lowest))
         return np.asarray(model.dots(weights, activations, scales))
 
-    def _elements(
-        self, pick: Callable[[Format, tuple[int, ...]], np.ndarray], groups: int, beats: int
-    ) -> Operands:
-        """Return weights and activations of some beats."""
-        shape = groups, beats, self.lanes
-        formats = {"weights": self.model.weights, "activations": self.model.activations}
-        return {name: pick(fmt, shape) for name, fmt in formats.items()}
+    @property
+    def typical_beats(self) -> int:
+        """Beats of some blocks."""
+        return TYPICAL_BLOCKS * self.beats
 
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of a few beats; long ones have more than a block.
-
-        Scales that are powers of two are in the window, and off it, by turns.
-        """
-        random = np.random.default_rng(seed)
+    def random_beats(self, seed: int) -> int:
+        """Return a few; long groups have more than a block."""
         beats = few_beats(seed)
-        if beats >= LONG_BEATS:
-            beats = max(beats, int(RANDOM_BLOCKS * self.beats))
-        found = self._elements(
-            lambda fmt, shape: random_codes(random, fmt.bits, shape), groups, beats
-        )
-        formats, (_, beats, _) = scale_formats(self.model), found["weights"].shape
-        shape = groups, beats, len(formats)
-        if not isinstance(self.model, BlockShifted):
-            scales = random_codes(random, formats[0].bits, shape)
-            return {**found, "scales": scales}
-        base = random.integers(0, 256, (groups, 1, len(formats)))
-        scales = np.clip(base + random.integers(-12, 13, shape), 0, 255)
-        start = base.sum(axis=-1) - random.integers(-16, self.model.shifts + 16, (groups, 1))
-        return {**found, "scales": scales, "lowest": self._lowest(start, beats)}
-
-    def _lowest(self, start: np.ndarray, beats: int) -> np.ndarray:
-        """Return one lowest code for all beats of each group, from shape (groups, 1)."""
-        assert isinstance(self.model, BlockShifted)
-        limited = np.clip(start, 0, (1 << self.model.lowest_bits) - 1)
-        return np.broadcast_to(limited[:, None], (len(start), beats, 1))
-
-    def corners(self) -> Operands:
-        """Return the longest groups of extreme elements and extreme scales."""
-        formats = scale_formats(self.model)
-        elements = [_extremes(fmt) for fmt in (self.model.weights, self.model.activations)]
-        lowest = [0, 1, 127, 254, 400] if isinstance(self.model, BlockShifted) else [0]
-        scales = _scale_extremes(formats[0])
-        parts = np.stack(np.meshgrid(*elements, scales, lowest), axis=-1).reshape(-1, 4)
-        beats = self.length // self.lanes
-        shape = len(parts), beats, self.lanes
-        weights, activations, scale, low = (part.reshape(-1, 1, 1) for part in parts.T)
-        found = {
-            "weights": np.broadcast_to(weights, shape),
-            "activations": np.broadcast_to(activations, shape),
-            "scales": np.broadcast_to(scale, (*shape[:2], len(formats))),
-        }
-        if isinstance(self.model, BlockShifted):
-            found["lowest"] = self._lowest(low[:, 0], beats)
-        return found
-
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return Gaussian elements, and scales about 1, or about 100 for integers."""
-        random = np.random.default_rng(seed)
-        found = self._elements(
-            lambda fmt, shape: gaussian_codes(fmt, random, shape),
-            groups,
-            TYPICAL_BLOCKS * self.beats,
-        )
-        formats, (_, beats, _) = scale_formats(self.model), found["weights"].shape
-        shape = groups, beats, len(formats)
-        exponents = random.normal(0.0, SCALE_SPREAD, shape)
-        if isinstance(self.model, BlockShifted):
-            scales = 127 + np.rint(exponents).astype(np.int64)
-            start = np.full((groups, 1), 127 * len(formats) - 8 * SCALE_SPREAD)
-            return {**found, "scales": scales, "lowest": self._lowest(start, beats)}
-        if isinstance(formats[0], FloatFormat):
-            flat = [formats[0].encode(2.0**exponent) for exponent in exponents.ravel().tolist()]
-            return {**found, "scales": np.array(flat).reshape(shape)}
-        return {**found, "scales": random.integers(64, 128, shape)}
+        return beats if beats < LONG_BEATS else max(beats, int(RANDOM_BLOCKS * self.beats))
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the product of elements, and what a sum becomes by its scales."""
@@ -240,17 +240,3 @@ def _value_obligation(fmt: FloatFormat) -> Obligation:
         reference=lambda: ScaleValueReference(fmt),
         input_bits=fmt.bits,
     )
-
-
-def _extremes(fmt: Format) -> list[int]:
-    """Return the codes of the least, the largest and the smallest positive value."""
-    table = np.array(integer_table(fmt))
-    small = np.where(table > 0, table, table.max() + 1)
-    return sorted({int(table.argmin()), int(table.argmax()), int(small.argmin())})
-
-
-def _scale_extremes(fmt: Format) -> list[int]:
-    """Return codes at the ends of both halves of the codes, and those of one and of half."""
-    half = 1 << fmt.bits - 1
-    ends = {0, 1, half - 2, half - 1, half, half + 1, 2 * half - 2, 2 * half - 1}
-    return sorted(ends | {fmt.encode(1.0), fmt.encode(0.5), fmt.encode(fmt.max)})

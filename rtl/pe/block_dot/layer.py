@@ -9,8 +9,10 @@ from numerics.formats import E4M3, E8M0, FP16, Format
 from numerics.pe.block_shift import BlockShifted
 from numerics.pe.exact_product import exact_product
 from rtl.arithmetic.scalers import scale_formats
-from rtl.element import Operands
+from rtl.fields import Operands
 from rtl.layer.layer import (
+    SMALL_TILE,
+    USUAL_LANES,
     Layer,
     bits_of,
     in_beats,
@@ -18,24 +20,26 @@ from rtl.layer.layer import (
     side_by_side,
     tile_of,
     unscaled,
+    with_lanes,
 )
 from rtl.pe.block_dot.element import BlockDotPe
 
-#: What the text of a scheme has behind the element, by the format of blocks' scales.
+#: Rest of a scheme's text after the element, by the format of the blocks' scales.
 _SCHEMES = {E8M0: ":g{}:e8m0", E4M3: ":g{}:e4m3:two-level", FP16: ":g{}:fp16"}
-#: Scales of signed INT8, of which positive ones have 7 bits.
+#: The same for scales of signed INT8, whose positive codes have 7 bits.
 _INTEGER_SCALES = "-vs-s7:g{}"
 #: Below the scale of any block.
 _NO_SCALE = -(1 << 20)
 
 
-def blocks_layer(pe: BlockDotPe, weight: np.ndarray, x: np.ndarray, columns: int) -> Layer:
-    """Return the layer of a PE, whose results have several blocks each.
+def layer(
+    pe: BlockDotPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
+) -> Layer:
+    """Return a layer whose results have several blocks each.
 
-    Scales that the PE leaves out, of the tensor, of rows or tokens, come after the sum.
+    Scales of the tensor, of rows or of tokens, which the PE leaves out, are applied to the sums.
     """
-    # Sizes that fit no circuit are told.
-    _ = pe.result_shape
+    pe, columns = with_lanes(pe, lanes or USUAL_LANES), tile or SMALL_TILE
     kinds = scale_formats(pe.model)
     weights = quantized(weight, _scheme(pe.model.weights, kinds[0], pe.model.block))
     has_both = len(kinds) == 2
@@ -67,7 +71,7 @@ def _scheme(element: Format, scale: Format, block: int) -> str:
 
 
 def _without_outer(q: QuantizedTensor, outer: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """Return the values before a scale that no PE has, and that scale, shape (rows, 1)."""
+    """Return the values without the outer scale, which no PE applies, and that scale (rows, 1)."""
     rows = q.shape[0]
     outer = outer or next((n for n in ("tensor_scale", "row_scales") if n in q.arrays), "")
     if not outer:
@@ -111,9 +115,9 @@ def _operands(
 def _lowest(
     pe: BlockDotPe, sides: list[QuantizedTensor], w: np.ndarray, a: np.ndarray
 ) -> np.ndarray:
-    """Return the window of every result: its top is at the largest scale of a block not all zeros.
+    """Return the window of every result, shape (groups, tokens, outputs).
 
-    Shape (groups, tokens, outputs).
+    Its top is the largest scale of a block that is not all zeros.
 
     Raises
     ------
@@ -141,7 +145,7 @@ def _lowest(
 
 
 def _scale_codes(values: np.ndarray, block: int, scales: object | None) -> np.ndarray:
-    """Return scale codes of blocks as integers, shape (rows, blocks); far below for zeros."""
+    """Return scale codes of blocks, shape (rows, blocks); ``_NO_SCALE`` for blocks of zeros."""
     rows, length = values.shape
     filled = np.pad(values, ((0, 0), (0, -length % block))).reshape(rows, -1, block)
     codes = 0 if scales is None else bits_of(scales).astype(np.int64)
@@ -154,7 +158,7 @@ def _values(pe: BlockDotPe, lowest: np.ndarray | None) -> Callable[[np.ndarray],
         unit = np.float32(pe.model.unit)
         return lambda sums: sums.astype(np.float32) * unit
     assert isinstance(pe.model, BlockShifted)
-    # The unit of elements, were all scales 1.
+    # The unit of the elements if all scales were 1.
     places = lowest - 127 * pe.model.scales
     of_elements = np.float32(pe.model.unit(127 * pe.model.scales))
     return lambda sums: np.ldexp(sums.astype(np.float32), places.astype(np.int32)) * of_elements

@@ -1,15 +1,17 @@
 """Sums of entries of loaded codebooks as a processing element."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from amaranth.hdl import signed as signed_shape
 
-from numerics.formats import Format
 from numerics.names.catalog import FORMATS
 from numerics.pe.codebook_dot import additive_dots, column_dots
 from rtl.arithmetic.group_sum import accumulator_width, pack_columns, signed_codes
-from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
+from rtl.element import Obligation, ProcessingElement
+from rtl.fields import Codes, Field, Integers, Operands, random_codes
+from rtl.pe import nearest
 from rtl.pe.codebook.circuit import (
     ACTIVATION_BITS,
     DIMENSION,
@@ -20,35 +22,52 @@ from rtl.pe.codebook.circuit import (
     LoadedBooks,
     additive_sum_bits,
 )
-from rtl.pe.dot_product.element import LENGTH, gaussian_codes
 
 INT8 = FORMATS["int8"]
-#: One beat in so many at random may load.
+#: One random beat in ``RELOAD_BEATS`` may load an entry.
 RELOAD_BEATS = 16
-#: Vectors that are read for every entry loaded.
+#: Vectors read per entry loaded, in typical groups.
 TYPICAL_READS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdditivePe(ProcessingElement):
+class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
     """One vector a beat, from ``books`` codebooks with codes of ``code_bits``."""
 
+    weight_field: ClassVar[str] = "codes"
     lanes: int = DIMENSION
     books: int
     code_bits: int
-    length: int = LENGTH
-    #: Of each sum; as many as it needs if none.
+    #: Width of each sum; the width of every exact sum if none.
     accumulator_bits: int | None = None
 
     @property
-    def weight_name(self) -> str:
-        """Codebooks and bits of a code."""
-        return f"aqlm-{self.books}x{self.code_bits}"
+    def fields(self) -> tuple[Field, ...]:
+        """Codes of vectors, activations, and which books a beat loads."""
+        label, codes, activations, load = self._words
+        entries = 1 << self.code_bits
+        return (
+            Integers(
+                name="codes",
+                label=label,
+                words=codes,
+                lanes=self.vectors * self.books,
+                high=entries,
+                extremes=(entries - 1,),
+            ),
+            Codes(name="activations", lanes=self.inputs, format=INT8, words=activations),
+            Integers(name="load", words=load, high=1 << self.books, extremes=(0,), usual=0),
+        )
 
     @property
-    def activation_name(self) -> str:
-        """The format of the activations."""
-        return INT8.name
+    def _words(self) -> tuple[str, str, str, str]:
+        """Name of the weights, and descriptions of codes, activations and loads."""
+        return (
+            f"aqlm-{self.books}x{self.code_bits}",
+            "entries by vector, and of each vector by book",
+            "int8, one of each weight of the vector; or an entry that is loaded",
+            "a bit for each book: write the activations to its code's entry, add nothing",
+        )
 
     @property
     def vectors(self) -> int:
@@ -70,14 +89,14 @@ class AdditivePe(ProcessingElement):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        return {
-            "codes": "entries by vector, and of each vector by book",
-            "activations": "int8, one of each weight of the vector; or an entry that is loaded",
-            "load": "a bit for each book: write the activations to its code's entry, add nothing",
-            "result": "sum(w * a), each w the sum of an entry's number of every book",
-        }
+    def result_meaning(self) -> str:
+        """A dot product."""
+        return "sum(w * a), each w the sum of an entry's number of every book"
+
+    @property
+    def nearest_sweep(self) -> str:
+        """A sweep of the scheme, whose codebooks are FP16."""
+        return nearest.rounded("codebooks")
 
     @property
     def sum_bits(self) -> int:
@@ -115,50 +134,43 @@ class AdditivePe(ProcessingElement):
         of_vectors = np.stack(sources, axis=-1).reshape(groups, -1, self.books)
         return entries, of_vectors, activations.reshape(groups, -1)
 
+    @property
+    def longest_beats(self) -> int:
+        """A beat that loads an entry, and the longest group."""
+        return 1 + self.length // self.inputs
+
+    @property
+    def typical_beats(self) -> int:
+        """A beat for every entry, and some for vectors."""
+        return (1 + TYPICAL_READS) << self.code_bits
+
     def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups that read at random; first all entries are loaded, and later some anew."""
-        random, beats = np.random.default_rng(seed), few_beats(seed)
-        codes = random_codes(random, self.code_bits, (groups * beats, self.vectors * self.books))
-        entries = np.arange(min(1 << self.code_bits, groups * beats))
-        codes[entries] = entries[:, None]
-        load = random_codes(random, self.books, (groups * beats,))
-        load[random_codes(random, 8, load.shape) % RELOAD_BEATS != 0] = 0
-        load[entries] = (1 << self.books) - 1
-        activations = random_codes(random, INT8.bits, (groups, beats, self.inputs))
-        shape = groups, beats, -1
-        return {
-            "codes": codes.reshape(shape),
-            "activations": activations,
-            "load": load.reshape(shape),
-        }
+        """Return groups that read at random; the first beats load all entries, later ones some."""
+        found = ProcessingElement.random(self, groups, seed=seed)
+        codes = found["codes"].reshape(-1, self.vectors * self.books)
+        load = found["load"].reshape(-1)
+        draws = random_codes(np.random.default_rng(seed), 8, load.shape)
+        load[draws % RELOAD_BEATS != 0] = 0
+        entries = np.arange(min(1 << self.code_bits, len(load)))
+        codes[entries], load[entries] = entries[:, None], (1 << self.books) - 1
+        return found
 
     def corners(self) -> Operands:
         """Return an entry of extremes, then the longest groups of extreme activations with it."""
-        extremes = [0, 1, 127, 128, 255]
-        pairs = np.stack(np.meshgrid(extremes, extremes), axis=-1).reshape(-1, 1, 2)
-        beats = 1 + self.length // self.inputs
-        activations = np.repeat(pairs[..., 1], beats, axis=1)
-        activations[:, 0] = pairs[:, 0, 0]
-        load = np.zeros((len(pairs), beats, 1), np.int64)
-        load[:, 0] = (1 << self.books) - 1
-        last = (1 << self.code_bits) - 1
-        return {
-            "codes": np.full((len(pairs), beats, self.vectors * self.books), last),
-            "activations": np.repeat(activations[..., None], self.inputs, axis=2),
-            "load": load,
-        }
+        extremes = self.field("activations").corners
+        found = ProcessingElement.corners(self)
+        loaded = {name: np.repeat(codes, len(extremes), axis=0) for name, codes in found.items()}
+        loaded["load"][:, 0] = (1 << self.books) - 1
+        loaded["activations"][:, 0] = np.tile(extremes, len(extremes))[:, None]
+        return loaded
 
     def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return all entries, loaded, and a few times as many vectors, all Gaussian."""
-        random = np.random.default_rng(seed)
+        """Return beats that load all entries, and vectors, all Gaussian."""
+        found = ProcessingElement.typical(self, groups, seed=seed)
         entries = 1 << self.code_bits
-        shape = groups, (1 + TYPICAL_READS) * entries
-        codes = random.integers(0, entries, (*shape, self.vectors * self.books))
-        codes[:, :entries] = np.arange(entries)[:, None]
-        load = np.zeros((*shape, 1), np.int64)
-        load[:, :entries] = (1 << self.books) - 1
-        activations = gaussian_codes(INT8, random, (*shape, self.inputs))
-        return {"codes": codes, "activations": activations, "load": load}
+        found["codes"][:, :entries] = np.arange(entries)[:, None]
+        found["load"][:, :entries] = (1 << self.books) - 1
+        return found
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the product of a lane."""
@@ -173,7 +185,7 @@ class AdditivePe(ProcessingElement):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnBooksPe(AdditivePe):
+class ColumnBooksPe(AdditivePe, layer="rtl.pe.codebook.columns_layer"):
     """Some rows of vectors down columns, ``columns`` of them a beat, as VPTQ has them.
 
     Vectors of more rows take more PEs, each with the rows of the entries that it adds. Outlier
@@ -185,9 +197,14 @@ class ColumnBooksPe(AdditivePe):
     columns: int
 
     @property
-    def weight_name(self) -> str:
-        """Codebooks, main and residual, by their entries."""
-        return "vptq-k" + "-".join([str(1 << self.code_bits)] * self.books)
+    def _words(self) -> tuple[str, str, str, str]:
+        """Name of the weights, by the entries of main and residual book, and descriptions."""
+        return (
+            "vptq-k" + "-".join([str(1 << self.code_bits)] * self.books),
+            "entries by column, and of each column by book",
+            f"int8, one a column; or the first {self.rows} an entry that is loaded",
+            "a bit for each book: write to the first column's entry, add nothing",
+        )
 
     @property
     def dots_per_result(self) -> int:
@@ -216,14 +233,9 @@ class ColumnBooksPe(AdditivePe):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        return {
-            "codes": "entries by column, and of each column by book",
-            "activations": f"int8, one a column; or the first {self.rows} an entry that is loaded",
-            "load": "a bit for each book: write to the first column's entry, add nothing",
-            "result": "the sum of each row",
-        }
+    def result_meaning(self) -> str:
+        """The dot products of the rows."""
+        return "the sum of each row"
 
     def build(self) -> LoadedBooks:
         """Return a new component."""

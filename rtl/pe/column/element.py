@@ -4,14 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numerics.formats import Format
+from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.aligned_arrays import aligned_dots
-from numerics.pe.dequantizer import SCALE_BITS, check_accumulator, columns
-from rtl.element import Obligation, Operands
+from numerics.pe.dequantizer import SCALE_BITS, ColumnDot, check_accumulator, columns
+from numerics.pe.rounding import RoundingPe
+from rtl.arithmetic.units import in_units
+from rtl.element import Obligation
+from rtl.fields import Field, Integers, Operands
 from rtl.pe.aligned.element import AlignedPe
 from rtl.pe.column.circuit import Column
 from rtl.pe.dequantizer.element import DequantizerPe
-from rtl.verilog.header import in_units
+from rtl.pe.fp16_mac.element import fp32_numbers
 
 #: Groups of a random channel.
 CHANNEL_GROUPS = 3
@@ -20,8 +23,29 @@ ELEMENTS = ("weights", "activations")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnPe(AlignedPe):
+class ColumnPe(AlignedPe, layer="rtl.pe.column.layer"):
     """Groups of an aligned PE times their scales, summed in FP32."""
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Weights, activations, and the scale and end of a group."""
+        most = (1 << SCALE_BITS) - 1
+        return (
+            *super(ColumnPe, self).fields,
+            Integers(
+                name="scale",
+                words="unsigned, of the group that ends in this beat",
+                high=most + 1,
+                extremes=(1, most),
+            ),
+            Integers(
+                name="ends_group",
+                words="1 in the last beat of a group",
+                high=2,
+                extremes=(0,),
+                usual=0,
+            ),
+        )
 
     @property
     def latency(self) -> int:
@@ -51,19 +75,19 @@ class ColumnPe(AlignedPe):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        return {
-            **super(ColumnPe, self).meanings,
-            "scale": "unsigned, of the group that ends in this beat",
-            "ends_group": "1 in the last beat of a group",
-            "last": "1 in the last beat of a channel",
-        }
-
-    @property
     def result_meaning(self) -> str:
         """A number."""
         return f"the FP32 code of a channel{in_units(self.model.generator.unit)}"
+
+    @property
+    def last_meaning(self) -> str:
+        """The end of a channel."""
+        return "1 in the last beat of a channel"
+
+    @property
+    def rounding_model(self) -> RoundingPe:
+        """The model of a channel."""
+        return ColumnDot(model=self.model)
 
     def random_beats(self, seed: int) -> int:
         """Return those of a few groups."""
@@ -92,34 +116,40 @@ class ColumnPe(AlignedPe):
         )
         return sums.view(np.uint32).astype(np.int64)
 
-    def _in_groups(self, elements: Operands, beats: int, scales: np.ndarray) -> Operands:
-        """Return elements with the ends of groups of some beats, and scales."""
-        shape = elements["weights"].shape[:2]
-        ends = np.broadcast_to(np.arange(1, shape[1] + 1) % beats == 0, shape).astype(np.int64)
-        return {**elements, "scale": scales[..., None], "ends_group": ends[..., None]}
+    def scheme(self) -> str:
+        """Return BitMoD's scheme with 8-bit scales of groups."""
+        assert isinstance(self.weights, SelectedFormat)
+        return f"bitmod-fp{self.weights.code_bits}-s8-hw"
+
+    def values(self, results: np.ndarray) -> np.ndarray:
+        """Return the numbers of FP32 codes, times the weights' unit."""
+        return fp32_numbers(results) * np.float32(self.model.generator.unit)
 
     def random(self, groups: int, *, seed: int) -> Operands:
         """Return channels of the shortest groups."""
-        scales = np.random.default_rng(seed).integers(
-            0, 1 << SCALE_BITS, (groups, self.random_beats(seed))
-        )
-        return self._in_groups(AlignedPe.random(self, groups, seed=seed), self.group_beats, scales)
+        return _in_groups(AlignedPe.random(self, groups, seed=seed), self.group_beats)
 
     def corners(self) -> Operands:
         """Return channels of two groups each, of extreme elements and scales."""
-        elements = AlignedPe.corners(self)
-        groups, beats, _ = elements["weights"].shape
-        scales = np.where(np.arange(groups)[:, None] % 2, (1 << SCALE_BITS) - 1, 1)
-        return self._in_groups(elements, beats // 2, np.broadcast_to(scales, (groups, beats)))
+        return _in_groups(AlignedPe.corners(self), self.longest_beats // 2)
 
     def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return Gaussian elements, each channel one group."""
-        elements = AlignedPe.typical(self, groups, seed=seed)
-        shape = elements["weights"].shape[:2]
-        scales = np.random.default_rng(seed).integers(1, 1 << SCALE_BITS, shape)
-        return self._in_groups(elements, shape[1], scales)
+        """Return Gaussian elements, each channel one group.
+
+        Scales come from a generator of their own, as those of the stored record.
+        """
+        found = _in_groups(AlignedPe.typical(self, groups, seed=seed), self.typical_beats)
+        shape = found["scale"].shape
+        return found | {"scale": np.random.default_rng(seed).integers(1, 1 << SCALE_BITS, shape)}
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return those of the PE and of its dequantizer."""
         behind = DequantizerPe(name=self.name, source=self.source, model=self.model)
         return (*AlignedPe.obligations(self), *behind.obligations())
+
+
+def _in_groups(operands: Operands, beats: int) -> Operands:
+    """Return operands with the ends of groups of some beats."""
+    shape = operands["ends_group"].shape
+    ends = np.arange(1, shape[1] + 1)[:, None] % beats == 0
+    return {**operands, "ends_group": np.broadcast_to(ends, shape).astype(np.int64)}

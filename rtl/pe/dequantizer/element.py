@@ -1,37 +1,84 @@
 """BitMoD's dequantizer as a processing element: its operands are groups and their scales."""
 
 from dataclasses import dataclass
+from typing import ClassVar, NoReturn
 
 import numpy as np
 
-from numerics.formats import Format
 from numerics.pe.aligned import EXPONENT_BITS, AlignedDot
 from numerics.pe.dequantizer import SCALE_BITS, columns
-from rtl.element import Obligation, Operands, ProcessingElement, few_beats
+from rtl.element import Obligation, ProcessingElement
+from rtl.fields import BeatShape, Field, Integers, Operands
 from rtl.pe.dequantizer.circuit import Dequantizer, Fp32Group, Fp32GroupReference
 
-TYPICAL_GROUPS = 8
-#: Exponents of half of the random channels, so that no group hides the others.
+#: Groups of typical and of the longest channels.
+TYPICAL_GROUPS, MOST_GROUPS = 8, 64
+#: Exponents of typical and half of the random channels: so near that no group hides the others.
 NEAR_EXPONENTS = range(18, 26)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exponents(Integers):
+    """Exponents of groups; every second random channel has them near one another."""
+
+    def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return uniform exponents, and near ones in every second channel."""
+        found = random.integers(1, self.high, shape)
+        found[1::2] = self.typical(random, shape, drawn)[1::2]
+        return found
+
+    def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return exponents near one another."""
+        return random.integers(NEAR_EXPONENTS.start, NEAR_EXPONENTS.stop, shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DequantizerPe(ProcessingElement):
     """A column's dequantizer and accumulator for the groups of a PE."""
 
+    weight_field: ClassVar[str] = "scale"
+    activation_field: ClassVar[str] = "mantissa"
     model: AlignedDot
-    #: Values of a group.
-    length: int = 128
 
     @property
-    def weight_name(self) -> str:
-        """Scales."""
-        return f"{SCALE_BITS}-bit scales"
+    def fields(self) -> tuple[Field, ...]:
+        """The sum of a group, and its scale."""
+        place = 25 + self.model.guard_bits
+        half = 1 << (self.model.accumulator_bits - 1)
+        most_exponent, most_scale = self.model.most_exponent(self.length), (1 << SCALE_BITS) - 1
+        return (
+            Exponents(
+                name="exponent",
+                words="unsigned",
+                high=most_exponent + 1,
+                extremes=(0, 1, most_exponent),
+            ),
+            Integers(
+                name="mantissa",
+                label="group sums",
+                words=f"a group is mantissa * 2^(exponent - {place})",
+                low=-half,
+                high=half,
+                extremes=(-half, -1, 0, 1, half - 1),
+            ),
+            Integers(
+                name="scale",
+                label=f"{SCALE_BITS}-bit scales",
+                words="unsigned",
+                high=most_scale + 1,
+                extremes=(0, 1, most_scale),
+            ),
+        )
 
     @property
-    def activation_name(self) -> str:
-        """Groups."""
-        return "group sums"
+    def longest_beats(self) -> int:
+        """Groups of the longest channels."""
+        return MOST_GROUPS
+
+    @property
+    def typical_beats(self) -> int:
+        """Groups of typical channels."""
+        return TYPICAL_GROUPS
 
     @property
     def cycles(self) -> int:
@@ -47,16 +94,19 @@ class DequantizerPe(ProcessingElement):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        place = 25 + self.model.guard_bits
-        return {
-            "mantissa": f"a group is mantissa * 2^(exponent - {place})",
-            "exponent": "unsigned",
-            "scale": "unsigned",
-            "last": "1 in the last group of a channel",
-            "result": "the FP32 code of the sum of groups times scales",
-        }
+    def last_meaning(self) -> str:
+        """The end of a channel."""
+        return "1 in the last group of a channel"
+
+    @property
+    def result_meaning(self) -> str:
+        """A number."""
+        return "the FP32 code of the sum of groups times scales"
+
+    @property
+    def nearest_sweep(self) -> str:
+        """None: its operands are sums."""
+        return "is a part of a PE, which takes sums of groups"
 
     def build(self) -> Dequantizer:
         """Return a new component."""
@@ -71,39 +121,14 @@ class DequantizerPe(ProcessingElement):
         sums: np.ndarray = columns(*parts, guard_bits=self.model.guard_bits)
         return sums.view(np.uint32).astype(np.int64)
 
-    def _groups(
-        self, random: np.random.Generator, shape: tuple[int, int], exponents: np.ndarray
-    ) -> Operands:
-        half = 1 << (self.model.accumulator_bits - 1)
-        found = {
-            "mantissa": random.integers(-half, half, shape),
-            "exponent": exponents,
-            "scale": random.integers(0, 1 << SCALE_BITS, shape),
-        }
-        return {name: codes[..., None] for name, codes in found.items()}
-
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return channels of few groups; every second one has exponents near one another."""
-        random, shape = np.random.default_rng(seed), (groups, few_beats(seed))
-        exponents = random.integers(1, self.model.most_exponent(self.length) + 1, shape)
-        near = random.integers(NEAR_EXPONENTS.start, NEAR_EXPONENTS.stop, shape)
-        exponents[1::2] = near[1::2]
-        return self._groups(random, shape, exponents)
-
-    def corners(self) -> Operands:
-        """Return channels of extreme groups and scales, and zeros among them."""
-        half = 1 << (self.model.accumulator_bits - 1)
-        mantissas, scales = (-half, -1, 0, 1, half - 1), (0, 1, (1 << SCALE_BITS) - 1)
-        exponents = 0, 1, self.model.most_exponent(self.length)
-        parts = np.stack(np.meshgrid(mantissas, exponents, scales), axis=-1).reshape(-1, 1, 3, 1)
-        rows = np.repeat(parts, 64, axis=1)
-        return {"mantissa": rows[:, :, 0], "exponent": rows[:, :, 1], "scale": rows[:, :, 2]}
-
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return groups whose exponents are near one another."""
-        random, shape = np.random.default_rng(seed), (groups, TYPICAL_GROUPS)
-        near = random.integers(NEAR_EXPONENTS.start, NEAR_EXPONENTS.stop, shape)
-        return self._groups(random, shape, near)
+    def layer(
+        self, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
+    ) -> NoReturn:
+        """Raise ValueError; :class:`rtl.pe.column.element.ColumnPe` runs layers."""
+        raise ValueError(
+            "it is a part of a PE, which takes sums of groups; bitmod-fp4-column has it behind its"
+            " own"
+        )
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return what makes a product FP32."""

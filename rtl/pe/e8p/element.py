@@ -1,17 +1,18 @@
 """E8P as a processing element, and what its parts have to equal."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from amaranth.hdl import Cat, Module, Mux
 
 from numerics.codebooks import e8p
-from numerics.formats import Format
 from numerics.names.catalog import FORMATS
 from numerics.pe.codebook_dot import e8p_dots
 from rtl.arithmetic.group_sum import accumulator_width, signed_codes
-from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
-from rtl.pe.dot_product.element import LENGTH, TYPICAL_BEATS, gaussian_codes
+from rtl.element import Obligation, ProcessingElement
+from rtl.fields import Codes, Field, Integers, Operands
+from rtl.pe import nearest
 from rtl.pe.e8p.circuit import (
     ACTIVATION_BITS,
     CODE_BITS,
@@ -57,22 +58,30 @@ class TermReference(Term):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class E8pPe(ProcessingElement):
+class E8pPe(ProcessingElement, layer="rtl.pe.e8p.layer"):
     """Eight lanes for every code of a beat."""
 
-    length: int = LENGTH
-    #: Of each sum; as many as it needs if none.
+    weight_field: ClassVar[str] = "codes"
+    #: Width of each sum; the width of every exact sum if none.
     accumulator_bits: int | None = None
 
     @property
-    def weight_name(self) -> str:
-        """The codebook."""
-        return "e8p"
-
-    @property
-    def activation_name(self) -> str:
-        """The format of the activations."""
-        return INT8.name
+    def fields(self) -> tuple[Field, ...]:
+        """Codes, of which Gaussian weights use all about equally, and activations."""
+        most = (1 << CODE_BITS) - 1
+        return (
+            Integers(
+                name="codes",
+                label="e8p",
+                words="E8P: row of the table in the upper byte, signs in the lower",
+                lanes=self.codes,
+                high=most + 1,
+                extremes=(0, most),
+            ),
+            Codes(
+                name="activations", lanes=self.lanes, format=INT8, words="int8, eight of each code"
+            ),
+        )
 
     @property
     def codes(self) -> int:
@@ -90,13 +99,14 @@ class E8pPe(ProcessingElement):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        return {
-            "codes": "E8P: row of the table in the upper byte, signs in the lower",
-            "activations": "int8, eight of each code",
-            "result": "the sum of products in quarters",
-        }
+    def result_meaning(self) -> str:
+        """A sum in quarters."""
+        return "the sum of products in quarters"
+
+    @property
+    def nearest_sweep(self) -> str:
+        """A sweep of E8P."""
+        return nearest.VALUES
 
     @property
     def sum_bits(self) -> int:
@@ -114,15 +124,6 @@ class E8pPe(ProcessingElement):
         activations = signed_codes(operands["activations"].reshape(groups, -1))
         return np.asarray(e8p_dots(operands["codes"].reshape(groups, -1), activations))
 
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of a few beats."""
-        random = np.random.default_rng(seed)
-        shape = groups, few_beats(seed)
-        return {
-            "codes": random_codes(random, CODE_BITS, (*shape, self.codes)),
-            "activations": random_codes(random, INT8.bits, (*shape, self.lanes)),
-        }
-
     def corners(self) -> Operands:
         """Return the longest groups of points of extreme sums with extreme activations."""
         points = e8p.points().astype(int)
@@ -139,15 +140,6 @@ class E8pPe(ProcessingElement):
         return {
             "codes": np.broadcast_to(codes, (len(codes), beats, self.codes)),
             "activations": np.tile(rows, (1, beats, self.codes)),
-        }
-
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return random codes, as those of Gaussian weights nearly are."""
-        random = np.random.default_rng(seed)
-        shape = groups, TYPICAL_BEATS
-        return {
-            "codes": random.integers(0, 1 << CODE_BITS, (*shape, self.codes)),
-            "activations": gaussian_codes(INT8, random, (*shape, self.lanes)),
         }
 
     def obligations(self) -> tuple[Obligation, ...]:

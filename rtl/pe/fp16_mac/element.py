@@ -1,18 +1,20 @@
-"""PEs with FP16 activations, or weights too: operands, and what they have in common."""
+"""PEs with FP16 activations: what they have in common, and the FP16 multiply-accumulate."""
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from numerics.formats import FP16, Format
-from numerics.pe.fp16_mac import fp16_macs
-from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
-from rtl.pe.dot_product.element import extremes, gaussian_codes
+from numerics.pe.fp16_mac import Fp16Dot, fp16_macs
+from numerics.pe.rounding import RoundingPe
+from rtl.element import Obligation
+from rtl.fields import BeatShape, Codes, Field, Operands, random_codes
 from rtl.pe.fp16_mac.circuit import Fp16Mac, Fp16Product, Fp16ProductReference
+from rtl.pe.rows import RowPe
 
-TYPICAL_BEATS = 40
-#: Exponent fields of half of the random groups, so that no operand hides the others.
+#: Exponent fields of every second random group: operands so near that none hides the others.
 NEAR_FIELDS = range(12, 19)
 _SIGN_AND_MANTISSA = 0x83FF
 #: Zero, the smallest, both sides of the smallest normal, one, the largest, infinity, NaN.
@@ -21,10 +23,27 @@ FP16_CORNERS = (*_MAGNITUDES, *(code | 0x8000 for code in _MAGNITUDES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fp16Pe(ProcessingElement):
-    """A PE whose beats have weights of some format and FP16 activations."""
+class Fp16Codes(Codes):
+    """FP16 codes; every second random group has exponents near one another."""
 
-    length: int = 128
+    format: Format = FP16
+
+    @property
+    def corners(self) -> Sequence[int]:
+        """Every kind of number, with both signs."""
+        return FP16_CORNERS
+
+    def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return uniform codes, with near exponents in every second group."""
+        codes = random_codes(random, FP16.bits, shape)
+        fields = random.integers(NEAR_FIELDS.start, NEAR_FIELDS.stop, shape, dtype=np.uint16)
+        codes[1::2] = (codes & _SIGN_AND_MANTISSA | fields << 10)[1::2]
+        return codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fp16Pe(RowPe):
+    """A PE whose beats have weights of some format and FP16 activations."""
 
     @property
     @abstractmethod
@@ -32,84 +51,46 @@ class Fp16Pe(ProcessingElement):
         """The format of the weights."""
 
     @property
-    def weight_name(self) -> str:
-        """The name of the weights' format."""
+    def formats(self) -> Mapping[str, Format]:
+        """Formats of weights and activations."""
+        return {"weights": self.weights, "activations": FP16}
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Weights, and FP16 activations."""
+        return (
+            Codes(name="weights", lanes=self.lanes, format=self.weights),
+            Fp16Codes(name="activations", lanes=self.lanes),
+        )
+
+    def scheme(self) -> str:
+        """Return the scheme with the weights' format."""
         return self.weights.name
 
-    @property
-    def activation_name(self) -> str:
-        """FP16."""
-        return FP16.name
-
-    @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        return {"weights": self.weights, "activations": FP16, "result": self.result_meaning}
-
-    @property
-    @abstractmethod
-    def result_meaning(self) -> str:
-        """What a result is."""
-
-    def random_beats(self, seed: int) -> int:
-        """Return the beats of random groups."""
-        return few_beats(seed)
-
     def check_one_lane(self) -> None:
-        """Raise ValueError for more lanes than one, whose order of additions nothing says."""
+        """Raise ValueError for several lanes; the order of their additions is undefined."""
         if self.lanes != 1:
             raise ValueError(f"{self.lanes} lanes; {self.name} adds one product a cycle")
 
-    def beats(self, weights: np.ndarray, activations: np.ndarray) -> Operands:
-        """Return rows of codes, each of shape (groups, length), as beats of the lanes."""
-        shape = (len(weights), -1, self.lanes)
-        return {"weights": weights.reshape(shape), "activations": activations.reshape(shape)}
-
     def rows(self, operands: Operands) -> tuple[np.ndarray, np.ndarray]:
         """Return the codes of weights and activations, each of shape (groups, length)."""
-        weights, activations = operands["weights"], operands["activations"]
-        shape = len(weights), -1
-        return weights.reshape(shape), activations.reshape(shape).astype(np.uint16)
-
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of a few beats; every second one has exponents near one another."""
-        random = np.random.default_rng(seed)
-        shape = groups, self.random_beats(seed) * self.lanes
-        weights, activations = (_any_or_near(random, fmt, shape) for fmt in (self.weights, FP16))
-        return self.beats(weights, activations)
-
-    def corners(self) -> Operands:
-        """Return groups of extreme codes: each of one format against each of the other."""
-        weights = FP16_CORNERS if self.weights == FP16 else extremes(self.weights)
-        pairs = [(w, a) for w in weights for a in FP16_CORNERS]
-        length = self.length - self.length % self.lanes
-        rows = np.repeat(np.array(pairs)[:, :, None], length, axis=2)
-        return self.beats(rows[:, 0], rows[:, 1])
-
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return codes of Gaussian numbers."""
-        random = np.random.default_rng(seed)
-        shape = groups, TYPICAL_BEATS * self.lanes
-        weights = gaussian_codes(self.weights, random, shape)
-        return self.beats(weights, gaussian_codes(FP16, random, shape))
-
-
-def _any_or_near(random: np.random.Generator, fmt: Format, shape: tuple[int, int]) -> np.ndarray:
-    codes = random_codes(random, fmt.bits, shape)
-    if fmt == FP16:
-        fields = random.integers(NEAR_FIELDS.start, NEAR_FIELDS.stop, shape, dtype=np.uint16)
-        codes[1::2] = (codes & _SIGN_AND_MANTISSA | fields << 10)[1::2]
-    return codes
+        weights, activations = RowPe.rows(self, operands)
+        return weights, activations.astype(np.uint16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fp16MacPe(Fp16Pe):
+class Fp16MacPe(Fp16Pe, layer="rtl.pe.fp16_mac.layer"):
     """FP16 times FP16, each product added in FP32."""
 
     @property
     def weights(self) -> Format:
         """FP16."""
         return FP16
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Weights and activations in FP16."""
+        return Fp16Codes(name="weights"), Fp16Codes(name="activations")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -124,6 +105,11 @@ class Fp16MacPe(Fp16Pe):
         """A number."""
         return "an FP32 code"
 
+    @property
+    def rounding_model(self) -> RoundingPe:
+        """Additions in FP32."""
+        return Fp16Dot()
+
     def build(self) -> Fp16Mac:
         """Return a new component."""
         self.check_one_lane()
@@ -135,6 +121,10 @@ class Fp16MacPe(Fp16Pe):
         sums: np.ndarray = fp16_macs(weights.astype(np.uint16), activations)
         return sums.view(np.uint32).astype(np.int64)
 
+    def values(self, results: np.ndarray) -> np.ndarray:
+        """Return the numbers of FP32 codes."""
+        return fp32_numbers(results)
+
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the product."""
         return (
@@ -145,3 +135,8 @@ class Fp16MacPe(Fp16Pe):
                 input_bits=32,
             ),
         )
+
+
+def fp32_numbers(results: np.ndarray) -> np.ndarray:
+    """Return the numbers of FP32 codes."""
+    return results.astype(np.uint32).view(np.float32)

@@ -1,15 +1,16 @@
 """TL1 and TL2 as processing elements."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from amaranth.hdl import signed as signed_shape
 
-from numerics.formats import Format
 from numerics.pe.lookup import tl1_dots, tl2_dots
 from rtl.arithmetic.group_sum import accumulator_width, pack_columns, signed_codes
-from rtl.element import Obligation, Operands, ProcessingElement, few_beats, random_codes
-from rtl.pe.dot_product.element import LENGTH, TYPICAL_BEATS, gaussian_codes
+from rtl.element import Obligation, ProcessingElement
+from rtl.fields import BeatShape, Codes, Field, Integers, Operands
+from rtl.pe import nearest
 from rtl.pe.lookup.circuit import (
     CODE_BITS,
     INT8,
@@ -22,24 +23,54 @@ from rtl.pe.lookup.circuit import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookupPe(ProcessingElement):
-    """Columns of ternary weights, ``size`` of them in a code, at shared tables."""
+class TableCodes(Integers):
+    """Codes of ``size`` ternary weights; random ones include codes without weights."""
 
     size: int
+
+    def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return codes that stand for weights, uniformly."""
+        return random.choice([code for code in self.extremes if self._is_used(code)], shape)
+
+    def _is_used(self, code: int) -> bool:
+        """Whether a code stands for weights, where zeros have no sign."""
+        return number_of_code(code, self.size) != 0 or code == (4 if self.size == 2 else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
+    """Columns of ternary weights, ``size`` of them in a code, at shared tables."""
+
+    weight_field: ClassVar[str] = "codes"
+    size: int
     columns: int = 3
-    length: int = LENGTH
-    #: Of each sum; as many as it needs if none.
+    #: Width of each sum; the width of every exact sum if none.
     accumulator_bits: int | None = None
 
     @property
-    def weight_name(self) -> str:
-        """The packing of the weights."""
-        return f"tl{self.size - 1}"
+    def fields(self) -> tuple[Field, ...]:
+        """Codes of weights, and activations."""
+        code = "9 t0 + 3 t1 + t2, its magnitude in 4 bits below its sign"
+        if self.size == 2:
+            code = "3 t0 + t1 + 4"
+        high = 1 << CODE_BITS[self.size]
+        return (
+            TableCodes(
+                name="codes",
+                label=f"tl{self.size - 1}",
+                words=f"by table, and of each by column: {code} of weights t; others count as 0",
+                lanes=self.columns * self.tables,
+                high=high,
+                extremes=range(high),
+                size=self.size,
+            ),
+            Codes(name="activations", lanes=self.inputs, format=INT8, words="int8, by table"),
+        )
 
     @property
-    def activation_name(self) -> str:
-        """The format of the activations."""
-        return INT8.name
+    def inputs(self) -> int:
+        """Activations of a beat."""
+        return self.size * self.tables
 
     @property
     def tables(self) -> int:
@@ -67,16 +98,14 @@ class LookupPe(ProcessingElement):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        code = "9 t0 + 3 t1 + t2, its magnitude in 4 bits below its sign"
-        if self.size == 2:
-            code = "3 t0 + t1 + 4"
-        return {
-            "codes": f"by table, and of each by column: {code} of weights t; others count as 0",
-            "activations": "int8, by table",
-            "result": "the sum of each column",
-        }
+    def result_meaning(self) -> str:
+        """The dot products of the columns."""
+        return "the sum of each column"
+
+    @property
+    def nearest_sweep(self) -> str:
+        """A sweep of ternary weights."""
+        return nearest.PLAIN
 
     @property
     def sum_bits(self) -> int:
@@ -100,40 +129,6 @@ class LookupPe(ProcessingElement):
         else:
             sums = tl2_dots(codes & 15, codes >> 4, activations)
         return pack_columns(np.asarray(sums), signed_shape(self.sum_bits))
-
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of a few beats; codes of no weights are among them."""
-        random = np.random.default_rng(seed)
-        shape, bits = (groups, few_beats(seed)), CODE_BITS[self.size]
-        return {
-            "codes": random_codes(random, bits, (*shape, self.columns * self.tables)),
-            "activations": random_codes(random, INT8.bits, (*shape, self.size * self.tables)),
-        }
-
-    def corners(self) -> Operands:
-        """Return the longest groups with every code, each with extreme activations."""
-        beats = self.length // (self.size * self.tables)
-        codes, extremes = np.arange(1 << CODE_BITS[self.size]), np.array([0, 1, 127, 128, 255])
-        pairs = np.stack(np.meshgrid(codes, extremes), axis=-1).reshape(-1, 1, 1, 2)
-        shape = len(pairs), beats
-        return {
-            "codes": np.broadcast_to(pairs[..., 0], (*shape, self.columns * self.tables)),
-            "activations": np.broadcast_to(pairs[..., 1], (*shape, self.size * self.tables)),
-        }
-
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return codes of weights, each as often as any, and of Gaussian activations."""
-        random = np.random.default_rng(seed)
-        shape = groups, TYPICAL_BEATS
-        used = [c for c in range(1 << CODE_BITS[self.size]) if self._is_used(c)]
-        return {
-            "codes": random.choice(used, (*shape, self.columns * self.tables)),
-            "activations": gaussian_codes(INT8, random, (*shape, self.size * self.tables)),
-        }
-
-    def _is_used(self, code: int) -> bool:
-        """Whether a code stands for weights, and zeros have no sign."""
-        return number_of_code(code, self.size) != 0 or code == (4 if self.size == 2 else 0)
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the entry of a code."""

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from numerics.formats import FP16, Format
+from numerics.pe.rounding import RoundingPe
 from numerics.pe.running import RunningDot
-from rtl.element import Obligation, Operands
-from rtl.pe.aligned.element import packed
-from rtl.pe.fp16_mac.element import Fp16Pe
+from rtl.element import Obligation
+from rtl.fields import Operands
+from rtl.pe.floating import Accumulator, FloatingPe
 from rtl.pe.running.circuit import RunningCircuit, SignificandProduct, SignificandProductReference
-from rtl.verilog.header import in_units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunningPe(Fp16Pe):
+class RunningPe(FloatingPe, layer="rtl.pe.running.layer"):
     """One product a cycle, aligned to the largest exponent so far."""
 
     model: RunningDot
-    #: As many as the model's guard bits make if none.
+    #: Width of the mantissa; the one that the model's guard bits make if none.
     accumulator_bits: int | None = None
 
     def __post_init__(self) -> None:
@@ -43,10 +43,19 @@ class RunningPe(Fp16Pe):
         )
 
     @property
-    def result_meaning(self) -> str:
-        """A mantissa and its exponent."""
-        place = 25 + self.model.guard_bits
-        return f"mantissa * 2^(exponent - {place}){in_units(self.model.weights.unit)}"
+    def accumulator(self) -> Accumulator:
+        """The accumulator of a group."""
+        assert self.weights.unit is not None
+        return Accumulator(
+            mantissa_bits=self.model.sum_bits(self.length),
+            guard_bits=self.model.guard_bits,
+            unit=self.weights.unit,
+        )
+
+    @property
+    def rounding_model(self) -> RoundingPe:
+        """The model of its sums."""
+        return self.model
 
     def build(self) -> RunningCircuit:
         """Return a new component."""
@@ -55,8 +64,7 @@ class RunningPe(Fp16Pe):
 
     def golden(self, operands: Operands) -> np.ndarray:
         """Return mantissas in the low bits, and exponents above them."""
-        mantissas, exponents = self.model.groups(*self.rows(operands))
-        return packed(mantissas, exponents, self.model.sum_bits(self.length))
+        return self.accumulator.pack(*self.model.groups(*self.rows(operands)))
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the product."""

@@ -4,28 +4,58 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numerics.formats import FP16, Format
+from numerics.formats import Format
 from numerics.mixtures.bitmod import BitMod
 from numerics.names.catalog import SCHEMES
 from numerics.pe.aligned_arrays import check_bits
+from numerics.pe.rounding import RoundingPe
 from numerics.pe.special import SPECIAL_BITS, SpecialDot, WindowFormat
 from rtl.arithmetic.normalizer import Normalizer, NormalizerReference, normalizer_bits
-from rtl.element import Obligation, Operands
-from rtl.pe.aligned.element import packed
-from rtl.pe.dot_product.element import gaussian_codes
-from rtl.pe.fp16_mac.element import TYPICAL_BEATS, Fp16Pe
+from rtl.element import Obligation
+from rtl.fields import BeatShape, Codes, Field, Integers, Operands, gaussian_codes
+from rtl.pe.floating import Accumulator, FloatingPe
+from rtl.pe.fp16_mac.element import Fp16Codes
 from rtl.pe.special.circuit import SpecialCircuit, SpecialTerm, SpecialTermTable
-from rtl.verilog.header import in_units
 
 _WINDOWS = WindowFormat()
+#: Zero, both ends of both signs, one and two ones, and ones that don't count.
+_CORNERS = (0, 1, 16, 24, 31, 32, 33, 48, 63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpecialPe(Fp16Pe):
+class SpecialValues(Integers):
+    """Special values; typical groups have one of BitMoD's each."""
+
+    high: int = 1 << SPECIAL_BITS
+    extremes: tuple[int, ...] = _CORNERS
+    scheme: BitMod
+
+    def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return one of the scheme's values for each group."""
+        values = [_WINDOWS.encode(fmt.special) for fmt in self.scheme.formats]
+        chosen = random.integers(0, len(values), shape[0])
+        return np.broadcast_to(np.array(values)[chosen, None, None], shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecialCodes(Codes):
+    """Codes of a format with the special value of their beat."""
+
+    scheme: BitMod
+
+    def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
+        """Return the codes nearest to Gaussian numbers, in the format of every group."""
+        formats = {_WINDOWS.encode(fmt.special): fmt for fmt in self.scheme.formats}
+        of_groups = [formats[code] for code in drawn["special"][:, 0, 0].tolist()]
+        return np.stack([gaussian_codes(fmt, random, shape[1:]) for fmt in of_groups])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecialPe(FloatingPe, layer="rtl.pe.special.layer"):
     """Lanes of codes whose minus zero stands for the special value of their beat."""
 
     base: Format
-    #: Of the mantissa.
+    #: Width of the mantissa.
     accumulator_bits: int = 15
 
     @property
@@ -34,14 +64,32 @@ class SpecialPe(Fp16Pe):
         return self.base
 
     @property
-    def weight_name(self) -> str:
-        """The format, and what is special."""
-        return f"{self.base.name} with a special value"
+    def fields(self) -> tuple[Field, ...]:
+        """A special value, weights with it, and FP16 activations."""
+        scheme = SCHEMES[self.scheme()]
+        assert isinstance(scheme, BitMod)
+        words = (
+            f"value of code {self.dot.minus_zero}: sign, and magnitude in halves,"
+            " of which the two highest ones count"
+        )
+        label = f"{self.base.name} with a special value"
+        return (
+            SpecialValues(name="special", words=words, scheme=scheme),
+            SpecialCodes(
+                name="weights", lanes=self.lanes, format=self.base, label=label, scheme=scheme
+            ),
+            Fp16Codes(name="activations", lanes=self.lanes),
+        )
 
     @property
     def dot(self) -> SpecialDot:
         """The model."""
         return SpecialDot(base=self.base, lanes=self.lanes, accumulator_bits=self.accumulator_bits)
+
+    @property
+    def rounding_model(self) -> RoundingPe:
+        """The model of its sums."""
+        return self.dot
 
     @property
     def cycles(self) -> int:
@@ -59,21 +107,13 @@ class SpecialPe(Fp16Pe):
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        return {
-            "weights": self.base,
-            "activations": FP16,
-            "special": f"value of code {self.dot.minus_zero}: sign, and magnitude in halves,"
-            " of which the two highest ones count",
-            "result": self.result_meaning,
-        }
-
-    @property
-    def result_meaning(self) -> str:
-        """A mantissa and its exponent."""
-        place = 25 + self.dot.model.guard_bits
-        return f"mantissa * 2^(exponent - {place}){in_units(_WINDOWS.unit)}"
+    def accumulator(self) -> Accumulator:
+        """The accumulator of a group."""
+        return Accumulator(
+            mantissa_bits=self.accumulator_bits,
+            guard_bits=self.dot.model.guard_bits,
+            unit=_WINDOWS.unit,
+        )
 
     def build(self) -> SpecialCircuit:
         """Return a new component."""
@@ -85,38 +125,11 @@ class SpecialPe(Fp16Pe):
         """Return mantissas in the low bits, and exponents above them."""
         weights, activations = self.rows(operands)
         specials = np.repeat(operands["special"][..., 0], self.lanes, axis=1)
-        mantissas, exponents = self.dot.groups(weights, specials, activations)
-        return packed(mantissas, exponents, self.dot.model.accumulator_bits)
+        return self.accumulator.pack(*self.dot.groups(weights, specials, activations))
 
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups whose every beat has a special value of its own."""
-        found = Fp16Pe.random(self, groups, seed=seed)
-        shape = (*found["weights"].shape[:2], 1)
-        specials = np.random.default_rng(seed).integers(0, 1 << SPECIAL_BITS, shape, np.uint8)
-        return {**found, "special": specials}
-
-    def corners(self) -> Operands:
-        """Return groups of extreme codes with extreme special values."""
-        found = Fp16Pe.corners(self)
-        specials = np.array([0, 1, 16, 24, 31, 32, 33, 48, 63])
-        rows = np.tile(specials, len(found["weights"]))
-        repeated = {name: np.repeat(codes, len(specials), axis=0) for name, codes in found.items()}
-        beats = found["weights"].shape[1]
-        return {**repeated, "special": np.repeat(rows[:, None, None], beats, axis=1)}
-
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return Gaussian numbers with one of BitMoD's special values for each group."""
-        random = np.random.default_rng(seed)
-        shape = groups, TYPICAL_BEATS * self.lanes
-        scheme = SCHEMES[f"bitmod-fp{self.base.bits}"]
-        assert isinstance(scheme, BitMod)
-        values = [fmt.decode(self.dot.minus_zero) for fmt in scheme.formats]
-        chosen = random.integers(0, len(values), groups)
-        weights = np.stack([gaussian_codes(scheme.formats[i], random, shape[1:]) for i in chosen])
-        specials = np.array([_WINDOWS.encode(value) for value in values])[chosen]
-        found = self.beats(weights, gaussian_codes(FP16, random, shape))
-        beats = found["weights"].shape[1]
-        return {**found, "special": np.repeat(specials[:, None, None], beats, axis=1)}
+    def scheme(self) -> str:
+        """Return BitMoD's scheme of the base format."""
+        return f"bitmod-fp{self.base.bits}"
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the terms of codes and special values, and what makes a sum fit."""

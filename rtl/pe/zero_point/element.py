@@ -10,45 +10,53 @@ from numerics.pe.zero_point import difference_bits, zero_point_dots
 from rtl.arithmetic.decoder import decoder_obligations
 from rtl.arithmetic.group_sum import accumulator_width, lanes_of_column, pack_columns
 from rtl.arithmetic.products import reference_product
-from rtl.element import (
-    SPREAD,
-    Obligation,
-    Operands,
-    ProcessingElement,
-    few_beats,
-    random_codes,
-)
+from rtl.element import Obligation, ProcessingElement
+from rtl.fields import CentredCodes, Codes, Field, Integers, Operands
+from rtl.pe import nearest
 from rtl.pe.dot_product.circuit import ProductFactory
-from rtl.pe.dot_product.element import LENGTH, TYPICAL_BEATS, gaussian_codes
 from rtl.pe.zero_point.circuit import Correction, CorrectionReference, ZeroPoint, row_bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZeroPointPe(ProcessingElement):
+class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
     """Columns of unsigned weights with zero points of their own, at one row of activations."""
 
     weights: Format
     activations: Format
     product: ProductFactory
     columns: int
-    length: int = LENGTH
-    #: Of each sum; as many as it needs if none.
+    #: Width of each sum; the width of every exact sum if none.
     accumulator_bits: int | None = None
 
     @property
-    def weight_name(self) -> str:
-        """The format of the weights."""
-        return f"{self.weights.name} with zero point"
-
-    @property
-    def activation_name(self) -> str:
-        """The format of the activations."""
-        return self.activations.name
-
-    @property
-    def values(self) -> int:
+    def inputs(self) -> int:
         """Activations of a beat."""
         return lanes_of_column(self.lanes, self.columns)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Weights about a zero point in the middle, activations, and the zero points."""
+        high = 1 << self.weights.bits
+        return (
+            CentredCodes(
+                name="weights",
+                label=f"{self.weights.name} with zero point",
+                lanes=self.lanes,
+                high=high,
+                extremes=(0, 1, high // 2 - 1, high - 1),
+                centre=high // 2,
+                format=self.weights,
+            ),
+            Codes(name="activations", lanes=self.inputs, format=self.activations),
+            Integers(
+                name="zeros",
+                words="zero point of each column, read in a group's last beat",
+                lanes=self.columns,
+                high=high,
+                extremes=(0, 1, high - 1),
+                usual=high // 2,
+            ),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -56,19 +64,19 @@ class ZeroPointPe(ProcessingElement):
         formats = f"{self.weights.name} weights and {self.activations.name} activations"
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
-            f"{self.columns} columns, {self.values} activations a beat, groups of {self.length}",
+            f"{self.columns} columns, {self.inputs} activations a beat, groups of {self.length}",
             "weights come by activation, and of each activation by column",
         )
 
     @property
-    def meanings(self) -> dict[str, Format | str]:
-        """What fields and results are."""
-        return {
-            "weights": self.weights,
-            "activations": self.activations,
-            "zeros": "zero point of each column, read in a group's last beat",
-            "result": "sum(w * a) - zero * sum(a) of each column",
-        }
+    def result_meaning(self) -> str:
+        """The dot products of the columns."""
+        return "sum(w * a) - zero * sum(a) of each column"
+
+    @property
+    def nearest_sweep(self) -> str:
+        """A sweep of asymmetric weights."""
+        return nearest.PLAIN
 
     @property
     def sum_bits(self) -> int:
@@ -83,7 +91,7 @@ class ZeroPointPe(ProcessingElement):
             self.activations,
             self.product,
             columns=self.columns,
-            values=self.values,
+            values=self.inputs,
             length=self.length,
             bits=self.sum_bits,
         )
@@ -95,46 +103,6 @@ class ZeroPointPe(ProcessingElement):
         codes, zeros = operands["activations"].reshape(groups, -1), operands["zeros"][:, -1]
         found = zero_point_dots(self.weights, self.activations, weights, codes, zeros)
         return pack_columns(found, signed_shape(self.sum_bits))
-
-    def _fields(self, groups: int, beats: int) -> dict[str, tuple[Format, tuple[int, ...]]]:
-        """Return format and shape of every field of some beats."""
-        return {
-            "weights": (self.weights, (groups, beats, self.lanes)),
-            "activations": (self.activations, (groups, beats, self.values)),
-            "zeros": (self.weights, (groups, beats, self.columns)),
-        }
-
-    def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of a few beats."""
-        random = np.random.default_rng(seed)
-        fields = self._fields(groups, few_beats(seed))
-        return {
-            name: random_codes(random, fmt.bits, shape) for name, (fmt, shape) in fields.items()
-        }
-
-    def corners(self) -> Operands:
-        """Return the longest groups of the extremes of all three."""
-        most = (1 << self.weights.bits) - 1
-        middle = 1 << self.activations.bits - 1
-        extremes = [0, 1, most // 2, most], [0, 1, middle - 1, middle, 2 * middle - 1], [0, 1, most]
-        corners = np.stack(np.meshgrid(*extremes), axis=-1).reshape(-1, 3).T
-        fields = self._fields(corners.shape[1], self.length // self.values)
-        return {
-            name: np.broadcast_to(codes[:, None, None], shape)
-            for codes, (name, (_, shape)) in zip(corners, fields.items(), strict=True)
-        }
-
-    def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return weights about the zero point, which is in the middle, and activations about 0."""
-        random = np.random.default_rng(seed)
-        middle = 1 << self.weights.bits - 1
-        fields = self._fields(groups, TYPICAL_BEATS)
-        spread = random.normal(middle, SPREAD * middle, fields["weights"][1])
-        return {
-            "weights": np.clip(np.rint(spread), 0, 2 * middle - 1).astype(np.int64),
-            "activations": gaussian_codes(self.activations, random, fields["activations"][1]),
-            "zeros": np.full(fields["zeros"][1], middle),
-        }
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the product of a weight, and the correction of a sum."""

@@ -7,8 +7,10 @@ not zero and norm weights not one, so that a part left out shows. ``versions.jso
 the files.
 """
 
+import dataclasses
 import hashlib
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 HERE = Path(__file__).parent
 VOCAB, TOKENS = 97, 24
+#: How code reads a field: ``config.name``, ``getattr(config, "name"`` or ``hasattr``.
+READ = re.compile(r"""config(?:\.|, ")([a-z_]\w*)(?![\w(])""")
 
 
 @dataclass(frozen=True)
@@ -160,8 +164,38 @@ def make(name: str, case: Case) -> dict[str, Any]:
     return {"seed": seed, "logit_deviation": round(float(logits.std()), 3)}
 
 
+#: Sources of transformers whose code every family runs.
+SHARED = ("configuration_utils.py", "masking_utils.py", "modeling_rope_utils.py")
+
+
+def read_fields(family: str) -> dict[str, list[str]]:
+    """Return the fields of a family's configuration class, and those that its model reads."""
+    kind = type(AutoConfig.for_model(family))
+    root = Path(transformers.__file__).parent
+    model = (root / "models" / family / f"modeling_{family}.py").read_text()
+    base = {f.name for f in dataclasses.fields(transformers.PreTrainedConfig)}
+    return {
+        "own": sorted({f.name for f in dataclasses.fields(kind)} - base),
+        "aliases": sorted(kind.attribute_map),
+        "read": sorted(set(READ.findall(model))),
+    }
+
+
+def write_fields() -> None:
+    """Write ``fields.json``: what each family reads of ``config.json``."""
+    root = Path(transformers.__file__).parent
+    fields: dict[str, Any] = {case.family: read_fields(case.family) for case in CASES.values()}
+    shared = "\n".join((root / name).read_text() for name in SHARED)
+    fields["shared"] = sorted(set(READ.findall(shared)))
+    fields["transformers"] = transformers.__version__
+    (HERE / "fields.json").write_text(json.dumps(fields, indent=1) + "\n")
+
+
 def main() -> None:
-    """Make the cases named on the command line, or all of them."""
+    """Make the cases named on the command line, or all of them; ``fields`` makes the field list."""
+    if sys.argv[1:] == ["fields"]:
+        write_fields()
+        return
     torch.set_num_threads(1)
     path = HERE / "versions.json"
     record = json.loads(path.read_text()) if path.exists() else {"cases": {}}

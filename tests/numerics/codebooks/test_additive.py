@@ -17,7 +17,38 @@ X[0], X[1] = 0, np.round(X[1] * 2) / 2
 SMALL = Additive(codebooks=2, code_bits=3)
 
 
-def reference(x, scheme):
+def nearest_entries(vectors, table):
+    """`lloyd.nearest` with NumPy integers: exact, and fast for many entries."""
+    shift = lloyd.search_shift(vectors.tolist(), table.tolist())
+    vectors, table = ((x + ((1 << shift) >> 1)) >> shift for x in (vectors, table))
+    return ((vectors[:, None] - table) ** 2).sum(2).argmin(1)
+
+
+def trained_table(vectors, count):
+    """`lloyd.train` with NumPy integers."""
+    table = vectors[lloyd.spread(count, len(vectors))]
+    for _ in range(lloyd.MAX_ROUNDS):
+        is_owner = nearest_entries(vectors, table) == np.arange(count)[:, None]
+        sizes, sums = is_owner.sum(1)[:, None], is_owner.astype(np.int64) @ vectors
+        moved = np.where(sizes > 0, (2 * sums + sizes) // np.maximum(2 * sizes, 1), table)
+        if np.array_equal(moved, table):
+            break
+        table = moved
+    return table.astype(np.float16).astype(np.int64)
+
+
+def residual_arrays(vectors, codebooks, code_bits):
+    """`residual_codes` with NumPy integers."""
+    left, tables, codes = np.array(vectors), [], []
+    for _ in range(codebooks):
+        chosen = lloyd.training_set(1 << code_bits, len(left))
+        tables.append(trained_table(left[chosen], 1 << code_bits))
+        codes.append(nearest_entries(left, tables[-1]))
+        left = np.clip(left - tables[-1][codes[-1]], -lloyd.MAX_UNITS, lloyd.MAX_UNITS)
+    return tables, codes
+
+
+def reference(x, scheme, search):
     """Codebooks, codes, scales and values of rows."""
     squares = np.pad(x * x, ((0, 0), (0, (1 << (x.shape[1] - 1).bit_length()) - x.shape[1])))
     while squares.shape[1] > 1:
@@ -26,17 +57,25 @@ def reference(x, scheme):
     rows = np.divide(x, np.float32(scales), out=np.zeros_like(x), where=scales > 0)
     units = np.clip(np.round(rows * 1024), -8192, 8192).astype(int)
     vectors = np.pad(units, ((0, 0), (0, -x.shape[1] % 8))).reshape(-1, 8)
-    tables, codes = residual_codes(vectors.tolist(), scheme.codebooks, scheme.code_bits)
+    tables, codes = search(vectors.tolist(), scheme.codebooks, scheme.code_bits)
     tables, codes = np.array(tables) / 1024, np.array(codes).T
     values = tables[np.arange(scheme.codebooks), codes].sum(1)
     rows = np.float32(values).reshape(len(x), -1)[:, : x.shape[1]] * np.float32(scales)
     return tables, codes, scales.ravel(), rows
 
 
-@pytest.mark.parametrize("scheme", [SMALL, Additive(codebooks=1, code_bits=9)], ids=str)
-def test_codes_codebooks_and_values_equal_the_reference(scheme):
+@pytest.mark.parametrize(
+    ("scheme", "search"),
+    [
+        (SMALL, residual_codes),
+        (SMALL, residual_arrays),
+        (Additive(codebooks=1, code_bits=9), residual_arrays),
+    ],
+    ids=["2x3", "2x3-numpy", "1x9-numpy"],
+)
+def test_codes_codebooks_and_values_equal_the_reference(scheme, search):
     q = quantize(jnp.asarray(X), scheme)
-    tables, codes, scales, values = reference(X, scheme)
+    tables, codes, scales, values = reference(X, scheme, search)
     expected = {"codes": codes, "codebooks": tables, "scales": scales}
     for field in scheme.layout(X.shape):
         array = np.asarray(q.arrays[field.name])

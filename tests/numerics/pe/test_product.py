@@ -10,10 +10,10 @@ import pytest
 from numerics import QuantizedTensor, parse_scheme, quantize
 from numerics.pe.dequantizer import ColumnDot, column
 from numerics.pe.fp16_mac import Fp16Dot, fp16_mac
-from numerics.pe.models import ROUNDING
 from numerics.pe.product import PeMatrix, pe_product
 from numerics.pe.rounding import aligned_model, check_pe, pe_codes
 from numerics.pe.running import RunningDot
+from rtl.catalog import ROUNDING
 
 SLOW = pytest.mark.slow
 RANDOM = np.random.default_rng(7)

@@ -8,23 +8,23 @@ from hw.accelerator import list_accelerators, load_accelerator
 from hw.pe_record import load_record
 from roofline.accelerator.serving import accelerator_prefill, accelerator_step
 from roofline.model.model_shape import load_model
-from roofline.runtime.serving_format import parse_recipe
+from roofline.runtime.serving_format import parse_format
 from roofline.time.serving import Request
 
 SHAPE = load_model("llama-3-8b")
 
 
-def step(machine="bitmod", recipe="bitmod-fp4", phase="decode", kv=None, **more):
+def step(machine="bitmod", fmt="bitmod-fp4", phase="decode", kv=None, **more):
     return accelerator_step(
-        SHAPE, parse_recipe(recipe, kv=kv), load_accelerator(machine), phase, batch=1, **more
+        SHAPE, parse_format(fmt, kv=kv), load_accelerator(machine), phase, batch=1, **more
     )
 
 
 @pytest.mark.parametrize("machine", list_accelerators())
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_no_run_is_faster_than_its_bound(machine, phase):
-    for recipe in ("w4a16", "w8a8", "fp16"):
-        found = step(machine, recipe, phase, context=300)
+    for fmt in ("w4a16", "w8a8", "fp16"):
+        found = step(machine, fmt, phase, context=300)
         assert 0 < found.bound_s <= found.time_s
         for gemm, cost in found.products:
             assert cost.bound_cycles <= cost.cycles, gemm
@@ -34,7 +34,7 @@ def test_the_bound_of_a_token_is_its_weights_at_the_memorys_speed():
     machine = load_accelerator("bitmod")
     found = step(context=1)
     stored = sum(g.weight_bits + g.side_bits for g, _ in found.products[:1])
-    # The head has 16 bits unless a recipe says otherwise.
+    # The head has 16 bits unless a format says otherwise.
     bits = SHAPE.linear_params * stored + SHAPE.head_params * 16
     seconds = bits / machine.dram_bits_per_cycle / (machine.clock_mhz * 1e6)
     # Keys and values of one token are little beside them.
@@ -52,8 +52,8 @@ def test_a_cache_of_fewer_bits_is_read_faster():
 def test_chunks_compute_the_tokens_of_the_prompt_once():
     def run(chunk):
         request = Request(prompt=1000, output=1, chunk=chunk)
-        recipe = parse_recipe("bitmod-fp4")
-        return accelerator_prefill(SHAPE, recipe, load_accelerator("bitmod"), request)
+        fmt = parse_format("bitmod-fp4")
+        return accelerator_prefill(SHAPE, fmt, load_accelerator("bitmod"), request)
 
     (whole,), parts = run(None), run(300)
     assert len(parts) == 4
@@ -68,20 +68,16 @@ def test_chunks_compute_the_tokens_of_the_prompt_once():
 
 def test_a_recipes_activations_take_their_own_bits_where_the_array_has_room_for_more():
     run = partial(accelerator_step, SHAPE, machine=load_accelerator("bitmod"), phase="prefill")
-    wide, narrow = (
-        run(recipe=parse_recipe(name), batch=1, context=512) for name in ("w4a16", "w4a8")
-    )
+    wide, narrow = (run(fmt=parse_format(name), batch=1, context=512) for name in ("w4a16", "w4a8"))
     assert narrow.dram_energy_j < wide.dram_energy_j and narrow.time_s <= wide.time_s
     edge = partial(accelerator_step, SHAPE, machine=load_accelerator("edge-8x8"), phase="prefill")
-    wide, narrow = (
-        edge(recipe=parse_recipe(name), batch=1, context=64) for name in ("w4a16", "w4a8")
-    )
+    wide, narrow = (edge(fmt=parse_format(name), batch=1, context=64) for name in ("w4a16", "w4a8"))
     assert narrow.time_s == wide.time_s
 
 
 def test_a_head_has_its_own_bits_and_one_row_of_each_sequence():
     found = accelerator_step(
-        SHAPE, parse_recipe("w4a16"), load_accelerator("bitmod"), "prefill", batch=2, context=64
+        SHAPE, parse_format("w4a16"), load_accelerator("bitmod"), "prefill", batch=2, context=64
     )
     head = next(gemm for gemm, _ in found.products if gemm.name == "head")
     assert (head.tokens, head.weight_bits, head.side_bits) == (2, 16.0, 0.0)
@@ -89,7 +85,7 @@ def test_a_head_has_its_own_bits_and_one_row_of_each_sequence():
 
 def test_elements_leak_as_their_record_says():
     found = accelerator_step(
-        SHAPE, parse_recipe("w4a8"), load_accelerator("edge-8x8"), "decode", batch=1, context=64
+        SHAPE, parse_format("w4a8"), load_accelerator("edge-8x8"), "decode", batch=1, context=64
     )
     record = load_record("mixpe-w4a8")
     assert found.static_energy_j == pytest.approx(64e-6 * record.leakage_uw * found.time_s)
@@ -100,7 +96,7 @@ def test_a_window_is_all_that_its_layers_read():
     run = partial(
         accelerator_step,
         load_model("mistral-7b"),
-        parse_recipe("bitmod-fp4"),
+        parse_format("bitmod-fp4"),
         load_accelerator("bitmod"),
         batch=1,
     )

@@ -7,8 +7,9 @@ import pytest
 from hw.machine import load_machine
 from roofline.measured.llm_viewer import HARDWARE, Widths, llm_viewer
 from roofline.model.model_shape import load_model
-from roofline.runtime.serving_format import parse_recipe
-from roofline.workload.operators import Options, Sequences, operators
+from roofline.runtime.serving_format import parse_format
+from roofline.workload.operators import operators
+from roofline.workload.step import Options, Sequences
 
 #: The table of the run on the H100 with batch 16 and 8 bits says 5.01253444 ms; every operator is
 #: memory-bound there, and its own bytes over 3072 GB/s are 5.01253442.
@@ -100,7 +101,7 @@ def test_operations_and_operators():
 
 def ours(shape=LLAMA, text="fp16", *, batch=1, new=1, context=2047, **options):
     step = [Sequences(batch=batch, new=new, context=context)]
-    found = operators(shape, parse_recipe(text), step, options=Options(**options))
+    found = operators(shape, parse_format(text), step, options=Options(**options))
     return {op.name: op for op in found}
 
 
@@ -143,7 +144,7 @@ def test_defect_5_rows_are_capped_by_the_head():
     assert fused.kv_read_bytes == 2 * 16 * 2048 * 128 * 32 * 2
     on_chip = load_machine("a100-sxm-80gb").on_chip_kb.value * 1e3
     step = [Sequences(batch=1, new=2048)]
-    found = operators(LLAMA, parse_recipe("fp16"), step, on_chip_bytes=on_chip)
+    found = operators(LLAMA, parse_format("fp16"), step, on_chip_bytes=on_chip)
     attention = next(op for op in found if op.name == "attention")
     assert attention.kv_bytes / 32 == 2 * 2048 * 128 * 32 * 2
 

@@ -4,10 +4,11 @@ import pytest
 
 from hw.machine import load_machine
 from hw.matching import find_machine
-from roofline.measured.table import COLUMNS, Unmatched, read_points, read_recipe
+from roofline.measured.stand_in import shape_of_size, stand_in
+from roofline.measured.table import COLUMNS, Unmatched, read_format, read_points
 from roofline.measured.validate import validate
-from roofline.model.model_names import find_model, known_model, stand_in
-from roofline.model.model_shape import load_model, shape_of_size
+from roofline.model.model_names import find_model, known_model
+from roofline.model.model_shape import load_model
 from roofline.time.links import HOST_COPY_US
 from roofline.time.serving import outcome
 from roofline.workload.memory import weight_bytes
@@ -56,7 +57,7 @@ def test_rows_are_scored_and_the_rest_is_told(table):
             9: "phase 'sleep'",
             10: "unknown model 'Mystery'",
             11: "tokens_per_s is 'fast'",
-            12: "unknown recipe",
+            12: "unknown format",
             13: "no sequence fits",
         }.items()
     } == dict.fromkeys(range(8, 14), True)
@@ -94,43 +95,43 @@ def test_the_bound_of_a_full_memory_uses_all_of_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text,act,kernel,bits",
+    "text,act,packing,bits",
     [
         ("gguf-Q4_K_M (4.90 bpw; 4.58 GiB)", "", "gguf", None),
         ("f16 (14.96 GiB)", "f16", "gguf", 16.0),
-        ("exl2 4.65bpw", "", "dense", 4.65),
-        ("3.0 bpw EXL2", "", "dense", 3.0),
-        ("fp8", "fp8", "dense", 8.0),
-        ("w4a16 g128", "", "dense", 4.125),
-        ("w4a16 g64 (AWQ)", "fp16", "dense", 4.25),
-        ("INT4 AWQ", "fp16", "dense", 4.125),
-        ("int8", "int8", "dense", 8.0),
-        ("i2_s", "int8", "gguf", 2.0),
+        ("exl2 4.65bpw", "", "plain", 4.65),
+        ("3.0 bpw EXL2", "", "plain", 3.0),
+        ("fp8", "fp8", "plain", 8.0),
+        ("w4a16 g128", "", "plain", 4.125),
+        ("w4a16 g64 (AWQ)", "fp16", "plain", 4.25),
+        ("INT4 AWQ", "fp16", "plain", 4.125),
+        ("int8", "int8", "plain", 8.0),
+        ("i2_s", "int8", "ternary", 2.0),
         ("TL2", "int8", "lookup", 5 / 3),
         ("int2 (T-MAC)", "int8", "lookup", 2.125),
         ("T-MAC 4-bit", "", "lookup", 4.125),
         ("Q4_0", "", "gguf", 4.5),
-        ("bf16", "", "dense", 16.0),
-        ("nvfp4", "fp4", "dense", 4.5),
-        ("4-bit", "fp16", "dense", 4.125),
-        ("ternary", "", "gguf", 2.0),
+        ("bf16", "", "plain", 16.0),
+        ("nvfp4", "fp4", "plain", 4.5),
+        ("4-bit", "fp16", "plain", 4.125),
+        ("ternary", "", "ternary", 2.0),
         ("gguf-MXFP4", "", "gguf", 4.25),
         ("MXFP4 MoE (llama.cpp)", "", "gguf", 4.25),
-        ("mxfp4", "", "dense", 4.25),
-        ("gguf-Q6_0", "", "gguf", 6.5),
-        ("IQ2_KT", "", "gguf", 2.125),
-        ("gguf-IQ3_KT", "", "gguf", 3.125),
-        ("IQ4_KT", "", "gguf", 4.0),
-        ("IQ4_KSS", "", "gguf", 4.0),
-        ("gguf-IQ5_K", "", "gguf", 5.5),
+        ("mxfp4", "", "plain", 4.25),
+        ("gguf-Q6_0", "", "ik", 6.5),
+        ("IQ2_KT", "", "ik", 2.125),
+        ("gguf-IQ3_KT", "", "ik", 3.125),
+        ("IQ4_KT", "", "ik", 4.0),
+        ("IQ4_KSS", "", "ik", 4.0),
+        ("gguf-IQ5_K", "", "ik", 5.5),
     ],
 )
-def test_weight_formats_read_like_tables_write_them(text, act, kernel, bits):
+def test_weight_formats_read_like_tables_write_them(text, act, packing, bits):
     shape = load_model("llama-3-8b")
-    recipe = read_recipe(text, act, shape)
-    assert recipe.kernel == kernel
+    fmt = read_format(text, act, shape)
+    assert fmt.packing == packing
     if bits is not None:
-        per_weight = recipe.weights.bits_per_weight(4096, 4096)
+        per_weight = fmt.weights.bits_per_weight(4096, 4096)
         assert per_weight == pytest.approx(bits, abs=2e-3 if bits != 8.0 else 0.005)
 
 
@@ -148,7 +149,7 @@ def test_weight_formats_read_like_tables_write_them(text, act, kernel, bits):
     ],
 )
 def test_the_cache_is_read_from_the_words(text, act, kv):
-    assert read_recipe(text, act, load_model("llama-3-8b")).kv == kv
+    assert read_format(text, act, load_model("llama-3-8b")).kv == kv
 
 
 @pytest.mark.parametrize(
@@ -166,8 +167,8 @@ def test_the_cache_is_read_from_the_words(text, act, kv):
 )
 def test_fp4_weights_run_as_the_machine_can(machine, weights, act, found):
     shape = load_model("llama-3-8b")
-    recipe = read_recipe(weights, act, shape, machine=load_machine(machine))
-    assert recipe.activations == found
+    fmt = read_format(weights, act, shape, machine=load_machine(machine))
+    assert fmt.activations == found
 
 
 def test_the_bound_leaves_out_no_usual_cache_or_head():
@@ -180,19 +181,19 @@ def test_the_bound_leaves_out_no_usual_cache_or_head():
         ("fp16", "fp16", 16),
         ("w4a8kv4", "int4", 4.125),
     ):
-        recipe = read_recipe(text, "", shape, smallest=True)
-        assert recipe.kv == kv
-        assert recipe.head.bits_per_weight(4096, 4096) == pytest.approx(head, abs=0.01)
+        fmt = read_format(text, "", shape, smallest=True)
+        assert fmt.kv == kv
+        assert fmt.head.bits_per_weight(4096, 4096) == pytest.approx(head, abs=0.01)
     # The size of a file stays what it is.
-    sized = read_recipe("w4a16 (5.5 GB)", "", shape, smallest=True)
+    sized = read_format("w4a16 (5.5 GB)", "", shape, smallest=True)
     assert weight_bytes(shape, sized) == pytest.approx(5.5e9, rel=1e-4)
 
 
 def test_a_file_size_sets_the_bytes():
     shape = load_model("llama-3-8b")
     for text, size in (("gguf-Q4_K_M (4.90 bpw; 4.58 GiB)", 4.58), ("f16 (14.96 GiB)", 14.96)):
-        assert weight_bytes(shape, read_recipe(text, "", shape)) / 2**30 == pytest.approx(size)
-    by_bits = read_recipe("gguf-Q4_K_M (4.90 bpw)", "", shape)
+        assert weight_bytes(shape, read_format(text, "", shape)) / 2**30 == pytest.approx(size)
+    by_bits = read_format("gguf-Q4_K_M (4.90 bpw)", "", shape)
     assert weight_bytes(shape, by_bits) * 8 / shape.params == pytest.approx(4.90)
 
 
@@ -337,7 +338,7 @@ def test_the_program_is_read_from_any_words(tmp_path):
     }
     path = tmp_path / "points.csv"
     path.write_text(HEAD + "\n".join(rows) + "\n")
-    assert [point.recipe.engine for point in read_points(path)] == list(rows.values())
+    assert [point.engine.name for point in read_points(path)] == list(rows.values())
 
 
 @pytest.mark.parametrize("params", [125e6, 7e9, 30e9, 100e9, 300e9, 1e12])
@@ -442,7 +443,7 @@ def test_names_of_models_in_tables(text, params, name):
     ],
 )
 def test_names_of_formats_in_tables(text, name):
-    assert read_recipe(text, "", load_model("llama-3-8b")).name == name
+    assert read_format(text, "", load_model("llama-3-8b")).name == name
 
 
 @pytest.mark.parametrize(
@@ -453,7 +454,7 @@ def test_names_of_formats_in_tables(text, name):
         ({"device": "0x a100"}, "'0x a100' means 0 machines; at least 1"),
         ({"device": "i5-6500 0 threads"}, "'i5-6500 0 threads' means 0 threads; at least 1"),
         ({"weight_format": "gguf-q4_0 (0 GiB)"}, "a file of 0 bytes has 0 bits a weight"),
-        ({"weight_format": "exl2 1.2.3"}, "unknown recipe 'exl2 1.2.3'"),
+        ({"weight_format": "exl2 1.2.3"}, "unknown format 'exl2 1.2.3'"),
         ({"tokens_per_s": "1e-320"}, "tokens_per_s is '1e-320', not above 0 and possible"),
         ({"batch": "1e400"}, "batch is '1e400'; a whole number up to 10,000,000"),
         ({"batch": "1.5"}, "batch is '1.5'; a whole number"),

@@ -1,13 +1,12 @@
-"""Recipes: bits, kernels and the paths that machines take with them."""
-
-from dataclasses import replace
+"""Formats: bits, kernels and the paths that machines take with them."""
 
 import pytest
 
 from hw.machine import load_machine
 from roofline.kernels.paths import attention_path, weight_path
 from roofline.model.model_shape import load_model
-from roofline.runtime.serving_format import parse_recipe
+from roofline.runtime.engine import LLAMA_CPP_MAY_2024
+from roofline.runtime.serving_format import parse_format
 from roofline.workload.memory import weight_bytes
 
 
@@ -29,20 +28,20 @@ from roofline.workload.memory import weight_bytes
     ],
 )
 def test_bits_per_weight(text, bits):
-    assert parse_recipe(text).weights.bits_per_weight(4096, 4096) == pytest.approx(bits, abs=1e-5)
+    assert parse_format(text).weights.bits_per_weight(4096, 4096) == pytest.approx(bits, abs=1e-5)
 
 
 @pytest.mark.parametrize("model,bpw", [("llama-3-8b", 4.90), ("llama-3-70b", 4.82)])
 def test_a_mixture_is_as_large_as_its_file(model, bpw):
     shape = load_model(model)
-    found = weight_bytes(shape, parse_recipe("gguf-q4_k_m")) * 8 / shape.params
+    found = weight_bytes(shape, parse_format("gguf-q4_k_m")) * 8 / shape.params
     assert found == pytest.approx(bpw, abs=0.012)
 
 
 def test_cache_bytes():
     shape = load_model("llama-2-7b")
-    per_layer = parse_recipe("w4a16kv8").kv_bytes(shape)
-    assert parse_recipe("fp16").kv_bytes(shape) * 32 == 524288
+    per_layer = parse_format("w4a16kv8").kv_bytes(shape)
+    assert parse_format("fp16").kv_bytes(shape) * 32 == 524288
     # One float32 scale for each head and token.
     assert per_layer == 2 * 32 * (128 + 4)
 
@@ -70,25 +69,28 @@ def test_cache_bytes():
     ],
 )
 def test_the_path_a_machine_really_takes(machine, text, title):
-    path = weight_path(load_machine(machine), parse_recipe(text), fastest=False)
+    path = weight_path(load_machine(machine), parse_format(text), fastest=False)
     assert path.title == title
 
 
 def test_llama_cpp_sums_halves_and_others_do_not():
     machine = load_machine("rtx-4090")
-    recipes = [parse_recipe(text) for text in ("gguf-f16", "gguf-q4_0", "fp16", "w4a16")]
-    recipes[1] = replace(recipes[1], engine="llama.cpp of May 2024")
-    rates = [weight_path(machine, recipe, fastest=False).ops_per_s for recipe in recipes]
+    formats = [parse_format(text) for text in ("gguf-f16", "gguf-q4_0", "fp16", "w4a16")]
+    engines = [None, LLAMA_CPP_MAY_2024, None, None]
+    rates = [
+        weight_path(machine, fmt, engine, fastest=False).ops_per_s
+        for fmt, engine in zip(formats, engines, strict=True)
+    ]
     assert rates == [330e12, 330e12, 165e12, 165e12]
     # No run beats its products of INT8.
-    assert weight_path(machine, parse_recipe("gguf-q4_0")).ops_per_s == 660e12
+    assert weight_path(machine, parse_format("gguf-q4_0")).ops_per_s == 660e12
 
 
 def test_weights_are_unpacked_in_the_loop_in_memory_or_before():
     names = ("ryzen-7950x", "rtx-4090", "apple-m2-max", "v100-sxm2")
     cpu, gpu, apple, v100 = map(load_machine, names)
     found = [
-        weight_path(machine, parse_recipe(text), fastest=False)
+        weight_path(machine, parse_format(text), fastest=False)
         for machine, text in [
             (cpu, "gguf-q4_0"),
             (cpu, "w4a16"),
@@ -116,26 +118,26 @@ def test_lookups_count_the_instructions_of_their_loop():
     cores = load_machine("raspberry-pi-5").cores
     # Two ports of 16 bytes, 7 instructions, 4 cores of 2.4 GHz.
     assert cores.vector_bytes_per_s(7) == pytest.approx(2 * 16 / 7 * 4 * 2.4e9)
-    path = weight_path(load_machine("raspberry-pi-5"), parse_recipe("tl1"), fastest=False)
+    path = weight_path(load_machine("raspberry-pi-5"), parse_format("tl1"), fastest=False)
     assert path.ops_per_s == pytest.approx(2 * 2 * cores.vector_bytes_per_s(7))
     four, two = (
-        weight_path(load_machine("raspberry-pi-5"), parse_recipe(f"tmac-{bits}"), fastest=False)
+        weight_path(load_machine("raspberry-pi-5"), parse_format(f"tmac-{bits}"), fastest=False)
         for bits in (4, 2)
     )
     assert two.ops_per_s == 2 * four.ops_per_s
     with pytest.raises(ValueError, match="T-MAC stores 1 to 4 bits"):
-        parse_recipe("tmac-8")
+        parse_format("tmac-8")
 
 
 def test_operand_pairs_that_blackwell_multiplies():
-    recipe = parse_recipe("nvfp4", activations="fp4")
-    assert weight_path(load_machine("b200"), recipe).ops_per_s == 9000e12
+    fmt = parse_format("nvfp4", activations="fp4")
+    assert weight_path(load_machine("b200"), fmt).ops_per_s == 9000e12
 
 
 def test_the_head_has_its_own_path():
-    machine, recipe = load_machine("a100-sxm-80gb"), parse_recipe("w8a8")
-    assert weight_path(machine, recipe, head=True).operand == "fp16"
-    assert attention_path(machine, recipe).operand == "fp16"
+    machine, fmt = load_machine("a100-sxm-80gb"), parse_format("w8a8")
+    assert weight_path(machine, fmt, head=True).operand == "fp16"
+    assert attention_path(machine, fmt).operand == "fp16"
 
 
 @pytest.mark.parametrize(
@@ -144,19 +146,19 @@ def test_the_head_has_its_own_path():
         ("w4b16", "did you mean 'w4a16'"),
         ("w9a16", "2 to 8, 16 or 32"),
         ("w4a5", "activations have 4, 8, 16 or 32"),
-        ("gguf-q9_z", "unknown recipe 'gguf-q9_z'"),
+        ("gguf-q9_z", "unknown format 'gguf-q9_z'"),
         ("int4:g0", "0"),
-        ("", "unknown recipe ''"),
+        ("", "unknown format ''"),
     ],
 )
 def test_unknown_recipes(text, words):
     with pytest.raises(ValueError) as error:
-        parse_recipe(text)
+        parse_format(text)
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_unknown_activations_and_caches():
     with pytest.raises(ValueError, match="activations in 'x8'"):
-        parse_recipe("w4a16", activations="x8")
+        parse_format("w4a16", activations="x8")
     with pytest.raises(ValueError, match="unknown format"):
-        parse_recipe("w4a16", kv="nonsense")
+        parse_format("w4a16", kv="nonsense")

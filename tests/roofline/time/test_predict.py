@@ -3,7 +3,6 @@
 import itertools
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,8 @@ from hw.machine import list_machines, load_machine
 from roofline.kernels.efficiency import FILE, LIBRARY_SHARE, expected_factors, fitted
 from roofline.kernels.paths import weight_path
 from roofline.model.model_shape import load_model
-from roofline.runtime.serving_format import parse_recipe
+from roofline.runtime.engine import LLAMA_CPP_MAY_2024
+from roofline.runtime.serving_format import parse_format
 from roofline.time.energy import step_energy
 from roofline.time.grid import Grid, evaluate
 from roofline.time.links import PCIE_LATENCY_US, all_gather_s, all_reduce_s, send_s
@@ -33,13 +33,13 @@ from roofline.workload.memory import (
     memory_use,
     weight_bytes,
 )
-from roofline.workload.operators import Sequences
 from roofline.workload.setup import Setup
+from roofline.workload.step import Sequences
 
 
-def setup(model="llama-2-7b", recipe="fp16", machine="a100-sxm-80gb", **more):
+def setup(model="llama-2-7b", fmt="fp16", machine="a100-sxm-80gb", **more):
     return Setup(
-        shape=load_model(model), recipe=parse_recipe(recipe), machine=load_machine(machine), **more
+        shape=load_model(model), format=parse_format(fmt), machine=load_machine(machine), **more
     )
 
 
@@ -58,13 +58,13 @@ def step_ms(one, batch=1, new=1, context=2047, estimate="bound"):
     ],
 )
 def test_decode_reads_weights_and_cache_once(model, w16, w4, w16_b16, w4_b16):
-    for recipe, batch, expected in (
+    for fmt, batch, expected in (
         ("fp16", 1, w16),
         ("w4a16", 1, w4),
         ("fp16", 16, w16_b16),
         ("w4a16", 16, w4_b16),
     ):
-        assert step_ms(setup(model, recipe), batch=batch) == pytest.approx(expected, abs=6e-4)
+        assert step_ms(setup(model, fmt), batch=batch) == pytest.approx(expected, abs=6e-4)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
     """A wide memory waits for them, in products of a few tokens as of one."""
     shape = load_model("llama-3-8b")
 
-    def reached(name, recipe, batch=1):
+    def reached(name, fmt, batch=1):
         machine = load_machine(name)
-        one = Setup(shape=shape, recipe=parse_recipe(recipe), machine=machine)
+        one = Setup(shape=shape, format=parse_format(fmt), machine=machine)
         step = predict_step(one, [Sequences(batch=batch, new=1)], "expected")
         (found,) = (op for op in step.operators if op.operator.name == "down")
         share = found.operator.traffic_bytes / float(found.memory_s) / machine.bytes_per_s
@@ -147,24 +147,24 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
     assert reached("rtx-4090", "w4a16") == pytest.approx(1.0)
     # Starts take cycles.
     fast, slow = (
-        expected_factors(machine, weight_path(machine, parse_recipe("fp16"))).start_s
+        expected_factors(machine, weight_path(machine, parse_format("fp16"))).start_s
         for machine in map(load_machine, ("rtx-4090", "a100-sxm-40gb"))
     )
     assert slow / fast == pytest.approx(2.52 / 1.41)
 
 
-@pytest.mark.parametrize("recipe", ["w4a16", "w2a16", "nvfp4", "gguf-q4_k_m", "gguf-f16", "fp16"])
+@pytest.mark.parametrize("fmt", ["w4a16", "w2a16", "nvfp4", "gguf-q4_k_m", "gguf-f16", "fp16"])
 @pytest.mark.parametrize("machine", ["a100-sxm-80gb", "rtx-4090", "jetson-orin-nx-16gb", "h20"])
-def test_more_sequences_take_no_less_time(machine, recipe):
-    one = setup("llama-3-8b", recipe, machine)
+def test_more_sequences_take_no_less_time(machine, fmt):
+    one = setup("llama-3-8b", fmt, machine)
     times = [step_ms(one, batch=batch, estimate="expected") for batch in (1, 4, 8, 9, 16, 63, 64)]
     assert times == sorted(times)
 
 
 def test_prompts_expand_weights_in_memory_once_a_pass():
     machine, shape = load_machine("rtx-4090"), load_model("llama-3-8b")
-    recipe = replace(parse_recipe("gguf-q4_0"), engine="llama.cpp of May 2024")
-    setup = Setup(shape=shape, recipe=recipe, machine=machine)
+    fmt = parse_format("gguf-q4_0")
+    setup = Setup(shape=shape, format=fmt, machine=machine, engine=LLAMA_CPP_MAY_2024)
 
     def expanding_s(tokens):
         step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
@@ -211,21 +211,21 @@ def test_one_more_sequence_is_no_cliff(machine):
     [("rtx-4090", True), ("p40", True), ("v100-sxm2", False), ("rx-7900-xtx", False)],
 )
 def test_llama_cpp_multiplies_prompts_in_int8_where_it_has_kernels(machine, is_int8):
-    machine, recipe = load_machine(machine), parse_recipe("gguf-q4_k_m")
-    path = weight_path(machine, recipe, fastest=False)
+    machine, fmt = load_machine(machine), parse_format("gguf-q4_k_m")
+    path = weight_path(machine, fmt, fastest=False)
     assert (path.operand == "int8", path.is_library) == (is_int8, not is_int8)
     assert path.expanded_bytes == (0.0 if is_int8 else 4.0)
-    old = replace(recipe, engine="llama.cpp of May 2024")
     has_halves = machine.ops_per_s("fp16") is not None
-    assert weight_path(machine, old, fastest=False).is_library is has_halves
-    assert weight_path(machine, parse_recipe("gguf-f16"), fastest=False).operand != "int8"
+    old = weight_path(machine, fmt, LLAMA_CPP_MAY_2024, fastest=False)
+    assert old.is_library is has_halves
+    assert weight_path(machine, parse_format("gguf-f16"), fastest=False).operand != "int8"
 
 
 @pytest.mark.parametrize("name,share", [("rtx-4090", 1.0), ("a100-sxm-80gb", 0.25), ("t4", 0.5)])
 def test_vector_units_scale_the_sums_of_products_in_int8(name, share):
     machine = load_machine(name)
     setup = Setup(
-        shape=load_model("llama-3-8b"), recipe=parse_recipe("gguf-q4_k_m"), machine=machine
+        shape=load_model("llama-3-8b"), format=parse_format("gguf-q4_k_m"), machine=machine
     )
     step = predict_step(setup, [Sequences(batch=1, new=512)], "expected")
     (down,) = (op for op in step.operators if op.operator.name == "down")
@@ -241,7 +241,7 @@ def test_vector_units_scale_the_sums_of_products_in_int8(name, share):
 def test_experts_fill_their_tiles_in_no_pass():
     setup = Setup(
         shape=load_model("mixtral-8x7b"),
-        recipe=parse_recipe("gguf-q4_k_m"),
+        format=parse_format("gguf-q4_k_m"),
         machine=load_machine("rtx-4090"),
     )
 
@@ -267,7 +267,7 @@ def test_experts_fill_their_tiles_in_no_pass():
 def test_products_of_prompts_lose_the_edges_of_tiles_and_waves(tokens, outputs, share):
     machine, shape = load_machine("a100-sxm-80gb"), load_model("llama-2-7b")
     assert machine.multiprocessors.value == 108 and shape.hidden == outputs
-    setup = Setup(shape=shape, recipe=parse_recipe("fp16"), machine=machine)
+    setup = Setup(shape=shape, format=parse_format("fp16"), machine=machine)
     step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
     (down,) = (op for op in step.operators if op.operator.name == "down")
     peak = 312e12 * (LIBRARY_SHARE["NVIDIA", "fp16"])
@@ -275,10 +275,10 @@ def test_products_of_prompts_lose_the_edges_of_tiles_and_waves(tokens, outputs, 
 
 
 def test_llama_cpp_writes_scores_of_prompts():
-    def attention_s(recipe, tokens):
+    def attention_s(fmt, tokens):
         setup = Setup(
             shape=load_model("llama-3-8b"),
-            recipe=parse_recipe(recipe),
+            format=parse_format(fmt),
             machine=load_machine("rtx-3090"),
         )
         step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
@@ -294,7 +294,7 @@ def test_llama_cpp_writes_scores_of_prompts():
 @pytest.mark.parametrize("name,fill,least", [("graviton3", 2, 1 / 2), ("xeon-8480plus", 16, 1 / 8)])
 def test_one_token_fills_no_matrix_instruction(name, fill, least):
     setup = Setup(
-        shape=load_model("llama-3-8b"), recipe=parse_recipe("w8a8"), machine=load_machine(name)
+        shape=load_model("llama-3-8b"), format=parse_format("w8a8"), machine=load_machine(name)
     )
 
     def products_s(batch):
@@ -327,13 +327,13 @@ def test_prompts_go_through_llama_cpps_gpus_in_passes_of_512():
         return 1e-3 * step_ms(one, new=tokens, context=0, estimate="expected")
 
     layers = {"machine": "rtx-4090", "machines": 4, "parallel": "pipeline"}
-    gguf, dense = setup(recipe="gguf-q4_0", **layers), setup(recipe="w4a16", **layers)
+    gguf, dense = setup(fmt="gguf-q4_0", **layers), setup(fmt="w4a16", **layers)
     assert prefill_s(gguf, 512) == pytest.approx(step_s(gguf, 512))
     # Two batches of four passes through four stages: one whole pass, and three quarters.
     assert prefill_s(gguf, 4096) == pytest.approx(step_s(gguf, 4096) / 8 * 2 * (1 + 3 / 4))
     assert prefill_s(gguf, 1024) == pytest.approx(step_s(gguf, 1024) / 2 * (1 + 1 / 4))
     assert prefill_s(dense, 4096) == pytest.approx(step_s(dense, 4096))
-    rows = setup(recipe="gguf-q4_0", machine="rtx-4090", machines=4)
+    rows = setup(fmt="gguf-q4_0", machine="rtx-4090", machines=4)
     assert prefill_s(rows, 4096) == pytest.approx(step_s(rows, 4096))
 
 
@@ -355,9 +355,9 @@ def test_tensor_parallel_splits_and_pipelines_do_not():
     "machine,share", [("a100-sxm-80gb", 1.0), ("rtx-4090", 1.0), ("h100-sxm", 0.54), ("b200", 0.26)]
 )
 def test_kernels_that_expand_weights_keep_the_rate_of_ampere(machine, share):
-    machine, recipe = load_machine(machine), parse_recipe("w4a16")
-    peak = weight_path(machine, recipe).ops_per_s
-    expected = weight_path(machine, recipe, fastest=False).ops_per_s
+    machine, fmt = load_machine(machine), parse_format("w4a16")
+    peak = weight_path(machine, fmt).ops_per_s
+    expected = weight_path(machine, fmt, fastest=False).ops_per_s
     at_most = machine.ops_per_s("fp16", fastest=False)
     assert peak == machine.ops_per_s("fp16")
     assert expected / at_most == pytest.approx(share, rel=0.02)
@@ -385,7 +385,7 @@ def test_messages():
 
 def test_memory_and_the_largest_batch():
     one = setup("llama-2-7b")
-    assert weight_bytes(one.shape, one.recipe) == 2 * 6_738_415_616
+    assert weight_bytes(one.shape, one.format) == 2 * 6_738_415_616
     use = memory_use(one, batch=3, length=1000, new=1)
     assert use.kv_bytes == 3 * 1000 * 524288 and use.missing_bytes == 0
     batch = largest_batch(one, length=2048, usable=1.0)
@@ -397,7 +397,7 @@ def test_memory_and_the_largest_batch():
     assert largest_batch(setup("llama-2-70b"), length=1) == 0
     assert equal_context(one) == pytest.approx(13_476_831_232 / 524288)
     experts = setup("mixtral-8x7b")
-    assert weight_bytes(experts.shape, experts.recipe) == pytest.approx(2 * 46_702_792_704)
+    assert weight_bytes(experts.shape, experts.format) == pytest.approx(2 * 46_702_792_704)
 
 
 def test_energy_of_weights_is_bytes_times_energy_per_bit():
@@ -437,7 +437,7 @@ def test_cost_is_price_over_rate():
     expected = price / (found.expected.output_tokens_per_s * 3600) * 1e6
     assert found.cost_usd_per_mtok() == pytest.approx(expected)
     assert found.cost_usd_per_mtok(0.5) == pytest.approx(2 * expected)
-    assert predict(setup(machine="rtx-4090", recipe="w4a16"), Request()).cost_usd_per_mtok() is None
+    assert predict(setup(machine="rtx-4090", fmt="w4a16"), Request()).cost_usd_per_mtok() is None
 
 
 def test_speculation():
@@ -451,7 +451,7 @@ def test_speculation():
     found, without = (predict(big, Request(), speculation=one) for one in (speculation, None))
     assert found.expected.tpot_s == fast > found.bound.tpot_s
     assert found.expected.ttft_s > without.expected.ttft_s
-    drafted = weight_bytes(small.shape, small.recipe)
+    drafted = weight_bytes(small.shape, small.format)
     assert found.memory.weight_bytes == without.memory.weight_bytes + drafted
     assert found.largest_batch < without.largest_batch
     # The weights are read once for 3.4 tokens, but the draft's for each proposal.
@@ -472,7 +472,7 @@ def test_two_of_four_is_faster_where_the_machine_has_that():
         (hw, text): step_ms(
             Setup(
                 shape=load_model("llama-2-7b"),
-                recipe=parse_recipe(text, activations="int8"),
+                format=parse_format(text, activations="int8"),
                 machine=load_machine(hw),
             ),
             new=4096,
@@ -484,7 +484,7 @@ def test_two_of_four_is_faster_where_the_machine_has_that():
     assert 1.7 < times["a100-sxm-80gb", "int8"] / times["a100-sxm-80gb", "int8-2-of-4"] < 2.0
     assert times["t4", "int8"] == pytest.approx(times["t4", "int8-2-of-4"], rel=1e-9)
     # 5 bits a weight with positions, where there were 8, and a scale for 128.
-    read = {text: parse_recipe(text).tensor_bytes("up", 4096, 4096) for text in ("int8-2-of-4",)}
+    read = {text: parse_format(text).tensor_bytes("up", 4096, 4096) for text in ("int8-2-of-4",)}
     assert read["int8-2-of-4"] * 8 / 4096**2 == 5.125
 
 
@@ -492,7 +492,7 @@ def test_activations_that_are_zero_read_no_weights():
     dense, sparse = (
         Setup(
             shape=load_model("llama-2-7b"),
-            recipe=parse_recipe("int8", activations=text),
+            format=parse_format("int8", activations=text),
             machine=load_machine("a100-sxm-80gb"),
         )
         for text in ("int8", "int8-top50")
@@ -504,7 +504,7 @@ def test_activations_that_are_zero_read_no_weights():
     bounds = [predict_step(each, step, "bound").time_s for each in (dense, sparse)]
     assert 1.5 < bounds[0] / bounds[1] < 2.0
     with pytest.raises(ValueError, match="top-K keeps 1 to 99 percent"):
-        parse_recipe("int8", activations="int8-top0")
+        parse_format("int8", activations="int8-top0")
 
 
 @pytest.mark.parametrize("name", ["batch", "prompt", "output", "chunk"])
@@ -527,7 +527,7 @@ def test_nothing_is_expected_to_beat_its_bound():
     formats = ("fp16", "w4a16", "w8a8", "fp8", "nvfp4", "nf4", "gguf-q4_k_m", "gguf-q8_0", "i2_s")
     grid = Grid(
         models=[load_model(name) for name in ("llama-3.1-8b", "gemma-3-4b", "mixtral-8x7b")],
-        recipes=[parse_recipe(text) for text in formats],
+        formats=[parse_format(text) for text in formats],
         machines=[load_machine(name) for name in list_machines()],
         batches=[1, 4, 64],
         contexts=[64, 512, 4096],
@@ -540,16 +540,16 @@ def test_nothing_is_expected_to_beat_its_bound():
 
 def test_the_grid_is_many_single_predictions():
     machines = [load_machine(n) for n in ("a100-sxm-80gb", "raspberry-pi-5", "v100-sxm2", "b200")]
-    recipes = [parse_recipe(t) for t in ("fp16", "w4a16", "fp8", "gguf-q4_k_m", "tl2")]
+    formats = [parse_format(t) for t in ("fp16", "w4a16", "fp8", "gguf-q4_k_m", "tl2")]
     models = [load_model(n) for n in ("llama-3-8b", "mixtral-8x7b", "gemma-3-4b", "deepseek-v3")]
     grid = Grid(
-        models=models, recipes=recipes, machines=machines, batches=[1, 32], contexts=[64, 4096]
+        models=models, formats=formats, machines=machines, batches=[1, 32], contexts=[64, 4096]
     )
     for estimate in ("bound", "expected"):
         found = evaluate(grid, estimate)
         for place in np.ndindex(*grid.shape):
             i, j, k, b, c = place
-            one = Setup(shape=models[i], recipe=recipes[j], machine=machines[k])
+            one = Setup(shape=models[i], format=formats[j], machine=machines[k])
             size, length = grid.batches[b], grid.contexts[c]
             assert found.tpot_s[place] * 1e3 == pytest.approx(
                 step_ms(one, batch=size, context=length, estimate=estimate), rel=1e-12
@@ -562,13 +562,13 @@ def test_the_grid_is_many_single_predictions():
     row = table.iloc[-1]
     assert (row.model, row.machine, row.context) == ("deepseek-v3", "b200", 4096)
     assert row.tpot_s == found.tpot_s[-1, -1, -1, -1, -1]
-    is_large = (table.model == "deepseek-v3") & (table.recipe == "fp16")
+    is_large = (table.model == "deepseek-v3") & (table.format == "fp16")
     assert not table[is_large].fits.any() and table.fits.any()
 
 
 def test_a_grid_needs_positive_sizes():
     with pytest.raises(ValueError, match="at least 1 each"):
-        evaluate(Grid(models=[], recipes=[], machines=[], batches=[0], contexts=[1]))
+        evaluate(Grid(models=[], formats=[], machines=[], batches=[0], contexts=[1]))
 
 
 def test_importing_needs_neither_jax_nor_amaranth():
@@ -647,9 +647,9 @@ def test_a_hybrids_bound_counts_its_small_cores_where_there_are_threads_for_them
 
 
 def test_a_grid_and_a_request_have_one_rule_for_what_fits():
-    shape, recipe, machine = load_model("mixtral-8x7b"), parse_recipe("w4a16"), load_machine("l4")
+    shape, fmt, machine = load_model("mixtral-8x7b"), parse_format("w4a16"), load_machine("l4")
     grid = Grid(
-        models=[shape], recipes=[recipe], machines=[machine], batches=[1, 64], contexts=[512, 8192]
+        models=[shape], formats=[fmt], machines=[machine], batches=[1, 64], contexts=[512, 8192]
     )
     for estimate in ("bound", "expected"):
         found = evaluate(grid, estimate)
@@ -665,7 +665,7 @@ def test_a_grid_and_a_request_have_one_rule_for_what_fits():
 def test_the_context_whose_cache_equals_the_weights_knows_windows():
     for name in ("llama-2-7b", "gemma-3-27b", "gpt-oss-20b"):
         one = setup(name)
-        cache = kv_bytes_per_sequence(one.shape, one.recipe, round(equal_context(one)))
-        assert cache == pytest.approx(weight_bytes(one.shape, one.recipe), rel=1e-3)
+        cache = kv_bytes_per_sequence(one.shape, one.format, round(equal_context(one)))
+        assert cache == pytest.approx(weight_bytes(one.shape, one.format), rel=1e-3)
     # 32 layers of 4096 tokens are 0.5 GB.
     assert equal_context(setup("mistral-7b")) == float("inf")

@@ -7,16 +7,18 @@ import pytest
 
 from hw.machine import load_machine
 from roofline.model.model_shape import load_model
-from roofline.runtime.serving_format import parse_recipe
+from roofline.runtime.serving_format import parse_format
 from roofline.time.energy import step_energy
 from roofline.time.links import all_to_all_s
 from roofline.time.predict import link_s, predict_step
 from roofline.workload.memory import expert_bytes, memory_use, weight_bytes
-from roofline.workload.operators import Options, Sequences, expert_load, operators
+from roofline.workload.operators import operators
+from roofline.workload.products import expert_load
 from roofline.workload.setup import Setup
+from roofline.workload.step import Options, Sequences
 
 MIXTRAL = load_model("mixtral-8x7b")
-FP16 = parse_recipe("fp16")
+FP16 = parse_format("fp16")
 
 
 def amounts(step, options, shape=MIXTRAL):
@@ -59,7 +61,7 @@ def test_machines_share_experts():
 
 def test_a_step_of_machines_that_share_experts():
     machine = load_machine("h100-sxm")
-    setup = Setup(shape=MIXTRAL, recipe=FP16, machine=machine, machines=4, parallel="expert")
+    setup = Setup(shape=MIXTRAL, format=FP16, machine=machine, machines=4, parallel="expert")
     step = [Sequences(batch=64, new=1, context=1000)]
     shared = predict_step(setup, step, "expected")
     by_name = {op.operator.name: op.operator for op in shared.operators}
@@ -85,7 +87,7 @@ def test_an_exchange_by_hand():
 
 
 def test_every_machine_has_the_rest():
-    setup = Setup(shape=MIXTRAL, recipe=FP16, machine=load_machine("h100-sxm"), machines=4)
+    setup = Setup(shape=MIXTRAL, format=FP16, machine=load_machine("h100-sxm"), machines=4)
     one = weight_bytes(MIXTRAL, FP16)
     experts = expert_bytes(MIXTRAL, FP16)
     assert experts == 2 * 32 * 8 * 3 * 4096 * 14336
@@ -99,7 +101,7 @@ def test_what_has_too_few_experts(name, machines, have):
     with pytest.raises(ValueError, match=f"has {have} experts to share among {machines} machines"):
         Setup(
             shape=load_model(name),
-            recipe=FP16,
+            format=FP16,
             machine=load_machine("h100-sxm"),
             machines=machines,
             parallel="expert",
@@ -109,7 +111,7 @@ def test_what_has_too_few_experts(name, machines, have):
 def test_no_routing_reads_less_than_the_bound():
     machine = load_machine("h100-sxm")
     step = [Sequences(batch=64, new=1, context=1000)]
-    setup = Setup(shape=MIXTRAL, recipe=FP16, machine=machine)
+    setup = Setup(shape=MIXTRAL, format=FP16, machine=machine)
     bound = {op.operator.name: op.operator for op in predict_step(setup, step).operators}
     # All 64 tokens choose the same two experts.
     assert bound["expert down"].weight_bytes == 2 * 2 * 14336 * 4096 * 32
@@ -120,7 +122,7 @@ def test_no_routing_reads_less_than_the_bound():
 
 
 def test_energy_is_that_of_all_machines():
-    setup = Setup(shape=MIXTRAL, recipe=FP16, machine=load_machine("h100-sxm"), machines=8)
+    setup = Setup(shape=MIXTRAL, format=FP16, machine=load_machine("h100-sxm"), machines=8)
     step = [Sequences(batch=64, new=1, context=1000)]
 
     def energy(parallel):

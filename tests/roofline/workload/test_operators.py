@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from roofline.model.model_shape import FOLDER, list_models, load_model, read_model, shape_of_size
-from roofline.runtime.serving_format import parse_recipe
-from roofline.workload.operators import Options, Sequences, operators
+from roofline.measured.stand_in import shape_of_size
+from roofline.model.model_shape import FOLDER, list_models, load_model, read_model
+from roofline.runtime.serving_format import parse_format
+from roofline.workload.operators import operators
+from roofline.workload.step import Options, Sequences
 
-FP16 = parse_recipe("fp16")
+FP16 = parse_format("fp16")
 #: Parameters in blocks' linear layers, head, all; decode GOP of linear layers and of attention at
 #: 2048; bytes of blocks and head in FP16 and in W4 with groups of 128 and an FP16 head; KV bytes of
 #: 2048 tokens; prompt of 2048 in TOP, linear and causal attention.
@@ -27,8 +29,8 @@ def of_kind(found, kind, amount="ops"):
     return sum(float(getattr(op, amount)) for op in found if op.kind == kind)
 
 
-def decode(name, recipe=FP16, batch=1, context=2047):
-    return operators(load_model(name), recipe, [Sequences(batch=batch, new=1, context=context)])
+def decode(name, fmt=FP16, batch=1, context=2047):
+    return operators(load_model(name), fmt, [Sequences(batch=batch, new=1, context=context)])
 
 
 @pytest.mark.parametrize("name", FIRST_PRINCIPLES)
@@ -40,7 +42,7 @@ def test_first_principles(name):
     assert of_kind(token, "linear") / 1e9 == pytest.approx(linear, abs=5e-4)
     assert of_kind(token, "attention") / 1e9 == pytest.approx(attention, abs=5e-4)
     assert sum(op.weight_bytes for op in token) / 1e9 == pytest.approx(fp16, abs=5e-5)
-    packed = decode(name, parse_recipe("w4a16"))
+    packed = decode(name, parse_format("w4a16"))
     assert sum(op.weight_bytes for op in packed) / 1e9 == pytest.approx(w4, abs=5e-5)
     assert sum(op.kv_bytes for op in token) / 1e9 == pytest.approx(kv, abs=5e-5)
     prefill = operators(shape, FP16, [Sequences(batch=1, new=2048)])

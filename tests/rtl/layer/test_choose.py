@@ -1,6 +1,8 @@
 """Layers in the codes of PEs: what results come to, against numerics without a PE."""
 
+import inspect
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -69,6 +71,15 @@ def test_golden_sums_come_to_what_numerics_computes(name):
     assert np.array_equal(found.view(np.uint32), layer.expected.view(np.uint32))
     sums[0, 2, 3] ^= 1 << max(abs(int(sums[0, 2, 3])).bit_length() - 8, 0)
     assert not np.array_equal(layer.results(sums), layer.expected)
+
+
+def test_every_family_has_a_module_that_runs_layers():
+    for pe in PES.values():
+        if pe.name != PART:
+            found = inspect.signature(import_module(pe._layer_module).layer)
+            assert list(found.parameters) == ["pe", "weight", "x", "lanes", "tile"]
+            assert found.parameters["pe"].annotation is not inspect.Parameter.empty
+            assert isinstance(pe, found.parameters["pe"].annotation)
 
 
 @pytest.mark.parametrize("name", ["tl1-lookup", pytest.param("vptq-2x4", marks=pytest.mark.slow)])

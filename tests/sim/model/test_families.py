@@ -1,9 +1,16 @@
+import json
+import math
 import re
+from pathlib import Path
 
 import pytest
 
 from sim.model.config import ModelConfig
-from sim.model.families import config_from_hf
+from sim.model.config_reader import ConfigReader
+from sim.model.families import FAMILIES, config_from_hf, read_config
+from sim.model.family_switches import USUAL, switches
+
+FAMILIES_GOLDEN = Path(__file__).parents[2] / "golden" / "families"
 
 #: Old names of what transformers 5 writes.
 OLD_NAMES = {"dtype": "torch_dtype"}
@@ -152,13 +159,88 @@ def test_fields_of_released_models_that_change_nothing_are_accepted(name):
     assert isinstance(config_from_hf(HUB_FILES[name]), ModelConfig)
 
 
+FIELDS_OF_TRANSFORMERS = json.loads((FAMILIES_GOLDEN / "fields.json").read_text())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_field_that_transformers_reads_is_read_refused_or_known_to_change_nothing(family):
+    fields = FIELDS_OF_TRANSFORMERS[family]
+    reader = ConfigReader({"model_type": family}, family)
+    FAMILIES[family](reader)
+    of_classifiers = {"summary_last_dropout"}
+    known = reader.names_read | set(switches(family)) | USUAL | of_classifiers
+    assert {*fields["own"], *fields["aliases"], *fields["read"]} <= known
+    assert {"is_causal", "per_layer_config"} <= known & set(FIELDS_OF_TRANSFORMERS["shared"])
+
+
+@pytest.mark.parametrize(
+    ("family", "field"),
+    [
+        *(("llama", f) for f in ("use_alibi", "sliding_window", "layer_types", "per_layer")),
+        *(("gpt2", f) for f in ("partial_rotary_factor", "rope_scaling", "qk_layernorm", "n_ctx")),
+        ("opt", "intermediate_size"),
+        ("mistral", "attention_bias"),
+        ("qwen2", "qk_layernorm"),
+        ("gemma2", "activation_function"),
+        ("phi3", "mlp_bias"),
+    ],
+)
+def test_a_field_that_the_family_does_not_read_is_ignored_with_a_note(family, field):
+    config, notes = read_config({"model_type": family, field: 0.5})
+    assert config == config_from_hf({"model_type": family})
+    expected = f"Fields of config.json that a {family} model does not read are ignored: {field}."
+    assert notes == (() if field in USUAL else (expected,))
+
+
+def test_code_of_its_own_gets_a_note():
+    raw = {"model_type": "phi3", "auto_map": {"AutoConfig": "configuration_phi3.Phi3Config"}}
+    note = (
+        "config.json names code of its own (auto_map), which is not run; the model is computed as "
+        "transformers computes the family phi3."
+    )
+    assert read_config(raw)[1] == (note,)
+
+
+def test_gpt2_takes_its_sizes_under_both_names():
+    old = {"n_embd": 96, "n_head": 6, "n_layer": 3, "n_positions": 64}
+    new = dict(zip(("hidden_size", "num_attention_heads"), (96, 6), strict=True))
+    new |= {"num_hidden_layers": 3, "max_position_embeddings": 64}
+    assert config_from_hf({"model_type": "gpt2"} | old) == config_from_hf(
+        {"model_type": "gpt2"} | new
+    )
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen3", "phi3"])
+@pytest.mark.parametrize("place", ["top", "inside", "both"])
+def test_the_context_before_extension_may_stand_beside_the_parameters(family, place):
+    raw = {"model_type": family, "hidden_size": 32, "num_attention_heads": 4, "head_dim": 8}
+    scaling = {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+    context = {"original_max_position_embeddings": 64}
+    if place in ("inside", "both"):
+        scaling |= context
+    if place in ("top", "both"):
+        raw |= context
+    if family == "phi3" and place == "inside":
+        raw |= context  # absent, it is 4096 in this family
+    raw |= {"num_key_value_heads": 2, "max_position_embeddings": 256, "rope_scaling": scaling}
+    rope = config_from_hf(raw).rope
+    assert rope.original_max_positions == 64
+    assert rope.attention_factor == pytest.approx((1 + math.log(4) / math.log(64)) ** 0.5)
+
+
+def test_numbers_that_a_type_of_scaling_does_not_read_are_ignored():
+    raw = {"model_type": "llama", "rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+    more = {"finetuned": True, "beta_fast": 32, "attention_factor": 3.0, "mscale": 0.7}
+    assert config_from_hf(raw) == config_from_hf(raw | {"rope_scaling": raw["rope_scaling"] | more})
+
+
 REFUSED = [
     ({}, "model_type null is not supported; supported are {families}"),
     ({"model_type": "mamba"}, 'model_type "mamba" is not supported; supported are {families}'),
     ({"model_type": ["llama"]}, 'model_type ["llama"] is not supported; supported are {families}'),
     (
-        {"model_type": "llama", "use_alibi": True},
-        "llama configuration: use_alibi = true is not supported; {reason}",
+        {"model_type": "llama", "is_causal": False},
+        "llama configuration: is_causal = false is not supported; {reason}",
     ),
     (
         {"model_type": "llama", "quantization_config": {"quant_method": "gptq", "bits": 4}},
@@ -168,14 +250,14 @@ REFUSED = [
         ),
     ),
     (
-        {"model_type": "llama", "sliding_window": 4096},
-        "llama configuration: sliding_window = 4096 is not supported; {reason}",
+        {"model_type": "gpt2", "hidden_size": 512, "n_embd": 768},
+        "gpt2 configuration: hidden_size must equal n_embd 768 where both are given, not 512",
     ),
     (
-        {"model_type": "llama", "per_layer": list(range(40))},
+        {"model_type": "llama", "per_layer_config": list(range(40))},
         (
-            "llama configuration: per_layer = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, "
-            "15, 16... is not supported; {reason}"
+            "llama configuration: per_layer_config = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "
+            "13, 14, 15, 16... is not supported; {reason}"
         ),
     ),
     (

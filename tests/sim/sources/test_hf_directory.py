@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from sim.errors import UserError
 from sim.model.families import config_from_hf, tensor_shapes
+from sim.sources import hf_files
 from sim.sources.hf_directory import open_directory
 
 SUPPORTED = ("llama", "qwen2", "qwen3", "phi3", "gemma2", "gpt2", "phi2")
@@ -67,17 +68,106 @@ def test_the_content_hash_follows_weights_and_configuration(tiny, tmp_path):
     assert open_directory(make(tiny, tmp_path / "d", change=change)[0]).content_hash != one
 
 
-def test_rotary_frequencies_masks_and_a_second_copy_of_a_tied_head_are_passed_over(tiny, tmp_path):
+def test_rotary_frequencies_and_causal_masks_are_passed_over(tiny, tmp_path):
     one = np.ones(8, np.float32)
-    old = {
-        "model.layers.0.self_attn.rotary_emb.inv_freq": one,
-        "lm_head.weight": np.ones((264, 64)),
-    }
-    open_directory(
-        make(tiny, tmp_path / "a", change=lambda s: s | old, tie_word_embeddings=True)[0]
-    )
+    old = {"model.layers.0.self_attn.rotary_emb.inv_freq": one}
+    open_directory(make(tiny, tmp_path / "a", change=lambda s: s | old)[0])
     masks = {"h.0.attn.bias": one, "transformer.h.1.attn.masked_bias": one}
     open_directory(make(tiny, tmp_path / "b", "gpt2", change=lambda s: s | masks)[0])
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("llama", "model.layers.0.attn.bias"),
+        ("llama", "h.0.attn.bias"),
+        ("gpt2", "transformer.h.0.self_attn.rotary_emb.inv_freq"),
+    ],
+)
+def test_constants_of_one_family_are_weights_in_another(tiny, tmp_path, family, name):
+    extra = {name: np.ones(8, np.float32)}
+    path, _ = make(tiny, tmp_path, family, change=lambda s: s | extra)
+    message = f"PATH has tensors that a {family} model does not use: {re.escape(name)}; .*"
+    refused(path, message)
+
+
+def tied(tiny, path, family="llama", change=None, dtype=np.float32, shards=1):
+    """Write a tied model that stores its head a second time, ``change`` applied to the copy."""
+    table = {"gpt2": "transformer.wte.weight"}.get(family, "model.embed_tokens.weight")
+
+    def twice(stored):
+        half = stored[table].astype(np.float16)
+        copy = change(half.copy()) if change else half
+        return stored | {table: half.astype(np.float32), "lm_head.weight": copy.astype(dtype)}
+
+    return make(tiny, path, family, twice, shards, tie_word_embeddings=True)[0]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_second_copy_of_a_tied_head_is_passed_over(tiny, tmp_path, family, dtype):
+    source = open_directory(tied(tiny, tmp_path, family, dtype=dtype, shards=2))
+    assert source.config.tie_embeddings
+
+
+@pytest.mark.parametrize("rows", [1, 2**22])
+def test_a_tied_head_that_differs_in_one_value_is_used(tiny, tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(hf_files, "COMPARED_VALUES", 64 * rows)
+
+    def change(head):
+        head[-1, -1] += 1
+        return head
+
+    source = open_directory(tied(tiny, tmp_path, change=change))
+    assert not source.config.tie_embeddings
+    head, table = source.read("lm_head.weight"), source.read("embed_tokens.weight")
+    assert np.count_nonzero(head != table) == 1
+    (note,) = source.notes
+    assert note == (
+        "tie_word_embeddings is true in config.json, but lm_head.weight differs from "
+        "model.embed_tokens.weight: the stored head is used, as in transformers 5 (transformers 4 "
+        "used the embedding)."
+    )
+
+
+def test_a_tied_model_may_store_its_table_as_the_head_alone(tiny, tmp_path):
+    def change(stored):
+        stored["lm_head.weight"] = stored.pop("model.embed_tokens.weight")
+        return stored
+
+    path, tensors = make(tiny, tmp_path, change=change, tie_word_embeddings=True)
+    source = open_directory(path)
+    assert source.config.tie_embeddings
+    assert np.array_equal(source.read("embed_tokens.weight"), tensors["embed_tokens.weight"])
+
+
+def test_a_tied_head_of_another_shape_or_type_is_refused(tiny, tmp_path):
+    path = tied(tiny, tmp_path / "a", change=lambda head: head[:-1])
+    refused(path, "tensor lm_head.weight of PATH has shape .*")
+    path = tied(tiny, tmp_path / "b", dtype=np.int8)
+    refused(path, "tensor lm_head.weight of PATH is stored as I8; .*")
+
+
+@pytest.mark.parametrize("family", SUPPORTED)
+def test_no_tensor_is_left_out_silently(tiny, tmp_path, family):
+    config = config_from_hf(tiny.CONFIGS[family])
+    raw = tiny.raw_tensors(config, tiny.random_tensors(config))
+    bare = {n: n.removeprefix("model.").removeprefix("transformer.") for n in raw}
+    others = {f"{n.rpartition('.')[0]}.scale" for n in raw} | {b for n, b in bare.items() if b != n}
+    for index, name in enumerate(sorted(others)):
+        extra = {name: np.ones(4, np.float32)}
+        path, _ = make(tiny, tmp_path / str(index), family, change=lambda s, e=extra: s | e)
+        refused(path, f".*does not use: {re.escape(name)}; .*")
+
+
+def test_a_directory_with_an_adapter_is_refused(tiny, tmp_path):
+    path, _ = make(tiny, tmp_path)
+    (path / "adapter_config.json").write_text("{}")
+    refused(
+        path,
+        r"PATH holds an adapter \(adapter_config.json\), which is not applied; merge it into the "
+        r"model first \(merge_and_unload of the peft library\), or remove adapter_config.json",
+    )
 
 
 def test_a_left_over_weight_is_refused(tiny, tmp_path):

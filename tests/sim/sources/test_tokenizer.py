@@ -1,13 +1,17 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
+from tokenizers import models
 
 from sim.errors import UserError
 from sim.sources.gguf_file import open_gguf
 from sim.sources.gguf_tokenizer import PRE_TOKENIZERS
 from sim.sources.hf_directory import open_directory
-from sim.sources.tokenizer import load_tokenizer
+from sim.sources.tokenizer import Tokenizer, load_tokenizer
 
 TEXT = "The theory of 1911: naïve café, 你好\r\n\n  \tI'll'S <|end|>  "
 
@@ -85,6 +89,74 @@ def test_a_bos_that_is_not_in_the_vocabulary_is_refused(tiny, tmp_path, stored):
         source.tokenizer()
 
 
+GOLDEN = json.loads(
+    (Path(__file__).parents[2] / "golden" / "tokenizers" / "cases.json").read_text()
+)
+
+
+@pytest.mark.parametrize("name", GOLDEN["cases"])
+def test_a_directory_gives_the_ids_of_transformers(tmp_path, name):
+    case = GOLDEN["cases"][name]
+    files = case["files"] | {"tokenizer.json": GOLDEN["tokenizers"][case["tokenizer"]]}
+    for file, content in files.items():
+        (tmp_path / file).write_text(json.dumps(content))
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.encode(GOLDEN["text"]).tolist() == case["ids"]
+    before = case["with_template"][: len(case["with_template"]) - len(case["ids"])]
+    starts = case["with_template"][: len(case["ids"])] != case["ids"]
+    assert tokenizer.bos_id == (before[0] if starts else None)
+
+
+def test_a_template_of_two_tokens_before_the_text_is_refused(tmp_path):
+    raw = json.loads(json.dumps(GOLDEN["tokenizers"]["bytes-before"]))
+    raw["post_processor"]["single"].insert(0, raw["post_processor"]["single"][0])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
+    message = (
+        f"^the tokenizer of {tmp_path} puts 2 tokens before a text, '</s>', '</s>'; only one is "
+        "supported$"
+    )
+    with pytest.raises(UserError, match=message):
+        load_tokenizer(tmp_path)
+
+
+def test_bos_of_no_name_is_not_added(tiny, tmp_path):
+    tiny.tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"add_bos_token": true, "bos_token": null}')
+    assert load_tokenizer(tmp_path).bos_id is None
+
+
+def test_a_token_that_the_model_has_no_row_for_is_refused_where_a_text_has_it(tiny, tmp_path):
+    tiny.tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "added_tokens.json").write_text('{"<pad>": 261}')
+    tokenizer = load_tokenizer(tmp_path).checked(261, tmp_path)
+    assert tokenizer.vocab_size == 261 and tokenizer.encode("the").size == 2
+    message = (
+        "^the text has the token '<pad>' of id 261, but the model embeds only 261 tokens; remove "
+        "it from the text, or from the files of the tokenizer$"
+    )
+    with pytest.raises(UserError, match=message):
+        tokenizer.encode("the <pad>")
+    assert load_tokenizer(tmp_path).checked(262, tmp_path).encode("<pad>").tolist() == [261]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "rule"),
+    [
+        ("tokenizer_config.json", {"added_tokens_decoder": []}, "added_tokens_decoder must be"),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": "a"}}, "added_tokens_decoder"),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1": 5}}, "5 is not a token; a token"),
+        ("tokenizer_config.json", {"pad_token": ["a"]}, "['a'] is not a token; a token is"),
+        ("tokenizer_config.json", {"extra_special_tokens": 3}, "extra_special_tokens must be"),
+        ("added_tokens.json", {"a": "1"}, "must be an object of ids by token"),
+    ],
+)
+def test_damaged_settings_are_one_line(tiny, tmp_path, file, content, rule):
+    tiny.tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / file).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"^{tmp_path}/{file}:? {re.escape(rule)}.*$"):
+        load_tokenizer(tmp_path)
+
+
 TEMPLATE = {
     "type": "TemplateProcessing",
     "single": [
@@ -138,6 +210,16 @@ def test_a_tokenizer_that_was_saved_truncating_does_not_truncate(tiny, tmp_path)
     loaded = load_tokenizer(tmp_path)
     assert loaded.encode("abcdefghijk").size == 11
     assert loaded.encode("ab").size == 2
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(100_015, 102_400), (64_400, 65_536)])
+def test_padding_rows_of_real_models_are_accepted(tmp_path, tokens, rows):
+    # DeepSeek LLM 7B and LFM2.
+    model = models.WordLevel({str(i): i for i in range(tokens)}, "0")
+    tokenizer = Tokenizer(tokenizers.Tokenizer(model))
+    assert tokenizer.checked(rows, tmp_path) is tokenizer
+    with pytest.raises(UserError, match="more than padding explains"):
+        tokenizer.checked(2 * rows, tmp_path)
 
 
 def test_a_tokenizer_must_fit_the_embedding(tiny, tmp_path):
@@ -196,6 +278,28 @@ def test_an_unknown_tag_is_refused_unless_a_tokenizer_json_is_beside_the_file(
         source.tokenizer()
     tiny.tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
     assert source.tokenizer().decode(source.tokenizer().encode(TEXT)) == TEXT
+
+
+@pytest.mark.parametrize("kind", [2, 3, 4])
+def test_unknown_control_and_user_defined_tokens_are_read_by_their_names(
+    tiny, tmp_path, stored, kind
+):
+    types = np.ones(261, np.int32)
+    types[258] = kind  # Ġthe
+    tokens = [*tiny.byte_vocabulary()[0]]
+    tokens[258] = "the<x>"
+    source = with_metadata(tiny, tmp_path, stored, token_type=types, tokens=tokens, merges=["h e"])
+    assert source.tokenizer().encode("the<x>").tolist() == [258]
+
+
+def test_empty_tokens_have_names_of_their_own(tiny, tmp_path, stored):
+    tokens, merges = tiny.byte_vocabulary()
+    tokens = [*tokens, "", ""]
+    types = np.ones(len(tokens), np.int32)
+    raw = tiny.CONFIGS["llama"]
+    source = with_metadata(tiny, tmp_path, stored, tokens=tokens, token_type=types, merges=merges)
+    assert raw["vocab_size"] >= len(tokens)
+    assert source.tokenizer().vocab_size == len(tokens)
 
 
 def with_metadata(tiny, tmp_path, stored, **changes):

@@ -1,17 +1,15 @@
-"""What is said of PEs whose sums don't round: every one is known, and what they leave out is so."""
+"""``nearest_sweep`` of the PEs with exact sums: each has one, and what it says is so."""
 
 import jax.numpy as jnp
 import pytest
 
 from numerics import SCHEMES, grouped_dot, parse_scheme, quantize
 from numerics.pe.block_shift import BlockShifted
-from numerics.pe.models import ROUNDING
-from rtl.catalog import PES
+from rtl.catalog import PES, ROUNDING
 from rtl.pe.block_dot.element import BlockDotPe
 from rtl.pe.codebook.element import AdditivePe
 from rtl.pe.column_signs.element import ColumnSignsPe
 from rtl.pe.dot_product.element import DotProductPe
-from sim.sweep.exact_pes import NEAREST
 
 #: Formats of PEs whose weights are no names of formats.
 NAMES = {
@@ -23,15 +21,15 @@ NAMES = {
 
 
 def said(words):
-    return {name for name, text in NEAREST.items() if words in text}
+    return {name for name, pe in PES.items() if words in pe.nearest_sweep}
 
 
 def kinds(*kinds):
     return {name for name, pe in PES.items() if isinstance(pe, kinds)}
 
 
-def test_every_pe_either_rounds_or_is_told_about():
-    assert set(NEAREST) == set(PES) - set(ROUNDING)
+def test_every_pe_either_rounds_or_says_which_sweep_is_nearest():
+    assert {name for name, pe in PES.items() if pe.nearest_sweep} == set(PES) - set(ROUNDING)
 
 
 def test_what_no_sweep_has_is_said_of_the_pes_that_have_it():

@@ -1,0 +1,14 @@
+"""Layers of BitMoD's PE."""
+
+import numpy as np
+
+from rtl.layer.layer import Layer
+from rtl.pe.aligned.element import AlignedPe
+from rtl.pe.rows_layer import rounding_layer
+
+
+def layer(
+    pe: AlignedPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
+) -> Layer:
+    """Return a layer of FP16 activations, with a scale for each group of weights."""
+    return rounding_layer(pe, weight, x, lanes=lanes, tile=tile)

@@ -1,0 +1,15 @@
+"""All commands of ``qsim``, each group in a module of its own."""
+
+from sim.cli.app import app as app
+from sim.cli.formats import formats
+from sim.cli.hw import hw
+from sim.cli.models import models
+from sim.cli.quantize import quantize
+from sim.cli.roofline import roofline
+from sim.cli.rtl import rtl
+from sim.cli.sweep import sweep
+
+app.command(sweep)
+app.command(quantize)
+for group in (models, formats, hw, roofline, rtl):
+    app.command(group)

@@ -1,0 +1,140 @@
+"""Run the command line: every error in one line, exit codes, an answer to every interrupt."""
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+# Imported with the handlers in place: cyclopts takes a third of a second.
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+INTERRUPTED = "interrupted; run the same command to go on"
+
+
+class Interrupts:
+    """Whether Ctrl-C was pressed: an import may turn its exception into another one."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: object) -> NoReturn:
+        self.seen = True
+        # Half-imported modules fail in other threads and in destructors, too.
+        sys.unraisablehook = _ignore
+        raise KeyboardInterrupt
+
+
+def _ignore(*_: object) -> None:
+    """Print nothing of exceptions that follow an interrupt."""
+
+
+def run(arguments: list[str] | None) -> None:
+    """Run a command and end the process with its exit code."""
+    code = exit_code(lambda: _call(arguments))
+    if code and arguments is None:
+        _leave_at_once(code)
+    sys.exit(code)
+
+
+def _call(arguments: list[str] | None) -> None:
+    from sim.cli.commands import app
+
+    app(arguments, exit_on_error=False, print_error=False)
+    # What a closed pipe or a full disk can't take is found here, not at exit.
+    sys.stdout.flush()
+
+
+def exit_code(command: Callable[[], Any]) -> int:
+    """Call a command; print its error in one line and return the exit code."""
+    interrupts = Interrupts()
+    try:
+        command()
+    except KeyboardInterrupt:
+        return _complain(INTERRUPTED, EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # As of head, which has read enough.
+        _drop_output()
+        return 0
+    except SystemExit:
+        if not interrupts.seen:
+            raise
+        return _complain(INTERRUPTED, EXIT_INTERRUPTED)
+    except BaseException as error:
+        if interrupts.seen:
+            return _complain(INTERRUPTED, EXIT_INTERRUPTED)
+        message = _message(error)
+        if message is None:
+            raise
+        return _complain(message, EXIT_USER_ERROR)
+    return 0
+
+
+def _message(error: BaseException) -> str | None:
+    """Return the line for an error that a user can cause, ``None`` for a defect of qsim."""
+    from cyclopts import CycloptsError
+
+    from sim.errors import UserError, os_error_text
+
+    match error:
+        case UserError():
+            return str(error)
+        case CycloptsError():
+            return _usage(error)
+        case OSError():
+            return os_error_text(error)
+        case _:
+            return None
+
+
+def _usage(error: "CycloptsError") -> str:
+    """Return what is wrong with the words of a command; for a missing one, what it takes."""
+    from cyclopts.exceptions import ConsumeMultipleError, MissingArgumentError
+
+    argument = error.argument
+    if argument is None or not isinstance(error, MissingArgumentError | ConsumeMultipleError):
+        return str(error)
+    command = " ".join(["qsim", *(error.command_chain or ())])
+    is_word = argument.field_info.is_positional
+    name = argument.name.lstrip("-").upper() if is_word else argument.name
+    is_given = not is_word and name in (error.root_input_tokens or ())
+    takes = _help_of(error, argument.name)
+    return f"{name} needs a value: {takes}" if is_given else f"{command} needs {name}: {takes}"
+
+
+def _help_of(error: "CycloptsError", name: str) -> str:
+    """Return the help of the argument that an error is about."""
+    assert error.app is not None
+    documented = error.app.assemble_argument_collection(parse_docstring=True)
+    found = (one.parameter.help for one in documented if one.name == name)
+    return " ".join((next(found, None) or "see --help").split())
+
+
+def _complain(message: str, code: int) -> int:
+    _drop_output()
+    line = " ".join(message.split())
+    print(f"qsim: {line}", file=sys.stderr)
+    return code
+
+
+def _drop_output() -> None:
+    """Keep what standard output can't take from failing once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End the process as it is: an exit would wait for threads that still compute."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Objects shared with other processes are released.
+    gc.collect()
+    os._exit(code)

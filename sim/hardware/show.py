@@ -1,0 +1,50 @@
+"""``qsim rtl show``: one PE, its streams, its stored cost and the sweep nearest to it."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from hw.pe_record import PeRecord, list_records, load_record
+from rtl.element import ProcessingElement
+from rtl.verilog.header import header_lines
+from sim.hardware.command import find_pes
+
+
+def pe_text(name: str) -> RenderableType:
+    """Return what a PE computes, the bits of its streams, its cost, and how to sweep with it."""
+    (pe,) = find_pes([name])
+    lines = [*_head(pe), "", *header_lines(pe, pe.build()), "", *_cost(pe), _sweep(pe)]
+    return Group(*(Text(line) for line in lines))
+
+
+def _head(pe: ProcessingElement) -> Iterator[str]:
+    lanes = f"{pe.lanes} lane{'s' * (pe.lanes != 1)}"
+    beat = f"{pe.cycles} cycle{'s' * (pe.cycles != 1)} a beat"
+    yield f"{pe.name}: {pe.weight_name} weights x {pe.activation_name} activations, {lanes}, {beat}"
+    yield f"source: {pe.source}"
+
+
+def _cost(pe: ProcessingElement) -> Iterator[str]:
+    if pe.name not in list_records():
+        yield f"cost: not measured yet; 'qsim rtl cost {pe.name}' measures it"
+        return
+    record = load_record(pe.name)
+    yield f"cost: {_area(record)}{_energy(record)} in {record.library}"
+
+
+def _area(record: PeRecord) -> str:
+    return f"{record.area_um2:.1f} um2, {record.area_um2_per_mac:.1f} um2 a MAC"
+
+
+def _energy(record: PeRecord) -> str:
+    if record.energy_no_delay_fj_per_mac is None:
+        return ""
+    low, high = record.energy_no_delay_fj_per_mac, record.energy_unit_delay_fj_per_mac
+    return f", {low:.0f} fJ/MAC without glitches, {high:.0f} with all of them"
+
+
+def _sweep(pe: ProcessingElement) -> str:
+    if pe.rounding_model is not None:
+        return f"accuracy: its sums round; 'qsim sweep --pe {pe.name}' measures a model with them"
+    return f"accuracy: it {pe.nearest_sweep}"

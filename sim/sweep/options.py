@@ -1,0 +1,68 @@
+"""The options of ``qsim sweep``, written once: for the command line, its help and studies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sim.options import Count, Flag, Names
+from sim.sources.known import EMBEDDED_ID
+
+#: Products of exact integers, group by group: any formats whose values are integers times a unit.
+EXACT = "exact"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """What to measure, on which text, and where to keep it."""
+
+    formats: Annotated[Names, Parameter(name="--format")] = ()
+    """Formats of 'qsim formats', such as fp4 int4:g64 mxfp4 w4a8 q4_k_m; or all. 'none' measures
+    the float32 model alone, or --activations and --kv alone."""
+    model: str = EMBEDDED_ID
+    """Model of 'qsim models', a directory, a .gguf file or a hub id."""
+    recipes: Path | None = None
+    """TOML file of recipes and grids: formats for some layers only."""
+    text: Path | None = None
+    """UTF-8 text to score; the built-in held-out text if not given."""
+    tokens: Count = 16384
+    """Tokens to read, in windows of --context."""
+    context: Count = 512
+    """Window length in tokens; every position but the first of a window is scored."""
+    spread: Flag = False
+    """Take the windows evenly over the text instead of consecutively from its start."""
+    group_size: Count | None = None
+    """Consecutive weights that share a scale, for formats that leave it open."""
+    activations: str | None = None
+    """Format of the inputs of the linear layers, quantized on the fly."""
+    kv: str | None = None
+    """Format of the KV cache."""
+    skip: Names = ()
+    """Patterns of layers to keep in float32, such as '*.down_proj'. Embeddings and lm_head are
+    always kept unless a recipe names them."""
+    bit_true: Flag = False
+    """Compute dot products of quantized weights and activations as exact integers, group by
+    group."""
+    pe: str | None = None
+    """Compute dot products of weights and FP16 activations as a processing element whose sums
+    round, such as bitmod-fp4-aligned or fp16-mac."""
+    dither_source: Flag = False
+    """Add noise of one source quantization step to a model whose weights lie on a grid."""
+    seed: int = 0
+    """Seed of that noise."""
+    out: Path = Path("qsim-out")
+    """Directory of the store and the report."""
+    json: Flag = False
+    """Print one JSON object a point on standard output instead of the table."""
+
+    @property
+    def product(self) -> str | None:
+        """Processing element of the dot products, :data:`EXACT` for ``--bit-true``."""
+        return EXACT if self.bit_true else self.pe
+
+    @property
+    def noise_seed(self) -> int | None:
+        """Seed of the noise on the source's grid; ``None`` for no noise."""
+        return self.seed if self.dither_source else None
