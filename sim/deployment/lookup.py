@@ -11,8 +11,6 @@ from hw.accelerator import (
 )
 from hw.machine import read_machine
 from hw.names import Found, find_machine
-from roofline.model.model_names import known_model
-from roofline.model.model_shape import ModelShape, read_model
 from roofline.runtime.serving_format import ServingFormat, parse_format
 from sim.errors import user_errors
 
@@ -35,12 +33,6 @@ def _from_file(path: Path) -> Found | Accelerator:
         if path.is_file() and is_accelerator(path):
             return read_accelerator(path)
         return Found(machine=read_machine(path))
-
-
-def find_shape(text: str) -> ModelShape:
-    """Return a model by its name, or from its TOML file."""
-    with user_errors(ValueError):
-        return read_model(Path(text)) if text.endswith(FILE_SUFFIX) else known_model(text)
 
 
 def find_format(
