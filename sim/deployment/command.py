@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hw.accelerator import Accelerator
-from hw.matching import Found
+from hw.names import Found
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import ServingFormat, parse_format
 from roofline.time.serving import Request, Speculation
 from roofline.workload.setup import Setup
 from roofline.workload.step import Options
-from sim.deployment.lookup import find_device, find_format, find_shape
+from sim.deployment.lookup import find_device, find_format
+from sim.deployment.model_names import find_shape
 from sim.deployment.on_accelerator import on_accelerator
 from sim.deployment.on_machine import on_machine, suggestions
 from sim.deployment.options import RooflineOptions
 from sim.deployment.scenario import Scenario
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 
 MOST_SCENARIOS = 400
 #: Of any processor here.
@@ -79,7 +80,7 @@ def _predict(
     options: RooflineOptions,
     draft: ModelShape | None,
 ) -> Scenario:
-    try:
+    with user_errors(ValueError):
         if isinstance(device, Accelerator):
             return on_accelerator(shape, fmt, device, request)
         setup = _setup(shape, device, fmt, options)
@@ -91,8 +92,6 @@ def _predict(
                 acceptance=options.acceptance,
             )
         return on_machine(setup, request, speculation=speculation, utilization=options.utilization)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _check_arrays(options: RooflineOptions, devices: Sequence[Found | Accelerator]) -> None:

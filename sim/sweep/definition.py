@@ -1,6 +1,7 @@
 """A recipe's schemes spelled out, so that a report says what a short name such as ``fp4`` means."""
 
 from numerics import ElementScheme, Scheme
+from sim.names.gguf_mix import GgufMix
 from sim.sweep.recipe import EXACT, Recipe, Rule
 
 
@@ -37,8 +38,10 @@ def _rule(rule: Rule) -> str:
     return ", ".join(f"{role} {text}" for role, text in given.items()) or "float32"
 
 
-def spelled(scheme: Scheme) -> str:
+def spelled(scheme: Scheme | GgufMix) -> str:
     """Return element format, granularity and scale format of a scheme that has one of each.
+
+    Of a mix, return the block types of its matrices.
 
     Examples
     --------
@@ -46,6 +49,8 @@ def spelled(scheme: Scheme) -> str:
     >>> spelled(parse_scheme("nvfp4")), spelled(parse_scheme("bitmod-fp4"))
     ('fp4_e2m1:g16:fp8_e4m3, one scale a tensor', 'bitmod-fp4')
     """
+    if isinstance(scheme, GgufMix):
+        return scheme.about
     if not isinstance(scheme, ElementScheme) or ":" in scheme.name:
         return scheme.name
     text = f"{scheme.element.name}:{scheme.granularity}:{scheme.scale_format.name}"

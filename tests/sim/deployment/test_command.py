@@ -309,7 +309,7 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "llama-2-7b", "--hw", "nvidia_A100_80G", "--compat", "llm-viewer",
           "--activations", "int8"], ["nothing like --activations"]),
         (["roofline", "llama-2-7b", "--hw", "1000x a100-sxm-80gb"],
-         ["1000 machines", "at most 999"]),
+         ["1000 machines", "from 1 to 999"]),
         ([*BASIC, "--parallel", "pipeline"], ["needs several machines"]),
         (["roofline", "llama-3.1-8b", "--hw", "2x l4", "--parallel", "expert"], ["no experts"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--draft", "llama-3.2-1b"],
