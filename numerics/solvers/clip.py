@@ -35,16 +35,21 @@ def clip_search(
     ValueError
         The scheme has no scale that a clip could change.
     """
+    columns = np.ones(weight.shape[1]) if importance is None else importance
+    found: QuantizedTensor = _clipped(
+        jnp.asarray(weight), jnp.asarray(columns, jnp.float32), ElementRounder(check_clip(scheme))
+    )
+    return found
+
+
+def check_clip(scheme: Scheme) -> ElementScheme:
+    """Return the scheme if a clip can change its scales, else raise :class:`ValueError`."""
     if not isinstance(scheme, ElementScheme):
         raise ValueError(
             f"{scheme.name} has no clip search; it is for element formats with scales, "
             "such as int4, fp4 and mxfp4"
         )
-    columns = np.ones(weight.shape[1]) if importance is None else importance
-    found: QuantizedTensor = _clipped(
-        jnp.asarray(weight), jnp.asarray(columns, jnp.float32), ElementRounder(scheme)
-    )
-    return found
+    return scheme
 
 
 @partial(jax.jit, static_argnames="rounder")

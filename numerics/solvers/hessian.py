@@ -117,8 +117,13 @@ def output_error(
     return float(np.einsum("oi,oi->", d @ np.asarray(hessian, np.float64), d))
 
 
+def check_damping(damping: float) -> None:
+    """Raise :class:`ValueError` for a damping outside 0 to 1."""
+    if not 0 <= damping <= 1:
+        raise ValueError(f"damping is {damping:g}; it must lie in 0..1, the usual one is 0.01")
+
+
 def _check(matrix: Float[np.ndarray, "n n"], damping: float) -> None:
     if not np.isfinite(matrix).all():
         raise ValueError("the Hessian has entries that are not finite; check the activations")
-    if not 0 <= damping <= 1:
-        raise ValueError(f"damping is {damping:g}; it must lie in 0..1, the usual one is 0.01")
+    check_damping(damping)

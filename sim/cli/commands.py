@@ -3,6 +3,7 @@
 from sim.cli.app import app as app
 from sim.cli.formats import formats
 from sim.cli.hw import hw
+from sim.cli.methods import methods
 from sim.cli.models import models
 from sim.cli.quantize import quantize
 from sim.cli.roofline import roofline
@@ -11,5 +12,5 @@ from sim.cli.sweep import sweep
 
 app.command(sweep)
 app.command(quantize)
-for group in (models, formats, hw, roofline, rtl):
+for group in (models, formats, methods, hw, roofline, rtl):
     app.command(group)

@@ -13,12 +13,15 @@ import numpy as np
 from jaxtyping import Float32
 
 from numerics import QuantizedTensor, Scheme, quantize
-from numerics.solvers.clip import clip_search
+from numerics.solvers.clip import check_clip, clip_search
 from numerics.solvers.gptq import gptq
-from numerics.solvers.hessian import Order
+from numerics.solvers.hessian import Order, check_damping, column_order
+from numerics.solvers.rounder import rounder_of
 from sim.calibration.statistics import Statistics
 
 Weight = Float32[np.ndarray, "out n"]
+#: Raised whenever a solver chooses other codes; part of the key of every calibrated result.
+VERSION = 1
 
 
 class Solver(ABC):
@@ -28,8 +31,15 @@ class Solver(ABC):
     #: What it does, in one line.
     summary: ClassVar[str]
     source: ClassVar[str]
+    #: Time that it takes beside a float forward pass over the calibration tokens.
+    cost: ClassVar[str] = "none beside rounding"
+    #: What each option is, by name.
+    options: ClassVar[dict[str, str]] = {}
     #: Whether it needs statistics of the layer's inputs.
     is_calibrated: ClassVar[bool]
+
+    def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:  # noqa: B027
+        """Raise :class:`ValueError` for a scheme whose codes the step can't choose."""
 
     @abstractmethod
     def solve(
@@ -62,10 +72,17 @@ class Clip(Solver):
     name: ClassVar[str] = "clip"
     summary: ClassVar[str] = "clip each group for the least squared error, then round to nearest"
     source: ClassVar[str] = "GPTQ's public code (mse option); the Hessian's weight is qsim's own"
+    cost: ClassVar[str] = "two forward passes over the calibration tokens"
+    options: ClassVar[dict[str, str]] = {
+        "weight": "weight of a column's squared error: the diagonal of the Hessian, or 1"
+    }
     is_calibrated: ClassVar[bool] = True
 
-    #: Weight of a column's squared error: the diagonal of the Hessian, or 1.
     weight: Literal["hessian", "none"] = "hessian"
+
+    def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
+        """Refuse schemes without a scale that a clip could change."""
+        check_clip(scheme)
 
     def solve(
         self, weight: Weight, scheme: Scheme, statistics: Statistics | None
@@ -83,14 +100,27 @@ class Gptq(Solver):
     name: ClassVar[str] = "gptq"
     summary: ClassVar[str] = "round columns in turn and feed each one's error to those that follow"
     source: ClassVar[str] = "Frantar et al., arXiv:2210.17323; LDLQ form of arXiv:2307.13304"
+    cost: ClassVar[str] = (
+        "two forward passes over the calibration tokens, and out * in^2 multiply-adds a matrix"
+    )
+    options: ClassVar[dict[str, str]] = {
+        "order": "order in which columns are rounded; groups stay consecutive in each",
+        "damping": "added to the Hessian's diagonal, relative to its mean",
+        "clip": "fit scales by a clip search weighted with the Hessian's diagonal",
+    }
     is_calibrated: ClassVar[bool] = True
 
-    #: Order of the columns; groups stay consecutive in each.
     order: Order = "activation"
-    #: Added to the Hessian's diagonal, relative to its mean.
     damping: float = 0.01
-    #: Fit scales by a clip search weighted with the Hessian's diagonal.
     clip: bool = True
+
+    def __post_init__(self) -> None:
+        check_damping(self.damping)
+
+    def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
+        """Refuse schemes without a code for each value, and an order by groups without groups."""
+        rounder_of(scheme, shape)
+        column_order(np.zeros(shape[1]), self.order, scheme.group_size)
 
     def solve(
         self, weight: Weight, scheme: Scheme, statistics: Statistics | None

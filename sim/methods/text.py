@@ -44,7 +44,7 @@ def method_text(solver: Solver) -> str:
     'gptq(order=group)'
     """
     changed = [
-        f"{field.name}={_shown(getattr(solver, field.name))}"
+        f"{field.name}={shown(getattr(solver, field.name))}"
         for field in dataclasses.fields(typing.cast(typing.Any, solver))
         if getattr(solver, field.name) != field.default
     ]
@@ -68,9 +68,7 @@ def _options(step: type[Solver], text: str) -> dict[str, object]:
 
 
 def _value(step: str, name: str, text: str, kind: typing.Any) -> object:
-    choices = typing.get_args(kind)
-    if choices or kind is bool:
-        allowed = choices or ("true", "false")
+    if allowed := _allowed(kind):
         if text not in allowed:
             raise ValueError(
                 f"option {name} of {step} is '{text}'; it can be {' or '.join(allowed)}"
@@ -83,5 +81,21 @@ def _value(step: str, name: str, text: str, kind: typing.Any) -> object:
     return typing.cast(object, number)
 
 
-def _shown(value: object) -> str:
+def _allowed(kind: typing.Any) -> tuple[str, ...]:
+    return ("true", "false") if kind is bool else typing.get_args(kind)
+
+
+def option_values(step: type[Solver], name: str) -> str:
+    """Return what an option can be, in words.
+
+    Examples
+    --------
+    >>> option_values(SOLVERS["gptq"], "order"), option_values(SOLVERS["gptq"], "damping")
+    ('natural, activation, group', 'a number')
+    """
+    return ", ".join(_allowed(typing.get_type_hints(step)[name])) or "a number"
+
+
+def shown(value: object) -> str:
+    """Return an option's value as its text spells it."""
     return str(value).lower() if isinstance(value, bool) else str(value)

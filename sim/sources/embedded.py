@@ -9,7 +9,7 @@ from sim.sources.hf_directory import HfDirectory, open_directory
 from sim.sources.known import EMBEDDED_ID
 from sim.sources.text import Text, read_text
 
-FILES = ("config.json", "tokenizer.json", "model.safetensors", "held_out.txt")
+FILES = ("config.json", "tokenizer.json", "model.safetensors", "held_out.txt", "calibration.txt")
 
 
 def embedded_directory() -> Path:
@@ -27,6 +27,12 @@ def embedded_directory() -> Path:
 def open_embedded() -> HfDirectory:
     """Open the embedded model."""
     return open_directory(embedded_directory(), name=EMBEDDED_ID)
+
+
+def calibration_text() -> Text:
+    """Return a part of the text that the embedded model was trained on, for calibrated methods."""
+    path = embedded_directory() / "calibration.txt"
+    return replace(read_text(path), name="built-in calibration text")
 
 
 def held_out_text() -> Text:

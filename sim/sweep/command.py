@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from numerics import CATALOG
+from sim.calibration.text import Calibration
 from sim.errors import UserError
 from sim.provenance import ReportProvenance, command_line, created, machine, versions
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
-from sim.sources.embedded import held_out_text
+from sim.sources.embedded import calibration_text, held_out_text
 from sim.sources.source import ModelSource
 from sim.sources.text import Text, read_text
 from sim.sweep.engine import Sweep
@@ -52,12 +53,34 @@ def run_sweep(options: SweepOptions) -> SweepOutcome:
         context=options.context,
         spread=options.spread,
     )
-    sweep = Sweep(source=source, text=text, windows=windows, recipes=recipes, directory=options.out)
+    sweep = Sweep(
+        source=source,
+        text=text,
+        windows=windows,
+        recipes=recipes,
+        directory=options.out,
+        calibration=read_calibration(options, source) if is_calibrated(recipes) else None,
+    )
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
         results = sweep.run(observer)
     provenance = make_provenance(source.content_hash, text, seed=options.noise_seed)
     earlier = [] if options.only else sweep.earlier()
     return SweepOutcome(results=results, earlier=earlier, provenance=provenance)
+
+
+def is_calibrated(recipes: Sequence[Recipe]) -> bool:
+    """Return whether a recipe has a method that reads a calibration text."""
+    return any(rule.method is not None for recipe in recipes for rule in recipe.rules)
+
+
+def read_calibration(options: SweepOptions, source: ModelSource) -> Calibration:
+    """Return the windows that calibrated methods read."""
+    text = read_text(options.calibration) if options.calibration else calibration_text()
+    length = options.sequence or options.context
+    windows = take_windows(
+        text, source.tokenizer(), tokens=options.calibration_tokens, context=length, spread=True
+    )
+    return Calibration(text=text, tokens=windows.tokens)
 
 
 def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
@@ -76,8 +99,10 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
             group_size=options.group_size if _has_free_group(name, options) else None,
             skip=options.skip,
             pe=options.product,
+            method=method,
         )
         for name in formats
+        for method in options.methods or (None,)
     ]
     if not recipes:
         raise UserError(

@@ -1,6 +1,7 @@
 """A recipe's schemes spelled out, so that a report says what a short name such as ``fp4`` means."""
 
 from numerics import ElementScheme, Scheme
+from sim.methods.text import method_text
 from sim.names.gguf_mix import GgufMix
 from sim.sweep.recipe import EXACT, Recipe, Rule
 
@@ -33,6 +34,8 @@ def definition(recipe: Recipe) -> str:
 def _rule(rule: Rule) -> str:
     roles = {"weights": rule.weights, "activations": rule.activations, "KV cache": rule.kv}
     given = {role: spelled(scheme) for role, scheme in roles.items() if scheme is not None}
+    if rule.method is not None:
+        given["weights"] += f" by {method_text(rule.method)}"
     if list(given) == ["weights"]:
         return given["weights"]
     return ", ".join(f"{role} {text}" for role, text in given.items()) or "float32"

@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 import numerics
+from sim.calibration.text import Calibration
+from sim.methods import steps as methods
 from sim.model.params import ModelBuffers
 from sim.sources.source import ModelSource
 from sim.sources.text import Text
@@ -55,6 +57,8 @@ class Sweep:
     recipes: tuple[Recipe, ...]
     #: Where ``results.sqlite`` is kept.
     directory: Path
+    #: Text that calibrated methods read; needed if a recipe has one.
+    calibration: Calibration | None = None
 
     def plans(self) -> list[Plan]:
         """Return what to measure, the float model first; refuse recipes that don't fit."""
@@ -86,7 +90,10 @@ class Sweep:
 
     def _key(self, recipe: Recipe) -> str:
         """Return the content key of a recipe's point."""
-        return point_key(self._sample | {"recipe": recipe.canonical()})
+        content = self._sample | {"recipe": recipe.canonical()}
+        if any(rule.method for rule in recipe.rules) and self.calibration is not None:
+            content |= {"calibration": self.calibration.key, "methods": str(methods.VERSION)}
+        return point_key(content)
 
     @property
     def _sample_key(self) -> str:
@@ -109,7 +116,7 @@ class Sweep:
     ) -> Iterator[tuple[str, PointResult]]:
         if not missing:
             return
-        loader = WeightLoader(self.source, ModelBuffers(self.source.config))
+        loader = WeightLoader(self.source, ModelBuffers(self.source.config), self.calibration)
         evaluator = Evaluator(self.source.config, self.windows, self.directory)
         with contextlib.closing(evaluator):
             observer.point(FLOAT32.name)
@@ -175,5 +182,16 @@ class Sweep:
                 "model_sha256": self.source.content_hash,
                 "text_sha256": self.text.sha256,
                 "numerics_version": str(numerics.VERSION),
+                **self._calibration_of(point),
             },
         )
+
+    def _calibration_of(self, point: Plan) -> dict[str, str]:
+        """Return what a calibrated point's codes were chosen on."""
+        if not point.methods or self.calibration is None:
+            return {}
+        return {
+            "calibration": self.calibration.about(self.text),
+            "calibration_text_sha256": self.calibration.text.sha256,
+            "methods_version": str(methods.VERSION),
+        }

@@ -14,7 +14,9 @@ from numerics import Scheme, grouped_dot, quantize
 from numerics.names.suggest import unknown
 from numerics.pe.rounding import check_pe
 from rtl.catalog import PES, ROUNDING
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
+from sim.methods.steps import Solver
+from sim.methods.text import method_text
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
@@ -34,6 +36,8 @@ class Rule:
     weights: Scheme | GgufMix | None = None
     activations: Scheme | None = None
     kv: Scheme | None = None
+    #: Calibrated solver of the linear layers' codes; ``None`` rounds to nearest.
+    method: Solver | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,11 @@ class Recipe:
     def canonical(self) -> str:
         """Return a text that is equal exactly for recipes that compute the same."""
         rows = [
-            [rule.match, *(s and s.name for s in (rule.weights, rule.activations, rule.kv))]
+            [
+                rule.match,
+                *(s and s.name for s in (rule.weights, rule.activations, rule.kv)),
+                *([method_text(rule.method)] if rule.method else []),
+            ]
             for rule in self.rules
         ]
         return json.dumps([rows, {None: False, EXACT: True}.get(self.pe, self.pe)])
@@ -71,6 +79,8 @@ class Plan:
     weights: dict[str, Scheme]
     #: One entry a layer; ``None`` where no layer quantizes activations or cache.
     numerics: tuple[LayerNumerics, ...] | None
+    #: Calibrated solver of each linear layer that has one, by layer name.
+    methods: dict[str, Solver]
 
 
 def plan(recipe: Recipe, config: ModelConfig) -> Plan:
@@ -92,7 +102,12 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     elif recipe.pe is not None:
         _check_rounding(recipe, weights, inputs, rows)
     layers = tuple(_layer_numerics(recipe, config, i, inputs, cached) for i in range(config.layers))
-    return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
+    return Plan(
+        recipe=recipe,
+        weights=weights,
+        numerics=layers if inputs or cached else None,
+        methods=_methods(recipe, linear, weights, config),
+    )
 
 
 def _weights(recipe: Recipe, names: Sequence[str], config: ModelConfig) -> dict[str, Scheme]:
@@ -108,6 +123,19 @@ def _weights(recipe: Recipe, names: Sequence[str], config: ModelConfig) -> dict[
         if weights is not None:
             found[name] = weights
     return found
+
+
+def _methods(
+    recipe: Recipe, linear: Sequence[str], weights: Mapping[str, Scheme], config: ModelConfig
+) -> dict[str, Solver]:
+    """Return the solver of each quantized linear layer; refuse schemes that it can't choose for."""
+    rules = {name: recipe.rule_for(name) for name in linear if name in weights}
+    methods = {name: rule.method for name, rule in rules.items() if rule.method is not None}
+    shapes = tensor_shapes(config)
+    for name, solver in methods.items():
+        with user_errors(ValueError):
+            solver.check(weights[name], shapes[f"{name}.weight"])
+    return methods
 
 
 def embedding_names(config: ModelConfig) -> tuple[str, ...]:

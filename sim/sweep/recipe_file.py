@@ -18,25 +18,30 @@ rule or ``[[recipe.rule]]`` tables, and of ``[[grid]]`` tables, whose lists are 
     group_size = [32, 128]
     kv = ["none", "int8"]
 
-A recipe's ``pe`` names the processing element whose products it takes, as ``--pe`` does.
+A rule's ``method`` names the solver that chooses the codes, such as ``gptq``, as ``--method`` does;
+without one, values are rounded to the nearest code. A recipe's ``pe`` names the processing element
+whose products it takes, as ``--pe`` does.
 """
 
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from numerics import Scheme, parse_scheme
 from numerics.names.text import short_name
 from sim.errors import UserError, user_errors
+from sim.methods.steps import Solver
+from sim.methods.text import method_text, parse_method
 from sim.names.gguf_mix import GgufMix
 from sim.names.meaning import FLOAT, find_meaning
 from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule
 
 MAX_FILE_BYTES = 2**20
-RULE_FIELDS = ("match", "weights", "activations", "kv")
-GRID_FIELDS = ("weights", "activations", "kv", "group_size")
+RULE_FIELDS = ("match", "weights", "activations", "kv", "method")
+GRID_FIELDS = ("weights", "activations", "kv", "group_size", "method")
 Role = Literal["weight", "activation", "kv"]
 
 
@@ -55,6 +60,7 @@ def make_rule(
     *,
     match: str | None = None,
     group_size: int | None = None,
+    method: str | None = None,
 ) -> Rule:
     """Return the rule of some names; ``w4a8`` as weights says activations too.
 
@@ -67,7 +73,17 @@ def make_rule(
         weights=meaning.weights,
         activations=_one(meaning.activations, make_scheme(activations, "activation"), weights),
         kv=_one(meaning.kv, make_scheme(kv, "kv"), weights),
+        method=make_method(method),
     )
+
+
+def make_method(text: str | None) -> Solver | None:
+    """Return the calibrated solver that a text names; ``None`` for rounding to nearest."""
+    if text is None:
+        return None
+    with user_errors(ValueError):
+        solver = parse_method(text)
+    return solver if solver.is_calibrated else None
 
 
 def _one(said: Scheme | None, given: Scheme | None, name: str | None) -> Scheme | None:
@@ -88,9 +104,12 @@ def make_recipe(
     group_size: int | None = None,
     skip: Sequence[str] = (),
     pe: str | None = None,
+    method: str | None = None,
 ) -> Recipe:
     """Return the recipe that quantizes every linear layer alike, except the skipped ones."""
-    rule = make_rule(weights, activations, kv, group_size=group_size)
+    rule = make_rule(weights, activations, kv, group_size=group_size, method=method)
+    if rule.weights is None:
+        rule = replace(rule, method=None)
     if rule == Rule():
         return FLOAT32
     skips = tuple(Rule(match=pattern) for pattern in skip)
@@ -100,7 +119,8 @@ def make_recipe(
         None if kv in FLOAT else kv,
         group_size=group_size,
     )
-    suffix = "".join(f" skip={pattern}" for pattern in skip) + _pe_suffix(pe)
+    suffix = f" {method_text(rule.method)}" if rule.method else ""
+    suffix += "".join(f" skip={pattern}" for pattern in skip) + _pe_suffix(pe)
     return Recipe(name=name + suffix, rules=(*skips, rule), pe=pe)
 
 
@@ -183,7 +203,11 @@ def _rule(table: dict[str, Any], recipe: str, path: Path) -> Rule:
         if not isinstance(value, str):
             raise UserError(f"{path}: {key} of recipe {recipe} must be a string, not {value!r}")
     return make_rule(
-        table.get("weights"), table.get("activations"), table.get("kv"), match=table.get("match")
+        table.get("weights"),
+        table.get("activations"),
+        table.get("kv"),
+        match=table.get("match"),
+        method=table.get("method"),
     )
 
 
@@ -194,8 +218,10 @@ def _grid(
     if unknown:
         raise UserError(f"{path}: a grid has {_quoted(GRID_FIELDS)}, not {_quoted(unknown)}")
     axes = [_axis(table, key, path) for key in GRID_FIELDS]
-    for weights, activations, kv, group_size in itertools.product(*axes):
-        yield make_recipe(weights, activations, kv, group_size=group_size, skip=skip, pe=pe)
+    for weights, activations, kv, group_size, method in itertools.product(*axes):
+        yield make_recipe(
+            weights, activations, kv, group_size=group_size, method=method, skip=skip, pe=pe
+        )
 
 
 def _axis(table: dict[str, Any], key: str, path: Path) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,10 @@ from jaxtyping import Array, Float32
 from numerics import QuantizedTensor, Scheme, fake_quantize, quantize
 from numerics.pe.product import PeMatrix
 from rtl.catalog import ROUNDING
+from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.methods.run import quantize_model
+from sim.methods.steps import Rtn
 from sim.model.config import ModelConfig
 from sim.model.params import ModelBuffers, Params
 from sim.model.tensors import fused_members, linear_names, tensor_shapes
@@ -29,9 +33,15 @@ def quantize_and_measure(
     matrix: Float32[Array, "out in"], *, scheme: Scheme
 ) -> tuple[Float32[Array, "out in"], Float32[Array, ""], Float32[Array, ""]]:
     """Return the fake-quantized matrix, its signal power and its error power (sums of squares)."""
-    rounded = fake_quantize(matrix, scheme)
+    return measure(matrix, fake_quantize(matrix, scheme))
+
+
+def measure(
+    matrix: Float32[Array | np.ndarray, "out in"], rounded: Float32[Array, "out in"]
+) -> tuple[Float32[Array, "out in"], Float32[Array, ""], Float32[Array, ""]]:
+    """Return the rounded matrix, its signal power and its error power (sums of squares)."""
     error = rounded - matrix
-    return rounded, jnp.sum(matrix * matrix), jnp.sum(error * error)
+    return rounded, jnp.sum(jnp.square(matrix)), jnp.sum(error * error)
 
 
 def sqnr_db(signal: float, noise: float) -> float:
@@ -49,6 +59,10 @@ class WeightLoader:
 
     source: ModelSource
     buffers: ModelBuffers
+    #: Text that calibrated methods read; plans without them need none.
+    calibration: Calibration | None = None
+    #: Codes that calibrated methods chose for the plan loaded last, by layer.
+    _chosen: dict[str, QuantizedTensor] = field(default_factory=dict)
     _schemes: dict[str, Scheme | None] = field(default_factory=dict)
     _sqnr_db: dict[str, float] = field(default_factory=dict)
 
@@ -57,7 +71,12 @@ class WeightLoader:
         wanted = {
             name: plan.weights.get(_layer(name)) for name in tensor_shapes(self.source.config)
         }
-        changed = [n for n, s in wanted.items() if n not in self._schemes or self._schemes[n] != s]
+        self._chosen = self._solve(plan)
+        changed = [
+            n
+            for n, s in wanted.items()
+            if n not in self._schemes or self._schemes[n] != s or _layer(n) in self._chosen
+        ]
         with ThreadPoolExecutor(max_workers=1) as pool:
             reading = pool.submit(self.source.read, changed[0]) if changed else None
             for name, following in itertools.zip_longest(changed, changed[1:]):
@@ -70,26 +89,54 @@ class WeightLoader:
     def params(self, point: Plan) -> Params:
         """Return the parameters of the plan loaded last."""
         params = self.buffers.params()
-        return bit_true_params(self.source, params, point) if point.recipe.pe else params
+        if point.recipe.pe is None:
+            return params
+        return bit_true_params(self.source, params, point, self._chosen)
+
+    def _solve(self, plan: Plan) -> dict[str, QuantizedTensor]:
+        """Return the codes of all layers that have a calibrated method."""
+        if not plan.methods:
+            return {}
+        if self.calibration is None:
+            raise ValueError(f"recipe {plan.recipe.name} needs a calibration text")
+        solvers = {n: plan.methods.get(n, Rtn()) for n in plan.weights}
+        solved = quantize_model(
+            self.source, self.calibration.tokens, plan.weights, solvers, plan.numerics
+        )
+        return {name: codes for name, codes in solved if name in plan.methods}
 
     def _write(self, name: str, matrix: np.ndarray, scheme: Scheme | None) -> None:
         self._schemes.pop(name, None)
         self._sqnr_db.pop(_layer(name), None)
+        chosen = self._chosen.get(_layer(name))
         if scheme is None:
             self.buffers.write(name, matrix)
         else:
-            rounded, signal, noise = quantize_and_measure(matrix, scheme=scheme)
+            if chosen is None:
+                rounded, signal, noise = quantize_and_measure(matrix, scheme=scheme)
+            else:
+                rounded, signal, noise = measure(matrix, chosen.dequantize())
             self.buffers.write(name, np.asarray(rounded))
             if float(noise) > 0:
                 self._sqnr_db[_layer(name)] = sqnr_db(float(signal), float(noise))
-        self._schemes[name] = scheme
+        if chosen is None:
+            # Calibrated codes depend on the whole plan, so that no other plan may keep them.
+            self._schemes[name] = scheme
 
 
-def bit_true_params(source: ModelSource, params: Params, point: Plan) -> Params:
-    """Return ``params`` with codes and scales in place of the matrices that ``point`` quantizes."""
+def bit_true_params(
+    source: ModelSource,
+    params: Params,
+    point: Plan,
+    chosen: Mapping[str, QuantizedTensor] | None = None,
+) -> Params:
+    """Return ``params`` with codes and scales in place of the matrices that ``point`` quantizes.
+
+    Layers in ``chosen`` have those codes, others the nearest.
+    """
     layers = dict(params["layers"])
     for buffer, members in fused_members(source.config).items():
-        stacks = [_stack(source, point, member) for member in members]
+        stacks = [_stack(source, point, member, chosen or {}) for member in members]
         present = [stack for stack in stacks if stack is not None]
         if present and len(present) < len(stacks):
             raise UserError(f"bit-true products need one kind of weights in {', '.join(members)}")
@@ -98,7 +145,9 @@ def bit_true_params(source: ModelSource, params: Params, point: Plan) -> Params:
     return params | {"layers": layers}
 
 
-def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | PeMatrix | None:
+def _stack(
+    source: ModelSource, point: Plan, member: str, chosen: Mapping[str, QuantizedTensor]
+) -> QuantizedTensor | PeMatrix | None:
     """Quantize one linear layer of every block; leaves have a leading layer axis."""
     names = [f"layers.{i}.{member}" for i in range(source.config.layers)]
     schemes = {point.weights.get(name) for name in names}
@@ -107,7 +156,12 @@ def _stack(source: ModelSource, point: Plan, member: str) -> QuantizedTensor | P
     scheme = next(iter(schemes))
     if scheme is None:
         return None
-    tensors = [quantize(jnp.asarray(source.read(f"{name}.weight")), scheme) for name in names]
+    tensors = [
+        chosen[name]
+        if name in chosen
+        else quantize(jnp.asarray(source.read(f"{name}.weight")), scheme)
+        for name in names
+    ]
     stacked: QuantizedTensor = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tensors)
     pe = point.recipe.pe
     return stacked if pe in (None, EXACT) else PeMatrix(weight=stacked, pe=ROUNDING[pe])

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.forward import hidden_states
-from sim.training.corpus import Corpus, build_corpus
+from sim.training.corpus import Corpus, build_corpus, calibration_text
 
 Tree = dict[str, Any]
 
@@ -199,6 +199,8 @@ def export(weights: Tree, tokenizer: Tokenizer, corpus: Corpus, out: Path) -> No
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tokenizer.save(str(out / "tokenizer.json"))
     (out / "held_out.txt").write_text(corpus.held_out, encoding="utf-8")
+    calibration = calibration_text(corpus.documents)
+    (out / "calibration.txt").write_text(calibration, encoding="utf-8")
 
 
 def main() -> None:

@@ -1,0 +1,46 @@
+"""The text form of methods: what it accepts, and what it says of the rest."""
+
+import pytest
+
+from sim.methods.steps import Clip, Gptq, Rtn
+from sim.methods.text import method_text, parse_method
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "canonical"),
+    [
+        ("rtn", Rtn(), "rtn"),
+        (" GPTQ ", Gptq(), "gptq"),
+        ("gptq()", Gptq(), "gptq"),
+        ("gptq(order=natural, clip=false)", Gptq(order="natural", clip=False), None),
+        ("gptq(damping=0.01)", Gptq(), "gptq"),
+        ("gptq(damping=0.5)", Gptq(damping=0.5), "gptq(damping=0.5)"),
+        ("clip(weight=none)", Clip(weight="none"), "clip(weight=none)"),
+    ],
+)
+def test_texts_and_methods_name_each_other(text, method, canonical):
+    assert parse_method(text) == method
+    assert parse_method(method_text(method)) == method
+    assert canonical is None or method_text(method) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gptqq", "unknown method 'gptqq'; did you mean 'gptq'?"),
+        ("gptq(ordr=natural)", "unknown option of gptq 'ordr'; did you mean 'order'?"),
+        ("gptq(order)", "option 'order' of gptq has no value; write order=VALUE"),
+        ("gptq(order=best)", "option order of gptq is 'best'; it can be natural or activation or"),
+        ("gptq(damping=much)", "option damping of gptq is 'much', not a number"),
+        ("gptq(damping=nan)", "damping is nan; it must lie in 0..1"),
+        ("gptq(damping=2)", "damping is 2; it must lie in 0..1"),
+        ("gptq(clip=1,clip=0)", "option clip of gptq is '1'; it can be true or false"),
+        ("gptq(clip=true,clip=true)", "option clip of gptq is given twice"),
+        ("gptq(", "not of the form NAME or NAME"),
+        ("", "not of the form NAME or NAME"),
+    ],
+)
+def test_what_a_method_cannot_be_is_said_in_one_line(text, message):
+    with pytest.raises(ValueError, match="^[^\n]*$") as caught:
+        parse_method(text)
+    assert message in str(caught.value)

@@ -1,0 +1,98 @@
+"""Sweeps with calibrated methods: chosen codes are what is measured, and are keyed by their text."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sim.calibration.text import Calibration
+from sim.errors import UserError
+from sim.model.params import ModelBuffers
+from sim.sources.catalog import open_model
+from sim.sources.text import read_text
+from sim.sweep.engine import Sweep
+from sim.sweep.recipe import plan
+from sim.sweep.recipe_file import make_recipe
+from sim.sweep.weights import WeightLoader
+from sim.sweep.windows import take_windows
+
+
+class Quiet:
+    def start(self, points, tokens): ...
+    def point(self, recipe): ...
+    def tokens(self, count): ...
+    def finish(self, result, *, reused): ...
+
+
+@pytest.fixture(scope="module")
+def source(tiny_model):
+    return open_model(str(tiny_model))
+
+
+@pytest.fixture(scope="module")
+def calibration(source, text_file):
+    text = read_text(text_file)
+    windows = take_windows(text, source.tokenizer(), tokens=640, context=32, spread=True)
+    return Calibration(text=text, tokens=windows.tokens)
+
+
+@pytest.fixture
+def sweep(source, text_file, calibration, tmp_path):
+    text = read_text(text_file)
+    windows = take_windows(text, source.tokenizer(), tokens=256, context=32, spread=False)
+    recipes = tuple(make_recipe("int3:g32", method=m) for m in ("rtn", "clip", "gptq"))
+    return Sweep(
+        source=source,
+        text=text,
+        windows=windows,
+        recipes=recipes,
+        directory=tmp_path,
+        calibration=calibration,
+    )
+
+
+def test_gptq_loses_less_than_rounding_to_nearest(sweep):
+    _, rtn, clip, gptq = sweep.run(Quiet())
+    assert [p.recipe for p in (rtn, clip, gptq)] == [
+        "int3:g32", "int3:g32 clip", "int3:g32 gptq",
+    ]  # fmt: skip
+    assert gptq.kl_mean < 0.9 * clip.kl_mean < 0.9 * rtn.kl_mean
+    # Codes are chosen for the outputs, so that the weights themselves are further off.
+    assert np.mean([*gptq.sqnr_db.values()]) < np.mean([*rtn.sqnr_db.values()])
+    assert rtn.bits_per_weight == gptq.bits_per_weight
+    assert gptq.definition.endswith("by gptq") and "calibration" in gptq.provenance
+    assert "calibration" not in rtn.provenance
+
+
+def test_another_calibration_text_is_another_point(sweep, calibration):
+    other = dataclasses.replace(
+        sweep, calibration=dataclasses.replace(calibration, tokens=calibration.tokens[:-1])
+    )
+    rtn, _, gptq = sweep.recipes
+    assert sweep._key(rtn) == other._key(rtn)
+    assert sweep._key(gptq) != other._key(gptq)
+
+
+def test_rounding_to_nearest_after_a_calibrated_plan_writes_every_matrix_again(source, calibration):
+    buffers = ModelBuffers(source.config)
+    loader = WeightLoader(source, buffers, calibration)
+    nearest = plan(make_recipe("int3:g32"), source.config)
+    loader.load(nearest)
+    before = np.array(buffers.params()["layers"]["down"])
+    loader.load(plan(make_recipe("int3:g32", method="gptq"), source.config))
+    assert (np.asarray(buffers.params()["layers"]["down"]) != before).any()
+    loader.load(nearest)
+    assert (np.asarray(buffers.params()["layers"]["down"]) == before).all()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "method", "message"),
+    [
+        ("aqlm-2x8", "gptq", "no code for each single value"),
+        ("bitmod-fp4:g32", "clip", "has no clip search"),
+        ("int4:channel", "gptq(order=group)", "order 'group' needs a scheme with groups"),
+    ],
+)
+def test_a_scheme_that_a_method_cannot_choose_codes_for_is_refused(source, scheme, method, message):
+    with pytest.raises(UserError, match=message):
+        plan(make_recipe(scheme, method=method), source.config)
