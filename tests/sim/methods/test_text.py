@@ -41,6 +41,6 @@ def test_texts_and_methods_name_each_other(text, method, canonical):
     ],
 )
 def test_what_a_method_cannot_be_is_said_in_one_line(text, message):
-    with pytest.raises(ValueError, match="^[^\n]*$") as caught:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
         parse_method(text)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Sweeps with calibrated methods: chosen codes are what is measured, and are keyed by their text."""
+"""Sweeps with calibrated methods: the chosen codes are measured, and keyed by their text."""
 
 import dataclasses
 
