@@ -33,7 +33,7 @@ _MODULES: Mapping[str, str] = {
 }
 
 #: Modules stored one after the other in one matrix, where a file has no matrix of their own.
-_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 #: The same of Phi-3, under the name that elsewhere is that of the second alone.
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
@@ -155,8 +155,8 @@ def _parts(name: str) -> tuple[str, str, str, str]:
 
 def _fusion(module: str, config: ModelConfig) -> tuple[str, tuple[str, ...]]:
     """Return the name of the matrix that a module may share with others, and all of them."""
-    if module in _QKV:
-        return "attn_qkv", _QKV
+    if module in QKV:
+        return "attn_qkv", QKV
     if module in _GATE_UP and config.family == "phi3":
         return "ffn_up", _GATE_UP
     return _MODULES[module], (module,)

@@ -18,6 +18,7 @@ from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
+from sim.sources.gguf_layout import mix_schemes
 from sim.sweep.options import EXACT as EXACT
 
 
@@ -44,6 +45,9 @@ class Recipe:
     #: Processing element whose dot products the linear layers take: :data:`EXACT`, one of
     #: :data:`rtl.catalog.ROUNDING`, or ``None`` for float products of dequantized numbers.
     pe: str | None = None
+    #: Mix of :data:`numerics.gguf.mixes.MIXES` that gives the weights their schemes, of embeddings
+    #: too, in place of the rules; rules without any scheme still keep layers as they are.
+    mix: str | None = None
 
     def rule_for(self, name: str) -> Rule:
         """Return the rule that decides ``name``; one that changes nothing where none matches."""
@@ -55,7 +59,8 @@ class Recipe:
             [rule.match, *(s and s.name for s in (rule.weights, rule.activations, rule.kv))]
             for rule in self.rules
         ]
-        return json.dumps([rows, {None: False, EXACT: True}.get(self.pe, self.pe)])
+        fields = [rows, {None: False, EXACT: True}.get(self.pe, self.pe)]
+        return json.dumps(fields if self.mix is None else [*fields, self.mix])
 
 
 FLOAT32 = Recipe(name="float32", rules=())
@@ -78,7 +83,7 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     caches = tuple(f"layers.{i}.self_attn.kv_cache" for i in range(config.layers))
     names = (*linear, *embedding_names(config))
     _check_matches(recipe, (*names, *caches))
-    weights = {n: s for n in names if (s := recipe.rule_for(n).weights) is not None}
+    weights = _weight_schemes(recipe, config, names)
     inputs = {n: s for n in linear if (s := recipe.rule_for(n).activations) is not None}
     cached = {n: s for n in caches if (s := recipe.rule_for(n).kv) is not None}
     shapes = tensor_shapes(config)
@@ -92,6 +97,17 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
         _check_rounding(recipe, weights, inputs, rows)
     layers = tuple(_layer_numerics(recipe, config, i, inputs, cached) for i in range(config.layers))
     return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
+
+
+def _weight_schemes(recipe: Recipe, config: ModelConfig, names: Sequence[str]) -> dict[str, Scheme]:
+    if recipe.mix is None:
+        return {n: s for n in names if (s := recipe.rule_for(n).weights) is not None}
+    kept = [rule.match for rule in recipe.rules if rule == Rule(match=rule.match)]
+    return {
+        name: scheme
+        for name, scheme in mix_schemes(recipe.mix, config).items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in kept)
+    }
 
 
 def embedding_names(config: ModelConfig) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numerics import Scheme, parse_scheme
+from numerics.gguf.mixes import MIXED_NAMES
 from sim.errors import UserError
 from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule
 
@@ -56,23 +57,38 @@ def make_recipe(
     skip: Sequence[str] = (),
     pe: str | None = None,
 ) -> Recipe:
-    """Return the recipe that quantizes every linear layer alike, except the skipped ones."""
+    """Return the recipe that quantizes every linear layer alike, except the skipped ones.
+
+    The name of a mix of llama.cpp, such as ``q4_k_m``, gives each matrix its own type, embeddings
+    too.
+    """
+    mix = _mix(weights, group_size)
     rule = Rule(
-        weights=make_scheme(weights, "weight", group_size),
+        weights=make_scheme(None if mix else weights, "weight", group_size),
         activations=make_scheme(activations, "activation"),
         kv=make_scheme(kv, "kv"),
     )
-    if rule == Rule():
+    if rule == Rule() and mix is None:
         return FLOAT32
     skips = tuple(Rule(match=pattern) for pattern in skip)
     name = recipe_name(
-        weights if rule.weights else None,
+        weights if rule.weights or mix else None,
         activations if rule.activations else None,
         kv if rule.kv else None,
         group_size=group_size,
     )
     suffix = "".join(f" skip={pattern}" for pattern in skip) + _pe_suffix(pe)
-    return Recipe(name=name + suffix, rules=(*skips, rule), pe=pe)
+    rules = skips if rule == Rule() else (*skips, rule)
+    return Recipe(name=name + suffix, rules=rules, pe=pe, mix=mix)
+
+
+def _mix(weights: str | None, group_size: int | None) -> str | None:
+    """Return the mix of llama.cpp that a weight format names, if it names one."""
+    if weights is None or weights.lower() not in MIXED_NAMES:
+        return None
+    if group_size is not None:
+        raise UserError(f"{weights} has block types of fixed sizes; leave --group-size out")
+    return weights.lower()
 
 
 def _pe_suffix(pe: str | None) -> str:
