@@ -12,8 +12,8 @@ class LayerNumerics:
     """Schemes of one layer's activations; ``None`` leaves them float32.
 
     ``qkv``, ``o``, ``gate_up`` and ``down`` round the inputs of the linear layers of that name,
-    each token's vector on its own. ``kv`` rounds keys (after rotation) and values as the cache holds
-    them; a row is what one head keeps of one token.
+    each token's vector on its own. ``kv`` rounds keys (after rotation) and values as the cache
+    holds them; a row is one head's key or value of one token.
     """
 
     qkv: Scheme | None = None
