@@ -15,6 +15,8 @@ _AS_RESULT = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$xnor"}
 _AS_EACH_OTHER = {"$lt", "$le", "$gt", "$ge", "$eq", "$ne"}
 #: Operators with one operand as wide as their result; the amount of a shift has its own width.
 _FIRST_AS_RESULT = {"$neg", "$not", "$pos", "$shl", "$sshl", "$shr", "$sshr"}
+#: Operators whose low bits of the result depend on high bits of the operand.
+_TO_THE_RIGHT = {"$shr", "$sshr"}
 
 
 def linted(netlist: Netlist) -> None:
@@ -25,10 +27,31 @@ def linted(netlist: Netlist) -> None:
             _as_and_or(netlist, cell)
     for cell in netlist.cells.values():
         _as_comparison(cell)
+        _keep_high_bits(netlist, cell)
         _widen(cell)
     _trim(netlist)
     _read_unused(netlist)
     _rename(netlist)
+
+
+def _keep_high_bits(netlist: Netlist, cell: Cell) -> None:
+    """Make the result of a right shift as wide as its operand, and use the low bits."""
+    if cell.kind in _TO_THE_RIGHT and cell.number("A_WIDTH") > cell.number("Y_WIDTH"):
+        result, wide = cell.connections["Y"], netlist.new_wire(cell.number("A_WIDTH"))
+        cell.connections["Y"] = wide
+        cell.parameters["Y_WIDTH"] = str(len(wide))
+        netlist.connections.append((result, wide[: len(result)]))
+
+
+def _operands(cell: Cell) -> tuple[tuple[str, ...], int]:
+    """Return the operands of a cell that need some width, and that width."""
+    if cell.kind in _AS_RESULT:
+        return ("A", "B"), cell.number("Y_WIDTH")
+    if cell.kind in _AS_EACH_OTHER:
+        return ("A", "B"), max(cell.number("A_WIDTH"), cell.number("B_WIDTH"))
+    if cell.kind in _FIRST_AS_RESULT:
+        return ("A",), cell.number("Y_WIDTH")
+    return (), 0
 
 
 def _widen(cell: Cell) -> None:
@@ -36,14 +59,7 @@ def _widen(cell: Cell) -> None:
 
     Signed operands stay signed, so that synthesis can drop the copies of a sign again.
     """
-    if cell.kind in _AS_RESULT:
-        names, width = ("A", "B"), cell.number("Y_WIDTH")
-    elif cell.kind in _AS_EACH_OTHER:
-        names, width = ("A", "B"), max(cell.number("A_WIDTH"), cell.number("B_WIDTH"))
-    elif cell.kind in _FIRST_AS_RESULT:
-        names, width = ("A",), cell.number("Y_WIDTH")
-    else:
-        return
+    names, width = _operands(cell)
     is_signed = all(cell.number(f"{name}_SIGNED") for name in names)
     for name in names:
         bits = cell.connections[name]
@@ -160,7 +176,7 @@ def _rename(netlist: Netlist) -> None:
             continue
         plain = "\\" + re.sub(r"\W+", "_", name[1:]).strip("_")
         if name[0] == "$" or plain in netlist.wires or re.fullmatch(r"\\(n\d+|\d.*)", plain):
-            ((plain, _), *_) = netlist.new_wire(wire.width)  # type: ignore[misc]
+            plain = netlist.new_name()
         netlist.wires[plain] = wire
         names[name] = plain
     places = {(old, i): (new, i) for old, new in names.items() for i in range(wires[old].width)}

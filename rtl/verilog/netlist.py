@@ -64,9 +64,13 @@ class Netlist:
     #: What drives a signal that no cell drives.
     connections: list[tuple[Signal, Signal]] = field(default_factory=list)
 
+    def new_name(self) -> str:
+        """Return a name that no wire has."""
+        return next(name for i in count(1) if (name := f"\\n{i}") not in self.wires)
+
     def new_wire(self, width: int) -> Signal:
         """Return the bits of a new wire."""
-        name = next(name for i in count(1) if (name := f"\\n{i}") not in self.wires)
+        name = self.new_name()
         self.wires[name] = Wire(width=width)
         return [(name, i) for i in range(width)]
 
