@@ -21,6 +21,7 @@ OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 
 
 LIBRARY = read_library(LIBERTY)
+RESET_PIN = "pin (RN) { direction : input; capacitance : 1.78; }"
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,8 @@ def test_records_are_of_the_verilog_of_today():
 @pytest.mark.slow
 def test_every_record_is_of_the_verilog_of_today():
     for name, pe in PES.items():
-        assert load_record(name).verilog_sha256 == verilog_hash(pe), (
-            f"qsim rtl cost --all {name} --out hw/pe_records"
-        )
+        remedy = f"qsim rtl cost {name} --all --out hw/pe_records"
+        assert load_record(name).verilog_sha256 == verilog_hash(pe), remedy
 
 
 def test_a_new_measurement_equals_the_record():

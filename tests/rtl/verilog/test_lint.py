@@ -1,4 +1,4 @@
-"""Emitted Verilog has no warning in Verilator, Icarus Verilog and Yosys, for every PE and option."""
+"""Emitted Verilog has no warning in Verilator, Icarus and Yosys, for every PE and option."""
 
 import dataclasses
 import shutil
