@@ -13,11 +13,11 @@ from gguf import GGMLQuantizationType
 
 from numerics import quantize
 from numerics.gguf.block_types import BLOCK_TYPES
-from numerics.gguf.mixes import Mix, fitting
 from numerics.gguf.scheme import GgufScheme
 from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD
+from sim.names.gguf_mix import GgufMix, fitting
 from sim.quantized.gguf_keys import (
     Metadata,
     add_metadata,
@@ -26,7 +26,7 @@ from sim.quantized.gguf_keys import (
     linear_factor,
 )
 from sim.sources.gguf_file import open_gguf
-from sim.sources.gguf_layout import Stored, mix_types, read_stored, stored_tensors
+from sim.sources.gguf_layout import Stored, read_stored, stored_tensors
 from sim.sources.gguf_tensors import ROPE_FREQS, ROPE_LONG, ROPE_SHORT
 from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
@@ -39,6 +39,8 @@ BATCH = 1024
 FLOATS = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32}
 #: In place of a type: the smallest float type that holds every value exactly.
 KEEP = "keep"
+#: Type of rows that no block type divides.
+FALLBACK_FLOAT = "f16"
 #: What embeddings and head can be stored as, besides the choice of the mix.
 TABLE_TYPES = (*BLOCK_TYPES, *FLOATS, KEEP)
 
@@ -47,19 +49,22 @@ Progress = Callable[[list[Stored]], Iterable[Stored]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufPlan:
-    """The types of a file: a scheme for each quantized layer, and what else is to be said."""
+    """The types of a file: a scheme for each quantized layer, and the types of the rest."""
 
-    mix: Mix
+    #: ``general.file_type``.
+    file_type: int
     schemes: Mapping[str, GgufScheme]
+    #: Mix that gives the embedding and the head their types, ``None`` where they are kept.
+    tables: GgufMix | None = None
     #: Layers that are stored as they are.
     kept: frozenset[str] = frozenset()
-    #: Types of the embedding and of the head; ``None`` for those of the mix.
+    #: Types of the embedding and of the head in place of the mix's.
     embedding: str | None = None
     head: str | None = None
 
     def type_of(self, stored: Stored, config: ModelConfig) -> str:
         """Return the type of a tensor: a block type, a float type or :data:`KEEP`."""
-        if stored.kind is None:
+        if not stored.is_matrix:
             return "f32"
         if self.kept & set(stored.layers):
             return KEEP
@@ -68,12 +73,13 @@ class GgufPlan:
                 f"{', '.join(stored.layers)} are one matrix in GGUF; give them one format"
             )
         scheme = next(iter(found))
-        if scheme is not None:
-            return scheme.type_name
-        if stored.layers[0] not in (EMBED_TOKENS, LM_HEAD):
-            return KEEP
-        chosen = self.embedding if stored.layers[0] == EMBED_TOKENS else self.head
-        return chosen or mix_types(self.mix, config)[stored.layers[0]]
+        return self._table_type(stored.layers[0], config) if scheme is None else scheme.type_name
+
+    def _table_type(self, layer: str, config: ModelConfig) -> str:
+        chosen = {EMBED_TOKENS: self.embedding, LM_HEAD: self.head}.get(layer)
+        if layer not in (EMBED_TOKENS, LM_HEAD) or self.tables is None:
+            return chosen or KEEP
+        return chosen or self.tables.types(config).get(layer, FALLBACK_FLOAT)
 
 
 def write_gguf(
@@ -91,7 +97,7 @@ def write_gguf(
     try:
         add_metadata(writer, architecture_keys(config))
         add_metadata(writer, vocabulary)
-        writer.add_file_type(plan.mix.file_type)
+        writer.add_file_type(plan.file_type)
         writer.add_quantization_version(QUANTIZATION_VERSION)
         extra = _rope_tensors(config)
         for name, values in extra.items():
@@ -116,7 +122,9 @@ def _settled(source: ModelSource, stored: Stored, kind: str) -> str:
     if kind == KEEP:
         narrow = smallest_type(read_stored(source, stored))
         return next(name for name, dtype in FLOATS.items() if narrow.dtype == dtype)
-    return fitting(kind, stored.shape[-1]) if kind in BLOCK_TYPES else kind
+    if kind not in BLOCK_TYPES:
+        return kind
+    return fitting(kind, stored.shape[-1]) or FALLBACK_FLOAT
 
 
 def _announce(writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...], kind: str) -> None:

@@ -17,11 +17,11 @@ from safetensors.numpy import save_file
 
 from numerics import Scheme, quantize
 from numerics.gguf.block_types import BLOCK_TYPES
-from numerics.gguf.mixes import FLOAT_MIX, MIXED_NAMES, MIXES, mix_of_type
 from numerics.gguf.scheme import GgufScheme
 from numerics.schemes.storage import to_bytes
 from sim.errors import UserError
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names, tensor_shapes
+from sim.names.gguf_mix import FILE_TYPES, GgufMix
 from sim.quantized.gguf_vocabulary import general_keys, vocabulary_keys
 from sim.quantized.gguf_writer import FLOATS, KEEP, TABLE_TYPES, GgufPlan, to_float, write_gguf
 from sim.sources.packed_description import FILE_NAME, TOKENIZER, WEIGHTS, Description
@@ -31,6 +31,8 @@ from sim.sweep.recipe import Recipe, Rule, embedding_names, plan
 
 #: Name of the GGUF file in a directory.
 GGUF_NAME = "model.gguf"
+#: File types of floating-point numbers and of MXFP4, whose other tensors have Q8_0.
+FLOAT_FILE, MXFP4_FILE = 0, 38
 Item = TypeVar("Item")
 
 
@@ -66,9 +68,10 @@ def write_model(
     wants_file = out.suffix == ".gguf"
     is_gguf = len(blocks) == len(schemes) and (bool(blocks) or wants_file)
     if wants_file and not is_gguf:
+        known = ", ".join(dict.fromkeys((*BLOCK_TYPES, *FILE_TYPES)))
         raise UserError(
             f"{recipe.name} has no block type in GGUF, so it can't be {out.name}; formats of GGUF "
-            f"are {', '.join((*BLOCK_TYPES, *MIXED_NAMES))}, and others are written to a directory"
+            f"are {known}, and others are written to a directory"
         )
     _check_tables(tables, is_gguf=is_gguf)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -101,20 +104,28 @@ def _gguf_plan(
 ) -> GgufPlan:
     names = (*linear_names(source.config), *embedding_names(source.config))
     if not schemes:
-        return GgufPlan(mix=FLOAT_MIX, schemes={}, kept=frozenset(names))
-    types = {scheme.type_name for scheme in schemes.values()}
-    mix = MIXES[recipe.mix] if recipe.mix else mix_of_type(min(types))
+        return GgufPlan(file_type=FLOAT_FILE, schemes={}, kept=frozenset(names))
+    mix, file_type = _mix_of(recipe, schemes)
     skipped = [rule.match for rule in recipe.rules if rule == Rule(match=rule.match)]
     kept = {name for name in names if any(fnmatchcase(name, match) for match in skipped)}
-    if tables.embeddings or tables.head:
-        schemes = {name: s for name, s in schemes.items() if name not in _chosen(tables)}
     return GgufPlan(
-        mix=mix,
-        schemes=schemes,
+        file_type=file_type,
+        schemes={name: s for name, s in schemes.items() if name not in _chosen(tables)},
+        tables=mix,
         kept=frozenset(kept),
         embedding=tables.embeddings,
         head=tables.head,
     )
+
+
+def _mix_of(recipe: Recipe, schemes: dict[str, GgufScheme]) -> tuple[GgufMix, int]:
+    """Return the mix of a recipe, or the pure one of its block type, and its file type."""
+    mix = next((r.weights for r in recipe.rules if isinstance(r.weights, GgufMix)), None)
+    kind = mix.kind if mix else min(scheme.type_name for scheme in schemes.values())
+    if kind == "mxfp4-gguf":
+        return GgufMix("q8_0"), MXFP4_FILE
+    kind = f"{kind}_s" if mix is None and f"{kind}_s" in FILE_TYPES else kind
+    return GgufMix(kind), FILE_TYPES[kind]
 
 
 def _chosen(tables: TableTypes) -> tuple[str, ...]:

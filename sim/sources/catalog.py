@@ -1,4 +1,4 @@
-"""All models by name: what there is, and how to open one."""
+"""All models by name: list them, open one."""
 
 import math
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from numerics.names.suggest import unknown
+from roofline.model.model_shape import list_models as list_shapes
 from sim.errors import UserError
 from sim.sources.embedded import FILES, embedded_directory, open_embedded
 from sim.sources.fetch import checked_path, is_fetched
@@ -84,9 +85,14 @@ def _open_file(path: Path) -> ModelSource:
 
 
 def _unknown(spec: str) -> str:
-    """Say that there is no such model, and what is near or known."""
+    """Return the error for an unknown model, with the nearest names."""
     if spec.endswith(".gguf") or spec.startswith((".", "/", "~")):
         return f"no file or directory at {spec}"
+    if spec in list_shapes():
+        return (
+            f"of {spec} only the sizes are built in, for qsim roofline; give a directory or a "
+            f".gguf file with its weights"
+        )
     message = unknown("model", spec, [EMBEDDED_ID, *KNOWN], see="qsim models")
     return f"{message}; a directory, a .gguf file or a hub id is a model too"
 

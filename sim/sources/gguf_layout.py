@@ -1,26 +1,18 @@
 """Which tensors a GGUF file has, of which canonical tensors each is made, and in which order."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from numerics.gguf.block_types import BLOCK_TYPES
-from numerics.gguf.mixes import MIXES, Kind, Mix, MixModel
-from numerics.gguf.scheme import GgufScheme
 from sim.model.config import ModelConfig
-from sim.model.tensors import EMBED_TOKENS, LM_HEAD, tensor_shapes
-from sim.sources.gguf_tensors import QKV, interleaved, stored_name
+from sim.model.tensors import tensor_shapes
+from sim.names.gguf_mix import FUSED_QKV, QKV
+from sim.sources.gguf_tensors import interleaved, stored_name
 from sim.sources.source import ModelSource
 
-#: Kind of tensor in the rules of a mix, by the last part of its canonical name.
-KINDS: Mapping[str, Kind] = {
-    EMBED_TOKENS: "embedding", LM_HEAD: "head",
-    "q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o",
-    "gate_proj": "gate", "up_proj": "up", "down_proj": "down",
-}  # fmt: skip
-#: Families whose q, k and v are one matrix, and those whose gate and up are one, named ``ffn_up``.
-FUSED_QKV, FUSED_GATE_UP = ("gpt2", "phi3"), ("phi3",)
+POSITIONS = "embed_positions.weight"
+#: Families whose gate and up projections are one matrix, named ``ffn_up``.
+FUSED_GATE_UP = ("phi3",)
 #: Families of the architecture ``llama``, whose rows of q and k the converter reorders.
 REORDERED = ("llama", "mistral")
 
@@ -39,20 +31,9 @@ class Stored:
         return tuple(member.removesuffix(".weight") for member in self.members)
 
     @property
-    def kind(self) -> Kind | None:
-        """Kind of matrix in the rules of a mix; ``None`` for what is never quantized."""
-        if len(self.shape) < 2:
-            return None
-        if len(self.members) == len(QKV):
-            return "qkv"
-        # Gate and up in one matrix count as up, whose name it has.
-        return KINDS.get(self.layers[-1].rpartition(".")[2])
-
-    @property
-    def layer(self) -> int:
-        """Index of the layer, 0 outside the layers."""
-        parts = self.members[0].split(".")
-        return int(parts[1]) if parts[0] == "layers" else 0
+    def is_matrix(self) -> bool:
+        """Whether it can be quantized; norms, biases and learned positions are not."""
+        return len(self.shape) == 2 and self.members[0] != POSITIONS
 
 
 def stored_tensors(config: ModelConfig) -> list[Stored]:
@@ -78,35 +59,6 @@ def _joint_name(name: str, config: ModelConfig) -> str:
     if part == "mlp.gate_proj" and config.family in FUSED_GATE_UP:
         return stored_name(name).replace("ffn_gate", "ffn_up")
     return stored_name(name)
-
-
-def mix_model(config: ModelConfig) -> MixModel:
-    """Return what the rules of a mix ask about a model."""
-    return MixModel(
-        layers=config.layers,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        is_tied=config.tie_embeddings,
-    )
-
-
-def mix_types(mix: Mix, config: ModelConfig) -> dict[str, str]:
-    """Return the type of each matrix of a model, by layer name; fused matrices have one."""
-    model = mix_model(config)
-    types: dict[str, str] = {}
-    for stored in stored_tensors(config):
-        if (kind := stored.kind) is not None:
-            found = mix.tensor_type(kind, stored.layer, stored.shape[-1], model)
-            types |= dict.fromkeys(stored.layers, found)
-    return types
-
-
-def mix_schemes(name: str, config: ModelConfig) -> dict[str, GgufScheme]:
-    """Return the scheme of each matrix that a mix quantizes, by layer name."""
-    types = mix_types(MIXES[name], config)
-    return {
-        layer: GgufScheme(type_name=kind) for layer, kind in types.items() if kind in BLOCK_TYPES
-    }
 
 
 def read_stored(source: ModelSource, stored: Stored) -> np.ndarray:

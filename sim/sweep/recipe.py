@@ -18,7 +18,7 @@ from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
-from sim.sources.gguf_layout import mix_schemes
+from sim.names.gguf_mix import GgufMix
 from sim.sweep.options import EXACT as EXACT
 
 
@@ -31,7 +31,7 @@ class Rule:
     """
 
     match: str = "layers.*"
-    weights: Scheme | None = None
+    weights: Scheme | GgufMix | None = None
     activations: Scheme | None = None
     kv: Scheme | None = None
 
@@ -45,9 +45,6 @@ class Recipe:
     #: Processing element whose dot products the linear layers take: :data:`EXACT`, one of
     #: :data:`rtl.catalog.ROUNDING`, or ``None`` for float products of dequantized numbers.
     pe: str | None = None
-    #: Mix of :data:`numerics.gguf.mixes.MIXES` that gives the weights their schemes, of embeddings
-    #: too, in place of the rules; rules without any scheme still keep layers as they are.
-    mix: str | None = None
 
     def rule_for(self, name: str) -> Rule:
         """Return the rule that decides ``name``; one that changes nothing where none matches."""
@@ -59,8 +56,7 @@ class Recipe:
             [rule.match, *(s and s.name for s in (rule.weights, rule.activations, rule.kv))]
             for rule in self.rules
         ]
-        fields = [rows, {None: False, EXACT: True}.get(self.pe, self.pe)]
-        return json.dumps(fields if self.mix is None else [*fields, self.mix])
+        return json.dumps([rows, {None: False, EXACT: True}.get(self.pe, self.pe)])
 
 
 FLOAT32 = Recipe(name="float32", rules=())
@@ -83,7 +79,7 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     caches = tuple(f"layers.{i}.self_attn.kv_cache" for i in range(config.layers))
     names = (*linear, *embedding_names(config))
     _check_matches(recipe, (*names, *caches))
-    weights = _weight_schemes(recipe, config, names)
+    weights = _weights(recipe, names, config)
     inputs = {n: s for n in linear if (s := recipe.rule_for(n).activations) is not None}
     cached = {n: s for n in caches if (s := recipe.rule_for(n).kv) is not None}
     shapes = tensor_shapes(config)
@@ -99,15 +95,19 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
 
 
-def _weight_schemes(recipe: Recipe, config: ModelConfig, names: Sequence[str]) -> dict[str, Scheme]:
-    if recipe.mix is None:
-        return {n: s for n in names if (s := recipe.rule_for(n).weights) is not None}
-    kept = [rule.match for rule in recipe.rules if rule == Rule(match=rule.match)]
-    return {
-        name: scheme
-        for name, scheme in mix_schemes(recipe.mix, config).items()
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in kept)
-    }
+def _weights(recipe: Recipe, names: Sequence[str], config: ModelConfig) -> dict[str, Scheme]:
+    """Return the scheme of each matrix that is quantized; a mix of GGUF blocks has several."""
+    found: dict[str, Scheme] = {}
+    mixes: dict[GgufMix, Mapping[str, Scheme]] = {}
+    for name in names:
+        weights = recipe.rule_for(name).weights
+        if isinstance(weights, GgufMix):
+            if weights not in mixes:
+                mixes[weights] = weights.schemes(config)
+            weights = mixes[weights].get(name)
+        if weights is not None:
+            found[name] = weights
+    return found
 
 
 def embedding_names(config: ModelConfig) -> tuple[str, ...]:

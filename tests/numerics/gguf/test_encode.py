@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _helpers import gguf_inputs as inputs
 
 from numerics import fake_quantize, quantize
 from numerics.gguf.block_types import BLOCK_TYPES
@@ -32,7 +33,7 @@ BETWEEN = ("q4_1", "q5_0", "tq2_0")
 
 
 @pytest.mark.parametrize("name", SIMPLE)
-def test_scalar_bytes_are_those_of_gguf(name, inputs):
+def test_scalar_bytes_are_those_of_gguf(name):
     x = inputs.rows()
     x = np.concatenate([x[:29:2], x[29::7]])
     assert np.array_equal(scalar_bytes(name, x), inputs.foreign_bytes(name, x))
@@ -41,7 +42,7 @@ def test_scalar_bytes_are_those_of_gguf(name, inputs):
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in BETWEEN)) for n in SIMPLE]
 )
-def test_array_bytes_are_those_of_gguf_and_of_the_definition(name, inputs):
+def test_array_bytes_are_those_of_gguf_and_of_the_definition(name):
     scheme, x, strange = ENTRIES[name][0], inputs.rows(), inputs.specials()
     q = quantize(np.concatenate([x, strange]), scheme)
     found = np.asarray(q.arrays["blocks"])
@@ -77,7 +78,7 @@ LEAST = {
     "name",
     [pytest.param(n, marks=[pytest.mark.slow] * (n in BETWEEN)) for n in SIMPLE],
 )
-def test_blocks_of_subnormal_numbers_have_the_bytes_of_gguf(name, inputs):
+def test_blocks_of_subnormal_numbers_have_the_bytes_of_gguf(name):
     scheme, rng = ENTRIES[name][0], np.random.default_rng(12)
     size = scheme.group_size
     x = rng.uniform(-1, 1, (12, 512))
@@ -93,7 +94,7 @@ def test_blocks_of_subnormal_numbers_have_the_bytes_of_gguf(name, inputs):
 
 
 @pytest.mark.parametrize("name", ["q4_0", "q5_1", "mxfp4-gguf"])
-def test_the_same_inside_a_larger_program(name, inputs):
+def test_the_same_inside_a_larger_program(name):
     scheme, factor = ENTRIES[name][0], np.float32(1.1)
     x = inputs.rows()[:24]
 

@@ -51,7 +51,7 @@ def test_rows_are_whole_blocks():
 
 def test_blocks_have_one_size():
     assert SCHEMES["q4_0"].with_group_size(32) == SCHEMES["q4_0"]
-    with pytest.raises(ValueError, match=r"^q4_0 has blocks of 32 values, not of 64$"):
+    with pytest.raises(ValueError, match=r"^q4_0 is defined with blocks of 32, not 64$"):
         SCHEMES["q4_0"].with_group_size(64)
     with pytest.raises(ValueError, match=r"^'q9_0' is none of q4_0, q4_1, "):
         GgufScheme(type_name="q9_0")

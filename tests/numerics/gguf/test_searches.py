@@ -5,6 +5,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _helpers import gguf_inputs as inputs
 
 from numerics import fake_quantize, quantize
 from numerics.gguf.block_types import BLOCK_TYPES
@@ -51,7 +52,7 @@ def test_blocks_are_those_of_the_c_library(ggml, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_array_code_has_the_bytes_of_the_scalar_search(name, inputs):
+def test_the_array_code_has_the_bytes_of_the_scalar_search(name):
     rng = np.random.default_rng(3)
     x = np.concatenate(
         [
@@ -71,7 +72,7 @@ def test_the_array_code_has_the_bytes_of_the_scalar_search(name, inputs):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rounding_is_what_the_blocks_decode_to(name, inputs):
+def test_rounding_is_what_the_blocks_decode_to(name):
     scheme, x = ENTRIES[name][0], inputs.specials()
     rounded = np.asarray(fake_quantize(x, scheme))
     restored = np.asarray(quantize(x, scheme).dequantize())

@@ -12,15 +12,15 @@ import gguf
 import numpy as np
 import pytest
 
-from numerics.gguf.mixes import MIXES
 from numerics.gguf.scheme import GgufScheme
 from sim.errors import UserError
 from sim.model.tensors import linear_names
+from sim.names.gguf_mix import FILE_TYPES, GgufMix
 from sim.quantized.gguf_writer import GgufPlan, quantized_blocks, write_gguf
 from sim.sources.embedded import open_embedded
-from sim.sources.gguf_layout import mix_types, read_stored, stored_tensors
+from sim.sources.gguf_layout import read_stored, stored_tensors
 from sim.sources.hf_directory import open_directory
-from sim.sweep.recipe import Recipe, embedding_names, plan
+from sim.sweep.recipe import embedding_names
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NEEDED = (
@@ -55,7 +55,7 @@ LOADED = {
 def write_float(source, path):
     """Write a model without its tokenizer, in floating point."""
     kept = frozenset((*linear_names(source.config), *embedding_names(source.config)))
-    nothing = GgufPlan(mix=MIXES["q8_0"], schemes={}, kept=kept)
+    nothing = GgufPlan(file_type=0, schemes={}, kept=kept)
     write_gguf(source, nothing, path, {"tokenizer.ggml.model": "none"})
     return gguf.GGUFReader(path)
 
@@ -90,16 +90,16 @@ def golden():
     return json.loads((GOLDEN / "gguf" / "llama_cpp.json").read_text())
 
 
-@pytest.mark.parametrize("name", MIXES)
+@pytest.mark.parametrize("name", FILE_TYPES)
 def test_each_tensor_has_the_type_that_llama_cpp_gives_it(golden, name):
     if name not in golden:
-        assert name in ("q4_1", "q5_0", "q2_k_s", "tq1_0", "tq2_0", "mxfp4")
+        assert name in ("q4_1", "q5_0", "q2_k_s", "tq1_0", "tq2_0")
         return
-    config, mix = open_embedded().config, MIXES[name]
-    types = mix_types(mix, config)
-    ours = {t.name: types[t.layers[0]].upper() for t in stored_tensors(config) if t.kind}
+    config = open_embedded().config
+    types = GgufMix(name).types(config)
+    ours = {t.name: types[t.layers[0]].upper() for t in stored_tensors(config) if t.is_matrix}
     assert ours == {t: kind for t, (kind, _) in golden[name]["tensors"].items()}
-    assert mix.file_type == golden[name]["file_type"]
+    assert FILE_TYPES[name] == golden[name]["file_type"]
 
 
 def digest(blocks: np.ndarray) -> str:
@@ -118,9 +118,9 @@ def test_blocks_are_those_of_llama_cpp(golden):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["q4_k_s", "q3_k_m", "iq4_xs", "q2_k", "q5_k_m"])
 def test_a_file_has_the_bytes_of_llama_cpp(golden, tmp_path, name):
-    source, mix, path = open_embedded(), MIXES[name], tmp_path / "model.gguf"
-    schemes = plan(Recipe(name=name, rules=(), mix=name), source.config).weights
-    write_gguf(source, GgufPlan(mix=mix, schemes=schemes), path, {"tokenizer.ggml.model": "none"})
+    source, path = open_embedded(), tmp_path / "model.gguf"
+    chosen = GgufPlan(file_type=FILE_TYPES[name], schemes=GgufMix(name).schemes(source.config))
+    write_gguf(source, chosen, path, {"tokenizer.ggml.model": "none"})
     tensors = [t for t in gguf.GGUFReader(path).tensors if t.tensor_type.name != "F32"]
     ours = {t.name: [t.tensor_type.name, digest(t.data)] for t in tensors}
     assert ours == golden[name]["tensors"]
