@@ -12,9 +12,9 @@ from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
+from hw.catalog import Catalog
 from hw.dram import DRAM, DramEnergy
 from hw.toml_reader import Sourced, read_toml
-from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parent / "accelerators"
 MAY_BE_ZERO = ("dequantize_cycles", "output_buffer_bytes")
@@ -88,9 +88,9 @@ class Accelerator:
         return DRAM[self.dram]
 
 
-def list_accelerators() -> list[str]:
+def list_accelerators() -> tuple[str, ...]:
     """Return the names that :func:`load_accelerator` knows."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return ACCELERATORS.names()
 
 
 def load_accelerator(name: str) -> Accelerator:
@@ -99,10 +99,7 @@ def load_accelerator(name: str) -> Accelerator:
     >>> load_accelerator("fp16-28nm").prefill_rows
     32
     """
-    known = list_accelerators()
-    if name not in known:
-        raise ValueError(unknown("accelerator", name, known, see="qsim hw"))
-    return read_accelerator(FOLDER / f"{name}.toml")
+    return ACCELERATORS.load(name)
 
 
 def read_accelerator(path: Path) -> Accelerator:
@@ -128,10 +125,18 @@ def read_accelerator(path: Path) -> Accelerator:
     )
 
 
+ACCELERATORS = Catalog(kind="accelerator", folder=FOLDER, read=read_accelerator, see="qsim hw")
+
+
 def is_accelerator(path: Path) -> bool:
     """Return whether a file has a key that accelerators have and machines don't."""
+    return is_accelerator_text(path.read_text("utf-8", "replace"))
+
+
+def is_accelerator_text(text: str) -> bool:
+    """Return whether the text of a file has such a key."""
     keys = "|".join(f"{one.name}\\b" for one in _NUMBERS)
-    return re.search(rf"^ *({keys})", path.read_text("utf-8", "replace"), re.MULTILINE) is not None
+    return re.search(rf"^ *({keys})", text, re.MULTILINE) is not None
 
 
 def _entry(one: "Field[Any]") -> tuple[str, Any, Any]:

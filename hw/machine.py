@@ -17,10 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from hw.catalog import Catalog
 from hw.cpu import ACCUMULATE, OPS_PER_CYCLE, Cores
 from hw.dram import DRAM, DramEnergy
 from hw.toml_reader import Sourced, read_toml
-from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parent / "machines"
 KINDS = ("gpu", "cpu", "npu")
@@ -239,25 +239,21 @@ def peaks_of_cores(cores: Cores) -> dict[str, float]:
     return {f"{name} into {ACCUMULATE[name]}": cores.ops_per_s(name) for name in types}
 
 
-def list_machines() -> list[str]:
-    """Return the names that :func:`load_machine` knows."""
-    return list(_names())
-
-
 @cache
-def _names() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+def list_machines() -> tuple[str, ...]:
+    """Return the names that :func:`load_machine` knows."""
+    return MACHINES.names()
 
 
 @cache
 def load_machine(name: str) -> Machine:
     """Return a built-in machine by its exact name."""
-    known = list_machines()
-    if name not in known:
-        raise ValueError(unknown("machine", name, known, see="qsim hw"))
-    return read_machine(FOLDER / f"{name}.toml")
+    return MACHINES.load(name)
 
 
 def read_machine(path: Path) -> Machine:
     """Return the machine that a TOML file describes, or say which line and key is wrong."""
     return read_toml(path, Machine, name=path.stem)
+
+
+MACHINES = Catalog(kind="machine", folder=FOLDER, read=read_machine, see="qsim hw")

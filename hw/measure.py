@@ -20,37 +20,50 @@ import numpy as np
 
 from hw.installed import installed_dram
 
-#: Side of the square matrices; large enough that a product runs at its full rate.
-SIDES = (1024, 2048)
 REPETITIONS = 7
 #: Typical over best below which a measurement is unstable.
 STABLE_SHARE = 0.75
-#: Tokens of a prompt, width of a model's layers, weights of one of them, bytes of all.
-PROMPT = 512
+#: Width of a small model's layers, and weights of one layer.
 WIDTH = 512
 LAYER_WEIGHTS = 12 * WIDTH**2
-#: Values of a head, tokens that one more attends to, keys and values of a layer.
+#: Width of an attention head, tokens in the KV cache, keys and values of one layer's cache.
 HEAD_WIDTH = 64
 CONTEXT = 256
 LAYER_CACHE = 2 * CONTEXT * WIDTH
-CHAIN_BYTES = 256 << 20
-#: Where matrices lie in memory changes how fast they are read: the layers are made so many times.
-ALLOCATIONS = 4
-#: Read at least this many bytes at once, or four times the last cache.
+#: Bytes that are read at once at least, unless the memory is small.
 MIN_READ_BYTES = 512 << 20
-#: Never more than this share of the memory.
+#: Share of the memory that a measurement takes at most.
 MAX_MEMORY_SHARE = 1 / 8
 CACHE_SIZES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Sizes of what is measured; the defaults are large enough for full rates."""
+
+    #: Sides of the square matrices of products.
+    sides: Sequence[int] = (1024, 2048)
+    #: Tokens of the prompt that passes the layers.
+    prompt: int = 512
+    #: Bytes of the weights of all layers.
+    layer_bytes: int = 256 << 20
+    #: Allocations of the layers: the place of matrices in memory changes how fast they are read.
+    allocations: int = 4
+    #: Bytes that are read at once; None for enough to pass all caches.
+    read_bytes: int | None = None
+
+
+USUAL_SIZES = Sizes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """A rate, the best of its repetitions."""
+    """A rate per second, the best of its repetitions."""
 
     name: str
-    #: Every repetition of the best setting, per second.
+    #: Rates of every repetition of the best setting, in operations or bytes a second.
     rates: tuple[float, ...]
-    #: What was the best: side of the matrices, or kernel and threads.
+    #: Setting of the best rate: side of the matrices, or kernel and threads.
     setting: str
 
     @property
@@ -110,23 +123,25 @@ class Measurement:
         return min(1.0, self.vector.typical / self.read.best)
 
 
-def measure(*, repetitions: int = REPETITIONS, sides: Sequence[int] = SIDES) -> Measurement:
-    """Measure products in float32, float64, bfloat16 and int8 and the read bandwidth."""
+def measure(*, repetitions: int = REPETITIONS, sizes: Sizes = USUAL_SIZES) -> Measurement:
+    """Measure matrix products in float32, float64, bfloat16 and int8, and the read bandwidth."""
     import jax
 
     cores = len(os.sched_getaffinity(0))
-    layers = max(2, min(_read_bytes() // 2, CHAIN_BYTES) // (4 * LAYER_WEIGHTS))
+    read_bytes = sizes.read_bytes or _read_bytes()
+    layers = max(2, min(read_bytes // 2, sizes.layer_bytes) // (4 * LAYER_WEIGHTS))
+    timed = partial(_layers, layers=layers, allocations=sizes.allocations, repetitions=repetitions)
     return Measurement(
         cpu=cpu_name(),
         cores=cores,
         memory_bytes=_memory_bytes(),
         products=tuple(
-            _product_rate(dtype, sides, repetitions)
+            _product_rate(dtype, sizes.sides, repetitions)
             for dtype in ("float32", "float64", "bfloat16", "int8")
         ),
-        read=read_bandwidth(_read_bytes(), cores, repetitions),
-        prompt=_layers("prompt", PROMPT, layers, repetitions),
-        vector=_layers("vector", 1, layers, repetitions),
+        read=read_bandwidth(read_bytes, cores, repetitions),
+        prompt=timed("prompt", sizes.prompt),
+        vector=timed("vector", 1),
         libraries=f"numpy {np.__version__}, jax {jax.__version__}",
         dram=installed_dram(),
     )
@@ -152,7 +167,7 @@ def _product_rate(dtype: str, sides: Sequence[int], repetitions: int) -> Ceiling
     return max(ceilings, key=lambda c: c.best)
 
 
-def _layers(name: str, rows: int, layers: int, repetitions: int) -> Ceiling:
+def _layers(name: str, rows: int, *, layers: int, allocations: int, repetitions: int) -> Ceiling:
     """Time ``rows`` vectors that pass the layers of a transformer, one vector with its attention.
 
     A rate is in operations for many vectors, and in bytes of matrices, keys and values for one.
@@ -178,7 +193,7 @@ def _layers(name: str, rows: int, layers: int, repetitions: int) -> Ceiling:
     matrices = ((3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH))
     run = jax.jit(lambda weights, x: jax.lax.scan(layer, x, weights)[0])
     x, times = jnp.ones((rows, WIDTH)), list[float]()
-    for _ in range(ALLOCATIONS):
+    for _ in range(allocations):
         weights = [jnp.full((layers, *shape), 1.0 / WIDTH) for shape in (*matrices, cache, cache)]
         times += repeat(partial(_wait_for, run, weights, x), repetitions)
     amount = 2.0 * rows * LAYER_WEIGHTS if rows > 1 else 4.0 * (LAYER_WEIGHTS + LAYER_CACHE)
@@ -240,6 +255,7 @@ def _memory_bytes() -> int:
 
 
 def _read_bytes() -> int:
+    """Return 512 MiB or four times the last cache, but not too much of the memory."""
     wanted = max(MIN_READ_BYTES, 4 * _last_cache_bytes())
     return min(wanted, int(_memory_bytes() * MAX_MEMORY_SHARE))
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numerics.names.suggest import unknown
+from hw.catalog import Catalog
 
 FOLDER = Path(__file__).parent / "pe_records"
 LONGEST_FILE_BYTES = 64 * 1024
@@ -103,9 +103,9 @@ class PeRecord:
         return self.lanes / self.cycles_per_beat
 
 
-def list_records() -> list[str]:
+def list_records() -> tuple[str, ...]:
     """Return the names that :func:`load_record` knows."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
+    return RECORDS.names()
 
 
 def load_record(name: str) -> PeRecord:
@@ -114,10 +114,7 @@ def load_record(name: str) -> PeRecord:
     >>> load_record("int8-mac").lanes
     1
     """
-    known = list_records()
-    if name not in known:
-        raise ValueError(unknown("PE record", name, known, see="qsim rtl"))
-    return read_record(FOLDER / f"{name}.json")
+    return RECORDS.load(name)
 
 
 def read_record(path: Path) -> PeRecord:
@@ -131,6 +128,9 @@ def read_record(path: Path) -> PeRecord:
     placed = _listed(found, "fpga", FpgaCost, path)
     memories = _listed(found, "memories", MemoryCost, path)
     return replace(_made(PeRecord, found, path), fpga=placed, memories=memories)
+
+
+RECORDS = Catalog(kind="PE record", folder=FOLDER, read=read_record, suffix=".json", see="qsim rtl")
 
 
 def _listed(found: Any, name: str, kind: type[Made], path: Path) -> tuple[Made, ...]:

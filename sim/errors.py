@@ -27,7 +27,8 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     except UserError:
         raise
     except kinds as error:
-        raise UserError(str(error)) from None
+        text = os_error_text(error) if isinstance(error, OSError) else str(error)
+        raise UserError(text) from None
 
 
 #: What an error of the system means, and what would help.

@@ -6,19 +6,14 @@ Source: AQLM, arXiv:2401.06118, section 3, and its code; the codebooks are those
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.codebooks import lloyd
 from numerics.formats import FP16, SCALE_DTYPES
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 #: Weights of a vector.
 DIMENSION = 8
@@ -49,7 +44,7 @@ def residual_codes(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Additive(Scheme):
+class Additive(Scheme, arrays="numerics.codebooks.additive_arrays"):
     """Eight weights of a row as a sum of entries: ``value = (C_1[i_1] + C_2[i_2] + ...) * scale``.
 
     The scale of a row is its root mean square as FP16. Rows over their scales, rounded to multiples
@@ -62,6 +57,15 @@ class Additive(Scheme):
     zeros has scale 0. A row with a NaN or an infinity comes back NaN, its codes are 0, and its
     vectors count as zeros in training.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="aqlm-<codebooks>x<bits>",
+            pattern=rf"aqlm-{NUMBER}x{NUMBER}",
+            make=lambda m, _: Additive(codebooks=int(m[1]), code_bits=int(m[2])),
+            like="aqlm-2x8",
+        ),
+    )
 
     codebooks: int
     code_bits: int
@@ -112,17 +116,3 @@ class Additive(Scheme):
         """
         fields = self.layout(shape)
         return sum(8 * field.dtype.itemsize * math.prod(field.shape) for field in fields)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, codebooks and scales."""
-        from numerics.codebooks import additive_arrays
-
-        quantized: QuantizedTensor = additive_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the sum of the entries times the scale."""
-        from numerics.codebooks import additive_arrays
-
-        values: Array = additive_arrays.dequantize(q)
-        return values

@@ -2,19 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.codebooks.e8p import DIMENSION
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 
 class Stage(StrEnum):
@@ -34,7 +27,7 @@ TARGET_RMS = {Stage.E8P: 1.03, Stage.E81B: 0.98}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class E8P(Scheme):
+class E8P(Scheme, arrays="numerics.codebooks.e8p_arrays"):
     """Rows in units of their root mean square, eight weights to the nearest points of each stage.
 
     ``value = (p_1 + (p_2 + p_3 / r_3) / r_2) * scale``, where ``p_i`` is the point of stage ``i``
@@ -94,17 +87,3 @@ class E8P(Scheme):
         scale_dtype = SCALE_DTYPES[FP16]
         scales = Field(name="scales", shape=shape[:-1], bits=FP16.bits, dtype=scale_dtype)
         return (*codes, scales)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and scales."""
-        from numerics.codebooks import e8p_arrays
-
-        quantized: QuantizedTensor = e8p_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the sum of the points times the scale."""
-        from numerics.codebooks import e8p_arrays
-
-        values: Array = e8p_arrays.dequantize(q)
-        return values

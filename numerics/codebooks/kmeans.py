@@ -7,18 +7,13 @@ Any-Precision LLM, arXiv:2402.10517, stores such tables as FP16.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 #: Values are integers in training: their quotient by the row's largest magnitude times this.
 TRAINING_UNITS = 1 << 15
@@ -55,7 +50,7 @@ def train(values: Sequence[int], count: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KMeans(Scheme):
+class KMeans(Scheme, arrays="numerics.codebooks.kmeans_arrays"):
     """Rows with tables of their own: ``value = codebook[row, code]``.
 
     A row is divided by its largest magnitude and rounded to multiples of 2^-15, half to even, of
@@ -66,6 +61,15 @@ class KMeans(Scheme):
 
     A row with a NaN or an infinity comes back NaN, its codes are 0.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="kmeans<bits>",
+            pattern=rf"kmeans{NUMBER}",
+            make=lambda m, _: KMeans(code_bits=int(m[1])),
+            like="kmeans4",
+        ),
+    )
 
     code_bits: int
 
@@ -78,7 +82,7 @@ class KMeans(Scheme):
         """``kmeans`` with the bits of a code."""
         return f"kmeans{self.code_bits}"
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for rows of more than 65535 values."""
         if shape[-1] > MAX_ROW:
             raise ValueError(f"{self.name} has rows of up to {MAX_ROW} values, not {shape[-1]}")
@@ -98,18 +102,3 @@ class KMeans(Scheme):
             Field(name="codes", shape=shape, bits=self.code_bits, dtype=byte, is_index=True),
             Field(name="codebook", shape=tables, bits=FP16.bits, dtype=half),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and tables."""
-        from numerics.codebooks import kmeans_arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = kmeans_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the entries of the codes."""
-        from numerics.codebooks import kmeans_arrays
-
-        values: Array = kmeans_arrays.dequantize(q)
-        return values

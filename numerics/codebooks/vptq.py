@@ -4,19 +4,15 @@ Source: VPTQ, arXiv:2409.17066, sections 3.2 to 3.4, and its code.
 """
 
 import math
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
+from numerics.schemes.family import NUMBER, PERCENT, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 #: Longest vectors, so that the squared norms of a search fit into 32 bits.
 MAX_LENGTH = 16
@@ -40,7 +36,7 @@ class Codebook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vptq(Scheme):
+class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
     """Vectors of one column and ``length`` rows: ``value = (C[i] + R[j]) * scale + bias``.
 
     Every column has its least value as ``bias`` and its range as ``scale``, both FP16, and is
@@ -54,6 +50,15 @@ class Vptq(Scheme):
     Leading axes are rows too, and rows are filled up to whole vectors with zeros. A column with a
     NaN or an infinity comes back NaN, its codes are 0, and it counts as zeros in training.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="vptq-v<length>-k<entries>-<entries>[-o<percent>-v<length>-k<entries>]",
+            pattern=rf"vptq-v{NUMBER}-k{NUMBER}-{NUMBER}(?:-o{PERCENT}-v{NUMBER}-k{NUMBER})?",
+            make=lambda m, _: _by_name(m),
+            like="vptq-v8-k256-256",
+        ),
+    )
 
     main: Codebook
     residual_bits: int = 0
@@ -84,7 +89,7 @@ class Vptq(Scheme):
         """True: codebooks are trained on all rows."""
         return True
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for more columns than 16 bits tell apart."""
         if shape[-1] > MAX_COLUMNS:
             raise ValueError(f"{self.name} has up to {MAX_COLUMNS} columns, not {shape[-1]}")
@@ -118,21 +123,6 @@ class Vptq(Scheme):
             Field(name="permutation", shape=(columns,), bits=16, dtype=word),
         )
 
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, codebooks, scales, biases and the order of the columns."""
-        from numerics.codebooks import vptq_arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = vptq_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the entries, times scale and plus bias of their columns."""
-        from numerics.codebooks import vptq_arrays
-
-        values: Array = vptq_arrays.dequantize(q)
-        return values
-
 
 def _pair(prefix: str, codebook: Codebook, rows: int, columns: int) -> tuple[Field, Field]:
     """Return the fields of codes and their codebook."""
@@ -143,3 +133,20 @@ def _pair(prefix: str, codebook: Codebook, rows: int, columns: int) -> tuple[Fie
         Field(name=f"{prefix}codes", shape=codes, bits=codebook.bits, dtype=dtype, is_index=True),
         Field(name=f"{prefix}codebook", shape=table, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
     )
+
+
+def _by_name(match: re.Match[str]) -> Vptq:
+    main = Codebook(length=int(match[1]), bits=_code_bits(int(match[2])))
+    residual = _code_bits(int(match[3])) if int(match[3]) else 0
+    if match[4] is None:
+        return Vptq(main=main, residual_bits=residual)
+    outlier = Codebook(length=int(match[5]), bits=_code_bits(int(match[6])))
+    share = float(match[4]) / 100
+    return Vptq(main=main, residual_bits=residual, outlier_codebook=outlier, outliers=share)
+
+
+def _code_bits(entries: int) -> int:
+    """Return log2 of the number of codebook entries."""
+    if entries & (entries - 1) or entries < 2:
+        raise ValueError(f"a codebook has a power of two of entries, such as 256, not {entries}")
+    return entries.bit_length() - 1

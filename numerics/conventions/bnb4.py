@@ -1,30 +1,22 @@
 """The 4-bit types of bitsandbytes: NF4 and FP4, by the reciprocal of the largest magnitude."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.formats import FP4_BNB, NF4, Format, TableFormat
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 BLOCK = 64
 NAMES = {NF4: "nf4-bnb", FP4_BNB: "fp4-bnb"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bnb4(Scheme):
+class Bnb4(Scheme, arrays="numerics.conventions.bnb4_arrays"):
     """Blocks of 64 with their largest magnitude as float32 scale: ``value = element(code) * amax``.
 
     Codes are of ``x * (1 / amax)``, both rounded to float32, which is now and then another one than
@@ -38,6 +30,8 @@ class Bnb4(Scheme):
     >>> Bnb4(element=NF4).bits_per_weight((64, 256)), Bnb4(element=FP4_BNB, size=128).name
     (4.5, 'fp4-bnb:g128')
     """
+
+    has_free_group: ClassVar[bool] = True
 
     element: TableFormat
     size: int = BLOCK
@@ -58,10 +52,6 @@ class Bnb4(Scheme):
         """The element format."""
         return (self.element,)
 
-    def with_group_size(self, size: int) -> "Bnb4":
-        """Return the scheme with blocks of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes and scales."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
@@ -70,20 +60,6 @@ class Bnb4(Scheme):
             Field(name="codes", shape=shape, bits=self.element.bits, dtype=byte, is_index=True),
             Field(name="scales", shape=groups, bits=32, dtype=float32),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and scales."""
-        from numerics.conventions import bnb4_arrays
-
-        quantized: QuantizedTensor = bnb4_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import bnb4_arrays
-
-        values: Array = bnb4_arrays.dequantize(q)
-        return values
 
 
 def quantize_block(element: TableFormat, values: Sequence[float]) -> tuple[list[int], np.float32]:

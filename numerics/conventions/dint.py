@@ -1,23 +1,16 @@
 """DINT with an integer range that is not symmetric: the full one, and one with a zero point."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 128
 BITS = range(3, 9)
@@ -36,7 +29,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dint(Scheme):
+class Dint(Scheme, arrays="numerics.conventions.dint_arrays"):
     """Integers and two halves beside zero, FP16 scales; :func:`quantize_group` is the definition.
 
     Numbers up to 1/4 of a step are 0, below 3/4 a half, others integers, ties to even, saturated.
@@ -49,6 +42,16 @@ class Dint(Scheme):
     >>> Dint(bits=4, kind=Kind.FULL).name, Dint(bits=4, kind=Kind.ASYMMETRIC).group_size
     ('dint4-f', 128)
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="dint<bits>-<f|a>",
+            pattern=rf"dint{NUMBER}-([fa])",
+            make=lambda m, _: Dint(bits=int(m[1]), kind=Kind(m[2])),
+            like="dint4-f",
+        ),
+    )
 
     bits: int
     kind: Kind
@@ -82,10 +85,6 @@ class Dint(Scheme):
         high = self.integer_range[1]
         return high + 1, high + 2
 
-    def with_group_size(self, size: int) -> "Dint":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales and, if asymmetric, zero points."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
@@ -97,20 +96,6 @@ class Dint(Scheme):
         if self.kind is Kind.ASYMMETRIC:
             fields.append(Field(name="zero_points", shape=groups, bits=self.bits, dtype=byte))
         return tuple(fields)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import dint_arrays
-
-        quantized: QuantizedTensor = dint_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import dint_arrays
-
-        values: Array = dint_arrays.dequantize(q)
-        return values
 
 
 def quantize_group(values: Sequence[float], scheme: Dint) -> tuple[list[int], np.float16, int]:

@@ -7,18 +7,11 @@ its neighbour for about 2 of 1,000 scales, which lie near the middle of two valu
 import functools
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.formats import NF4, Format, TableFormat
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 BLOCK = 64
 #: Scales that share a scale of their own.
@@ -61,7 +54,7 @@ def _bounds(gaps: int) -> list[np.float32]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoubleNf4(Scheme):
+class DoubleNf4(Scheme, arrays="numerics.conventions.double_nf4_arrays"):
     """NF4 in blocks of 64 with scales of 8 bits: ``value = nf4(code) * s``.
 
     ``s = map(scale_code) * t + offset``, where ``offset`` is the mean of the largest magnitudes of
@@ -98,12 +91,6 @@ class DoubleNf4(Scheme):
         """The element format."""
         return (NF4,)
 
-    def with_group_size(self, size: int) -> "DoubleNf4":
-        """Return the scheme itself; it is defined with blocks of 64 only."""
-        if size != BLOCK:
-            raise ValueError(f"{self.name} is defined with blocks of {BLOCK}, not {size}")
-        return self
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, codes of scales, their scales and the offset."""
         groups = (*shape[:-1], -(-shape[-1] // BLOCK))
@@ -115,17 +102,3 @@ class DoubleNf4(Scheme):
             Field(name="scale_scales", shape=blocks, bits=32, dtype=float32),
             Field(name="offset", shape=(), bits=32, dtype=float32),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import double_nf4_arrays
-
-        quantized: QuantizedTensor = double_nf4_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import double_nf4_arrays
-
-        values: Array = double_nf4_arrays.dequantize(q)
-        return values

@@ -1,20 +1,13 @@
 """Integer schemes by the convention of a library: what scale, what zero point, which is rounded."""
 
-import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 BYTE = np.dtype(np.uint8)
 BITS = range(2, 9)
@@ -77,7 +70,7 @@ GROUPS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IntegerScheme(Scheme):
+class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
     """Integers by a :class:`Convention`: ``value = code * s`` or ``(code - z) * s``.
 
     ``size`` is the group, ``None`` for one scale a row. ``integer_reference`` has
@@ -89,6 +82,16 @@ class IntegerScheme(Scheme):
     >>> awq.name, awq.bits_per_weight((64, 256))
     ('int4-awq', 4.28125)
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="int<bits>-<convention>",
+            pattern=rf"int{NUMBER}-({'|'.join(sorted(Convention, key=len, reverse=True))})",
+            make=lambda m, _: _by_convention(int(m[1]), Convention(m[2])),
+            like="int4-awq",
+        ),
+    )
 
     bits: int
     convention: Convention
@@ -116,10 +119,6 @@ class IntegerScheme(Scheme):
         """Whether scales are FP16, not float32."""
         return self.convention is Convention.SIGNED_MAX
 
-    def with_group_size(self, size: int) -> "IntegerScheme":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the scales of a tensor of this shape."""
         return (*shape[:-1], 1 if self.size is None else -(-shape[-1] // self.size))
@@ -136,16 +135,7 @@ class IntegerScheme(Scheme):
             fields.append(Field(name="zero_points", shape=groups, bits=self.bits, dtype=BYTE))
         return tuple(fields)
 
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and zero points."""
-        from numerics.conventions import integer_arrays
 
-        quantized: QuantizedTensor = integer_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import integer_arrays
-
-        values: Array = integer_arrays.dequantize(q)
-        return values
+def _by_convention(bits: int, convention: Convention) -> IntegerScheme:
+    """Return the scheme with the group size of the convention's source."""
+    return IntegerScheme(bits=bits, convention=convention, size=GROUPS.get(convention))

@@ -3,25 +3,18 @@
 Source: LQ-LoRA, arXiv:2311.12023, section 3.1 and appendix, and its code.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.conventions.nvfp4_reference import flush, flushed
 from numerics.formats import BF16, FP16, FP32, NF2, NF3, NF4, SCALE_DTYPES, Format
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 Float = np.float32
 ELEMENTS = {2: NF2, 3: NF3, 4: NF4}
@@ -30,7 +23,7 @@ SECOND = {"fp32": FP32, "fp16": FP16, "bf16": BF16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LqDouble(Scheme):
+class LqDouble(Scheme, arrays="numerics.conventions.lq_double_arrays"):
     """NF2, NF3 or NF4 with scales of few bits: ``value = nf(code) * s``, ``s = q * step + least``.
 
     ``least`` is the least of the largest magnitudes of all groups. Of ``super_block`` groups, row
@@ -48,6 +41,21 @@ class LqDouble(Scheme):
     >>> scheme.name, round(scheme.bits_per_weight((4096, 4096)), 3)
     ('nf4-lqdq', 4.127)
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="nf<bits>-lqdq[-s<scale bits>][-<fp16|bf16>][-b<scales>]",
+            pattern=rf"nf{NUMBER}-lqdq(?:-s{NUMBER})?(?:-(fp32|fp16|bf16))?(?:-b{NUMBER})?",
+            make=lambda m, _: LqDouble(
+                bits=int(m[1]),
+                scale_bits=int(m[2] or DEFAULT_SCALE_BITS),
+                second=SECOND[m[3] or "fp32"],
+                super_block=int(m[4] or DEFAULT_SUPER_BLOCK),
+            ),
+            like="nf4-lqdq",
+        ),
+    )
 
     bits: int
     scale_bits: int = DEFAULT_SCALE_BITS
@@ -104,10 +112,6 @@ class LqDouble(Scheme):
         """Largest code of a scale."""
         return (1 << self.scale_bits) - 1
 
-    def with_group_size(self, size: int) -> "LqDouble":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, codes of scales, what scales them and the least scale."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
@@ -119,20 +123,6 @@ class LqDouble(Scheme):
             Field(name="scale_scales", shape=blocks, bits=self.second.bits, dtype=second),
             Field(name="least", shape=(), bits=32, dtype=np.dtype(np.float32)),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import lq_double_arrays
-
-        quantized: QuantizedTensor = lq_double_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import lq_double_arrays
-
-        values: Array = lq_double_arrays.dequantize(q)
-        return values
 
 
 def quantize_groups(

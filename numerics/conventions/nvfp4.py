@@ -2,18 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.formats import E2M1, E4M3, SCALE_DTYPES, Format
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 BLOCK = 16
 
@@ -37,7 +30,7 @@ class Library(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Nvfp4(Scheme):
+class Nvfp4(Scheme, arrays="numerics.conventions.nvfp4_arrays"):
     """NVFP4 by a :class:`Library`: ``value = code * (s * g)``, or ``code * (s / h)``.
 
     Beyond the libraries: subnormal numbers count as zeros, a tensor of zeros has 1 for g and h, g
@@ -67,12 +60,6 @@ class Nvfp4(Scheme):
         """The element format."""
         return (E2M1,)
 
-    def with_group_size(self, size: int) -> "Nvfp4":
-        """Return the scheme itself; it is defined with blocks of 16 only."""
-        if size != BLOCK:
-            raise ValueError(f"{self.name} is defined with blocks of {BLOCK}, not {size}")
-        return self
-
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the block scales of a tensor of this shape."""
         return (*shape[:-1], -(-shape[-1] // BLOCK))
@@ -91,17 +78,3 @@ class Nvfp4(Scheme):
             ),
             Field(name=top, shape=(), bits=32, dtype=float32),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and scales."""
-        from numerics.conventions import nvfp4_arrays
-
-        quantized: QuantizedTensor = nvfp4_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import nvfp4_arrays
-
-        values: Array = nvfp4_arrays.dequantize(q)
-        return values

@@ -1,13 +1,7 @@
 """FP4 weights as FP8 by shifts of their exponent: no multiplier between weight and operand."""
 
-from typing import TYPE_CHECKING
-
 from numerics.formats import E2M1, E4M3, E5M2, FloatFormat
 from numerics.formats.base import check_code
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Int32, UInt8
 
 SIGN, FIELD_HALF = 3, 0b001
 
@@ -60,19 +54,3 @@ def check_target(target: FloatFormat, shift: int) -> None:
         raise ValueError(f"FP4 is cast to fp8_e4m3 or fp8_e5m2, not {target.name}")
     if E2M1.max * 2.0**shift > target.max:
         raise ValueError(f"6 * 2^{shift} is beyond {target.max:g}, the largest of {target.name}")
-
-
-def shift_cast_array(
-    codes: "UInt8[Array, '*shape']", shifts: "Int32[Array, '*shape']", *, target: FloatFormat
-) -> "UInt8[Array, '*shape']":
-    """Return :func:`shift_cast` of each code with its shift; shifts too large saturate.
-
-    >>> import jax.numpy as jnp
-    >>> shift_cast_array(jnp.uint8([7, 9]), jnp.int32([3, -8]), target=E4M3).tolist()
-    [100, 129]
-    """
-    from numerics.conventions import shift_cast_arrays
-
-    check_target(target, 0)
-    cast: Array = shift_cast_arrays.shift_cast(codes, shifts, target=target)
-    return cast

@@ -7,20 +7,33 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Int32, UInt8
 
-from numerics.conventions.shift_cast import FIELD_HALF, SIGN
+from numerics.conventions.shift_cast import FIELD_HALF, SIGN, check_target
 from numerics.formats import E2M1, FloatFormat
 
-#: Shifts beyond it give a zero or the largest number, as it does.
+#: Bound on shifts; larger ones give the same zero or largest number.
 MAX_SHIFT = 64
 #: More places than this leave nothing of a significand.
 MAX_PLACES = 8
 
 
-@partial(jax.jit, static_argnames="target")
 def shift_cast(
     codes: UInt8[Array, "*shape"], shifts: Int32[Array, "*shape"], *, target: FloatFormat
 ) -> UInt8[Array, "*shape"]:
-    """Return the FP8 code of ``e2m1(code) * 2^shift``, saturated."""
+    """Return the FP8 code of ``e2m1(code) * 2^shift``, saturated where the shift is too large.
+
+    >>> from numerics.formats import E4M3
+    >>> shift_cast(jnp.uint8([7, 9]), jnp.int32([3, -8]), target=E4M3).tolist()
+    [100, 129]
+    """
+    check_target(target, 0)
+    cast: Array = _shift_cast(codes, shifts, target=target)
+    return cast
+
+
+@partial(jax.jit, static_argnames="target")
+def _shift_cast(
+    codes: UInt8[Array, "*shape"], shifts: Int32[Array, "*shape"], *, target: FloatFormat
+) -> UInt8[Array, "*shape"]:
     magnitude = codes.astype(jnp.int32) & 0b111
     is_half = magnitude == FIELD_HALF
     field = jnp.where(is_half, 0, magnitude >> 1) + (target.bias - E2M1.bias)

@@ -1,29 +1,21 @@
 """One bit a value: the sign, and the mean magnitude of the group."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.arithmetic.float32 import MIN_NORMAL
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signs(Scheme):
+class Signs(Scheme, arrays="numerics.conventions.signs_arrays"):
     """INT1: code 1 is ``+s``, which zeros have too, and code 0 is ``-s``, with ``s = mean |x|``.
 
     That is the scale of least squared error. It is FP16, at most its largest number; a group of
@@ -35,6 +27,8 @@ class Signs(Scheme):
     >>> Signs().bits_per_weight((64, 256)), Signs(size=64).name
     (1.125, 'int1:g64')
     """
+
+    has_free_group: ClassVar[bool] = True
 
     size: int = DEFAULT_GROUP
 
@@ -48,10 +42,6 @@ class Signs(Scheme):
         """Values of a group."""
         return self.size
 
-    def with_group_size(self, size: int) -> "Signs":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes and scales."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
@@ -60,20 +50,6 @@ class Signs(Scheme):
             Field(name="codes", shape=shape, bits=1, dtype=byte, is_index=True),
             Field(name="scales", shape=groups, bits=16, dtype=half),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and scales."""
-        from numerics.conventions import signs_arrays
-
-        quantized: QuantizedTensor = signs_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the scale of each group with the sign of each code."""
-        from numerics.conventions import signs_arrays
-
-        values: Array = signs_arrays.dequantize(q)
-        return values
 
 
 def quantize_signs(values: Sequence[float]) -> tuple[list[int], np.float16]:

@@ -1,23 +1,16 @@
 """Integers in short vectors whose scales are integers under one scale for the row: VS-Quant."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.conventions.nvfp4_reference import flush, flushed
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_VECTOR = 16
 DEFAULT_SCALE_BITS = 8
@@ -25,7 +18,7 @@ BITS = range(2, 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VsQuant(Scheme):
+class VsQuant(Scheme, arrays="numerics.conventions.vs_quant_arrays"):
     """Symmetric integers of n bits: ``value = code * (q * g)``, q m bits a vector, g FP16 a row.
 
     A vector's own scale is ``s = amax / (2^(n-1) - 1)``, and codes are ``rint(x / s)``, as if it
@@ -41,6 +34,16 @@ class VsQuant(Scheme):
     >>> VsQuant(bits=4).name, VsQuant(bits=4).bits_per_weight((64, 256))
     ('int4-vs', 4.5625)
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="int<bits>-vs[-s<scale bits>]",
+            pattern=rf"int{NUMBER}-vs(?:-s{NUMBER})?",
+            make=lambda m, _: VsQuant(bits=int(m[1]), scale_bits=int(m[2] or DEFAULT_SCALE_BITS)),
+            like="int4-vs",
+        ),
+    )
 
     bits: int
     size: int = DEFAULT_VECTOR
@@ -69,10 +72,6 @@ class VsQuant(Scheme):
         """Values of a vector."""
         return self.size
 
-    def with_group_size(self, size: int) -> "VsQuant":
-        """Return the scheme with vectors of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales of vectors and scales of rows."""
         vectors = (*shape[:-1], -(-shape[-1] // self.size))
@@ -82,20 +81,6 @@ class VsQuant(Scheme):
             Field(name="scales", shape=vectors, bits=self.scale_bits, dtype=byte),
             Field(name="row_scales", shape=(*shape[:-1], 1), bits=16, dtype=half),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import vs_quant_arrays
-
-        quantized: QuantizedTensor = vs_quant_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import vs_quant_arrays
-
-        values: Array = vs_quant_arrays.dequantize(q)
-        return values
 
 
 def quantize_row(

@@ -1,24 +1,16 @@
 """ZeroQuant-FP: E2M1 groups whose scales are one real number shifted, and the cast to FP8."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.conventions.nvfp4_reference import flush, flushed
 from numerics.formats import E2M1, Format
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 256
 #: Shifts of which the cast to E4M3 loses nothing.
@@ -46,7 +38,7 @@ FACTORS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZeroQuantM2(Scheme):
+class ZeroQuantM2(Scheme, arrays="numerics.conventions.zeroquant_arrays"):
     """E2M1 groups with scales ``S / 2^k``: ``value = code * (S / 2^k)``.
 
     ``S = max(s)`` of the row, float32, where ``s = amax / 6`` of a group, and k is
@@ -64,6 +56,8 @@ class ZeroQuantM2(Scheme):
     >>> ZeroQuantM2().bits_per_weight((4096, 4096)), ZeroQuantM2(size=64).name
     (4.0234375, 'zqfp4-m2:g64')
     """
+
+    has_free_group: ClassVar[bool] = True
 
     rounding: Rounding = Rounding.FLOOR
     size: int = DEFAULT_GROUP
@@ -84,10 +78,6 @@ class ZeroQuantM2(Scheme):
         """The element format."""
         return (E2M1,)
 
-    def with_group_size(self, size: int) -> "ZeroQuantM2":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, shifts of groups and scales of rows."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
@@ -97,20 +87,6 @@ class ZeroQuantM2(Scheme):
             Field(name="shifts", shape=groups, bits=SHIFT_BITS, dtype=byte),
             Field(name="row_scales", shape=(*shape[:-1], 1), bits=32, dtype=float32),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.conventions import zeroquant_arrays
-
-        quantized: QuantizedTensor = zeroquant_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.conventions import zeroquant_arrays
-
-        values: Array = zeroquant_arrays.dequantize(q)
-        return values
 
 
 def quantize_row(

@@ -7,7 +7,8 @@ from jax import Array
 from jaxtyping import Float32
 
 from numerics.gguf.decoding import decode
-from numerics.gguf.encoding import encode, to_blocks, to_values
+from numerics.gguf.encoded import to_blocks, to_values
+from numerics.gguf.encoding import encode
 from numerics.gguf.scheme import GgufScheme
 from numerics.schemes.tensor import QuantizedTensor
 

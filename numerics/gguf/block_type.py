@@ -23,6 +23,28 @@ class Rule(StrEnum):
     #: ``d = 2**(floor(log2(amax)) - 3)`` with the logarithm rounded to float32; nearest level,
     #: ties towards zero.
     POWER = "power"
+    #: Each group of a block by :func:`numerics.gguf.searches.search_affine`, which minimizes the
+    #: error in magnitude weighted by magnitudes.
+    AFFINE_MAGNITUDE = "affine magnitude"
+    #: The same search for the squared error, weighted by the root mean square plus the magnitude.
+    AFFINE_SQUARE = "affine square"
+    #: Each group by :func:`numerics.gguf.searches.search_symmetric`.
+    SYMMETRIC = "symmetric"
+    #: Each group by :func:`numerics.gguf.searches.search_refined`.
+    REFINED = "refined"
+    #: Each group by :func:`numerics.gguf.searches.search_levels`.
+    LEVELS = "levels"
+
+    @property
+    def is_search(self) -> bool:
+        """Whether scales are searched group by group."""
+        return self in (
+            Rule.AFFINE_MAGNITUDE,
+            Rule.AFFINE_SQUARE,
+            Rule.SYMMETRIC,
+            Rule.REFINED,
+            Rule.LEVELS,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +60,13 @@ class Factors:
     def count(self) -> int:
         """Factors of a block."""
         return max(plane.first + plane.count for plane in self.planes)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Least and greatest factor."""
+        numbers = 1 << max(plane.to + plane.bits for plane in self.planes)
+        values = [self.value(number) for number in range(numbers)]
+        return min(values), max(values)
 
     def value(self, number: int) -> int:
         """Return the factor that the bits ``number`` stand for.
@@ -69,8 +98,16 @@ class BlockType:
     m_at: int | None = None
     d_factors: Factors | None = None
     m_factors: Factors | None = None
-    #: The quantizer; ``None`` for a type that can only be decoded here.
-    rule: Rule | None = None
+    #: The quantizer.
+    rule: Rule
+    #: Candidates of an affine search: the least difference from the number of steps of a group,
+    #: and how many candidates follow it, each with 0.1 more.
+    candidates: tuple[float, int] | None = None
+
+    @property
+    def groups(self) -> int:
+        """Groups of a block that have a scale each."""
+        return 1 if self.d_factors is None else self.d_factors.count
 
     @property
     def index_bits(self) -> float:

@@ -13,7 +13,7 @@ E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 IQ4_LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
 
-def _block(name: str, *, levels: tuple[int, ...], rule: Rule | None, head: int) -> BlockType:
+def _block(name: str, *, levels: tuple[int, ...], rule: Rule, head: int) -> BlockType:
     """Return a type of 32 values: ``head`` bytes of d and m, fifth bits if any, nibbles."""
     fifth = (Plane(offset=head, count=BLOCK, bits=1, stride=1, to=4),) if len(levels) > 16 else ()
     at = head + sum(plane.size for plane in fifth)
@@ -50,13 +50,14 @@ def _super_blocks() -> tuple[BlockType, ...]:
         BlockType(
             name="q2_k", values=SUPER_BLOCK, size=84, codes=(_wide(16, bits=2),),
             levels=tuple(range(4)), d_at=80, m_at=82,
+            rule=Rule.AFFINE_MAGNITUDE, candidates=(-0.5, 15),
             d_factors=Factors(planes=(Plane(offset=0, count=16, bits=4, stride=16),)),
             m_factors=Factors(planes=(Plane(offset=0, count=16, bits=4, stride=16, shift=4),)),
         ),
         BlockType(
             name="q3_k", values=SUPER_BLOCK, size=110,
             codes=(_wide(32, bits=2), _wide(0, bits=1, to=2)),
-            levels=tuple(range(-4, 4)), d_at=108,
+            levels=tuple(range(-4, 4)), rule=Rule.REFINED, d_at=108,
             d_factors=Factors(
                 planes=(
                     Plane(offset=96, count=16, bits=4, stride=8),
@@ -67,26 +68,26 @@ def _super_blocks() -> tuple[BlockType, ...]:
         ),
         BlockType(
             name="q4_k", values=SUPER_BLOCK, size=144, codes=(_wide(16, bits=4),),
-            levels=tuple(range(16)), d_at=0, m_at=2,
+            levels=tuple(range(16)), rule=Rule.AFFINE_SQUARE, candidates=(-1.0, 20), d_at=0, m_at=2,
             d_factors=d_factors, m_factors=m_factors,
         ),
         BlockType(
             name="q5_k", values=SUPER_BLOCK, size=176,
             codes=(_wide(48, bits=4), _wide(16, bits=1, to=4)),
-            levels=tuple(range(32)), d_at=0, m_at=2,
+            levels=tuple(range(32)), rule=Rule.AFFINE_SQUARE, candidates=(-0.5, 15), d_at=0, m_at=2,
             d_factors=d_factors, m_factors=m_factors,
         ),
         BlockType(
             name="q6_k", values=SUPER_BLOCK, size=210,
             codes=(_wide(0, bits=4, stride=64), _wide(128, bits=2, to=4)),
-            levels=tuple(range(-32, 32)), d_at=208,
+            levels=tuple(range(-32, 32)), rule=Rule.SYMMETRIC, d_at=208,
             d_factors=Factors(
                 planes=(Plane(offset=192, count=16, bits=8, stride=16),), flip=128, minus=128
             ),
         ),
         BlockType(
             name="iq4_xs", values=SUPER_BLOCK, size=136, codes=(_wide(8, bits=4, stride=16),),
-            levels=IQ4_LEVELS, d_at=0,
+            levels=IQ4_LEVELS, rule=Rule.LEVELS, d_at=0,
             d_factors=Factors(
                 planes=(
                     Plane(offset=4, count=8, bits=4, stride=1),
@@ -141,10 +142,9 @@ def _blocks() -> tuple[BlockType, ...]:
             levels=TWOS_COMPLEMENT,
             rule=Rule.ABSMAX,
         ),
-        _block("iq4_nl", levels=IQ4_LEVELS, rule=None, head=2),
+        _block("iq4_nl", levels=IQ4_LEVELS, rule=Rule.LEVELS, head=2),
         _block("mxfp4-gguf", levels=E2M1_DOUBLED, rule=Rule.POWER, head=1),
     )
 
 
 BLOCK_TYPES = {kind.name: kind for kind in chain(_blocks(), _ternary(), _super_blocks())}
-ENCODABLE = tuple(name for name, kind in BLOCK_TYPES.items() if kind.rule is not None)

@@ -2,12 +2,11 @@
 
 import math
 from itertools import pairwise
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Bool, Float32, Int32, UInt8
+from jaxtyping import Bool, Int32
 
 from numerics.arithmetic.division import (
     divide,
@@ -27,13 +26,11 @@ from numerics.arithmetic.float32 import (
     MANTISSA_BITS,
     MANTISSA_MASK,
 )
+from numerics.gguf import super_blocks
 from numerics.gguf.block_type import BlockType, Rule
-from numerics.gguf.decoding import E8M0_HALF_BIAS, values_by_power, values_of
-from numerics.gguf.unpacking import write_codes, write_half
+from numerics.gguf.decoding import E8M0_HALF_BIAS
+from numerics.gguf.encoded import Encoded, PerBlock, Values
 
-Values = Float32[Array, "*lead values"]
-Codes = UInt8[Array, "*lead values"]
-PerBlock = Float32[Array, "*lead"]
 IsTiny = Bool[Array, "*lead"]
 
 #: Largest d whose reciprocal is a normal number.
@@ -46,17 +43,10 @@ LIFT = 64
 LIFTED_UNIT, LIFTED_NORMAL, LIFTED_INVERTIBLE = 2.0 ** (LIFT - 149), 2.0 ** (LIFT - 126), 2.0**-64
 
 
-class Encoded(NamedTuple):
-    """Codes of blocks with d and m not yet rounded; the byte of d under ``Rule.POWER``."""
-
-    codes: Codes
-    d: Array
-    m: PerBlock | None = None
-
-
 def encode(block_type: BlockType, x: Values) -> Encoded:
-    """Return codes, d and m of blocks of float32 values."""
-    assert block_type.rule is not None, f"{block_type.name} can only be decoded"
+    """Return codes, factors, d and m of blocks of float32 values."""
+    if block_type.rule.is_search:
+        return super_blocks.encode(block_type, x)
     if block_type.rule is Rule.POWER:
         return _power(block_type, x)
     encoders = {Rule.EXTREME: _extreme, Rule.RANGE: _range, Rule.ABSMAX: _absmax}
@@ -82,25 +72,6 @@ def _lifted(x: Values) -> tuple[Values, IsTiny]:
         return divide_by_power_of_two(x, jnp.where(is_tiny, -LIFT, 0))
 
     return lax.cond(jnp.any(is_tiny), lift, lambda: raised), is_tiny[..., 0]
-
-
-def to_blocks(block_type: BlockType, encoded: Encoded) -> UInt8[Array, "*lead bytes"]:
-    """Return the bytes of blocks."""
-    parts = write_codes(block_type, encoded.codes)
-    is_power = block_type.rule is Rule.POWER
-    parts[block_type.d_at] = encoded.d[..., None] if is_power else write_half(encoded.d)
-    if block_type.m_at is not None:
-        assert encoded.m is not None
-        parts[block_type.m_at] = write_half(encoded.m)
-    return jnp.concatenate([parts[offset] for offset in sorted(parts)], axis=-1)
-
-
-def to_values(block_type: BlockType, encoded: Encoded) -> Values:
-    """Return what the bytes of blocks decode to."""
-    if block_type.rule is Rule.POWER:
-        return values_by_power(block_type, encoded.codes, encoded.d)
-    d, m = _to_half(encoded.d), None if encoded.m is None else _to_half(encoded.m)
-    return values_of(block_type, encoded.codes, d, m)
 
 
 def _extreme(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
@@ -222,7 +193,3 @@ def _poisoned(
 ) -> Encoded:
     clean = jnp.where(is_bad[..., None], 0, codes & 0xFF).astype(jnp.uint8)
     return Encoded(clean, jnp.where(is_bad, jnp.nan, d))
-
-
-def _to_half(numbers: PerBlock) -> Float32[Array, "*lead 1"]:
-    return numbers.astype(jnp.float16).astype(jnp.float32)[..., None]

@@ -8,6 +8,7 @@ import numpy as np
 
 from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.gguf.block_type import BlockType, Factors, Rule
+from numerics.gguf.search_reference import encode_super_block
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 #: ``d`` of Rule.POWER is ``2**(byte - 128)``.
@@ -80,11 +81,15 @@ def encode_block(block_type: BlockType, values: Sequence[float]) -> bytes:
     >>> encode_block(BLOCK_TYPES["q4_0"], [-8.0, 1.0] + [0.0] * 14 + [7.0] + [0.0] * 15).hex()
     '003cf0898888888888888888888888888888'
     """
-    assert block_type.rule is not None, f"{block_type.name} can only be decoded"
     x = np.array(values, np.float32)
     block = bytearray(block_type.size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        codes, heads = ENCODERS[block_type.rule](block_type, x)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        if block_type.rule.is_search:
+            codes, heads, *factors = encode_super_block(block_type, x)
+            _write_factors(block_type.d_factors, factors[0], block)
+            _write_factors(block_type.m_factors, factors[1], block)
+        else:
+            codes, heads = ENCODERS[block_type.rule](block_type, x)
     for part in block_type.codes:
         part.write(block, codes)
     if block_type.rule is Rule.POWER:
@@ -94,6 +99,13 @@ def encode_block(block_type: BlockType, values: Sequence[float]) -> bytes:
     for place, head in zip(places, heads, strict=True):
         block[place : place + 2] = _half(head).tobytes()
     return bytes(block)
+
+
+def _write_factors(factors: Factors | None, values: Sequence[int], block: bytearray) -> None:
+    if factors is not None:
+        numbers = [(value + factors.minus) ^ factors.flip for value in values]
+        for plane in factors.planes:
+            plane.write(block, numbers)
 
 
 #: Codes of a block and its d and m.

@@ -1,28 +1,20 @@
 """GGUF block types as schemes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.gguf.block_type import BlockType
-from numerics.gguf.block_types import BLOCK_TYPES, ENCODABLE
+from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.schemes.scheme import Field, Scheme, StorageKind
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GgufScheme(Scheme):
+class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
     """Blocks as they lie in a GGUF file, of rows that are whole blocks.
 
-    The K types and IQ4 can only be decoded: their quantizers are searches of many steps, each
-    implementation with its own. A block with a NaN or an infinity comes back NaN, and in MXFP4,
-    whose scales have no NaN in GGUF, infinite.
+    The quantizers are those of ggml without an importance matrix. A block with a NaN or an infinity
+    comes back NaN, and in MXFP4, whose scales have no NaN in GGUF, infinite.
 
     Examples
     --------
@@ -61,24 +53,8 @@ class GgufScheme(Scheme):
         """Values of a block."""
         return self.block_type.values
 
-    @property
-    def can_quantize(self) -> bool:
-        """Whether there is a quantizer, not only a decoder."""
-        return self.block_type.rule is not None
-
-    def with_group_size(self, size: int) -> "GgufScheme":
-        """Return the scheme itself, whose blocks have one size."""
-        if size != self.group_size:
-            raise ValueError(f"{self.name} has blocks of {self.group_size} values, not of {size}")
-        return self
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`ValueError` for rows that are no whole blocks, and without a quantizer."""
-        if not self.can_quantize:
-            raise ValueError(
-                f"{self.name} can only be decoded; those that can be encoded are "
-                f"{', '.join(ENCODABLE)}"
-            )
+    def check_storable(self, shape: tuple[int, ...]) -> None:
+        """Raise :class:`ValueError` for rows that are not whole blocks."""
         self._check_rows(shape)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
@@ -93,29 +69,6 @@ class GgufScheme(Scheme):
         if kind == "index":
             return self.block_type.index_bits / self.group_size
         return Scheme.bits_per_weight(self, shape, kind=kind)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the blocks."""
-        from numerics.gguf import arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the values of the blocks."""
-        from numerics.gguf import arrays
-
-        values: Array = arrays.dequantize(q)
-        return values
-
-    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
-        """Return ``dequantize(quantize(x))`` without making the bytes."""
-        from numerics.gguf import arrays
-
-        self.check_shape(x.shape)
-        values: Array = arrays.fake_quantize(x, self)
-        return values
 
     def _check_rows(self, shape: tuple[int, ...]) -> None:
         if shape[-1] % self.group_size:

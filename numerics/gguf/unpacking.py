@@ -1,5 +1,7 @@
 """Codes and scales of blocks as arrays, and back: the array twin of ``planes``."""
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -38,6 +40,16 @@ def read_factors(factors: Factors, blocks: Blocks) -> Float32[Array, "*lead fact
         padding = [(0, 0)] * (blocks.ndim - 1) + [around]
         number = number | jnp.pad(_read_plane(plane, blocks).astype(jnp.int32), padding)
     return ((number ^ factors.flip) - factors.minus).astype(jnp.float32)
+
+
+def write_factors(
+    factors: Factors, values: Float32[Array, "*lead factors"]
+) -> Iterator[tuple[int, Blocks]]:
+    """Yield the bytes of the factors of blocks and where they lie; those of one place add up."""
+    numbers = ((values.astype(jnp.int32) + factors.minus) ^ factors.flip).astype(jnp.uint8)
+    for plane in factors.planes:
+        own = numbers[..., plane.first : plane.first + plane.count]
+        yield plane.offset, _write_plane(plane, own)
 
 
 def read_half(blocks: Blocks, offset: int) -> Float32[Array, "*lead"]:

@@ -3,22 +3,16 @@
 Source: BitMoD, arXiv:2411.11745, section III and table IV.
 """
 
-import dataclasses
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import E2M0, E2M1, FP16, SCALE_DTYPES
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 #: The special values by the bits of a weight: extra resolution of each sign, then extra asymmetry.
 SPECIAL_VALUES = {3: (3.0, -3.0, 6.0, -6.0), 4: (5.0, -5.0, 8.0, -8.0)}
@@ -30,7 +24,7 @@ SELECTOR_BITS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitMod(Scheme):
+class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
     """Groups in the candidate whose squared error is least, the first one of equals.
 
     A candidate's scale is ``amax / largest`` in FP16, where ``largest`` is the largest magnitude of
@@ -41,6 +35,18 @@ class BitMod(Scheme):
 
     ``specials`` are the values that stand in the code of negative zero, one a candidate.
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="bitmod-fp<3|4><+-special values>",
+            pattern=rf"bitmod-fp{NUMBER}-?((?:[+-]\d{{1,3}}(?:\.\d{{1,3}})?){{1,4}})",
+            make=lambda m, _: BitMod(
+                weight_bits=int(m[1]), specials=tuple(map(float, re.findall(r"[+-][\d.]+", m[2])))
+            ),
+            like="bitmod-fp4",
+        ),
+    )
 
     weight_bits: int
     specials: tuple[float, ...]
@@ -81,10 +87,6 @@ class BitMod(Scheme):
         base = BASES[self.weight_bits]
         return tuple(SpecialValueFormat(base=base, special=value) for value in self.specials)
 
-    def with_group_size(self, size: int) -> "BitMod":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales and selectors of a tensor of this shape.
 
@@ -101,24 +103,3 @@ class BitMod(Scheme):
             Field(name="scales", shape=groups, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
             Field(name="selectors", shape=groups, bits=SELECTOR_BITS, dtype=byte),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and selectors."""
-        from numerics.mixtures import bitmod_arrays
-
-        quantized: QuantizedTensor = bitmod_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the values of the codes, each in its group's candidate, times the scale."""
-        from numerics.mixtures import bitmod_arrays
-
-        values: Array = bitmod_arrays.dequantize(q)
-        return values
-
-    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
-        """Return ``dequantize(quantize(x))`` without making the codes."""
-        from numerics.mixtures import bitmod_arrays
-
-        values: Array = bitmod_arrays.fake_quantize(x, self)
-        return values

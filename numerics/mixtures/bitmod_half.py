@@ -3,26 +3,19 @@
 Source: BitMoD, arXiv:2411.11745, sections III-A and III-C, and its code.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUES, BitMod
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import tree_sum
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 Half = np.float16
 LEAST_SCALE, LARGEST_SCALE = Half(1e-5), Half(1e4)
@@ -33,7 +26,7 @@ SCALES_OF_ROW = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitModHalf(Scheme):
+class BitModHalf(Scheme, arrays="numerics.mixtures.bitmod_half_arrays"):
     """Groups in the candidate of least squared error, every step rounded to FP16.
 
     Weights are FP16 numbers ``w``, values ``v`` of the tables of the code: twice those of FP4. A
@@ -51,6 +44,16 @@ class BitModHalf(Scheme):
     A group with a NaN or an infinity in FP16 comes back NaN, its codes are 0; with ``scale_bits``
     so does its row.
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="bitmod-fp<3|4>-s<scale bits>-ref",
+            pattern=rf"bitmod-fp{NUMBER}-s{NUMBER}-ref",
+            make=lambda m, _: BitModHalf(weight_bits=int(m[1]), scale_bits=int(m[2])),
+            like="bitmod-fp4-s8-ref",
+        ),
+    )
 
     weight_bits: int
     scale_bits: int = 0
@@ -81,10 +84,6 @@ class BitModHalf(Scheme):
             weight_bits=self.weight_bits, specials=SPECIAL_VALUES[self.weight_bits]
         ).formats
 
-    def with_group_size(self, size: int) -> "BitModHalf":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales and selectors of a tensor of this shape.
 
@@ -107,20 +106,6 @@ class BitModHalf(Scheme):
             Field(name="scales", shape=of_rows, bits=16, dtype=half),
             selectors,
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and selectors."""
-        from numerics.mixtures import bitmod_half_arrays
-
-        quantized: QuantizedTensor = bitmod_half_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the values of the codes, each in its group's candidate, times the scale."""
-        from numerics.mixtures import bitmod_half_arrays
-
-        values: Array = bitmod_half_arrays.dequantize(q)
-        return values
 
 
 def quantize_row(

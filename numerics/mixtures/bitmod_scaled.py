@@ -3,31 +3,23 @@
 Source: BitMoD, arXiv:2411.11745, sections III-C and IV.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.mixtures.bitmod import DEFAULT_GROUP, SELECTOR_BITS, SPECIAL_VALUES, BitMod
 from numerics.mixtures.special_value import SpecialValueFormat
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 SCALE_BITS = 8
 TOP = (1 << SCALE_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitModScaled(Scheme):
+class BitModScaled(Scheme, arrays="numerics.mixtures.bitmod_scaled_arrays"):
     """``value = number(code) * (q * c)``, 8-bit ``q`` of the group and FP16 ``c`` of the row.
 
     Candidates are chosen as in :class:`BitMod`, with FP16 scales ``s`` of groups. Then
@@ -35,6 +27,8 @@ class BitModScaled(Scheme):
     ``q * c``. The published code has one ``c`` for each candidate (:class:`BitModHalf`), which its
     hardware has no place for. A row with a NaN or an infinity comes back NaN, its codes are 0.
     """
+
+    has_free_group: ClassVar[bool] = True
 
     weight_bits: int
     size: int = DEFAULT_GROUP
@@ -65,10 +59,6 @@ class BitModScaled(Scheme):
         """The candidates in the order of their selectors."""
         return self.plain.formats
 
-    def with_group_size(self, size: int) -> "BitModScaled":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scale codes, scales of rows and selectors of a tensor of this shape.
 
@@ -84,20 +74,6 @@ class BitModScaled(Scheme):
             Field(name="scales", shape=shape[:-1], bits=16, dtype=SCALE_DTYPES[FP16]),
             Field(name="selectors", shape=groups, bits=SELECTOR_BITS, dtype=byte),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scale codes, scales and selectors."""
-        from numerics.mixtures import bitmod_scaled_arrays
-
-        quantized: QuantizedTensor = bitmod_scaled_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes times the scales."""
-        from numerics.mixtures import bitmod_scaled_arrays
-
-        values: Array = bitmod_scaled_arrays.dequantize(q)
-        return values
 
 
 def second_level(scales: Sequence[float]) -> tuple[list[int], np.float16]:

@@ -3,9 +3,8 @@
 Source: the code of BitMoD, arXiv:2411.11745 (``mixed_ant``), after ANT, arXiv:2208.14286.
 """
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,17 +13,11 @@ from numerics.schemes.element import ElementScheme
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
 
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
-
 DEFAULT_GROUP = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grouped(Scheme):
+class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
     """Groups in the candidate of least squared error, the first one of equals.
 
     A candidate quantizes a group as its :class:`numerics.ElementScheme` with FP16 scales does.
@@ -32,6 +25,8 @@ class Grouped(Scheme):
     BitMoD's code adds them in FP16. A group with a NaN or an infinity comes back NaN, its codes are
     0.
     """
+
+    has_free_group: ClassVar[bool] = True
 
     label: str
     candidates: tuple[Format, ...]
@@ -60,10 +55,6 @@ class Grouped(Scheme):
             for fmt in self.candidates
         )
 
-    def with_group_size(self, size: int) -> "Grouped":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales and selectors of a tensor of this shape."""
         groups, byte = (*shape[:-1], -(-shape[-1] // self.size)), np.dtype(np.uint8)
@@ -74,17 +65,3 @@ class Grouped(Scheme):
             Field(name="scales", shape=groups, bits=FP16.bits, dtype=SCALE_DTYPES[FP16]),
             Field(name="selectors", shape=groups, bits=selector_bits, dtype=byte),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and selectors."""
-        from numerics.mixtures import grouped_arrays
-
-        quantized: QuantizedTensor = grouped_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes, each in its group's candidate, times the scale."""
-        from numerics.mixtures import grouped_arrays
-
-        values: Array = grouped_arrays.dequantize(q)
-        return values

@@ -6,7 +6,6 @@ Source: OliVe, arXiv:2304.07493, sections 3 and 4, and its code (ANT-Quantizatio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +14,6 @@ from numerics.formats import FP32, SCALE_DTYPES, TableFormat
 from numerics.mixtures.searched import squared_error
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import flushed, tree_sum
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 Float = np.float32
 
@@ -53,7 +46,7 @@ TRIALS = tuple(percent / 100 for percent in range(75, 250, 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Olive(Scheme):
+class Olive(Scheme, arrays="numerics.mixtures.olive_arrays"):
     """Rows of pairs: two normal codes, or an outlier beside the mark of its victim.
 
     A row's scale is ``alpha / top``, where ``top`` is the largest normal value: 32 of flint, 24, 28
@@ -113,20 +106,6 @@ class Olive(Scheme):
             Field(name="codes", shape=shape, bits=self.bits, dtype=byte, is_index=True),
             Field(name="scales", shape=shape[:-1], bits=FP32.bits, dtype=SCALE_DTYPES[FP32]),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and scales."""
-        from numerics.mixtures import olive_arrays
-
-        quantized: QuantizedTensor = olive_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the values of the codes times the scale, zero for victims."""
-        from numerics.mixtures import olive_arrays
-
-        values: Array = olive_arrays.dequantize(q)
-        return values
 
 
 def first_alpha(row: Sequence[np.float32]) -> np.float32:

@@ -5,7 +5,6 @@ Source: ANT, arXiv:2208.14286, section 4, and its code; LLM-FP4, arXiv:2310.1683
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +13,6 @@ from numerics.formats import FP32, SCALE_DTYPES, Format
 from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import flushed, tree_sum
 
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
-
 Float = np.float32
 #: A selector has 2 bits, or more where there are more candidates.
 SELECTOR_BITS = 2
@@ -27,7 +20,7 @@ MAX_CANDIDATES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Searched(Scheme):
+class Searched(Scheme, arrays="numerics.mixtures.searched_arrays"):
     """``value = number(code) * scale`` with the candidate and the scales of least squared error.
 
     A trial's scale is ``alpha / top``, where ``alpha = amax * factor`` for a factor of ``trials``
@@ -75,20 +68,6 @@ class Searched(Scheme):
             Field(name="scales", shape=shape[:-1], bits=FP32.bits, dtype=SCALE_DTYPES[FP32]),
             Field(name="selector", shape=(1,), bits=of_selector, dtype=byte),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and selector."""
-        from numerics.mixtures import searched_arrays
-
-        quantized: QuantizedTensor = searched_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes times the scale."""
-        from numerics.mixtures import searched_arrays
-
-        values: Array = searched_arrays.dequantize(q)
-        return values
 
 
 def search_row(

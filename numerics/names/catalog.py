@@ -5,13 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from numerics.codebooks.entries import ENTRIES as CODEBOOKS
-from numerics.conventions.dint import Dint
 from numerics.conventions.entries import ENTRIES as CONVENTIONS
-from numerics.conventions.integers import IntegerScheme
-from numerics.conventions.lq_double import LqDouble
-from numerics.conventions.signs import Signs
-from numerics.conventions.vs_quant import VsQuant
-from numerics.conventions.zeroquant import ZeroQuantM2
 from numerics.formats import (
     APOT3,
     APOT4,
@@ -60,10 +54,7 @@ from numerics.formats import (
 )
 from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.mixtures.bitmod import SPECIAL_VALUES, BitMod
-from numerics.mixtures.bitmod_half import BitModHalf
-from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.entries import ENTRIES as MIXTURES
-from numerics.mixtures.grouped import Grouped
 from numerics.schemes.element import (
     MX_BLOCK,
     MX_NAMES,
@@ -75,10 +66,7 @@ from numerics.schemes.element import (
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Scheme
 from numerics.structures.entries import ENTRIES as STRUCTURES
-from numerics.structures.low_rank import LowRank
-from numerics.structures.sparse import Sparse
 from numerics.ternary.entries import ENTRIES as TERNARY_AND_BINARY
-from numerics.ternary.schemes import Twn
 
 INT_BITS = range(2, 9)
 #: Group of the plain schemes and the format of its scale: GPTQ, AWQ and BitMoD use the same.
@@ -262,27 +250,9 @@ def _mixtures() -> dict[str, Entry]:
     }
 
 
-#: Named schemes whose group is not part of their definition.
-ANY_GROUP = (
-    BitModHalf,
-    BitModScaled,
-    Dint,
-    ElementScheme,
-    Grouped,
-    IntegerScheme,
-    LowRank,
-    LqDouble,
-    Signs,
-    Sparse,
-    Twn,
-    VsQuant,
-    ZeroQuantM2,
-)
-
-
 def _named(entries: Mapping[str, tuple[Scheme, str]]) -> dict[str, Entry]:
     return {
-        name: Entry(scheme=scheme, source=source, is_fixed=not isinstance(scheme, ANY_GROUP))
+        name: Entry(scheme=scheme, source=source, is_fixed=not scheme.has_free_group)
         for name, (scheme, source) in entries.items()
     }
 

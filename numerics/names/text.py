@@ -7,8 +7,6 @@ from typing import Any, Literal
 import numpy as np
 
 from numerics.formats import FP16, FP32, FloatFormat, Format, IntFormat, TableFormat, float_format
-from numerics.gguf.entries import DECODE_ONLY_ENTRIES
-from numerics.gguf.entries import ENTRIES as GGUF
 from numerics.names.catalog import CATALOG, FORMATS, GROUP, SCHEMES, Entry, int_format
 from numerics.names.families import find_member
 from numerics.names.suggest import unknown
@@ -107,9 +105,6 @@ def _entry(head: str) -> Entry:
             rule=default_rule(element, FP16, ZeroPoint.NONE),
         )
         return Entry(scheme=scheme, source="", follows_role=True)
-    if head in DECODE_ONLY_ENTRIES:
-        made = ", ".join(GGUF)
-        raise ValueError(f"'{head}' is read from GGUF files and not made; these are made: {made}")
     raise ValueError(unknown("format", head, [*CATALOG, *ELEMENTS], see="qsim formats"))
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,12 +26,6 @@ from numerics.formats import (
 )
 from numerics.schemes.granularity import Granularity, PerGroup, PerTensor
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 MX_BLOCK = 32
 NVFP4_BLOCK = 16
@@ -93,7 +87,7 @@ POWER_OF_TWO_RULES = (*MX_RULES, ScaleRule.RFLOOR, ScaleRule.RNEAREST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ElementScheme(Scheme):
+class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     """How the values of a tensor become codes.
 
     In every scheme codes come from division by the scale *as stored*, rounded half to even (a
@@ -110,6 +104,8 @@ class ElementScheme(Scheme):
     ``tensor_scale`` is the second level of NVFP4: one float32 for the tensor, ``amax / (half_range
     * scale_format.max)``, which block scales and values are divided by.
     """
+
+    has_free_group: ClassVar[bool] = True
 
     element: Format
     granularity: Granularity
@@ -194,27 +190,6 @@ class ElementScheme(Scheme):
             float32 = SCALE_DTYPES[FP32]
             fields.append(Field(name="tensor_scale", shape=(), bits=FP32.bits, dtype=float32))
         return tuple(fields)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and side data."""
-        from numerics.schemes import element_arrays
-
-        quantized: QuantizedTensor = element_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes stand for."""
-        from numerics.schemes import element_arrays
-
-        values: Array = element_arrays.dequantize(q)
-        return values
-
-    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
-        """Return the numbers that the codes of ``x`` stand for, without making the codes."""
-        from numerics.schemes import element_arrays
-
-        values: Array = element_arrays.fake_quantize(x, self)
-        return values
 
 
 def default_rule(element: Format, scale_format: Format, zero_point: ZeroPoint) -> ScaleRule:

@@ -1,17 +1,30 @@
 """What every scheme is: a way from numbers to stored arrays and back.
 
-A scheme is a frozen description, needs no JAX to be made, read and costed, and imports its array
-code when it is first used.
+A scheme is a frozen description. Its array code is a module of its own, imported when it is first
+used, so that making, reading and costing a scheme needs no JAX. A new scheme is one class::
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Mine(Scheme, arrays="package.mine_arrays"):
+        @property
+        def name(self) -> str: ...
+        def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]: ...
+
+and one module with the two functions of :class:`ArrayCode`.
 """
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from numerics.formats import Format
+from numerics.schemes.family import Family
+from numerics.schemes.granularity import PerGroup
 
 if TYPE_CHECKING:
     from jax import Array
@@ -46,14 +59,45 @@ class Field:
         return math.prod(self.shape) * self.bits
 
 
+@runtime_checkable
+class ArrayCode(Protocol):
+    """The array module of a scheme.
+
+    JAX can trace its functions, with the scheme as a static argument. A module may also have
+    ``fake_quantize(x, scheme)``, which returns ``dequantize(quantize(x, scheme))`` bit for bit in
+    fewer steps.
+    """
+
+    def quantize(self, x: "Float32[Array, '*shape']", scheme: Any, /) -> "QuantizedTensor":
+        """Return the arrays of ``scheme.layout(x.shape)``."""
+
+    def dequantize(self, q: "QuantizedTensor", /) -> "Float32[Array, '*shape']":
+        """Return the numbers that the arrays stand for."""
+
+
 class Scheme(ABC):
     """How the values of a tensor become codes and side data; equal schemes compute the same.
 
-    ``quantize``, ``dequantize`` and ``fake_quantize`` can be traced by JAX with the scheme as a
-    static argument. Values are float32, and rows run along the last axis.
+    Values are float32, and rows run along the last axis.
     """
 
     __slots__ = ()
+
+    #: Module with the functions of :class:`ArrayCode`, given as ``class X(Scheme, arrays=...)``.
+    arrays: ClassVar[str]
+    #: Whether the group size is a choice of the user, in a field ``size``.
+    has_free_group: ClassVar[bool] = False
+    #: The spellings of names that contain parameters.
+    families: ClassVar[tuple[Family, ...]] = ()
+
+    def __init_subclass__(cls, *, arrays: str | None = None) -> None:
+        # A dataclass with slots makes its class anew, without the keyword.
+        if arrays is not None:
+            cls.arrays = arrays
+        elif not hasattr(cls, "arrays"):
+            raise TypeError(
+                f"{cls.__name__} names no array module: class {cls.__name__}(Scheme, arrays='...')"
+            )
 
     @property
     @abstractmethod
@@ -81,11 +125,22 @@ class Scheme(ABC):
         return ()
 
     def with_group_size(self, size: int) -> "Scheme":
-        """Return the scheme with groups of another size."""
-        raise ValueError(f"{self.name} has no groups whose size could be {size}")
+        """Return the scheme with groups of this size."""
+        if size == self.group_size:
+            return self
+        if not self.has_free_group:
+            is_defined = f"is defined with blocks of {self.group_size}, not {size}"
+            has_none = f"has no groups, so {size} can't be their size"
+            raise ValueError(f"{self.name} {is_defined if self.group_size else has_none}")
+        changed: Scheme = dataclasses.replace(cast(Any, self), size=PerGroup(size).size)
+        return changed
+
+    def check_storable(self, shape: tuple[int, ...]) -> None:  # noqa: B027  Most store every shape.
+        """Raise :class:`ValueError` if the scheme stores no tensor of this shape."""
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`ValueError` if a tensor of this shape can't be quantized."""
+        """Raise :class:`ValueError` for what is not storable, and for rows shorter than a group."""
+        self.check_storable(shape)
         size = self.group_size
         if size is not None and size > shape[-1]:
             raise ValueError(f"group size {size} is larger than a row of {shape[-1]} values")
@@ -106,14 +161,26 @@ class Scheme(ABC):
         """Return what a tensor of this shape takes in a file, in whole bytes for each array."""
         return sum(-(-field.total_bits // 8) * 8 for field in self.layout(shape))
 
-    @abstractmethod
     def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
         """Return the arrays of :meth:`layout`."""
+        self.check_storable(x.shape)
+        return array_code(self.arrays).quantize(x, self)
 
-    @abstractmethod
     def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
         """Return the numbers that the arrays stand for."""
+        return array_code(self.arrays).dequantize(q)
 
     def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
         """Return ``dequantize(quantize(x))``, bit for bit."""
-        return self.dequantize(self.quantize(x))
+        code: Any = array_code(self.arrays)
+        if not hasattr(code, "fake_quantize"):
+            return self.dequantize(self.quantize(x))
+        self.check_storable(x.shape)
+        values: Array = code.fake_quantize(x, self)
+        return values
+
+
+@cache
+def array_code(module: str) -> ArrayCode:
+    """Return the array code of a module, imported."""
+    return cast(ArrayCode, import_module(module))

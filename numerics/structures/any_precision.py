@@ -6,19 +6,12 @@ Source: Any-Precision LLM, arXiv:2402.10517, section 3.2, with the same weight f
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.codebooks.kmeans import MAX_ROW, train
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 SEED_BITS, PARENT_BITS = 3, 8
 
@@ -94,7 +87,7 @@ def nested(values: Sequence[int], seed_bits: int, bits: int) -> tuple[list[int],
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnyPrecision(Scheme):
+class AnyPrecision(Scheme, arrays="numerics.structures.any_precision_arrays"):
     """Rows with tables of their own, ``value = codebook[row, code]``, in ``bits`` bits.
 
     A row is made integers as in :class:`numerics.codebooks.kmeans.KMeans`. k-means makes 8
@@ -115,7 +108,7 @@ class AnyPrecision(Scheme):
         """``any-precision`` with the bits of a code."""
         return f"any-precision-{self.bits}"
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for rows of more than 65535 values."""
         _check_row(self, shape)
 
@@ -129,24 +122,9 @@ class AnyPrecision(Scheme):
         """
         return (_codes(shape, self.bits), _table("codebook", shape, self.bits))
 
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and tables."""
-        from numerics.structures import any_precision_arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = any_precision_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the entries of the codes."""
-        from numerics.codebooks import kmeans_arrays
-
-        values: Array = kmeans_arrays.dequantize(q)
-        return values
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllPrecisions(Scheme):
+class AllPrecisions(Scheme, arrays="numerics.structures.any_precision_arrays"):
     """The codes of 8 bits with the tables of every precision from 3 bits on, read as 8 bits."""
 
     @property
@@ -154,7 +132,7 @@ class AllPrecisions(Scheme):
         """The catalog's name."""
         return "any-precision"
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for rows of more than 65535 values."""
         _check_row(self, shape)
 
@@ -169,21 +147,6 @@ class AllPrecisions(Scheme):
         precisions = range(SEED_BITS, PARENT_BITS + 1)
         tables = (_table(f"codebook_{bits}", shape, bits) for bits in precisions)
         return (_codes(shape, PARENT_BITS), *tables)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and tables."""
-        from numerics.structures import any_precision_arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = any_precision_arrays.quantize_all(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the entries of the codes of 8 bits."""
-        from numerics.structures import any_precision_arrays
-
-        values: Array = any_precision_arrays.at(q, PARENT_BITS).dequantize()
-        return values
 
 
 def _check_bits(bits: int) -> None:

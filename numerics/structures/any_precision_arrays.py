@@ -21,17 +21,21 @@ Ends = Int32[Array, "rows clusters"]
 
 
 @partial(jax.jit, static_argnames="scheme")
-def quantize(x: Float32[Array, "*shape"], scheme: AnyPrecision) -> QuantizedTensor:
-    """Return codes and tables."""
-    arrays = _arrays(x, scheme.bits)
-    table = {"codebook": arrays[f"codebook_{scheme.bits}"]}
-    return QuantizedTensor(arrays={"codes": arrays["codes"]} | table, scheme=scheme, shape=x.shape)
+def quantize(x: Float32[Array, "*shape"], scheme: AnyPrecision | AllPrecisions) -> QuantizedTensor:
+    """Return codes and their table; the tables of all precisions for :class:`AllPrecisions`."""
+    if isinstance(scheme, AllPrecisions):
+        arrays = _arrays(x, PARENT_BITS)
+    else:
+        nested = _arrays(x, scheme.bits)
+        arrays = {"codes": nested["codes"], "codebook": nested[f"codebook_{scheme.bits}"]}
+    return QuantizedTensor(arrays=arrays, scheme=scheme, shape=x.shape)
 
 
-@partial(jax.jit, static_argnames="scheme")
-def quantize_all(x: Float32[Array, "*shape"], scheme: AllPrecisions) -> QuantizedTensor:
-    """Return codes of 8 bits and the tables of all precisions."""
-    return QuantizedTensor(arrays=_arrays(x, PARENT_BITS), scheme=scheme, shape=x.shape)
+def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
+    """Return the entries of the codes, of 8 bits where there are tables of all precisions."""
+    is_nested = isinstance(q.scheme, AllPrecisions)
+    values: Array = kmeans_arrays.dequantize(at(q, PARENT_BITS) if is_nested else q)
+    return values
 
 
 def at(q: QuantizedTensor, bits: int) -> QuantizedTensor:

@@ -4,30 +4,24 @@ Source: LoRC of ZeroQuant-V2, arXiv:2303.08302, section 5, and of ZeroQuant-FP, 
 the decomposition of LQ-LoRA, arXiv:2311.12023, section 3.1.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, SCALE_DTYPES, Format
 from numerics.schemes.element import ElementScheme
+from numerics.schemes.family import NUMBER, Family, element_of
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 128
 MAX_ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LowRank(Scheme):
+class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
     """``value = dense + left @ right``, the factors of rank ``rank`` in FP16.
 
     The dense part has symmetric groups with FP16 scales. Without ``rounds`` it is the matrix as
@@ -41,6 +35,24 @@ class LowRank(Scheme):
     last bits differ between machines, not a definition of bits. Leading axes are rows. A group with
     a NaN or an infinity comes back NaN, and its error counts as zero.
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="<element>-lorc<rank>",
+            pattern=rf"(.+)-lorc{NUMBER}",
+            make=lambda m, find: LowRank(element=element_of(m[1], find), rank=int(m[2])),
+            like="int4-lorc8",
+        ),
+        Family(
+            form="<element>-lq<rounds>x<rank>",
+            pattern=rf"(.+)-lq{NUMBER}x{NUMBER}",
+            make=lambda m, find: LowRank(
+                element=element_of(m[1], find), rounds=int(m[2]), rank=int(m[3])
+            ),
+            like="nf3-lq5x64",
+        ),
+    )
 
     element: Format
     rank: int
@@ -87,10 +99,6 @@ class LowRank(Scheme):
             element=self.element, granularity=PerGroup(self.size), scale_format=FP16
         )
 
-    def with_group_size(self, size: int) -> "LowRank":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def rank_of(self, shape: tuple[int, ...]) -> int:
         """Return the rank of the factors: a small matrix has no larger one than its sides."""
         return min(self.rank, math.prod(shape[:-1]), shape[-1])
@@ -111,17 +119,3 @@ class LowRank(Scheme):
             Field(name="left", shape=(rows, rank), bits=FP16.bits, dtype=half),
             Field(name="right", shape=(rank, shape[-1]), bits=FP16.bits, dtype=half),
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, scales and factors."""
-        from numerics.structures import low_rank_arrays
-
-        quantized: QuantizedTensor = low_rank_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the sum of both parts."""
-        from numerics.structures import low_rank_arrays
-
-        values: Array = low_rank_arrays.dequantize(q)
-        return values

@@ -7,20 +7,15 @@ magnitude, positions of two bits); for activations, the blocks of Q-Sparse, arXi
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, Format
 from numerics.schemes.element import ElementScheme
+from numerics.schemes.family import NUMBER, Family, element_of
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 DEFAULT_GROUP = 128
 MAX_BLOCK = 16
@@ -37,7 +32,7 @@ def kept(block: Sequence[float], count: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sparse(Scheme):
+class Sparse(Scheme, arrays="numerics.structures.sparse_arrays"):
     """``keep`` of each ``block`` consecutive numbers, the others zero.
 
     The tensor with those zeros is quantized in symmetric groups with FP16 scales
@@ -45,6 +40,18 @@ class Sparse(Scheme):
     position in its block. A NaN counts as the largest magnitude. Rows are filled up to blocks with
     zeros, which come last. A group with a NaN or an infinity comes back NaN.
     """
+
+    has_free_group: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="<element>-<keep>-of-<block>",
+            pattern=rf"(.+)-{NUMBER}-of-{NUMBER}",
+            make=lambda m, find: Sparse(
+                keep=int(m[2]), block=int(m[3]), element=element_of(m[1], find)
+            ),
+            like="int4-2-of-4",
+        ),
+    )
 
     keep: int
     block: int
@@ -81,10 +88,6 @@ class Sparse(Scheme):
             element=self.element, granularity=PerGroup(self.size), scale_format=FP16
         )
 
-    def with_group_size(self, size: int) -> "Sparse":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, positions and scales of a tensor of this shape.
 
@@ -106,24 +109,3 @@ class Sparse(Scheme):
             Field(name="positions", shape=blocks, bits=bits, dtype=byte, is_index=True),
             *side,
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes and positions of what is kept, and scales."""
-        from numerics.structures import sparse_arrays
-
-        quantized: QuantizedTensor = sparse_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes at their positions, zeros elsewhere."""
-        from numerics.structures import sparse_arrays
-
-        values: Array = sparse_arrays.dequantize(q)
-        return values
-
-    def fake_quantize(self, x: "Float32[Array, '*shape']") -> "Float32[Array, '*shape']":
-        """Return ``dequantize(quantize(x))`` without making the codes."""
-        from numerics.structures import sparse_arrays
-
-        values: Array = sparse_arrays.fake_quantize(x, self)
-        return values

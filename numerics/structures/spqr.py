@@ -5,18 +5,13 @@ Source: SpQR, arXiv:2306.03078, section 4, and its code, without calibration.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP16, FP32, SCALE_DTYPES, Format
+from numerics.schemes.family import NUMBER, PERCENT, Family
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 #: Values of a group, and rows whose scales, and zeros, are quantized together.
 GROUP = 16
@@ -29,7 +24,7 @@ OUTLIER_ARRAYS = ("outliers", "outlier_columns", "row_starts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpQR(Scheme):
+class SpQR(Scheme, arrays="numerics.structures.spqr_arrays"):
     """Groups of 16 of a row: ``value = scale * (code - zero)``, where the zero is no integer.
 
     The fit of a group is ``scale = (max - min) / (2^bits - 1)``, ``zero = -min / scale``. Where
@@ -50,6 +45,20 @@ class SpQR(Scheme):
     Leading axes are rows too. The last group of a row, and the last 16 rows, may be short. A NaN or
     an infinity makes all of its 16 x 16 values NaN, and counts as zero otherwise.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="spqr-<bits>[-o<percent>][-add][-fp32]",
+            pattern=rf"spqr-{NUMBER}(?:-o{PERCENT})?(-add)?(-fp32)?",
+            make=lambda m, _: SpQR(
+                bits=int(m[1]),
+                outliers=float(m[2] or 0) / 100,
+                adds=bool(m[3]),
+                second=FP32 if m[4] else FP16,
+            ),
+            like="spqr-3",
+        ),
+    )
 
     bits: int
     outliers: float = 0.0
@@ -80,7 +89,7 @@ class SpQR(Scheme):
         """Values of a group."""
         return GROUP
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for more columns than 16 bits tell apart."""
         if shape[-1] > MAX_COLUMNS:
             raise ValueError(f"{self.name} has up to {MAX_COLUMNS} columns, not {shape[-1]}")
@@ -134,18 +143,3 @@ class SpQR(Scheme):
         dense = [field for field in self.layout(shape) if field.name not in OUTLIER_ARRAYS]
         words = math.prod(shape[:-1]) * -(-shape[-1] // GROUP) * KERNEL_WORD_BITS
         return stored + words - sum(-(-field.total_bits // 8) * 8 for field in dense)
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return codes, statistics and outliers."""
-        from numerics.structures import spqr_arrays
-
-        self.check_shape(x.shape)
-        quantized: QuantizedTensor = spqr_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return ``scale * (code - zero)``, and the outliers."""
-        from numerics.structures import spqr_arrays
-
-        values: Array = spqr_arrays.dequantize(q)
-        return values

@@ -6,30 +6,34 @@ the norm, which belongs to its layer, is not part of the format.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
 from numerics.formats import FP32, Format
 from numerics.schemes.element import ElementScheme
+from numerics.schemes.family import NUMBER, Family, element_of
 from numerics.schemes.granularity import PerToken
 from numerics.schemes.scheme import Field, Scheme
 
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TopK(Scheme):
+class TopK(Scheme, arrays="numerics.structures.top_k_arrays"):
     """Rows quantized per token with float32 scales, of which ``percent`` of the codes are stored.
 
     Of a row of n numbers ``ceil(n * percent / 100)`` codes are kept, those of largest magnitude,
     the first of equals; a bit for each number says whether it is kept. A row with a NaN or an
     infinity comes back NaN, and keeps its first codes.
     """
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            form="<element>-top<percent>",
+            pattern=rf"(.+)-top{NUMBER}",
+            make=lambda m, find: TopK(percent=int(m[2]), element=element_of(m[1], find)),
+            like="int8-top54",
+        ),
+    )
 
     percent: int
     element: Format
@@ -76,17 +80,3 @@ class TopK(Scheme):
             Field(name="marks", shape=shape, bits=1, dtype=byte, is_index=True),
             scales,
         )
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the codes that are kept, marks and scales."""
-        from numerics.structures import top_k_arrays
-
-        quantized: QuantizedTensor = top_k_arrays.quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers of the codes where the marks are, zeros elsewhere."""
-        from numerics.structures import top_k_arrays
-
-        values: Array = top_k_arrays.dequantize(q)
-        return values

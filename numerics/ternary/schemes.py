@@ -1,47 +1,19 @@
 """Ternary and binary schemes: BitNet b1.58, Ternary Weight Networks, FBI-LLM."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Field, Scheme
-
-if TYPE_CHECKING:
-    from jax import Array
-    from jaxtyping import Float32
-
-    from numerics.schemes.tensor import QuantizedTensor
 
 BYTE, FLOAT32, FLOAT16 = np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float16)
 TRIT_BITS, INT8_BITS, SIGNS_OF_BYTE = 2, 8, 8
 DEFAULT_GROUP = 128
 
 
-class _ArrayScheme(Scheme):
-    """A scheme whose array code is in ``numerics.ternary.arrays``."""
-
-    __slots__ = ()
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        from numerics.ternary.arrays import quantize
-
-        quantized: QuantizedTensor = quantize(x, self)
-        return quantized
-
-    def dequantize(self, q: "QuantizedTensor") -> "Float32[Array, '*shape']":
-        """Return the numbers that the arrays stand for."""
-        from numerics.ternary.arrays import dequantize
-
-        values: Array = dequantize(q)
-        return values
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitNetTernary(_ArrayScheme):
+class BitNetTernary(Scheme, arrays="numerics.ternary.arrays"):
     """Weights -1, 0 and 1 with one scale for the tensor: ``reference.quantize_absmean``.
 
     The code is the weight plus one; ``value = (code - 1) / scale``.
@@ -72,7 +44,7 @@ class BitNetTernary(_ArrayScheme):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BitNetInt8(_ArrayScheme):
+class BitNetInt8(Scheme, arrays="numerics.ternary.arrays"):
     """Activations as int8 with one scale a token: ``reference.quantize_token``.
 
     ``value = code / scale``.
@@ -97,7 +69,7 @@ class BitNetInt8(_ArrayScheme):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Twn(_ArrayScheme):
+class Twn(Scheme, arrays="numerics.ternary.arrays"):
     """Weights -1, 0 and 1 beyond a threshold, a scale a group: ``reference.quantize_twn``.
 
     The code is the weight plus one; ``value = (code - 1) * scale``. The paper has one scale for
@@ -108,6 +80,8 @@ class Twn(_ArrayScheme):
     >>> Twn().bits_per_weight((64, 256)), Twn(size=64).name
     (2.125, 'twn:g64')
     """
+
+    has_free_group: ClassVar[bool] = True
 
     size: int = DEFAULT_GROUP
 
@@ -121,10 +95,6 @@ class Twn(_ArrayScheme):
         """Values of a group."""
         return self.size
 
-    def with_group_size(self, size: int) -> "Twn":
-        """Return the scheme with groups of another size."""
-        return dataclasses.replace(self, size=PerGroup(size).size)
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes and scales."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
@@ -135,7 +105,7 @@ class Twn(_ArrayScheme):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnBinary(_ArrayScheme):
+class ColumnBinary(Scheme, arrays="numerics.ternary.arrays"):
     """Signs with a scale and an offset for each column: ``reference.quantize_column``.
 
     A column is all that multiplies one input: the next to last axis. Signs are bits, eight of a row
@@ -158,15 +128,10 @@ class ColumnBinary(_ArrayScheme):
         """True: statistics of columns."""
         return True
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for a tensor without columns."""
         if len(shape) < 2:
             raise ValueError(f"{self.name} needs a matrix, not a tensor of shape {list(shape)}")
-
-    def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":
-        """Return the arrays of the layout."""
-        self.check_shape(x.shape)
-        return _ArrayScheme.quantize(self, x)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return signs, scales and offsets."""

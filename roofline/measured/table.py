@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hw.matching import Found, find_machine
+from hw.names import Found
 from roofline.measured.engines import (
     EngineAliases,
     RowWords,
@@ -18,6 +18,7 @@ from roofline.measured.engines import (
     parallel_of,
 )
 from roofline.measured.format_names import kind_of, read_format
+from roofline.measured.machine_words import machine_in
 from roofline.measured.stand_in import size_in_name, stand_in
 from roofline.model.model_names import find_model
 from roofline.model.model_shape import ModelShape, list_models
@@ -203,7 +204,7 @@ def _whole(row: dict[str, str], name: str, default: int) -> int:
 
 @cache
 def _machine(text: str, kind: str | None) -> Found:
-    return find_machine(text, prefer_kind=kind)
+    return machine_in(text, prefer_kind=kind)
 
 
 @cache

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from hw.catalog import Catalog
 from hw.toml_reader import read_toml
-from numerics.names.suggest import unknown
 
 FOLDER = Path(__file__).parents[1] / "models"
 NORMS = ("rms", "layer")
@@ -163,25 +163,21 @@ def latent_linears(shape: ModelShape) -> list[tuple[str, int, int]]:
     ]
 
 
-def list_models() -> list[str]:
-    """Return the names that :func:`load_model` knows."""
-    return list(_names())
-
-
 @cache
-def _names() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+def list_models() -> tuple[str, ...]:
+    """Return the names that :func:`load_model` knows."""
+    return MODELS.names()
 
 
 @cache
 def load_model(name: str) -> ModelShape:
     """Return a built-in model by its name."""
-    known = list_models()
-    if name not in known:
-        raise ValueError(unknown("model", name, known))
-    return read_model(FOLDER / f"{name}.toml")
+    return MODELS.load(name)
 
 
 def read_model(path: Path) -> ModelShape:
     """Return the model that a TOML file describes, or say which line and key is wrong."""
     return read_toml(path, ModelShape, name=path.stem)
+
+
+MODELS = Catalog(kind="model", folder=FOLDER, read=read_model, see="qsim models")

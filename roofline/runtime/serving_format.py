@@ -181,7 +181,7 @@ def _t_mac(text: str, bits: int) -> ServingFormat:
         raise ValueError(f"{text!r}: T-MAC stores 1 to 4 bits a weight")
     return ServingFormat(
         name=text,
-        weights=weight_storage(f"int{bits}:g128") if bits > 1 else weight_storage("binary"),
+        weights=weight_storage(f"int{bits}:g128"),
         activations="int8",
         packing="lookup",
         lookup=Lookup(

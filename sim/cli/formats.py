@@ -16,11 +16,9 @@ def list_formats() -> None:
 
     Bits per weight are those of a 4096 x 4096 matrix, side data included.
     """
-    from sim.formats.tables import families_table, formats_table
+    from sim.formats.command import all_formats
 
-    print_wide(formats_table())
-    print()
-    print_wide(families_table())
+    print_wide(all_formats())
 
 
 @formats.command
@@ -34,19 +32,9 @@ def show(name: str, *, out: Path | None = None) -> None:
     out
         Draw the values into this .png or .svg file too.
     """
-    from sim.formats.lookup import find_definition, find_formats
-    from sim.formats.tables import grid_table, scheme_text
+    from sim.formats.command import format_text
 
-    scheme = find_definition(name)
-    found = find_formats(name) if scheme is None or scheme.formats or out is not None else ()
-    if out is not None:
-        from sim.formats.grid_figure import write_grid
-
-        write_grid(found, out)
-    if scheme is not None:
-        print_wide(scheme_text(scheme))
-    for fmt in found:
-        print_wide(grid_table(fmt))
+    print_wide(format_text(name, out=out))
 
 
 @formats.command

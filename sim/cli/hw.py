@@ -6,7 +6,7 @@ from rich.console import Console
 
 from sim.cli.app import make_group
 from sim.cli.output import print_line, print_wide
-from sim.options import Count
+from sim.options import Count, Flag
 
 hw = make_group("hw", "List the machines, show one with its sources, or measure this one.")
 
@@ -21,17 +21,22 @@ def list_hw() -> None:
 
 
 @hw.command
-def show(name: str) -> None:
-    """Show every number of a machine with its source.
+def show(name: str, *, toml: Flag = False) -> None:
+    """Show every number of a machine or an accelerator with its source.
 
     Parameters
     ----------
     name
         Name of a machine, as listed by 'qsim hw', or its .toml file.
+    toml
+        Print its file with the meaning and unit of every key, to start a file of your own from.
     """
-    from sim.deployment.hardware import device_table
+    from sim.deployment.hardware import device_table, device_toml
 
-    print_wide(device_table(name))
+    if toml:
+        print(device_toml(name), end="")
+    else:
+        print_wide(device_table(name))
 
 
 @hw.command

@@ -10,10 +10,27 @@ models = make_group("models", "List the models that commands take, show one, or 
 @models.command(name="list")
 def list_models() -> None:
     """List the models that can be swept and quantized, and the sizes that roofline predicts."""
+    from sim.deployment.shapes import shapes_table
     from sim.sources.catalog import list_models as rows
     from sim.sources.table import models_table
 
     print_wide(models_table(rows()))
+    print("\nSizes for qsim roofline; a model to sweep is one of its models, too:\n")
+    print_wide(shapes_table())
+
+
+@models.command
+def show(model: str) -> None:
+    """Show a model's sizes and where they come from.
+
+    Parameters
+    ----------
+    model
+        Name, as listed by 'qsim models', a .toml file, a directory or a .gguf file.
+    """
+    from sim.deployment.model_names import model_text
+
+    print_wide(model_text(model))
 
 
 @models.command

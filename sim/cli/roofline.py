@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sim.cli.app import make_group
 from sim.cli.output import print_json, print_line, print_wide
@@ -9,6 +10,11 @@ from sim.cli.words import without_models
 from sim.deployment.options import RooflineOptions
 from sim.errors import UserError, user_errors
 from sim.options import Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.deployment.scenario import Scenario
 
 DEFAULT = RooflineOptions()
 
@@ -30,18 +36,25 @@ def predict(*words: str, options: RooflineOptions = DEFAULT) -> None:
     if options.compat is not None:
         _print_compat(options)
         return
-    from sim.deployment.command import run_roofline, write_report
-    from sim.deployment.tables import record, scenarios_table
-    from sim.provenance import command_line
+    from sim.deployment.command import run_roofline
+    from sim.deployment.tables import scenarios_table
 
     scenarios = run_roofline(options)
-    report = write_report(scenarios, options.out, command_line()) if options.out else None
+    report = _write_report(scenarios, options.out) if options.out else None
     if options.json:
-        print_json(record(one) for one in scenarios)
+        print_json(one.to_record() for one in scenarios)
         return
     print_wide(scenarios_table(scenarios))
     if report:
         print_line(f"\nReport: {report}")
+
+
+def _write_report(scenarios: "Sequence[Scenario]", out: Path) -> Path:
+    # Matplotlib takes a second to import.
+    from sim.deployment.report import write_report
+    from sim.provenance import command_line
+
+    return write_report(scenarios, out, command_line())
 
 
 def _with_words(options: RooflineOptions, words: tuple[str, ...]) -> RooflineOptions:
@@ -89,7 +102,7 @@ def validate(file: Path, *, json: Flag = False) -> None:
         Print one JSON object on standard output instead of the tables.
     """
     from roofline.measured.validate import validate as validated
-    from sim.deployment.tables import validation_record, validation_table
+    from sim.deployment.validation import validation_record, validation_table
 
     with user_errors(ValueError):
         found = validated(file)

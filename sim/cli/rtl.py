@@ -24,9 +24,10 @@ rtl = make_group("rtl", "List the processing elements (PEs), show, emit, verify 
 @rtl.command(name="list")
 def list_rtl() -> None:
     """List the processing elements: formats, lanes, width of a result and source."""
+    from rtl.catalog import PES
     from sim.hardware.tables import pes_table
 
-    print_wide(pes_table())
+    print_wide(pes_table(list(PES.values())))
 
 
 @rtl.command

@@ -30,11 +30,13 @@ def sweep(*words: str, options: SweepOptions = DEFAULT) -> None:
     from sim.sweep.command import run_sweep
 
     outcome = run_sweep(options)
-    write_report(outcome.results, options.out, provenance=outcome.provenance)
+    write_report(
+        outcome.results, options.out, provenance=outcome.provenance, earlier=outcome.earlier
+    )
     if not options.json:
         console = Console()
         console.print()
-        print_table(outcome.results, console)
+        print_table(outcome.results, console, outcome.earlier)
         print_line(f"\nReport: {options.out / 'report.html'}")
 
 

@@ -3,40 +3,27 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from hw.accelerator import Accelerator
-from hw.matching import Found
+from hw.names import Found
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import ServingFormat, parse_format
 from roofline.time.serving import Request, Speculation
 from roofline.workload.setup import Setup
 from roofline.workload.step import Options
-from sim.deployment.cells import cell, figures
-from sim.deployment.lookup import find_device, find_format, find_shape
+from sim.deployment.lookup import find_device, find_format
+from sim.deployment.model_names import find_shape
+from sim.deployment.on_accelerator import on_accelerator
+from sim.deployment.on_machine import on_machine, suggestions
 from sim.deployment.options import RooflineOptions
-from sim.deployment.page import Choices, page
-from sim.deployment.scenario import Scenario, on_accelerator, on_machine, suggestions
-from sim.errors import UserError
-from sim.provenance import versions
-from sim.report.style import png, svg
-from sim.report.write import replace_files
+from sim.deployment.scenario import Scenario
+from sim.errors import UserError, user_errors
 
 MOST_SCENARIOS = 400
 #: Of any processor here.
 THREADS_PER_CORE = 2
 #: Formats among which the widest that fits is offered.
 OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
-ASSUMPTIONS = (
-    "Expected times use shares of the peaks fitted on a few published runs.",
-    "Bounds use the peaks and the bytes that must be read; no run can beat them.",
-    "Those of processors spare what the last cache keeps, and count small cores.",
-    "A request fits if weights, cache and the largest activations take no more than all memory.",
-    "Weights count scales, zero points and codebooks; embedding rows are read one by one.",
-    "Attention is causal, and fused unless the command says otherwise.",
-    "Heads that share keys and values read them once.",
-    "The head computes one row for each sequence. Energy covers the machine, not its cooling.",
-)
 
 
 def run_roofline(options: RooflineOptions) -> list[Scenario]:
@@ -93,7 +80,7 @@ def _predict(
     options: RooflineOptions,
     draft: ModelShape | None,
 ) -> Scenario:
-    try:
+    with user_errors(ValueError):
         if isinstance(device, Accelerator):
             return on_accelerator(shape, fmt, device, request)
         setup = _setup(shape, device, fmt, options)
@@ -105,8 +92,6 @@ def _predict(
                 acceptance=options.acceptance,
             )
         return on_machine(setup, request, speculation=speculation, utilization=options.utilization)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _check_arrays(options: RooflineOptions, devices: Sequence[Found | Accelerator]) -> None:
@@ -177,39 +162,4 @@ def _too_large(
     return (
         f"{one.model} in {one.format} needs {need / 1e9:.2f} GB and {one.machine} has"
         f" {has / 1e9:g} GB: {need - has:,.0f} bytes are missing{what_fits}"
-    )
-
-
-def write_report(scenarios: Sequence[Scenario], out: Path, command: str) -> Path:
-    """Write figures and the page into ``out``; all of them, or none."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; name a directory")
-    files: dict[str, bytes] = {}
-    for name, figure in figures(scenarios).items():
-        files[f"{name}.svg"] = svg(figure).encode()
-        files[f"{name}.png"] = png(figure)
-    files["report.html"] = _page(scenarios, command).encode()
-    replace_files(out, files)
-    return out / "report.html"
-
-
-def _page(scenarios: Sequence[Scenario], command: str) -> str:
-    first = next(one for one in scenarios if one.fits)
-    request = first.request
-    choices = Choices(
-        models=list(dict.fromkeys(one.model for one in scenarios)),
-        machines=list(dict.fromkeys(one.machine for one in scenarios)),
-        formats=list(dict.fromkeys(one.format for one in scenarios)),
-        start=(first.model, first.machine, first.format),
-    )
-    cells = {(one.model, one.machine, one.format): cell(one) for one in scenarios}
-    sizes = (
-        f"batch {request.batch}, prompts of {request.prompt}, answers of {request.output} tokens"
-    )
-    return page(
-        choices,
-        cells,
-        heading="Deployment",
-        assumptions=[f"Requests: {sizes}.", *ASSUMPTIONS],
-        provenance={"command": command, **versions("qsim-codesign", "numpy")},
     )

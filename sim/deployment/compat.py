@@ -7,9 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from roofline.measured.llm_viewer import HARDWARE, CompatStage, Widths, llm_viewer
-from sim.deployment.lookup import find_shape
+from sim.deployment.model_names import find_shape
 from sim.deployment.options import RooflineOptions
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 
 #: Its hardware by our names of machines.
 NAMES = {
@@ -59,7 +59,7 @@ def _stages(options: RooflineOptions, model: str, machine: str, fmt: str) -> dic
     if hardware is None:
         known = ", ".join([*NAMES, *HARDWARE])
         raise UserError(f"LLM-Viewer has no machine '{machine}'; it has {known}")
-    try:
+    with user_errors(ValueError):
         return llm_viewer(
             find_shape(model),
             hardware,
@@ -67,8 +67,6 @@ def _stages(options: RooflineOptions, model: str, machine: str, fmt: str) -> dic
             batch=options.batch,
             widths=_widths(fmt, options.kv),
         )
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _widths(fmt: str, kv: str | None) -> Widths:

@@ -2,18 +2,22 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hw.accelerator import Accelerator, list_accelerators, load_accelerator
-from hw.machine import Machine, list_machines, load_machine, numbers_of, peaks_of_cores
-from hw.measure import Measurement
+from hw.accelerator import ACCELERATORS, Accelerator, list_accelerators, load_accelerator
+from hw.machine import MACHINES, Machine, list_machines, load_machine, numbers_of, peaks_of_cores
+from hw.template import template
 from hw.toml_reader import Sourced
-from sim.deployment.lookup import find_device
-from sim.deployment.roofline_figure import si
-from sim.errors import UserError
+from sim.deployment.lookup import FILE_SUFFIX, find_device
+from sim.deployment.roofs import si
+from sim.errors import UserError, os_error_text
+
+if TYPE_CHECKING:
+    from hw.measure import Measurement
 
 #: After a number that nobody has confirmed.
 UNREAD = "?"
@@ -89,6 +93,18 @@ def device_table(name: str) -> RenderableType:
     return Group(*parts)
 
 
+def device_toml(name: str) -> str:
+    """Return the file of a machine or an accelerator with every key explained, to start from."""
+    device = find_device(name)
+    if name.endswith(FILE_SUFFIX):
+        path = Path(name)
+    elif isinstance(device, Accelerator):
+        path = ACCELERATORS.path(device.name)
+    else:
+        path = MACHINES.path(device.machine.name)
+    return template(path.read_text(encoding="utf-8"))
+
+
 def _heading(machine: Machine) -> Text:
     mark = "" if machine.dram_confirmed else " (not confirmed)"
     return Text(f"{machine.title}: {machine.kind}, {machine.dram}{mark}\n")
@@ -106,7 +122,7 @@ def _accelerator_table(machine: Accelerator) -> RenderableType:
     return Group(Text(f"{machine.title}\n"), table, Text(ends))
 
 
-def measurement_table(found: Measurement) -> RenderableType:
+def measurement_table(found: "Measurement") -> RenderableType:
     """Return what was measured, with scatter, and whether the machine was quiet."""
     table = _table("ceiling", "best", "median / best", "setting")
     for ceiling in (*found.products, found.prompt, found.read, found.vector):
@@ -137,15 +153,19 @@ def check_machine_path(path: Path) -> None:
         raise UserError(f"{nearest} cannot be written to")
 
 
-def write_machine(found: Measurement, path: Path) -> None:
+def write_machine(found: "Measurement", path: Path) -> None:
     """Write a measured machine as a file that ``--hw`` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(machine_text(found), encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(machine_text(found), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(os_error_text(error, path)) from None
 
 
-def machine_text(found: Measurement) -> str:
+def machine_text(found: "Measurement") -> str:
     """Return the TOML text of a measured machine; its own best rates are its peaks."""
     source = f"measured with {found.libraries}, best of {len(found.read.rates)}"
     operands = {"float32": "fp32", "bfloat16": "fp16", "int8": "int8"}

@@ -1,6 +1,5 @@
 """What the words of a command mean: machines, accelerators and models, built in or from files."""
 
-import re
 from pathlib import Path
 
 from hw.accelerator import (
@@ -10,13 +9,10 @@ from hw.accelerator import (
     load_accelerator,
     read_accelerator,
 )
-from hw.machine import list_machines, read_machine
-from hw.matching import Found, find_machine, meant_instead
-from numerics.names.suggest import unknown
-from roofline.model.model_names import known_model
-from roofline.model.model_shape import ModelShape, read_model
+from hw.machine import read_machine
+from hw.names import Found, find_machine
 from roofline.runtime.serving_format import ServingFormat, parse_format
-from sim.errors import UserError
+from sim.errors import user_errors
 
 FILE_SUFFIX = ".toml"
 
@@ -25,43 +21,23 @@ def find_device(text: str) -> Found | Accelerator:
     """Return a machine or an accelerator by its name, or from its TOML file."""
     if text.endswith(FILE_SUFFIX):
         return _from_file(Path(text))
-    if match := re.match(r"\s*(\d{4,})\s*[x*]\s*[a-z]", text.lower()):
-        raise UserError(f"{match[1]} machines in '{text}'; at most 999")
     if text in list_accelerators():
         return load_accelerator(text)
-    try:
-        found = find_machine(text)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if (other := meant_instead(text, found)) is not None:
-        near = other, found.machine.name
-        raise UserError(unknown("machine", text, list_machines(), see="qsim hw", near=near))
-    return found
+    with user_errors(ValueError):
+        return find_machine(text)
 
 
 def _from_file(path: Path) -> Found | Accelerator:
     """Read a machine's file, or an accelerator's, which has keys of its own."""
-    try:
+    with user_errors(ValueError, OSError):
         if path.is_file() and is_accelerator(path):
             return read_accelerator(path)
         return Found(machine=read_machine(path))
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from None
-
-
-def find_shape(text: str) -> ModelShape:
-    """Return a model by its name, or from its TOML file."""
-    try:
-        return read_model(Path(text)) if text.endswith(FILE_SUFFIX) else known_model(text)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def find_format(
     text: str, *, activations: str | None = None, kv: str | None = None
 ) -> ServingFormat:
-    """Return the format of a format and those of activations and KV cache."""
-    try:
+    """Return a serving format by its name, with other activations or KV cache if given."""
+    with user_errors(ValueError):
         return parse_format(text, activations=activations, kv=kv)
-    except ValueError as error:
-        raise UserError(str(error)) from None

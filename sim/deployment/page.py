@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from importlib.resources import files
 
-from sim.deployment.roofline_figure import Roof, Slope
+from sim.deployment.roofs import Roof, Slope
 from sim.report.page_style import STYLESHEET
 
 EXTRA_STYLE = """

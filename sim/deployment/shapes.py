@@ -1,21 +1,86 @@
-"""Sizes of models: the list, and those of a model that can be swept."""
+"""Sizes of models: the list of those built in, and those of a model that can be swept."""
 
-from rich.table import Table
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.text import Text
 
 from roofline.model.model_shape import ModelShape, list_models, load_model
+from sim.model.config import ModelConfig
+from sim.tables import FittingTable, numbers, words
 
 
-def shapes_table() -> Table:
+def shapes_table() -> FittingTable:
     """Return the models whose sizes are built in, one a line."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("sizes for qsim roofline", no_wrap=True)
-    for heading in ("parameters", "layers", "hidden", "heads", "KV heads", "context"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name in list_models():
-        table.add_row(name, *_cells(load_model(name)))
-    return table
+    columns = (
+        *words("sizes"),
+        *numbers("parameters", "layers", "hidden", "heads", "KV heads", "vocabulary", "context"),
+    )
+    rows = [(name, *_cells(load_model(name))) for name in list_models()]
+    return FittingTable(columns, rows, see="'qsim models show NAME' has all of one.")
 
 
 def _cells(shape: ModelShape) -> tuple[str, ...]:
-    sizes = (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.max_context)
-    return (f"{shape.params / 1e9:.3g} B", *map(str, sizes))
+    sizes = (
+        shape.layers,
+        shape.hidden,
+        shape.heads,
+        shape.kv_heads,
+        shape.vocabulary,
+        shape.max_context,
+    )
+    return (f"{shape.params / 1e9:.4g} B", *map(str, sizes))
+
+
+def shape_of(config: ModelConfig, *, name: str, title: str) -> ModelShape:
+    """Return the sizes of a model that can be swept, for predictions.
+
+    Raises
+    ------
+    ValueError
+        Its layers have different windows, which sizes cannot say.
+    """
+    windowed = config.windowed_layers
+    if config.sliding_window is not None and windowed and not all(windowed):
+        raise ValueError(
+            f"{name} has windows in some layers only; write its sizes into a .toml file"
+        )
+    return ModelShape(
+        name=name,
+        title=title,
+        source="the configuration of the model itself",
+        layers=config.layers,
+        hidden=config.hidden_size,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        intermediate=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        max_context=config.max_positions,
+        tied=config.tie_embeddings,
+        gated=config.gated_mlp,
+        norm=config.norm,
+        position_vectors=config.max_positions if config.learned_positions else 0,
+        window=config.sliding_window,
+    )
+
+
+def shape_text(shape: ModelShape, notes: tuple[str, ...] = ()) -> RenderableType:
+    """Return the sizes of a model, one a line, with their source."""
+    return Text("\n".join([*_lines(shape), *(f"note: {note}" for note in notes)]))
+
+
+def _lines(shape: ModelShape) -> Iterator[str]:
+    attention = f"{shape.heads} heads of {shape.head_dim}, {shape.kv_heads} key/value heads"
+    yield f"{shape.name}: {shape.title}"
+    yield f"source: {shape.source}"
+    yield f"parameters: {shape.params / 1e9:.4g} B"
+    yield f"layers: {shape.layers}, hidden size {shape.hidden}"
+    yield f"attention: {attention}" + (f", window {shape.window}" if shape.window else "")
+    if shape.experts is not None:
+        experts = shape.experts
+        yield f"experts: {experts.per_token} of {experts.count}, each {experts.intermediate} wide"
+    else:
+        yield f"feed-forward: {shape.intermediate} wide{', gated' if shape.gated else ''}"
+    yield f"vocabulary: {shape.vocabulary}{', tied head' if shape.tied else ''}"
+    yield f"context: {shape.max_context} tokens"

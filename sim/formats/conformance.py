@@ -6,15 +6,13 @@ from rich.table import Table
 from rich.text import Text
 
 from numerics.conformance.check import check_directory
-from sim.errors import UserError
+from sim.errors import user_errors
 
 
 def check(directory: Path) -> tuple[Table, bool]:
     """Return a table of all arrays compared, and whether all are equal."""
-    try:
+    with user_errors(ValueError):
         verdicts = check_directory(directory)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     table = Table(box=None, pad_edge=False)
     for heading in ("file", "array", "compared", "different", "first difference"):
         justify = "right" if heading in ("compared", "different") else "left"

@@ -7,7 +7,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from numerics.formats import FloatFormat, Format, IntFormat, PowerOfTwoFormat, TableFormat
-from sim.errors import UserError
+from sim.errors import user_errors
 from sim.formats.lookup import grid
 
 
@@ -54,10 +54,8 @@ def explain(fmt: Format, number: float) -> Explanation:
     >>> found.below, found.above, found.value, found.reason.name
     (2.0, 3.0, 2.0, 'TIE')
     """
-    try:
+    with user_errors(ValueError):
         code = fmt.encode(number)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     values = grid(fmt)
     below, above = (None, None) if math.isnan(number) else _neighbours(values, number)
     value = fmt.decode(code)

@@ -2,25 +2,26 @@
 
 import math
 
-from numerics import CATALOG, FORMATS, parse_scheme
+from numerics import CATALOG, FORMATS
 from numerics.formats import MAX_LISTED_BITS, Format
-from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.schemes.scheme import Scheme
 from sim.errors import UserError
+from sim.names.meaning import find_meaning
 
 
 def find_scheme(name: str) -> Scheme:
-    """Return the scheme that a text means; raise :class:`UserError` with what is near."""
-    try:
-        return parse_scheme(name)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    """Return the scheme of the weights that a name means; raise :class:`UserError` without one."""
+    weights = find_meaning(name).weights
+    if not isinstance(weights, Scheme):
+        what = "float32" if weights is None else f"a mix of several: {weights.about}"
+        raise UserError(f"'{name}' has no format of its own: it is {what}")
+    return weights
 
 
 def is_format(name: str) -> bool:
     """Tell whether a text means a format."""
     try:
-        find_scheme(name)
+        find_meaning(name)
     except UserError:
         return False
     return True
@@ -43,8 +44,6 @@ def find_formats(name: str) -> tuple[Format, ...]:
 def find_definition(name: str) -> Scheme | None:
     """Return the scheme behind a name, ``None`` where it is the name of a format of elements."""
     head = name.strip().lower()
-    if head in DECODE_ONLY_ENTRIES:
-        return DECODE_ONLY_ENTRIES[head][0]
     return None if head in FORMATS and head not in CATALOG else find_scheme(name)
 
 

@@ -1,20 +1,19 @@
-"""Formats as tables for the terminal: all of them, one value grid, one rounding."""
+"""Formats as tables for the terminal: all of them, one scheme, one value grid, one rounding."""
 
-import inspect
-import re
 from typing import get_args
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from numerics import CATALOG
 from numerics.formats import Format
-from numerics.gguf.entries import DECODE_ONLY_ENTRIES
 from numerics.names.families import FAMILIES
 from numerics.schemes.scheme import Scheme, StorageKind
+from sim.formats.describe import definition, summary
 from sim.formats.explain import Explanation, explain, tie_rule
 from sim.formats.lookup import grid
+from sim.formats.served import same_as
+from sim.tables import Column, FittingTable, numbers, words
 
 #: A matrix that groups, blocks and codebooks of every scheme fit: of a layer of a 7B model.
 EXAMPLE_SHAPE = (4096, 4096)
@@ -29,62 +28,53 @@ ELEMENT_FORMS = {
 MAX_ROWS = 64
 
 
-def formats_table() -> Table:
+def formats_table() -> FittingTable:
     """Return every named scheme: bits of a code, values, range, bits per weight, source."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "bits", "values", "range", "bits/weight"):
-        table.add_column(heading, justify="left" if heading == "name" else "right", no_wrap=True)
-    table.add_column("source", overflow="fold")
-    for name, entry in CATALOG.items():
-        scheme = entry.scheme
-        bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
-        table.add_row(name, *_element_cells(scheme), f"{bits:.5g}", Text(entry.source))
-    for name, (scheme, source) in DECODE_ONLY_ENTRIES.items():
-        bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
-        text = Text(f"{source}; read, not made")
-        table.add_row(name, *_element_cells(scheme), f"{bits:.5g}", text)
-    return table
+    columns = (
+        *words("name"),
+        *numbers("bits/weight", "bits", "values", "range"),
+        Column("source", wraps=True),
+    )
+    rows = [_row(name, entry.scheme, entry.source) for name, entry in CATALOG.items()]
+    return FittingTable(columns, rows, see="'qsim formats show NAME' has all of one.")
 
 
-def families_table() -> Table:
+def _row(name: str, scheme: Scheme, source: str) -> tuple[str, ...]:
+    bits = scheme.bits_per_weight(EXAMPLE_SHAPE)
+    return (name, f"{bits:.5g}", *_element_cells(scheme), source)
+
+
+def families_table() -> FittingTable:
     """Return how names with numbers of the user's own are spelled, and which named one is such."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("in your own numbers", "such as"):
-        table.add_column(heading, no_wrap=True)
-    for family in FAMILIES:
-        table.add_row(Text(family.form), family.like)
-    for form, like in ELEMENT_FORMS.items():
-        table.add_row(Text(form), like)
-    return table
+    rows = [(family.form, family.like) for family in FAMILIES]
+    return FittingTable(words("in your own numbers", "such as"), [*rows, *ELEMENT_FORMS.items()])
 
 
-def scheme_text(scheme: Scheme) -> RenderableType:
-    """Return what a scheme is: its definition, and the arrays that a matrix is stored as."""
-    rows, columns = EXAMPLE_SHAPE
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("stored", "shape", "bits each"):
-        table.add_column(heading, justify="left" if heading == "stored" else "right", no_wrap=True)
-    for field in scheme.layout(EXAMPLE_SHAPE):
-        table.add_row(field.name, " x ".join(map(str, field.shape)) or "1", str(field.bits))
+def scheme_text(name: str, scheme: Scheme) -> RenderableType:
+    """Return what a scheme is: a line on it, its source, its stored arrays and its definition."""
     bits = {
         kind: scheme.bits_per_weight(EXAMPLE_SHAPE, kind=kind) for kind in get_args(StorageKind)
     }
+    rows, columns = EXAMPLE_SHAPE
     counted = ", ".join(f"{count:.5g} {kind}" for kind, count in bits.items())
     exact = "" if scheme.is_exact else "; its last bits differ between machines"
-    return Group(
-        Text(f"{scheme.name}: of a matrix of {rows} x {columns}, bits a weight: {counted}{exact}"),
-        Text(),
-        Text(_definition(scheme)),
-        Text(),
-        table,
-        Text(),
-    )
+    lines = [f"{name}: {summary(scheme, bits['full'])}"]
+    lines += [f"source: {source}"] if (source := _source(scheme)) else []
+    lines += [f"same as: {others}"] if (others := same_as(name)) else []
+    lines += [f"bits a weight of a matrix of {rows} x {columns}: {counted}{exact}"]
+    return Group(Text("\n".join(lines)), Text(), _stored(scheme), Text(), Text(definition(scheme)))
 
 
-def _definition(scheme: Scheme) -> str:
-    """Return what a scheme's class says of itself, up to its first section."""
-    words, *_ = re.split(r"\n\w+\n---", inspect.getdoc(type(scheme)) or "")
-    return re.sub(r":\w+:|``?|~", "", words).strip()
+def _source(scheme: Scheme) -> str:
+    return next((entry.source for entry in CATALOG.values() if entry.scheme == scheme), "")
+
+
+def _stored(scheme: Scheme) -> FittingTable:
+    rows = [
+        (field.name, " x ".join(map(str, field.shape)) or "1", str(field.bits))
+        for field in scheme.layout(EXAMPLE_SHAPE)
+    ]
+    return FittingTable((*words("stored"), *numbers("shape", "bits each")), rows)
 
 
 def _element_cells(scheme: Scheme) -> tuple[str, str, str]:
@@ -103,24 +93,21 @@ def _element_cells(scheme: Scheme) -> tuple[str, str, str]:
 def grid_table(fmt: Format) -> RenderableType:
     """Return the values of a format with codes, midpoints and where ties go."""
     values = grid(fmt)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("code", "value", "midpoint to the next", "a tie there goes to"):
-        table.add_column(heading, justify="right")
-    for index in _shown(len(values)):
-        if index is None:
-            table.add_row("...", "...", "...", "...")
-            continue
-        value = values[index]
-        code = f"{fmt.encode(value):0{fmt.bits}b}"
-        after = values[index + 1] if index + 1 < len(values) else None
-        if after is None:
-            table.add_row(code, f"{value:.9g}")
-        else:
-            middle = (value + after) / 2
-            table.add_row(code, f"{value:.9g}", f"{middle:.9g}", f"{fmt.round(middle):.9g}")
+    columns = numbers("code", "value", "midpoint to the next", "a tie there goes to")
+    rows = [_grid_row(fmt, values, index) for index in _shown(len(values))]
     unit = "" if fmt.unit is None else f", all multiples of {fmt.unit:g}"
     head = Text(f"{fmt.name}: {fmt.bits} bits, {len(values)} values{unit}; {tie_rule(fmt)}")
-    return Group(head, Text(number_line(values)), Text(), table)
+    return Group(head, Text(number_line(values)), Text(), FittingTable(columns, rows))
+
+
+def _grid_row(fmt: Format, values: tuple[float, ...], index: int | None) -> tuple[str, ...]:
+    if index is None:
+        return ("...", "...", "...", "...")
+    code, value = f"{fmt.encode(values[index]):0{fmt.bits}b}", f"{values[index]:.9g}"
+    if index + 1 == len(values):
+        return (code, value, "", "")
+    middle = (values[index] + values[index + 1]) / 2
+    return (code, value, f"{middle:.9g}", f"{fmt.round(middle):.9g}")
 
 
 def _shown(count: int) -> list[int | None]:

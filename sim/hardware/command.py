@@ -17,8 +17,8 @@ from amaranth.hdl import UnusedElaboratable
 from hw.pe_record import PeRecord, list_records, load_record, write_record
 from numerics.formats import Format
 from numerics.names.catalog import FORMATS
-from numerics.names.suggest import unknown
 from numerics.native.cache import cache_directory
+from numerics.schemes.scheme import Scheme
 from rtl.catalog import PES, find_pe
 from rtl.cost.cells import LIBERTY
 from rtl.cost.cost import Stream, cost
@@ -29,9 +29,10 @@ from rtl.pe.dot_product.element import DotProductPe
 from rtl.toolchain import ToolError, has_module
 from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from rtl.verilog.emit import write_verilog
-from sim.errors import UserError
+from sim.errors import UserError, os_error_text, user_errors
 from sim.hardware.operands import read_codes, stream_of
 from sim.hardware.options import EmitOptions
+from sim.names.meaning import find_meaning
 
 #: Seconds for a process to end its programs and remove its files; it may be inside a proof.
 PATIENCE_S = 3
@@ -51,10 +52,8 @@ class Costs:
 
 def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
     """Return PEs by their names; all of them for none."""
-    try:
+    with user_errors(ValueError):
         return [find_pe(name) for name in names] or list(PES.values())
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def emit(name: str, options: EmitOptions) -> Path:
@@ -71,18 +70,24 @@ def emit(name: str, options: EmitOptions) -> Path:
     given = {key: size for key, size in sizes.items() if size is not None}
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a directory")
-    try:
+    # A PE that is refused leaves parts that Amaranth would warn of.
+    warnings.simplefilter("ignore", UnusedElaboratable)
+    with user_errors(ValueError, ToolError):
         return write_verilog(_resized(_with_formats(pe, asked), given), out)
-    except (ValueError, ToolError) as error:
-        # Amaranth would tell of the parts of a PE that is refused.
-        warnings.simplefilter("ignore", UnusedElaboratable)
-        raise UserError(str(error)) from None
 
 
 def _found_format(name: str) -> Format:
-    if name not in FORMATS:
-        raise UserError(unknown("format", name, FORMATS, see="qsim formats"))
-    return FORMATS[name]
+    """Return the element format of a name: its own, or that of the weights it means."""
+    if name in FORMATS:
+        return FORMATS[name]
+    weights = find_meaning(name).weights
+    formats = weights.formats if isinstance(weights, Scheme) else ()
+    if len(formats) != 1:
+        raise UserError(
+            f"{name} has not one format of elements; name one such as int4 or fp4_e2m1, 'qsim "
+            f"formats show {name}' says what it has"
+        )
+    return formats[0]
 
 
 def _with_formats(pe: ProcessingElement, formats: dict[str, Format]) -> ProcessingElement:
@@ -98,17 +103,15 @@ def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
     known = {field.name for field in fields(pe)}
     for key in sizes:
         if key not in known:
-            raise UserError(f"{pe.name} has a size of its own, no other {key.replace('_', ' ')}")
+            raise UserError(f"the {key.replace('_', ' ')} of {pe.name} is fixed")
     return replace(pe, **sizes)  # type: ignore[arg-type]
 
 
 def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
     """Yield the verdicts on some PEs as they come, of several from a process a core."""
     pes, dots = find_pes(names), dots or RANDOM_DOTS
-    try:
+    with user_errors(ToolError):
         need_tools()
-    except ToolError as error:
-        raise UserError(str(error)) from None
     workers = min(len(pes), len(os.sched_getaffinity(0)))
     if workers == 1:
         for pe in pes:
@@ -205,12 +208,8 @@ def _is_stale(pe: ProcessingElement, record: PeRecord) -> bool:
 
 
 def _measured(pe: ProcessingElement, liberty: Path | None, stream: Stream | None) -> PeRecord:
-    try:
+    with user_errors(ToolError, OSError):
         return cost(pe, liberty or LIBERTY, stream=stream)
-    except ToolError as error:
-        raise UserError(str(error)) from None
-    except OSError as error:
-        raise UserError(f"{liberty}: {error.strerror}; --liberty takes a liberty file") from None
 
 
 def _with_fpga(record: PeRecord) -> PeRecord:
@@ -225,5 +224,5 @@ def store(record: PeRecord) -> str:
     try:
         write_record(record)
     except OSError as error:
-        return f"{error.filename}: {error.strerror}"
+        return os_error_text(error)
     return ""

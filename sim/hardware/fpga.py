@@ -9,7 +9,7 @@ from rtl.cost.fpga import FAMILIES, Family, fpga_costs
 from rtl.cost.synthesis import verilog_hash
 from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError, has_module
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 from sim.hardware.command import Costs, costs, find_pes, store
 
 
@@ -57,10 +57,8 @@ def _stored(pe: ProcessingElement, tell: Callable[[str], None]) -> tuple[PeRecor
 
 
 def _placed(pe: ProcessingElement, record: PeRecord, family: Family) -> PeRecord:
-    try:
+    with user_errors(ToolError):
         found = fpga_costs(pe, family)
-    except ToolError as error:
-        raise UserError(str(error)) from None
     others = tuple(cost for cost in record.fpga if cost.family != family.name)
     merged = tuple(sorted((*others, *found), key=lambda cost: (cost.family, not cost.uses_dsp)))
     return replace(record, fpga=merged)

@@ -18,7 +18,7 @@ from rtl.layer.choose import layer_of
 from rtl.layer.layer import Layer
 from rtl.toolchain import ToolError
 from rtl.verification.compiled import CompiledPe
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 from sim.hardware.operands import LayerCodes, write_codes
 from sim.model.capture import layer_inputs
 from sim.model.params import ModelBuffers
@@ -79,17 +79,13 @@ def run_layer(
     """
     source = open_model(model)
     weight, x = _operands(source, layer, tokens)
-    try:
+    with user_errors(ValueError):
         of_pe = layer_of(pe, weight, x, lanes=lanes, tile=tile)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     if codes is not None:
         write_codes(_codes_of(of_pe, pe.name, f"{layer} of {source.name}, {len(x)} tokens"), codes)
     started = time.perf_counter()
-    try:
+    with user_errors(ToolError):
         sums, golden, cycles = _sums(of_pe)
-    except ToolError as error:
-        raise UserError(str(error)) from None
     found, expected = of_pe.results(sums), of_pe.expected
     return LayerRun(
         model=source.name,
@@ -127,10 +123,8 @@ def _operands(source: ModelSource, layer: str, tokens: int) -> tuple[np.ndarray,
     buffers = ModelBuffers(source.config)
     for name in tensor_shapes(source.config):
         buffers.write(name, source.read(name))
-    try:
+    with user_errors(ValueError):
         x = layer_inputs(buffers.params(), jnp.asarray(windows.tokens[0]), source.config, layer)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     return np.asarray(source.read(f"{layer}.weight")), np.asarray(x)
 
 

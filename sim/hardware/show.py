@@ -6,16 +6,51 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hw.pe_record import PeRecord, list_records, load_record
+from numerics.names.text import short_name
+from numerics.schemes.scheme import Scheme
+from rtl.catalog import PES
 from rtl.element import ProcessingElement
 from rtl.verilog.header import header_lines
+from sim.errors import UserError
+from sim.formats.lookup import is_format
 from sim.hardware.command import find_pes
+from sim.hardware.tables import pes_table
+from sim.names.gguf_mix import GgufMix
+from sim.names.meaning import find_meaning
 
 
 def pe_text(name: str) -> RenderableType:
-    """Return what a PE computes, the bits of its streams, its cost, and how to sweep with it."""
+    """Return what a PE computes, the bits of its streams, its cost, and how to sweep with it.
+
+    For the name of a format, return the PEs that compute with it.
+    """
+    if name not in PES and is_format(name):
+        return _pes_of(name)
     (pe,) = find_pes([name])
     lines = [*_head(pe), "", *header_lines(pe, pe.build()), "", *_cost(pe), _sweep(pe)]
     return Group(*(Text(line) for line in lines))
+
+
+def _pes_of(name: str) -> RenderableType:
+    """Return the PEs whose weights, and activations where a name says them, have a format."""
+    meaning = find_meaning(name)
+    weights, activations = _elements(meaning.weights, name), _elements(meaning.activations, None)
+    found = [
+        pe
+        for pe in PES.values()
+        if pe.weight_name in weights and (not activations or pe.activation_name in activations)
+    ]
+    if not found:
+        raise UserError(f"no PE has weights in {name}; 'qsim rtl' lists the formats of each")
+    return pes_table(found)
+
+
+def _elements(scheme: Scheme | GgufMix | None, name: str | None) -> set[str]:
+    """Return the names that PEs have for a format: its own, its scheme's, its elements'."""
+    if not isinstance(scheme, Scheme):
+        return set()
+    own = {name, short_name(scheme), *(fmt.name for fmt in scheme.formats)}
+    return {each for each in own if each is not None}
 
 
 def _head(pe: ProcessingElement) -> Iterator[str]:

@@ -3,32 +3,38 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from hw.pe_record import PeRecord
-from rtl.catalog import PES
+from rtl.element import ProcessingElement
 from rtl.verification.verify import Verdict
 from sim.hardware.command import Costs
 from sim.hardware.run_layer import LayerRun
+from sim.tables import Column, FittingTable, numbers, words
 
 #: What relative costs are relative to.
 BASELINE = "int8-mac"
 
 
-def pes_table() -> Table:
-    """Return every PE: its formats, lanes, accumulator and source."""
-    table = _table(("name", "weights", "activations"), ("lanes", "bits of result"), ("source",))
-    for pe in PES.values():
-        table.add_row(
+def pes_table(pes: Sequence[ProcessingElement]) -> FittingTable:
+    """Return PEs, one a line: formats, lanes, width of a result and source."""
+    columns = (
+        *words("name", "weights", "activations"),
+        *numbers("lanes", "bits of result"),
+        Column("source", wraps=True),
+    )
+    rows = [
+        (
             pe.name,
             pe.weight_name,
             pe.activation_name,
             str(pe.lanes),
             str(pe.result_shape.width),
-            Text(pe.source),
+            pe.source,
         )
-    return table
+        for pe in pes
+    ]
+    return FittingTable(columns, rows, see="'qsim rtl show NAME' has all of one.")
 
 
 def verdict_line(verdict: Verdict) -> str:
@@ -60,27 +66,30 @@ def costs_table(
 
     Operands are told if they are the user's own.
     """
-    table = _table(
-        ("name",),
-        ("area um2", "a MAC", "recipe", "delay ps", "fJ/MAC no glitches", "all glitches",
-         "clock", "MACs/cycle", "area x INT8", "energy x INT8"),
-        (),
-    )  # fmt: skip
     base = next((record for record in records if record.name == BASELINE), None)
-    for one in records:
-        table.add_row(
+    rows = [
+        (
             one.name + (" (stale)" if one.name in stale else ""),
-            f"{one.area_um2:.1f}",
             f"{one.area_um2_per_mac:.1f}",
-            one.recipe,
-            _number(one.delay_ps, ".0f"),
             _number(one.energy_no_delay_fj_per_mac, ".0f"),
             _number(one.energy_unit_delay_fj_per_mac, ".0f"),
-            _number(one.clock_fj_per_mac, ".0f"),
-            f"{one.macs_per_cycle:g}",
+            _number(one.delay_ps, ".0f"),
             f"{one.area_um2_per_mac / base.area_um2_per_mac:.2f}" if base else "-",
             _energies(one, base),
+            f"{one.macs_per_cycle:g}",
+            f"{one.area_um2:.1f}",
+            _number(one.clock_fj_per_mac, ".0f"),
+            one.recipe,
         )
+        for one in records
+    ]
+    columns = (
+        *words("name"),
+        *numbers("um2/MAC", "fJ/MAC no glitches", "all glitches", "delay ps", "area x INT8",
+                 "energy x INT8", "MACs/cycle", "area um2", "clock fJ/MAC"),
+        *words("recipe"),
+    )  # fmt: skip
+    table = FittingTable(columns, rows, see="--json has all of them, and a pipe.")
     libraries = ", ".join(sorted({record.library for record in records}))
     notes = [f"Library {libraries}; no wires. Energy lies near or between the two columns."]
     if any(record.energy_no_delay_fj_per_mac is None for record in records):
@@ -109,35 +118,28 @@ def _of_memories(record: PeRecord) -> str:
 def fpga_table(costs: Costs, family: str) -> RenderableType:
     """Return what PEs take of one FPGA, with DSP blocks and without, beside the INT8 baseline."""
     records, stale = costs.records, costs.stale
-    table = _table(
-        ("name",),
-        (
-            "LUTs",
-            "flip-flops",
-            "DSPs",
-            "MHz",
-            "LUTs no DSP",
-            "MHz no DSP",
-            "MACs/cycle",
-            "LUTs no DSP x INT8",
-        ),
-        (),
-    )
     base = next((record for record in records if record.name == BASELINE), None)
+    rows = []
     for one in records:
         with_dsp, without = one.placed_on(family)
         ratio = _luts_per_mac(one, family) / _luts_per_mac(base, family) if base else None
-        table.add_row(
-            one.name + (" (stale)" if one.name in stale else ""),
-            str(with_dsp.luts),
-            str(with_dsp.flip_flops),
-            str(with_dsp.dsps),
-            f"{with_dsp.fmax_mhz:.1f}",
-            str(without.luts),
-            f"{without.fmax_mhz:.1f}",
-            f"{one.macs_per_cycle:g}",
-            _number(ratio, ".2f"),
+        rows.append(
+            (
+                one.name + (" (stale)" if one.name in stale else ""),
+                str(with_dsp.luts),
+                str(with_dsp.flip_flops),
+                str(with_dsp.dsps),
+                f"{with_dsp.fmax_mhz:.1f}",
+                str(without.luts),
+                f"{without.fmax_mhz:.1f}",
+                f"{one.macs_per_cycle:g}",
+                _number(ratio, ".2f"),
+            )
         )
+    headings = ("LUTs", "flip-flops", "DSPs", "MHz", "LUTs no DSP", "MHz no DSP", "MACs/cycle",
+                "LUTs no DSP x INT8")  # fmt: skip
+    see = "--json has all of them, and a pipe."
+    table = FittingTable((*words("name"), *numbers(*headings)), rows, see=see)
     devices = ", ".join(sorted({cost.device for one in records for cost in one.placed_on(family)}))
     notes = [f"{devices}, placed and routed between registers, one seed."]
     if costs.missing:
@@ -163,14 +165,3 @@ def _energies(one: PeRecord, base: PeRecord | None) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
-
-
-def _table(left: Sequence[str], right: Sequence[str], folded: Sequence[str]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in left:
-        table.add_column(heading, no_wrap=True)
-    for heading in right:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in folded:
-        table.add_column(heading, overflow="fold")
-    return table

@@ -1,4 +1,7 @@
-"""Labels beside the points of a figure: none over another, none over a point."""
+"""Labels beside the points of a figure: no label covers another or a point.
+
+Labels that find no place near their points are left out, unless they are bold.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +17,15 @@ RADII = (5, 7, 10, 14, 18, 23, 29, 36, 44, 54, 66, 80, 98, 120, 150)
 ANGLES = 32
 #: Half the side of a marker's square, and the least distance between labels.
 MARKER, GAP = 4.0, 1.5
-#: A label farther than this from its point gets a line to it.
+#: Distance between label and point from which a line joins them.
 LEADER_GAP = 10.0
 #: Costs in points of distance: leaving the axes, covering something, each dot of a line under the
 #: label, a leader through a label, over another leader or over a marker, and standing nearer to
 #: another point than to its own.
 OUTSIDE, COVERED, TOUCHED, THROUGH, CROSSED, OVER, ASTRAY = 1e6, 1e4, 4.0, 90.0, 30.0, 6.0, 18.0
-#: Dots of a leader that are looked at.
+#: Highest cost of a label that is not bold; it is left out where no place costs less.
+MAX_COST = 40.0
+#: Points of a leader at which overlaps are tested.
 LEADER_DOTS = 12
 #: Rounds in which each label may move again, given where the others are.
 ROUNDS = 10
@@ -30,7 +35,7 @@ Boxes = np.ndarray  # (n, 4): left, bottom, right, top in points
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """The name of the point at (x, y) in data coordinates."""
+    """The name of the point at (x, y) in data coordinates; without text, a point to keep clear."""
 
     x: float
     y: float
@@ -43,9 +48,10 @@ def place_labels(
     labels: Sequence[Label],
     lines: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
 ) -> list[Annotation]:
-    """Write each label in the best place near its point; the layout must be settled.
+    """Write labels in the best places near their points; return those that have one.
 
-    ``lines`` are ends of strokes in data coordinates that labels avoid where they can.
+    The layout must be settled. ``lines`` are ends of strokes in data coordinates that labels avoid
+    where they can.
     """
     if not labels:
         return []
@@ -56,32 +62,38 @@ def place_labels(
         strokes=_dots(axes, lines) / scale,
         frame=np.asarray(axes.bbox.extents) / scale,
         legend=_legend(axes) / scale,
+        must_show=np.array([label.is_bold for label in labels]),
     )
-    boxes = _arranged(scene)
-    return [_annotate(axes, label, scene, i, boxes[i]) for i, label in enumerate(labels)]
+    boxes = _arranged(scene, [i for i, label in enumerate(labels) if label.text])
+    return [
+        _annotate(axes, label, scene, i, boxes[i])
+        for i, label in enumerate(labels)
+        if np.isfinite(boxes[i, 0])
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scene:
-    """What labels have to get along with, in points."""
+    """What labels must keep clear of, in points."""
 
     spots: np.ndarray
     sizes: np.ndarray
     strokes: np.ndarray
     frame: np.ndarray
     legend: Boxes
+    must_show: np.ndarray
 
     @property
     def marks(self) -> Boxes:
         return np.hstack([self.spots - MARKER, self.spots + MARKER])
 
 
-def _arranged(scene: _Scene) -> Boxes:
-    """Return a box for each label, each the cheapest given where the others are."""
+def _arranged(scene: _Scene, labelled: Sequence[int]) -> Boxes:
+    """Return the cheapest box of each label given the others; infinite for one left out."""
     boxes = np.full((len(scene.spots), 4), np.inf)
     for _ in range(ROUNDS):
         before = boxes.copy()
-        for index in range(len(boxes)):
+        for index in labelled:
             boxes[index] = _best_box(scene, index, boxes)
         if np.array_equal(before, boxes):
             break
@@ -89,8 +101,9 @@ def _arranged(scene: _Scene) -> Boxes:
 
 
 def _best_box(scene: _Scene, index: int, boxes: Boxes) -> np.ndarray:
-    """Return the cheapest place for one label."""
-    tried = _candidates(scene.spots[index], scene.sizes[index])
+    """Return the cheapest place for one label, infinite if it costs too much."""
+    radii = RADII if scene.must_show[index] else [r for r in RADII if r < MAX_COST]
+    tried = _candidates(scene.spots[index], scene.sizes[index], radii)
     cost = _own_cost(scene, index, tried)
     is_placed = np.isfinite(boxes[:, 0]) & (np.arange(len(boxes)) != index)
     others, spots = boxes[is_placed], scene.spots[is_placed]
@@ -104,7 +117,9 @@ def _best_box(scene: _Scene, index: int, boxes: Boxes) -> np.ndarray:
     cost += CROSSED * _crossings(starts, scene.spots[index], _nearest(others, spots), spots)
     marks = _inside(dots.reshape(-1, 2), np.delete(scene.marks, index, axis=0))
     cost += OVER * marks.reshape(-1, *dots.shape[:2]).any(axis=1).sum(axis=0)
-    return np.asarray(tried[int(np.argmin(cost))])
+    best = int(np.argmin(cost))
+    is_shown = scene.must_show[index] or cost[best] <= MAX_COST
+    return np.asarray(tried[best] if is_shown else np.full(4, np.inf))
 
 
 def _own_cost(scene: _Scene, index: int, tried: Boxes) -> np.ndarray:
@@ -148,13 +163,13 @@ def _dots(
     return np.vstack(dots)
 
 
-def _candidates(spot: np.ndarray, size: np.ndarray) -> Boxes:
+def _candidates(spot: np.ndarray, size: np.ndarray, radii: Sequence[int]) -> Boxes:
     """Return places around a point, the right first, then farther away."""
     angles = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)
-    across, up = (np.outer(RADII, f(angles)).ravel() for f in (np.cos, np.sin))
+    across, up = (np.outer(radii, f(angles)).ravel() for f in (np.cos, np.sin))
     width, height = size
-    left = spot[0] + across - width * (1 - np.tile(np.cos(angles), len(RADII))) / 2
-    bottom = spot[1] + up - height * (1 - np.tile(np.sin(angles), len(RADII))) / 2
+    left = spot[0] + across - width * (1 - np.tile(np.cos(angles), len(radii))) / 2
+    bottom = spot[1] + up - height * (1 - np.tile(np.sin(angles), len(radii))) / 2
     return np.column_stack([left, bottom, left + width, bottom + height])
 
 
@@ -203,7 +218,7 @@ def _crossings(
 
 
 def _annotate(axes: Axes, label: Label, scene: _Scene, index: int, box: np.ndarray) -> Annotation:
-    """Write a label into its box, with a line to its point where that is in doubt."""
+    """Write a label into its box, with a line to its point where another point is as near."""
     spot = scene.spots[index]
     gaps = _gaps(box[None], scene.spots)[0]
     is_near = gaps[index] <= LEADER_GAP and gaps[index] <= np.delete(gaps, index).min(initial=1e9)

@@ -2,54 +2,48 @@
 
 import csv
 import io
-import statistics
 from collections.abc import Mapping, Sequence
 
-from sim.report.pareto import best
-from sim.report.table import by_loss
-from sim.sweep.result import PointResult
+from sim.report.ranking import Row, rank
+from sim.report.table import value
+from sim.sweep.result import COLUMNS, PointResult
 
+#: Fields that say what was measured on what.
+SAMPLE = ("model", "recipe", "text", "tokens", "context", "windows", "scored", "vocab_size")
 SQNR_FIELDS = ("recipe", "layer", "sqnr_db")
 
 
-def results_csv(results: Sequence[PointResult]) -> str:
-    """Return one row a result, SQNR by its median and its worst layer."""
-    front = best(results)
-    rows = [_record(point, on_front=point in front) for point in by_loss(results)]
+def results_csv(results: Sequence[PointResult], earlier: Sequence[PointResult] = ()) -> str:
+    """Return one row a result: every column of the tables, with standard errors."""
+    rows = [_record(row) for row in rank(results, earlier)]
     return _csv(rows, list(rows[0]))
 
 
-def _record(point: PointResult, *, on_front: bool) -> dict[str, object]:
-    values = point.sqnr_db.values()
-    return {
-        "model": point.model,
-        "recipe": point.recipe,
-        "text": point.text,
-        "tokens": point.tokens,
-        "context": point.context,
-        "scored": point.scored,
-        "perplexity": point.perplexity,
-        "delta_nats": point.delta_nats,
-        "delta_nats_se": point.delta_nats_se,
-        "kl_mean": point.kl_mean,
-        "kl_p99": point.kl_p99,
-        "top1_agreement": point.top1_agreement,
-        "bits_per_weight": point.bits_per_weight,
+def _record(row: Row) -> dict[str, object]:
+    point = row.point
+    record: dict[str, object] = {name: getattr(point, name) for name in SAMPLE}
+    for field, column in COLUMNS.items():
+        if field == "sqnr_db":
+            record["sqnr_db_median"] = value(point, field)
+            record["sqnr_db_min"] = min(point.sqnr_db.values(), default=None)
+            continue
+        record[field] = getattr(point, field)
+        if column.error is not None:
+            record[column.error] = getattr(point, column.error)
+    return record | {
         "model_bytes": point.model_bytes,
-        "sqnr_db_median": statistics.median(values) if values else None,
-        "sqnr_db_min": min(values, default=None),
-        "on_pareto_front": int(on_front),
-        "tokens_per_s": point.tokens_per_s,
-        "wall_s": point.wall_s,
+        "on_pareto_front": int(row.on_front),
+        "tied_with": row.tied_with,
+        "from_this_run": int(row.is_new),
     }
 
 
-def sqnr_csv(results: Sequence[PointResult]) -> str:
+def sqnr_csv(results: Sequence[PointResult], earlier: Sequence[PointResult] = ()) -> str:
     """Return the SQNR of every quantized matrix, one a row."""
     rows = [
-        {"recipe": p.recipe, "layer": layer, "sqnr_db": value}
-        for p in by_loss(results)
-        for layer, value in p.sqnr_db.items()
+        {"recipe": row.point.recipe, "layer": layer, "sqnr_db": level}
+        for row in rank(results, earlier)
+        for layer, level in row.point.sqnr_db.items()
     ]
     return _csv(rows, SQNR_FIELDS)
 

@@ -1,9 +1,14 @@
-"""The heat map of the signal to quantization-noise ratio of every layer."""
+"""The heat map of the signal to quantization-noise ratio (SQNR) of every layer.
+
+A recipe's median says how good its format is, and is in the table. The map shows each matrix
+against the median of its row, so that a layer that a format suits badly stands out.
+"""
 
 import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,52 +16,106 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from sim.report.ranking import Row
 from sim.report.style import drawing, new_figure, settle
-from sim.report.table import by_loss, shortened
+from sim.report.table import shortened
 from sim.sweep.result import PointResult
 
-#: Colours end here; a scheme that contains the source's own grid reaches more than 100 dB.
-MAX_DB = 60.0
+#: Least and greatest end of the colours, dB: smaller differences are noise, larger ones saturate.
+RANGE_DB = (1.0, 12.0)
 PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
 LAYER = re.compile(r"layers\.(\d+)\.(?:.*\.)?([^.]+)")
 #: Panel of the matrices outside the layers.
 OUTSIDE = "other"
 #: Inches around the map, and of a row.
 MARGIN, ROW = 1.75, 0.2
+#: Width in inches, and that for a phone; characters of a recipe in each.
+WIDTH, NARROW_WIDTH = 10.5, 3.9
+NAME, NARROW_NAME = 44, 18
 
 
-def sqnr_figure(results: Sequence[PointResult]) -> Figure | None:
-    """SQNR of every quantized matrix, a panel a projection, a row a recipe by loss.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Panel:
+    """One projection: SQNR against the row's median by recipe and column."""
 
-    ``None`` where nothing is quantized.
+    title: str
+    columns: Sequence[str]
+    grid: np.ndarray
+
+
+def sqnr_figure(rows: Sequence[Row], *, is_narrow: bool = False) -> Figure | None:
+    """SQNR of every quantized matrix against its recipe's median, a row a recipe.
+
+    ``None`` where nothing is quantized. A narrow figure has one column a projection, the worst of
+    its layers, and no title, which the page around it gives.
     """
-    points = [p for p in by_loss(results) if p.sqnr_db]
+    points = [row.point for row in rows if row.point.sqnr_db]
     if not points:
         return None
-    columns = panel_columns(layer for p in points for layer in p.sqnr_db)
-    grids = {panel: _grid(points, names) for panel, names in columns.items()}
+    panels = [_by_projection(points)] if is_narrow else _by_layer(points)
     with drawing():
-        figure = new_figure(10.5, MARGIN + ROW * len(points))
-        widest = max(map(len, columns.values()))
-        ratios = [_width(panel, len(names), widest) for panel, names in columns.items()]
-        axes = figure.subplots(1, len(columns), sharey=True, squeeze=False, width_ratios=ratios)
-        row = list(axes[0])
-        images = [
-            _draw(place, panel, grids[panel], columns[panel], _range(grids))
-            for place, panel in zip(row, columns, strict=True)
-        ]
-        row[0].set_yticks(range(len(points)), [shortened(p.recipe) for p in points])
-        _mark_worst(row, list(grids.values()))
-        _write_rows(row[-1], points)
-        _explain(figure, row, images[0], points, grids)
+        width = NARROW_WIDTH if is_narrow else WIDTH
+        figure = new_figure(width, MARGIN + ROW * len(points))
+        widest = max(len(panel.columns) for panel in panels)
+        axes = figure.subplots(
+            1,
+            len(panels),
+            sharey=True,
+            squeeze=False,
+            width_ratios=[_width(panel, widest) for panel in panels],
+        )
+        places = list(axes[0])
+        end = _end(panels)
+        images = [_draw(*each, end) for each in zip(places, panels, strict=True)]
+        length = NARROW_NAME if is_narrow else NAME
+        places[0].set_yticks(range(len(points)), [shortened(p.recipe, length) for p in points])
+        _mark_worst(places, [panel.grid for panel in panels])
+        _write_rows(places[-1], points)
+        if not is_narrow:
+            figure.suptitle(_finding(points), x=0.01, ha="left")
+        _color_bar(figure, places, images[0], panels, is_narrow=is_narrow)
         settle(figure)
     return figure
 
 
-def _width(panel: str, columns: int, widest: int) -> float:
+def _by_layer(points: Sequence[PointResult]) -> list[_Panel]:
+    columns = panel_columns(layer for p in points for layer in p.sqnr_db)
+    return [
+        _Panel(
+            title=title,
+            columns=[
+                shortened(name, 16) if title == OUTSIDE else str(_depth(name)[0]) for name in names
+            ],
+            grid=np.array([[_against_median(p).get(n, np.nan) for n in names] for p in points]),
+        )
+        for title, names in columns.items()
+    ]
+
+
+def _by_projection(points: Sequence[PointResult]) -> _Panel:
+    columns = panel_columns(layer for p in points for layer in p.sqnr_db)
+    grid = [
+        [
+            min((_against_median(p)[n] for n in names if n in p.sqnr_db), default=np.nan)
+            for names in columns.values()
+        ]
+        for p in points
+    ]
+    return _Panel(
+        title="worst layer of each projection", columns=list(columns), grid=np.array(grid)
+    )
+
+
+def _against_median(point: PointResult) -> dict[str, float]:
+    middle = statistics.median(point.sqnr_db.values())
+    return {layer: level - middle for layer, level in point.sqnr_db.items()}
+
+
+def _width(panel: _Panel, widest: int) -> float:
     """Return the share of a panel; names under the columns need room."""
-    least = 0.2 * widest * columns if panel == OUTSIDE else 0.3 * widest
-    return max(float(columns), min(float(widest), least))
+    count = len(panel.columns)
+    least = 0.2 * widest * count if panel.title == OUTSIDE else 0.3 * widest
+    return max(float(count), min(float(widest), least))
 
 
 def panel_columns(layers: Iterable[str]) -> dict[str, list[str]]:
@@ -88,49 +147,39 @@ def _panel_order(panel: str) -> tuple[int, str]:
     return known.get(panel, len(known)), panel
 
 
-def _grid(points: Sequence[PointResult], names: Sequence[str]) -> np.ndarray:
-    """Return SQNR by recipe and matrix; NaN where a matrix is not quantized."""
-    return np.array([[p.sqnr_db.get(name, np.nan) for name in names] for p in points])
+def _end(panels: Sequence[_Panel]) -> float:
+    """Return the greatest difference that has a colour of its own, in dB."""
+    every = np.abs(np.hstack([panel.grid for panel in panels]))
+    finite = every[np.isfinite(every)]
+    return float(np.clip(finite.max(initial=0.0), *RANGE_DB))
 
 
-def _range(grids: dict[str, np.ndarray]) -> tuple[float, float]:
-    """Return the ends of the colours."""
-    every = np.hstack(list(grids.values()))
-    low, high = float(np.nanmin(every)), min(float(np.nanmax(every)), MAX_DB)
-    return (low, high) if high > low else (low - 1.0, low + 1.0)
-
-
-def _draw(
-    axes: Axes,
-    panel: str,
-    grid: np.ndarray,
-    names: Sequence[str],
-    ends: tuple[float, float],
-) -> AxesImage:
-    colours = colormaps["viridis"].with_extremes(bad="0.88")
+def _draw(axes: Axes, panel: _Panel, end: float) -> AxesImage:
+    colours = colormaps["RdBu"].with_extremes(bad="0.85")
     image = axes.imshow(
-        grid, aspect="auto", vmin=ends[0], vmax=ends[1], cmap=colours, interpolation="none"
+        panel.grid, aspect="auto", vmin=-end, vmax=end, cmap=colours, interpolation="none"
     )
-    axes.set_title(panel, loc="center")
-    axes.set_xlabel("layer")
+    axes.set_title(panel.title, loc="center")
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)
-    if panel == OUTSIDE:
-        axes.set_xlabel("")
-        axes.set_xticks(range(len(names)), [shortened(n, 16) for n in names], rotation=90)
+    count = len(panel.columns)
+    if all(name.isdecimal() for name in panel.columns):
+        axes.set_xlabel("layer")
+        step = -(-count // 4) if count > 6 else 1
+        axes.set_xticks(range(0, count, step), panel.columns[::step])
     else:
-        step = -(-len(names) // 4) if len(names) > 6 else 1
-        at = list(range(0, len(names), step))
-        axes.set_xticks(at, [str(_depth(names[i])[0]) for i in at])
+        turn = 90 if panel.title == OUTSIDE else 0
+        axes.set_xticks(range(count), panel.columns, rotation=turn)
     return image
 
 
-def _mark_worst(row: Sequence[Axes], grids: Sequence[np.ndarray]) -> None:
+def _mark_worst(places: Sequence[Axes], grids: Sequence[np.ndarray]) -> None:
     """Put a dot on the worst matrix of each recipe."""
     ends = np.cumsum([0, *(grid.shape[1] for grid in grids)])
-    for recipe, column in enumerate(np.nanargmin(np.hstack(grids), axis=1)):
+    every = np.nan_to_num(np.hstack(grids), nan=np.inf, posinf=np.inf)
+    for recipe, column in enumerate(every.argmin(axis=1)):
         panel = int(np.searchsorted(ends, column, side="right")) - 1
-        row[panel].plot(
+        places[panel].plot(
             column - ends[panel],
             recipe,
             "o",
@@ -156,10 +205,10 @@ def _write_rows(axes: Axes, points: Sequence[PointResult]) -> None:
             color="0.35",
         )
     for index, point in enumerate(points):
-        values = (statistics.median(point.sqnr_db.values()), min(point.sqnr_db.values()))
-        for offset, value in zip((36, 70), values, strict=True):
+        levels = (statistics.median(point.sqnr_db.values()), min(point.sqnr_db.values()))
+        for offset, level in zip((36, 70), levels, strict=True):
             axes.annotate(
-                f"{value:.1f}",
+                f"{level:.1f}",
                 (1, index),
                 xycoords=place,
                 xytext=(offset, 0),
@@ -171,7 +220,10 @@ def _write_rows(axes: Axes, points: Sequence[PointResult]) -> None:
 
 
 def _finding(points: Sequence[PointResult]) -> str:
-    """Say where the worst matrices are."""
+    """Say where the worst matrices are, unless all are alike."""
+    spread = max(max(map(abs, _against_median(p).values())) for p in points)
+    if spread < RANGE_DB[0]:
+        return f"SQNR of the weights: every layer within {RANGE_DB[0]:g} dB of its recipe's median"
     worst = [min(p.sqnr_db.items(), key=lambda item: item[1])[0] for p in points]
     if len(points) == 1:
         name = shortened(points[0].recipe, 36)
@@ -180,24 +232,25 @@ def _finding(points: Sequence[PointResult]) -> str:
     return f"SQNR of weights: worst in {panel} for {count} of {len(points)} recipes"
 
 
-def _explain(
+def _color_bar(
     figure: Figure,
-    row: Sequence[Axes],
+    places: Sequence[Axes],
     image: AxesImage,
-    points: Sequence[PointResult],
-    grids: dict[str, np.ndarray],
+    panels: Sequence[_Panel],
+    *,
+    is_narrow: bool,
 ) -> None:
-    figure.suptitle(_finding(points), x=0.01, ha="left")
-    grey = "; grey: not quantized" if any(np.isnan(g).any() for g in grids.values()) else ""
-    every = np.hstack(list(grids.values()))
+    every = np.hstack([panel.grid for panel in panels])
+    grey = "\ngrey: not quantized" if np.isnan(every).any() else ""
+    end = image.norm.vmax or 0.0
     bar = figure.colorbar(
         image,
-        ax=list(row),
-        label=f"SQNR (dB); dot: the recipe's worst matrix{grey}",
+        ax=list(places),
+        label=f"SQNR against the recipe's median (dB){grey}",
         location="bottom",
-        shrink=0.45,
+        shrink=0.8 if is_narrow else 0.45,
         aspect=45,
-        pad=0.02 if len(points) > 4 else 0.12,
-        extend="max" if np.nanmax(every) > MAX_DB else "neither",
+        pad=0.02 if len(every) > 4 else 0.12,
+        extend="both" if np.nanmax(np.abs(every)) > end else "neither",
     )
     bar.outline.set_visible(False)

@@ -1,4 +1,4 @@
-"""A study: one sweep or more, a text around their numbers, committed under ``reports/``."""
+"""A study: the results of sweeps with a text about them, committed under ``reports/``."""
 
 import shutil
 from collections.abc import Sequence
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.provenance import ReportProvenance
-from sim.report.table import by_loss, loss_text, markdown_table, notes
+from sim.report.ranking import by_kl
+from sim.report.table import kl_text, loss_text, markdown_table, notes, warnings
 from sim.sweep.result import PointResult
 
 #: Files of a sweep's report that a study keeps.
 KEPT = ("loss.png", "sqnr.png", "results.csv", "report.html")
 #: A sweep that quantizes no weights has no second one.
 FIGURES = {
-    "loss.png": "Loss against bits per weight",
-    "sqnr.png": "Signal to quantization noise of each layer",
+    "loss.png": "KL divergence against bits per weight",
+    "sqnr.png": "Signal to quantization noise of each layer against the recipe's median",
 }
 
 
@@ -28,13 +29,17 @@ class Points:
         return next(p for p in self.results if p.recipe == recipe)
 
     def loss(self, recipe: str) -> str:
-        """Return a recipe's loss with its standard error."""
+        """Return a recipe's loss with its interval."""
         return loss_text(self[recipe])
 
+    def kl(self, recipe: str) -> str:
+        """Return a recipe's KL divergence with its interval."""
+        return kl_text(self[recipe])
+
     def ranked(self, *recipes: str) -> str:
-        """Return recipes from the smallest loss to the largest, with their losses."""
-        points = by_loss(self[recipe] for recipe in recipes)
-        return ", ".join(f"{p.recipe} ({loss_text(p)})" for p in points)
+        """Return recipes from the smallest KL divergence to the largest, with both numbers."""
+        points = by_kl(self[recipe] for recipe in recipes)
+        return ", ".join(f"{p.recipe} ({kl_text(p)}; loss {loss_text(p)})" for p in points)
 
 
 def write_study(
@@ -60,14 +65,14 @@ def write_study(
 ## All results
 
 {markdown_table(results)}
-Loss: difference to float32 in nats per token on the same windows, with its standard error over
-windows. Bits per weight: of the linear layers, side data included. Times are of a machine that did
-other work too. The same numbers in full precision are in [results.csv](results.csv), an interactive
-table is in [report.html](report.html).
+KL: mean divergence of the next-token distribution from that of float32. Loss: difference to float32
+on the same windows. Bits per weight and MB: of the linear layers, side data included. The same
+numbers in full precision are in [results.csv](results.csv), an interactive table is in
+[report.html](report.html).
 
 ## How this was made
 
-{"".join(f"- {note}" + chr(10) for note in notes(results))}
+{"".join(f"- {note}" + chr(10) for note in [*warnings(results), *notes(results)])}
 {provenance_table(provenance)}"""
     path = directory / "README.md"
     path.write_text(page, encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from numerics.names.suggest import unknown
+from roofline.model.model_shape import list_models as list_shapes
 from sim.errors import UserError
 from sim.sources.embedded import FILES, embedded_directory, open_embedded
 from sim.sources.fetch import checked_path, is_fetched
@@ -87,6 +88,11 @@ def _unknown(spec: str) -> str:
     """Say that there is no such model, and what is near or known."""
     if spec.endswith(".gguf") or spec.startswith((".", "/", "~")):
         return f"no file or directory at {spec}"
+    if spec in list_shapes():
+        return (
+            f"of {spec} only the sizes are built in, for qsim roofline; give a directory or a "
+            f".gguf file with its weights"
+        )
     message = unknown("model", spec, [EMBEDDED_ID, *KNOWN], see="qsim models")
     return f"{message}; a directory, a .gguf file or a hub id is a model too"
 

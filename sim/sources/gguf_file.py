@@ -25,6 +25,12 @@ from sim.sources.gguf_tokenizer import gguf_tokenizer
 from sim.sources.source import Tensor, finished, is_linear
 from sim.sources.tokenizer import Tokenizer
 
+#: Architectures whose window llama.cpp leaves out (``models/llama.cpp``, ``models/phi3.cpp``).
+_WINDOWLESS = ("llama", "phi3")
+WINDOW_NOTE = (
+    "The sliding window of the file is applied, as in the model that it was converted from; "
+    "llama.cpp leaves it out in this architecture."
+)
 _FLOAT_TYPES = ("F32", "F16", "BF16")
 _GRID_NAMES = tuple(t.name for t in GRID_TYPES)
 
@@ -53,7 +59,11 @@ class GgufFile:
         """What the quantization of the source does to results."""
         linear = {self.pieces[name].name for name in self.pieces if is_linear(name)}
         types = Counter(self.header.tensors[name].type.name for name in linear)
-        return tuple(_note(t, n, self.name) for t, n in types.items() if t not in _FLOAT_TYPES)
+        notes = [_note(t, n, self.name) for t, n in types.items() if t not in _FLOAT_TYPES]
+        architecture = self.header.metadata["general.architecture"]
+        if self.config.sliding_window is not None and architecture in _WINDOWLESS:
+            notes.append(WINDOW_NOTE)
+        return tuple(notes)
 
     @cached_property
     def content_hash(self) -> str:

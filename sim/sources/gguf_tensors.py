@@ -37,9 +37,9 @@ _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 #: The same of Phi-3, under the name that elsewhere is that of the second alone.
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
-#: Tensors that went into the configuration.
-_ROPE_FREQS = ("rope_freqs.weight",)
-_ROPE_FACTORS = ("rope_factors_long.weight", "rope_factors_short.weight")
+#: Divisors of the rotary frequencies, which the configuration holds.
+ROPE_FREQS = "rope_freqs.weight"
+ROPE_LONG, ROPE_SHORT = "rope_factors_long.weight", "rope_factors_short.weight"
 
 #: Types whose values are ``d * code + offset`` with one ``d`` a block, stored first, as float16.
 GRID_TYPES = tuple(GGMLQuantizationType[t] for t in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"))
@@ -69,8 +69,7 @@ def find_pieces(config: ModelConfig, header: GgufHeader) -> dict[str, Piece]:
     shapes = tensor_shapes(config)
     pieces = {name: _find(name, shapes, config, header) for name in shapes}
     used = {piece.name for piece in pieces.values()}
-    in_config = _ROPE_FACTORS if config.family == "phi3" else _ROPE_FREQS if config.rope else ()
-    unknown = sorted(set(header.tensors) - used - set(in_config))
+    unknown = sorted(set(header.tensors) - used - set(divisor_names(header)))
     if unknown:
         raise UserError(
             f"{header.path} has tensors that a {config.family} model does not use: "
@@ -79,6 +78,19 @@ def find_pieces(config: ModelConfig, header: GgufHeader) -> dict[str, Piece]:
     for type_ in {header.tensors[name].type for name in used}:
         _check_type(type_, header)
     return pieces
+
+
+def divisor_names(header: GgufHeader) -> tuple[str, ...]:
+    """Return the tensors of frequency divisors that llama.cpp's loader reads: one, or two or none.
+
+    Two are for short windows and for long ones.
+    """
+    architecture = header.metadata["general.architecture"]
+    has_two = architecture == "phi3" or (
+        architecture == "llama" and header.metadata.get("llama.rope.scaling.type") == "longrope"
+    )
+    names = (ROPE_SHORT, ROPE_LONG) if has_two else (ROPE_FREQS,) * (architecture == "llama")
+    return names if any(name in header.tensors for name in names) else ()
 
 
 def _check_type(type_: GGMLQuantizationType, header: GgufHeader) -> None:

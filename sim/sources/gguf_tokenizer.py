@@ -2,6 +2,11 @@
 
 Only byte-level BPE (``tokenizer.ggml.model`` = ``gpt2``) is built. A SentencePiece vocabulary is
 stored without its normalizer and, for unigram models, without its kind, so it is refused.
+
+Source: ``llama_vocab::impl::load`` and ``llm_tokenizer_bpe`` in ``llama-vocab.cpp`` of llama.cpp at
+commit 0c1e57098, whose defaults of absent keys hold, with two exceptions. A file that names no
+pre-tokenizer is refused, where llama.cpp warns and takes one that no released model has; and so is
+one that asks for BOS and names none, where llama.cpp takes token 11.
 """
 
 from collections.abc import Mapping
@@ -14,7 +19,8 @@ from sim.errors import UserError
 from sim.sources.gguf_header import GgufHeader
 from sim.sources.tokenizer import Tokenizer, load_tokenizer
 
-_CONTROL, _USER_DEFINED = 3, 4
+#: Types of tokens whose names in a text are read as those tokens.
+_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 _LLAMA3 = (
@@ -24,25 +30,17 @@ _LLAMA3 = (
 _QWEN2 = _LLAMA3.replace("{1,3}", "")
 _DIGITS = r"\p{N}"
 
-#: Expressions that cut a text into words, one after the other, by ``tokenizer.ggml.pre``; as in
-#: ``llama-vocab.cpp`` of llama.cpp, where matches and what lies between them are words.
-PRE_TOKENIZERS: Mapping[str, tuple[str, ...]] = {
-    "gpt-2": (_GPT2,),
-    "phi-2": (_GPT2,),
-    "olmo": (_GPT2,),
-    "smollm": (_DIGITS, _GPT2),
-    "starcoder": (_DIGITS, _GPT2),
-    "llama-bpe": (_LLAMA3,),
-    "llama-v3": (_LLAMA3,),
-    "llama3": (_LLAMA3,),
-    "smaug-bpe": (_LLAMA3,),
-    "dbrx": (_LLAMA3,),
-    "qwen2": (_QWEN2,),
-    "deepseek-r1-qwen": (_QWEN2,),
-}
 #: Tags whose vocabulary holds words that merges alone can't reach, and whose input begins with
 #: BOS unless the file says otherwise.
-_LLAMA3_TAGS = ("llama-bpe", "llama-v3", "llama3")
+_LLAMA3_TAGS = ("llama-bpe", "llama-v3", "llama3", "falcon3", "pixtral", "midm-2.0")
+#: Expressions that cut a text into words, one after the other, by ``tokenizer.ggml.pre``; matches
+#: and what lies between them are words.
+PRE_TOKENIZERS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("gpt-2", "phi-2", "olmo", "mellum", "a.x-4.0", "trillion"), (_GPT2,)),
+    **dict.fromkeys(("smollm", "starcoder", "minerva-7b"), (_DIGITS, _GPT2)),
+    **dict.fromkeys((*_LLAMA3_TAGS, "smaug-bpe", "dbrx"), (_LLAMA3,)),
+    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez", "kormo", "f2llmv2"), (_QWEN2,)),
+}
 
 
 def gguf_tokenizer(header: GgufHeader) -> Tokenizer:
@@ -74,7 +72,7 @@ def build_tokenizer(header: GgufHeader) -> Tokenizer:
 
 
 def _backend(header: GgufHeader, tag: str) -> Backend:
-    tokens = _strings(header, "tokenizer.ggml.tokens")
+    tokens = _tokens(header)
     vocabulary = {token: index for index, token in enumerate(tokens)}
     if len(vocabulary) != len(tokens):
         raise UserError(f"{header.path}: tokenizer.ggml.tokens has a token twice")
@@ -96,12 +94,16 @@ def _add_special(backend: Backend, header: GgufHeader, tokens: list[str]) -> Non
     types = header.metadata.get("tokenizer.ggml.token_type", np.ones(len(tokens), np.int32))
     if not isinstance(types, np.ndarray) or len(types) != len(tokens):
         raise UserError(f"{header.path}: tokenizer.ggml.token_type must have one entry a token")
-    control = [tokens[i] for i in np.flatnonzero(types == _CONTROL)]
+    control = [tokens[i] for i in np.flatnonzero((types == _CONTROL) | (types == _UNKNOWN))]
     named = [tokens[i] for i in np.flatnonzero(types == _USER_DEFINED)]
-    backend.add_special_tokens(
-        [AddedToken(t, special=True, normalized=False) for t in control if t]
-    )
-    backend.add_tokens([AddedToken(t, normalized=False) for t in named if t])
+    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
+    backend.add_tokens([AddedToken(t, normalized=False) for t in named])
+
+
+def _tokens(header: GgufHeader) -> list[str]:
+    """Return the vocabulary; empty tokens get names of their own."""
+    tokens = _strings(header, "tokenizer.ggml.tokens")
+    return [token or f"[EMPTY_{index}]" for index, token in enumerate(tokens)]
 
 
 def _strings(header: GgufHeader, key: str) -> list[str]:

@@ -29,6 +29,8 @@ class SweepOutcome:
     """What a sweep found, and how to find it again."""
 
     results: list[PointResult]
+    #: Points of earlier runs in the same store, on the same model and sample.
+    earlier: list[PointResult]
     provenance: ReportProvenance
 
 
@@ -54,7 +56,8 @@ def run_sweep(options: SweepOptions) -> SweepOutcome:
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
         results = sweep.run(observer)
     provenance = make_provenance(source.content_hash, text, seed=options.noise_seed)
-    return SweepOutcome(results=results, provenance=provenance)
+    earlier = [] if options.only else sweep.earlier()
+    return SweepOutcome(results=results, earlier=earlier, provenance=provenance)
 
 
 def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:

@@ -15,11 +15,13 @@ import numerics
 from sim.model.params import ModelBuffers
 from sim.sources.source import ModelSource
 from sim.sources.text import Text
-from sim.sweep.evaluate import Evaluator, Scores
+from sim.sweep.definition import definition
+from sim.sweep.evaluate import Evaluator, Scores, window_means
 from sim.sweep.recipe import FLOAT32, Plan, Recipe, plan
 from sim.sweep.result import PointResult
+from sim.sweep.statistics import estimate
 from sim.sweep.store import Store, point_key
-from sim.sweep.weights import WeightLoader, bits_per_weight, model_bytes
+from sim.sweep.weights import WeightLoader, bits_per_weight, model_bytes, weight_bytes
 from sim.sweep.windows import Windows
 
 
@@ -60,7 +62,7 @@ class Sweep:
 
     def run(self, observer: Observer) -> list[PointResult]:
         """Measure what the store lacks; return every point, the float model's first."""
-        keyed = {point_key(self._content(p.recipe)): p for p in self.plans()}
+        keyed = {self._key(p.recipe): p for p in self.plans()}
         self.directory.mkdir(parents=True, exist_ok=True)
         store = Store(self.directory / "results.sqlite")
         found = {key: known for key in keyed if (known := store.get(key)) is not None}
@@ -71,19 +73,34 @@ class Sweep:
             found[key] = dataclasses.replace(known, recipe=keyed[key].recipe.name)
             observer.finish(found[key], reused=True)
         for key, result in self._measure(missing, observer):
-            store.put(key, result)
+            store.put(key, result, sample=self._sample_key)
             found[key] = result
             observer.finish(result, reused=False)
         return [found[key] for key in keyed]
 
-    def _content(self, recipe: Recipe) -> Mapping[str, str]:
-        """Everything that decides a point's numbers."""
+    def earlier(self) -> list[PointResult]:
+        """Return the other points of the store that were measured on this model and sample."""
+        keys = {self._key(recipe) for recipe in (FLOAT32, *self.recipes)}
+        stored = Store(self.directory / "results.sqlite").fitting(self._sample_key)
+        return [result for key, result in stored.items() if key not in keys]
+
+    def _key(self, recipe: Recipe) -> str:
+        """Return the content key of a recipe's point."""
+        return point_key(self._sample | {"recipe": recipe.canonical()})
+
+    @property
+    def _sample_key(self) -> str:
+        """Content key of what points must share to be compared."""
+        return point_key(self._sample)
+
+    @property
+    def _sample(self) -> dict[str, str]:
+        """Everything but the recipe that decides a point's numbers."""
         return {
             "model": self.source.content_hash,
             "text": self.text.sha256,
             "sampling": self.windows.sampling,
             "tokens": hashlib.sha256(self.windows.tokens.tobytes()).hexdigest(),
-            "recipe": recipe.canonical(),
             "numerics": str(numerics.VERSION),
         }
 
@@ -102,7 +119,7 @@ class Sweep:
             reference_s = time.perf_counter() - started
             for key, point in missing.items():
                 if point.recipe == FLOAT32:
-                    yield key, self._result(point, reference, (0.0, 0.0), {}, reference_s)
+                    yield key, self._result(point, reference, evaluator, {}, reference_s)
                 else:
                     observer.point(point.recipe.name)
                     yield key, self._measure_one(point, loader, evaluator, observer)
@@ -115,16 +132,19 @@ class Sweep:
         params = loader.params(point)
         scored = evaluator.quantized(params, point.numerics, observer.tokens)
         wall_s = time.perf_counter() - started
-        return self._result(point, scored, evaluator.difference(scored), sqnr_db, wall_s)
+        return self._result(point, scored, evaluator, sqnr_db, wall_s)
 
     def _result(
         self,
         point: Plan,
         scored: Scores,
-        delta: tuple[float, float | None],
+        evaluator: Evaluator,
         sqnr_db: dict[str, float],
         wall_s: float,
     ) -> PointResult:
+        delta_nats = evaluator.difference(scored).tolist()
+        kl = window_means(scored.kl).tolist()
+        delta = estimate(delta_nats)
         return PointResult(
             model=self.source.name,
             recipe=point.recipe.name,
@@ -134,12 +154,18 @@ class Sweep:
             sampling=self.windows.sampling,
             scored=self.windows.scored,
             perplexity=scored.perplexity,
-            delta_nats=delta[0],
-            delta_nats_se=delta[1],
+            vocab_size=self.source.config.vocab_size,
+            delta_nats=delta.mean,
+            delta_nats_se=delta.error,
             kl_mean=float(scored.kl.mean(dtype=np.float64)),
-            kl_p99=float(np.percentile(scored.kl, 99)),
+            kl_mean_se=estimate(kl).error,
+            kl_p99=scored.kl_p99,
+            window_kl=tuple(kl),
+            window_delta_nats=tuple(delta_nats),
             top1_agreement=float(scored.agrees.mean()),
             bits_per_weight=bits_per_weight(point, self.source.config),
+            definition=definition(point.recipe),
+            weight_bytes=weight_bytes(point, self.source.config),
             model_bytes=model_bytes(point, self.source.config),
             sqnr_db=sqnr_db,
             tokens_per_s=self.windows.tokens.size / scored.eval_s,

@@ -1,7 +1,7 @@
 """Run a model over windows of text and compare its next-token distributions with the float model's.
 
-The float model's logits of every scored position wait in an anonymous temporary file, one window
-after another; the file leaves nothing behind, however the process ends.
+The float model's logits of every scored position are kept in an anonymous temporary file, window by
+window; the system deletes it when the process ends, however it ends.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int32
+from jaxtyping import Array, Bool, Float32, Float64, Int32, Num
 
 from sim.errors import UserError
 from sim.model.config import ModelConfig
@@ -46,18 +46,21 @@ class Scores:
 
     @property
     def perplexity(self) -> float:
-        """Exponential of the mean negative log-likelihood."""
-        return float(np.exp(self.nll.mean(dtype=np.float64)))
+        """Exponential of the mean negative log-likelihood; infinite from exp(709.8) up."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.nll.mean(dtype=np.float64)))
+
+    @property
+    def kl_p99(self) -> float:
+        """99th percentile of the divergence over positions."""
+        with np.errstate(invalid="ignore"):
+            return float(np.percentile(self.kl, 99))
 
 
-def paired_difference(
-    nll: Float32[np.ndarray, "n scored"], reference: Float32[np.ndarray, "n scored"]
-) -> tuple[float, float | None]:
-    """Mean difference in nats and its standard error over windows (``None`` for one window)."""
-    windows = (nll.astype(np.float64) - reference).mean(axis=1)
-    if len(windows) < 2:
-        return float(windows.mean()), None
-    return float(windows.mean()), float(windows.std(ddof=1) / np.sqrt(len(windows)))
+def window_means(values: Num[np.ndarray, "n scored"]) -> Float64[np.ndarray, " n"]:
+    """Return the mean over the positions of each window."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(values.mean(axis=1, dtype=np.float64))
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ class Evaluator:
     config, windows
         The model's shape and the text.
     directory : Path
-        Where the float model's logits wait; ``windows.scored * vocab_size * 4`` bytes.
+        Holds the float model's logits; ``windows.scored * vocab_size * 4`` bytes.
     """
 
     config: ModelConfig
@@ -118,14 +121,15 @@ class Evaluator:
         return Scores(nll=nll, kl=kl, agrees=agrees, eval_s=time.perf_counter() - started)
 
     def close(self) -> None:
-        """Give the space of the logits back."""
+        """Delete the logits."""
         if self._logits is not None:
             self._logits.close()
 
-    def difference(self, scored: Scores) -> tuple[float, float | None]:
-        """Mean difference in nats to the float model and its standard error over windows."""
+    def difference(self, scored: Scores) -> Float64[np.ndarray, " n"]:
+        """Return the mean difference in nats to the float model of each window."""
         assert self._reference_nll is not None
-        return paired_difference(scored.nll, self._reference_nll)
+        with np.errstate(invalid="ignore"):  # the difference of two infinities is NaN
+            return window_means(scored.nll.astype(np.float64) - self._reference_nll)
 
     @property
     def _logits_shape(self) -> tuple[int, int]:

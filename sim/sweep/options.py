@@ -54,6 +54,9 @@ class SweepOptions:
     """Seed of that noise."""
     out: Path = Path("qsim-out")
     """Directory of the store and the report."""
+    only: Flag = False
+    """Report the points of this command only, without those that earlier commands left in --out on
+    the same model, text and windows."""
     json: Flag = False
     """Print one JSON object a point on standard output instead of the table."""
 

@@ -18,6 +18,7 @@ from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
+from sim.names.gguf_mix import GgufMix
 from sim.sweep.options import EXACT as EXACT
 
 
@@ -30,7 +31,7 @@ class Rule:
     """
 
     match: str = "layers.*"
-    weights: Scheme | None = None
+    weights: Scheme | GgufMix | None = None
     activations: Scheme | None = None
     kv: Scheme | None = None
 
@@ -78,7 +79,7 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     caches = tuple(f"layers.{i}.self_attn.kv_cache" for i in range(config.layers))
     names = (*linear, *embedding_names(config))
     _check_matches(recipe, (*names, *caches))
-    weights = {n: s for n in names if (s := recipe.rule_for(n).weights) is not None}
+    weights = _weights(recipe, names, config)
     inputs = {n: s for n in linear if (s := recipe.rule_for(n).activations) is not None}
     cached = {n: s for n in caches if (s := recipe.rule_for(n).kv) is not None}
     shapes = tensor_shapes(config)
@@ -92,6 +93,21 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
         _check_rounding(recipe, weights, inputs, rows)
     layers = tuple(_layer_numerics(recipe, config, i, inputs, cached) for i in range(config.layers))
     return Plan(recipe=recipe, weights=weights, numerics=layers if inputs or cached else None)
+
+
+def _weights(recipe: Recipe, names: Sequence[str], config: ModelConfig) -> dict[str, Scheme]:
+    """Return the scheme of each matrix that is quantized; a mix of GGUF blocks has several."""
+    found: dict[str, Scheme] = {}
+    mixes: dict[GgufMix, Mapping[str, Scheme]] = {}
+    for name in names:
+        weights = recipe.rule_for(name).weights
+        if isinstance(weights, GgufMix):
+            if weights not in mixes:
+                mixes[weights] = weights.schemes(config)
+            weights = mixes[weights].get(name)
+        if weights is not None:
+            found[name] = weights
+    return found
 
 
 def embedding_names(config: ModelConfig) -> tuple[str, ...]:

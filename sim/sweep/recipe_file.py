@@ -28,7 +28,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numerics import Scheme, parse_scheme
-from sim.errors import UserError
+from numerics.names.text import short_name
+from sim.errors import UserError, user_errors
+from sim.names.gguf_mix import GgufMix
+from sim.names.meaning import FLOAT, find_meaning
 from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule
 
 MAX_FILE_BYTES = 2**20
@@ -39,12 +42,42 @@ Role = Literal["weight", "activation", "kv"]
 
 def make_scheme(name: str | None, role: Role, group_size: int | None = None) -> Scheme | None:
     """Return the scheme that ``name`` means in that role; ``None`` for none and float32."""
-    if name in (None, "none", "float32"):
+    if name in FLOAT:
         return None
-    try:
+    with user_errors(ValueError):
         return parse_scheme(name, group_size=group_size, role=role)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+
+
+def make_rule(
+    weights: str | None,
+    activations: str | None,
+    kv: str | None,
+    *,
+    match: str | None = None,
+    group_size: int | None = None,
+) -> Rule:
+    """Return the rule of some names; ``w4a8`` as weights says activations too.
+
+    A mix of GGUF blocks quantizes the embeddings as well, so that its rule matches all names.
+    """
+    meaning = find_meaning(weights, group_size=group_size)
+    everything = "*" if isinstance(meaning.weights, GgufMix) else Rule().match
+    return Rule(
+        match=match or everything,
+        weights=meaning.weights,
+        activations=_one(meaning.activations, make_scheme(activations, "activation"), weights),
+        kv=_one(meaning.kv, make_scheme(kv, "kv"), weights),
+    )
+
+
+def _one(said: Scheme | None, given: Scheme | None, name: str | None) -> Scheme | None:
+    """Return what a name says or an option gives; refuse two that differ."""
+    if said is not None and given is not None and said != given:
+        raise UserError(
+            f"{name} means {short_name(said)}, and {short_name(given)} is given beside it; give "
+            f"the format of the weights alone, as int4:g128 is that of w4a8"
+        )
+    return said or given
 
 
 def make_recipe(
@@ -57,18 +90,14 @@ def make_recipe(
     pe: str | None = None,
 ) -> Recipe:
     """Return the recipe that quantizes every linear layer alike, except the skipped ones."""
-    rule = Rule(
-        weights=make_scheme(weights, "weight", group_size),
-        activations=make_scheme(activations, "activation"),
-        kv=make_scheme(kv, "kv"),
-    )
+    rule = make_rule(weights, activations, kv, group_size=group_size)
     if rule == Rule():
         return FLOAT32
     skips = tuple(Rule(match=pattern) for pattern in skip)
     name = recipe_name(
         weights if rule.weights else None,
-        activations if rule.activations else None,
-        kv if rule.kv else None,
+        None if activations in FLOAT else activations,
+        None if kv in FLOAT else kv,
         group_size=group_size,
     )
     suffix = "".join(f" skip={pattern}" for pattern in skip) + _pe_suffix(pe)
@@ -153,11 +182,8 @@ def _rule(table: dict[str, Any], recipe: str, path: Path) -> Rule:
     for key, value in table.items():
         if not isinstance(value, str):
             raise UserError(f"{path}: {key} of recipe {recipe} must be a string, not {value!r}")
-    return Rule(
-        match=table.get("match", Rule().match),
-        weights=make_scheme(table.get("weights"), "weight"),
-        activations=make_scheme(table.get("activations"), "activation"),
-        kv=make_scheme(table.get("kv"), "kv"),
+    return make_rule(
+        table.get("weights"), table.get("activations"), table.get("kv"), match=table.get("match")
     )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from sim.errors import UserError
 from sim.sweep.result import PointResult
 
-#: Raised when the table changes shape.
-STORE_VERSION = 1
-#: How long a writer waits for another sweep's transaction.
+#: Raised when the table or the fields of a result change.
+STORE_VERSION = 2
+#: Longest wait for the transaction of another sweep.
 LOCK_TIMEOUT_S = 60.0
 
 
@@ -25,7 +25,7 @@ class Store:
     """Finished points of any number of sweeps.
 
     Each :meth:`put` is one transaction: a killed process loses at most the point in flight, and
-    sweeps that share a store wait for each other. Of two equal keys the first stays.
+    sweeps that share a store wait for each other. A key that is there already keeps its result.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,8 +38,8 @@ class Store:
                     f"not {STORE_VERSION}); give another --out"
                 )
             db.execute(
-                "CREATE TABLE IF NOT EXISTS points (key TEXT PRIMARY KEY, model TEXT NOT NULL, "
-                "recipe TEXT NOT NULL, result TEXT NOT NULL, "
+                "CREATE TABLE IF NOT EXISTS points (key TEXT PRIMARY KEY, sample TEXT NOT NULL, "
+                "model TEXT NOT NULL, recipe TEXT NOT NULL, result TEXT NOT NULL, "
                 "finished TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
             )
             db.execute(f"PRAGMA user_version = {STORE_VERSION}")
@@ -50,12 +50,22 @@ class Store:
             row = db.execute("SELECT result FROM points WHERE key = ?", (key,)).fetchone()
         return None if row is None else PointResult.from_json(row[0])
 
-    def put(self, key: str, result: PointResult) -> None:
-        """Keep a finished point."""
-        row = (key, result.model, result.recipe, result.to_json())
+    def fitting(self, sample: str) -> dict[str, PointResult]:
+        """Return the points of one sample by key, the oldest first."""
+        with self._connect() as db:
+            rows = db.execute(
+                "SELECT key, result FROM points WHERE sample = ? ORDER BY rowid", (sample,)
+            ).fetchall()
+        return {key: PointResult.from_json(result) for key, result in rows}
+
+    def put(self, key: str, result: PointResult, *, sample: str) -> None:
+        """Keep a finished point; ``sample`` is equal for points that may be compared."""
+        row = (key, sample, result.model, result.recipe, result.to_json())
         with self._connect() as db:
             db.execute(
-                "INSERT OR IGNORE INTO points (key, model, recipe, result) VALUES (?, ?, ?, ?)", row
+                "INSERT OR IGNORE INTO points (key, sample, model, recipe, result) "
+                "VALUES (?, ?, ?, ?, ?)",
+                row,
             )
 
     @contextlib.contextmanager

@@ -118,6 +118,18 @@ def bits_per_weight(plan: Plan, config: ModelConfig) -> float:
 
     Layers kept as they are count 32 bits; embeddings count only where the plan quantizes them.
     """
+    bits, weights = _storage(plan, config)
+    return bits / weights
+
+
+def weight_bytes(plan: Plan, config: ModelConfig) -> int:
+    """Bytes of the matrices that :func:`bits_per_weight` counts."""
+    bits, _ = _storage(plan, config)
+    return math.ceil(bits / 8)
+
+
+def _storage(plan: Plan, config: ModelConfig) -> tuple[float, int]:
+    """Return the bits and the number of the weights of the linear layers and the plan."""
     shapes = tensor_shapes(config)
     counted = dict.fromkeys((*linear_names(config), *plan.weights))
     bits, weights = 0.0, 0
@@ -125,7 +137,7 @@ def bits_per_weight(plan: Plan, config: ModelConfig) -> float:
         size = math.prod(shapes[f"{name}.weight"])
         bits += size * _matrix_bits(plan.weights.get(name), shapes[f"{name}.weight"])
         weights += size
-    return bits / weights
+    return bits, weights
 
 
 def model_bytes(plan: Plan, config: ModelConfig) -> int:

@@ -12,6 +12,7 @@ from types import ModuleType
 import jax
 import jax.numpy as jnp
 import pytest
+from _helpers import gold
 
 from numerics import parse_scheme
 from numerics.arithmetic import cast
@@ -69,7 +70,7 @@ def load_file(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def checks(gold) -> dict[str, Callable[[], None]]:
+def checks() -> dict[str, Callable[[], None]]:
     """Tests of other files, with nothing left to fill in."""
     casts, tensors, blocks = load_file("cast"), load_file("tensor"), gold.block_sets()
 
@@ -77,7 +78,7 @@ def checks(gold) -> dict[str, Callable[[], None]]:
         casts.test_every_16_bit_input_has_the_code_of_ml_dtypes(fmt, casts.ALL_BFLOAT16)
 
     def of_scheme(text):
-        tensors.test_scales_codes_and_values_equal_the_reference(text, gold, blocks)
+        tensors.test_scales_codes_and_values_equal_the_reference(text, blocks)
 
     return {
         "E2M1": lambda: of_cast(E2M1),

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _helpers import gold
 
 from numerics import Scheme, fake_quantize, grouped_dot, parse_scheme, quantize
 
@@ -47,7 +48,7 @@ def fitting(x: np.ndarray, scheme: Scheme) -> np.ndarray:
 
 
 @pytest.mark.parametrize("texts", [TEXTS, pytest.param(MORE, marks=pytest.mark.slow)])
-def test_a_strict_compiler_gives_the_same_bits(gold, tmp_path, texts):
+def test_a_strict_compiler_gives_the_same_bits(tmp_path, texts):
     inputs = gold.block_sets()
     np.savez(tmp_path / "inputs.npz", **inputs)
     subprocess.run(

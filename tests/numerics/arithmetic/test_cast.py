@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from _helpers import gold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,7 +144,7 @@ def test_every_float32_has_the_integer_of_numpy(fmt):
 
 
 @pytest.mark.parametrize("fmt", GFLOAT, **by_name)
-def test_values_and_midpoints_and_their_neighbours_round_like_gfloat(fmt, gold):
+def test_values_and_midpoints_and_their_neighbours_round_like_gfloat(fmt):
     x = gold.boundary_inputs(fmt.name)
     expected = gfloat.round_ndarray(GFLOAT[fmt], x.astype(np.float64), sat=True)
     values = np.asarray(round_to(fmt, jnp.asarray(x), overflow="satfinite"))
@@ -152,14 +153,14 @@ def test_values_and_midpoints_and_their_neighbours_round_like_gfloat(fmt, gold):
 
 
 @pytest.mark.parametrize("fmt", GFLOAT, **by_name)
-def test_arrays_equal_scalars_at_the_boundaries(fmt, gold):
+def test_arrays_equal_scalars_at_the_boundaries(fmt):
     x = np.concatenate([gold.boundary_inputs(fmt.name), np.float32([0, -0.0, 1e-45, 3e38])])
     assert encoded(fmt, x).tolist() == [fmt.encode(v) for v in x.tolist()]
 
 
 @pytest.mark.parametrize("fmt", GFLOAT, **by_name)
 @pytest.mark.parametrize("overflow", ["ieee", "sat", "satfinite"])
-def test_arrays_equal_scalars_where_numbers_overflow(fmt, overflow, gold):
+def test_arrays_equal_scalars_where_numbers_overflow(fmt, overflow):
     x = gold.boundary_inputs(fmt.name)
     x = np.append(x[np.abs(x) > 0.9 * fmt.max], np.float32([3e38, np.inf, -np.inf]))
     codes = encoded(fmt, x, overflow=overflow)

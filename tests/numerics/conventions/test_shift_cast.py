@@ -5,7 +5,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from numerics.conventions.shift_cast import shift_cast, shift_cast_array
+from numerics.conventions import shift_cast_arrays
+from numerics.conventions.shift_cast import shift_cast
 from numerics.formats import E2M1, E3M4, E4M3, E5M2
 
 DTYPES = {E4M3: ml_dtypes.float8_e4m3fn, E5M2: ml_dtypes.float8_e5m2}
@@ -41,7 +42,7 @@ def test_every_code_and_shift_is_the_rounded_product(target):
     assert np.array_equal(found, wanted)
     codes = jnp.broadcast_to(jnp.arange(16, dtype=jnp.uint8), values.shape)
     by_code = jnp.broadcast_to(jnp.int32(shifts)[:, None], values.shape)
-    assert np.array_equal(shift_cast_array(codes, by_code, target=target), wanted)
+    assert np.array_equal(shift_cast_arrays.shift_cast(codes, by_code, target=target), wanted)
 
 
 @pytest.mark.parametrize(("target", "shifts"), [(E4M3, range(-8, 7)), (E5M2, range(-15, 14))])
@@ -59,7 +60,12 @@ def test_nothing_is_lost_in_the_stated_range(target, shifts):
 
 def test_arrays_saturate_beyond_the_range():
     codes, shifts = jnp.uint8([7, 15, 2, 0]), jnp.int32([7, 2**31 - 1, 9, 40])
-    assert shift_cast_array(codes, shifts, target=E4M3).tolist() == [0x7E, 0xFE, 0x7E, 0]
+    assert shift_cast_arrays.shift_cast(codes, shifts, target=E4M3).tolist() == [
+        0x7E,
+        0xFE,
+        0x7E,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _helpers import gguf_inputs as inputs
 
 from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.gguf.decoding import decode
@@ -20,20 +21,20 @@ def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", BLOCK_TYPES)
-def test_sizes_are_those_of_the_files(name, inputs):
+def test_sizes_are_those_of_the_files(name):
     block_type = BLOCK_TYPES[name]
     assert (block_type.values, block_type.size) == gguf.GGML_QUANT_SIZES[inputs.foreign(name)]
 
 
 @pytest.mark.parametrize("name", BLOCK_TYPES)
-def test_scalar_values_of_random_bytes(name, inputs):
+def test_scalar_values_of_random_bytes(name):
     raw = inputs.raw_blocks(name)
     ours = [decode_block(BLOCK_TYPES[name], bytes(block)) for block in raw]
     assert_same(np.float32(ours), inputs.foreign_values(name, raw))
 
 
 @pytest.mark.parametrize("name", BLOCK_TYPES)
-def test_array_values_of_random_bytes(name, inputs):
+def test_array_values_of_random_bytes(name):
     raw = inputs.raw_blocks(name, 600)
     decoded = jax.jit(decode, static_argnums=0)(BLOCK_TYPES[name], jnp.asarray(raw))
     assert_same(np.asarray(decoded), inputs.foreign_values(name, raw))

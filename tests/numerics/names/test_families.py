@@ -51,9 +51,9 @@ def test_every_family_has_the_member_whose_source_it_takes():
         "vptq-v8-k100-0": "a codebook has a power of two of entries, such as 256, not 100",
         "bitmod-fp4-+5.3": "a special value is a multiple of 0.5 up to 64 and not 0, not 5.3",
         "bitmod-fp3-+0": "a special value is a multiple of 1 up to 64 and not 0, not 0",
-        "nofloat-lorc8": "'nofloat' is no format of elements, such as int4, fp4 or nf3",
+        "nofloat-lorc8": "'nofloat' is not an element format, such as int4, fp4 or nf3",
         "aqlm-9x8": "AQLM has 1 to 8 codebooks with codes of 1 to 16 bits, not 9 of 8",
-        "spqr-3:g32": "spqr-3 has no groups whose size could be 32",
+        "spqr-3:g32": "spqr-3 is defined with blocks of 16, not 32",
     }.items(),
 )
 def test_numbers_that_a_family_lacks_are_refused(name, message):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _helpers import gold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,12 +83,12 @@ def same_bits(x, y) -> bool:
 
 
 @pytest.fixture(scope="session")
-def blocks(gold):
+def blocks():
     return gold.block_sets()
 
 
 @pytest.mark.parametrize("text", SCHEMES)
-def test_scales_codes_and_values_equal_the_reference(text, gold, blocks):
+def test_scales_codes_and_values_equal_the_reference(text, blocks):
     scheme = parse_scheme(text)
     for name, x in blocks.items():
         q, expected = quantize(jnp.asarray(x), scheme), gold.quantize(x, scheme)
@@ -247,7 +248,7 @@ def test_tensors_without_values_are_refused(shape):
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(patterns=st.lists(st.integers(0, 2**32 - 1), min_size=64, max_size=64))
 @pytest.mark.parametrize("text", ["fp4:g32", "mxfp8_e4m3", "int4-asym:g32", "nvfp4"])
-def test_any_bits_quantize_like_the_reference(text, patterns, gold):
+def test_any_bits_quantize_like_the_reference(text, patterns):
     x = np.array(patterns, np.uint32).view(np.float32).reshape(2, 32)
     scheme = parse_scheme(text)
     values = np.asarray(fake_quantize(jnp.asarray(x), scheme))

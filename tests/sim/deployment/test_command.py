@@ -1,9 +1,11 @@
 """``qsim roofline`` and ``qsim hw`` as a user types them."""
 
+import errno
 import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,7 @@ from sim.cli import main
 from sim.deployment.command import RooflineOptions, run_roofline
 from sim.deployment.hardware import machine_text
 from sim.deployment.tables import scenarios_table
+from sim.errors import os_error_text
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 BASIC = ["roofline", "llama-3.1-8b", "--hw", "a100-sxm-80gb", "--format", "w4a16"]
@@ -174,6 +177,37 @@ def test_the_format_that_is_offered_fits_with_the_cache_that_was_asked_for(capsy
     assert run(capsys, *request, *asked, "--format", *offered)[0] == 0
 
 
+@pytest.mark.parametrize("name", ["h100-sxm", "edge-8x8"])
+def test_a_shown_file_is_one_to_start_from(capsys, tmp_path, name):
+    code, out, _ = run(capsys, "hw", "show", name, "--toml")
+    path = tmp_path / f"{name}.toml"
+    path.write_text(out)
+    assert code == 0 and "# title: name for people" in out
+    own = predicted(capsys, "llama-2-7b", "--hw", str(path), "--batch", "1")
+    assert own["tpot_s"] == predicted(capsys, "llama-2-7b", "--hw", name)["tpot_s"]
+
+
+def test_a_full_disk_is_told_with_its_path(capsys, tmp_path, monkeypatch):
+    def full(*_):
+        raise full_disk()
+
+    monkeypatch.setattr("sim.deployment.report.replace_files", full)
+    code, _, err = run(capsys, *BASIC, "--out", str(tmp_path / "plan"))
+    assert code == 2 and err == f"qsim: {tmp_path / 'plan'}: {os_error_text(full_disk())}\n"
+
+
+def full_disk():
+    return OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_showing_a_machine_imports_no_model_and_no_figure():
+    code = "import sim.deployment.hardware, sim.deployment.command, sys;"
+    code += "print([x for x in ('jax', 'matplotlib', 'amaranth', 'pandas') if x in sys.modules])"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_an_accelerator_says_what_it_does_to_a_recipe(capsys):
     arguments = ["roofline", "llama-3.1-8b", "--hw", "edge-8x8", "--json", "--format"]
     found = json.loads(run(capsys, *arguments, "w4a16")[1])
@@ -275,7 +309,7 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         (["roofline", "llama-2-7b", "--hw", "nvidia_A100_80G", "--compat", "llm-viewer",
           "--activations", "int8"], ["nothing like --activations"]),
         (["roofline", "llama-2-7b", "--hw", "1000x a100-sxm-80gb"],
-         ["1000 machines", "at most 999"]),
+         ["1000 machines", "from 1 to 999"]),
         ([*BASIC, "--parallel", "pipeline"], ["needs several machines"]),
         (["roofline", "llama-3.1-8b", "--hw", "2x l4", "--parallel", "expert"], ["no experts"]),
         (["roofline", "llama-3.1-8b", "--hw", "bitmod", "--draft", "llama-3.2-1b"],

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from sim.deployment.page import Cell, Choices, Operators, page
-from sim.deployment.roofline_figure import Roof, Slope
+from sim.deployment.roofs import Roof, Slope
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: Stands before the page's own script, so that it hears its errors.

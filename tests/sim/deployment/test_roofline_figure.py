@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sim.deployment.roofline_figure import Point, Roof, Slope, roofline_figure
+from sim.deployment.roofline_figure import Point, roofline_figure
+from sim.deployment.roofs import Roof, Slope
 from sim.report.style import png
 
 ROOFS = [

@@ -1,8 +1,14 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import numerics
+from numerics import CATALOG
 from numerics.conformance.pack import DATA, read
 from sim.cli import main
+from sim.formats.describe import definition
 
 
 def qsim(capsys, *arguments):
@@ -14,7 +20,7 @@ def qsim(capsys, *arguments):
 def test_the_list_has_bits_range_and_source(capsys):
     code, out, _ = qsim(capsys)
     row = next(line for line in out.splitlines() if line.startswith("nvfp4 "))
-    assert code == 0 and row.split()[1:5] == ["4", "15", "±6", "4.5"] and "NVIDIA" in row
+    assert code == 0 and row.split()[1:5] == ["4.5", "4", "15", "±6"] and "NVIDIA" in row
 
 
 def test_show_prints_codes_midpoints_and_ties_and_draws(capsys, tmp_path):
@@ -57,9 +63,9 @@ def test_explain_says_what_becomes_of_numbers_together(capsys):
         (["show", "fp32"], "qsim: 'fp32' has 2^32 codes, too many to list"),
         (["show", "e8p", "--out", "grid.png"], "qsim: what a number becomes in 'e8p' depends"),
         (["explain", "kmeans3", "4"], "qsim: what a number becomes in 'kmeans3' depends"),
-        (["explain", "q4_k", "4"], "qsim: 'q4_k' is read from GGUF files and not made; these are"),
+        (["explain", "q4_k", "4"], "qsim: what a number becomes in 'q4_k' depends"),
+        (["explain", "q4_k_m", "4"], "qsim: 'q4_k_m' has no format of its own: it is a mix"),
         (["show", "fp4", "--out", "grid.pdf"], "qsim: 'grid.pdf' is no .png or .svg file"),
-        (["explain", "q4_k", "4", "5"], "qsim: 'q4_k' is read from GGUF files and not made"),
         (["explain", "fp4", "4", "five"], "qsim: Invalid value"),
         (["explain", "fp4", "nan"], "qsim: fp4_e2m1 has no code for NaN"),
         (["explain", "fp4", "four"], "qsim: Invalid value"),
@@ -79,3 +85,47 @@ def test_check_compares_and_exits_1_on_a_difference(capsys, tmp_path):
     code, out, _ = qsim(capsys, "check", str(tmp_path))
     assert code == 1 and "formats/int2.npz" in out and "not 0x" in out
     assert qsim(capsys, "check", str(tmp_path / "none"))[0] == 2
+
+
+def test_mxfp4_says_first_what_it_is(capsys):
+    _, out, _ = qsim(capsys, "show", "mxfp4")
+    first, second, *_ = out.splitlines()
+    assert first == (
+        "mxfp4: elements fp4_e2m1, blocks of 32, E8M0 scale, floor rule, 4.25 bits a weight"
+    )
+    assert second == "source: OCP MX v1.0, section 6.3"
+
+
+def test_widths_packings_and_mixes_are_listed_and_shown(capsys):
+    _, out, _ = qsim(capsys, "list")
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert rows["w4a8"].split() == ["w4a8", "int4", "int8:token:fp32", "float"]
+    assert rows["w4a16"].split() == ["w4a16", "int4", "float", "float", "int4"]
+    assert rows["q4_k_m"].split()[1] == "4.89" and "Q6_K in half of the layers" in rows["q4_k_m"]
+    assert {"i2_s", "tl1", "tl2", "tmac-4", "gguf-q4_0"} <= set(rows)
+    _, out, _ = qsim(capsys, "show", "q4_k_m")
+    assert "consists of: Q4_K; v_proj and down_proj Q6_K in half of the layers" in out
+    _, out, _ = qsim(capsys, "show", "w4a8")
+    assert "weights: elements int4, groups of 128" in out and "activations: elements int8" in out
+    _, out, _ = qsim(capsys, "show", "int4")
+    assert "same as: w4a16" in out
+
+
+def functions_of_numerics():
+    """Return the names of functions with an underscore inside, which no word of English has."""
+    texts = [path.read_text("utf-8") for path in Path(numerics.__file__).parent.rglob("*.py")]
+    names = {
+        name for text in texts for name in re.findall(r"(?m)^def (_?[a-z]+(?:_[a-z0-9]+)+)\(", text)
+    }
+    assert len(names) > 100
+    # Symbols of formulas, too.
+    return names - {"scale_code"}
+
+
+def test_no_function_and_no_module_is_named_in_a_terminal():
+    functions = functions_of_numerics()
+    schemes = [entry.scheme for entry in CATALOG.values()]
+    for scheme in schemes:
+        text = definition(scheme)
+        assert text and "numerics." not in text and "_reference" not in text, scheme.name
+        assert not functions & set(re.findall(r"\w+", text)), scheme.name

@@ -2,6 +2,7 @@ import dataclasses
 import math
 import random
 
+import numpy as np
 import pytest
 
 from sim.sweep.result import PointResult
@@ -70,12 +71,22 @@ MORE_ROWS = [
     ("nvfp4 skip=*.down_proj", 12.9, 0.13, 0.012),
     ("W fp4_e2m1:g128:fp16 A int8:token KV fp8_e4m3:token", 4.13, 0.37, 0.03),
 ]
+#: Deviation of each window from the mean, in units of 1; their mean is 0.
+PATTERN = np.array([1, -1, 1, -1, 1, -1, 1, -1.0])
 MEMBERS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj")
 
 
+def windows_of(mean, error):
+    """Return the values of eight windows with this mean and standard error."""
+    deviation = (error or 0.0) * math.sqrt(7)
+    return tuple((mean + deviation * PATTERN).tolist())
+
+
 def make_point(recipe, bits, loss, error, **other):
+    """Return a point whose KL divergence is the size of its loss and has a quarter of its error."""
     noise = random.Random(recipe)
     has_weights = recipe != "float32" and not recipe.startswith("kv")
+    kl, kl_error = abs(loss), None if error is None else error / 4
     point = PointResult(
         model="a model",
         recipe=recipe,
@@ -84,14 +95,18 @@ def make_point(recipe, bits, loss, error, **other):
         context=512,
         sampling="8 windows",
         scored=4088,
+        vocab_size=49152,
         perplexity=29.0 * math.exp(min(loss, 500.0)),
         delta_nats=loss,
         delta_nats_se=error,
-        kl_mean=abs(loss),
-        kl_p99=5 * abs(loss),
-        top1_agreement=1 / (1 + abs(loss)),
+        kl_mean=kl,
+        kl_mean_se=kl_error,
+        kl_p99=5 * kl,
+        top1_agreement=1 / (1 + kl),
         bits_per_weight=bits,
+        weight_bytes=int(1e5 * bits),
         model_bytes=int(1e6 * bits),
+        definition=f"definition of {recipe}",
         sqnr_db={
             f"layers.{i}.{m}": 6 * bits - 6 + noise.gauss(0, 1) for i in range(4) for m in MEMBERS
         }
@@ -99,6 +114,8 @@ def make_point(recipe, bits, loss, error, **other):
         else {},
         tokens_per_s=400.0,
         wall_s=10.0,
+        window_kl=windows_of(kl, kl_error),
+        window_delta_nats=windows_of(loss, error),
         notes=("Weights lie on a grid.",),
     )
     return dataclasses.replace(point, **other)

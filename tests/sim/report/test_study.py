@@ -29,5 +29,5 @@ def test_a_page_shows_the_figures_there_are(tmp_path, other, has_map):
     assert "(loss.png)" in page and f"| {other.recipe} |" in page
 
 
-def test_points_are_ranked_from_the_smallest_loss():
+def test_points_are_ranked_from_the_smallest_divergence():
     assert Points([INT4, FLOAT, CACHE]).ranked("int4", "kv=int8").startswith("kv=int8 (")

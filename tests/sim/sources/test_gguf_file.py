@@ -1,3 +1,5 @@
+import operator
+
 import gguf
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ from gguf import GGMLQuantizationType as Type
 
 from sim.errors import UserError
 from sim.model.families import config_from_hf, tensor_shapes
-from sim.sources.gguf_file import open_gguf
+from sim.sources.gguf_file import WINDOW_NOTE, open_gguf
 from sim.sources.hf_directory import open_directory
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "phi3", "gemma2", "gpt2", "phi2")
@@ -19,6 +21,16 @@ def make(tiny, tmp_path, architecture="llama", extra=None, **options):
     stored = tiny.gguf_tensors(architecture, config, tensors)
     path = tiny.write_gguf(tmp_path / "m.gguf", architecture, raw, stored, **options)
     return open_gguf(path), tensors, raw
+
+
+def without(*keys):
+    """Return an edit that takes keys out of a file."""
+
+    def edit(writer):
+        for key in keys:
+            writer.kv_data[0].pop(key, None)
+
+    return edit
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -95,14 +107,177 @@ def test_stored_frequency_divisors_are_applied(tiny, tmp_path):
     assert source.config.rope.factors == tuple(factors.tolist())
 
 
-def test_linear_scaling_divides_all_frequencies(tiny, tmp_path):
-    def edit(writer):
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(4.0)
+@pytest.mark.parametrize("architecture", ["qwen2", "gemma2", "phi2"])
+def test_divisors_that_llama_cpp_does_not_read_are_refused(tiny, tmp_path, architecture):
+    message = "PATH has tensors that a .* model does not use: rope_freqs.weight; .*"
+    extra = {"rope_freqs.weight": np.ones(8, np.float32)}
+    refused(tiny, tmp_path, message, architecture, change=lambda s: s | extra)
 
-    source, _, raw = make(tiny, tmp_path, edit=edit)
-    scaled = raw | {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}
-    assert source.config == config_from_hf(scaled)
+
+LINEAR, NONE, FACTOR = gguf.RopeScalingType.LINEAR, gguf.RopeScalingType.NONE, "rope.scaling.factor"
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "expected"),
+    [
+        (None, {}, None),
+        (LINEAR, {FACTOR: 4.0}, 4.0),
+        (LINEAR, {}, None),
+        (LINEAR, {FACTOR: 1.0}, None),
+        (None, {FACTOR: 4.0}, 4.0),  # the default of the type is linear
+        (None, {"rope.scale_linear": 2.0}, 2.0),
+        (None, {FACTOR: 2.0, "rope.scale_linear": 2.0}, 2.0),
+        (None, {FACTOR: 4.0, "rope.scale_linear": 2.0}, 4.0),
+        (None, {FACTOR: 0.0, "rope.scale_linear": 2.0}, None),  # 0 is no scaling
+        (NONE, {FACTOR: 4.0}, None),
+        (NONE, {"rope.scale_linear": 4.0}, None),
+    ],
+)
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_one_factor_divides_all_frequencies(tiny, tmp_path, architecture, kind, keys, expected):
+    def edit(writer):
+        if kind is not None:
+            writer.add_rope_scaling_type(kind)
+        for key, value in keys.items():
+            writer.add_float32(f"{architecture}.{key}", value)
+
+    source, _, raw = make(tiny, tmp_path, architecture, edit=edit)
+    scaled = {"rope_scaling": {"rope_type": "linear", "factor": expected}} if expected else {}
+    assert source.config == config_from_hf(raw | scaled)
+
+
+@pytest.mark.parametrize("factor", [-1.0, np.inf, np.nan])
+def test_a_factor_that_scales_nothing_sensible_is_refused(tiny, tmp_path, factor):
+    message = f"PATH: llama.rope.scaling.factor must be finite and at least 0, not {factor}"
+    refused(tiny, tmp_path, message, edit=lambda w: w.add_rope_scaling_factor(factor))
+
+
+def test_a_factor_multiplies_stored_divisors(tiny, tmp_path):
+    def edit(writer):
+        writer.add_rope_scaling_factor(4.0)
+        writer.add_rope_scaling_attn_factors(1.5)
+        writer.add_tensor("rope_freqs.weight", np.full(8, 3, np.float32))
+
+    rope = make(tiny, tmp_path, edit=edit)[0].config.rope
+    assert rope.factors == (12.0,) * 8 and rope.attention_factor == 1.5
+
+
+@pytest.mark.parametrize(("architecture", "kind"), [("phi3", None), ("llama", "longrope")])
+def test_the_context_before_extension_is_the_models_by_default(tiny, tmp_path, architecture, kind):
+    def edit(writer):
+        if kind is not None:
+            writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
+        for name, value in (("short", 1), ("long", 2)):
+            writer.add_tensor(f"rope_factors_{name}.weight", np.full(8, value, np.float32))
+
+    rope = make(tiny, tmp_path, architecture, edit=edit)[0].config.rope
+    assert rope.original_max_positions == 128
+    assert (rope.factors_for(128), rope.factors_for(129)) == ((1.0,) * 8, (2.0,) * 8)
+
+
+#: Key without which a file is read: architecture, what the key would be without its default, and
+#: the field that the default decides, as ``load_hparams`` of llama.cpp at 0c1e57098 has it.
+DEFAULTS = [
+    ("llama", "attention.head_count_kv", "kv_heads", 4),
+    ("gpt2", "attention.head_count_kv", "kv_heads", 4),
+    ("llama", "rope.freq_base", "rope.theta", 10000.0),
+    ("qwen2", "rope.freq_base", "rope.theta", 10000.0),
+    ("llama", "rope.dimension_count", "rope.dim", 16),
+    ("qwen3", "rope.dimension_count", "rope.dim", 32),
+    ("phi2", "rope.dimension_count", "rope.dim", 16),
+    ("gemma2", "attn_logit_softcapping", "attention_softcap", 50.0),
+    ("gemma2", "final_logit_softcapping", "final_softcap", 30.0),
+    ("gemma2", "attention.sliding_window", "sliding_window", 4096),
+    ("phi3", "attention.sliding_window", "sliding_window", None),
+]
+
+
+@pytest.mark.parametrize(("architecture", "key", "field", "expected"), DEFAULTS)
+def test_absent_keys_have_the_defaults_of_llama_cpp(
+    tiny, tmp_path, architecture, key, field, expected
+):
+    # All heads have their own keys, so that the tensors fit the default.
+    extra = {"num_key_value_heads": 4} if "kv" in key and architecture != "gpt2" else {}
+    edit = without(f"{architecture}.{key}")
+    config = make(tiny, tmp_path, architecture, extra, edit=edit)[0].config
+    assert operator.attrgetter(field)(config) == expected
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "context_length",
+        "embedding_length",
+        "block_count",
+        "attention.layer_norm_rms_epsilon",
+        "attention.head_count",
+        "feed_forward_length",
+    ],
+)
+def test_keys_without_a_default_are_required(tiny, tmp_path, key):
+    rule = "a floating-point number" if "epsilon" in key else "one integer for the whole model"
+    message = f"PATH: llama.{key} must be {rule}, not 'nothing'"
+    refused(tiny, tmp_path, message, edit=without(f"llama.{key}"))
+
+
+def test_heads_of_values_are_equal_parts_unless_said_otherwise(tiny, tmp_path):
+    message = "PATH: keys and values must have heads of one size"
+    refused(tiny, tmp_path, message, "qwen3", edit=without("qwen3.attention.value_length"))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "biases"),
+    [
+        ("llama", ("attn_q", "attn_k", "attn_v")),
+        ("llama", ("attn_output",)),
+        ("llama", ("ffn_gate", "ffn_up", "ffn_down")),
+        ("qwen2", ()),
+        ("qwen2", ("attn_q", "attn_k", "attn_v", "output")),
+        ("qwen3", ("attn_q", "attn_k", "attn_v")),
+        ("gemma2", ("attn_q", "attn_k", "attn_v")),
+        ("phi3", ("attn_qkv",)),
+    ],
+)
+def test_a_file_has_the_biases_that_it_stores(tiny, tmp_path, architecture, biases):
+    raw = tiny.CONFIGS[architecture]
+    config = config_from_hf(raw)
+    stored = tiny.gguf_tensors(architecture, config, tiny.random_tensors(config))
+    stored = {name: t for name, t in stored.items() if not name.endswith(".bias")}
+    for name in biases:
+        places = ["output."] if name == "output" else [f"blk.{i}.{name}." for i in range(2)]
+        for place in places:
+            stored[f"{place}bias"] = np.full(len(stored[f"{place}weight"]), 0.5, np.float32)
+    source = open_gguf(tiny.write_gguf(tmp_path / "m.gguf", architecture, raw, stored))
+    found = [name for name in tensor_shapes(source.config) if name.endswith(".bias")]
+    fused = 3 if biases == ("attn_qkv",) else 1
+    assert len(found) == fused * sum(name.endswith(".bias") for name in stored)
+    assert all((source.read(name) == 0.5).all() for name in found)
+
+
+def test_one_value_for_each_layer_may_be_the_same_for_all(tiny, tmp_path):
+    def edit(writer):
+        del writer.kv_data[0]["llama.attention.head_count_kv"]
+        writer.add_head_count_kv([2, 2])
+
+    assert make(tiny, tmp_path, edit=edit)[0].config.kv_heads == 2
+
+
+@pytest.mark.parametrize("pattern", [[True, True], 3, [False, True], 1])
+def test_gemma_2_may_say_which_layers_have_a_window(tiny, tmp_path, pattern):
+    def edit(writer):
+        if isinstance(pattern, int):
+            writer.add_uint32("gemma2.attention.sliding_window_pattern", pattern)
+        else:
+            writer.add_array("gemma2.attention.sliding_window_pattern", pattern)
+
+    windowed = make(tiny, tmp_path, "gemma2", edit=edit)[0].config.windowed_layers
+    expected = {3: (True, True), 1: (False, False)}
+    assert windowed == (expected[pattern] if isinstance(pattern, int) else tuple(pattern))
+
+
+def test_a_window_of_no_tokens_is_none(tiny, tmp_path):
+    source, _, _ = make(tiny, tmp_path, edit=lambda w: w.add_sliding_window(0))
+    assert (source.config.family, source.config.sliding_window) == ("llama", None)
 
 
 def test_phi3_takes_its_two_sets_of_divisors_from_tensors(tiny, tmp_path):
@@ -129,6 +304,7 @@ def test_a_partial_rotation_keeps_its_exact_size(tiny, tmp_path):
 def test_a_window_makes_a_llama_file_a_mistral(tiny, tmp_path):
     source, _, _ = make(tiny, tmp_path, edit=lambda w: w.add_sliding_window(32))
     assert (source.config.family, source.config.sliding_window) == ("mistral", 32)
+    assert source.notes == (WINDOW_NOTE,)
 
 
 def test_the_source_types_and_the_note_print_themselves(tiny, tmp_path):
@@ -228,10 +404,7 @@ def test_mixtures_of_experts_are_refused(tiny, tmp_path):
 
 
 def test_other_scalings_of_the_rotation_are_refused(tiny, tmp_path):
-    message = (
-        "PATH: llama configuration, rope_scaling: rope_type must be one of default, linear, "
-        'llama3, longrope, su, not "yarn"'
-    )
+    message = "PATH: llama.rope.scaling.type must be one of none, linear, longrope, not 'yarn'"
     refused(
         tiny,
         tmp_path,

@@ -129,10 +129,11 @@ def test_a_token_that_the_model_has_no_row_for_is_refused_where_a_text_has_it(ti
     tiny.tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "added_tokens.json").write_text('{"<pad>": 261}')
     tokenizer = load_tokenizer(tmp_path).checked(261, tmp_path)
-    assert tokenizer.vocab_size == 261 and tokenizer.encode("the").size == 2
+    assert tokenizer.vocab_size == tokenizer.backend.get_vocab_size() == 261
+    assert tokenizer.encode("the<|end|>").tolist() == [83, 257, 260]
     message = (
-        "^the text has the token '<pad>' of id 261, but the model embeds only 261 tokens; remove "
-        "it from the text, or from the files of the tokenizer$"
+        "^the text has the token '<pad>', which the model has no embedding of; remove it from the "
+        "text, or from the files of the tokenizer$"
     )
     with pytest.raises(UserError, match=message):
         tokenizer.encode("the <pad>")
@@ -278,6 +279,28 @@ def test_an_unknown_tag_is_refused_unless_a_tokenizer_json_is_beside_the_file(
         source.tokenizer()
     tiny.tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
     assert source.tokenizer().decode(source.tokenizer().encode(TEXT)) == TEXT
+
+
+@pytest.mark.parametrize("kind", [2, 3, 4])
+def test_unknown_control_and_user_defined_tokens_are_read_by_their_names(
+    tiny, tmp_path, stored, kind
+):
+    types = np.ones(261, np.int32)
+    types[258] = kind  # Ġthe
+    tokens = [*tiny.byte_vocabulary()[0]]
+    tokens[258] = "the<x>"
+    source = with_metadata(tiny, tmp_path, stored, token_type=types, tokens=tokens, merges=["h e"])
+    assert source.tokenizer().encode("the<x>").tolist() == [258]
+
+
+def test_empty_tokens_have_names_of_their_own(tiny, tmp_path, stored):
+    tokens, merges = tiny.byte_vocabulary()
+    tokens = [*tokens, "", ""]
+    types = np.ones(len(tokens), np.int32)
+    raw = tiny.CONFIGS["llama"]
+    source = with_metadata(tiny, tmp_path, stored, tokens=tokens, token_type=types, merges=merges)
+    assert raw["vocab_size"] >= len(tokens)
+    assert source.tokenizer().vocab_size == len(tokens)
 
 
 def with_metadata(tiny, tmp_path, stored, **changes):

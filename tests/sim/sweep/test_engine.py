@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import shutil
 
 import numpy as np
@@ -10,7 +11,6 @@ from sim.errors import UserError
 from sim.sources.catalog import open_model
 from sim.sources.text import read_text
 from sim.sweep.engine import Sweep
-from sim.sweep.evaluate import paired_difference
 from sim.sweep.recipe import EXACT
 from sim.sweep.recipe_file import make_recipe
 from sim.sweep.result import PointResult
@@ -18,7 +18,7 @@ from sim.sweep.windows import take_windows
 
 
 class Log:
-    """An observer that writes down what it is told."""
+    """An observer that keeps what it sees."""
 
     def __init__(self):
         self.started = None
@@ -78,7 +78,8 @@ def test_fewer_bits_lose_more(finished):
 
 def test_the_float_point_is_its_own_reference(finished):
     point = finished[2][0]
-    assert (point.delta_nats, point.delta_nats_se, point.sqnr_db) == (0.0, 0.0, {})
+    assert (point.delta_nats, point.kl_mean, point.sqnr_db) == (0.0, 0.0, {})
+    assert point.window_kl == point.window_delta_nats == (0.0,) * 4
     assert point.model_bytes == 4 * sum(
         np.prod(s)
         for s in (
@@ -183,12 +184,57 @@ def test_a_result_survives_json(finished):
         assert json.loads(point.to_json())["recipe"] == point.recipe
 
 
-def test_the_standard_error_is_over_windows():
-    nll = np.float32([[1.0, 3.0], [2.0, 4.0]])
-    reference = np.float32([[1.0, 2.0], [1.0, 2.0]])
-    # Window means differ by 0.5 and 1.5: mean 1, deviation sqrt(0.5), error sqrt(0.5 / 2).
-    assert paired_difference(nll, reference) == (1.0, pytest.approx(0.5))
-    assert paired_difference(nll[:1], reference[:1]) == (0.5, None)
+def test_windows_average_to_the_means_and_give_their_errors(sweep):
+    source, text = sweep.source, sweep.text
+    windows = take_windows(text, source.tokenizer(), tokens=144, context=16, spread=False)
+    _, point = dataclasses.replace(sweep, windows=windows, recipes=sweep.recipes[-1:]).run(Log())
+    assert point.windows == 9
+    for mean, error, values in (
+        (point.kl_mean, point.kl_mean_se, point.window_kl),
+        (point.delta_nats, point.delta_nats_se, point.window_delta_nats),
+    ):
+        assert mean == pytest.approx(np.mean(values))
+        assert error == pytest.approx(np.std(values, ddof=1) / 3)
+
+
+def test_few_windows_have_no_error(sweep):
+    point = sweep.run(Log())[1]
+    assert point.windows == 4 and point.kl_mean_se is None and point.delta_nats_se is None
+
+
+class Scaled:
+    """A source whose tensors with a word in their names are multiplied by a factor."""
+
+    def __init__(self, source, word, factor):
+        self.source, self.word, self.factor = source, word, np.float32(factor)
+
+    def __getattr__(self, name):
+        return getattr(self.source, name)
+
+    def read(self, name):
+        tensor = self.source.read(name)
+        return tensor * self.factor if self.word in name else tensor
+
+
+@pytest.mark.parametrize(
+    ("word", "factor", "perplexity"), [("embed", 1e4, math.inf), ("_proj", 1e19, math.nan)]
+)
+def test_a_point_without_a_finite_perplexity_is_a_point(sweep, word, factor, perplexity):
+    wild = dataclasses.replace(sweep, source=Scaled(sweep.source, word, factor))
+    points = wild.run(Log())
+    assert len(points) == 4 and str(points[0].perplexity) == str(perplexity)
+    assert points[0].is_worse_than_uniform
+    log = Log()
+    again = wild.run(log)
+    assert log.measured == [] and [p.to_json() for p in again] == [p.to_json() for p in points]
+
+
+def test_other_points_of_the_store_on_the_same_sample_are_found(sweep):
+    sweep.run(Log())
+    other = dataclasses.replace(sweep, recipes=(make_recipe("fp4:g64"), sweep.recipes[0]))
+    other.run(Log())
+    assert [p.recipe for p in other.earlier()] == ["int4:g64", "ternary:g64"]
+    assert change_text(other).earlier() == change_tokens(other).earlier() == []
 
 
 @pytest.mark.slow

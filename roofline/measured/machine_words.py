@@ -1,22 +1,16 @@
-"""Find a machine by the name that a person or a table of measurements gives it.
+"""Find a machine in the words that a table of measurements has for it.
 
 ``RTX 4090 24GB``, ``2x A100-SXM4-80GB`` and ``Raspberry Pi 5 (4 threads)`` all mean a machine: its
 words must stand in the text, spelled with or without separators; the longest name wins.
 """
 
 import re
-from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 
-from hw.accelerator import list_accelerators
-from hw.machine import GIB, Machine, list_machines, load_machine
+from hw.machine import GIB, list_machines, load_machine
+from hw.names import SAME_SIZE, TIMES, Found, near_machines
 from numerics.names.suggest import unknown
 
-#: A memory size that differs by less than this share is meant to be the same.
-SAME_SIZE = 0.07
-#: The multiplication sign.
-TIMES = "\u00d7"
 THREADS = re.compile(r"\b(\d+) ?(?:cpu[ -])?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
 #: Cores of the processor and of the GPU of one chip, as Apple writes them.
 CORES = re.compile(
@@ -54,23 +48,9 @@ NOISE = frozenset(
         "radeon",
     ]
 )
-#: Words that are near to those of a machine's name, and none of them.
-OTHER_WORDS = frozenset(["mac", "air", "cores", "thread", "threads"])
-#: Words as near as this are perhaps meant.
-NEAR_WORD = 0.65
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A machine, and how much of it a text says is used."""
-
-    machine: Machine
-    #: Machines of this kind side by side.
-    count: int = 1
-    threads: int | None = None
-
-
-def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
+def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
     """Return the machine that a text names; of several alike, one of ``prefer_kind``.
 
     Raises
@@ -80,9 +60,9 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
 
     Examples
     --------
-    >>> find_machine("RTX 4090 24GB").machine.name, find_machine("4x H100 SXM5").count
+    >>> machine_in("RTX 4090 24GB").machine.name, machine_in("4x H100 SXM5").count
     ('rtx-4090', 4)
-    >>> found = find_machine("Apple M2 Ultra, 8 threads", prefer_kind="cpu")
+    >>> found = machine_in("Apple M2 Ultra, 8 threads", prefer_kind="cpu")
     >>> found.machine.name, found.threads
     ('apple-m2-ultra-cpu', 8)
     """
@@ -105,8 +85,8 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
         scored = [(score, name) for score, name in scored if _is_gpu(name)]
     score, best = max(scored, key=lambda pair: pair[0])
     if score[0] == 0:
-        known = [*list_machines(), *list_accelerators()]
-        raise ValueError(unknown("machine", text, known, see="qsim hw"))
+        near = near_machines(lowered)
+        raise ValueError(unknown("machine", text, list_machines(), see="qsim hw", near=near))
     machine = load_machine(best)
     if machine.kind == "gpu" and MOBILE.search(lowered):
         raise ValueError(f"{text!r}: {best} is no laptop's; no machine here is the smaller chip")
@@ -116,36 +96,6 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     if count == 0 or threads == 0:
         raise ValueError(f"{text!r} means 0 {'threads' if count else 'machines'}; at least 1")
     return Found(machine=machine, count=count, threads=threads)
-
-
-def meant_instead(text: str, found: Found) -> str | None:
-    """Return another machine that a text names once a misspelt word of it is put right, if any.
-
-    >>> texts = "apple-m2-ulta", "H100 PCEI", "a100-40bg", "h100-smx", "Mac mini M2"
-    >>> [meant_instead(text, find_machine(text)) for text in texts]
-    ['apple-m2-ultra', 'h100-pcie', 'a100-sxm-40gb', None, None]
-    """
-    lowered = re.sub(r"(\d)bg\b", r"\1gb", text.lower())
-    corrected = [lowered]
-    for word in set(re.findall(r"[a-z]{3,}", lowered)) - _words() - NOISE - OTHER_WORDS:
-        near = get_close_matches(word, _words(), n=1, cutoff=NEAR_WORD)
-        corrected += [re.sub(rf"(?<![a-z]){word}(?![a-z])", other, lowered) for other in near]
-    for other in corrected:
-        try:
-            name = find_machine(other).machine.name
-        except ValueError:
-            continue
-        if name != found.machine.name:
-            return name
-    return None
-
-
-@cache
-def _words() -> frozenset[str]:
-    """Return the letters that stand together in the names of machines."""
-    machines = map(load_machine, list_machines())
-    names = " ".join(text for one in machines for text in (one.name, one.title, *one.aliases))
-    return frozenset(re.findall(r"[a-z]{2,}", names.lower()))
 
 
 def _without_cores(text: str) -> str:

@@ -1,0 +1,87 @@
+"""What a scheme is, in the words of its object: groups, scales, rule, bits, definition."""
+
+import inspect
+import re
+from collections.abc import Iterator
+
+from numerics.schemes.element import SCALE_NAMES, ElementScheme, ScaleRule, ZeroPoint
+from numerics.schemes.granularity import PerChannel, PerGroup, PerTensor, PerToken
+from numerics.schemes.scheme import Scheme
+
+#: Names of code in a docstring, which are of no use in a terminal.
+CODE = (
+    r"(?:\bnumerics\.|\breference\.|_reference\b|\bquantize_\w+|\bresidual_codes\b"
+    r"|\bbeam_search\b|\blloyd\b|\btrain\b|\bupscale\b)"
+)
+_IN_BRACKETS = re.compile(rf"\s*\([^()]*{CODE}[^()]*\)")
+GRANULARITIES = {
+    PerTensor: "one scale for the tensor",
+    PerChannel: "one scale a row",
+    PerToken: "one scale a token",
+}
+ZERO_POINTS = {
+    ZeroPoint.NONE: "",
+    ZeroPoint.INTEGER: "integer zero points",
+    ZeroPoint.MINIMUM: "the least value of a group as its zero point",
+}
+RULES = {
+    ScaleRule.ABSMAX: "absmax rule",
+    ScaleRule.MINMAX: "min-max rule",
+    ScaleRule.ABSMEAN: "mean-magnitude rule",
+}
+
+
+def summary(scheme: Scheme, bits: float) -> str:
+    """Return a scheme in a line: ``blocks of 32, E8M0 scales, floor rule, 4.25 bits a weight``."""
+    if isinstance(scheme, ElementScheme):
+        parts = [*_parts(scheme)]
+    else:
+        first, *_ = definition(scheme).split("\n\n")
+        parts = [" ".join(first.split()).rstrip(".")]
+    return ", ".join([*parts, f"{bits:.5g} bits a weight"])
+
+
+def _parts(scheme: ElementScheme) -> Iterator[str]:
+    scale = SCALE_NAMES[scheme.scale_format].upper()
+    yield f"elements {scheme.element.name}"
+    if isinstance(scheme.granularity, PerGroup):
+        is_block = scale == "E8M0" or scheme.tensor_scale
+        yield f"{'blocks' if is_block else 'groups'} of {scheme.granularity.size}"
+        yield f"{scale} scale{' under one FP32 scale a tensor' if scheme.tensor_scale else ''}"
+    else:
+        yield f"{GRANULARITIES[type(scheme.granularity)]} in {scale}"
+    if words := ZERO_POINTS[scheme.zero_point]:
+        yield words
+    yield RULES.get(scheme.rule, f"{scheme.rule} rule")
+
+
+def definition(scheme: Scheme) -> str:
+    """Return what the class of a scheme says of it, up to its first section, without code."""
+    words, *_ = re.split(r"\n\w+\n---", inspect.getdoc(type(scheme)) or "")
+    return without_code(re.sub(r":\w+:|``?|~", "", words).strip())
+
+
+def without_code(text: str) -> str:
+    """Return a text without the clauses that name functions and modules.
+
+    >>> without_code("One scale a row: reference.quantize_row. Sums are float32 (numerics.dot).")
+    'One scale a row. Sums are float32.'
+    """
+    paragraphs = (_IN_BRACKETS.sub("", paragraph) for paragraph in text.split("\n\n"))
+    return "\n\n".join(filter(None, map(_without_clauses, paragraphs)))
+
+
+def _without_clauses(paragraph: str) -> str:
+    sentences = re.split(r"(?<=[.])(\s+)(?=[A-Z*-])", paragraph)
+    return "".join(map(_without_clause, sentences)).strip()
+
+
+def _without_clause(sentence: str) -> str:
+    first, *rest = re.split(r"([,;:]\s+)", sentence)
+    if re.search(CODE, first):
+        return ""
+    kept = first
+    for mark, clause in zip(rest[::2], rest[1::2], strict=True):
+        if not re.search(CODE, clause):
+            kept += mark + clause
+    return kept if kept.endswith((".", ":")) or not sentence.endswith(".") else f"{kept}."

@@ -1,0 +1,1 @@
+"""Names that a user types, and what they mean to every command."""

@@ -1,0 +1,207 @@
+"""Mixes of GGUF block types, such as ``q4_k_m``: which type each matrix of a model has.
+
+The rules are those of llama.cpp's ``llama_tensor_get_type_impl`` and ``tensor_type_fallback``
+(src/llama-quant.cpp at 007dbbf3, without an importance matrix, for dense models of the Llama
+layout), which ``llama-quantize`` writes files by.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from numerics.gguf.scheme import GgufScheme
+from sim.model.config import ModelConfig
+from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names, tensor_shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A matrix inside a model."""
+
+    layer: int
+    layers: int
+    #: Query heads that share a key head.
+    queries_per_key: int
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the layer is in the first eighth."""
+        return self.layer < self.layers // 8
+
+    @property
+    def gets_more_bits(self) -> bool:
+        """Whether the layer is in the first or last eighth, or every third between: half of all."""
+        is_late = self.layer >= 7 * self.layers // 8
+        return self.is_early or is_late or (self.layer - self.layers // 8) % 3 == 2
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A block type for the layers that a condition holds for, and the condition in words."""
+
+    kind: str
+    holds: Callable[[Place], bool]
+    words: str = ""
+
+
+def _always(kind: str) -> Choice:
+    return Choice(kind, lambda place: True)
+
+
+def _early(kind: str) -> Choice:
+    return Choice(kind, lambda place: place.is_early, "in the first eighth of the layers")
+
+
+def _half(kind: str) -> Choice:
+    return Choice(kind, lambda place: place.gets_more_bits, "in half of the layers")
+
+
+def _shared(kind: str) -> Choice:
+    words = "where 4 or more queries share a key"
+    return Choice(kind, lambda place: place.queries_per_key >= 4, words)
+
+
+def _first(count: int, kind: str) -> Choice:
+    return Choice(kind, lambda place: place.layer < count, f"in the first {count} layers")
+
+
+def _sixteenth(kind: str) -> Choice:
+    words = "in the first sixteenth of the layers"
+    return Choice(kind, lambda place: place.layer < place.layers // 16, words)
+
+
+#: Type of most matrices of each mix, and the choices of others, of which the first that holds wins.
+MIXES: Mapping[str, tuple[str, Mapping[str, tuple[Choice, ...]]]] = {
+    "q2_k": (
+        "q2_k",
+        {
+            "self_attn.v_proj": (_shared("q4_k"), _always("q3_k")),
+            "self_attn.o_proj": (_always("q3_k"),),
+            "mlp.down_proj": (_always("q3_k"),),
+        },
+    ),
+    "q2_k_s": (
+        "q2_k",
+        {"self_attn.v_proj": (_shared("q4_k"),), "mlp.down_proj": (_early("q4_k"),)},
+    ),
+    "q3_k_s": ("q3_k", {}),
+    "q3_k_m": (
+        "q3_k",
+        {
+            "self_attn.v_proj": (_first(2, "q5_k"), _always("q4_k")),
+            "self_attn.o_proj": (_always("q4_k"),),
+            "mlp.down_proj": (_sixteenth("q5_k"), _always("q4_k")),
+        },
+    ),
+    "q3_k_l": (
+        "q3_k",
+        {
+            name: (_always("q5_k"),)
+            for name in ("self_attn.v_proj", "self_attn.o_proj", "mlp.down_proj")
+        },
+    ),
+    "q4_k_s": (
+        "q4_k",
+        {"self_attn.v_proj": (_first(4, "q5_k"),), "mlp.down_proj": (_early("q5_k"),)},
+    ),
+    "q4_k_m": (
+        "q4_k",
+        {"self_attn.v_proj": (_half("q6_k"),), "mlp.down_proj": (_half("q6_k"),)},
+    ),
+    "q5_k_s": ("q5_k", {}),
+    "q5_k_m": (
+        "q5_k",
+        {"self_attn.v_proj": (_half("q6_k"),), "mlp.down_proj": (_half("q6_k"),)},
+    ),
+    **{
+        name: (
+            name,
+            {"self_attn.v_proj": (_shared("q5_k"),), "mlp.down_proj": (_early("q5_k"),)},
+        )
+        for name in ("iq4_nl", "iq4_xs")
+    },
+    **{name: (name, {}) for name in ("q4_0", "q4_1", "q5_0", "q5_1", "q6_k", "q8_0")},
+    **{name: (name, {}) for name in ("tq1_0", "tq2_0")},
+}
+#: Types of the embedding other than that of most matrices.
+EMBEDDINGS = {"tq1_0": "q4_k", "tq2_0": "q4_k"}
+#: Layers of the models whose values of ``attn_v`` have more bits: those of 70B.
+DEEP_LAYERS = 80
+#: Types for rows that are no whole super-blocks of 256 values.
+FALLBACK = {
+    "q2_k": "q4_0", "q3_k": "q4_0", "tq1_0": "q4_0", "tq2_0": "q4_0", "q4_k": "q5_0",
+    "q5_k": "q5_1", "q6_k": "q8_0", "iq4_xs": "iq4_nl",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GgufMix:
+    """A mix by its kind: the types of the linear layers, of the embedding and of ``lm_head``."""
+
+    #: A key of :data:`MIXES`.
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """The name that no block type has.
+
+        >>> GgufMix("q4_0").name
+        'gguf-q4_0'
+        """
+        return f"gguf-{self.kind}"
+
+    def types(self, config: ModelConfig) -> dict[str, str]:
+        """Return the block type of every matrix of a model, by name without ``.weight``.
+
+        Matrices whose rows no block type divides are left out; llama.cpp stores those in FP16.
+        """
+        shapes = tensor_shapes(config)
+        head = () if config.tie_embeddings else (LM_HEAD,)
+        names = (*linear_names(config), EMBED_TOKENS, *head)
+        wanted = {name: (self._type(name, config), shapes[f"{name}.weight"][-1]) for name in names}
+        found = {name: _fitting(kind, row) for name, (kind, row) in wanted.items()}
+        return {name: kind for name, kind in found.items() if kind is not None}
+
+    @property
+    def about(self) -> str:
+        """What the mix consists of, in words.
+
+        >>> GgufMix("q4_k_m").about
+        'Q4_K; v_proj and down_proj Q6_K in half of the layers; head Q6_K'
+        """
+        base, choices = MIXES[self.kind]
+        by_words: dict[str, list[str]] = {}
+        for member, some in choices.items():
+            words = ", else ".join(f"{c.kind.upper()} {c.words}".strip() for c in some)
+            by_words.setdefault(words, []).append(member.rpartition(".")[2])
+        parts = [f"{' and '.join(members)} {words}" for words, members in by_words.items()]
+        head = "Q8_0" if base == "q8_0" else "Q6_K"
+        return "; ".join([base.upper(), *parts, f"head {head}"])
+
+    def schemes(self, config: ModelConfig) -> dict[str, GgufScheme]:
+        """Return the scheme of every matrix of a model."""
+        return {name: GgufScheme(type_name=kind) for name, kind in self.types(config).items()}
+
+    def _type(self, name: str, config: ModelConfig) -> str:
+        base, choices = MIXES[self.kind]
+        if name == LM_HEAD or (name == EMBED_TOKENS and config.tie_embeddings):
+            fits = config.hidden_size % _block(base) == 0
+            return "q6_k" if fits and base != "q8_0" else "q8_0"
+        if name == EMBED_TOKENS:
+            return EMBEDDINGS.get(base, base)
+        _, layer, member = name.split(".", 2)
+        place = Place(int(layer), config.layers, config.heads // config.kv_heads)
+        kind = next((c.kind for c in choices.get(member, ()) if c.holds(place)), base)
+        is_deep = config.layers == DEEP_LAYERS and member == "self_attn.v_proj"
+        return "q5_k" if is_deep and kind in ("q3_k", "q4_k") else kind
+
+
+def _block(kind: str) -> int:
+    return GgufScheme(type_name=kind).group_size
+
+
+def _fitting(kind: str, row: int) -> str | None:
+    """Return a type whose blocks divide a row, ``None`` if there is none."""
+    if row % _block(kind) == 0:
+        return kind
+    other = FALLBACK.get(kind)
+    return other if other is not None and row % _block(other) == 0 else None

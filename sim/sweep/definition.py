@@ -1,0 +1,59 @@
+"""A recipe's schemes spelled out, so that a report says what a short name such as ``fp4`` means."""
+
+from numerics import ElementScheme, Scheme
+from sim.names.gguf_mix import GgufMix
+from sim.sweep.recipe import EXACT, Recipe, Rule
+
+
+def definition(recipe: Recipe) -> str:
+    """Return what a recipe does to which layers.
+
+    Examples
+    --------
+    >>> from sim.sweep.recipe_file import make_recipe
+    >>> definition(make_recipe("fp4"))
+    'fp4_e2m1:g128:fp16'
+    >>> definition(make_recipe("mxfp4", "int8", skip=("*.down_proj",)))
+    '*.down_proj: float32; else weights fp4_e2m1:g32:e8m0, activations int8:token:fp32'
+    """
+    if not recipe.rules:
+        return "float32"
+    *special, last = recipe.rules
+    parts = [f"{rule.match}: {_rule(rule)}" for rule in special]
+    is_rest = last.match in ("layers.*", "*")
+    parts.append(
+        (f"else {_rule(last)}" if special else _rule(last))
+        if is_rest
+        else f"{last.match}: {_rule(last)}"
+    )
+    products = {None: "", EXACT: "; exact dot products"}.get(recipe.pe, f"; sums of {recipe.pe}")
+    return "; ".join(parts) + products
+
+
+def _rule(rule: Rule) -> str:
+    roles = {"weights": rule.weights, "activations": rule.activations, "KV cache": rule.kv}
+    given = {role: spelled(scheme) for role, scheme in roles.items() if scheme is not None}
+    if list(given) == ["weights"]:
+        return given["weights"]
+    return ", ".join(f"{role} {text}" for role, text in given.items()) or "float32"
+
+
+def spelled(scheme: Scheme | GgufMix) -> str:
+    """Return element format, granularity and scale format of a scheme that has one of each.
+
+    Of a mix, return the block types of its matrices.
+
+    Examples
+    --------
+    >>> from numerics import parse_scheme
+    >>> spelled(parse_scheme("nvfp4")), spelled(parse_scheme("bitmod-fp4"))
+    ('fp4_e2m1:g16:fp8_e4m3, one scale a tensor', 'bitmod-fp4')
+    """
+    if isinstance(scheme, GgufMix):
+        return scheme.about
+    if not isinstance(scheme, ElementScheme) or ":" in scheme.name:
+        return scheme.name
+    text = f"{scheme.element.name}:{scheme.granularity}:{scheme.scale_format.name}"
+    if scheme.name.endswith(f"-{scheme.rule}"):
+        text += f":{scheme.rule}"
+    return f"{text}, one scale a tensor" if scheme.tensor_scale else text
