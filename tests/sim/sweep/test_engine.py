@@ -186,7 +186,7 @@ def test_a_result_survives_json(finished):
 
 def test_windows_average_to_the_means_and_give_their_errors(sweep):
     source, text = sweep.source, sweep.text
-    windows = take_windows(text, source.tokenizer(), tokens=144, context=16, spread=False)
+    windows = take_windows(text, source.tokenizer(), tokens=288, context=32, spread=False)
     _, point = dataclasses.replace(sweep, windows=windows, recipes=sweep.recipes[-1:]).run(Log())
     assert point.windows == 9
     for mean, error, values in (
@@ -197,8 +197,8 @@ def test_windows_average_to_the_means_and_give_their_errors(sweep):
         assert error == pytest.approx(np.std(values, ddof=1) / 3)
 
 
-def test_few_windows_have_no_error(sweep):
-    point = sweep.run(Log())[1]
+def test_few_windows_have_no_error(finished):
+    point = finished[2][1]
     assert point.windows == 4 and point.kl_mean_se is None and point.delta_nats_se is None
 
 
@@ -229,9 +229,8 @@ def test_a_point_without_a_finite_perplexity_is_a_point(sweep, word, factor, per
     assert log.measured == [] and [p.to_json() for p in again] == [p.to_json() for p in points]
 
 
-def test_other_points_of_the_store_on_the_same_sample_are_found(sweep):
-    sweep.run(Log())
-    other = dataclasses.replace(sweep, recipes=(make_recipe("fp4:g64"), sweep.recipes[0]))
+def test_other_points_of_the_store_on_the_same_sample_are_found(measured):
+    other = dataclasses.replace(measured, recipes=(make_recipe("fp4:g64"), measured.recipes[0]))
     other.run(Log())
     assert [p.recipe for p in other.earlier()] == ["int4:g64", "ternary:g64"]
     assert change_text(other).earlier() == change_tokens(other).earlier() == []
