@@ -1,6 +1,6 @@
 """What processing elements cost: ``python reports/pe_costs/study.py``. Takes a minute or two.
 
-Synthesizes nothing again: the table is of the stored records (``qsim rtl cost --all`` makes them).
+Synthesizes nothing again: the table is of the stored records (``qsim rtl cost --all --out hw/pe_records`` makes them).
 The sweep of accumulator widths is synthesized here.
 """
 

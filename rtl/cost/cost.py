@@ -60,7 +60,7 @@ def cost(
     """
     library = read_library(liberty)
     if not any(cell.is_flip_flop for cell in library.cells.values()):
-        raise ToolError(f"{liberty} has no flip-flop of a clock and data alone, which PEs need")
+        raise ToolError(f"{liberty} has no flip-flop, which PEs need")
     netlist = synthesize(pe, liberty)
     gates = read_gates(netlist, library)
     stream = stream or gaussian_stream(pe)

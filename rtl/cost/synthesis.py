@@ -39,9 +39,30 @@ class Netlist:
 
     @property
     def sha256(self) -> str:
-        """A hash of its ports and cells."""
-        text = json.dumps([self.module["ports"], self.module["cells"]], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """A hash of its ports, and of the types, parameters and connections of its cells.
+
+        Names of cells, numbers of nets and attributes are left out: Yosys makes them from counters
+        and from the lines of the source, which move with its comments.
+        """
+        nets: dict[Any, int] = {}
+        ports = {
+            name: (port["direction"], _numbered(nets, port["bits"]))
+            for name, port in sorted(self.module["ports"].items())
+        }
+        cells = [
+            (
+                cell["type"],
+                cell["parameters"],
+                {pin: _numbered(nets, bits) for pin, bits in sorted(cell["connections"].items())},
+            )
+            for cell in self.module["cells"].values()
+        ]
+        return hashlib.sha256(json.dumps([ports, cells], sort_keys=True).encode()).hexdigest()
+
+
+def _numbered(nets: dict[Any, int], bits: list[Any]) -> list[Any]:
+    """Return nets by the order of their first appearance; constants stay as they are."""
+    return [bit if isinstance(bit, str) else nets.setdefault(bit, len(nets)) for bit in bits]
 
 
 def synthesize(pe: ProcessingElement, liberty: Path = LIBERTY) -> Netlist:

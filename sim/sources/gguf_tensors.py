@@ -1,7 +1,7 @@
-"""Where the canonical tensors of a model are in a GGUF file, and how to get at their values.
+"""Where the canonical tensors of a model are in a GGUF file, and their values.
 
 Tensor names: ``gguf.constants.TENSOR_NAMES``. Differences to a Hugging Face checkpoint: rows of
-q and k are reordered in the architecture ``llama``; Gemma's norms are stored with their one added;
+q and k are reordered in the architecture ``llama``; 1 is added to the weights of Gemma's norms;
 Phi's fused matrices stay fused.
 """
 
@@ -34,7 +34,7 @@ _MODULES: Mapping[str, str] = {
 
 #: Modules stored one after the other in one matrix, where a file has no matrix of their own.
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-#: The same of Phi-3, under the name that elsewhere is that of the second alone.
+#: Modules that Phi-3 stores as one matrix, under the name of the second.
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
 #: Divisors of the rotary frequencies, which the configuration holds.
@@ -61,7 +61,7 @@ class Piece:
 
 
 def find_pieces(config: ModelConfig, header: GgufHeader) -> dict[str, Piece]:
-    """Return where each canonical tensor is; refuse missing, misshapen and left over ones."""
+    """Return where each canonical tensor is; refuse missing, misshapen and unused ones."""
     if config.layers > len(header.tensors):
         raise UserError(
             f"{header.path} has {len(header.tensors)} tensors, too few for {config.layers} layers"

@@ -211,6 +211,10 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
         beats = few_beats(seed)
         return beats if beats < LONG_BEATS else max(beats, int(RANDOM_BLOCKS * self.beats))
 
+    def independent(self, groups: int) -> Operands:
+        """Return random groups of more than a block."""
+        return self.random(groups, seed=0)
+
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the product of elements, and what a sum becomes by its scales."""
         model, formats = self.model, (self.model.weights, self.model.activations)

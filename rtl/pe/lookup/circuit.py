@@ -145,7 +145,7 @@ class Lookup(GroupSum):
         }
         super().__init__(fields, state=sums, result=sums)
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Read each table once for every column."""
         beat, size = self.operands.payload, self._size
         found = []

@@ -94,7 +94,7 @@ class ZeroPoint(GroupSum):
         }
         super().__init__(fields, state=state, result=sums)
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Add a beat's products to the columns, its activations to the row's sum."""
         beat, after = self.operands.payload, Signal.like(before)
         for column in range(self._columns):

@@ -81,7 +81,7 @@ def test_the_window_of_qwen_begins_after_the_full_layers():
 
 
 def test_llama_3_frequencies_by_hand():
-    # Of a head of 8: pairs turn 8192 / (2 pi 500000^(i/4)) times in the original context,
+    # The pairs of a head of 8 turn 8192 / (2 pi 500000^(i/4)) times in the original context,
     # 1303.8, 49.0, 1.844 and 0.069: two stay, one is blended, one is divided by the factor.
     scaling = {
         "rope_type": "llama3",
