@@ -93,8 +93,6 @@ def macro_access_ps(words: int, bits: int) -> float:
 
 def _of_size(law: tuple[float, float], words: int, bits: int) -> float:
     if words * bits < LEAST_BITS:
-        raise ValueError(
-            f"a macro of {words} x {bits} bits; laws hold from {LEAST_BITS} bits on"
-        )
+        raise ValueError(f"a macro of {words} x {bits} bits; laws hold from {LEAST_BITS} bits on")
     exponent, factor = law
     return float(factor * (words * bits) ** exponent)
