@@ -25,7 +25,7 @@ CONTEXT = 256
 GENERATED_TOKENS = 20
 
 BUFFER_BYTES = 512 * 1024
-#: DDR on a bus of 128 bits at the array's clock.
+#: Memory bandwidth in bits a cycle of the array: DDR on a bus of 128 bits at its clock.
 DRAM_BITS_PER_CYCLE = 256
 DRAM_ENERGY_PJ_PER_BIT = 18.75
 #: Factor on the energy of PEs for placement and routing.
@@ -59,7 +59,8 @@ class PublishedDesign:
     prefill_array: tuple[int, int]
     token_array: tuple[int, int]
     prefill_bits: float
-    #: By model where searched for each: :data:`MODELS` in order.
+    #: Weight bits of single tokens: one for all models, or one for each in the order of
+    #: :data:`MODELS`.
     token_bits: tuple[float, ...]
     pe_energy_pj_per_cycle: float
     #: Values of a dot product that a PE takes at once, at two weight bits a cycle.
