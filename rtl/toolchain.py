@@ -55,7 +55,7 @@ def need_program(name: str, package: str) -> str:
 
 @cache
 def compiler_version() -> str:
-    """Return what g++ says of itself: version, target, and how it was built."""
+    """Return the version, target and configuration that g++ reports."""
     compiler = need_program("g++", "g++")
     return subprocess.run([compiler, "-v"], capture_output=True, text=True, check=False).stderr
 

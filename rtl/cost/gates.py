@@ -130,7 +130,7 @@ def _arrays(cell: LibraryCell, rows: list[list[int]]) -> list[GateArray]:
 def _check_tied_off(cell: LibraryCell, inputs: np.ndarray) -> None:
     """Raise ToolError unless the asynchronous inputs of flip-flops are tied to do nothing.
 
-    Nets that are no constants are tried with both values.
+    Nets that are not constants are tried with both values.
     """
     for value in (False, True):
         bits = np.where(inputs < len(CONSTANTS), inputs == 1, value)

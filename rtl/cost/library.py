@@ -79,7 +79,7 @@ def read_library(path: Path) -> Library:
     Raises
     ------
     ToolError
-        It is no liberty file, or a cell in it is wrong; the message has line and cell.
+        It is not a liberty file, or a cell in it is wrong; the message has line and cell.
     """
     root = read_liberty(path)
     templates = {g.names[0]: g for g in root.groups if g.kind.endswith("template") and g.names}

@@ -14,9 +14,9 @@ from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError, run_yosys
 from rtl.verilog.emit import module_name, verilog_text
 
-#: What leaves memories to macros; the steps that look for a module of every cell are left out.
+#: Steps that leave memories to macros, in place of those that need a module for every cell.
 MACRO_STEPS = ["proc", "flatten", "memory -nomap", "opt_clean", f"chtype -set {CELL} t:$mem_v2"]
-#: Names and what they add to ``synth``: multipliers as arrays, or of Booth digits.
+#: Options of ``synth`` by recipe: array multipliers, or multipliers of Booth digits.
 RECIPES = {"plain": "", "booth": "-booth "}
 
 
@@ -25,7 +25,7 @@ class Netlist:
     """Cells and nets of one synthesized module, as yosys writes them."""
 
     recipe: str
-    #: Of the cells; macros are not in it.
+    #: Area of the cells, without macros.
     area_um2: float
     module: dict[str, Any]
 

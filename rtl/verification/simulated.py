@@ -199,8 +199,8 @@ def _no_test(simulator: str, output: str) -> ToolError:
     'verilator ran no test: a.cpp:2: error: wrong'
     """
     lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
-    told = [line for line in lines if re.search(r"error:|%Error|\*\*\*", line, re.IGNORECASE)]
-    return ToolError(f"{simulator} ran no test: {[*told, lines[-1]][0]}")
+    reasons = [line for line in lines if re.search(r"error:|%Error|\*\*\*", line, re.IGNORECASE)]
+    return ToolError(f"{simulator} ran no test: {[*reasons, lines[-1]][0]}")
 
 
 def _verilator(top: str) -> _Simulation:

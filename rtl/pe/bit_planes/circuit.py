@@ -19,7 +19,7 @@ LEFT_OUT_BITS = 3
 
 
 def sum_bits(length: int) -> int:
-    """Return the bits of a two's complement number that holds every sum of so many products.
+    """Return the bits of a two's complement number that holds every sum of ``length`` products.
 
     >>> sum_bits(128)
     23
