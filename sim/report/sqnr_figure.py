@@ -246,7 +246,7 @@ def _color_bar(
 ) -> None:
     every = np.hstack([panel.grid for panel in panels])
     grey = "\ngrey: not quantized" if np.isnan(every).any() else ""
-    end = image.norm.vmax or 0.0
+    end = _end(panels)
     bar = figure.colorbar(
         image,
         ax=list(places),
