@@ -1,8 +1,8 @@
 """Measure this machine: rates of matrix products by type, and read bandwidth.
 
 Ceilings are the best of all repetitions, kernels and numbers of threads; every repetition is kept.
-A machine whose typical repetition stays below three quarters of its best is called unstable: other
-work disturbs it, and the numbers say little.
+A machine whose median repetition is below three quarters of its best is unstable: other programs
+run on it, and the rates are not those of the machine.
 """
 
 import os
@@ -21,7 +21,7 @@ import numpy as np
 from hw.installed import installed_dram
 
 REPETITIONS = 7
-#: Typical over best below which a measurement is unstable.
+#: Median over best below which a measurement is unstable.
 STABLE_SHARE = 0.75
 #: Width of a small model's layers, and weights of one layer.
 WIDTH = 512
@@ -68,12 +68,12 @@ class Ceiling:
 
     @property
     def best(self) -> float:
-        """The largest rate."""
+        """Largest rate."""
         return max(self.rates)
 
     @property
     def is_stable(self) -> bool:
-        """Whether the median comes near the best."""
+        """Whether the median is near the best."""
         return self.steadiness >= STABLE_SHARE
 
     @property
@@ -89,21 +89,21 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What this machine was measured to do."""
+    """Measured rates of this machine."""
 
     cpu: str
     cores: int
     memory_bytes: int
-    #: Operations a second, two for each multiply-add, by the type of the operands.
+    #: Rates of matrix products by operand type, in operations/s; a multiply-add counts two.
     products: tuple[Ceiling, ...]
-    #: Bytes a second read from memory.
+    #: Read bandwidth of the memory, in bytes/s.
     read: Ceiling
-    #: Operations a second of a prompt in the linear layers of a small model.
+    #: Rate of a prompt in the layers of a small model, in operations/s.
     prompt: Ceiling
-    #: Bytes a second of the same layers for one token, its keys and values among them.
+    #: Rate of one token in the layers of a small model, in bytes/s of weights, keys and values.
     vector: Ceiling
     libraries: str
-    #: A key of :data:`hw.dram.DRAM`; missing where the system doesn't tell.
+    #: Key of :data:`hw.dram.DRAM`; None where the system does not report it.
     dram: str | None = None
 
     @property
@@ -114,12 +114,12 @@ class Measurement:
 
     @property
     def compute_share(self) -> float:
-        """Share of the float32 peak that products of a prompt's size reach."""
+        """Rate of a prompt over the FP32 peak."""
         return min(1.0, self.prompt.typical / self.products[0].best)
 
     @property
     def memory_share(self) -> float:
-        """Share of the read bandwidth that products with one vector reach."""
+        """Rate of one token over the read bandwidth."""
         return min(1.0, self.vector.typical / self.read.best)
 
 
@@ -150,7 +150,7 @@ def measure(*, repetitions: int = REPETITIONS, sizes: Sizes = USUAL_SIZES) -> Me
 def _product_rate(dtype: str, sides: Sequence[int], repetitions: int) -> Ceiling:
     """Time matrix products by XLA, integers into int32 and others into their own type.
 
-    NumPy has no fast product of integers, so that one in its place would say nothing.
+    NumPy has no fast integer product to compare with.
     """
     import jax
     import jax.numpy as jnp
@@ -230,7 +230,7 @@ def _run_all(pool: ThreadPoolExecutor, kernel: Callable[[Any], Any], parts: Sequ
 
 
 def repeat(call: Callable[[], Any], repetitions: int) -> list[float]:
-    """Return the seconds of each of some calls, after one that is not counted."""
+    """Return the seconds of ``repetitions`` calls, after one that is not timed."""
     call()
     times = []
     for _ in range(repetitions):
@@ -261,7 +261,7 @@ def _read_bytes() -> int:
 
 
 def _last_cache_bytes() -> int:
-    """Return the size of the largest cache, 0 where the system doesn't say."""
+    """Return the bytes of the largest cache, 0 where the system does not report it."""
     sizes = [path.read_text().strip() for path in CACHE_SIZES.glob("index*/size")]
     units = {"K": 1 << 10, "M": 1 << 20}
     return max((int(s[:-1]) * units[s[-1]] for s in sizes if s[-1:] in units), default=0)

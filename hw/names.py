@@ -14,11 +14,11 @@ from hw.accelerator import list_accelerators
 from hw.machine import GIB, Machine, list_machines, load_machine
 from numerics.names.suggest import unknown
 
-#: Words that many machines' names have in common, so that people leave them out.
+#: Names of vendors and their product lines, which may be left out.
 VENDORS = frozenset(
     ["nvidia", "geforce", "amd", "intel", "apple", "qualcomm", "google", "aws", "radeon"]
 )
-#: The multiplication sign, which people write for an x.
+#: The multiplication sign, which means an x here.
 TIMES = "\u00d7"
 COUNT = re.compile(r"^(\d+)\s*[x*]\s*(?=[a-z]|\d{4})|[\s-]+[x*]\s*(\d+)$")
 THREADS = re.compile(r"[\s,]+(\d+)\s*threads?$")

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
 from numerics.solvers.hessian import Factor, Order, factorize
-from numerics.solvers.rounder import Rounder, rounder_of
+from numerics.solvers.rounder import Rounder, depends_on_neighbours, rounder_of
 
 #: Columns whose feedback is one matrix product.
 BLOCK = 128
@@ -92,16 +92,14 @@ def solve_columns(
     """
     order = jnp.asarray(factor.order)
     by_column = rounder.columns(side, weight.shape)
+    rounder.check(weight, by_column)
     ordered = jax.tree.map(lambda leaf: leaf[order], by_column)
     feedback = jnp.asarray(factor.feedback.astype(np.float32))
     diagonal = jnp.asarray(np.diag(factor.root).astype(np.float32))
     codes, values, loss = _columns(weight.T[order], ordered, feedback, diagonal, rounder)
     codes, values = (jnp.zeros_like(a).at[order].set(a).T for a in (codes, values))
     if not bool((rounder.tensor(codes, side).dequantize() == values).all()):
-        raise ValueError(
-            f"a code of {rounder.scheme.name} stands for another value beside other codes; "
-            "column solvers take schemes whose values have a code each"
-        )
+        raise ValueError(depends_on_neighbours(rounder.scheme))
     return codes, float(loss)
 
 

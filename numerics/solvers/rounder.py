@@ -54,6 +54,9 @@ class Rounder(Protocol):
     def columns(self, side: Side, shape: tuple[int, ...]) -> Side:
         """Return side data by column: leaves begin with the axis of columns, then rows."""
 
+    def check(self, weight: Matrix, side: Side) -> None:
+        """Raise :class:`ValueError` if the scheme's own codes mean other values by column."""
+
     def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
         """Return codes and values of one column under its side data."""
 
@@ -103,6 +106,9 @@ class ElementRounder:
         if tensor_scale is not None:
             tensor_scale = jnp.broadcast_to(tensor_scale, (width,))
         return spread, tensor_scale
+
+    def check(self, weight: Matrix, side: Side) -> None:
+        """Accept every element scheme: each value has a code of its own."""
 
     def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
         """Return codes and values of one column."""
@@ -181,6 +187,16 @@ class TableRounder:
 
         return jnp.moveaxis(jax.lax.map(values, jnp.arange(count, dtype=jnp.uint8)), 0, 1)
 
+    def check(self, weight: Matrix, side: Side) -> None:
+        """Look the scheme's own codes up in the columns' values, and refuse others than it means.
+
+        In OliVe, for one, a code means an outlier only beside the code of a victim.
+        """
+        own = self.scheme.quantize(weight)
+        found = jnp.take_along_axis(side, own.codes.T[:, None], axis=1)[:, 0].T
+        if not bool(jnp.array_equal(found, own.dequantize(), equal_nan=True)):
+            raise ValueError(depends_on_neighbours(self.scheme))
+
     def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
         """Return the code of the nearest value, and the value."""
         distances = jnp.abs(side - column)
@@ -209,6 +225,14 @@ def rounder_of(scheme: Scheme, shape: tuple[int, ...]) -> Rounder:
             f"{scheme.name} has {2**bits} codes a value; solvers take tables of {MOST_CODES}"
         )
     return TableRounder(scheme)
+
+
+def depends_on_neighbours(scheme: Scheme) -> str:
+    """Return why no column solver can choose the codes of a scheme."""
+    return (
+        f"a code of {scheme.name} stands for another value beside other codes; "
+        "column solvers take schemes whose values have a code each"
+    )
 
 
 def _code_bits(scheme: Scheme, shape: tuple[int, ...]) -> int:

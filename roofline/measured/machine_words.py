@@ -12,25 +12,26 @@ from hw.names import SAME_SIZE, TIMES, Found, near_machines
 from numerics.names.suggest import unknown
 
 THREADS = re.compile(r"\b(\d+) ?(?:cpu[ -])?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
-#: Cores of the processor and of the GPU of one chip, as Apple writes them.
+#: Numbers of CPU and GPU cores of one chip, as Apple writes them.
 CORES = re.compile(
     r"\b(?P<count>\d+)[- ]?"
     r"(?:(?:c|cores?)[- ]?(?P<kind>cpu|gpu|npu)|(?P<named>cpu|gpu|npu)[- ]cores?)\b"
 )
-#: A link's width is no number of machines, nor is a processor's number of cores, threads or bits.
+#: A link's width, and the words after a number that make it a number of cores, threads or bits;
+#: neither is a number of machines.
 LANES = re.compile(r"\bpci-?e?(?: ?gen)?[ \d.-]*x ?\d+|\bgen ?\d x ?\d+")
 PARTS = (
     r"(?![- ]?(?:cores?|c|threads?|thr|t|cpus?|gpus?[- ]cores?|g(?:i?b)?|channels?|bits?|ghz)\b)"
 )
-#: Slices of TPUs: of v5p and those before v5e the number is that of cores, two in a chip.
+#: Slices of TPUs; for v5p and generations before v5e the number counts cores, two in a chip.
 SLICE = re.compile(r"\b(?:tpu[- ]?)?v(\d)(e|p|litepod)?(?:-lite)?-(\d+)\b")
-#: GeForce cards of four digits, as people call them.
+#: GeForce cards by their four digits alone.
 LONE_CARD = re.compile(r"(?<![\w.-])(?=[2-5]0[5-9]0\b)")
-#: A smaller chip under the same name.
+#: Words of laptop GPUs, smaller chips under the name of a desktop GPU.
 MOBILE = re.compile(r"\b(laptop|mobile|max-?q)\b")
-#: What vendors call their NPUs.
+#: Vendors' names of their NPUs.
 NPU_NAMES = re.compile(r"\bneural engine\b|\bane\b|\bhexagon\b")
-#: Words that say nothing about which machine it is.
+#: Words that many machines have in common.
 NOISE = frozenset(
     [
         "nvidia",
@@ -51,12 +52,12 @@ NOISE = frozenset(
 
 
 def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
-    """Return the machine that a text names; of several alike, one of ``prefer_kind``.
+    """Return the machine that a text names; of several with one name, that of ``prefer_kind``.
 
     Raises
     ------
     ValueError
-        No machine's words stand in the text, or it means the processor beside a known GPU.
+        The text has no machine's words, or it means the CPU of a chip whose GPU alone is known.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
     )
     if "tx" not in lowered:
         lowered = LONE_CARD.sub("rtx ", lowered)
-    # Only processors are told how many threads to take.
+    # A number of threads means a CPU.
     usual = "cpu" if _threads(lowered) else prefer_kind
     lowered = _without_cores(lowered)
     kinds = NPU_NAMES.sub("npu", lowered)
@@ -81,7 +82,7 @@ def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
     named = THREADS.sub(" ", lowered)
     scored = [(_score(named, name, wanted), name) for name in list_machines()]
     if wanted is None and any(_is_gpu(name) for score, name in scored if score[0]):
-        # The processor beside a GPU does not compute.
+        # With a GPU in the text, the CPU is its host.
         scored = [(score, name) for score, name in scored if _is_gpu(name)]
     score, best = max(scored, key=lambda pair: pair[0])
     if score[0] == 0:
@@ -89,9 +90,9 @@ def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
         raise ValueError(unknown("machine", text, list_machines(), see="qsim hw", near=near))
     machine = load_machine(best)
     if machine.kind == "gpu" and MOBILE.search(lowered):
-        raise ValueError(f"{text!r}: {best} is no laptop's; no machine here is the smaller chip")
+        raise ValueError(f"{text!r}: {best} is the desktop GPU; the laptop's is not in the catalog")
     if machine.kind == "gpu" and re.search(r"\bcpu\b", lowered):
-        raise ValueError(f"{text!r}: {best} is the GPU; no machine here is its processor")
+        raise ValueError(f"{text!r}: {best} is the GPU; its CPU is not in the catalog")
     count, threads = _count(lowered), _threads(lowered)
     if count == 0 or threads == 0:
         raise ValueError(f"{text!r} means 0 {'threads' if count else 'machines'}; at least 1")
@@ -99,7 +100,7 @@ def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
 
 
 def _without_cores(text: str) -> str:
-    """Return a text without the cores of a processor beside those of a GPU, which both mean a chip.
+    """Return a text without the number of CPU cores of a chip whose GPU cores are given too.
 
     >>> _without_cores("m3 max 14-core cpu 30 gpu cores"), _without_cores("m2, 8-core cpu")
     ('m3 max  30-core gpu', 'm2, 8-core cpu')
@@ -118,7 +119,7 @@ def _is_gpu(name: str) -> bool:
 
 
 def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, bool, int]:
-    """Return how well a machine's names fit: length, kind, memory, no memory at all, brevity."""
+    """Return how well a machine fits: name, kind, memory size, name without size, brevity."""
     machine = load_machine(name)
     length = max((_matched_length(text, words) for words in _names(name)), default=0)
     size = re.search(r"(\d+) ?g(?:i?b)?\b", text)
@@ -126,7 +127,7 @@ def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, b
     is_kind = kind is not None and machine.kind == kind
     # A machine of the kind that is meant comes before one whose name happens to be longer.
     bonus = 1.5 if is_kind and length else 0.0
-    # "A100" is an alias of one of them, and of the other only with its memory.
+    # "A100" alone is an alias of one A100; the other is found by its memory size.
     is_unsized = any(_matched_length(text, words) == length for words in _unsized_names(name))
     return length + bonus, is_kind, fits, is_unsized, -len(name)
 
@@ -137,7 +138,7 @@ def _is_near(size: float, capacity: float) -> bool:
 
 @cache
 def _unsized_names(name: str) -> tuple[tuple[str, ...], ...]:
-    """Return the words of the aliases of a machine that say no memory size."""
+    """Return the words of a machine's aliases without a memory size."""
     aliases = (re.sub(r"(\d) gb", r"\1gb", text.lower()) for text in load_machine(name).aliases)
     unsized = (text.split() for text in aliases if not re.search(r"\dgb", text))
     return tuple(tuple(word for word in words if word not in NOISE) for words in unsized)
@@ -145,7 +146,7 @@ def _unsized_names(name: str) -> tuple[tuple[str, ...], ...]:
 
 @cache
 def _names(name: str) -> tuple[tuple[str, ...], ...]:
-    """Return the words of every name of a machine, without those that say nothing."""
+    """Return the words of every name of a machine, without common words."""
     machine = load_machine(name)
     texts = (name.replace("-", " "), re.sub(r"\(.*\)", "", machine.title), *machine.aliases)
     split = (re.sub(r"(\d) gb", r"\1gb", text.lower()).split() for text in texts)
@@ -154,7 +155,7 @@ def _names(name: str) -> tuple[tuple[str, ...], ...]:
         tuple(w for w in re.sub(r"(\d) gb", r"\1gb", text.lower()).split() if w not in NOISE)
         for text in texts
     )
-    # A lone number is no name.
+    # A number alone is not a name.
     return tuple(words for words in {*names, *sized} if any(map(str.isalpha, "".join(words))))
 
 
@@ -171,7 +172,7 @@ def _matched_length(text: str, words: tuple[str, ...]) -> int:
 
 @cache
 def _pattern(word: str) -> re.Pattern[str]:
-    """Match a word with or without separators, not as a part of a longer number or word."""
+    """Return a pattern of a word, with or without separators, not inside a longer one."""
     characters = [c for c in word if c.isalnum()]
     body = "[-_ ]?".join(re.escape(c) for c in characters)
     before = r"(?<!\d)" if characters[0].isdigit() else "(?<![a-z])"
@@ -198,7 +199,7 @@ def _count(text: str) -> int:
         # But the XT and XTX of a 7900 are names, and so is the X of a 5950X.
         r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*)[ -]?(?=[a-z]|\d{4})",
         r"(?<![\w.])(\d{1,2})x *(?:$|[,;)])",
-        # But x86 is no number of machines.
+        # But x86 is an architecture.
         rf"(?:(?<=[ (])[x*](?!86\b) ?|(?<=\d)(?:\*|x(?!86\b)))(\d{{1,3}})\b{PARTS}",
         r"\btp ?=? ?(\d{1,2})\b",
         # But 8-core GPU and 40 GPU cores are parts of one.

@@ -1,4 +1,4 @@
-"""What the words of a command mean: machines, accelerators and models, built in or from files."""
+"""Machines, accelerators and formats by the words of a command, built in or from files."""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sim.errors import UserError
 
-#: Everything that is read, and nothing that could run code.
+#: Patterns of the files that are read; none of them holds code.
 PATTERNS = (
     "config.json",
     "tokenizer.json",
@@ -23,7 +23,7 @@ def download_snapshot(model_id: str) -> Path:
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError:
         raise UserError(
-            f"{model_id!r} is no file or directory; to use it as a hub id, install the extra: "
+            f"{model_id!r} is not a file or directory; to use it as a hub id, install the extra: "
             "pip install 'qsim-codesign[hub]'"
         ) from None
     try:
@@ -31,6 +31,6 @@ def download_snapshot(model_id: str) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{model_id!r} is no file or directory, and the hub can't provide it: "
+            f"{model_id!r} is not a file or directory, and the hub can't provide it: "
             f"{reason[0]:.200}; check the id and the network, or give a local directory"
         ) from None

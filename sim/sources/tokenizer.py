@@ -1,4 +1,4 @@
-"""Text to token ids and back, by the tokenizer that belongs to a model."""
+"""Text to token ids and back, by a model's own tokenizer."""
 
 import json
 from collections.abc import Set
@@ -19,7 +19,7 @@ from sim.sources.tokenizer_settings import (
     set_prefix_space,
 )
 
-#: Text that shows what a template puts before and after any text.
+#: Text that is encoded to see what the template adds.
 PROBE = "a"
 #: Gemma's 256,000 tokens take 34 MB.
 MAX_TOKENIZER_BYTES = 128 * 2**20
@@ -72,7 +72,7 @@ class Tokenizer:
     def checked(self, rows: int, where: Path) -> "Tokenizer":
         """Return itself for an embedding of ``rows`` rows; refuse one that does not fit it.
 
-        Tokens that files beside ``tokenizer.json`` add beyond the last row are left out.
+        Tokens that files beside ``tokenizer.json`` add after the last row are left out.
         """
         size = self.vocab_size
         if size > rows or (self.bos_id is not None and self.bos_id >= rows):
@@ -85,8 +85,8 @@ class Tokenizer:
                 f"the tokenizer of {where} has {size} tokens, but the model embeds {rows}, more "
                 "than padding explains; use the tokenizer that belongs to the model"
             )
-        beyond = {index for index in self.added_ids if index >= rows}
-        return self._without(beyond) if beyond else self
+        too_large = {index for index in self.added_ids if index >= rows}
+        return self._without(too_large) if too_large else self
 
     def _without(self, ids: Set[int]) -> "Tokenizer":
         """Return the tokenizer without some added tokens."""
@@ -120,7 +120,7 @@ def parse_tokenizer(
 ) -> tokenizers.Tokenizer:
     """Build a tokenizer from the text of a ``tokenizer.json``, never truncating nor padding."""
     try:
-        raw = json.loads(text)  # the library's own parser can exhaust the stack, this one says so
+        raw = json.loads(text)  # RecursionError, where the library would exhaust the stack
         changed = settings is not None and set_prefix_space(raw, settings)
         backend = tokenizers.Tokenizer.from_str(json.dumps(raw) if changed else text)
     except Exception as error:  # the library raises plain Exception

@@ -1,4 +1,4 @@
-"""What the files beside ``tokenizer.json`` say of a tokenizer: added tokens, BOS, prefix space.
+"""Settings in the files beside ``tokenizer.json``: added tokens, BOS, prefix space.
 
 ``tokenizer_config.json`` names the class of the tokenizer, its special tokens and its options;
 older directories keep tokens in ``added_tokens.json`` and ``special_tokens_map.json``.
@@ -143,7 +143,7 @@ def _token(value: object, path: Path, *, special: bool = False) -> AddedToken:
 
 
 def add_tokens(backend: tokenizers.Tokenizer, settings: TokenizerSettings) -> frozenset[int]:
-    """Add the tokens of the settings; return ids beyond the vocabulary that they got.
+    """Add the tokens of the settings; return the new ids.
 
     Flags of an added token hold over those in ``tokenizer.json``; a special token is added only
     where no token has its name.

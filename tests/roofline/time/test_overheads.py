@@ -32,16 +32,16 @@ def test_prompts_expand_weights_in_memory_once_a_pass():
     def expanding_s(tokens):
         step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
         (found,) = (op for op in step.operators if op.operator.name == "down")
-        # Halves of float32 values for the library, and back; weights are read again in each pass.
+        # Activations are converted to FP16 and back; weights are read in each pass.
         share = min(1.0, max(0.0, (tokens - 8) / 56))
         converted = 3.0 * found.operator.activation_bytes * share
         again = found.operator.weight_bytes * (-(-tokens // 512) - 1)
         moved = found.operator.traffic_bytes + converted + again
         return float(found.memory_s - moved / (fitted().gpu_memory_share * machine.bytes_per_s))
 
-    # Written and read as halves: 4 bytes a weight.
+    # Written and read in FP16: 4 bytes a weight.
     once = 4 * 32 * 14336 * 4096 / (fitted().gpu_memory_share * machine.bytes_per_s)
-    # Its own kernels are slower with each token from 9 on, until expanding is no worse.
+    # Its own kernels are slower with each token from 9 on, until expanding takes as long.
     for tokens, passes in (
         (1, 0),
         (8, 0),

@@ -167,8 +167,8 @@ def test_a_hub_that_is_out_of_reach_is_one_line(monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     refused(
         "org/name",
-        "'org/name' is no file or directory, and the hub can't provide it: no route; check the id "
-        "and the network, or give a local directory",
+        "'org/name' is not a file or directory, and the hub can't provide it: no route; check the "
+        "id and the network, or give a local directory",
     )
 
 
@@ -176,8 +176,8 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     refused(
         "org/name",
-        "'org/name' is no file or directory; to use it as a hub id, install the extra: pip install "
-        r"'qsim-codesign\[hub\]'",
+        "'org/name' is not a file or directory; to use it as a hub id, install the extra: pip "
+        r"install 'qsim-codesign\[hub\]'",
     )
 
 
