@@ -6,6 +6,7 @@ from pathlib import Path
 from cyclopts import Parameter
 
 from sim.cli.output import print_line
+from sim.errors import writing
 from sim.options import Count, Names
 
 
@@ -42,6 +43,8 @@ def quantize(model: str, *, options: QuantizeOptions) -> None:
     from sim.sweep.recipe_file import make_recipe
 
     recipe = make_recipe(options.format, group_size=options.group_size, skip=options.skip)
-    path = write_checkpoint(open_model(model), recipe, options.out)
+    source = open_model(model)
+    with writing(options.out):
+        path = write_checkpoint(source, recipe, options.out)
     size = sum(file.stat().st_size for file in path.iterdir())
     print_line(f"{path}: {size / 1e6:.1f} MB")
