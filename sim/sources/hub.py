@@ -41,9 +41,7 @@ def _reason(error: Exception) -> str:
 
     match error:
         case errors.GatedRepoError():
-            return (
-                "access is restricted; accept its terms there, and log in with 'hf auth login'"
-            )
+            return "access is restricted; accept its terms there, and log in with 'hf auth login'"
         case errors.RepositoryNotFoundError():
             return "it has no such model, or a private one; check the id, or log in"
         case errors.HFValidationError():
