@@ -1,1 +1,1 @@
-"""What is the machine? Cost records and the catalog of CPUs, GPUs and accelerators."""
+"""Hardware: the catalog of CPUs, GPUs, NPUs and accelerators, and cost records of PEs."""

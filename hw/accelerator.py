@@ -1,10 +1,10 @@
 """Accelerators: an array of PEs, its buffers and its memory, one TOML file each.
 
-Every number of a file is a table of its value and its source, so that none stands without one::
+Every number of a file is a table with its value and its source::
 
     clock_mhz = { value = 1000, source = "arXiv:2411.11745, section V" }
 
-``confirmed = false`` marks a number that nobody has checked against its source.
+``confirmed = false`` marks a number that was not checked against its source.
 """
 
 import re
@@ -19,56 +19,56 @@ from hw.toml_reader import Sourced, read_toml
 FOLDER = Path(__file__).parent / "accelerators"
 MAY_BE_ZERO = ("dequantize_cycles", "output_buffer_bytes")
 TEXTS = ("title", "dram", "dataflow")
-#: What stays in the PEs; :mod:`roofline.accelerator.systolic` says what runs along rows and
-#: columns.
+#: Operands that stay in the PEs; :mod:`roofline.accelerator.systolic` has the dimensions along rows
+#: and columns.
 DATAFLOWS = ("output", "weight", "input")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """An array of PEs; bits of weights decide how many cycles a step takes."""
+    """An array of PEs, whose steps take more cycles for weights of more bits."""
 
     name: str
     title: str
-    #: A key of :data:`hw.dram.DRAM`.
+    #: Kind of memory, a key of :data:`hw.dram.DRAM`.
     dram: str
     technology_nm: float
     clock_mhz: float
-    #: PEs along output channels and along tokens where results stay in the PEs, and the same when
-    #: one token is generated. Along inputs and output channels where weights stay; along inputs and
-    #: tokens where inputs do.
+    #: PEs along rows and columns, for prompts and for single tokens. Rows and columns are output
+    #: channels and tokens where results stay in the PEs, inputs and output channels where weights
+    #: stay, inputs and tokens where inputs stay.
     prefill_rows: int
     prefill_columns: int
     decode_rows: int
     decode_columns: int
     #: Values of a dot product that a PE takes in one step.
     lanes: int
-    #: Bits of weights that a PE takes in one cycle of a step; all of them where it is not serial.
+    #: Bits of a weight that a PE takes in one cycle; all bits where it is not bit-serial.
     bits_per_cycle: int
     activation_bits: int
-    #: Bits of keys and values, which take the place of weights in attention.
+    #: Bits of keys and values, which are the weights of attention.
     kv_bits: int
     weight_buffer_bytes: int
     activation_buffer_bytes: int
-    #: For partial sums; 0 if they stay in the PEs.
+    #: Bytes of the buffer of partial sums; 0 if they stay in the PEs.
     output_buffer_bytes: int
     dram_bits_per_cycle: int
     pe_energy_pj_per_cycle: float
-    #: Cycles in which the result of a group is scaled; the next group runs meanwhile.
+    #: Cycles to scale the sum of a group, in parallel with the next group.
     dequantize_cycles: int
-    #: Where synthesis has one. It is not known for every design.
+    #: Area of one PE from synthesis; None if unknown.
     pe_area_um2: float | None = None
-    #: Of one PE, where synthesis has it.
+    #: Leakage of one PE from synthesis; None if unknown.
     pe_leakage_uw: float | None = None
-    #: One of :data:`DATAFLOWS`.
+    #: Operand that stays in the PEs, one of :data:`DATAFLOWS`.
     dataflow: str = "output"
     #: Names of numbers that are not confirmed.
     unconfirmed: tuple[str, ...] = ()
-    #: Where each number comes from, by name.
+    #: Name and source of every number.
     sources: tuple[tuple[str, str], ...] = ()
 
     def cycles_per_step(self, weight_bits: float) -> int:
-        """Return the cycles of one step with weights of ``weight_bits`` without side data.
+        """Return the cycles of one step with weights of ``weight_bits``, scales not counted.
 
         >>> [load_accelerator("bitmod").cycles_per_step(bits) for bits in (3, 4, 6, 8)]
         [2, 2, 3, 4]
@@ -77,7 +77,7 @@ class Accelerator:
 
     @property
     def array_area_mm2(self) -> float | None:
-        """Area of the PEs of the array, if that of a PE is known."""
+        """Area of all PEs; None if the area of a PE is unknown."""
         if self.pe_area_um2 is None:
             return None
         return self.prefill_rows * self.prefill_columns * self.pe_area_um2 / 1e6

@@ -14,7 +14,7 @@ Entry = TypeVar("Entry")
 class Catalog(Generic[Entry]):
     """The files of one folder, each of which describes the entry that it is named after."""
 
-    #: What an entry is, for messages.
+    #: Kind of an entry, such as ``machine``, for messages.
     kind: str
     folder: Path
     read: Callable[[Path], Entry]

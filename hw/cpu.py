@@ -1,8 +1,8 @@
-"""What the cores of a processor do in a cycle, by the instructions they have.
+"""Operations a cycle of CPU cores, by instruction set.
 
-Operations count two for a multiply-add, for one core, in its widest instructions; types that a
-core lacks are computed in the next wider one. The rates follow from ports times lanes: AVX2 has two
-ports of eight float32, an AMX tile unit 16 x 16 dot products of four INT8 a cycle.
+Rates are those of one core with its widest instructions; a multiply-add counts two. Operand types
+that a core lacks are computed in the next wider type. The rates follow from ports times lanes: AVX2
+has two ports of eight float32, an AMX tile unit 16 x 16 dot products of four INT8 a cycle.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from hw.toml_reader import Sourced
 
 #: Operations a cycle and core, by instruction set and type of the operands.
 OPS_PER_CYCLE: dict[str, dict[str, int]] = {
-    # Chains of maddubs and madd stand in for dot products of INT8.
+    # maddubs and madd take the place of INT8 dot products.
     "avx2": {"fp32": 32, "int8": 64},
     "avx2-vnni": {"fp32": 32, "int8": 128},
     # Two ports of 128 bits: the efficient cores of Intel's hybrids.
     "avx2-vnni-2x128": {"fp32": 16, "int8": 64},
     "avx512": {"fp32": 64, "fp16": 128, "int8": 256},
-    # AVX-512 instructions in two halves, as in Zen 4, or with one port, as in client chips.
+    # AVX-512 split into two 256-bit operations, as in Zen 4, or on one port, as in client chips.
     "avx512-256b": {"fp32": 32, "fp16": 64, "int8": 128},
     "avx512-client": {"fp32": 32, "int8": 128},
     "amx": {"fp32": 64, "fp16": 1024, "int8": 2048},
@@ -28,19 +28,19 @@ OPS_PER_CYCLE: dict[str, dict[str, int]] = {
     "neon-2x128": {"fp32": 16, "fp16": 32, "int8": 64},
     "neon-2x128-i8mm": {"fp32": 16, "fp16": 32, "int8": 128},
     # Cortex-A72: multiplies 128 bits a cycle, and INT8 on one port into 16 bits; no dot products
-    # and no arithmetic on halves (its Software Optimization Guide, section 3).
+    # and no FP16 arithmetic (its Software Optimization Guide, section 3).
     "neon-a72": {"fp32": 8, "int8": 16},
     # Two ports of 64 bits: Cortex-A55.
     "neon-2x64": {"fp32": 8, "fp16": 16, "int8": 32},
 }
-#: Instructions on matrices: tokens that fill one, and the set without them. SMMLA multiplies
+#: Matrix instructions: tokens that fill one, and the instruction set without them. SMMLA multiplies
 #: 2 x 8 by 8 x 2, a tile of AMX has 16 rows.
 MATRIX_TOKENS: dict[str, tuple[int, str]] = {
     "neon-i8mm": (2, "neon"),
     "neon-2x128-i8mm": (2, "neon-2x128"),
     "amx": (16, "avx512"),
 }
-#: Ports for instructions on vectors, shuffles among them, and bytes of a vector.
+#: Ports for vector instructions, shuffles included, and bytes of a vector.
 VECTOR_PORTS: dict[str, tuple[int, int]] = {
     "avx2": (3, 32),
     "avx2-vnni": (3, 32),
@@ -56,22 +56,22 @@ VECTOR_PORTS: dict[str, tuple[int, int]] = {
     "neon-2x64": (2, 8),
     "neon-a72": (2, 16),
 }
-#: The same for vectors of 256 bits, where wider ones have fewer ports. Loops of llama.cpp over one
-#: token, of bitnet.cpp and of T-MAC are written for AVX2, and use no wider ones with AVX-512.
+#: Ports and bytes of 256-bit vectors, where wider vectors have fewer ports. Loops of llama.cpp over
+#: one token, of bitnet.cpp and of T-MAC are AVX2 code on processors with AVX-512 too.
 AVX2_PORTS: dict[str, tuple[int, int]] = {
     "avx512": (3, 32),
     "avx512-client": (3, 32),
     "amx": (3, 32),
 }
-#: Instruction sets whose dot products of INT8 are one instruction.
+#: Instruction sets with an INT8 dot-product instruction.
 DOT_PRODUCTS = frozenset(OPS_PER_CYCLE) - {"avx2", "neon-a72"}
-#: Accumulator of a product, by the type of its operands.
+#: Accumulator type of a product, by operand type.
 ACCUMULATE = {"fp32": "fp32", "fp16": "fp32", "int8": "int32"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmallCores:
-    """The efficient cores of a hybrid, at the clock that one of them reaches."""
+    """The efficiency cores of a hybrid CPU."""
 
     count: Sourced
     clock_ghz: Sourced
@@ -84,18 +84,19 @@ class SmallCores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cores:
-    """The cores of a processor that compute, all alike; those of a hybrid beside them."""
+    """The cores of a CPU, all alike, and the efficiency cores of a hybrid."""
 
     count: Sourced
-    #: With all cores at work.
+    #: Clock with all cores at work.
     clock_ghz: Sourced
     #: A key of :data:`OPS_PER_CYCLE`.
     instructions: str
-    #: What one core can read; all together read no more than the memory gives.
+    #: Bandwidth that one core reaches; all cores together reach at most that of the memory.
     bandwidth_gb_per_s: Sourced
     last_cache_mb: Sourced | None = None
     memory_channels: Sourced | None = None
-    #: Which only bounds count: runs are told to keep off them, since products wait for the slowest.
+    #: Efficiency cores; counted in bounds only, because a GEMM waits for its slowest core and users
+    #: pin threads to the fast ones.
     small: SmallCores | None = None
 
     def __post_init__(self) -> None:
@@ -103,18 +104,18 @@ class Cores:
 
     @property
     def cache_bytes(self) -> float:
-        """Size of the last cache, whose megabytes are 2**20 bytes; 0 where it is not known."""
+        """Size of the last-level cache; 0 where it is unknown."""
         return self.last_cache_mb.value * 2**20 if self.last_cache_mb else 0.0
 
     @property
     def all_count(self) -> float:
-        """Cores of both kinds."""
+        """Number of cores of both kinds."""
         return self.count.value + (self.small.count.value if self.small else 0.0)
 
     def used_share(self, operands: str, threads: int | None = None) -> float:
-        """Return the peak of so many threads over that of the big cores, which they take first.
+        """Return the peak of ``threads`` threads over the peak of the performance cores.
 
-        All cores of both kinds compute if no number is given.
+        Threads run on performance cores first; None means all cores of both kinds.
         """
         wanted = self.all_count if threads is None else threads
         big = min(1.0, wanted / self.count.value)
@@ -126,13 +127,13 @@ class Cores:
         return big + rate / self.ops_per_s(operands)
 
     def ops_per_s(self, operands: str) -> float:
-        """Return the peak of all cores in one type of operands."""
+        """Return the peak of the performance cores in one operand type."""
         return OPS_PER_CYCLE[self.instructions][operands] * self.count.value * self.hertz
 
     def matrix_tokens(self, operands: str) -> tuple[int, float]:
-        """Return the tokens that the peak needs, and the share of it that one token can have.
+        """Return the tokens at which the peak is reached, and the fraction of it at one token.
 
-        1 and 1 where instructions on vectors are as fast.
+        1 and 1 where vector instructions are as fast as matrix instructions.
         """
         tokens, vectors = MATRIX_TOKENS.get(self.instructions, (1, self.instructions))
         fastest = OPS_PER_CYCLE[self.instructions][operands]
@@ -140,7 +141,7 @@ class Cores:
         return (tokens, share) if share < 1 else (1, 1.0)
 
     def vector_ops_per_s(self, operands: str) -> float:
-        """Return the peak of all cores without instructions on matrices."""
+        """Return the peak of the performance cores without matrix instructions."""
         _, vectors = MATRIX_TOKENS.get(self.instructions, (1, self.instructions))
         return OPS_PER_CYCLE[vectors][operands] * self.count.value * self.hertz
 
@@ -150,10 +151,10 @@ class Cores:
         return self.instructions.startswith("neon")
 
     def vector_bytes_per_s(self, instructions: float, *, widest: bool = False) -> float:
-        """Return the bytes of vectors that loops of so many instructions for each vector do.
+        """Return the vector bytes/s of a loop with ``instructions`` instructions for each vector.
 
-        A byte is a lookup in a table of 16, or a weight in INT8. ``widest`` takes the widest
-        vectors, which usual loops do not.
+        A byte is one lookup in a table of 16, or one INT8 weight. ``widest`` takes the widest
+        vectors; AVX2 code does not.
         """
         ports, width = VECTOR_PORTS[self.instructions]
         if not widest:
@@ -162,7 +163,7 @@ class Cores:
 
     @property
     def hertz(self) -> float:
-        """Cycles a second."""
+        """Clock in cycles a second."""
         return self.clock_ghz.value * 1e9
 
 

@@ -1,7 +1,7 @@
 """Energy of a bit that moves between a memory device and the chip.
 
-A range for each kind, because sources differ by more than the formats under study do. None counts
-the interface and the controller on the chip.
+Each kind has a range, because sources differ by more than the formats under study do. Interface and
+controller on the chip are not included.
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DramEnergy:
-    """Energy per bit, read or written, with the evidence for the nominal one."""
+    """Energy of a bit read or written, in pJ, with the source of the nominal value."""
 
     low_pj_per_bit: float
     nominal_pj_per_bit: float
     high_pj_per_bit: float
     source: str
-    #: Whether the source of the nominal value was read.
+    #: Whether the nominal value was checked against its source.
     confirmed: bool
 
     def energy_pj(self, traffic_bytes: float) -> tuple[float, float, float]:

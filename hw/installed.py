@@ -1,4 +1,4 @@
-"""Which kind of memory this machine has, where Linux lets anybody or the user read it."""
+"""The kind of memory of this machine, where Linux lets the user read it."""
 
 import re
 from pathlib import Path
@@ -14,16 +14,16 @@ SMBIOS_TYPES = {
     0x23: "lpddr5",
     0x24: "hbm3",
 }
-#: Where that byte lies in a memory device's record of type 17.
+#: Offset of the type in an SMBIOS record of a memory device (type 17).
 TYPE_OFFSET = 0x12
 SYSTEM = Path("/sys")
 
 
 def installed_dram(system: Path = SYSTEM) -> str | None:
-    """Return a key of :data:`hw.dram.DRAM`; None where the system doesn't tell.
+    """Return a key of :data:`hw.dram.DRAM`; None where the system does not report it.
 
-    The firmware's records are for the superuser alone; servers tell everybody what their error
-    correction watches.
+    Firmware records can be read by the superuser only; the error correction (EDAC) of servers
+    reports its memory to all users.
     """
     records = sorted(system.glob("firmware/dmi/entries/17-*/raw"))
     names = [_firmware_type(path) for path in records]
@@ -40,7 +40,7 @@ def _firmware_type(path: Path) -> str | None:
 
 
 def dram_of_edac(text: str) -> str | None:
-    """Return the kind of memory that Linux's ``edac_mem_types`` means.
+    """Return the kind of memory of a name in Linux's ``edac_mem_types``.
 
     >>> [dram_of_edac(x) for x in ("Registered-DDR5", "Low-Power-DDR4-RAM", "Empty")]
     ['ddr5', 'lpddr4', None]

@@ -1,13 +1,13 @@
 """Machines that run models: GPUs, processors and NPUs, one TOML file each.
 
-Every number of a file is a table of its value and its source; ``confirmed = false`` marks one that
-nobody has read in its source::
+Every number of a file is a table with its value and its source; ``confirmed = false`` marks a
+number that was not checked against its source::
 
     bandwidth_gb_per_s = { value = 2039, source = "NVIDIA A100 datasheet" }
 
 Peaks are dense, two operations for each multiply-add; GB are 1e9 bytes. Memory is made of chips of
-2**n bits, and the 80 GB on a card's box are GiB: files have ``capacity_gib``, what the driver
-reports where that was read and what the box says elsewhere. A measured machine may give
+2**n bits, and the 80 GB on a card's box are GiB: files have ``capacity_gib``, from the driver's
+report where it was read and from the data sheet elsewhere. A measured machine may give
 ``capacity_gb`` instead.
 """
 
@@ -28,7 +28,7 @@ OPERANDS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 TERA = 1e12
 GIGA = 1e9
 GIB = float(1 << 30)
-#: Of the few numbers that may be zero.
+#: Metadata of the fields whose numbers may be 0.
 ZERO = {"may_be_zero": True}
 #: Vendors whose GPUs have no GEMM library that inference engines call: engines bring their own
 #: Metal kernels.
@@ -60,7 +60,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiency:
-    """Shares of the peaks that this machine was measured to reach."""
+    """Measured shares of a machine's peaks."""
 
     compute: Sourced | None = None
     memory: Sourced | None = None
@@ -74,37 +74,37 @@ class Machine:
     title: str
     vendor: str
     kind: str
-    #: A key of :data:`hw.dram.DRAM`, whose energy is taken.
+    #: Kind of memory, a key of :data:`hw.dram.DRAM`.
     dram: str
     bandwidth_gb_per_s: Sourced
-    #: One of the two.
+    #: Memory size in GiB or in GB; one of the two is given.
     capacity_gib: Sourced | None = None
     capacity_gb: Sourced | None = None
-    #: Of matrix products; those of a processor follow from its cores.
+    #: Peak rates of matrix products; those of a CPU follow from ``cores``.
     peaks: tuple[Peak, ...] = ()
     cores: Cores | None = None
-    #: Times as fast as products are with two of four weights zero, where the machine has that.
+    #: Speed of products with two of four weights zero, over the dense speed; None if not faster.
     sparse_speedup: Sourced | None = None
-    #: Of operations that are no matrix products, in float32.
+    #: Peak FP32 rate of everything but matrix products.
     vector_tops: Sourced | None = None
-    #: Of a GPU: what runs whole groups of threads (NVIDIA's SM, a core of Apple's, a pair of AMD's
-    #: compute units since RDNA, one before), and its clock.
+    #: Multiprocessors of a GPU (NVIDIA's SM, Apple's core, AMD's compute unit, since RDNA a pair of
+    #: them), and their clock.
     multiprocessors: Sourced | None = None
     clock_ghz: Sourced | None = None
     on_chip_kb: Sourced | None = None
     link_gb_per_s: Sourced | None = None
     link_latency_us: Sourced | None = field(default=None, metadata=ZERO)
-    #: How many machines the link connects, where it is a bridge.
+    #: Machines that the link connects, where it is a bridge.
     bridged_machines: Sourced | None = None
     tdp_w: Sourced | None = None
     idle_w: Sourced | None = field(default=None, metadata=ZERO)
     process_nm: Sourced | None = None
     price_usd_per_hour: Sourced | None = field(default=None, metadata=ZERO)
-    #: Whether the kind of memory is known, not assumed.
+    #: Whether the kind of memory is known; else it is assumed.
     dram_confirmed: bool = True
-    #: Missing where nobody measured; then those of the machine's kind are expected.
+    #: Measured efficiency; None where the fitted one of the machine's kind is expected.
     efficiency: Efficiency | None = None
-    #: Other names under which tables of measurements know it.
+    #: Other names of the machine.
     aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -142,9 +142,9 @@ class Machine:
     def ops_per_s(
         self, weights: str, activations: str | None = None, *, fastest: bool = True
     ) -> float | None:
-        """Return the peak of products of two operand types, or None if it has no such product.
+        """Return the peak of products of two operand types, or None if there is none.
 
-        Of several accumulators, the fastest or the slowest, which is the widest, decides.
+        ``fastest`` takes the fastest of several accumulators, else the slowest and widest.
 
         >>> machine = load_machine("a100-sxm-80gb")
         >>> machine.ops_per_s("fp16"), machine.ops_per_s("fp8")
@@ -173,7 +173,7 @@ class Machine:
 
     @property
     def vector_ops_per_s(self) -> float:
-        """Peak of operations that are no products; that of products in float32 where unknown."""
+        """Peak of vector operations; the FP32 peak of matrix products where it is unknown."""
         if self.vector_tops is not None:
             return self.vector_tops.value * TERA
         peaks = self.native_peaks
@@ -181,7 +181,7 @@ class Machine:
 
     @property
     def multiprocessor_cycles_per_s(self) -> float | None:
-        """Cycles a second of all multiprocessors; None where they are not known.
+        """Cycles a second of all multiprocessors together; None where they are unknown.
 
         >>> load_machine("a100-sxm-40gb").multiprocessor_cycles_per_s
         152280000000.0
@@ -208,7 +208,7 @@ class Machine:
 
     @property
     def unconfirmed(self) -> tuple[str, ...]:
-        """Names of the numbers that nobody has read in their source."""
+        """Names of the numbers that were not checked against their source."""
         names = (name for name, number in numbers_of(self) if not number.confirmed)
         return tuple(names) if self.dram_confirmed else ("dram", *names)
 

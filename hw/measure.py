@@ -1,8 +1,8 @@
 """Measure this machine: rates of matrix products by type, and read bandwidth.
 
 Ceilings are the best of all repetitions, kernels and numbers of threads; every repetition is kept.
-A machine whose typical repetition stays below three quarters of its best is called unstable: other
-work disturbs it, and the numbers say little.
+A machine whose median repetition is below three quarters of its best is unstable: other programs
+run on it, and the rates are not those of the machine.
 """
 
 import os
@@ -20,47 +20,60 @@ import numpy as np
 
 from hw.installed import installed_dram
 
-#: Side of the square matrices; large enough that a product runs at its full rate.
-SIDES = (1024, 2048)
 REPETITIONS = 7
-#: Typical over best below which a measurement is unstable.
+#: Median over best below which a measurement is unstable.
 STABLE_SHARE = 0.75
-#: Tokens of a prompt, width of a model's layers, weights of one of them, bytes of all.
-PROMPT = 512
+#: Width of a small model's layers, and weights of one layer.
 WIDTH = 512
 LAYER_WEIGHTS = 12 * WIDTH**2
-#: Values of a head, tokens that one more attends to, keys and values of a layer.
+#: Width of an attention head, tokens in the KV cache, keys and values of one layer's cache.
 HEAD_WIDTH = 64
 CONTEXT = 256
 LAYER_CACHE = 2 * CONTEXT * WIDTH
-CHAIN_BYTES = 256 << 20
-#: Where matrices lie in memory changes how fast they are read: the layers are made so many times.
-ALLOCATIONS = 4
-#: Read at least this many bytes at once, or four times the last cache.
+#: Bytes that are read at once at least, unless the memory is small.
 MIN_READ_BYTES = 512 << 20
-#: Never more than this share of the memory.
+#: Share of the memory that a measurement takes at most.
 MAX_MEMORY_SHARE = 1 / 8
 CACHE_SIZES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Sizes of what is measured; the defaults are large enough for full rates."""
+
+    #: Sides of the square matrices of products.
+    sides: Sequence[int] = (1024, 2048)
+    #: Tokens of the prompt that passes the layers.
+    prompt: int = 512
+    #: Bytes of the weights of all layers.
+    layer_bytes: int = 256 << 20
+    #: Allocations of the layers: the place of matrices in memory changes how fast they are read.
+    allocations: int = 4
+    #: Bytes that are read at once; None for enough to pass all caches.
+    read_bytes: int | None = None
+
+
+USUAL_SIZES = Sizes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """A rate, the best of its repetitions."""
+    """A rate per second, the best of its repetitions."""
 
     name: str
-    #: Every repetition of the best setting, per second.
+    #: Rates of every repetition of the best setting, in operations or bytes a second.
     rates: tuple[float, ...]
-    #: What was the best: side of the matrices, or kernel and threads.
+    #: Setting of the best rate: side of the matrices, or kernel and threads.
     setting: str
 
     @property
     def best(self) -> float:
-        """The largest rate."""
+        """Largest rate."""
         return max(self.rates)
 
     @property
     def is_stable(self) -> bool:
-        """Whether the median comes near the best."""
+        """Whether the median is near the best."""
         return self.steadiness >= STABLE_SHARE
 
     @property
@@ -76,21 +89,21 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What this machine was measured to do."""
+    """Measured rates of this machine."""
 
     cpu: str
     cores: int
     memory_bytes: int
-    #: Operations a second, two for each multiply-add, by the type of the operands.
+    #: Rates of matrix products by operand type, in operations/s; a multiply-add counts two.
     products: tuple[Ceiling, ...]
-    #: Bytes a second read from memory.
+    #: Read bandwidth of the memory, in bytes/s.
     read: Ceiling
-    #: Operations a second of a prompt in the linear layers of a small model.
+    #: Rate of a prompt in the layers of a small model, in operations/s.
     prompt: Ceiling
-    #: Bytes a second of the same layers for one token, its keys and values among them.
+    #: Rate of one token in the layers of a small model, in bytes/s of weights, keys and values.
     vector: Ceiling
     libraries: str
-    #: A key of :data:`hw.dram.DRAM`; missing where the system doesn't tell.
+    #: Key of :data:`hw.dram.DRAM`; None where the system does not report it.
     dram: str | None = None
 
     @property
@@ -101,32 +114,34 @@ class Measurement:
 
     @property
     def compute_share(self) -> float:
-        """Share of the float32 peak that products of a prompt's size reach."""
+        """Rate of a prompt over the FP32 peak."""
         return min(1.0, self.prompt.typical / self.products[0].best)
 
     @property
     def memory_share(self) -> float:
-        """Share of the read bandwidth that products with one vector reach."""
+        """Rate of one token over the read bandwidth."""
         return min(1.0, self.vector.typical / self.read.best)
 
 
-def measure(*, repetitions: int = REPETITIONS, sides: Sequence[int] = SIDES) -> Measurement:
-    """Measure products in float32, float64, bfloat16 and int8 and the read bandwidth."""
+def measure(*, repetitions: int = REPETITIONS, sizes: Sizes = USUAL_SIZES) -> Measurement:
+    """Measure matrix products in float32, float64, bfloat16 and int8, and the read bandwidth."""
     import jax
 
     cores = len(os.sched_getaffinity(0))
-    layers = max(2, min(_read_bytes() // 2, CHAIN_BYTES) // (4 * LAYER_WEIGHTS))
+    read_bytes = sizes.read_bytes or _read_bytes()
+    layers = max(2, min(read_bytes // 2, sizes.layer_bytes) // (4 * LAYER_WEIGHTS))
+    timed = partial(_layers, layers=layers, allocations=sizes.allocations, repetitions=repetitions)
     return Measurement(
         cpu=cpu_name(),
         cores=cores,
         memory_bytes=_memory_bytes(),
         products=tuple(
-            _product_rate(dtype, sides, repetitions)
+            _product_rate(dtype, sizes.sides, repetitions)
             for dtype in ("float32", "float64", "bfloat16", "int8")
         ),
-        read=read_bandwidth(_read_bytes(), cores, repetitions),
-        prompt=_layers("prompt", PROMPT, layers, repetitions),
-        vector=_layers("vector", 1, layers, repetitions),
+        read=read_bandwidth(read_bytes, cores, repetitions),
+        prompt=timed("prompt", sizes.prompt),
+        vector=timed("vector", 1),
         libraries=f"numpy {np.__version__}, jax {jax.__version__}",
         dram=installed_dram(),
     )
@@ -135,7 +150,7 @@ def measure(*, repetitions: int = REPETITIONS, sides: Sequence[int] = SIDES) -> 
 def _product_rate(dtype: str, sides: Sequence[int], repetitions: int) -> Ceiling:
     """Time matrix products by XLA, integers into int32 and others into their own type.
 
-    NumPy has no fast product of integers, so that one in its place would say nothing.
+    NumPy has no fast integer product to compare with.
     """
     import jax
     import jax.numpy as jnp
@@ -152,7 +167,7 @@ def _product_rate(dtype: str, sides: Sequence[int], repetitions: int) -> Ceiling
     return max(ceilings, key=lambda c: c.best)
 
 
-def _layers(name: str, rows: int, layers: int, repetitions: int) -> Ceiling:
+def _layers(name: str, rows: int, *, layers: int, allocations: int, repetitions: int) -> Ceiling:
     """Time ``rows`` vectors that pass the layers of a transformer, one vector with its attention.
 
     A rate is in operations for many vectors, and in bytes of matrices, keys and values for one.
@@ -178,7 +193,7 @@ def _layers(name: str, rows: int, layers: int, repetitions: int) -> Ceiling:
     matrices = ((3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH))
     run = jax.jit(lambda weights, x: jax.lax.scan(layer, x, weights)[0])
     x, times = jnp.ones((rows, WIDTH)), list[float]()
-    for _ in range(ALLOCATIONS):
+    for _ in range(allocations):
         weights = [jnp.full((layers, *shape), 1.0 / WIDTH) for shape in (*matrices, cache, cache)]
         times += repeat(partial(_wait_for, run, weights, x), repetitions)
     amount = 2.0 * rows * LAYER_WEIGHTS if rows > 1 else 4.0 * (LAYER_WEIGHTS + LAYER_CACHE)
@@ -215,7 +230,7 @@ def _run_all(pool: ThreadPoolExecutor, kernel: Callable[[Any], Any], parts: Sequ
 
 
 def repeat(call: Callable[[], Any], repetitions: int) -> list[float]:
-    """Return the seconds of each of some calls, after one that is not counted."""
+    """Return the seconds of ``repetitions`` calls, after one that is not timed."""
     call()
     times = []
     for _ in range(repetitions):
@@ -240,12 +255,13 @@ def _memory_bytes() -> int:
 
 
 def _read_bytes() -> int:
+    """Return 512 MiB or four times the last cache, but not too much of the memory."""
     wanted = max(MIN_READ_BYTES, 4 * _last_cache_bytes())
     return min(wanted, int(_memory_bytes() * MAX_MEMORY_SHARE))
 
 
 def _last_cache_bytes() -> int:
-    """Return the size of the largest cache, 0 where the system doesn't say."""
+    """Return the bytes of the largest cache, 0 where the system does not report it."""
     sizes = [path.read_text().strip() for path in CACHE_SIZES.glob("index*/size")]
     units = {"K": 1 << 10, "M": 1 << 20}
     return max((int(s[:-1]) * units[s[-1]] for s in sizes if s[-1:] in units), default=0)

@@ -152,8 +152,8 @@ def _made(kind: type[Made], found: object, path: Path) -> Made:
         raise ValueError(f"{path}: {error}") from None
 
 
-def write_record(record: PeRecord, folder: Path = FOLDER) -> Path:
-    """Write a record; the file appears whole or not at all."""
+def write_record(record: PeRecord, folder: Path) -> Path:
+    """Write a record into a folder; the file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.name}.json"
     partial = path.with_name(f".{path.name}.partial")

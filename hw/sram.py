@@ -1,4 +1,4 @@
-"""Energy, area and delay of a memory on the chip: power laws of its size, fitted to points.
+"""Energy, area and delay of an on-chip memory: power laws of its size, fitted to points.
 
 The points of energy are those of Horowitz, ISSCC 2014, for 64-bit words at 45 nm and 0.9 V. Their
 energy grows about as the square root of the size, as the length of word and bit lines does. The
@@ -14,10 +14,10 @@ from math import exp, log
 
 from hw.technology import node_factor
 
-#: Bytes of a memory, and pJ to read a 64-bit word of it.
+#: Bytes of a memory, and energy in pJ to read a 64-bit word.
 POINTS = ((8 * 1024, 10.0), (32 * 1024, 20.0), (1024 * 1024, 100.0))
 WORD_BYTES = 8
-#: Words and bits of a macro, its um2, and the ps from clock to output.
+#: Words and bits of a macro, its area in um2, and its delay from clock to output in ps.
 MACROS = (
     (64, 64, 3817.100, 198.0),
     (128, 64, 5479.600, 233.0),
@@ -27,9 +27,9 @@ MACROS = (
     (1024, 32, 16406.082, 309.0),
     (2048, 39, 45478.818, 435.0),
 )
-#: Bits of the smallest of them; the laws of area and delay say nothing of smaller ones.
+#: Bits of the smallest macro; the laws of area and delay do not hold for smaller ones.
 LEAST_BITS = 64 * 64
-#: What records say of where their memories' figures come from.
+#: Source of the figures of memories in PE records.
 MACRO_MODEL = (
     "one-port SRAM at 45 nm, whatever the library: area and access time by power laws of OpenROAD's"
     " fakeram45 macros (1.1 V), energy by that of Horowitz, ISSCC 2014 (0.9 V, from 8 KiB on), no"
@@ -38,7 +38,7 @@ MACRO_MODEL = (
 
 
 def _fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return exponent and factor of the least squares of logarithms."""
+    """Return exponent and factor of the least-squares line through the logarithms."""
     xs = [log(size) for size, _ in points]
     ys = [log(value) for _, value in points]
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
@@ -48,7 +48,7 @@ def _fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _error(points: Sequence[tuple[float, float]], exponent: float, factor: float) -> float:
-    """Return the largest relative error of a law at points."""
+    """Return the largest relative error of a power law at points."""
     return max(abs(float(factor * size**exponent) / value - 1) for size, value in points)
 
 
@@ -69,7 +69,7 @@ def access_energy_pj_per_byte(size_bytes: float, technology_nm: float = 45.0) ->
     (2.45, 0.02)
     """
     if size_bytes <= 0:
-        raise ValueError(f"a memory of {size_bytes:g} bytes; it needs more than 0")
+        raise ValueError(f"a memory of {size_bytes:g} bytes; the size is more than 0")
     return float(FACTOR * size_bytes**EXPONENT * node_factor(technology_nm))
 
 
@@ -93,6 +93,6 @@ def macro_access_ps(words: int, bits: int) -> float:
 
 def _of_size(law: tuple[float, float], words: int, bits: int) -> float:
     if words * bits < LEAST_BITS:
-        raise ValueError(f"a macro of {words} x {bits} bits; it has {LEAST_BITS} or more")
+        raise ValueError(f"a macro of {words} x {bits} bits; laws hold from {LEAST_BITS} bits on")
     exponent, factor = law
     return float(factor * (words * bits) ** exponent)

@@ -1,7 +1,7 @@
-"""Energy of logic at one node relative to another.
+"""Energy of logic at one technology node relative to another.
 
 Stillmaker and Baas, Integration 58, 2017, with the general-purpose (HP) rows and the voltage usual
-for each node. Memories and wires scale worse than that.
+for each node. Memories and wires scale less.
 """
 
 from math import log
@@ -28,7 +28,7 @@ def node_factor(node_nm: float) -> float:
     (0.518, 0.0684, True)
     """
     if node_nm <= 0:
-        raise ValueError(f"a node of {node_nm:g} nm; it needs more than 0")
+        raise ValueError(f"a node of {node_nm:g} nm; the size is more than 0")
     nodes = sorted(NODE_FACTORS)
     upper = next((i for i, node in enumerate(nodes) if node >= node_nm and i > 0), 1)
     if node_nm > nodes[-1]:

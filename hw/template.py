@@ -10,8 +10,7 @@ HEAD = (
     "you have not read in its source. Units are in the keys; peaks are dense, two operations for",
     "each multiply-add. Keys after # may be added.",
 )
-#: What each key of a machine's file means, with its unit, by table; ``SOURCED`` keys are numbers
-#: with a source.
+#: Meaning and unit of each key of a machine's file, by table.
 MACHINE: dict[str, dict[str, str]] = {
     "": {
         "title": "name for people",
@@ -61,7 +60,7 @@ MACHINE: dict[str, dict[str, str]] = {
         "memory": "share of the bandwidth that was measured to be reached",
     },
 }
-#: What each key of an accelerator's file means, with its unit.
+#: Meaning and unit of each key of an accelerator's file.
 ACCELERATOR: dict[str, dict[str, str]] = {
     "": {
         "title": "name for people",
@@ -87,7 +86,7 @@ ACCELERATOR: dict[str, dict[str, str]] = {
         "pe_leakage_uw": "leakage of one PE, microwatts",
     },
 }
-#: Keys with numbers that are not in the tables of a file are offered with this value.
+#: Value in the comments that offer keys which a file does not have.
 EXAMPLE = '{ value = 1, source = "..." }'
 NOT_NUMBERS = frozenset(
     ["title", "vendor", "kind", "dram", "dram_confirmed", "aliases", "dataflow", "instructions"]

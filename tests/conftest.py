@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).parents[1]
 
 #: Seconds of compilation from which on a program is kept.
-WORTH_KEEPING_S = "0.1"
+WORTH_KEEPING_S = "0.02"
 
 
 def modules_with_shapes() -> list[str]:

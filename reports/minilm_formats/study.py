@@ -15,10 +15,12 @@ from sim.encoder.figure import encoder_figure
 from sim.encoder.reader import open_minilm
 from sim.report.study import provenance_table
 from sim.report.style import png
+from sim.report.table import with_error
 from sim.report.write import replace_files
 from sim.sources.embedded import held_out_text
 from sim.sources.known import ALL_MINILM_L6_V2
 from sim.sweep.command import make_provenance
+from sim.sweep.statistics import half_width
 
 HERE = Path(__file__).parent
 SMOLLM2 = HERE.parent / "smollm2_formats" / "results.csv"
@@ -60,7 +62,7 @@ Here the same pairs on unbiased weights:
 ## All results
 
 {table}
-Loss: mean of 1 - cosine with its standard error over sentences. SQNR: median over the quantized
+Loss: mean of 1 - cosine with its 95 % confidence interval over sentences. SQNR: median over the quantized
 matrices. The same numbers are in [results.csv](results.csv).
 
 ## How this was made
@@ -82,7 +84,7 @@ def main() -> None:
     )
     files = {
         "README.md": page.encode(),
-        "loss.png": png(encoder_figure(TITLE, results)),
+        "loss.png": png(encoder_figure(TITLE, results, sentences=SENTENCES)),
         "results.csv": results_csv(results).encode(),
     }
     print(*replace_files(HERE, files), sep="\n")
@@ -130,7 +132,8 @@ def result_table(results: Sequence[EncoderResult]) -> str:
         "|---|---:|---:|---:|---:|",
     ]
     rows += [
-        f"| {r.recipe} | {r.bits_per_weight:.3f} | {r.cosine_loss:.6f} ± {r.cosine_loss_se:.6f} | "
+        f"| {r.recipe} | {r.bits_per_weight:.3f} | "
+        f"{with_error(r.cosine_loss, half_width(r.cosine_loss_se, SENTENCES), '.6f')} | "
         f"{r.cosine_loss_p99:.6f} | {r.median_sqnr_db:.2f} |"
         for r in sorted(results, key=lambda r: r.cosine_loss)
     ]

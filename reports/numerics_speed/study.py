@@ -1,6 +1,6 @@
 """How fast formats are: ``python reports/numerics_speed/study.py``. Takes about three minutes.
 
-Peers that are installed take part: torchao and bitsandbytes come with the extra ``oracles``.
+Every installed peer is measured; torchao and bitsandbytes come with the extra ``oracles``.
 """
 
 import os
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# Threads of one library that wait busily would take the cores from the next one's turn.
+# Idle threads that spin would take cores from the library measured next.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import jax
@@ -39,39 +39,40 @@ DTYPES = {
 }
 TEXT = """# How fast the formats are
 
-Million elements a second on {rows} x {columns} float32 numbers, the best of {rounds} rounds, each
-peer between them in the same run. `copy` is the share of a plain copy through arrays of the same types,
-which is what memory allows. Casts give codes; the others give back float32 numbers, exact in every bit,
-but codebooks give codes and scales, and AQLM's pass better codes, by loops that g++ or clang++ compiles at first use.
-Peers: ml_dtypes by `astype`; numpy with ml_dtypes for the same definition; torchao and bitsandbytes quantize and
-dequantize by their own; the steps of AQLM's public code, written anew. torchao's INT4 multiplies by
-reciprocals of float32 scales, where ours divides by FP16 ones as IEEE 754 says; `torch.compile` makes one
-pass of it. Nothing that writes as many numbers as it reads is faster than the copy.
+Million elements per second on {rows} x {columns} float32 numbers, best of {rounds} rounds; qsim and its
+peers alternate within a round. `copy` is the speed relative to a plain copy between arrays of the same
+types, the limit set by memory bandwidth. Casts return codes. The other rows return dequantized float32
+numbers, exact in every bit, with two exceptions: e8p returns codes and scales, and the AQLM rows return
+improved codes, by loops that g++ or clang++ compiles at first use. Peers: ml_dtypes through `astype`; numpy
+with ml_dtypes, for the same definition; torchao and bitsandbytes, quantize and dequantize by their own
+definitions; the steps of AQLM's public code, reimplemented in torch. torchao's INT4 multiplies by the
+reciprocals of float32 scales, while qsim divides by FP16 scales as IEEE 754 specifies; `torch.compile`
+fuses torchao's steps into one pass.
 
-| what | M elements/s | copy | peer | peer's | times as fast |
+| operation | M elements/s | of copy | fastest peer | speed of each peer | speedup |
 | --- | ---: | ---: | --- | ---: | ---: |
 {table}
 
-Made by `python reports/numerics_speed/study.py`, seed {seed}, on {machine} with {versions}. Figures of
-a shared machine move by a fifth; ratios within a row move less.
+Made by `python reports/numerics_speed/study.py`, seed {seed}, on {machine} with {versions}. The
+machine is shared: speeds vary by 20 % between runs, ratios within a row by less.
 """
 
 
 @dataclass(kw_only=True)
 class Row:
-    """Something that is timed, beside its peers and a copy."""
+    """An operation to time, with its peers and a plain copy."""
 
     what: str
     run: Callable[[], Any]
     copy: Callable[[], Any] | None = None
     size: int = SHAPE[0] * SHAPE[1]
     peers: dict[str, Callable[[], Any]] = field(default_factory=dict)
-    #: Elements of a peer that is too slow for all of them.
+    #: Number of elements that a slow peer is timed on.
     peer_size: int | None = None
     rounds: int = ROUNDS
 
     def line(self) -> str:
-        """Time everything in turns and return the row of the table."""
+        """Time all calls in turns and return the row of the table."""
         best: dict[str, float] = {}
         calls = {"": self.run} | ({"copy": self.copy} if self.copy else {}) | self.peers
         for _ in range(self.rounds):
@@ -140,7 +141,7 @@ def in_groups(x: np.ndarray, size: int, largest: int, to_codes: Callable[..., An
 
 
 def torch_peers(x: np.ndarray) -> dict[str, dict[str, Callable[[], Any]]]:
-    """Return what torchao and bitsandbytes make of a tensor, where they are installed."""
+    """Return calls of torchao and bitsandbytes on a tensor, where they are installed."""
     found: dict[str, dict[str, Callable[[], Any]]] = {}
     if find_spec("torchao"):
         import torch
@@ -224,10 +225,10 @@ def beam_pass(x: np.ndarray) -> list[Row]:
         tensors = {name: torch.from_numpy(array) for name, array in single.items()}
         start = torch.from_numpy(weights32), torch.from_numpy(codes)
         peers["AQLM's steps in torch"] = lambda: aqlm_steps(*start, **tensors).numpy()
-    what = "AQLM 2x8, beam 1, a pass over 1024 x 1024"
+    what = "AQLM 2x8, beam 1, one pass over 1024 x 1024"
     return [
         Row(
-            what=f"{what}, float32 as the peer",
+            what=f"{what}, float32 as in the peer",
             size=weights.size,
             peers=peers,
             rounds=3,
@@ -244,7 +245,7 @@ def beam_pass(x: np.ndarray) -> list[Row]:
 
 
 def aqlm_steps(weights: Any, codes: Any, *, codebooks: Any, scales: Any, hessian: Any) -> Any:
-    """Do what AQLM's public beam search does for a beam of one, step by step, in order."""
+    """Repeat the steps of AQLM's public beam search for a beam of one, in its order."""
     import torch
 
     codes, scales, size = codes.clone(), scales[:, None], codebooks.shape[2]

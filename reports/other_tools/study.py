@@ -25,15 +25,15 @@ A100_OPS, A100_BANDWIDTH, H100_OPS = 312e12, 2039e9, 989e12
 EMBEDDING = SHAPE.vocabulary * SHAPE.hidden
 TEXT = """# What other tools count
 
-GenZ 0.0.16 and llm-analysis predict the same model on the same machine as this project does, and
-many figures differ by 2 to 10 %. Each is computed here with this project's operators, first as they
-are and then with what the tool counts otherwise. Llama-2-7B in 16 bits; GenZ with a prompt of 2048
-tokens, llm-analysis (its shipped example for LLaMA-7B) with 512 and 32 more at 0.7 of the
-operations and 0.9 of the bandwidth.
+For the same model on the same machine, GenZ 0.0.16 and llm-analysis predict figures that differ from
+qsim's by 2 to 10 %. Each figure is computed here twice with qsim's operators: as qsim counts, and under the
+other tool's assumptions. The model is Llama-2-7B in 16 bits. GenZ: prompt of 2048 tokens. llm-analysis (its
+example for LLaMA-7B): prompt of 512 tokens and 32 generated ones, at 0.7 of peak operations and 0.9 of peak
+bandwidth.
 
 {rows}
 
-What they count:
+Assumptions of the other tool:
 
 {reasons}
 
@@ -72,10 +72,10 @@ def genz() -> list[Figure]:
     theirs += 2 * PROMPT * EMBEDDING
     token = step(1, PROMPT - 1)
     ops, read = total(token, "ops"), total(token, "essential_bytes")
-    prompt_reason = (
-        "attention without the causal mask, logits of all positions, and the embedding as a product"
+    prompt_reason = "attention without the causal mask, logits of all positions, and the embedding as a matrix product"
+    token_reason = (
+        "bandwidth in 2^30 bytes/s; the remaining 0.01 % are activations in off-chip memory"
     )
-    token_reason = "bandwidth in 2^30 bytes; 0.01 % more are activations that leave the chip"
 
     def row(what: str, figures: tuple[float, float, float], reason: str) -> Figure:
         published, own, explained = figures
@@ -88,18 +88,18 @@ def genz() -> list[Figure]:
         row(
             "prompt, A100 80 GB, ms",
             (95.508, ours / A100_OPS * 1e3, theirs / A100_OPS * 1e3),
-            "operations as above over the peak; norms, softmax and activations cost nothing",
+            "operations as above over the peak rate; norms, softmax and activations take no time",
         ),
         row(
             "prompt, H100, ms",
             (30.1299, ours / H100_OPS * 1e3, theirs / H100_OPS * 1e3),
-            "the same over 989e12 operations a second",
+            "as above, with a peak of 989e12 operations per second",
         ),
-        row("token, 1e9 operations", (14.2879, ops / 1e9, ops / 1e9), "the same"),
+        row("token, 1e9 operations", (14.2879, ops / 1e9, ops / 1e9), "no difference"),
         row(
             "token, weights, MiB",
             (12602, total(token, "weight_bytes") / 2**20, total(token, "weight_bytes") / 2**20),
-            "the same",
+            "no difference",
         ),
         row(
             "token, A100 80 GB, ms",
@@ -150,38 +150,38 @@ def llm_analysis() -> list[Figure]:
         row(
             "weights, GB",
             (13.147045888, own_weights / 1e9, weights / 1e9),
-            "an MLP of two products of width 4 h instead of three of 11008, and one embedding",
+            "an MLP of two matrices of width 4 h instead of three of width 11008, and a single embedding",
         ),
         row(
             "prompt, 1e12 operations",
             (6.868726448128, total(own, "ops") / 1e12, ops / 1e12),
-            "that MLP, attention without the causal mask, logits of all positions",
+            "the same MLP, attention without the causal mask, logits of all positions",
         ),
         row(
             "prompt, ms",
             (31.88561941644569, total(own, "ops") / rate * 1e3, prompt_s * 1e3),
-            "and then norms by their bytes and the whole embedding read, one after another",
+            "in addition, traffic of the norms and of the whole embedding, not overlapped with compute",
         ),
         row(
             "cache, MB",
             (285.212672, cache / 1e6, cache / 1e6),
-            "the same",
+            "no difference",
         ),
         row(
             "token, ms",
             (7.4788276, total(token, "essential_bytes") / bandwidth * 1e3, token_s * 1e3),
-            "the full cache read and written, the whole embedding read, the head's weights never;"
-            " 0.03 % more are activations",
+            "the full cache read and written, the whole embedding read, the head's weights not read;"
+            " the remaining 0.03 % are activations",
         ),
         row(
             "prompts that fit",
             (20, (80e9 - own_weights) // (largest + cache), (80e9 - weights) // activations),
-            "24 vectors a token and layer, of all layers at once as in training, and no cache",
+            "24 vectors per token and layer, kept for all layers at once as in training, and no cache",
         ),
         row(
             "sequences that fit",
             (230, (80e9 - own_weights) // cache, (80e9 - weights) // (cache + 4198400)),
-            "its own weights; 4.2 MB of activations each",
+            "its own weight bytes; 4.2 MB of activations per sequence",
         ),
     ]
 
@@ -207,7 +207,9 @@ def main() -> None:
         for f in figures
     ]
     text = TEXT.format(
-        rows=table(["tool", "figure", "theirs", "ours", "ours, counted as theirs", "left"], rows),
+        rows=table(
+            ["tool", "figure", "theirs", "ours", "ours, their assumptions", "difference"], rows
+        ),
         reasons="\n".join(f"- **{f.tool}, {f.what}**: {f.reason}." for f in figures),
         qsim=version("qsim-codesign"),
         python=platform.python_version(),

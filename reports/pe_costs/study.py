@@ -1,6 +1,6 @@
 """What processing elements cost: ``python reports/pe_costs/study.py``. Takes a minute or two.
 
-Synthesizes nothing again: the table is of the stored records (``qsim rtl cost --all`` makes them).
+Synthesizes nothing again: the table is of the stored records (``qsim rtl cost --all --out hw/pe_records`` makes them).
 The sweep of accumulator widths is synthesized here.
 """
 
@@ -25,49 +25,51 @@ SWEPT = ("int8-mac", "int4x8-mac", "mixpe-w4a8", "dint4-mac", "fp4-dot")
 WIDTHS = (24, 32, 40, 48)
 TEXT = """# What processing elements cost
 
-Area and energy of each PE's own netlist: the smaller of two synthesis recipes, mapped to `qsim45`, a
-library of the cell facts of an open 45 nm one. Operands are Gaussian, and each record says which.
-`no glitches` has every net change at most once a cycle, `all glitches` lets a unit delay for each gate
-play out. Wires and clock tree are not counted, and delays are round numbers for each cell. Each
-netlist's sums equalled the golden model's in the same run. Efficiency is one over area x energy.
+Area and energy of each PE's gate-level netlist: the smaller result of two synthesis recipes, mapped to
+`qsim45`, a cell library with the areas and energies of an open 45 nm library. Operands are Gaussian; each
+record states their distribution. Energy comes from toggle counts under two delay models: `no glitches`
+(zero delay, each net changes at most once per cycle) and `all glitches` (one unit delay per gate). Wires and
+the clock tree are not included; cell delays are rounded constants. The sums of each netlist were compared
+with the golden model in the same run. Efficiency is 1 / (area x energy).
 
-PEs of several lanes share one accumulator and one result register, which `int8-mac` and `fp16-mac`
-have for a single lane: {share:.0%} of the cells' area of `int8-mac` are flip-flops. So ratios of PEs with
-4 to 18 lanes are those of the PE as it is, not of its multipliers alone. The MAC of `bitmod-dequantizer`
-is a group, of 128 MACs or so in the PE before it. The codebooks of `aqlm-2x8`
-are memory macros by the laws of `hw.sram`, {macro_area:.0f} um2 and {macro_energy:.0f} fJ a MAC of its figures.
+PEs with several lanes share one accumulator and one result register, while `int8-mac` and `fp16-mac` have
+them for a single lane: {share:.0%} of the cell area of `int8-mac` is flip-flops. Ratios of PEs with 4 to 18
+lanes therefore compare whole PEs, not multipliers. One "MAC" of `bitmod-dequantizer` is one group, about 128
+MACs of the PE that feeds it. The codebooks of `aqlm-2x8` are memory macros modelled by `hw.sram`, which
+account for {macro_area:.0f} um2 of its area and {macro_energy:.0f} fJ of its energy per MAC.
 
 {costs}
 
-![Area and energy a MAC over the INT8 MAC](costs.png)
+![Area and energy per MAC over those of int8-mac](costs.png)
 
-## Beside what the papers claim
+## Compared with the papers' claims
 
 - **MixPE W4A8**, claimed 2.29 times the INT8 PE in area-power efficiency: here area x energy is
   {mixpe_low:.2f} to {mixpe_high:.2f} times better than the INT8 MAC, and only {mixpe_area:.2f} times
-  smaller than a plain INT4 x INT8 multiplier; a Booth-coded one is smaller still.
+  smaller than a plain INT4 x INT8 MAC; the Booth-coded MAC is smaller still.
 - **MixPE W4A16**, claimed 4.82 times the FP16 PE in area-power efficiency: here area x energy of the
   exact one, whose sum has {w4a16_bits} bits, is {w4a16_low:.2f} to {w4a16_high:.2f} times better than that of
-  the FP16 MAC with an FP32 sum, and of the one with a short accumulator {running_low:.2f} to
-  {running_high:.2f} times.
+  the FP16 MAC with an FP32 accumulator; with a short accumulator it is {running_low:.2f} to
+  {running_high:.2f} times better.
 - **dINT4**, claimed 1.93 times smaller and 2.56 times less power than INT8: here {dint_area:.2f} times
-  smaller and {dint_low:.2f} to {dint_high:.2f} times less energy, with an accumulator as wide as its
-  sums need. Its decoder and half units cost about what four bits of a multiplier save.
-- **BitMoD**: two terms a weight and four lanes make two MACs a cycle, as published. With aligned
-  products that are cut off, as theirs, the PE has {aligned_area:.0f} um2 in 45 nm cells (theirs 1508 um2 in
-  28 nm, with its dequantizer), and area x energy is {aligned_low:.2f} to {aligned_high:.2f} times better than
-  the FP16 MAC's; the exact sum of {bitmod_bits} bits costs {bitmod_area:.0f} um2. Its long chain of shifts
-  and adders glitches, which the two counts of energy bracket widely.
+  smaller and {dint_low:.2f} to {dint_high:.2f} times less energy, with an accumulator just wide enough for
+  exact sums. Its decoder and the extra bit for half-integer values cost about as much as the narrower
+  multiplier saves.
+- **BitMoD**: two terms per weight and four lanes make two MACs per cycle, as published. With products that
+  are aligned and truncated, as published, the PE takes {aligned_area:.0f} um2 in 45 nm (published: 1508 um2
+  in 28 nm, dequantizer included), and area x energy is {aligned_low:.2f} to {aligned_high:.2f} times better than
+  the FP16 MAC's; the PE with the exact sum of {bitmod_bits} bits takes {bitmod_area:.0f} um2. Its long
+  chain of shifters and adders glitches, so its two energies are far apart.
 
 ## Accumulators
 
 {widths}
 
-An accumulator that is wider than its sums need costs a flip-flop, an adder and a result register for
-each bit; small PEs spend most of their area there.
+Each accumulator bit that exact sums do not need costs an accumulator flip-flop, an adder bit and a result
+flip-flop; in small PEs they are most of the area.
 
 Made by `python reports/pe_costs/study.py` with qsim {qsim}, amaranth {amaranth}, pyosys {pyosys}, Python
-{python} on {machine}; operands from seed 0. A sum is one of those that a result has, or a mantissa with its exponent.
+{python} on {machine}; operands from seed 0. `bits of sum` is the width of one sum in the result, mantissa and exponent included.
 """
 
 
@@ -93,21 +95,28 @@ def efficiencies(one: PeRecord, base: PeRecord) -> str:
 
 
 def figure(records: list[PeRecord], base: PeRecord) -> None:
-    """Draw area and both counts of energy a MAC over those of the INT8 MAC, smallest first."""
+    """Draw area and both counts of energy a MAC over those of the INT8 MAC, smallest area first."""
     ordered = sorted(records, key=lambda r: r.area_um2_per_mac)
-    bars = ("area", "0.55"), ("energy, no glitches", "#0072B2"), ("energy, all", "#D55E00")
-    drawing, axes = plt.subplots(figsize=(6.6, 12), layout="constrained")
-    for i, (label, color) in enumerate(bars):
-        widths = [ratios(one, base)[i] for one in ordered]
-        places = [row + 0.27 * (i - 1) for row in range(len(ordered))]
-        axes.barh(places, widths, height=0.25, color=color, label=label)
+    places = range(len(ordered))
+    drawing, axes = plt.subplots(figsize=(6.6, 9.5), layout="constrained")
+    area, low, high = zip(*(ratios(one, base) for one in ordered), strict=True)
+    axes.hlines(places, low, high, color="0.8", lw=2, zorder=1)
+    for values, label, color, marker in (
+        (area, "area", "0.35", "s"),
+        (low, "energy, no glitches", "#0072B2", "o"),
+        (high, "energy, all glitches", "#D55E00", "D"),
+    ):
+        axes.plot(values, places, marker, color=color, ms=5, label=label)
     axes.set_xscale("log")
-    axes.margins(y=0.01)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.axvline(1, color="0.2", lw=0.8)
-    axes.set_yticks(range(len(ordered)), [one.name for one in ordered])
-    axes.invert_yaxis()
-    axes.set_xlabel("a MAC over the INT8 MAC")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
+    axes.set_yticks(places, [one.name for one in ordered])
+    axes.set_ylim(len(ordered) - 0.4, -0.6)
+    axes.set_xlabel("per MAC, over the INT8 MAC (log scale)")
+    drawing.suptitle("Area and energy of each PE over those of int8-mac")
+    drawing.legend(loc="outside lower center", ncols=3, frameon=False)
     drawing.savefig(HERE / "costs.png", dpi=130, metadata={"Software": None})
 
 
@@ -158,7 +167,7 @@ def main() -> None:
         share=flip_flop_share("int8-mac"),
         costs=table(
             ["PE", "formats", "MACs/cycle", "bits of sum", "area um2", "recipe", "delay ps",
-             "fJ/MAC no glitches", "all glitches", "area a MAC / INT8", "energy / INT8",
+             "fJ/MAC no glitches", "all glitches", "area per MAC / INT8", "energy / INT8",
              "efficiency x INT8", "efficiency x FP16"], rows,
         ),
         mixpe_low=1 / (m_area * m_low),

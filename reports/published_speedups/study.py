@@ -47,39 +47,39 @@ ELEMENTS = {
     "mixpe-w4a16": ("mixpe-w4a16", 4, 16, 16),
     "fp16": ("fp16-dot", 16, 16, 16),
 }
-#: The same for BitMoD's prompts and tokens; only its lossy weights have an element.
+#: Record and weight bits of BitMoD's prefill and decode; only the lossy design has a PE here.
 BITMOD_ELEMENTS = {"prefill": ("bitmod-fp4", 4), "decode": ("bitmod-fp3", 3)}
 TEXT = """# Published speedups, recomputed
 
-The `published` model repeats the arithmetic of the authors' simulators, to the last cycle for BitMoD
-and to both printed digits for MixPE. The `corrected` one runs the same shapes on the same arrays
-with operands, memory and attention as a machine would have them (`roofline.accelerator.gemm`).
-`our RTL` puts this project's own elements, synthesized and measured (`hw/pe_records`), on the area
-that the baseline's elements take. None of them is a measurement of silicon.
+`published` repeats the arithmetic of the authors' simulators: every cycle of BitMoD's, both printed digits
+of MixPE's. `corrected` runs the same shapes on the same arrays with double-buffered operands, all memory
+traffic and head-by-head attention (`roofline.accelerator.gemm`). `our RTL` fills the area of the baseline's
+PEs with qsim's own PEs, synthesized and measured (`hw/pe_records`). None of them is measured on silicon.
 
-## Elements
+## PEs
 
 {elements}
 
-MACs and energy are over those of the element named second, whose netlist has the same kind of sum.
-`fp16-dot` multiplies FP16 by FP16 and is measured by this script as the records were ({fp16_bits} bits of
-exact sum, {fp16_area} um2). `fp16-mac`, whose FP32 adder rounds (the published one adds in FP16), takes
-{fp16_mac_area} um2 and {fp16_mac_energy} of its energy: gains in MACs over FP16 would be {fp16_mac_ratio} times those here.
-Energy of netlists is without glitches.
+MACs and energy are relative to the baseline PE, whose accumulator is of the same kind. `fp16-dot` multiplies
+FP16 by FP16; this script synthesizes and measures it in the same way ({fp16_bits} bits of exact sum,
+{fp16_area} um2). `fp16-mac` rounds in an FP32 adder (the published one adds in FP16); it takes
+{fp16_mac_area} um2 and {fp16_mac_energy} of the energy of `fp16-dot`, so gains in MACs over it would be
+{fp16_mac_ratio} times those shown. Energies of netlists are without glitches.
 
 Why they differ:
 
-- **BitMoD.** Published, a PE takes 0.77 of the area of an FP16 one (1508 over 1969 um2) and takes four
-  values in two cycles. Ours takes {bitmod_size} of it: its four lanes align terms of FP16 into an exact
-  sum of {bitmod_bits} bits, where theirs adds within 17 and normalizes. A MAC still has less area than
-  an FP16 one, but {bitmod_over_parallel} times that of the bit-parallel `mixpe-w4a16`, which is as exact.
-- **MixPE W4A8.** The published array is four times as large as that of INT8 for the same area, and each
-  PE does four MACs. Our shift-and-add element is somewhat smaller than an INT8 MAC and does one MAC.
-- **MixPE W4A16.** Published, four MACs a PE and cycle on as large a PE as that of FP16; ours does one,
-  on half the area, with an exact sum of {w4a16_bits} bits.
-- **Energy.** MixPE's published energies a MAC are those of a PE divided by the four MACs credited to it,
-  and its W4A8 and INT8 PEs are one synthesis row. In the netlists 4 bits of weight instead of 8 save a
-  third, and instead of 16 a half.
+- **BitMoD.** The published PE takes 0.77 of the area of the FP16 PE (1508 over 1969 um2) and processes four
+  values in two cycles. Ours takes {bitmod_size} of the FP16 area: its four lanes align FP16 terms into an
+  exact sum of {bitmod_bits} bits, while the published PE adds 17 bits and normalizes. Its area per MAC is
+  below that of FP16, but {bitmod_over_parallel} times that of the bit-parallel `mixpe-w4a16`, which is exact
+  too.
+- **MixPE W4A8.** The published array has four times as many PEs as the INT8 array on the same area, and each
+  PE does four MACs per cycle. Our shift-and-add PE is slightly smaller than an INT8 MAC and does one MAC.
+- **MixPE W4A16.** The published PE does four MACs per cycle on the area of the FP16 PE; ours does one on half
+  the area, with an exact sum of {w4a16_bits} bits.
+- **Energy.** MixPE's published energies per MAC are those of a PE divided by the four MACs credited to it,
+  and its W4A8 and INT8 PEs share one synthesis result. In our netlists, weights of 4 bits save a third of the
+  energy against 8 bits, and half against 16 bits.
 
 ## BitMoD over its FP16 baseline
 
@@ -87,22 +87,22 @@ Why they differ:
 
 Why they differ:
 
-- **Prompt, attention.** `whole buffers` differs from `published` by attention: published, it multiplies
-  whole hidden vectors for every head, which costs both designs nearly alike; head by head it is
-  almost free at 256 tokens, and the speedup is that of the linear layers.
-- **Prompt, buffers.** The published model fills a buffer of 512 KiB with what it also works from. If
-  half of it is being filled (`corrected`), large products read an operand twice as often, memory
-  decides in the larger models, and the speedup nears the ratio of the weights' bits.
-- **Token.** Published attention moves a tenth of the keys and values of 256 tokens. All of them, 16
-  bits in the baseline and 8 in BitMoD, and fill, drain and 10 instead of 8 bits of side data a
-  group take up to 3 % of the speedup.
-- **Our RTL, prompt.** {bitmod_macs} times the MACs of FP16 instead of 2.67, so that the array decides again
-  where memory did. Speedups stay above that ratio as the baseline waits for its wider weights.
+- **Prefill, attention.** `whole buffers` differs from `published` in attention only. The published model
+  multiplies whole hidden vectors for every head, which costs both designs nearly the same time. Head by head,
+  attention takes almost no time at 256 tokens, and the speedup is that of the linear layers.
+- **Prefill, buffers.** The published model uses the whole buffer of 512 KiB for the operands in use. With
+  double buffering (`corrected`), half of it is being filled; large GEMMs read an operand twice as often, the
+  larger models become memory-bound, and the speedup approaches the ratio of the weight bits.
+- **Token.** Published attention moves a tenth of the keys and values of 256 tokens. Moving all of them (16
+  bits in the baseline, 8 in BitMoD), pipeline fill and drain, and 10 instead of 8 bits of side data per group
+  reduce the speedup by up to 3 %.
+- **Our RTL, prefill.** The array has {bitmod_macs} times the MACs of FP16 instead of 2.67, so it is
+  compute-bound again. Speedups exceed that ratio because the baseline stalls on its wider weights.
 - **Our RTL, token.** One token fills one of 16 columns, and {token_rows} rows of `bitmod-fp3` instead of 64 are
-  just too few to keep up with memory.
-- **Our RTL, 6 bits.** `bitmod-ll` needs three Booth digits a weight. No element of ours has them.
-- The published "geometric mean" is an arithmetic one, and "generative" is one prompt of 256 tokens
-  and 20 more at a context that stays 256.
+  slightly too few to consume the memory bandwidth.
+- **Our RTL, 6 bits.** `bitmod-ll` needs three Booth digits per weight; qsim has no such PE.
+- The published "geometric mean" is an arithmetic mean, and "generative" is a prompt of 256 tokens followed
+  by 20 tokens whose context stays at 256.
 
 ![Speedup over FP16](speedups.png)
 
@@ -112,16 +112,15 @@ Why they differ:
 
 Why they differ:
 
-- **W4A8.** Published PEs run both operands at 4 bits, four MACs a cycle, on an array of 64 x 64. With
-  one INT4 x INT8 product a PE and cycle the gain is that of the larger array over 32 x 28.
-- **W4A16.** The published PE likewise does four products of 8 x 8 bits where it has one of 4 x 16.
-- **INT8, FP16.** Published dequantization before the product costs an eighth of it, as it was sized
-  for a batch of 8 and runs at 64. It is left out of the corrected times, in which it would cost at
-  most 1/64.
-- **Our RTL.** On the area of FP16 fit {int8_ratio} times as many INT8 MACs, where the published arrays
-  (32 x 32 over 32 x 28) suppose them to be about as large; so INT8 gains most. From there W4A8 gains the
-  ratio of its area only, not 16 times; W4A16 gains twice over FP16, as its area says.
-- Scales of weights (16 bits a group of 128) are read; the published model reads none.
+- **W4A8.** The published PEs treat both operands as 4 bits wide: four MACs per cycle on an array of 64 x 64.
+  With one INT4 x INT8 MAC per PE and cycle, the gain is that of the larger array over 32 x 28.
+- **W4A16.** The published PE likewise does four 8 x 8-bit products in place of one 4 x 16-bit product.
+- **INT8, FP16.** The published model charges dequantization an eighth of the GEMM's time, because it was
+  sized for a batch of 8 and runs at 64. The corrected times leave it out; it would add at most 1/64.
+- **Our RTL.** {int8_ratio} times as many INT8 MACs as FP16 MACs fit on the same area, while the published
+  arrays (32 x 32 over 32 x 28) assume nearly equal sizes; so INT8 gains most. W4A8 gains only its area ratio
+  over INT8, not 16 times; W4A16 gains a factor of two over FP16, its area ratio.
+- The scales of the weights (16 bits per group of 128) are read; the published model reads none.
 
 ## How it was made
 
@@ -157,14 +156,14 @@ def main() -> None:
     text = TEXT.format(
         elements=table(
             [
-                "element",
-                "over",
+                "PE",
+                "baseline",
                 "area um2",
-                "MACs a PE and cycle",
+                "MACs per PE and cycle",
                 "published",
                 "MACs on the same area",
                 "published",
-                "energy a MAC",
+                "energy per MAC",
                 "published",
             ],
             element_rows(baseline),
@@ -262,7 +261,7 @@ def bitmod_rows(element: PeRecord) -> list[BitmodRow]:
 def bitmod_speedups(
     name: str, phase: Phase, code_bits: int, element: PeRecord
 ) -> tuple[float, float, float | None]:
-    """Return the speedup with whole buffers, with halves, and of our elements on the same area."""
+    """Return the speedup with whole buffers, with double buffers, and of our PEs on the same area."""
     shape = load_model(name)
     baseline, machine = load_accelerator("fp16-28nm"), load_accelerator("bitmod")
     wide, narrow = (
@@ -290,12 +289,12 @@ def bitmod_speedups(
     return whole, corrected, slow / cycles(narrow, ours)
 
 
-def held(machine: Accelerator, halves: int) -> Accelerator:
-    """Return a machine whose buffers are as large as if ``halves`` of them held operands."""
+def held(machine: Accelerator, factor: int) -> Accelerator:
+    """Return a machine whose buffers are ``factor`` times as large."""
     return replace(
         machine,
-        weight_buffer_bytes=machine.weight_buffer_bytes * halves,
-        activation_buffer_bytes=machine.activation_buffer_bytes * halves,
+        weight_buffer_bytes=machine.weight_buffer_bytes * factor,
+        activation_buffer_bytes=machine.activation_buffer_bytes * factor,
     )
 
 
@@ -357,21 +356,31 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+#: Marker and offset of each kind of speedup, by its place in a row.
+MARKS = {3: ("published", "o", -0.12), 5: ("corrected", "X", 0.0), 6: ("our RTL", "D", 0.12)}
+
+
 def draw(rows: list[BitmodRow]) -> None:
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    """Draw the speedups of each model: colour for the design, marker for the kind."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True, layout="constrained")
+    colors = {"bitmod-ll": "#0072B2", "bitmod-ly": "#D55E00"}
     for axis, task in zip(axes, ("prefill", "token"), strict=True):
-        for design, color in (("bitmod-ll", "tab:blue"), ("bitmod-ly", "tab:orange")):
+        for design, color in colors.items():
             points = [row for row in rows if row[1:3] == (design, task)]
             y = np.arange(len(points))
-            axis.plot([row[3] for row in points], y, "o", color=color, label=f"{design} published")
-            axis.plot([row[5] for row in points], y, "x", color=color, label=f"{design} corrected")
-            if None not in (own := [row[6] for row in points]):
-                axis.plot(own, y, "+", color=color, label=f"{design} our RTL")
+            for column, (kind, marker, offset) in MARKS.items():
+                values = [row[column] for row in points]
+                if None not in values:
+                    label = f"{design}, {kind}"
+                    axis.plot(values, y + offset, marker, color=color, label=label, alpha=0.85)
         axis.set_yticks(y, [row[0] for row in points])
-        axis.set_xlabel("times faster than FP16")
-        axis.set_title({"prefill": "Prompt of 256 tokens", "token": "One token"}[task])
+        axis.set_xlabel("times as fast as FP16")
+        axis.set_title({"prefill": "Prompt of 256 tokens", "token": "One token"}[task], fontsize=10)
         axis.set_xlim(left=1)
-    axes[1].legend(fontsize=8, loc="center", bbox_to_anchor=(0.62, 0.5))
+        axis.grid(axis="x", color="0.92")
+    figure.suptitle("Speedup of BitMoD over its FP16 baseline: published and recomputed")
+    handles = axes[1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     figure.savefig(HERE / "speedups.png", dpi=120, metadata={"Software": None})
 
 

@@ -1,7 +1,7 @@
 """What number formats cost SmolLM2-135M.
 
 ``python reports/smollm2_formats/study.py --text wikitext2.txt``; the model must be fetched before:
-``qsim models fetch smollm2-135m-instruct``. Takes about a minute a point on two cores and goes on
+``qsim models fetch smollm2-135m-instruct``. Takes about a minute a point on two idle cores and resumes
 where it was stopped. The text is the WikiText-2 raw test split, which its licence keeps out of this
 repository.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sim.report import write_report
 from sim.report.study import Points, write_study
-from sim.report.table import markdown_table
+from sim.report.table import markdown_table, with_error
 from sim.sweep.command import run_sweep
 from sim.sweep.options import SweepOptions
 
@@ -27,8 +27,8 @@ do not.
 
 **Weights.** {weights}.
 
-**Weights and activations.** {activations}. Eight-bit floats lose less than eight-bit integers on
-activations, whose outliers stretch an integer grid, and more on weights.
+**Weights and activations.** {activations}. On weights alone {eight_bits}; with activations
+{eight_bit_inputs}.
 
 **KV cache.** {cache}.
 
@@ -81,6 +81,15 @@ def main() -> None:
     print(path)
 
 
+def _nearer(points: Points, first: str, second: str) -> str:
+    """Say which of two recipes is nearer to float32, if the windows can tell."""
+    mean, half = points.change(first, second)
+    if half is not None and abs(mean) <= half:
+        return f"{first} and {second} are equally near within the error"
+    near, far = (first, second) if mean < 0 else (second, first)
+    return f"{near} is nearer to float32 than {far} by {with_error(abs(mean), half, '.4f')} nats"
+
+
 def _text(points: Points, dithered: Points) -> str:
     return TEXT.format(
         weights=points.ranked(
@@ -92,6 +101,8 @@ def _text(points: Points, dithered: Points) -> str:
             "w=nvfp4,a=nvfp4",
         ),
         cache=points.ranked("kv=int8", "kv=fp8_e4m3", "kv=fp4:g64", "kv=mxfp4", "kv=nvfp4"),
+        eight_bits=_nearer(points, "int8", "fp8_e4m3"),
+        eight_bit_inputs=_nearer(points, "w=int8,a=int8", "w=fp8_e4m3,a=fp8_e4m3"),
         floatmin=points.loss("int4-floatmin"),
         control=markdown_table(dithered.results),
         asym=points.loss("int4-asym"),

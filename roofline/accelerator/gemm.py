@@ -6,14 +6,14 @@ while the next tile is computed. Where weights stay, a tile has ``rows x lanes``
 ``columns`` output channels, and tokens stream through it; where inputs stay, it has ``columns``
 tokens, and output channels stream. Such a tile is loaded while the one before streams, as in
 :class:`roofline.accelerator.systolic.Timing` ``double-buffered``, and its partial sums wait in the
-buffer for outputs, or in half of that for inputs where there is none: as many streams as fit there
-at once pass through all tiles of a sum before the next ones do, which load them again.
+buffer for outputs, or in half of the input buffer where there is none. The streams whose partial
+sums fit there pass through all tiles of a sum; the next streams load the tiles again.
 
-Both buffers are doubled, so that half of each holds a tile's operands while memory fills the other
-half; where neither operand fits, one of them is read again for each half buffer of the other, or
-inputs once for each block of output channels whose partial sums fit in half of the output buffer,
-whichever is least. Memory and array work at the same time after the first fill, and the slower of
-them decides. This is an approximation: conflicts of banks and refresh of memory are not modelled.
+Operand buffers are double buffers: one half holds a tile's operands while memory fills the other.
+Where neither operand fits, one of them is read again for each half buffer of the other, or inputs
+are read once for each block of output channels whose partial sums fit in half of the output buffer,
+whichever reads least. Memory and array work at the same time after the first fill; the time is that
+of the slower. This is an approximation without bank conflicts and DRAM refresh.
 """
 
 from dataclasses import dataclass
@@ -26,22 +26,22 @@ from roofline.accelerator.systolic import ceil_div
 
 Phase = Literal["prefill", "decode"]
 RESULT_BITS = 16
-#: Partial sums have 32 bits.
+#: Bits of a partial sum.
 SUM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gemm:
-    """``count`` products of (tokens, inputs) and (inputs, outputs)."""
+    """``count`` matrix products of (tokens, inputs) and (inputs, outputs)."""
 
     name: str
     tokens: int
     inputs: int
     outputs: int
-    #: Bits of a weight's code, and of its share of scales and selectors.
+    #: Bits of a weight's code, and of its share of the group's scale and selector.
     weight_bits: float
     side_bits: float = 0.0
-    #: Values that share a scale; all of a row if none.
+    #: Values that share a scale; None for a whole row.
     group: int | None = None
     count: int = 1
 
@@ -52,35 +52,35 @@ class Gemm:
 
     @property
     def macs(self) -> int:
-        """Useful multiply-accumulates."""
+        """Useful MACs of all products."""
         return self.tokens * self.inputs * self.outputs * self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GemmCost:
-    """What the products of one :class:`Gemm` take together."""
+    """Cycles, traffic and energy of the products of one :class:`Gemm` together."""
 
     cycles: int
-    #: With every PE busy in every cycle, or all weights at the memory's full speed; no less.
+    #: Lower bound of the cycles: every PE busy in every cycle, or weights at full bandwidth.
     bound_cycles: float
     compute_cycles: int
     dram_cycles: int
     traffic_bytes: int
-    #: Useful MACs over those of an array busy in every cycle at this number of bits.
+    #: Useful MACs over the MACs of an array that is busy in every cycle at these bits.
     utilization: float
     pe_energy_pj: float
-    #: Of both operands' buffers: every tile reads its operands, memory fills them once.
+    #: Energy of both operand buffers: every tile reads its operands, memory writes them once.
     buffer_energy_pj: float
     dram_energy_pj: float
 
     @property
     def limiter(self) -> str:
-        """What decides."""
+        """The longer time: ``compute`` or ``memory``."""
         return "memory" if self.dram_cycles > self.compute_cycles else "compute"
 
 
 def gemm_cost(gemm: Gemm, machine: Accelerator, phase: Phase) -> GemmCost:
-    """Return cycles and energy of ``gemm``; all PEs are charged while the array works.
+    """Return cycles and energy of ``gemm``; all PEs take energy while the array works.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def _buffer_energy_pj(
     tiles = _tiles(gemm, machine, rows=rows, columns=columns)
     weights = gemm.inputs * (gemm.weight_bits + gemm.side_bits) / 8 * gemm.outputs * gemm.count
     inputs = gemm.inputs * machine.activation_bits / 8 * gemm.tokens * gemm.count
-    # Every tile of a sum but the first reads what the one before wrote.
+    # Every tile of a sum except the first reads the partial sums that the tile before wrote.
     sums = 2 * SUM_BYTES * gemm.outputs * gemm.tokens * gemm.count * (tiles.of_sum - 1)
     node = machine.technology_nm
     of_weights = access_energy_pj_per_byte(machine.weight_buffer_bytes, node)
@@ -135,7 +135,7 @@ def _buffer_energy_pj(
 
 
 def array_shape(machine: Accelerator, phase: Phase) -> tuple[int, int]:
-    """Return the PEs along rows and along columns."""
+    """Return the number of PEs along rows and along columns in a phase."""
     if phase == "prefill":
         return machine.prefill_rows, machine.prefill_columns
     return machine.decode_rows, machine.decode_columns
@@ -143,12 +143,12 @@ def array_shape(machine: Accelerator, phase: Phase) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tiles:
-    """How a product is cut for an array."""
+    """How a product is split into tiles for an array."""
 
     count: int
-    #: Steps of one tile.
+    #: Steps of one tile, each of ``lanes`` values.
     steps: int
-    #: Tiles whose partial sums make a result.
+    #: Tiles whose partial sums add up to one result.
     of_sum: int
     #: Times that each weight and each input is read from its buffer.
     weight_reads: int
@@ -199,18 +199,18 @@ def _compute_cycles(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int
     scaling = machine.dequantize_cycles if gemm.group else 0
     fill = rows + columns - 2
     if machine.dataflow != "output":
-        # Partial sums are scaled one after the other as they leave the array.
+        # Partial sums are scaled one after another as they leave the array.
         return rows + (tiles.count - 1) * max(of_tile, rows) + of_tile + fill + scaling
     length = gemm.group or gemm.inputs
     groups = ceil_div(gemm.inputs, length)
     of_group = ceil_div(length, machine.lanes) * of_step
-    # A group is scaled while the next is summed; only where scaling takes longer does it cost.
+    # A group is scaled while the next is summed; only longer scaling takes extra cycles.
     stalls = (groups - 1) * max(0, scaling - of_group)
     return tiles.count * max(of_tile + stalls, rows) + scaling + fill + rows
 
 
 def _traffic_bytes(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int) -> tuple[int, int]:
-    """Return the bytes of one product, and those that must come before it can start."""
+    """Return the bytes of one product, and the bytes that have to arrive before it starts."""
     bits = gemm.weight_bits + gemm.side_bits
     weight_row = ceil(gemm.inputs * bits / 8)
     input_row = ceil_div(gemm.inputs * machine.activation_bits, 8)
@@ -228,7 +228,7 @@ def _traffic_bytes(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int)
 def _read_bytes(
     gemm: Gemm, machine: Accelerator, weight: int, inputs: int, *, is_one_tile: bool
 ) -> int:
-    """Return the bytes of both operands that are read, with those read again."""
+    """Return the bytes read of both operands, repeated reads included."""
     half_weight, half_inputs = (
         machine.weight_buffer_bytes // 2,
         machine.activation_buffer_bytes // 2,

@@ -1,8 +1,8 @@
 """Cycles and energy of a model on an accelerator: linear layers, and attention head by head.
 
-The queries of the heads that share keys and values are tokens of one product, whose weights are
-those keys (or values); tiles above the diagonal are computed all the same. Norms, softmax and
-activation functions are left out.
+In attention the queries of heads that share keys and values are the tokens of one product whose
+weights are the keys (or values); masked tiles are computed too. Norms, softmax and activation
+functions are left out.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from roofline.runtime.storage import Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightBits:
-    """Bits of the weights of a model's linear layers, all of them alike."""
+    """Bits of one weight; all linear layers of a model have the same."""
 
     code_bits: float
-    #: Bits of scale and selector of a group; none if there are no groups.
+    #: Bits of scale and selector of a group; 0 if there are no groups.
     group_bits: int = 0
     group: int | None = None
 
     @property
     def side_bits(self) -> float:
-        """Share of a weight in its group's bits.
+        """Bits of one weight's share of its group's scale and selector.
 
         >>> WeightBits(code_bits=3, group_bits=10, group=128).side_bits
         0.078125
@@ -35,7 +35,7 @@ class WeightBits:
 
 
 def head_bits(fmt: ServingFormat, width: int) -> WeightBits:
-    """Return the bits of a format's head, which a mixture has its own type for.
+    """Return the bits of a format's head; a GGUF mix has a type of its own for it.
 
     >>> from roofline.runtime.serving_format import parse_format
     >>> [head_bits(parse_format(name), 4096).code_bits for name in ("w4a16", "gguf-q4_k_m")]
@@ -69,7 +69,7 @@ def _storage_bits(storage: Storage, width: int) -> WeightBits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCost:
-    """Sums over all products of a phase."""
+    """Cycles, traffic and energy of all products of a phase."""
 
     cycles: int
     compute_cycles: int
@@ -91,9 +91,9 @@ def model_gemms(
 ) -> Iterator[Gemm]:
     """Yield the products of ``tokens`` new tokens, the last of which sees ``context`` tokens.
 
-    ``batch`` sequences share the linear layers; each has its own attention. ``kv_bits`` are those
-    of a key's number with its share of a scale; the machine's own if none are given. ``head`` are
-    those of lm_head where they are not the same.
+    ``batch`` sequences share the linear layers; each has its own attention. ``kv_bits`` are the
+    bits of a number in the KV cache with its share of a scale, by default the machine's own;
+    ``head`` are the bits of lm_head if they differ.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def model_gemms(
         bits = head if head and name == "head" else weights
         yield Gemm(
             name=name,
-            # Of a prompt, only the last token of each sequence needs the head.
+            # The head is computed for the last token of each sequence of a prompt.
             tokens=batch if head and name == "head" else tokens * batch,
             inputs=inputs,
             outputs=outputs,
@@ -140,7 +140,7 @@ def model_gemms(
 def _layers_by_context(
     model: ModelShape, *, tokens: int, context: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield numbers of layers and the tokens that their last new tokens see, windows together.
+    """Yield a number of layers and the tokens that they attend to: full attention, then windows.
 
     >>> from roofline.model.model_shape import load_model
     >>> list(_layers_by_context(load_model("gemma-3-1b"), tokens=1, context=4096))
@@ -161,7 +161,7 @@ def model_cost(
     *,
     context: int = 256,
 ) -> ModelCost:
-    """Return the cost of a prompt of ``context`` tokens, or of one token that sees as many.
+    """Return the cost of a prompt of ``context`` tokens, or of one token after as many.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """The cycle and energy model behind BitMoD's published figures, its simplifications included.
 
 Source: the simulator of BitMoD (HPCA 2025, arXiv:2411.11745) as published in November 2024, which
-made figures 7 and 8; written afresh. It reproduces the figures' data to the last cycle and is no
-model of a machine:
+made figures 7 and 8; written afresh. It reproduces the figures' data to the last cycle and is not
+a model of a machine:
 
 - no pipeline fill, no drain and no dequantization is charged, and layers never overlap;
 - attention is two matrix products over all heads at once: its scores use a "weight" of
@@ -19,16 +19,16 @@ from roofline.accelerator.systolic import ceil_div
 
 _Entry = TypeVar("_Entry")
 
-#: A prompt of 256 tokens, or one token after it; figures 7 and 8 add up one prompt and 20 tokens.
+#: Tasks: a prompt of 256 tokens, or one token after it; figures 7 and 8 sum a prompt and 20 tokens.
 Task = Literal["prefill", "token"]
 CONTEXT = 256
 GENERATED_TOKENS = 20
 
 BUFFER_BYTES = 512 * 1024
-#: DDR on a bus of 128 bits at the array's clock.
+#: Memory bandwidth in bits a cycle of the array: DDR on a bus of 128 bits at its clock.
 DRAM_BITS_PER_CYCLE = 256
 DRAM_ENERGY_PJ_PER_BIT = 18.75
-#: Factor for placement and routing on the energy of the PEs.
+#: Factor on the energy of PEs for placement and routing.
 ROUTED_ENERGY = 1.5
 
 
@@ -42,27 +42,28 @@ class PublishedModel:
     heads: int
     kv_heads: int
     vocabulary: int
-    #: gate, up and down; otherwise two linear layers.
+    #: Whether the network has gate, up and down projections; else two linear layers.
     gated: bool
 
     @property
     def kv_width(self) -> int:
-        """Width of the keys of one token."""
+        """Width of one token's keys."""
         return self.hidden * self.kv_heads // self.heads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedDesign:
-    """An array of the figures; weight bits include those of scales."""
+    """An array of the figures; weight bits include scales."""
 
     #: PEs along output channels and along tokens, for each task.
     prefill_array: tuple[int, int]
     token_array: tuple[int, int]
     prefill_bits: float
-    #: By model where searched for each: :data:`MODELS` in order.
+    #: Weight bits of single tokens: one for all models, or one for each in the order of
+    #: :data:`MODELS`.
     token_bits: tuple[float, ...]
     pe_energy_pj_per_cycle: float
-    #: Values of a dot product that a PE takes at once, two bits of the weights a cycle.
+    #: Values of a dot product that a PE takes at once, at two weight bits a cycle.
     serial_lanes: int | None = None
 
     def array(self, task: Task) -> tuple[int, int]:
@@ -145,7 +146,7 @@ class PublishedCost:
     """Cycles and energy of a task."""
 
     cycles: int
-    #: Cycles in which the array works, and in which memory would work alone.
+    #: Cycles of the array alone, and of memory alone.
     compute_cycles: int
     dram_bytes: int
     pe_energy_pj: float
@@ -154,18 +155,18 @@ class PublishedCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Product:
-    """One matrix product: a weight of (outputs, inputs), and rows of result and of input."""
+    """One matrix product: a weight of (outputs, inputs), rows of results and of inputs."""
 
     outputs: int
     inputs: int
     rows: int
-    #: Values in a row of what is read for each row of result.
+    #: Input values that are read for each row of results.
     input_row: int
     is_attention: bool = False
 
 
 def published_cost(design: str, model: str, task: Task) -> PublishedCost:
-    """Return what the figures hold for one prompt or one token.
+    """Return the figures' data of one prompt or one token.
 
     Examples
     --------
@@ -196,7 +197,7 @@ def published_cost(design: str, model: str, task: Task) -> PublishedCost:
 
 
 def published_speedup(design: str, model: str, *, generated: int = 0) -> float:
-    """Return how many times faster than ``fp16`` a prompt and ``generated`` tokens after it run.
+    """Return the speedup over ``fp16`` of a prompt and ``generated`` tokens after it.
 
     >>> round(published_speedup("bitmod-ll", "opt-1.3b"), 3)
     1.99
@@ -256,7 +257,7 @@ def _dram_bytes(product: _Product, *, bits: float) -> int:
 
 
 def _refetched(weight: int, inputs: int) -> list[int]:
-    """Return the bytes read if inputs, or weights, are read once for each buffer of the other."""
+    """Return the bytes read if one operand is read once for each buffer of the other."""
     if weight <= BUFFER_BYTES or inputs <= BUFFER_BYTES:
         return [weight + inputs]
     return [

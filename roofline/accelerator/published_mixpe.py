@@ -1,8 +1,8 @@
 """The cycle model behind MixPE's published run times, its simplifications included.
 
 Source: the simulator of MixPE (arXiv:2411.16158, repository ``mixpe_simulator``), which builds on
-those of ANT and BitFusion; written afresh. It reproduces the ratios of its results file and is no
-model of a machine:
+those of ANT and BitFusion; written afresh. It reproduces the ratios of its results file and is not
+a model of a machine:
 
 - W4A8 runs both operands at 4 bits, so that a PE of 8 bits does four MACs a cycle, and on 64 x 64
   PEs where the other arrays have 32 columns; W4A16 runs both at 8 bits on a PE of 16;
@@ -21,25 +21,25 @@ from numpy.typing import NDArray
 
 BATCH = 64
 DRAM_BITS_PER_CYCLE = 1024
-#: Half of each buffer holds what is worked on, the other half is being filled.
+#: Share of each buffer that holds current operands; the rest is being filled.
 HALF_WEIGHT_BITS = 128 * 1024 * 8 // 2
 HALF_INPUT_BITS = 256 * 1024 * 8 // 2
 HALF_OUTPUT_BITS = 128 * 1024 * 8 // 2
 OUTPUT_BITS = 16
-#: What the dequantization of the benchmarks was sized for.
+#: Batch for which the dequantization of the benchmarks was sized.
 DEQUANTIZED_BATCH = 8
 GROUP = 128
 PATCH = 16
 PATCHES = 14
 COLORS = 3
 
-#: A number for each tiling.
+#: An array with one number for each tiling.
 Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixpeModel:
-    """A stack of blocks of four linear layers; images come in through a convolution."""
+    """A stack of blocks of four linear layers; a convolution embeds images."""
 
     layers: int
     hidden: int
@@ -54,14 +54,14 @@ class MixpeDesign:
     columns: int
     highest_bits: int
     lowest_bits: int
-    #: Bits of both operands of the products, and of everything else.
+    #: Bits of both operands of matrix products, and of all other values.
     product_bits: int
     other_bits: int
-    #: Groups are scaled after their products instead of weights before.
+    #: Whether sums of groups are scaled after the product, not weights before it.
     scales_after: bool = False
 
     def products_per_side(self, bits: int) -> int:
-        """Return how many operands of ``bits`` one side of a PE takes at once."""
+        """Return the number of operands of ``bits`` that one side of a PE takes at once."""
         return self.highest_bits // max(bits, self.lowest_bits)
 
 
@@ -103,7 +103,7 @@ class _Layer:
     inputs: int
     outputs: int
     bits: int
-    #: Side of the image of results, and of the window that each of them sees.
+    #: Side of the image of results, and of the window of inputs of each result.
     image: int = 1
     window: int = 1
 
@@ -130,7 +130,7 @@ def published_time_ratio(design: str, model: str) -> float:
 
 
 def _layers(name: str, model_name: str) -> Iterator[tuple[_Layer, int]]:
-    """Yield each layer and how often it runs."""
+    """Yield each layer and the number of times that it runs."""
     design, model = DESIGNS[name], MODELS[model_name]
     blocks = model.layers
     if model.has_patches:
@@ -207,12 +207,12 @@ def _stalls(
     *,
     compute: Counts,
 ) -> Counts:
-    """Return the cycles in which the array waits, with the first loop of ``order`` innermost."""
+    """Return the cycles in which the array stalls, with the first loop of ``order`` innermost."""
     weight_moved, weight_held, _ = _promote(order, weight_bits, "w", HALF_WEIGHT_BITS)
     input_moved, input_held, _ = _promote(order, input_bits, "i", HALF_INPUT_BITS)
     output_moved, _, output_fits = _promote(order, output_bits, "o", HALF_OUTPUT_BITS)
     first = weight_held + input_held
-    # The simulator's last write is nothing where a tile of results fits.
+    # The simulator charges no last write where a tile of results fits.
     last = np.where(output_fits, 0, output_bits)
     middle = weight_moved + input_moved + output_moved - first - last
     memory = -(-middle // DRAM_BITS_PER_CYCLE)
@@ -224,7 +224,7 @@ def _stalls(
 def _promote(
     order: tuple[tuple[Counts, str], ...], tile_bits: Counts, operand: str, half_bits: int
 ) -> tuple[Counts, Counts, NDArray[np.bool_]]:
-    """Return bits moved and held when loops keep what fits, and whether one tile ever did."""
+    """Return bits moved, bits held on chip, and whether any loop kept a tile."""
     moved, held = tile_bits.copy(), tile_bits.copy()
     promoted = np.ones(tile_bits.shape, bool)
     ever = np.zeros(tile_bits.shape, bool)

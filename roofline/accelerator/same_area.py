@@ -1,8 +1,8 @@
 """An accelerator with other PEs on the same area: rates and energies of measured netlists.
 
-Buffers, memory and clock stay, and so does the side of the array along tokens, for all arrays then
-split tokens alike; rows along outputs are as many as fit. This is an approximation: records count
-neither wires nor clock tree, and one clock for all supposes that longer paths are pipelined.
+Buffers, memory, clock and the array's side along tokens stay as they are, so that all arrays split
+tokens alike; as many rows along outputs as fit are taken. This is an approximation: records count
+neither wires nor clock tree, and one clock for all assumes that longer paths are pipelined.
 """
 
 from dataclasses import replace
@@ -20,15 +20,15 @@ def with_elements(
     activation_bits: int,
     kv_bits: int,
 ) -> Accelerator:
-    """Return ``base`` with an array of the elements of a record, as many as fit on an area.
+    """Return ``base`` with an array of the PEs of a record, as many as fit on an area.
 
-    ``rows = floor(area / (columns * area of an element))``, for prompts and for single tokens. A
-    step of ``lanes`` values takes the cycles of the record's beat.
+    ``rows = floor(area / (columns * area of a PE))``, for prompts and for single tokens. A step of
+    ``lanes`` values takes the cycles of the record's beat.
 
     Raises
     ------
     ValueError
-        Not one row fits, or the record has no energy.
+        No row fits, or the record has no energy.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def with_elements(
     energy_fj = record.energy_no_delay_fj_per_mac
     if energy_fj is None:
         raise ValueError(
-            f"the record of {record.name} has no energy; measure it with the own library"
+            f"the record of {record.name} has no energy; measure it with the built-in library"
         )
     rows = [
         int(area_um2 / (columns * record.area_um2))
@@ -56,13 +56,13 @@ def with_elements(
     if not min(rows):
         widest = max(base.prefill_columns, base.decode_columns)
         raise ValueError(
-            f"{area_um2:g} um2 hold no row of {widest} {record.name};"
-            f" it takes {widest * record.area_um2:g} um2"
+            f"a row of {widest} {record.name} takes {widest * record.area_um2:g} um2,"
+            f" more than the {area_um2:g} um2 of the array"
         )
     return replace(
         base,
         name=f"{base.name}, {record.name}",
-        title=f"{base.title} with elements {record.name}",
+        title=f"{base.title} with PEs {record.name}",
         prefill_rows=rows[0],
         decode_rows=rows[1],
         lanes=record.lanes,

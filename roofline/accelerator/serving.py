@@ -1,4 +1,4 @@
-"""Requests on an accelerator: cycles of every product of a prompt and of each generated token."""
+"""Requests on an accelerator: cycles of all products of a prompt and of a generated token."""
 
 from dataclasses import dataclass, replace
 
@@ -11,22 +11,22 @@ from roofline.runtime.storage import kv_bits
 from roofline.time.serving import Request
 from roofline.workload.step import ACTIVATION_BYTES
 
-#: The cache of a format that asks for no other.
+#: Default KV cache of a serving format, and its bits.
 FP16_CACHE, FP16_CACHE_BITS = "fp16", 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceleratorStep:
-    """All products of one step, each with what it takes."""
+    """All products of one step with their costs."""
 
     products: tuple[tuple[Gemm, GemmCost], ...]
     clock_hz: float
-    #: Power of PEs at rest; none if nobody measured it.
+    #: Leakage power of all PEs; None if it is not measured.
     leakage_w: float | None = None
 
     @property
     def static_energy_j(self) -> float:
-        """Energy that the PEs take at rest in that time; 0 where it is not known."""
+        """Energy of the PEs' leakage during the step; 0 where it is unknown."""
         return (self.leakage_w or 0.0) * self.time_s
 
     @property
@@ -36,7 +36,7 @@ class AcceleratorStep:
 
     @property
     def bound_s(self) -> float:
-        """Seconds that no run of the same products on the array beats."""
+        """Lower bound of the seconds of these products on the array."""
         return sum(cost.bound_cycles for _, cost in self.products) / self.clock_hz
 
     @property
@@ -56,7 +56,7 @@ class AcceleratorStep:
 
     @property
     def limit(self) -> str:
-        """What decides most of the time."""
+        """The limit of most of the time, ``compute`` or ``memory``."""
         cycles = {"memory": 0, "compute": 0}
         for _, cost in self.products:
             cycles[cost.limiter] += cost.cycles
@@ -73,10 +73,10 @@ def accelerator_step(
     context: int,
     new: int | None = None,
 ) -> AcceleratorStep:
-    """Return a prompt of ``context`` tokens, or a token of each sequence that sees as many.
+    """Return the step of a prompt of ``context`` tokens, or of a token after as many.
 
-    Of a prompt in chunks, ``new`` tokens are those of this step. A format of another KV cache than
-    ``fp16`` has its own; with that one the machine keeps what it was made for.
+    ``new`` tokens are those of one chunk of a prompt. A format's KV cache is used if it is not the
+    default ``fp16``; then the machine's own is.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def with_activations(machine: Accelerator, fmt: ServingFormat) -> Accelerator:
 
 
 def leakage_w(machine: Accelerator) -> float | None:
-    """Return the power that the PEs take when nothing runs, if their record has it."""
+    """Return the leakage power of all PEs; None if their record has none."""
     if machine.pe_leakage_uw is None:
         return None
     return machine.prefill_rows * machine.prefill_columns * machine.pe_leakage_uw * 1e-6
@@ -130,7 +130,7 @@ def leakage_w(machine: Accelerator) -> float | None:
 def accelerator_prefill(
     shape: ModelShape, fmt: ServingFormat, machine: Accelerator, request: Request
 ) -> list[AcceleratorStep]:
-    """Return the steps of a prompt: one, or one for each chunk."""
+    """Return the steps of a prompt, one for each chunk."""
     size = request.step_tokens
     ends = [*range(size, request.prompt, size), request.prompt]
     starts = [0, *ends[:-1]]
@@ -145,7 +145,7 @@ def accelerator_prefill(
 def accelerator_tpot_s(
     shape: ModelShape, fmt: ServingFormat, machine: Accelerator, request: Request
 ) -> float:
-    """Return the time of a token in the middle of the answer; cycles grow evenly with context."""
+    """Return the time of a token in the middle of the answer, the mean as cycles grow evenly."""
     middle = request.prompt + request.output // 2
     step = accelerator_step(shape, fmt, machine, "decode", batch=request.batch, context=middle)
     return step.time_s

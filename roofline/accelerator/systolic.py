@@ -12,7 +12,7 @@ stationary    along rows    along columns streamed
 ``input``     k             m             n
 ============  ============  ============  ========
 
-A fold of fewer values than PEs takes as long as a full one.
+A partly filled fold takes as long as a full one.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from enum import StrEnum
 
 
 class Stationary(StrEnum):
-    """What stays in the PEs during a fold."""
+    """The operand, or the result, that stays in the PEs during a fold."""
 
     OUTPUT = "output"
     WEIGHT = "weight"
@@ -30,7 +30,7 @@ class Stationary(StrEnum):
 class Timing(StrEnum):
     """What is counted around the streaming of ``t`` values through ``r`` rows and ``c`` columns."""
 
-    #: What SCALE-Sim 3.0.0 prints as ``Total Cycles``. A fold takes ``r + c + t - 2`` cycles, and
+    #: ``Total Cycles`` of SCALE-Sim 3.0.0. A fold takes ``r + c + t - 2`` cycles, and
     #: ``r`` more to load a stationary operand; the last cycle has the number one less than the sum.
     SCALE_SIM = "scale-sim"
     #: Cycles as in SCALE-Sim's papers, arXiv:1811.02883: ``2 r + c + t - 2`` a fold; results that
@@ -43,18 +43,18 @@ class Timing(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystolicRun:
-    """What one matrix product does on the array."""
+    """Cycles and buffer accesses of one matrix product on the array."""
 
     folds: int
     cycles: int
     #: Reads of values of the input and the weight from their buffers.
     input_reads: int
     weight_reads: int
-    #: Writes of (partial) results; a fold that does not end a sum writes its partial ones.
+    #: Writes of results; a fold that does not complete its sums writes partial results.
     output_writes: int
     #: Useful MACs over PEs times cycles.
     utilization: float
-    #: PEs that hold something, over all PEs, averaged over the folds.
+    #: Share of PEs in use, averaged over the folds.
     mapping_efficiency: float
 
 

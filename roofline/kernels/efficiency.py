@@ -1,6 +1,6 @@
-"""What share of its peaks a run is expected to reach: factors by kind of machine and path.
+"""Efficiencies: shares of the peaks that runs reach, by kind of machine and product path.
 
-They come from :mod:`roofline.measured.calibration`, except where a machine's file has its own.
+They are fitted by :mod:`roofline.measured.calibration`; a machine's file may have its own.
 """
 
 import math
@@ -14,50 +14,50 @@ from roofline.kernels.loops import LOOP_SHARE
 from roofline.kernels.paths import ProductPath
 
 FILE = Path(__file__).parent / "efficiencies.toml"
-#: Of machines whose clock is not known: that of the A100, on which starts were measured.
+#: Clock in GHz of machines whose clock is unknown: that of the A100 on which starts were measured.
 USUAL_CLOCK_GHZ = 1.41
-#: Share of the peak that a vendor's library reaches in its best products, without losses at their
-#: edges: medians of the measured ones in Bekman's "Maximum Achievable Matmul FLOPS" tables
-#: (stas00/ml-engineering). Halves: A100 SXM 0.87 and PCIe 0.81, GH200 0.84, H100 0.80, B300 0.79,
-#: B200 0.78, GB200 0.73; of AMD MI250X 0.77, MI325X 0.60, MI300X 0.51. FP8: GH200 0.78, H100 0.71,
-#: and NVFP4 on a B200 0.74.
+#: Share of the peak that a vendor's GEMM library reaches, without losses at the edges of tiles, by
+#: vendor and operand type (``narrow``: 8 bits or less). Medians of Bekman's "Maximum Achievable
+#: Matmul FLOPS" tables (stas00/ml-engineering). FP16: A100 SXM 0.87 and PCIe 0.81, GH200 0.84, H100
+#: 0.80, B300 0.79, B200 0.78, GB200 0.73; of AMD MI250X 0.77, MI325X 0.60, MI300X 0.51. FP8: GH200
+#: 0.78, H100 0.71, and NVFP4 on a B200 0.74.
 LIBRARY_SHARE = {("NVIDIA", "fp16"): 0.80, ("NVIDIA", "narrow"): 0.74, ("AMD", "fp16"): 0.60}
-#: Threads up to which their waiting is summed; beyond, the harmonic numbers' limit is as good.
+#: Threads up to which the harmonic number is summed; its limit is as exact for more.
 MOST_SUMMED, EULER_GAMMA = 10_000, 0.5772156649
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """The numbers of ``efficiencies.toml``."""
+    """The fitted numbers of ``efficiencies.toml``; shares are of a peak or of the bandwidth."""
 
     gpu_memory_share: float
-    #: Bytes of weights that a multiprocessor reads in a cycle while it expands them for few tokens.
+    #: Weight bytes that one multiprocessor reads in a cycle in a kernel that expands them.
     gpu_expanded_bytes_per_cycle: float
     gpu_native_start_cycles: float
     gpu_dequantize_start_cycles: float
-    #: Largest relative error of the fit.
+    #: Largest relative error of the fit on GPUs.
     gpu_scatter: float
     cpu_memory_share: float
     cpu_native_compute_share: float
     cpu_dequantize_compute_share: float
     cpu_attention_compute_share: float
     cpu_wait_us: float
-    #: Largest relative error of the fit.
+    #: Largest relative error of the fit on CPUs.
     cpu_scatter: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factors:
-    """Shares of the peaks of one operator, and the time it takes to start."""
+    """Shares of the peaks that one operator reaches, and the time to start its kernel."""
 
     compute: float = 1.0
     memory: float = 1.0
     start_s: float = 0.0
-    #: What products of a vector with weights that are expanded read at most.
+    #: Cap on weight bytes/s in matrix-vector kernels; inf if only DRAM limits it.
     vector_bytes_per_s: float = math.inf
 
 
-#: Nothing can beat it.
+#: Factors of a bound: full peaks, no start.
 BOUND = Factors()
 
 
@@ -68,10 +68,10 @@ def fitted() -> Fitted:
 
 
 def last_of(threads: float) -> float:
-    """Return how long the last of so many threads makes the first wait, for random delays of 1.
+    """Return the mean wait for the last of ``threads`` threads, in mean delays of one thread.
 
     The mean of the longest of n exponential delays is the n-th harmonic number (Kruskal and Weiss,
-    IEEE TSE 11(10), 1985); the first is its own.
+    IEEE TSE 11(10), 1985); one of these delays is the thread's own.
 
     >>> [round(last_of(n), 3) for n in (1, 2, 4)]
     [0.0, 0.5, 1.083]
@@ -83,7 +83,7 @@ def last_of(threads: float) -> float:
 
 
 def expected_factors(machine: Machine, path: ProductPath, *, threads: int | None = None) -> Factors:
-    """Return the factors that a run of a product is expected to have.
+    """Return the factors that a kernel on a path is expected to have.
 
     >>> from hw.machine import load_machine
     >>> from roofline.kernels.paths import weight_path
@@ -118,7 +118,7 @@ def expected_factors(machine: Machine, path: ProductPath, *, threads: int | None
 
 
 def _library_share(machine: Machine, operand: str) -> float | None:
-    """Return the share of a vendor's library; None where nobody measured it."""
+    """Return the share that a vendor's library reaches; None where it is not measured."""
     return LIBRARY_SHARE.get((machine.vendor, "fp16" if operand == "fp16" else "narrow"))
 
 
@@ -127,7 +127,7 @@ def _is_native(path: ProductPath) -> bool:
 
 
 def _gpu_start_s(machine: Machine, path: ProductPath) -> float:
-    """Return the time to start: blocks to schedule, a first read and a last sum, all in cycles."""
+    """Return the time to schedule blocks, for a first read and a last sum; constant in cycles."""
     numbers = fitted()
     native, expanded = numbers.gpu_native_start_cycles, numbers.gpu_dequantize_start_cycles
     clock_ghz = machine.clock_ghz.value if machine.clock_ghz else USUAL_CLOCK_GHZ

@@ -1,12 +1,12 @@
-"""Instructions of the loops that multiply stored weights on a processor, and who shares them.
+"""CPU loops over stored weights: vector instructions for one token, and tiles for many.
 
-Counted for one vector of weights as INT8, from the sources of llama.cpp
-(``ggml/src/ggml-cpu/arch/{arm,x86}/quants.c``) and of bitnet.cpp: every instruction on vectors that
-unpacks, multiplies, scales and sums, with what a block of weights needs divided by its vectors.
-Loads and integers of a scalar unit have ports of their own. Compilers differ by one or two.
+Instructions are counted for one vector of weights as INT8, in the sources of llama.cpp
+(``ggml/src/ggml-cpu/arch/{arm,x86}/quants.c``) and of bitnet.cpp: every vector instruction that
+unpacks, multiplies, scales and sums; those for a block of weights are divided by its vectors. Loads
+and scalar integer instructions have ports of their own. Compilers differ by one or two.
 
-llama.cpp takes a prompt through such a loop for each of its tokens, except for the types of
-:func:`shares_unpacking`; ik_llama.cpp and bitnet.cpp have products of tiles for every type.
+An engine without tiles for a type (:class:`roofline.runtime.engine.CpuTiles`) runs such a loop once
+for each token of a prompt.
 """
 
 from dataclasses import replace
@@ -16,41 +16,43 @@ from roofline.runtime.engine import Engine
 from roofline.runtime.gguf_mixes import MIXES
 from roofline.runtime.serving_format import ServingFormat
 
-#: Share of the counted rate that a loop reaches: bitnet.cpp's kernels of January 2026 multiply 2048
-#: by 2048 weights in I2_S on one core of an EPYC 7V13 in 0.058 to 0.076 ms; 3.75 instructions for
-#: 32 weights on three ports at 3.5 GHz would take 0.047 ms.
+#: Share of the counted rate that a loop reaches: bitnet.cpp's I2_S kernels of January 2026 take
+#: 0.058 to 0.076 ms for 2048 x 2048 weights on one core of an EPYC 7V13; 3.75 instructions for 32
+#: weights on three ports at 3.5 GHz would take 0.047 ms.
 LOOP_SHARE = 0.70
-#: NEON, for 16 weights. Blocks of 32 multiply, and convert two scales and the sum, multiply and
-#: accumulate; K-quants multiply, and sum groups across the vector, once for 16 or 32 weights, for a
-#: product with an integer scale; ternary weights multiply and accumulate.
+#: NEON instructions to multiply 16 weights. Blocks of 32: multiply, convert two scales and the sum,
+#: multiply and accumulate. K-quants: multiply, sum each group of 16 or 32 weights across the
+#: vector, multiply the sum by an integer scale. Ternary weights: multiply and accumulate.
 NEON_BLOCK, NEON_K32, NEON_K16, NEON_TERNARY = 3.5, 3.0, 4.0, 1.0
-#: What stands for one dot product where there is none, ggml's ``ggml_vdotq_s32``: two products of
-#: halves, two sums of pairs, and two sums.
+#: Extra NEON instructions where there is no dot-product instruction (ggml's ``ggml_vdotq_s32``):
+#: two multiplications of half vectors, two pairwise additions, and two additions.
 NEON_WITHOUT_DOT = 5.0
-#: AVX2, for 32 weights. Products are of unsigned by signed numbers: blocks of 32 without an
-#: offset take the sign from one factor to the other, then multiply, convert and scale, and multiply
-#: and spread the scale; those with an offset need no sign. ``maddubs`` and ``madd`` are two
-#: instructions where there is no dot product. K-quants multiply, spread integer scales and multiply
-#: by them, and sum, with the offsets of a block besides; ternary weights multiply and sum.
+#: AVX2 instructions to multiply 32 weights; the instructions multiply unsigned by signed numbers.
+#: Blocks of 32 without an offset (signed): move the sign from one factor to the other, multiply,
+#: convert and scale, multiply and broadcast the scale; with an offset (unsigned) no sign moves.
+#: Without VNNI ``maddubs`` and ``madd`` are one instruction more. K-quants: multiply, broadcast and
+#: multiply integer scales, add, and subtract the block's offsets. Ternary weights: multiply and
+#: add.
 AVX2_SIGNED, AVX2_UNSIGNED, AVX2_WITHOUT_DOT = 7.0, 5.0, 1.0
 AVX2_K, AVX2_TERNARY = 5.5, 2.0
 SIGNED = ("q8_0", "q4_0", "q5_0", "q6_0", "iq4_nl", "mxfp4")
 UNSIGNED = ("q4_1", "q5_1")
 TERNARY = ("i2_s", "tq1_0", "tq2_0")
-#: K-quants that scale groups of 32 weights; others of 16.
+#: K-quants with a scale for 32 weights; the others have one for 16.
 K32 = ("q4_k", "q5_k", "iq4_xs")
-#: Shifts and masks, high bits joined, offsets subtracted, in NEON and in AVX2.
+#: Instructions to unpack a vector of weights, in NEON and in AVX2: shifts, masks, high bits joined,
+#: offsets subtracted.
 UNPACK: dict[str, tuple[float, float]] = {
     "q8_0": (0, 0), "q4_0": (2, 4), "q4_1": (1, 3), "q4_k": (1, 1.5), "q5_0": (4, 7),
     "q5_1": (3, 6), "q5_k": (3, 5.5), "q6_k": (4, 6), "q3_k": (4, 6), "q2_k": (2, 3),
     "i2_s": (1.75, 1.75), "tq2_0": (1.75, 1.75), "tq1_0": (4, 4), "iq4_nl": (2, 4),
     "iq4_xs": (2, 4), "mxfp4": (2, 4),
-    # Of ik_llama.cpp: one shuffle looks a value up in a register, as for iq4_nl.
+    # Types of ik_llama.cpp alone: one shuffle looks a value up in a register, as for iq4_nl.
     "q6_0": (4, 7), "iq4_k": (2, 4), "iq4_ks": (2, 4), "iq4_kss": (3, 5), "iq5_k": (4, 6),
     "iq5_ks": (4, 6), "iq6_k": (5, 7), "iq3_k": (4, 6), "iq3_ks": (4, 6), "iq2_k": (3, 4),
     "iq2_ks": (3, 4), "iq2_kl": (4, 6),
 }  # fmt: skip
-#: Of types whose values are gathered from tables in memory, or computed by a trellis.
+#: Instructions to unpack types with values in tables in memory, or computed by a trellis.
 GATHER = 6.0
 
 

@@ -176,7 +176,7 @@ def attention_path(machine: Machine, fmt: ServingFormat, *, fastest: bool = True
     """Return the path of attention: at least FP16, with the KV cache expanded to it."""
     wanted = "fp32" if machine.kind == "cpu" or fmt.activations == "fp32" else "fp16"
     operand, rate = _supported(machine, wanted, fastest=fastest)
-    # Expanding a number of the cache takes little time beside its two products for each query head.
+    # A number of the cache is expanded once for two multiply-adds of each query head.
     kind: PathKind = "native" if fmt.kv in PLAIN else "dequantize"
     return ProductPath(kind=kind, operand=operand, ops_per_s=rate)
 

@@ -1,17 +1,17 @@
-"""What a GPU's products lose as whole tiles go to its multiprocessors in turn.
+"""Tile and wave quantization: the share of a GPU's peak that whole tiles of a GEMM leave.
 
 NVIDIA, "Matrix Multiplication Background" (DU-09799), sections 2.3 and 3: a multiprocessor computes
-one tile of the outputs after the other; edges of tiles are computed for nothing, and in the last
-wave of tiles some multiprocessors rest.
+one tile of the output after another; rows and columns of a tile outside the output are wasted, and
+in the last wave some multiprocessors are idle.
 """
 
 import numpy as np
 
 from roofline.workload.operator import Amount
 
-#: Tokens and columns of the tiles of a library's products, and the share of the peak that their
-#: loads let them have: an A100 computes 43 operations in FP16 for each byte that its second cache
-#: gives (5120 bytes a cycle, NVIDIA's A100 whitepaper), a tile of 64 x 64 needs one byte for 32.
+#: Tokens and columns of a library's tiles, and the share of the peak that their loads allow: an
+#: A100 computes 43 FP16 operations for each byte that its L2 cache delivers (5120 bytes a cycle,
+#: NVIDIA's A100 whitepaper), and a tile of 64 x 64 needs one byte for 32 operations.
 TILES = (
     (128, 128, 1.0),
     (64, 128, 0.98),
@@ -23,9 +23,9 @@ TILES = (
 
 
 def tiled_share(tokens: Amount, outputs: Amount, multiprocessors: Amount) -> Amount:
-    """Return the share of the peak that is left; all of it where the multiprocessors are infinite.
+    """Return the share of the peak that the best tiles reach; 1 if ``multiprocessors`` is inf.
 
-    Of the usual tiles a library takes those that are done first.
+    A library takes the tiles that finish first.
 
     >>> float(tiled_share(2048, 4096, 108)) == 512 / 540
     True

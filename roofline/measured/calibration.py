@@ -1,15 +1,14 @@
-"""Fit the shares of the peaks that runs reach, on a few measured points that are used for no test.
+"""Fit the efficiencies: shares of the peaks that runs reach, on a few measured points.
 
-``python -m roofline.measured.calibration`` writes ``efficiencies.toml``. The points: kernels of
-bitnet.cpp's GPU README on an A100 40 GB, llama.cpp and ik_llama.cpp pull requests and issues on
-processors, and llama-roofline's context sweep.
+``python -m roofline.measured.calibration`` writes ``efficiencies.toml``. The points are kernels of
+bitnet.cpp's GPU README on an A100 40 GB, CPU runs of llama.cpp and ik_llama.cpp pull requests and
+issues, and llama-roofline's context sweep. No test scores predictions on them.
 
-What is fitted is few: for GPUs a share of the bandwidth, the bytes of narrow weights that a
-multiprocessor reads in a cycle, and the cycles to start for each path; for processors a share of
-the bandwidth, shares of the peak of each path, a time that threads wait for the last of them, and a
-share of the peak in attention. Products that a GPU's library multiplies take a published share
-(:mod:`roofline.kernels.efficiency`); those of other kernels, and attention, the share of
-processors.
+Fitted for GPUs: a share of the bandwidth, the bytes of narrow weights that a multiprocessor reads
+in a cycle, and the cycles to start a kernel of each path. Fitted for CPUs: a share of the
+bandwidth, a share of the peak of each path and of attention, and the wait for the last thread.
+GEMMs of a GPU's library take a published share (:mod:`roofline.kernels.efficiency`); other kernels
+and attention on GPUs take the shares of CPUs.
 """
 
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from roofline.runtime.serving_format import parse_format
 from roofline.workload.operators import operators
 from roofline.workload.step import Sequences
 
-#: Matrix-vector products on an A100 40 GB: rows, columns and microseconds, in BF16 and with 2-bit
+#: Matrix-vector products on an A100 40 GB: rows, columns and microseconds; in BF16, and with 2-bit
 #: weights and INT8 activations.
 GEMV_BF16 = [
     (20480, 3200, 112.39),
@@ -37,16 +36,16 @@ GEMV_BF16 = [
     (2560, 2560, 18.32),
 ]
 GEMV_W2A8 = [(2560, 2560, 13.32), (20480, 3200, 30.99)]
-#: Machine, threads, model, format and generated tokens/s.
+#: Decode on CPUs: machine, threads, model, format and tokens/s.
 DECODE = [
     ("ryzen-7950x", 4, "llama-3.1-8b", "gguf-q4_0", 13.88),
     ("ryzen-7950x", 4, "llama-3.1-8b", "gguf-q8_0", 7.79),
     ("core-i5-6500", 4, "llama-7b", "gguf-q4_0", 1000 / 253.7),
 ]
-#: Threads and tokens/s of Llama-3.1-8B in BF16 on a Threadripper PRO 5975WX. How many of its memory
-#: channels were filled is not known, so that it says what one core reads but not the share.
+#: Threads and tokens/s of Llama-3.1-8B in BF16 on a Threadripper PRO 5975WX. The number of its
+#: memory channels in use is unknown, so the point gives what one core reads, not the share.
 ONE_CORE = [(1, 2.06)]
-#: The same columns as DECODE for prompts of 512 tokens.
+#: Prompts of 512 tokens on CPUs: machine, threads, model, format and tokens/s.
 PREFILL = [
     ("ryzen-7950x", 16, "llama-3.1-8b", "gguf-q4_0", 165.26),
     ("ryzen-7950x", 16, "llama-3.1-8b", "gguf-q8_0", 169.26),
@@ -54,15 +53,16 @@ PREFILL = [
     ("threadripper-pro-5975wx", 32, "llama-3.1-8b", "gguf-q8_0", 217.14),
     ("threadripper-pro-5975wx", 32, "llama-3.1-8b", "gguf-bf16", 152.80),
 ]
-#: TinyLlama-1.1B on a Threadripper PRO 7995WX, all threads: bound by waiting for one another.
+#: Format and decode tokens/s of TinyLlama-1.1B on all threads of a Threadripper PRO 7995WX, where
+#: threads mostly wait for one another.
 SYNCHRONISATION = [("gguf-f16", 52.0), ("gguf-q8_0", 60.0)]
-#: Depth and tokens/s of Qwen2.5-0.5B Q4_K_M on an i7-12700H, which has 6 big cores, with 8 threads.
+#: Tokens in the KV cache and decode tokens/s of Qwen2.5-0.5B Q4_K_M with 8 threads on an i7-12700H,
+#: which has 6 performance cores.
 CONTEXT_THREADS = 8
 CONTEXT = [(0, 83.6), (512, 80.5), (2048, 62.2), (8192, 32.8)]
-#: Products and attention of a layer that start one after another: qkv, attention, o, gate and up,
-#: down.
+#: Kernels of a layer that all threads start together: qkv, attention, o, gate and up, down.
 STARTS_PER_LAYER = 5
-#: After which the share of the bandwidth and the wait of threads no longer change.
+#: Iterations after which the share of the bandwidth and the wait of threads have converged.
 ROUNDS = 20
 
 
@@ -84,11 +84,11 @@ def fit() -> dict[str, float]:
 
 
 def _fit_gpu() -> dict[str, float]:
-    """Return what products of a vector take on the A100: ``start + bytes / rate`` by path.
+    """Fit ``start + bytes / rate`` to matrix-vector products on the A100, for each path.
 
-    In BF16 the memory limits the rate. The 2-bit weights of the same two shapes come at two thirds
-    of that: as long as loads take to come back, a multiprocessor has only so many bytes of narrow
-    weights on their way. The other shapes in BF16 tell the scatter.
+    In BF16 the memory limits the rate. The 2-bit weights of the same two shapes are read at two
+    thirds of it, because a multiprocessor has fewer bytes of narrow weights in flight. The other
+    shapes in BF16 give the scatter.
     """
     machine = load_machine("a100-sxm-40gb")
     cycles = machine.multiprocessor_cycles_per_s
@@ -114,7 +114,7 @@ def _fit_gpu() -> dict[str, float]:
 def _start_and_rate(
     points: Sequence[tuple[int, int, float]], byte_per_weight: float
 ) -> tuple[float, float]:
-    """Return bytes/s and seconds of the line through two products."""
+    """Return slope in bytes/s and start in seconds of the line through two products."""
     (few, few_s), (many, many_s) = sorted(
         (outputs * inputs * byte_per_weight, time_us * 1e-6) for outputs, inputs, time_us in points
     )
@@ -129,7 +129,7 @@ def _read_bytes(model: str, fmt: str, context: int) -> float:
 
 
 def _cpu_memory() -> tuple[float, float]:
-    """Return the share of the bandwidth and the wait, each from points that depend on both."""
+    """Return the share of the bandwidth and the wait in us, fitted in turns until both converge."""
     share, wait_us = 1.0, 0.0
     for _ in range(ROUNDS):
         wait_us = _cpu_wait_us(share)
@@ -161,21 +161,21 @@ def _shares_by_path() -> dict[str, list[float]]:
         found = operators(load_model(model), parse_format(fmt), [Sequences(batch=1, new=512)])
         path = weight_path(machine, parse_format(fmt))
         ops = sum(op.ops for op in found) / 512
-        # A plain conversion of BF16 counts with the products of float32.
+        # BF16 weights are converted to FP32 and count as native.
         kind = "native" if path.operand == "fp32" else "dequantize"
         shares[kind].append(float(ops) * rate / (path.ops_per_s * threads / _cores(machine)))
     return shares
 
 
 def _cpu_scatter(memory: float, wait_us: float, dequantize: float) -> float:
-    """Return the largest relative error of a share, of memory or of products."""
+    """Return the largest relative error of a fitted share, of bandwidth or of a peak."""
     found = [share / memory for share in _cpu_memory_shares(wait_us)]
     found += [share / dequantize for share in _shares_by_path()["dequantize"]]
     return max(max(ratio, 1 / ratio) for ratio in found) - 1
 
 
 def _cpu_wait_us(memory_share: float) -> float:
-    """Return what is left of a token's time beyond memory, for each start and unit of waiting."""
+    """Return the wait at a start in us: a token's time less its memory time, over all starts."""
     machine = load_machine("threadripper-pro-7995wx")
     shape = load_model("tinyllama-1.1b")
     left = []
@@ -186,9 +186,9 @@ def _cpu_wait_us(memory_share: float) -> float:
 
 
 def _cpu_attention_share() -> float:
-    """Return the slope of a token's time over its context, as a share of the float32 peak.
+    """Return the rate of attention over the FP32 peak, from the slope of time over context.
 
-    Two of the threads run on small cores, and the rest wait for them.
+    Two of the threads run on efficiency cores, and the other threads wait for them.
     """
     machine = load_machine("core-i7-12700h")
     depths = [depth for depth, _ in CONTEXT]
@@ -208,7 +208,7 @@ def _cores(machine: Machine) -> float:
 
 
 def write(path: Path = FILE) -> None:
-    """Write the fitted numbers."""
+    """Write the fitted numbers to a TOML file."""
     lines = [f"{name} = {value}" for name, value in fit().items()]
     head = "# Written by python -m roofline.measured.calibration; its text says from what.\n"
     path.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")

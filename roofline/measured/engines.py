@@ -1,8 +1,8 @@
-"""Which engine ran a measured row, and how it split the model: from its words and its age.
+"""Engine of a measured row, and how it shared the model, by the row's words and its age.
 
-llama.cpp changed much; what a row measures follows from when its source was written. Numbers of its
-issues and pull requests count up, other sources name a year, and people measure new models. The
-words and models are data, in ``engines.toml`` and in a table of the same form that a user may add.
+llama.cpp changed much, so the version of a row follows from the time of its source: numbers of its
+issues and pull requests count up, other sources name a year, and people measure new models. Words
+and models are data, in ``engines.toml`` and in a table of the same form that a user may add.
 """
 
 import re
@@ -22,12 +22,12 @@ FILE = Path(__file__).parent / "engines.toml"
 #: How people write that llama.cpp split rows of weights, or that every layer was split.
 ROWS = re.compile(r"\brow[- ]split|\bsplit[- ](?:mode[ =]*)?rows?\b|-sm[ =]*row")
 LAYERS_SPLIT = re.compile(r"\btp ?=? ?\d|tensor")
-#: A year from that of llama.cpp on, and the number of one of its issues or pull requests.
+#: A year since the first of llama.cpp, and the number of one of its issues or pull requests.
 YEAR = re.compile(r"(?<!\d)(202[3-9])(?!\d)")
 NUMBERED = re.compile(r"(?<!\w)llama\.cpp/(?:issues|pull)/(\d+)")
 #: First pull request of llama.cpp that splits layers over GPUs (January 2024); before, rows.
 SPLITS_LAYERS_FROM = 4766
-#: Pull requests of llama.cpp between which a source of a year was written. Of 2024, tables are
+#: First and last pull request of llama.cpp at the time of a source, by its year. Tables of 2024 are
 #: taken to be later than its spring.
 PULLS_OF_YEAR = {2023: (0.0, SPLITS_LAYERS_FROM - 1.0), 2024: (6414.0, inf)}
 PULLS_OF_LATER_YEARS = (1e9, inf)
@@ -62,7 +62,7 @@ class WordAlias:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAlias:
-    """What ran models of a time, by the start of their names."""
+    """Engine and sharing of models of one time, by the start of their names."""
 
     names: tuple[str, ...]
     engine: str | None = None
@@ -128,9 +128,9 @@ def is_before(source: str, number: int) -> bool | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowWords:
-    """What a row says that its engine follows from, in small letters."""
+    """Words of a row that its engine follows from, in lower case."""
 
-    #: All cells, and those of device and formats.
+    #: All cells of the row, and the cells of device and formats.
     cells: str
     setting: str
     source: str
@@ -140,7 +140,7 @@ class RowWords:
 
 
 def engine_of(fmt: ServingFormat, row: RowWords, aliases: EngineAliases) -> Engine:
-    """Return the engine that a row means; an engine that doesn't load the format isn't meant."""
+    """Return the engine that a row means, or the default engine of a format that it can't load."""
     named = next((one.engine for one in aliases.words if one.names(row)), None)
     engine = ENGINES[named] if named else _version_of(row, aliases)
     return engine if engine.runs(fmt) else engine_for(fmt)

@@ -1,4 +1,4 @@
-"""Formats of measured rows: what the words of a table say of weights, activations and cache."""
+"""Formats of measured rows: weights, activations and KV cache in the words of a table."""
 
 import re
 from dataclasses import replace
@@ -12,9 +12,9 @@ from roofline.runtime.serving_format import TERNARY_BITS, ServingFormat, parse_f
 from roofline.runtime.storage import Storage
 from roofline.workload.memory import weight_bytes
 
-#: A number as people write it in words.
+#: A number inside a text.
 NUMBER = r"(?<![\d.])\d+(?:\.\d+)?(?![\d.])"
-#: A KV cache and its format.
+#: A KV cache with its format, such as ``kv8`` or ``KV cache fp8``.
 CACHE = re.compile(r"kv[- ]?(?:cache)?[- ]?(int8|fp8|int4|fp16|bf16|16|8|4)\b")
 #: Bits of one weight of a file that a row may mean.
 LEAST_BITS, MOST_BITS = 0.1, 64.0
@@ -37,11 +37,11 @@ def read_format(
     machine: Machine | None = None,
     smallest: bool = False,
 ) -> ServingFormat:
-    """Return the format that the formats of a table mean.
+    """Return the serving format of the formats in a table.
 
     ``gguf-Q4_K_M (4.90 bpw; 4.58 GiB)`` is scaled to the size of the file. Weights in FP4 are
     multiplied by activations in FP4 on a ``machine`` that does so, unless a format says otherwise.
-    ``smallest`` gives cache and head the smallest usual format where the text says none.
+    ``smallest`` gives cache and head the smallest usual format where the text names none.
 
     >>> from roofline.model.model_shape import load_model
     >>> shape = load_model("llama-3-8b")
@@ -68,7 +68,7 @@ def read_format(
 
 
 def _as_machines_run_it(fmt: ServingFormat, text: str, machine: Machine) -> ServingFormat:
-    """Return the format of weights in FP4 with the activations that TensorRT-LLM and vLLM take."""
+    """Return FP4 weights with FP4 activations where engines and machine multiply those."""
     is_native = machine.ops_per_s("fp4") is not None
     is_weight_only = re.search(r"a16|weight[- ]only|marlin", text) is not None
     is_fp4 = engine_for(fmt).narrows_activations and fmt.weights.operand == "fp4"
@@ -78,7 +78,7 @@ def _as_machines_run_it(fmt: ServingFormat, text: str, machine: Machine) -> Serv
 def _with_cache(fmt: ServingFormat, words: str) -> ServingFormat:
     """Return a format with the KV cache that a text names.
 
-    Engines of FP8 keep it in FP8 too, and so do NVIDIA's checkpoints in NVFP4, whose
+    Engines store the cache of FP8 models in FP8, and so do NVIDIA's checkpoints in NVFP4, whose
     ``hf_quant_config.json`` has ``"kv_cache_quant_algo": "FP8"``.
     """
     found = CACHE.search(words)
@@ -90,10 +90,10 @@ def _with_cache(fmt: ServingFormat, words: str) -> ServingFormat:
 
 
 def _smallest(fmt: ServingFormat, words: str) -> ServingFormat:
-    """Return a format with a head as small as its weights, and a cache as small as activations.
+    """Return a format with a head in the format of its weights, and an 8-bit KV cache.
 
-    TensorRT-LLM's INT8 engines may keep a cache of 8 bits with one scale for a tensor, and MLC's
-    and TensorRT Edge-LLM's quantize the head.
+    TensorRT-LLM may store an 8-bit cache with one scale for a tensor; MLC and TensorRT Edge-LLM
+    quantize the head.
     """
     is_wide = fmt.weights.bits_per_weight(4096, 4096) >= 16
     if is_wide or not engine_for(fmt).narrows_cache_and_head:
@@ -114,7 +114,7 @@ def _named_format(text: str, activations: str) -> ServingFormat:
     head = re.split(r"[(;,]", text)[0].strip()
     act = _activation(activations)
     tokens = re.findall(r"[a-z0-9_.]+", head.replace("-", " "))
-    # Only llama-bench writes sizes of files in GiB, and f16 is its word.
+    # Only llama-bench writes file sizes in GiB and FP16 as f16.
     is_gguf = any(word in text for word in ("gguf", "ggml", "llama.cpp", "gib")) or "f16" in tokens
     if re.search(r"t-?mac", text):
         bits = re.search(r"(?:w|int|q)(\d)|(\d)[- ]?bit", text)
@@ -156,14 +156,14 @@ def _named_format(text: str, activations: str) -> ServingFormat:
 
 
 def _bare(name: str, tokens: list[str]) -> re.Match[str] | None:
-    """Match the digit of ``4-bit``, or one that stands alone; not those of ``2:4``."""
+    """Match the digit of ``4-bit``, or a digit alone; not the digits of ``2:4``."""
     place = tokens.index(name)
     is_width = len(tokens) == 1 or tokens[place + 1 : place + 2] in (["bit"], ["bits"])
     return re.fullmatch(r"(\d)", name) if is_width else None
 
 
 def _exllama(bits: float) -> ServingFormat:
-    """Return a format of ExLlama, whose weights have any number of bits on average.
+    """Return a format of ExLlama, whose weights have a mean number of bits.
 
     >>> _exllama(4.65).weights.bits_per_weight(4096, 4096)
     4.65

@@ -1,10 +1,11 @@
-"""What LLM-Viewer computes (commit 472f71f, July 2024), with its defects, for comparison.
+"""The results of LLM-Viewer (commit 472f71f, July 2024), with its defects, for comparison.
 
-Its formulas are those of arXiv:2402.16363. They count the head's products once instead of twice and
-its activations for one sequence, the activation function at the hidden width, attention without the
-causal mask, fused attention with the cache of every query head and with score-sized results; a head
-is as wide as hidden size over heads; weights have no scales; one peak serves all widths up to 8.
-:mod:`roofline.workload.operators` is free of that, and tests show each difference.
+Its formulas are those of arXiv:2402.16363. They count one operation for each multiply-add of the
+head and its activations for one sequence, the activation function at the hidden width, attention
+without the causal mask, fused attention with a KV cache for every query head and with results as
+large as the scores; a head is as wide as hidden size over heads; weights have no scales; one peak
+serves all widths up to 8 bits. :mod:`roofline.workload.operators` has none of these defects, and
+tests show each difference.
 """
 
 import math
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from numerics.names.suggest import unknown
 from roofline.model.model_shape import ModelShape
 
-#: Bandwidth in B/s, peaks in FP16 and INT8, bytes on the chip; its ``hardware_params`` as they are,
-#: 3072 GB/s for the H100 included.
+#: Bandwidth in bytes/s, FP16 and INT8 peaks in operations/s, on-chip bytes: its ``hardware_params``
+#: unchanged, including 3072 GB/s for the H100.
 HARDWARE: dict[str, tuple[float, float, float | None, float]] = {
     "nvidia_V100": (900e9, 112e12, 62e12, 20480e3),
     "nvidia_A6000": (768e9, 154.8385e12, 309.7e12, 21504e3),
@@ -47,16 +48,16 @@ class CompatOperator:
     name: str
     ops: float
     weight_bytes: float = 0.0
-    #: Activations read and written.
+    #: Bytes of activations read and written.
     read_bytes: float = 0.0
     written_bytes: float = 0.0
-    #: Keys and values read and written.
+    #: Bytes of keys and values read and written.
     kv_read_bytes: float = 0.0
     kv_written_bytes: float = 0.0
 
     @property
     def traffic_bytes(self) -> float:
-        """All bytes."""
+        """Bytes of weights, activations, keys and values."""
         moved = self.weight_bytes + self.read_bytes + self.written_bytes
         return moved + self.kv_read_bytes + self.kv_written_bytes
 
@@ -68,15 +69,15 @@ class CompatOperator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompatStage:
-    """One stage of the whole model."""
+    """Prefill or decode of the whole model."""
 
-    #: Of one layer, then the head.
+    #: Operators of one layer, and the head.
     operators: tuple[CompatOperator, ...]
     head: CompatOperator
     layers: int
     bytes_per_s: float
     ops_per_s: float
-    #: Of the cache that the prefill of this length fills.
+    #: Bytes of the KV cache after the prefill.
     kv_cache_bytes: float
 
     def time_s(self, operator: CompatOperator) -> float:
@@ -106,7 +107,7 @@ class CompatStage:
 
     @property
     def memory_bytes(self) -> float:
-        """Weights of the layers, the cache, and every result of one layer at once."""
+        """Bytes of the layers' weights, the KV cache, and all results of one layer."""
         weights = self.layers * sum(op.weight_bytes for op in self.operators)
         return weights + self.kv_cache_bytes + sum(op.written_bytes for op in self.operators)
 
@@ -120,7 +121,7 @@ def llm_viewer(
     widths: Widths | None = None,
     fused: bool = False,
 ) -> dict[str, CompatStage]:
-    """Return what LLM-Viewer's ``analyze`` finds for ``prefill`` and ``decode``.
+    """Return the results of LLM-Viewer's ``analyze`` for ``prefill`` and ``decode``.
 
     Examples
     --------
@@ -214,7 +215,7 @@ class _Counter:
         shape, d, batch = self.shape, self.head_dim, self.batch
         new = self.length if stage == "prefill" else 1
         scores = new * self.length * batch * shape.heads
-        # In prefill, queries are read as if there were as few heads as of keys.
+        # In prefill it counts the queries of as many heads as there are key heads.
         query_heads = shape.kv_heads if stage == "prefill" else shape.heads
         kv = self.length * d * shape.kv_heads * batch * self.kv
         return [

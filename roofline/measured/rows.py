@@ -1,6 +1,6 @@
-"""Rates of many requests of one setup at once, for long tables of measured speeds.
+"""Rates of many requests of one setup in one array, for long tables of measured speeds.
 
-The same numbers as :func:`roofline.time.serving.outcome`, one request after the other.
+The numbers equal those of :func:`roofline.time.serving.outcome` for each request.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from roofline.time.serving import Request, prefill_s
 from roofline.workload.setup import Setup
 from roofline.workload.step import Sequences
 
-#: Lengths of all sequences of one array, and of a single answer, whose longer ones are sampled.
+#: Most decode steps in one array; a longer answer is sampled at this many lengths.
 MOST_LENGTHS = 1 << 16
 
 
@@ -39,7 +39,7 @@ def request_rates(
 
 
 def request_limits(setup: Setup, requests: Sequence[Request], phase: str) -> list[str]:
-    """Return what limits most of the prompt, or of the token in the middle of the answer."""
+    """Return the limit of most of the prompt, or of the decode step in the middle of the answer."""
     batch, prompt, output = _columns(requests)
     step = (
         Sequences(batch=batch, new=prompt)
@@ -101,7 +101,7 @@ def _columns(requests: Sequence[Request]) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _parts(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Yield parts with few enough lengths together."""
+    """Yield groups of requests whose decode steps fit one array."""
     part: list[Request] = []
     lengths = 0
     for request in requests:

@@ -8,8 +8,9 @@ from roofline.model.model_shape import ModelShape, list_models, load_model
 
 #: Built-in families whose proportions a model of unknown shape is given.
 PATTERN_FAMILY = ("llama-", "tinyllama", "smollm2", "llama-2-", "llama-3")
-#: Families, up to how many parameters, and how many heads of keys their attention has: as many as
-#: of queries, or one for all. By the configurations that their makers published.
+#: Attention of families that are not built in, by their published configurations: a pattern of
+#: names, the most parameters that it holds for, and whether each query head has its own key head
+#: (multi-head) or all share one (multi-query).
 EACH, ONE = True, False
 HEADS = (
     (r"vicuna|alpaca|koala|guanaco|wizardlm|open-?llama|llama-?v?1(?![\d.])", 66e9, EACH),
@@ -26,7 +27,7 @@ HEADS = (
 
 
 def stand_in(text: str, params: float) -> ModelShape:
-    """Return a shape of a size for a model that is not built in, with the attention of its family.
+    """Return a shape of a model's size with the attention of its family.
 
     >>> shape = stand_in("Qwen1.5-72B-Chat", 72.3e9)
     >>> shape.kv_heads == shape.heads, stand_in("Falcon-7B", 7e9).kv_heads
@@ -41,7 +42,7 @@ def stand_in(text: str, params: float) -> ModelShape:
 
 
 def size_in_name(text: str) -> float | None:
-    """Return the parameters that a name says, or None where it says several numbers or none.
+    """Return the number of parameters in a name, or None where it has several or none.
 
     >>> size_in_name("vicuna-33b-v1.3"), size_in_name("Mixtral-8x7B"), size_in_name("30B-A3B")
     (33000000000.0, None, None)
@@ -53,17 +54,16 @@ def size_in_name(text: str) -> float | None:
 
 
 def shape_of_size(params: float, *, kv_heads: int | None = None) -> ModelShape:
-    """Return a shape with about ``params`` parameters, for a model of which no more is known.
+    """Return a shape with about ``params`` parameters.
 
-    It is that of the nearest Llama, with as many layers as it takes, and other heads of keys if
-    ``kv_heads`` says so.
+    It is the nearest Llama with more or fewer layers, and with ``kv_heads`` key heads if given.
 
     >>> shape = shape_of_size(3.9e9)
     >>> round(shape.params / 3.9e9, 1)
     1.0
     """
     if not params > 0:
-        raise ValueError(f"a model of {params:g} parameters; it needs more than 0")
+        raise ValueError(f"{params:g} parameters; a model has more than 0")
     family = (load_model(name) for name in list_models() if name.startswith(PATTERN_FAMILY))
     known = [shape for shape in family if shape.experts is None]
     nearest = min(known, key=lambda shape: abs(log(shape.params / params)))

@@ -1,4 +1,4 @@
-"""Tables of measured speeds: read the rows of a CSV file, and what its words mean."""
+"""Tables of measured speeds: read the rows of a CSV file and match their words."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hw.matching import Found, find_machine
+from hw.names import Found
 from roofline.measured.engines import (
     EngineAliases,
     RowWords,
@@ -18,6 +18,7 @@ from roofline.measured.engines import (
     parallel_of,
 )
 from roofline.measured.format_names import kind_of, read_format
+from roofline.measured.machine_words import machine_in
 from roofline.measured.stand_in import size_in_name, stand_in
 from roofline.model.model_names import find_model
 from roofline.model.model_shape import ModelShape, list_models
@@ -40,16 +41,16 @@ COLUMNS = (
 )
 PHASES = ("prefill", "decode", "e2e", "e2e_max")
 LONGEST_FILE_BYTES = 16 << 20
-#: Between the cells of a row.
+#: Separators of the cells of a row.
 DELIMITERS = (",", ";", "\t")
-#: Lengths where a table has none: those of llama-bench.
+#: Prompt and output tokens where a table has none, those of llama-bench.
 DEFAULT_PROMPT = 512
 DEFAULT_OUTPUT = 128
-#: llama-bench generates after nothing but a first token, and takes the mean over what it generates.
+#: Prompt tokens of a decode row without a length: llama-bench generates after a first token.
 EMPTY_PROMPT = 1
 #: Largest batch and longest text that a row may have.
 MOST = 10_000_000
-#: Tokens a second that anything could be measured to do.
+#: Least and most tokens/s that a row may have.
 SLOWEST, FASTEST = 1e-9, 1e12
 #: Parameters of a model that a row may mean.
 LEAST_PARAMS, MOST_PARAMS = 1e5, 1e14
@@ -58,7 +59,7 @@ MULTIPLIERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "": 1.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredPoint:
-    """One row: a rate, and what the row's words mean."""
+    """One row: a measured rate, and the setup that its words mean."""
 
     line: int
     device: str
@@ -70,21 +71,21 @@ class MeasuredPoint:
     shape: ModelShape
     format: ServingFormat
     engine: Engine
-    #: The same with the smallest usual formats of everything that the row does not say.
+    #: Format for a bound: the smallest usual formats of what the row does not name.
     bound_format: ServingFormat
-    #: Missing for ``e2e_max``, whose batch is whatever fits.
+    #: Sequences; None for ``e2e_max``, which runs as many as fit.
     batch: int | None
     prompt: int
     output: int
     #: How several machines share the model.
     parallel: Parallel = "tensor"
-    #: Whether the model is unknown, and a shape of its size stands for it.
+    #: Whether the model is unknown, and a shape of its size stands in for it.
     is_generic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmatched:
-    """One row that says something unknown."""
+    """One row that could not be matched, and why."""
 
     line: int
     reason: str
@@ -98,7 +99,7 @@ def read_points(
     Raises
     ------
     ValueError
-        The file is no such table.
+        The file is not such a table.
     """
     try:
         with path.open("rb") as file:
@@ -113,7 +114,7 @@ def read_points(
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file in UTF-8") from None
     rows = csv.DictReader(lines, delimiter=_delimiter(lines))
-    # Names in any case, with blanks around them.
+    # Column names count in any case, with blanks around them.
     rows.fieldnames = [name.strip().lower() for name in _first_row(rows, path)]
     missing = [name for name in COLUMNS[:-1] if name not in (rows.fieldnames or ())]
     if missing:
@@ -129,7 +130,7 @@ def read_points(
 
 
 def _delimiter(lines: list[str]) -> str:
-    """Return what separates the names of the first line: a comma, a semicolon or a tab.
+    """Return the separator of the names in the first line: a comma, a semicolon or a tab.
 
     >>> [_delimiter([line]) for line in ("device,model", "device;model", "a")]
     [',', ';', ',']
@@ -159,7 +160,9 @@ def _matched(row: dict[str, str], line: int, aliases: EngineAliases) -> Measured
         raise ValueError(f"phase {row['phase']!r} is not one of {', '.join(PHASES)}")
     rate = _number(row["tokens_per_s"], "tokens_per_s")
     if rate is None or not SLOWEST <= rate <= FASTEST:
-        raise ValueError(f"tokens_per_s is {row['tokens_per_s']!r}, not above 0 and possible")
+        raise ValueError(
+            f"tokens_per_s is {row['tokens_per_s']!r}; from {SLOWEST:g} to {FASTEST:g}"
+        )
     shape = _shape(row["model"], row["params"])
     found = _machine(row["device"], kind_of(row["weight_format"]))
     formats = row["weight_format"], row["act_format"]
@@ -203,7 +206,7 @@ def _whole(row: dict[str, str], name: str, default: int) -> int:
 
 @cache
 def _machine(text: str, kind: str | None) -> Found:
-    return find_machine(text, prefer_kind=kind)
+    return machine_in(text, prefer_kind=kind)
 
 
 @cache
@@ -212,7 +215,7 @@ def _shape(model: str, params: str) -> ModelShape:
     if count is not None and not 0 < count < math.inf:
         raise ValueError(f"params is {params!r}, not above 0")
     if count is not None and count < 1e4:
-        # Written in billions.
+        # The number is in billions.
         count *= 1e9
     if count is not None and not LEAST_PARAMS <= count <= MOST_PARAMS:
         raise ValueError(f"params is {params!r}; from {LEAST_PARAMS:g} to {MOST_PARAMS:g}")

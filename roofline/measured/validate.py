@@ -1,4 +1,4 @@
-"""Score predictions against measured speeds, and say where they fail."""
+"""Score predictions against measured speeds, and list the largest errors."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,19 +17,19 @@ from roofline.workload.setup import Setup
 
 #: Rows with the largest errors that a report names.
 WORST = 8
-#: What llama.cpp splits.
+#: Parts of a model that engines split over machines, by the way of sharing.
 SPLITS = {"pipeline": "layers", "rows": "rows of weights"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A measured row beside what was predicted for it, in tokens/s."""
+    """A measured row and its prediction; rates in tokens/s."""
 
     point: MeasuredPoint
     path: str
     bound: float
     expected: float
-    #: What limits the step that the row measures, as expected.
+    #: Expected limit of the step that the row measures.
     limit: str
     setup: Setup
     request: Request
@@ -41,7 +41,7 @@ class Scored:
 
     @property
     def ratio(self) -> float:
-        """Expected over measured."""
+        """Expected over measured rate."""
         return self.expected / self.point.tokens_per_s
 
     @property
@@ -56,7 +56,7 @@ class Scored:
 
     @property
     def reason(self) -> str:
-        """What could explain the error, from what limits the prediction."""
+        """Facts of the prediction that could explain the error."""
         point = self.point
         words = [f"{self.limit}-bound, {self.path} path"]
         if not self.holds:
@@ -90,7 +90,7 @@ class Score:
     #: Share of rows that stay below the bound.
     holds: float
     median_ratio: float
-    #: Ratios that a tenth of the rows is below, and above.
+    #: Tenth and ninetieth percentile of the ratios.
     low_ratio: float
     high_ratio: float
     mean_error: float
@@ -99,7 +99,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """Everything about one table."""
+    """All scored and unmatched rows of one table."""
 
     scored: tuple[Scored, ...]
     unmatched: tuple[Unmatched, ...]
@@ -131,7 +131,7 @@ def validate(path: Path, aliases: Path | None = None) -> Validation:
     Raises
     ------
     ValueError
-        The file is no such table, or no row of it could be matched.
+        The file is not such a table, or none of its rows could be matched.
     """
     unmatched: list[Unmatched] = []
     groups: dict[Hashable, list[MeasuredPoint]] = {}
@@ -156,7 +156,7 @@ def validate(path: Path, aliases: Path | None = None) -> Validation:
 
 
 def _alike(point: MeasuredPoint) -> tuple[Hashable, ...]:
-    """Return what rows of one setup have in common; the objects of equal words are the same."""
+    """Return a key of a row's setup; rows with equal words share their objects."""
     found = point.found
     objects = (point.shape, point.format, point.engine, point.bound_format, found.machine)
     return *map(id, objects), found.count, found.threads, point.parallel
@@ -181,7 +181,7 @@ def _score_points(points: Sequence[MeasuredPoint]) -> Iterator[Scored | Unmatche
     for point in points:
         batches = _batches(point, setup, limits)
         if batches is None:
-            reason = "no sequence fits beside the weights"
+            reason = "no sequence fits the memory that the weights leave"
             yield Unmatched(line=point.line, reason=reason)
             continue
         rows.append(point)
@@ -211,7 +211,7 @@ def _batches(point: MeasuredPoint, setup: Setup, limits: Setup) -> tuple[int, in
     """Return the sequences of the bound and of the expectation; None if no sequence fits."""
     if point.batch is not None:
         return point.batch, point.batch
-    # All of the memory, and sequences that are half done on average: no run holds more.
+    # A bound: all of the memory, and sequences that are half done on average.
     most = largest_batch(limits, length=point.prompt + (point.output + 1) // 2, usable=1.0)
     if most == 0:
         return None

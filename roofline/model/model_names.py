@@ -6,15 +6,15 @@ from functools import cache
 from numerics.names.suggest import unknown
 from roofline.model.model_shape import ModelShape, list_models, load_model
 
-#: A number of parameters that differs by less than this share is meant to be the same.
+#: Relative difference of numbers of parameters up to which they mean one model.
 SAME_SIZE = 0.12
-#: Words that don't tell models of one size apart.
+#: Words that models of one family and size have in common.
 NOISE = frozenset(
     ("meta", "google", "microsoft", "mistralai", "qwen/", "instruct", "chat", "hf", "it", "base",
      "v0", "gguf", "model", "the", "fp8", "awq", "gptq", "text", "128k", "4k", "preview", "latest",
      "nvidia", "nvfp4", "mxfp4", "hf", "ai", "thinking", "v")
 )  # fmt: skip
-#: Words for a size of a family, which the number of parameters tells too.
+#: Words for a size of a family, which the number of parameters gives too.
 KINDS = frozenset(("mini", "small", "medium", "large"))
 #: Other names of families.
 FAMILIES = {
@@ -24,7 +24,7 @@ FAMILIES = {
     "bitnet-2b": "bitnet-b1.58-2b-4t", "bitnet-3b": "bitnet-b1.58-3b",
     "deepseek-r1": "deepseek-v3", "deepseek-r1-distill-qwen": "qwen2.5",
     "deepseek-r1-distill-llama": "llama-3.1", "phi-3.5": "phi-3", "phi3.5": "phi-3",
-    # Distilled into other models, as Ollama calls them.
+    # Distilled models, by Ollama's names.
     **{f"deepseek-r1-{size}b": f"qwen2.5-{size}b" for size in ("1.5", "7", "14", "32")},
     **{f"deepseek-r1-{size}b": f"llama-3.1-{size}b" for size in ("8", "70")},
     "bitnet-b1-58": "bitnet-b1.58", "phi3": "phi-3", "gemma2": "gemma-2", "gemma3": "gemma-3",
@@ -59,9 +59,9 @@ def find_model(text: str, *, params: float | None = None) -> ModelShape | None:
 
 
 def _by_family(wanted: frozenset[str], params: float) -> list[str]:
-    """Return the models of the family that a text names which come nearest to a size.
+    """Return the models nearest to a size in the family that a text names.
 
-    A text without a version means any of the family.
+    A text without a version means all versions.
     """
     off = {}
     for name in list_models():
@@ -75,7 +75,7 @@ def _by_family(wanted: frozenset[str], params: float) -> list[str]:
 
 
 def _of_one_size(wanted: frozenset[str]) -> list[str]:
-    """Return the model that has exactly the words of a text without a size, if only one does."""
+    """Return the only model with exactly the words of a text that has no size, if there is one."""
     named = [
         name
         for name in list_models()
@@ -111,7 +111,7 @@ def _canonical(text: str) -> frozenset[str]:
         r"(?<=[a-z])(?=\d)", " ", re.sub(r"(\d+(?:\.\d+)?) ?([bm])\b", r" \1\2 ", lowered)
     )
     words = re.findall(r"\d+(?:\.\d+)?[bm]\b|\d+x\d+b|[a-z]+|\d+(?:\.\d+)?", lowered)
-    # Four digits and more are a date.
+    # A number of four or more digits is a date.
     return frozenset(word for word in words if word not in NOISE and not re.match(r"\d{4}", word))
 
 

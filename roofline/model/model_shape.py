@@ -1,4 +1,4 @@
-"""Sizes of a language model from which its operators follow, one TOML file for each known model."""
+"""Model shapes: the sizes that operators derive from, one TOML file for each model."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -18,9 +18,9 @@ class Experts:
     count: int
     per_token: int
     intermediate: int
-    #: Width of experts that every token takes, together; 0 if there are none.
+    #: Total width of the experts that every token uses; 0 if there are none.
     shared_intermediate: int = 0
-    #: Layers at the start that have one wide network instead.
+    #: Layers at the start with one wide network in place of experts.
     dense_layers: int = 0
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class LatentAttention:
     rope_dim: int
     nope_dim: int
     value_dim: int
-    #: None where queries come from one product.
+    #: Rank of the query compression; None where queries come from one product.
     q_rank: int | None = None
 
 
@@ -58,18 +58,18 @@ class ModelShape:
     intermediate: int
     vocabulary: int
     max_context: int
-    #: Whether lm_head uses the embedding.
+    #: Whether lm_head uses the weights of the embedding.
     tied: bool = False
-    #: Whether the feed-forward network multiplies an activated gate and an up-projection.
+    #: Whether the feed-forward network is gated (SwiGLU and the like).
     gated: bool = True
     norm: str = "rms"
-    #: Learned vectors for positions; 0 where positions are rotations.
+    #: Number of learned position vectors; 0 with rotary embeddings.
     position_vectors: int = 0
-    #: Values of biases in all linear layers and norms, which only the number of parameters counts.
+    #: Number of biases in linear layers and norms; only the number of parameters counts them.
     other_params: int = 0
-    #: Tokens that a layer of local attention sees.
+    #: Tokens that a layer with sliding-window attention attends to; None for full attention.
     window: int | None = None
-    #: One layer in so many has global attention, the others a window; all have one without this.
+    #: Period of layers with full attention among layers with a window; None if all have a window.
     global_every: int | None = None
     experts: Experts | None = None
     latent: LatentAttention | None = None
@@ -88,19 +88,19 @@ class ModelShape:
 
     @property
     def global_layers(self) -> int:
-        """Layers whose attention sees all tokens."""
+        """Number of layers with full attention."""
         if self.window is None:
             return self.layers
         return self.layers // self.global_every if self.global_every else 0
 
     @property
     def expert_layers(self) -> int:
-        """Layers with a mixture of experts."""
+        """Number of layers with a mixture of experts."""
         return self.layers - self.experts.dense_layers if self.experts else 0
 
     @property
     def attention_params(self) -> int:
-        """Weights of the linear layers of one attention."""
+        """Number of weights in the linear layers of one attention."""
         if self.latent is None:
             width = self.heads * self.head_dim
             return self.hidden * (2 * width + 2 * self.kv_heads * self.head_dim)
@@ -108,7 +108,7 @@ class ModelShape:
 
     @property
     def linear_params(self) -> int:
-        """Weights of the linear layers of all blocks, experts and routers included."""
+        """Number of weights in the linear layers of all blocks, experts and routers included."""
         wide = self.layers - self.expert_layers
         matrices = 3 if self.gated else 2
         total = self.layers * self.attention_params
@@ -121,12 +121,12 @@ class ModelShape:
 
     @property
     def head_params(self) -> int:
-        """Weights of lm_head."""
+        """Number of weights of lm_head."""
         return self.hidden * self.vocabulary
 
     @property
     def params(self) -> int:
-        """All stored numbers: linear layers, embedding, head unless tied, norms.
+        """Number of parameters: linear layers, embedding, head unless tied, norms.
 
         >>> load_model("llama-2-7b").params
         6738415616
@@ -136,7 +136,7 @@ class ModelShape:
         return self.linear_params + vectors * self.hidden + norms + self.other_params
 
     def kv_values_per_token(self) -> int:
-        """Numbers that the KV cache keeps for one token in one layer.
+        """Return the numbers that the KV cache stores for one token in one layer.
 
         >>> load_model("llama-3-8b").kv_values_per_token()
         2048

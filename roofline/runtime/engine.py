@@ -1,7 +1,7 @@
 """Inference engines: one frozen record for each version that behaves differently.
 
 A record says which weight packings an engine runs, what it multiplies on a GPU and on a CPU, and
-what it moves through memory beside the operators that :mod:`roofline.workload` counts. Nothing else
+what it moves in addition to the operators that :mod:`roofline.workload` counts. Nothing else
 in the predictor asks for an engine by name. To add one: write a record here, add it to
 :data:`ENGINES`, and test one number that it changes.
 """

@@ -1,20 +1,20 @@
-"""Types of a GGUF format: which bits each kind of tensor gets.
+"""GGUF mixes: the block type of each kind of tensor, by the label of the file.
 
-A label such as ``Q4_K_M`` names a mixture: some layers' ``attn_v`` and ``ffn_down`` have more bits
+A label such as ``Q4_K_M`` names a mix: ``attn_v`` and ``ffn_down`` of some layers have wider types
 than the rest, and the head has Q6_K. The rules are those of llama.cpp's ``llama_tensor_get_type``;
 where it picks layers one by one, the share of layers stands here.
 """
 
 from dataclasses import dataclass, field
 
-#: Bits per weight of ik_llama.cpp's own block types, from its ggml-common.h; the few bytes that
-#: rows of some have besides don't count.
+#: Bits per weight of the block types that only ik_llama.cpp has, from its ggml-common.h; the few
+#: extra bytes a row of some types don't count.
 IK_BITS = {
     "q6_0": 6.5, "iq2_k": 2.375, "iq3_k": 3.4375, "iq4_k": 4.5, "iq5_k": 5.5, "iq6_k": 6.625,
     "iq2_ks": 2.1875, "iq3_ks": 3.1875, "iq4_ks": 4.25, "iq5_ks": 5.25, "iq2_kl": 2.6875,
     "iq4_kss": 4.0, "iq1_kt": 1.75, "iq2_kt": 2.125, "iq3_kt": 3.125, "iq4_kt": 4.0,
 }  # fmt: skip
-#: Bits per weight of all block types; ggml-common.h.
+#: Bits per weight of all block types, from ggml-common.h.
 TYPE_BITS = {
     "f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, "q6_k": 6.5625, "q5_k": 5.5, "q4_k": 4.5,
     "q3_k": 3.4375, "q2_k": 2.625, "q5_1": 6.0, "q5_0": 5.5, "q4_1": 5.0, "q4_0": 4.5,
@@ -26,7 +26,7 @@ TYPE_BITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """The types of one format; ``more`` has, by kind of tensor, (share of layers, type) pairs."""
+    """Block types of one mix; ``more`` has pairs of layer share and type for other tensors."""
 
     base: str
     more: dict[str, tuple[tuple[float, str], ...]] = field(default_factory=dict)
@@ -94,7 +94,7 @@ MIXES = {
         )
     },
 }
-#: Other names in use.
+#: Other names of mixes in use.
 MIX_ALIASES = {
     "q3_k": "q3_k_m",
     "q4_k": "q4_k_m",

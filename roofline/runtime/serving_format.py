@@ -1,4 +1,4 @@
-"""What a model is stored and computed in: ``w4a16``, ``nvfp4``, ``gguf-q4_k_m``, ``i2_s``."""
+"""Serving formats: what a model is stored and computed in, such as ``w4a16`` or ``q4_k_m``."""
 
 import re
 from dataclasses import dataclass, replace
@@ -16,30 +16,40 @@ Packing = Literal["plain", "gguf", "ik", "ternary", "lookup"]
 #: Operand types of activations by their width.
 BY_WIDTH = {"16": "fp16", "8": "int8", "4": "int4", "32": "fp32"}
 ACTIVATIONS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
-#: Kernels of bitnet.cpp: bits of a weight, weights in a lookup, table of 16 or sums of products.
+#: Names by widths that are listed; any others of their form are known too.
+WIDTHS = (
+    *(f"w{bits}a16" for bits in range(2, 9)),
+    *("w16a16", "w8a8", "w4a8", "w4a8kv4", "w4a4", "fp8"),
+)
+#: Weight format of ``numerics`` with the values of bitnet.cpp's packings: ternary weights with one
+#: absmean scale for a tensor.
+TERNARY_WEIGHTS = "bitnet-ternary"
+#: Bits per weight of bitnet.cpp's packings: multiplied (I2_S), or looked up in tables of 16 sums of
+#: two weights (TL1) or of three (TL2).
 TERNARY_BITS = {"i2_s": 2.0, "tl1": 2.0, "tl2": 5 / 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """How a kernel replaces products by lookups in tables of partial sums."""
+    """How a kernel replaces multiplications by lookups in tables of partial sums."""
 
-    #: Weights that one lookup stands for.
+    #: Weights whose sum one lookup gives.
     weights: float
-    #: Of the loop, for a vector of lookups: index, shuffles, sign, widening and sum.
+    #: Instructions of the loop for one vector of lookups: index, shuffles, sign, widening, sum.
     instructions: float
-    #: Of the same loop in AVX2, where it exists and differs.
+    #: Instructions of the loop in AVX2; None where they are as many.
     avx2_instructions: float | None = None
 
 
-#: Loops of bitnet.cpp. TL1: half an instruction each to mask and shift indices, two shuffles for
-#: the bytes of a sum, two to join them, two sums. TL2: four to spread two signs, and two each to
-#: add them to halves and to invert those, besides.
+#: Instructions of bitnet.cpp's loops. TL1: half an instruction each to mask and to shift indices,
+#: two shuffles for the bytes of a sum, two to join them, two additions. TL2: in addition four to
+#: spread two signs, and two each to add them to the low and high bytes and to invert those.
 LOOKUPS = {"tl1": Lookup(weights=2, instructions=7), "tl2": Lookup(weights=3, instructions=15.5)}
-#: T-MAC looks up four bits of one place, arXiv:2407.00088. Its kernel, without the optional fast
-#: aggregation: a mask or a shift for the index, a shuffle, and two widening sums of halves. In
-#: AVX2, for 32 lookups: two masks and a shift, the upper indices inserted, a shuffle, and for each
-#: half a widening and a sum, the upper half extracted before.
+#: Weights in one lookup of T-MAC, which takes one bit of each (arXiv:2407.00088), and instructions
+#: of its kernel without the optional fast aggregation. NEON: a mask or a shift for the index, a
+#: shuffle, and two widening additions. AVX2, for 32 lookups: two masks and a shift, an insertion of
+#: the upper indices, a shuffle, and for each half of the vector a widening and an addition, with
+#: one extraction of the upper half.
 T_MAC_BITS, T_MAC_INSTRUCTIONS, T_MAC_AVX2_INSTRUCTIONS = 4, 4.0, 10.0
 
 
@@ -48,20 +58,20 @@ class ServingFormat:
     """Formats of weights, activations and KV cache of one model."""
 
     name: str
-    #: Of linear layers, unless ``mix`` says more.
+    #: Weights of linear layers; ``mix`` has other types for some of them.
     weights: Storage
     activations: str = "fp16"
     kv: str = "fp16"
     head: Storage = FP16
     embedding: Storage = FP16
     packing: Packing = "plain"
-    #: A key of :data:`roofline.runtime.gguf_mixes.MIXES`.
+    #: Key of :data:`roofline.runtime.gguf_mixes.MIXES`; None if the file is not a GGUF mix.
     mix: str | None = None
-    #: What stands for products where the kernel is ``lookup``.
+    #: Table lookups in place of multiplications, in the packing ``lookup``; None elsewhere.
     lookup: Lookup | None = None
-    #: Factor on the bytes of all weights, where the size of the file is known.
+    #: Size of a known file over the size that the formats give; 1 where no file is known.
     size_factor: float = 1.0
-    #: Share of the activations that are not zero, whose weights are all that a token reads.
+    #: Share of activations that are not zero; a token reads the weights of these alone.
     kept_activations: float = 1.0
 
     def tensor_bytes(self, tensor: str, inputs: int, outputs: int) -> float:
@@ -77,7 +87,7 @@ class ServingFormat:
         return self.size_factor * storage.bytes(inputs, outputs)
 
     def storage(self, tensor: str) -> Storage:
-        """Return what says how a tensor is multiplied."""
+        """Return the storage of a tensor, which says how it is multiplied."""
         return self.head if tensor == "head" and self.mix is None else self.weights
 
     def kv_bytes(self, shape: ModelShape) -> float:
@@ -91,13 +101,13 @@ class ServingFormat:
 def parse_format(
     text: str, *, activations: str | None = None, kv: str | None = None
 ) -> ServingFormat:
-    """Return the format that a text means.
+    """Return the serving format of a text.
 
     ``w4a16``, ``w8a8kv8`` and ``w4a16-g64`` give widths of integers; ``fp8`` and ``w8a8-fp8`` mean
-    weights and activations in FP8; ``gguf-q4_k_m`` the mixtures of llama.cpp; ``i2_s``, ``tl1``,
-    ``tl2`` the kernels of bitnet.cpp, ``tmac-2`` those of T-MAC; any other text is a weight format
-    as in a sweep, with FP16 activations unless ``activations`` says otherwise; ``int8-top54`` keeps
-    54 % of them (Q-Sparse).
+    weights and activations in FP8; ``q4_k_m`` or ``gguf-q4_k_m`` is a mix of llama.cpp; ``i2_s``,
+    ``tl1`` and ``tl2`` are packings of bitnet.cpp, ``tmac-2`` one of T-MAC; any other text is a
+    weight format as in a sweep, with FP16 activations unless ``activations`` names others;
+    ``int8-top54`` keeps 54 % of them (Q-Sparse).
 
     Examples
     --------
@@ -113,7 +123,7 @@ def parse_format(
         operand = PLAIN[activations].operand if activations in PLAIN else activations
         if operand not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activations in {activations!r}; known: {known}")
+            raise ValueError(f"activations in {activations!r} are not known; known: {known}")
         sparse = f", {kept:.0%} of them" if kept < 1 else ""
         name = f"{fmt.name}, {operand} activations{sparse}"
         fmt = replace(fmt, name=name, activations=operand)
@@ -211,5 +221,4 @@ def _unknown(text: str, message: str) -> str:
     names = [*known_storages(), *(f"gguf-{name}" for name in MIXES), *TERNARY_BITS, "fp8", "w4a16"]
     if "unknown format" not in message:
         return message
-    others = f"w4a16 and its like, fp8, gguf-q4_k_m and its like, {', '.join(TERNARY_BITS)}"
-    return f"{unknown('format', text, names, see='qsim formats')} but these: {others}"
+    return unknown("format", text, names, see="qsim formats")

@@ -1,4 +1,4 @@
-"""Bytes that the weights of one linear layer take, and the operands that they are multiplied as."""
+"""Storage of weights: bytes of a linear layer, and the operand type that it is multiplied as."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics.schemes.scheme import Scheme
 
-#: Operations to make an operand of a stored weight: shift or mask, and a multiply-add with scale
-#: and zero point (arXiv:2306.00978, section 4.1); a gather and a product for codes of a table.
+#: Vector operations to expand one stored weight to an operand: for arithmetic codes a shift or mask
+#: and a multiply-add with scale and zero point (arXiv:2306.00978, section 4.1); for codes of a
+#: table a gather and a multiplication; for a plain conversion one.
 CODE_OPS = 3.0
 TABLE_OPS = 2.0
 CONVERT_OPS = 1.0
@@ -17,19 +18,19 @@ CONVERT_OPS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """How the weights of one kind of layer are stored: as a scheme, or in so many bits each."""
+    """How weights are stored: by a scheme of ``numerics``, or in a number of bits each."""
 
     name: str
     scheme: "Scheme | None" = None
     bits: float | None = None
-    #: Operand type of a product that takes the codes as they are; None if no machine has one.
+    #: Operand type that multiplies the codes without expanding them; None if there is none.
     operand: str | None = None
-    #: Operations to make an operand of a wider type from a code.
+    #: Vector operations to expand one code to an operand of a wider type.
     dequantize_ops: float = CODE_OPS
 
     @property
     def is_two_of_four(self) -> bool:
-        """Whether two of four weights are stored, which some machines multiply faster."""
+        """Whether two of every four weights are stored, which some machines multiply faster."""
         scheme = self.scheme
         if scheme is None:
             return False
@@ -104,15 +105,15 @@ def _is_arithmetic(scheme: "Scheme") -> bool:
     return all(isinstance(fmt, (IntFormat, FloatFormat)) for fmt in scheme.formats)
 
 
-#: No cache is stored in more bits than a float32 has.
+#: Bits of a float32, which a number of the KV cache may take at most.
 WIDEST = 32.0
-#: What formats call the formats of a cache.
+#: Formats of ``numerics`` by the names that formats of a KV cache have here.
 KV_NAMES = {"fp8": "fp8_e4m3"}
 
 
 @cache
 def kv_bits(text: str, head_dim: int) -> float:
-    """Return the bits of one number of the KV cache, scales included: one for a head of a token.
+    """Return the bits of one number of the KV cache; each head of a token has a scale of its own.
 
     >>> kv_bits("fp16", 128), kv_bits("int8", 128)
     (16.0, 8.25)
@@ -125,8 +126,8 @@ def kv_bits(text: str, head_dim: int) -> float:
     bits = scheme.bits_per_weight((1, head_dim), kind="full")
     if bits > WIDEST:
         raise ValueError(
-            f"{text!r} takes {bits:g} bits for a number of the KV cache, whose heads are stored one"
-            " by one; take a format without a codebook"
+            f"{text!r} takes {bits:g} bits for a number of the KV cache, where each head of a token"
+            " is stored by itself; take a format without a codebook"
         )
     return bits
 

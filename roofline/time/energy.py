@@ -1,8 +1,8 @@
-"""Energy of a step, bottom up: arithmetic, memory on and off the chip, and what flows anyway.
+"""Energy of a step, bottom up: arithmetic, on-chip and off-chip memory, and static power.
 
-Sources differ by more than formats do, so every part is a range. Arithmetic is that of Horowitz,
-ISSCC 2014 (45 nm, 0.9 V), scaled to a machine's node by Stillmaker and Baas, Integration 58, 2017;
-the energy of a bit of memory is that of :mod:`hw.dram`.
+Sources differ by more than formats do, so each component is a range. Energies of arithmetic are of
+Horowitz, ISSCC 2014 (45 nm, 0.9 V), scaled to a machine's node by Stillmaker and Baas, Integration
+58, 2017; the energy of a bit of DRAM traffic is in :mod:`hw.dram`.
 """
 
 from dataclasses import dataclass, fields
@@ -15,22 +15,22 @@ from roofline.time.rates import path_of
 from roofline.workload.operator import Operator, role_of
 from roofline.workload.setup import Setup
 
-#: One multiply-add into a wider sum at 45 nm, in pJ.
+#: Energy of one multiply-add into a wider accumulator at 45 nm, in pJ, by operand type.
 MAC_ENERGY_PJ = {"int4": 0.15, "fp4": 0.2, "int8": 0.30, "fp8": 0.7, "fp16": 1.5, "fp32": 4.6}
-#: An operation on a vector in float32.
+#: Energy of one FP32 vector operation at 45 nm, in pJ.
 VECTOR_ENERGY_PJ = 0.9
-#: Of a machine whose file has no size.
+#: On-chip memory and technology node of machines whose files have none.
 DEFAULT_ON_CHIP_BYTES = 8e6
 DEFAULT_NODE_NM = 7.0
-#: Low and high over nominal of arithmetic and of memory on the chip.
+#: Low and high over nominal energy of arithmetic and of on-chip memory.
 ARITHMETIC_RANGE = (0.5, 2.0)
-#: Share of the power limit that flows when nothing runs, where the idle power is not known.
+#: Idle power over the power limit (low, nominal, high), where the idle power is unknown.
 IDLE_SHARE = (0.10, 0.15, 0.20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyRange:
-    """Low, nominal and high joules."""
+    """An energy in joules: low, nominal and high."""
 
     low_j: float
     nominal_j: float
@@ -44,7 +44,7 @@ class EnergyRange:
         )
 
     def scaled(self, factor: float) -> "EnergyRange":
-        """Return it ``factor`` times."""
+        """Return the energy times ``factor``."""
         return EnergyRange(
             low_j=self.low_j * factor,
             nominal_j=self.nominal_j * factor,
@@ -54,7 +54,7 @@ class EnergyRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEnergy:
-    """Joules of one step by where they go."""
+    """Energy of one step by component, of all machines together."""
 
     compute: EnergyRange
     on_chip: EnergyRange
@@ -62,12 +62,12 @@ class StepEnergy:
     kv_off_chip: EnergyRange
     activations_off_chip: EnergyRange
     static: EnergyRange
-    #: Power limit of all machines times the time of the step; None if it is not known.
+    #: Power limit of all machines times the time of the step; None if the limit is unknown.
     limit_j: float | None
 
     @property
     def parts(self) -> dict[str, EnergyRange]:
-        """Every component by its name."""
+        """Energy of every component by its name."""
         return {
             "compute": self.compute,
             "on-chip memory": self.on_chip,
@@ -78,7 +78,7 @@ class StepEnergy:
         }
 
     def scaled(self, factor: float) -> "StepEnergy":
-        """Return it ``factor`` times."""
+        """Return the energy times ``factor``."""
         values = {name: getattr(self, name).scaled(factor) for name in PARTS}
         return StepEnergy(**values, limit_j=None if self.limit_j is None else factor * self.limit_j)
 
@@ -89,13 +89,13 @@ class StepEnergy:
 
     @property
     def total(self) -> EnergyRange:
-        """The sum of all components."""
+        """Sum of all components."""
         zero = EnergyRange(low_j=0.0, nominal_j=0.0, high_j=0.0)
         return sum(self.parts.values(), start=zero)
 
     @property
     def exceeds_limit(self) -> bool:
-        """Whether the nominal energy is more than the machines may draw in that time."""
+        """Whether the nominal energy is more than the power limit allows in that time."""
         return self.limit_j is not None and self.total.nominal_j > self.limit_j
 
 
@@ -105,7 +105,7 @@ PARTS = tuple(one.name for one in fields(StepEnergy) if one.name != "limit_j")
 def step_energy(setup: Setup, step: StepTime) -> StepEnergy:
     """Return the energy of a step whose amounts are single numbers, on all machines together."""
     machine = setup.machine
-    # Machines that share experts have sequences of their own, and a step has those of one.
+    # Machines that share experts have different sequences; the step has those of one machine.
     alike = setup.machines if setup.parallel == "expert" else 1
     scale = node_factor(machine.process_nm.value if machine.process_nm else DEFAULT_NODE_NM)
     found = [timed.operator for timed in step.operators]

@@ -1,7 +1,7 @@
 """Many predictions at once: models x machines x formats x batches x contexts as one table.
 
-The same formulas as :func:`roofline.time.predict.predict_step`, whose amounts may be arrays:
-machines, batches and contexts are its axes, and only models and formats are walked one by one.
+The formulas are those of :func:`roofline.time.predict.predict_step`, whose amounts may be arrays:
+machines, batches and contexts are axes of arrays; models and formats are loops.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ AXES = ("model", "format", "machine", "batch", "context")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """What is combined with what."""
+    """Models, formats, machines, batches and contexts to combine."""
 
     models: Sequence[ModelShape]
     formats: Sequence[ServingFormat]
@@ -50,9 +50,9 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridTimes:
-    """Arrays over :data:`AXES`; a context is a prompt for prefill, and what decode has seen.
+    """Times and memory over :data:`AXES`; a context is the prompt of prefill, the cache of decode.
 
-    Memory holds weights, cache and the largest activations of a prompt in one step.
+    Memory counts weights, KV cache and the largest activations of a prompt in one step.
     """
 
     grid: Grid
@@ -62,7 +62,7 @@ class GridTimes:
     fits: np.ndarray
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each combination."""
+        """Return one row for each combination, as a pandas table."""
         import pandas as pd
 
         grid = self.grid
@@ -105,7 +105,9 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
     """
     for name in ("batches", "contexts"):
         if min(getattr(grid, name), default=0) < 1:
-            raise ValueError(f"{name} of a grid are {list(getattr(grid, name))}; at least 1 each")
+            raise ValueError(
+                f"{name} of a grid are {list(getattr(grid, name))}; each is at least 1"
+            )
     prefill, decode = np.empty(grid.shape), np.empty(grid.shape)
     memory = np.empty(grid.shape)
     batches = np.asarray(grid.batches, float)[:, None]
@@ -136,7 +138,7 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
 def _rates(
     shape: ModelShape, fmt: ServingFormat, machines: Sequence[Machine], estimate: Estimate
 ) -> dict[OperatorRole, Rates]:
-    """Return the rates of all machines, each a column before batches and contexts."""
+    """Return the rates of all machines as columns, which broadcast over batches and contexts."""
     setups = [Setup(shape=shape, format=fmt, machine=machine) for machine in machines]
     stacked: dict[OperatorRole, Rates] = {}
     for role in ROLES:
@@ -146,7 +148,7 @@ def _rates(
 
 
 def _stacked(records: Sequence[_Record]) -> _Record:
-    """Return one record whose numbers are columns of those of many, nested records included."""
+    """Return a record of columns, each with one number of every given record."""
     first = records[0]
     columns: dict[str, Any] = {}
     for one in fields(first):

@@ -1,4 +1,4 @@
-"""Time of messages between machines, as GenZ 0.0.16 has them: rings, and a fixed start."""
+"""Time of collective operations between machines: rings with a fixed start, as in GenZ 0.0.16."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,37 +6,37 @@ from typing import Any
 from hw.machine import GIGA, Machine
 
 START_S = 5e-6
-#: Of machines whose file has no link: PCIe 4.0 x16 in one direction, and a usual latency.
+#: Bandwidth in one direction and latency of machines whose files have no link: PCIe 4.0 x16.
 DEFAULT_GB_PER_S = 32.0
 DEFAULT_LATENCY_US = 1.0
-#: Of GPUs over PCIe: what NCCL takes for a few bytes beyond the fixed start, for each step of its
-#: ring, median of 3.5 (all-reduce of 8 RTX 3090 in 54.2 us, nccl issue 1439), 2.7 (8 RTX 4090, 42.1
+#: Latency of one ring step of NCCL between GPUs over PCIe, in microseconds, after the fixed start:
+#: median of 3.5 (all-reduce of 8 RTX 3090 in 54.2 us, nccl issue 1439), 2.7 (8 RTX 4090, 42.1
 #: us, nccl issue 1530), 2.9 and 3.3 (all-gather of 4 and 2, 13.6 and 8.3 us, flashinfer PR 5023).
 PCIE_LATENCY_US = 3.1
-#: Of llama.cpp's copies between GPUs, which pass through the host: mean of 11.6 to 20.7 us between
-#: eight RTX 3090 without access to one another (p2pBandwidthLatencyTest, nccl issue 1127). Its pull
-#: request 2448 has speeds of 1 and 3 P40: for each product and other GPU two of them, 35 to 43 us.
-#: NVLinks don't help (8 H100, 29 us; its issue 4747).
+#: Latency of llama.cpp's copies between GPUs through the host, in microseconds: mean of 11.6 to
+#: 20.7 us between eight RTX 3090 without peer access (p2pBandwidthLatencyTest, nccl issue 1127).
+#: Speeds of 1 and 3 P40 (llama.cpp pull request 2448) give 35 to 43 us for the two copies of each
+#: product and other GPU; NVLink does not help (8 H100, 29 us; llama.cpp issue 4747).
 HOST_COPY_US = 14.7
-#: Shares of a link's rate that messages get, as NCCL counts (``src/graph/topo.h``): 12 GB/s of the
-#: 16 of PCIe 3.0 x16, and 20 GB/s of an NVLink's 25.
+#: Shares of a link's bandwidth that messages reach, as NCCL counts (``src/graph/topo.h``): 12 of
+#: the 16 GB/s of PCIe 3.0 x16, and 20 of an NVLink's 25 GB/s.
 PCIE_SHARE, NVLINK_SHARE = 12 / 16, 20 / 25
-#: Rates of PCIe x8 and x16 of versions 3.0 to 6.0 in both directions together.
+#: Bandwidths in GB/s of PCIe 3.0 to 6.0, x8 and x16, both directions together.
 PCIE_GB_PER_S = (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What connects one machine with the next."""
+    """The link from one machine to the next, in one direction."""
 
     bytes_per_s: float
     latency_s: float
 
 
 def link_of(machine: Machine, machines: int = 2) -> Link:
-    """Return the link between machines; its bandwidth counts both directions, a message has one.
+    """Return the link between machines in one direction; files give both directions together.
 
-    A bridge connects few of them; more talk over PCIe.
+    More machines than a bridge connects use PCIe.
 
     >>> from hw.machine import load_machine
     >>> [round(link_of(load_machine("rtx-a6000"), n).bytes_per_s / 1e9, 1) for n in (2, 4)]
@@ -54,7 +54,7 @@ def link_of(machine: Machine, machines: int = 2) -> Link:
 
 
 def all_reduce_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
-    """Return the seconds in which every machine has the sum of everybody's message.
+    """Return the seconds of an all-reduce: every machine gets the sum of all messages.
 
     ``5 us + 2 (N - 1) latency + 2 (N - 1) / N bytes / bandwidth``.
 
@@ -70,7 +70,7 @@ def all_reduce_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
 
 
 def all_gather_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
-    """Return the seconds in which every machine has everybody's part of ``message_bytes``."""
+    """Return the seconds of an all-gather: every machine gets all parts of ``message_bytes``."""
     link, n = link_of(machine, machines), machines
     if n == 1:
         return 0.0
@@ -78,7 +78,7 @@ def all_gather_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
 
 
 def all_to_all_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
-    """Return the seconds in which every machine sends a part of its message to each other one.
+    """Return the seconds of an all-to-all: every machine sends a part of its message to each other.
 
     ``5 us + (N - 1) (latency + bytes / (N bandwidth))``.
     """
@@ -89,9 +89,9 @@ def all_to_all_s(machine: Machine, machines: int, message_bytes: Any) -> Any:
 
 
 def rows_s(machine: Machine, machines: int, products: Any, moved_bytes: Any) -> Any:
-    """Return the seconds in which products get inputs to rows on other machines, and outputs back.
+    """Return the seconds to send inputs to rows of weights on other machines, and results back.
 
-    The first machine serves all others in turn; ``moved_bytes`` go in and out of all products.
+    The first machine serves the others in turn; ``moved_bytes`` counts inputs and results.
 
     >>> from hw.machine import load_machine
     >>> round(1e3 * rows_s(load_machine("p40"), 3, 225, 0.0), 1)

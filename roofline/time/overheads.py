@@ -1,4 +1,4 @@
-"""Extra work of an engine's own GPU kernels, beside the operators that ``workload`` counts.
+"""Extra work of an engine's own GPU kernels, which ``workload`` does not count.
 
 ``workload`` counts fused kernels with FP16 activations between them. An engine whose GPU backend
 works otherwise (:class:`roofline.runtime.engine.GpuBackend`) moves more bytes: activations in FP32,
@@ -78,7 +78,7 @@ def passes_of(operator: Operator, tokens: Amount, overheads: Overheads) -> tuple
 
 
 def extra_bytes(operator: Operator, expansions: Amount, overheads: Overheads) -> Amount:
-    """Return the bytes that move before and after an operator's kernel, not beside its work."""
+    """Return the bytes that move before or after an operator's kernel, not during it."""
     expanded = overheads.expanded_bytes * operator.weights * expansions
     is_prompt = np.minimum(expansions, 1.0)
     converted = overheads.converted_factor * operator.activation_bytes * is_prompt

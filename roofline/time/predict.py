@@ -1,11 +1,11 @@
-"""Time of one step of a model on a machine: what bounds it, and what is expected.
+"""Time of one step of a model on a machine: a bound, and an expectation.
 
-An operator takes as long as the slower of its operations and its bytes::
+The time of an operator is the longer of the times of its operations and of its bytes::
 
     time = max(ops / (compute share x peak), bytes / (memory share x bandwidth)) + start
 
-``bound`` has shares of 1, no start, only the bytes that no chip can keep and the fewest experts;
-no run can beat it.
+``bound`` takes shares of 1, no start, only the bytes that cannot stay on the chip, and the fewest
+experts; no run is faster.
 ``expected`` has the fitted shares of :mod:`roofline.kernels.efficiency` and all bytes.
 """
 
@@ -29,10 +29,10 @@ SPLIT_PRODUCTS = {"qkv": 3, "gate and up": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """Times of one step."""
+    """Times of the operators and of the links of one step."""
 
     operators: tuple[OperatorTime, ...]
-    #: Sending activations between machines.
+    #: Seconds to send activations between machines.
     link_s: Amount = 0.0
 
     @property
@@ -42,7 +42,7 @@ class StepTime:
 
     @property
     def bound(self) -> str:
-        """What limits most of the time."""
+        """The limit of the operators that take most of the time."""
         times: dict[str, float] = {}
         for op in self.operators:
             times[op.bound] = times.get(op.bound, 0.0) + float(op.time_s)
@@ -87,15 +87,15 @@ def predict_step(setup: Setup, step: Step, estimate: Estimate = "bound") -> Step
 
 
 def options_of(estimate: Estimate, options: Options) -> Options:
-    """Return how operators run: no run reads less than when all tokens choose the same experts."""
+    """Return the options of an estimate; a bound lets all tokens choose the same experts."""
     return replace(options, routing="same") if estimate == "bound" else options
 
 
 def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amount:
-    """Two all-reduces a layer between machines that share it, or one message for each stage.
+    """Return the seconds of messages: two all-reduces a layer, or one message for each stage.
 
-    Experts get their tokens and send results back in two exchanges between all machines. Rows of
-    weights get the inputs of every product and send the outputs back.
+    With experts on several machines, two all-to-alls a layer send tokens to experts and results
+    back; with rows of weights, every product sends inputs and results.
     """
     if setup.machines == 1:
         return 0.0
@@ -114,7 +114,7 @@ def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amou
 
 
 def _rows_link_s(setup: Setup, tokens: Amount, found: Sequence[Operator]) -> Amount:
-    """Return the time to give every product's inputs to other machines and to get results back."""
+    """Return the seconds to send every product's inputs to other machines, and results back."""
     backend = setup.runtime.gpu
     assert backend is not None
     linear = [op for op in found if op.kind == "linear"]
@@ -125,6 +125,6 @@ def _rows_link_s(setup: Setup, tokens: Amount, found: Sequence[Operator]) -> Amo
 
 
 def range_s(setup: Setup, time_s: Amount) -> tuple[Amount, Amount]:
-    """Return the shortest and longest time to expect: the scatter of the fit around it."""
+    """Return the shortest and longest time to expect, by the scatter of the fit."""
     scatter = fitted().cpu_scatter if setup.machine.cores else fitted().gpu_scatter
     return time_s / (1 + scatter), time_s * (1 + scatter)

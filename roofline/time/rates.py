@@ -57,7 +57,7 @@ class Rates:
 
 
 def path_of(setup: Setup, role: OperatorRole, estimate: Estimate = "expected") -> ProductPath:
-    """Return the path of products; everything else runs with attention."""
+    """Return the product path of a class; vector operators have that of attention."""
     fastest = estimate == "bound"
     if role in ("linear", "head"):
         is_head = role == "head"
@@ -133,14 +133,14 @@ def _expected(setup: Setup, path: ProductPath, role: OperatorRole) -> Rates:
 
 
 def _start_s(setup: Setup, factors: Factors, role: OperatorRole) -> float:
-    """Return the time to start a kernel; a vector operator is part of a product's where fused."""
+    """Return the seconds to start a kernel; fused vector operators have none of their own."""
     if role != "vector":
         return factors.start_s
     return setup.backend.operator_s if setup.backend else 0.0
 
 
 def _tiled_multiprocessors(setup: Setup, path: ProductPath) -> float:
-    """Return the multiprocessors that a library's tiles are spread over."""
+    """Return the multiprocessors over which a library spreads its tiles; inf for other kernels."""
     number = setup.machine.multiprocessors
     return np.inf if number is None or not path.is_library else number.value * setup.split
 
@@ -162,10 +162,10 @@ def _matrix_tokens(
 
 
 def _attention_tokens(setup: Setup) -> tuple[float, float]:
-    """Return the tokens of a sequence that make attention a product, and the share of it for one.
+    """Return the tokens of a sequence at which attention reaches its rate, and the fraction at one.
 
-    One token reads keys and values by itself, at the share that was fitted on decode; the tokens of
-    a prompt share them.
+    A single token reads keys and values at the share that was fitted on decode; the tokens of a
+    prompt share what they read.
     """
     own = setup.machine.efficiency
     if own is not None and own.compute is not None:
@@ -177,7 +177,7 @@ def _attention_tokens(setup: Setup) -> tuple[float, float]:
 
 
 def _reachable_bytes_per_s(setup: Setup, share: float) -> float:
-    """Return the bandwidth that a run reaches: each core of a processor reads only so fast."""
+    """Return the bandwidth that a run reaches, at most that of its cores together."""
     cores = setup.machine.cores
     reachable = share * setup.machine.bytes_per_s
     if cores is None:

@@ -1,4 +1,4 @@
-"""A whole request: time to the first token, time per output token, cost, and faster ways to decode.
+"""Whole requests: time to first token, time per output token, cost, speculation, pipelines.
 
 All sequences of a batch have prompts of one length and answers of one length.
 """
@@ -25,7 +25,7 @@ class Request:
     batch: int = 1
     prompt: int = 512
     output: int = 128
-    #: Tokens of a prompt in one step; all of it if none.
+    #: Tokens of a prompt in one step; None for the whole prompt.
     chunk: int | None = None
 
     def __post_init__(self) -> None:
@@ -41,17 +41,17 @@ class Request:
 
     @property
     def length(self) -> int:
-        """Tokens of a sequence at its end."""
+        """Tokens of a sequence at its end, prompt included."""
         return self.prompt + self.output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speculation:
-    """A small model that proposes tokens, which the large one checks in one step."""
+    """Speculative decoding: a draft model proposes tokens, which the model checks in one step."""
 
     draft: Setup
     proposals: int = 4
-    #: Probability that a proposed token is accepted.
+    #: Probability that the model accepts a proposed token.
     acceptance: float = 0.8
 
     def __post_init__(self) -> None:
@@ -59,26 +59,26 @@ class Speculation:
 
     @property
     def tokens(self) -> float:
-        """Tokens of one step on average."""
+        """Mean number of tokens that one step gives."""
         return expected_tokens(self.proposals, self.acceptance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a request takes in one estimate."""
+    """Times of a request in one estimate, bound or expectation."""
 
-    #: The whole prompt, all chunks of it together.
+    #: Seconds of the whole prompt, all chunks together.
     prefill_s: float
-    #: Mean time of a generated token of one sequence.
+    #: Mean seconds between generated tokens of one sequence.
     tpot_s: float
     request: Request
-    #: The last step of the prompt, and the step in the middle of the answer.
+    #: Last step of the prompt, and the decode step in the middle of the answer.
     prefill: StepTime
     decode: StepTime
 
     @property
     def ttft_s(self) -> float:
-        """Time to the first token, which the prompt's last step makes; no queue before it."""
+        """Time to the first token, which the last step of the prompt makes; without a queue."""
         return self.prefill_s
 
     @property
@@ -107,9 +107,10 @@ class Prediction:
     bound: Outcome
     expected: Outcome
     memory: MemoryUse
-    #: Sequences that the whole memory holds.
+    #: Sequences that fit the whole memory.
     largest_batch: int
-    #: Of one token of each sequence in the middle of the answer, and of the prompt's last step.
+    #: Energy of one token of each sequence in the middle of the answer, and of the prompt's last
+    #: step.
     decode_energy: StepEnergy
     prefill_energy: StepEnergy
 
@@ -119,9 +120,9 @@ class Prediction:
         return self.decode_energy.total.nominal_j / self.request.batch
 
     def cost_usd_per_mtok(self, utilization: float = 1.0) -> float | None:
-        """Return the price of a million generated tokens; None without a price of the machine."""
+        """Return the cost of a million generated tokens; None if the machine has no price."""
         if not 0 < utilization <= 1:
-            raise ValueError(f"a utilization of {utilization}; more than 0 and at most 1")
+            raise ValueError(f"utilization is {utilization}; it is more than 0 and at most 1")
         price = self.setup.machine.price_usd_per_hour
         if price is None:
             return None
@@ -132,10 +133,10 @@ class Prediction:
 def predict(
     setup: Setup, request: Request, *, speculation: Speculation | None = None
 ) -> Prediction:
-    """Return what a request takes on a setup, whether or not the memory holds it.
+    """Return times, memory and energy of a request, whether or not the memory holds it.
 
-    With a draft, both models run the prompt and keep a cache; a step of decode is then the check of
-    the proposals.
+    With a draft, both models run the prompt and keep a KV cache; a decode step is then the check
+    of the proposals.
 
     Raises
     ------
@@ -171,7 +172,7 @@ def predict(
 
 
 def _middle(request: Request, *, new: int = 1) -> Sequences:
-    """Return a step in the middle of the answer."""
+    """Return the decode step in the middle of the answer."""
     context = request.prompt + request.output // 2
     return Sequences(batch=request.batch, new=new, context=context)
 
@@ -179,9 +180,9 @@ def _middle(request: Request, *, new: int = 1) -> Sequences:
 def outcome(
     setup: Setup, request: Request, estimate: Estimate, *, speculation: Speculation | None = None
 ) -> Outcome:
-    """Return the times of a request in one estimate; decode is summed over every length.
+    """Return the times of a request in one estimate; decode is the mean over all lengths.
 
-    With a draft, it is taken from the middle of the answer.
+    With a draft, decode is the step in the middle of the answer.
     """
     if speculation is not None:
         return _speculative(setup, request, estimate, speculation)
@@ -204,10 +205,10 @@ def outcome(
 
 
 def prefill_s(setup: Setup, tokens: int, step_s: float, estimate: Estimate) -> float:
-    """Return the time of tokens that go through all layers in ``step_s`` one after the other.
+    """Return the time of a prompt whose tokens take ``step_s`` through all layers in sequence.
 
-    In a pipeline of GPUs an engine with passes of its own starts each pass of a batch on the first
-    GPU while earlier passes are on the next ones (llama.cpp, pull request 6017).
+    In a pipeline of GPUs an engine with several passes starts each pass on the first GPU while
+    earlier passes run on the next ones (llama.cpp, pull request 6017).
     """
     backend = setup.backend
     if estimate == "bound" or setup.parallel != "pipeline" or backend is None:
@@ -263,7 +264,7 @@ def expected_tokens(proposals: int, acceptance: float) -> float:
     """Return the tokens that one step of speculative decoding gives on average."""
     if proposals < 1 or not 0 <= acceptance <= 1:
         raise ValueError(
-            f"{proposals} proposals accepted with {acceptance}: at least 1, and from 0 to 1"
+            f"{proposals} proposals of probability {acceptance}: at least 1, and from 0 to 1"
         )
     if acceptance == 1:
         return proposals + 1.0

@@ -1,4 +1,4 @@
-"""What a model needs of a machine's memory, and how many sequences fit."""
+"""Memory of a model: weights, KV cache and activations, and the batch that fits."""
 
 import math
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ from roofline.workload.operators import operators
 from roofline.workload.setup import Setup
 from roofline.workload.step import Sequences
 
-#: Share of the memory that a server gives to weights, cache and activations.
+#: Share of the memory that a server uses for weights, KV cache and activations.
 USABLE = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUse:
-    """Bytes on all machines together."""
+    """Memory use of all machines together."""
 
     weight_bytes: float
     kv_bytes: float
-    #: The largest operator's activations of one step.
+    #: Activations of the operator of a step that has most of them.
     activation_bytes: float
     capacity_bytes: float
 
     @property
     def total_bytes(self) -> float:
-        """Everything."""
+        """Weights, KV cache and activations."""
         return self.weight_bytes + self.kv_bytes + self.activation_bytes
 
     def __add__(self, other: "MemoryUse") -> "MemoryUse":
-        """Return what two models need of one memory, which take turns."""
+        """Return the memory use of two models on one machine, which run in turns."""
         return MemoryUse(
             weight_bytes=self.weight_bytes + other.weight_bytes,
             kv_bytes=self.kv_bytes + other.kv_bytes,
@@ -44,13 +44,13 @@ class MemoryUse:
 
     @property
     def missing_bytes(self) -> float:
-        """What the memory lacks; 0 if everything fits."""
+        """Bytes that the memory lacks; 0 if everything fits."""
         return max(0.0, self.total_bytes - self.capacity_bytes)
 
 
 @cache
 def weight_bytes(shape: ModelShape, fmt: ServingFormat) -> float:
-    """Return the bytes of all weights, those of experts that rest and of the embedding too.
+    """Return the bytes of all weights, unused experts and the embedding included.
 
     >>> from roofline.model.model_shape import load_model
     >>> from roofline.runtime.serving_format import parse_format
@@ -69,7 +69,7 @@ def weight_bytes(shape: ModelShape, fmt: ServingFormat) -> float:
 
 
 def expert_bytes(shape: ModelShape, fmt: ServingFormat) -> float:
-    """Return the bytes of all chosen experts, those that rest too; 0 in a dense model."""
+    """Return the bytes of all experts that a router chooses from; 0 in a dense model."""
     if shape.experts is None:
         return 0.0
     found = operators(shape, fmt, [Sequences(batch=1, new=1)])
@@ -78,7 +78,7 @@ def expert_bytes(shape: ModelShape, fmt: ServingFormat) -> float:
 
 
 def kv_bytes_per_sequence(shape: ModelShape, fmt: ServingFormat, length: int) -> float:
-    """Return the bytes that the cache keeps of ``length`` tokens; a window keeps no more than it.
+    """Return the bytes of the KV cache of ``length`` tokens; a window bounds those of its layer.
 
     >>> from roofline.model.model_shape import load_model
     >>> from roofline.runtime.serving_format import parse_format
@@ -91,17 +91,17 @@ def kv_bytes_per_sequence(shape: ModelShape, fmt: ServingFormat, length: int) ->
 
 
 def memory_use(setup: Setup, *, batch: int, length: int, new: int) -> MemoryUse:
-    """Return what ``batch`` sequences of ``length`` tokens take, ``new`` of them in one step."""
+    """Return the memory use of ``batch`` sequences of ``length`` tokens, ``new`` in one step."""
     capacity = setup.machine.capacity_bytes * setup.machines
     use = stored(
         setup.shape, setup.format, batch=batch, length=length, new=new, capacity_bytes=capacity
     )
     if setup.parallel == "tensor":
-        # Heads that several machines need are on each of them.
+        # Machines that share a head have copies of its cache.
         return replace(use, kv_bytes=use.kv_bytes * setup.machines / setup.kv_split)
     if setup.parallel in ("pipeline", "rows"):
         return use
-    # Every machine has all weights but those of experts.
+    # Every machine has a copy of all weights except those of experts.
     rest = use.weight_bytes - expert_bytes(setup.shape, setup.format)
     return replace(use, weight_bytes=use.weight_bytes + (setup.machines - 1) * rest)
 
@@ -115,7 +115,7 @@ def stored(
     new: int,
     capacity_bytes: float = math.inf,
 ) -> MemoryUse:
-    """Return the same for a memory of any size."""
+    """Return the memory use of one machine of ``capacity_bytes``, however small that is."""
     step = [Sequences(batch=batch, new=new)]
     largest = float(largest_activations(operators(shape, fmt, step)))
     return MemoryUse(
@@ -127,7 +127,7 @@ def stored(
 
 
 def largest_activations(found: Sequence[Operator]) -> Amount:
-    """Return the bytes of activations of the operator that has most of them, in one layer."""
+    """Return the activation bytes of one layer's operator that has most of them."""
     largest: Amount = 0.0
     for op in found:
         largest = np.maximum(largest, op.activation_bytes / op.count)
@@ -137,10 +137,10 @@ def largest_activations(found: Sequence[Operator]) -> Amount:
 def largest_batch(
     setup: Setup, *, length: int, new: int = 1, usable: float = USABLE, draft: Setup | None = None
 ) -> int:
-    """Return how many sequences of ``length`` tokens fit beside the weights; 0 if none does.
+    """Return how many sequences of ``length`` tokens fit together with the weights, or 0.
 
-    ``new`` tokens of each are in one step, whose activations need room too; so do weights and cache
-    of a ``draft``.
+    Activations of a step with ``new`` tokens of each sequence take memory too, and so do weights
+    and KV cache of a ``draft`` model.
     """
     use = memory_use(setup, batch=1, length=length, new=new)
     if draft is not None:
@@ -150,9 +150,9 @@ def largest_batch(
 
 
 def equal_context(setup: Setup) -> float:
-    """Return the tokens of one sequence whose cache takes as much as the weights.
+    """Return the tokens of one sequence whose KV cache takes as many bytes as the weights.
 
-    Layers with a window keep no more than that; infinity where the cache never gets so large.
+    A window bounds the cache of its layers; inf where the cache never gets that large.
     """
     shape = setup.shape
     wanted = weight_bytes(shape, setup.format) / setup.format.kv_bytes(shape)

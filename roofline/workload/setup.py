@@ -1,4 +1,4 @@
-"""A model in a format on machines: everything that a prediction depends on but the request."""
+"""A setup: model, format, machines and engine; with a request, all that a prediction needs."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,9 +9,10 @@ from roofline.runtime.engine import Engine, GpuBackend, engine_for
 from roofline.runtime.serving_format import ServingFormat
 from roofline.workload.step import Options
 
-#: How several machines share a model: each has a part of every layer, some of the layers, some of
-#: the experts and all the rest with sequences of its own, or some rows of every weight, and the
-#: first all else (llama.cpp's ``-sm row``).
+#: How several machines share a model. ``tensor``: a part of every layer each. ``pipeline``: some of
+#: the layers each. ``expert``: some of the experts each, a copy of everything else, and sequences
+#: of their own. ``rows``: some rows of every weight each, and the first machine everything else
+#: (llama.cpp's ``-sm row``).
 Parallel = Literal["tensor", "pipeline", "expert", "rows"]
 DEFAULT_OPTIONS = Options()
 
@@ -23,11 +24,11 @@ class Setup:
     shape: ModelShape
     format: ServingFormat
     machine: Machine
-    #: None for the engine that runs the format unless another is asked for.
+    #: Engine that runs the model; None for the default engine of the format.
     engine: Engine | None = None
     machines: int = 1
     parallel: Parallel = "tensor"
-    #: Of a processor; all cores if none.
+    #: Threads of a CPU; None for all cores.
     threads: int | None = None
     options: Options = DEFAULT_OPTIONS
 
@@ -61,24 +62,24 @@ class Setup:
 
     @property
     def thread_share(self) -> float:
-        """Share of a processor's cores that compute."""
+        """Share of a CPU's cores that compute."""
         if self.threads is None or self.machine.cores is None:
             return 1.0
         return min(1.0, self.threads / self.machine.cores.count.value)
 
     @property
     def split(self) -> int:
-        """Machines that work on one product of weights together."""
+        """Number of machines that share a product with weights."""
         return self.machines if self.parallel in ("tensor", "rows") else 1
 
     @property
     def rest_split(self) -> int:
-        """Machines that work together on what has no weights."""
+        """Number of machines that share operators without weights."""
         return 1 if self.parallel == "rows" else self.split
 
     @property
     def kv_split(self) -> int:
-        """Machines that have different parts of a sequence's cache: its heads at most.
+        """Number of machines with different parts of a sequence's KV cache, at most its heads.
 
         Latent attention has one vector for all heads, which each machine needs.
         """
@@ -87,5 +88,5 @@ class Setup:
 
     @property
     def best(self) -> "Setup":
-        """The same with every machine at work on every operator, which bounds any other way."""
+        """The setup with all machines at work on each operator, which bounds any other sharing."""
         return replace(self, parallel="tensor")

@@ -1,8 +1,6 @@
-"""Sums of groups behind streams, for PEs whose beats have fields of their own.
+"""Sums of groups between the two streams of a processing element.
 
-``operands`` takes a beat whenever ``valid`` and ``ready`` are high; its ``last`` ends a group.
-``result`` gives what the group comes to in the cycle after, and holds it until it is taken;
-meanwhile the next group goes on, and only its end waits.
+:mod:`rtl.element` explains the protocol.
 """
 
 from abc import abstractmethod
@@ -15,10 +13,20 @@ from amaranth.lib.wiring import In, Out
 
 
 class GroupSum(wiring.Component):
-    """What every such PE is: a state that beats change, and a result made of the last one.
+    """A state that the beats of a group change, and a result made of it after the last one.
 
-    The state starts from zero with every group.
+    The state starts from zero with every group. A beat takes up to ``steps`` cycles.
+
+    Members
+    -------
+    operands : in stream
+        Beats: the fields given, and ``last``.
+    result : out stream
+        One result a group, registered, in the cycle after the last beat.
     """
+
+    #: Most cycles of a beat.
+    steps = 1
 
     def __init__(
         self, fields: dict[str, ShapeLike], *, state: ShapeLike, result: ShapeLike
@@ -30,36 +38,37 @@ class GroupSum(wiring.Component):
         )
 
     @abstractmethod
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
-        """Return the state after a cycle of a beat."""
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
+        """Return the state after a cycle of a beat; ``step`` counts the beat's cycles."""
 
     def finish(self, m: Module, after: Signal) -> Value:
         """Return the result of the state after the last beat."""
         return after
 
-    def is_last_step(self, step: Signal) -> Value:
-        """Return whether a beat is done in this cycle; one cycle a beat if not said otherwise."""
-        return Const(1)
-
-    #: Most cycles of a beat.
-    steps = 1
+    def is_last_step(self, step: Value) -> Value:
+        """Return whether a beat completes in this cycle."""
+        return step == self.steps - 1
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
         m = Module()
         beat, result = self.operands.payload, self.result
-        state, after = Signal(self._state), Signal(self._state)
-        step = Signal(range(self.steps))
+        state = Signal(self._state)
+        after = Signal(self._state)
+        step = Signal(range(self.steps)) if self.steps > 1 else Const(0)
         m.d.comb += Value.cast(after).eq(self.add(m, state, step))
         is_done = self.is_last_step(step)
         is_free = ~result.valid | result.ready
         m.d.comb += self.operands.ready.eq(is_done & (is_free | ~beat.last))
         with m.If(result.ready):
             m.d.sync += result.valid.eq(0)
-        with m.If(self.operands.valid & ~is_done):
-            m.d.sync += [state.eq(after), step.eq(step + 1)]
+        if isinstance(step, Signal):
+            with m.If(self.operands.valid & ~is_done):
+                m.d.sync += [state.eq(after), step.eq(step + 1)]
         with m.If(self.operands.valid & self.operands.ready):
-            m.d.sync += [state.eq(after), step.eq(0)]
+            m.d.sync += state.eq(after)
+            if isinstance(step, Signal):
+                m.d.sync += step.eq(0)
             with m.If(beat.last):
                 m.d.sync += Value.cast(state).eq(0)
                 m.d.sync += Value.cast(result.payload).eq(self.finish(m, after))
@@ -83,7 +92,7 @@ def accumulator_width(need: int, asked: int | None, what: str) -> int:
 def column_sums(bits: int, columns: int) -> data.ArrayLayout:
     """Return the layout of the sums of some columns, as a result and as a state.
 
-    Together they are a number without a sign, which has to fit in the 64 bits of a signed one.
+    Together they are an unsigned number, which has to fit in a signed one of 64 bits.
     """
     if columns * bits >= 64:
         raise ValueError(
@@ -107,8 +116,7 @@ def lanes_of_column(lanes: int, columns: int) -> int:
 def pack_columns(sums: np.ndarray, shape: Shape) -> np.ndarray:
     """Return the results of columns, shape (groups, columns), as one number of 63 bits at most.
 
-    The first column is in the lowest bits. Together they are a number without a sign, as an array
-    is in hardware.
+    The first column is in the lowest bits. The number is unsigned, as an array is in hardware.
 
     >>> pack_columns(np.array([[1, -1], [2, 0]]), Shape(4, signed=True)).tolist()
     [241, 2]

@@ -1,4 +1,4 @@
-"""What makes a sum fit an accumulator with an exponent: a right shift, and what rounding adds."""
+"""Normalization of a sum to an accumulator with an exponent: a right shift and its rounding."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.hdl import signed as signed_shape
@@ -64,7 +64,7 @@ class Normalizer(wiring.Component):
         return m
 
     def _give(self, m: Module, found: Signal, places: Value) -> None:
-        """Give a rounded number; one that became a power of two takes one place more."""
+        """Drive the outputs; a mantissa that rounds up to a power of two takes one place more."""
         kept = self._model.accumulator_bits - 1
         m.d.comb += self.mantissa.eq(found)
         m.d.comb += self.after.eq(self.exponent + places)
@@ -75,7 +75,7 @@ class Normalizer(wiring.Component):
 
 
 class NormalizerReference(Normalizer):
-    """The same by a case for every shift, the smallest that fits first."""
+    """Reference of :class:`Normalizer`: a case for every shift, the smallest that fits first."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -93,7 +93,7 @@ class NormalizerReference(Normalizer):
     def _give_case(self, m: Module, places: int, largest: int) -> None:
         rounded = self.total
         if self._model.rounding == "nearest" and places:
-            # Just under a half, and the rest if the floor is odd.
+            # Half a unit less one, plus one if the floor is odd: ties go to even.
             rounded = self.total + (1 << (places - 1)) - 1 + self.total[places]
         found = rounded >> places
         is_beyond = found == largest

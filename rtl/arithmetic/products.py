@@ -17,7 +17,7 @@ from rtl.arithmetic.decoder import LARGEST_TABLE_BITS, Decoder
 
 
 class Product(wiring.Component):
-    """What every product is: two codes in, one signed number out."""
+    """Base of all products: two codes in, one signed number out."""
 
     def __init__(self, weights: Format, activations: Format) -> None:
         self.weights, self.activations = weights, activations
@@ -129,10 +129,10 @@ class FloatProduct(Product):
     """Multiply significands and shift by the sum of the exponents, into a fixed-point number."""
 
     def check(self) -> None:
-        """Refuse formats that are no floating-point numbers."""
+        """Raise ValueError for formats without an exponent."""
         for fmt in (self.weights, self.activations):
             if not isinstance(fmt, FloatFormat):
-                raise ValueError(f"{fmt.name} is no floating-point format; multiply its values")
+                raise ValueError(f"{fmt.name} is not a floating-point format; multiply its values")
         super().check()
 
     def elaborate(self, platform: object) -> Module:
@@ -154,9 +154,11 @@ class ShiftAddFloat(ShiftAdd):
     """
 
     def check(self) -> None:
-        """Refuse activations that are no floating-point numbers."""
+        """Raise ValueError for activations without an exponent."""
         if not isinstance(self.activations, FloatFormat):
-            raise ValueError(f"{self.activations.name} is no floating-point format; use shift-add")
+            raise ValueError(
+                f"{self.activations.name} is not a floating-point format; use shift-add"
+            )
         super().check()
 
     def elaborate(self, platform: object) -> Module:

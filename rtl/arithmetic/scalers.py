@@ -1,4 +1,4 @@
-"""What becomes of a block's sum by its scales: a product, or a shift into a window."""
+"""Scaling of a block's sum: a multiplication, or a shift into a window."""
 
 from math import isfinite
 
@@ -25,7 +25,7 @@ class Scaler(wiring.Component):
     scales : in
         Codes of the scales, the first in the lowest bits.
     lowest : in
-        The sum of codes that stands for one unit; only of scales that are powers of two.
+        The sum of codes that stands for one unit; only with scales that are powers of two.
     """
 
     def __init__(self, model: BlockScaled | BlockShifted) -> None:
@@ -86,7 +86,7 @@ class ScaleValue(wiring.Component):
 
 
 class ScaleValueReference(ScaleValue):
-    """The same, a case for every exponent; codes that are no numbers are 0."""
+    """Reference of :class:`ScaleValue`: a case for every exponent; NaN and infinities are 0."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the mantissa behind its hidden bit, at each exponent's place."""
@@ -140,7 +140,7 @@ class Shifted(Scaler):
 
 
 class ShiftedReference(Scaler):
-    """The same, a case for every shift."""
+    """Reference of :class:`Shifted`: a case for every shift."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""

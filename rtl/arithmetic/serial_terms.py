@@ -9,7 +9,7 @@ from rtl.arithmetic.decoder import Decoder
 
 
 class SerialTerm(wiring.Component):
-    """What every term circuit is: a code and a step in, the step's term out.
+    """Base of all term circuits: a code and a step in, the step's term out.
 
     Members
     -------
@@ -92,7 +92,7 @@ def leading_one(m: Module, window: Value) -> tuple[Value, Value]:
 
 
 class TermTable(SerialTerm):
-    """The same from a table of the generator's terms, a case for every code."""
+    """Reference of the term circuits: a table of the generator's terms, a case for every code."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""

@@ -25,13 +25,13 @@ def compiled(text: str, pins: Collection[str] | None = None) -> Function:
     Raises
     ------
     ValueError
-        The text is no function, or of other bits.
+        The text is not a function, or has other bits.
     """
     words, rest = [], text.rstrip()
     while rest:
         match = _WORD.match(rest)
         if match is None:
-            raise ValueError(f"{text!r}: {rest[0]!r} is no part of a function")
+            raise ValueError(f"{text!r}: {rest[0]!r} is not part of a function")
         words.append(match[1])
         rest = rest[match.end() :]
     parser = _Parser(text, words)

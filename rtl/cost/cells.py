@@ -22,7 +22,7 @@ class Cell:
     area_um2: float
     #: Capacitance of each input in fF, by its name.
     inputs: dict[str, float]
-    #: Of the output in liberty's words; of the stored bit for a flip-flop.
+    #: Liberty function of the output; for a flip-flop, of the stored bit.
     function: str
     leakage_nw: float
     #: Energy inside the cell for each change of its output.

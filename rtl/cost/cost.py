@@ -1,4 +1,4 @@
-"""What a PE costs: area, delay and energy of its own netlist, checked against the golden model."""
+"""Area, delay and energy of a PE's netlist, which is checked against the golden model."""
 
 import platform
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from rtl.element import ProcessingElement
 from rtl.fields import SPREAD, Operands
 from rtl.toolchain import ToolError
 
-#: Groups that run side by side, and the beats of all: there are fewer of long ones.
+#: Groups that run in parallel, and most beats of all; there are fewer groups of more beats.
 STREAMS, MOST_BEATS = 256, 32_768
 SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """Operands for energy, and what a record says of them."""
+    """Operands for energy, and their description in a record."""
 
     operands: Operands
     source: str
 
 
 def gaussian_stream(pe: ProcessingElement) -> Stream:
-    """Return the operands that a PE is measured on if nothing else is asked for."""
+    """Return the usual operands to measure a PE on."""
     _, beats, _ = next(iter(pe.typical(1, seed=SEED).values())).shape
     groups = min(STREAMS, MOST_BEATS // beats)
     own = pe.field(pe.weight_field).spread
@@ -60,7 +60,7 @@ def cost(
     """
     library = read_library(liberty)
     if not any(cell.is_flip_flop for cell in library.cells.values()):
-        raise ToolError(f"{liberty} has no flip-flop of a clock and data alone, which PEs need")
+        raise ToolError(f"{liberty} has no flip-flop, which PEs need")
     netlist = synthesize(pe, liberty)
     gates = read_gates(netlist, library)
     stream = stream or gaussian_stream(pe)
@@ -94,7 +94,7 @@ def cost(
 def _energies(
     pe: ProcessingElement, gates: Gates, operands: Operands, *, of_memories_fj: float
 ) -> dict[str, float]:
-    """Return the energy of each kind; a cycle's ``of_memories_fj`` is in those of the logic."""
+    """Return the energies per MAC; ``of_memories_fj``, per cycle, counts as logic."""
     words = pack_beats(pe.operand_layout, operands)
     groups = len(next(iter(operands.values())))
     beats = _bits_of(words, len(gates.ports["operands__payload"]), groups)

@@ -1,6 +1,6 @@
 """What a PE takes of an FPGA, from placing and routing it: cells, DSP blocks and clock rate.
 
-A PE has more ports than a chip has pins, and paths from pins to flip-flops are no part of a clock
+A PE has more ports than a chip has pins, and paths from pins to flip-flops are not part of a clock
 rate. So it is placed between two shift registers: every path of the PE then starts and ends at a
 flip-flop, and five pins do for any width. Yosys maps the PE as a module of its own, whose cells
 keep its name; only those are counted.
@@ -32,7 +32,7 @@ from rtl.toolchain import (
 from rtl.verilog.emit import module_name, verilog_text
 
 SEED = 1
-#: The clock that placement aims at; the one it reaches is what is told.
+#: Target clock of the placement; the record has the clock it reaches.
 TARGET_MHZ = 200
 #: Starts of the names of a PE's cells; the second one's are the ends of its carry chains.
 OWN_CELLS = ("pe.", "$nextpnr_")

@@ -16,7 +16,7 @@ CONSTANTS = ("0", "1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateArray:
-    """One output of all gates of one type: nets of their inputs, one row an input, and of it."""
+    """One output of all gates of one type: nets of their inputs, a row each, and of the output."""
 
     cell: LibraryCell
     function: Function
@@ -24,7 +24,7 @@ class GateArray:
     outputs: np.ndarray
 
     def values(self, nets: np.ndarray) -> np.ndarray:
-        """Return what the output is, or becomes at the clock's edge, by the values of all nets."""
+        """Return the output, or the state after the clock's edge, from the values of all nets."""
         return self.function(dict(zip(self.cell.inputs, nets[self.inputs], strict=True)))
 
 
@@ -40,7 +40,7 @@ class Gates:
     library: Library
     #: Nets of each port, from its lowest bit on.
     ports: dict[str, np.ndarray]
-    #: Memories that are macros, whose addresses are ports.
+    #: Memories that are macros.
     rams: tuple[Ram, ...]
 
     @property
@@ -80,7 +80,7 @@ def read_gates(netlist: Netlist, library: Library) -> Gates:
     Raises
     ------
     ToolError
-        It has a cell whose function the library doesn't tell.
+        It has a cell without a function in the library, or an asynchronous set or reset.
     """
     numbers: dict[object, int] = {name: i for i, name in enumerate(CONSTANTS)}
 
@@ -100,7 +100,7 @@ def read_gates(netlist: Netlist, library: Library) -> Gates:
         if cell["type"] not in library.cells:
             raise ToolError(f"{library.name}: cell {cell['type']} has no function that is read")
         known, wires = library.cells[cell["type"]], cell["connections"]
-        # An output that nobody reads has a net of its own.
+        # An unconnected output has a net of its own.
         pins = [
             net(wires[pin][0]) if wires.get(pin) else net((id(cell), pin))
             for pin in (*known.inputs, *known.functions)
@@ -120,7 +120,23 @@ def read_gates(netlist: Netlist, library: Library) -> Gates:
 
 def _arrays(cell: LibraryCell, rows: list[list[int]]) -> list[GateArray]:
     nets, inputs = np.array(rows).T, len(cell.inputs)
+    _check_tied_off(cell, nets[:inputs])
     return [
         GateArray(cell=cell, function=function, inputs=nets[:inputs], outputs=nets[inputs + i])
         for i, function in enumerate(cell.functions.values())
     ]
+
+
+def _check_tied_off(cell: LibraryCell, inputs: np.ndarray) -> None:
+    """Raise ToolError unless the asynchronous inputs of flip-flops are tied to do nothing.
+
+    Nets that are not constants are tried with both values.
+    """
+    for value in (False, True):
+        bits = np.where(inputs < len(CONSTANTS), inputs == 1, value)
+        given = dict(zip(cell.inputs, bits, strict=True))
+        if any(np.any(override(given)) for override in cell.overrides):
+            raise ToolError(
+                f"{cell.name} is set or cleared asynchronously in the netlist; PEs have"
+                " synchronous resets, so its inputs have to be tied off"
+            )

@@ -64,7 +64,7 @@ class Tables:
 
 
 def _interpolated(values: np.ndarray, axis: list[float], at: float) -> np.ndarray:
-    """Return values along their first axis at a point, the nearest beyond its ends."""
+    """Return values along their first axis at a point; the nearest end outside."""
     end = min(int(np.searchsorted(axis, at)), len(axis) - 1)
     low, high = axis[max(end - 1, 0)], axis[end]
     share = min(max((at - low) / (high - low), 0.0), 1.0) if high > low else 1.0

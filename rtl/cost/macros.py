@@ -1,6 +1,6 @@
 """Memories that a netlist leaves to macros: which ones, what they do, and what they cost.
 
-Flip-flops of thousands of bits take longer to synthesize than all else, and nobody builds them. A
+Memories of thousands of bits are built as SRAM, not of flip-flops. A
 memory from :data:`hw.sram.LEAST_BITS` on is cut out of the netlist as yosys's own cell, with one
 port to read, in the cycle of the address, and one to write at the end of a cycle. A PE that reads
 and writes at one address, and never both in a cycle, needs one port in all.

@@ -14,9 +14,9 @@ from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError, run_yosys
 from rtl.verilog.emit import module_name, verilog_text
 
-#: What leaves memories to macros; the steps that look for a module of every cell are left out.
+#: Steps that leave memories to macros, in place of those that need a module for every cell.
 MACRO_STEPS = ["proc", "flatten", "memory -nomap", "opt_clean", f"chtype -set {CELL} t:$mem_v2"]
-#: Names and what they add to ``synth``: multipliers as arrays, or of Booth digits.
+#: Options of ``synth`` by recipe: array multipliers, or multipliers of Booth digits.
 RECIPES = {"plain": "", "booth": "-booth "}
 
 
@@ -25,7 +25,7 @@ class Netlist:
     """Cells and nets of one synthesized module, as yosys writes them."""
 
     recipe: str
-    #: Of the cells; macros are not in it.
+    #: Area of the cells, without macros.
     area_um2: float
     module: dict[str, Any]
 
@@ -39,9 +39,30 @@ class Netlist:
 
     @property
     def sha256(self) -> str:
-        """A hash of its ports and cells."""
-        text = json.dumps([self.module["ports"], self.module["cells"]], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """A hash of its ports, and of the types, parameters and connections of its cells.
+
+        Names of cells, numbers of nets and attributes are left out: Yosys makes them from counters
+        and from the lines of the source, which move with its comments.
+        """
+        nets: dict[Any, int] = {}
+        ports = {
+            name: (port["direction"], _numbered(nets, port["bits"]))
+            for name, port in sorted(self.module["ports"].items())
+        }
+        cells = [
+            (
+                cell["type"],
+                cell["parameters"],
+                {pin: _numbered(nets, bits) for pin, bits in sorted(cell["connections"].items())},
+            )
+            for cell in self.module["cells"].values()
+        ]
+        return hashlib.sha256(json.dumps([ports, cells], sort_keys=True).encode()).hexdigest()
+
+
+def _numbered(nets: dict[Any, int], bits: list[Any]) -> list[Any]:
+    """Return nets by the order of their first appearance; constants stay as they are."""
+    return [bit if isinstance(bit, str) else nets.setdefault(bit, len(nets)) for bit in bits]
 
 
 def synthesize(pe: ProcessingElement, liberty: Path = LIBERTY) -> Netlist:

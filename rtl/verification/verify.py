@@ -1,4 +1,7 @@
-"""Verification of a PE in three layers: compiled code, a Verilog simulator, and a proof."""
+"""Verification of a PE in three layers: compiled code, a Verilog simulator, and proofs.
+
+The simulator checks the protocol, which matters where groups end: its groups are short.
+"""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rtl.element import ProcessingElement
+from rtl.element import SHORT_SEED, ProcessingElement
 from rtl.fields import Operands
 from rtl.toolchain import ToolError, need_module, need_program
 from rtl.verification.compiled import CompiledPe
@@ -21,22 +24,20 @@ LAYERS: tuple[Layer, ...] = get_args(Layer)
 #: Random dot products in compiled code, and groups in the simulator.
 RANDOM_DOTS = 10_000_000
 SIMULATED_DOTS = 1000
-#: Of groups of three beats: the simulator is there for the rules of the streams, which meet where
-#: groups end.
-SIMULATED_SEED = 2
+#: Groups that run through compiled code at a time.
 CHUNK = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one layer found."""
+    """Result of one check of a layer."""
 
     pe: str
     layer: Layer
     what: str
-    #: Results that were compared, for random ones their dot products, or inputs of a proof.
+    #: Number of results compared (of dot products if random), or of inputs proved.
     vectors: int
-    #: Operands of those results, each of all lanes; 0 if they aren't counted.
+    #: Number of beats, each of all lanes; 0 if not counted.
     beats: int = 0
     time_s: float
     is_good: bool
@@ -71,8 +72,7 @@ def verify(
 ) -> Iterator[Verdict]:
     """Yield the verdicts of some layers on a PE, in order.
 
-    ``memory`` is a folder that remembers proofs, and keeps what was compiled; simulations of both
-    kinds run each time.
+    ``memory`` is a folder that caches proofs and compiled models; simulations run each time.
     """
     proofs, builds = (memory / "proofs", memory / "builds") if memory else (None, None)
     text = None
@@ -108,7 +108,7 @@ def _compiled(
             yield _compare(model, "every input of one lane", [inputs])
     with CompiledPe(pe, text, builds) as model:
         yield _compare(model, "corners", [pe.corners()])
-        # Results wait longer than the next groups take, so that these have to wait too.
+        # Results are pending for longer than a group takes, so that the next groups stall.
         stalls = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1]), np.array([0] * 24 + [1] * 6)
         few = pe.random(min(dots, CHUNK), seed=0)
         yield _compare(model, "random, with stalls", [few], patterns=_same_length(*stalls))
@@ -158,7 +158,7 @@ def _same_length(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _simulated(pe: ProcessingElement, text: str, builds: Path | None) -> Verdict:
-    operands = pe.random(SIMULATED_DOTS, seed=SIMULATED_SEED)
+    operands = pe.random(SIMULATED_DOTS, seed=SHORT_SEED)
     run = run_bench(pe, operands, verilog=text, memory=builds)
     return Verdict(
         pe=pe.name,

@@ -1,4 +1,4 @@
-"""The head of a PE's Verilog: enough to use the file without anything else of the project."""
+"""The head of a PE's Verilog: all that is needed to use the file."""
 
 import textwrap
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from numerics.mixtures.selected import SelectedFormat
 from rtl.arithmetic.units import in_units
 from rtl.element import ProcessingElement
 
-#: Bits of codes whose values are all told.
+#: Most bits of a code for which the head lists every value.
 LISTED_BITS = 4
 WIDTH = 97
 
@@ -34,7 +34,7 @@ def header_lines(pe: ProcessingElement, component: wiring.Component) -> Iterator
         f" is taken at an edge with operands__valid and operands__ready high, in the {place} if"
         f" nothing waits, and is held until then. The result of a group comes {_times(pe.latency)}"
         " after its last beat was taken, and stays until an edge with result__valid and"
-        " result__ready high; meanwhile later beats are taken, up to the end of a group."
+        " result__ready high; until then later beats are taken, except the last one of a group."
     )
 
 
@@ -99,6 +99,6 @@ def _is_listed(fmt: Format) -> bool:
 
 
 def _values(fmt: Format) -> str:
-    """Return the values of all codes; those of no number count as 0."""
+    """Return the values of all codes; codes that are not numbers count as 0."""
     values = (fmt.decode(code) for code in range(1 << fmt.bits))
     return " ".join(f"{value if isfinite(value) else 0:g}" for value in values)

@@ -16,35 +16,40 @@ class QuantizeOptions:
     """How to store a model, and where."""
 
     format: str
-    """Format of 'qsim formats', as for qsim sweep."""
+    """Format of 'qsim formats', as for qsim sweep, or a mix of llama.cpp such as q4_k_m."""
     out: Path
-    """Directory to make, such as packed; it must not exist yet."""
+    """File to make if it ends in .gguf, such as model.gguf, else a directory."""
     group_size: Count | None = None
     """Consecutive weights that share a scale, for formats that leave it open."""
     skip: Names = ()
-    """Patterns of layers to keep as they are, such as '*.down_proj'. Embeddings and lm_head are
-    always kept."""
+    """Patterns of layers to keep as they are, such as '*.down_proj'."""
+    embeddings: str | None = None
+    """Type of the embedding: f32, f16, bf16 or keep, in GGUF files block types such as q8_0 too.
+    By default llama.cpp's choice in GGUF files, 16 bits in others."""
+    head: str | None = None
+    """Type of lm_head where it is not the embedding; as for --embeddings."""
 
 
 def quantize(model: str, *, options: QuantizeOptions) -> None:
-    """Write a model as a packed checkpoint: codes and scales in safetensors, a JSON description.
+    """Write a model as a GGUF file or as a packed checkpoint.
 
-    Block types of GGUF, such as q4_0 and tq2_0, become a .gguf file in the directory instead. The
-    directory is a model for every command, and reads as the very numbers that a sweep of the same
-    format computes with.
+    Block types and mixes of GGUF, such as q4_0, q4_k_m and tq2_0, make a file that llama.cpp loads.
+    Other formats make a directory of codes and scales in safetensors with a JSON description. Both
+    are models for every command.
 
     Parameters
     ----------
     model
         Model of 'qsim models', a directory, a .gguf file or a hub id.
     """
-    from sim.quantized.writer import write_checkpoint
+    from sim.quantized.writer import TableTypes, write_model
     from sim.sources.catalog import open_model
     from sim.sweep.recipe_file import make_recipe
 
     recipe = make_recipe(options.format, group_size=options.group_size, skip=options.skip)
+    tables = TableTypes(embeddings=options.embeddings, head=options.head)
     source = open_model(model)
     with writing(options.out):
-        path = write_checkpoint(source, recipe, options.out)
-    size = sum(file.stat().st_size for file in path.iterdir())
-    print_line(f"{path}: {size / 1e6:.1f} MB")
+        path = write_model(source, recipe, options.out, tables)
+    files = [path] if path.is_file() else list(path.iterdir())
+    print_line(f"{path}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")

@@ -89,15 +89,17 @@ def list_roofline() -> None:
 
 
 @roofline.command
-def validate(file: Path, *, json: Flag = False) -> None:
+def validate(file: Path, *, engines: Path | None = None, json: Flag = False) -> None:
     """Score predictions against a CSV table of measured speeds.
 
     Parameters
     ----------
     file
         Table with the columns device, model, params, weight_format, act_format, batch, prompt_len,
-        gen_len, phase, tokens_per_s and source. The words of a row name the program that ran it;
-        the year of its source, or the number of a llama.cpp issue, says how old that was.
+        gen_len, phase, tokens_per_s and source. The words of a row name the engine that ran it;
+        the year of its source, or the number of a llama.cpp issue, gives its version.
+    engines
+        TOML table of more words that name engines, as roofline/measured/engines.toml has them.
     json
         Print one JSON object on standard output instead of the tables.
     """
@@ -105,7 +107,7 @@ def validate(file: Path, *, json: Flag = False) -> None:
     from sim.deployment.validation import validation_record, validation_table
 
     with user_errors(ValueError):
-        found = validated(file)
+        found = validated(file, engines)
     if json:
         print_json([validation_record(found)])
     else:

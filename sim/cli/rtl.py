@@ -131,8 +131,6 @@ def cost(*pes: str, options: CostOptions = COST, json: Flag = False) -> None:
     from sim.hardware.tables import costs_table, fpga_table
 
     found = _costs(pes, options)
-    if found.unstored:
-        print(f"qsim: new records are not stored: {found.unstored}", file=sys.stderr)
     if json:
         print_json(asdict(record) for record in found.records)
     elif options.fpga is not None:
@@ -155,11 +153,12 @@ def _costs(pes: tuple[str, ...], options: CostOptions) -> "Costs":
             status.update(f"synthesizing {name}")
 
         if options.fpga is not None:
-            return fpga_records(pes, options.fpga, fresh=options.all, tell=tell)
+            return fpga_records(pes, options.fpga, fresh=options.all, tell=tell, out=options.out)
         return costs(
             pes,
             liberty=options.liberty,
             operands=options.operands,
             fresh=options.all,
             tell=tell,
+            out=options.out,
         )

@@ -1,1 +1,1 @@
-"""Deployment planning: how fast and at what cost a model runs on a machine, told to a person."""
+"""Deployment planning: speed, memory, energy and cost of a model on a machine, for the terminal."""

@@ -1,4 +1,4 @@
-"""Stacked bars: where the time of a phase goes, and what fills a machine's memory."""
+"""Stacked bars of time by kind of operator and of memory, and curves of time per token."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,14 +21,14 @@ COLOURS = (
     "0.6",
     "0.8",
 )
-#: A part of less than this share of the longest bar has no number in it.
-#: Largest ratio that one linear axis shows.
+#: Largest ratio of values on one linear axis.
 SPREAD = 30.0
+#: Share of the longest bar from which a part has its number in it.
 LABELLED_SHARE = 0.06
-#: Of curves beyond the number of colours.
+#: Line styles of curves; the next one starts when all colours are used.
 DASHES = ("-", "--", ":")
 
-#: Amount of each part, by bar.
+#: Amounts of parts by bar and part.
 Bars = Mapping[str, Mapping[str, float]]
 
 
@@ -43,7 +43,7 @@ def stacked_figure(
         Bars by panel; all share the colours of the parts.
     limits
         A line to mark in each panel, such as a machine's capacity. Bars of a panel without one that
-        differ by more than :data:`SPREAD` are drawn as shares of themselves.
+        differ by more than :data:`SPREAD` are drawn as shares of their sum.
     """
     parts = list(dict.fromkeys(p for bars in panels.values() for bar in bars.values() for p in bar))
     colors = dict(zip(parts, _repeated(len(parts)), strict=True))
@@ -110,7 +110,7 @@ def _draw_bars(axes: Any, bars: Bars, colors: Mapping[str, str], limit: float) -
 
 
 def _draw_shares(axes: Any, bars: Bars, colors: Mapping[str, str]) -> None:
-    """Draw bars of one length, for sums that no common scale shows; their ends tell the sums."""
+    """Draw bars of equal length, for sums too different for one scale; each ends with its sum."""
     for row, bar in enumerate(bars.values()):
         whole, start = sum(bar.values()) or 1.0, 0.0
         for part, amount in bar.items():
@@ -157,7 +157,7 @@ def curves_figure(
     panels
         Curves by panel; the panel's name is its horizontal axis.
     unit
-        What the vertical axis shows.
+        Label of the vertical axis.
     """
     with drawing():
         count = max(len(curves) for curves in panels.values())
@@ -180,7 +180,7 @@ def curves_figure(
             axes[0].set_yscale("log")
             axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         else:
-            # Panels share it, and the last one may be the highest.
+            # Panels share the axis, and the last panel may have the highest curve.
             axes[0].set_ylim(bottom=0)
         axes[0].set_ylabel(unit)
         handles, labels = axes[0].get_legend_handles_labels()

@@ -7,7 +7,7 @@ from sim.deployment.scenario import OperatorPoint, Scenario
 
 MS = 1e3
 GB = 1e9
-#: Kinds of operators that a stacked bar keeps apart, by the words in their names.
+#: Kinds of operators in a stacked bar, by words in operators' names.
 KINDS = {
     "attention": ("attention", "scores", "values", "softmax"),
     "feed-forward": ("gate", "up", "down", "router", "expert", "activation"),
@@ -19,7 +19,7 @@ ENERGY_SUMS = ("nominal", "low", "high")
 
 
 def cell(one: Scenario) -> Cell:
-    """Return what the page shows of a scenario."""
+    """Return the cell of a page for one scenario."""
     record = one.to_record()
     return Cell(
         summary=_summary(record),
@@ -80,7 +80,7 @@ def _summary(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _shares(parts: dict[str, float]) -> str:
-    """Return the parts of a sum in per cent, the largest first, and none below half of one.
+    """Return the parts of a sum in percent, the largest first, without parts below 0.5 %.
 
     >>> _shares({"compute": 1.0, "memory": 3.0, "static": 0.01})
     'memory 75%, compute 25%'
@@ -92,7 +92,7 @@ def _shares(parts: dict[str, float]) -> str:
 
 
 def grouped(one: Scenario) -> dict[tuple[str, str], OperatorPoint]:
-    """Return products one by one, and everything else of a phase as one entry."""
+    """Return products and attention one by one, and the rest of a phase as one entry."""
     found: dict[tuple[str, str], OperatorPoint] = {}
     for point in one.points:
         is_small = not any(point.name.endswith(name) for names in KINDS.values() for name in names)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hw.accelerator import Accelerator
-from hw.matching import Found
+from hw.names import Found
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import ServingFormat, parse_format
 from roofline.time.serving import Request, Speculation
@@ -20,14 +20,14 @@ from sim.deployment.scenario import Scenario
 from sim.errors import UserError, user_errors
 
 MOST_SCENARIOS = 400
-#: Of any processor here.
+#: Hardware threads of a core, at most, of any CPU in the catalog.
 THREADS_PER_CORE = 2
-#: Formats among which the widest that fits is offered.
+#: Formats of which the widest that fits is suggested.
 OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
 
 
 def run_roofline(options: RooflineOptions) -> list[Scenario]:
-    """Return every combination, or say why it can't be.
+    """Predict every combination of models, machines and formats.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _predict(
 
 
 def _check_arrays(options: RooflineOptions, devices: Sequence[Found | Accelerator]) -> None:
-    """Refuse what the cycle model of accelerators would leave out without a word."""
+    """Refuse options that the cycle model of accelerators would ignore."""
     asked = {
         "--draft": options.draft is not None,
         "--parallel": options.parallel != "tensor",
@@ -118,7 +118,7 @@ def _check_threads(threads: int | None, devices: Sequence[Found | Accelerator]) 
     found = [one.machine for one in devices if not isinstance(one, Accelerator)]
     counts = {one.name: one.cores.all_count for one in found if one.cores is not None}
     if not counts:
-        raise UserError("--threads are those of a processor; none of --hw is one")
+        raise UserError("--threads needs a CPU; none of --hw is one")
     for name, count in counts.items():
         if threads > THREADS_PER_CORE * count:
             most = f"{THREADS_PER_CORE * count:g} threads"
@@ -131,7 +131,7 @@ def _setup(shape: ModelShape, found: Found, fmt: ServingFormat, options: Rooflin
         format=fmt,
         machine=found.machine,
         machines=found.count,
-        # One machine has nothing to share.
+        # One machine shares nothing.
         parallel=options.parallel if found.count > 1 else "tensor",
         threads=options.threads or found.threads,
         options=Options(fused_attention=not options.unfused),
@@ -149,7 +149,7 @@ def _too_large(
     offers = [f"--format {widest}"] if widest else []
     offers += [f"--batch {batch}"] if batch else []
     if not offers and one.request.batch > 1:
-        # Neither alone is enough.
+        # Neither a narrower format nor a smaller batch is enough by itself.
         alone = replace(one.request, batch=1)
         widest, _ = suggestions(setup, alone, formats, draft=other)
         if widest is not None:

@@ -1,4 +1,4 @@
-"""``--compat llm-viewer``: what that program says of the same request."""
+"""``--compat llm-viewer``: the results of that program for the same request."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from sim.deployment.model_names import find_shape
 from sim.deployment.options import RooflineOptions
 from sim.errors import UserError, user_errors
 
-#: Its hardware by our names of machines.
+#: Hardware names of LLM-Viewer by machine.
 NAMES = {
     "v100-sxm2": "nvidia_V100",
     "rtx-a6000": "nvidia_A6000",
@@ -39,7 +39,7 @@ def compat_records(options: RooflineOptions) -> list[dict[str, Any]]:
 
 
 def _check_options(options: RooflineOptions) -> None:
-    """Refuse what LLM-Viewer has no counterpart of."""
+    """Refuse options that LLM-Viewer does not have."""
     asked = {
         "--activations": options.activations is not None,
         "--chunk": options.chunk is not None,
@@ -51,7 +51,7 @@ def _check_options(options: RooflineOptions) -> None:
     }
     for name, is_given in asked.items():
         if is_given:
-            raise UserError(f"LLM-Viewer has nothing like {name}; drop it or --compat")
+            raise UserError(f"LLM-Viewer has no option like {name}; drop it or --compat")
 
 
 def _stages(options: RooflineOptions, model: str, machine: str, fmt: str) -> dict[str, CompatStage]:
@@ -70,14 +70,12 @@ def _stages(options: RooflineOptions, model: str, machine: str, fmt: str) -> dic
 
 
 def _widths(fmt: str, kv: str | None) -> Widths:
-    """Return the bits of ``fp16``, ``w4a16`` or ``w4a8kv4``; all that LLM-Viewer knows."""
+    """Return the bits of ``fp16``, ``w4a16`` or ``w4a8kv4``; LLM-Viewer knows only widths."""
     text = "w16a16" if fmt in ("fp16", "bf16") else fmt
     match = re.fullmatch(r"w(\d+)a(\d+)(?:kv(\d+))?", text)
     cache = re.fullmatch(r"(?:int|fp|kv)?(\d+)", kv or "")
     if match is None or (kv is not None and cache is None):
-        raise UserError(
-            f"LLM-Viewer has widths alone; '{fmt}' is not one such as fp16, w4a16 or w8a8kv8"
-        )
+        raise UserError(f"LLM-Viewer knows only widths such as fp16, w4a16 or w8a8kv8, not '{fmt}'")
     activations = int(match[2])
     width = match[3] or (cache[1] if cache else None)
     return Widths(
@@ -107,7 +105,7 @@ def _record(names: Sequence[str], stage: CompatStage) -> dict[str, Any]:
 
 
 def compat_table(records: Sequence[dict[str, Any]]) -> Table:
-    """Return the records as a table, with as many digits as LLM-Viewer's own numbers need."""
+    """Return the records as a table, with the digits of LLM-Viewer's output."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("model", "machine", "format", "stage"):
         table.add_column(heading)

@@ -9,7 +9,7 @@ from sim.deployment.cells import GB, KINDS, MS, grouped
 from sim.deployment.roofline_figure import Point, roofline_figure
 from sim.deployment.scenario import Scenario
 
-#: Combinations that one figure compares.
+#: Most scenarios that one figure compares.
 MOST_BARS = 12
 
 
@@ -38,7 +38,7 @@ def figures(scenarios: Sequence[Scenario]) -> dict[str, Figure]:
 
 
 def _names(scenarios: Sequence[Scenario]) -> list[str]:
-    """Return a short name for each: what differs between them."""
+    """Return a short name for each scenario, of the words that differ between them."""
     columns = [[getattr(one, key) for one in scenarios] for key in ("model", "machine", "format")]
     varying = [column for column in columns if len(set(column)) > 1] or [columns[2]]
     return [", ".join(words) for words in zip(*varying, strict=True)]

@@ -1,4 +1,4 @@
-"""Machines for the terminal: the list, one with its sources, and the one that this runs on."""
+"""``qsim hw`` for the terminal: the list, one machine with its sources, and measurements."""
 
 import os
 from pathlib import Path
@@ -19,9 +19,9 @@ from sim.errors import UserError, os_error_text
 if TYPE_CHECKING:
     from hw.measure import Measurement
 
-#: After a number that nobody has confirmed.
+#: Mark of a number that was not checked against its source.
 UNREAD = "?"
-#: Of a measured machine whose system doesn't tell the kind of its memory.
+#: Kind of memory of a measured machine whose system does not report it.
 ASSUMED_DRAM = "ddr4"
 SHOWN_PEAKS = ("fp32", "fp16", "fp8", "int8", "fp4", "int4")
 
@@ -51,12 +51,12 @@ def machines_table() -> RenderableType:
         )
         arrays.add_row(name, *cells, found.title)
     note = "Peaks are dense operations a second, two for each multiply-add; fp16 means bf16 too."
-    mark = f"{UNREAD}: nobody has read it in its source; qsim hw show NAME tells the source."
+    mark = f"{UNREAD}: not checked against its source; 'qsim hw show NAME' prints the source."
     return Group(table, Text(), arrays, Text(f"\n{note}\n{mark}"))
 
 
 def _marked(number: Sourced | None) -> str:
-    """Return a number, with a mark if nobody has read it in its source.
+    """Return a number, with a mark if it was not checked against its source.
 
     >>> _marked(Sourced(value=72, source="recalled", confirmed=False)), _marked(None)
     ('72?', '')
@@ -67,7 +67,7 @@ def _marked(number: Sourced | None) -> str:
 
 
 def _peak(machine: Machine, operand: str, rate: float | None) -> str:
-    """Return a peak; that of a processor is as sure as the count and the clock of its cores."""
+    """Return a peak; that of a CPU is marked with the count and the clock of its cores."""
     if rate is None:
         return ""
     start = "cores." if machine.cores is not None else f"peaks.{operand}x{operand}."
@@ -123,7 +123,7 @@ def _accelerator_table(machine: Accelerator) -> RenderableType:
 
 
 def measurement_table(found: "Measurement") -> RenderableType:
-    """Return what was measured, with scatter, and whether the machine was quiet."""
+    """Return the measured rates with their scatter, and which of them are unstable."""
     table = _table("ceiling", "best", "median / best", "setting")
     for ceiling in (*found.products, found.prompt, found.read, found.vector):
         unit = "B/s" if ceiling in (found.read, found.vector) else "OP/s"
@@ -138,14 +138,16 @@ def measurement_table(found: "Measurement") -> RenderableType:
         table,
     ]
     if found.unstable:
-        parts.append(Text(f"\nunstable: {', '.join(found.unstable)}; measure a quiet machine"))
+        parts.append(
+            Text(f"\nunstable: {', '.join(found.unstable)}; measure again without other programs")
+        )
     return Group(*parts)
 
 
 def check_machine_path(path: Path) -> None:
-    """Refuse a path that ``--hw`` would not read as a file."""
+    """Refuse a path that ``--hw`` would not read as a machine's file."""
     if path.suffix != ".toml" or path.is_dir():
-        raise UserError(f"{path} is no name for a machine's file; it ends in .toml")
+        raise UserError(f"{path} is not a name for a machine's file, which ends in .toml")
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if not nearest.is_dir():
         raise UserError(f"{nearest} is a file; name a path in a directory")
@@ -174,7 +176,7 @@ def machine_text(found: "Measurement") -> str:
         'vendor = "measured"',
         'kind = "cpu"',
         f'dram = "{found.dram or ASSUMED_DRAM}"',
-        *([] if found.dram else ["# Not told by the system.", "dram_confirmed = false"]),
+        *([] if found.dram else ["# Not reported by the system.", "dram_confirmed = false"]),
         f"bandwidth_gb_per_s = {_number(found.read.best / 1e9, source)}",
         f"capacity_gb = {_number(found.memory_bytes / 1e9, 'the system')}",
         "",

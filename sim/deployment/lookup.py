@@ -1,6 +1,5 @@
-"""What the words of a command mean: machines, accelerators and models, built in or from files."""
+"""Machines, accelerators and formats by the words of a command, built in or from files."""
 
-import re
 from pathlib import Path
 
 from hw.accelerator import (
@@ -10,11 +9,10 @@ from hw.accelerator import (
     load_accelerator,
     read_accelerator,
 )
-from hw.machine import list_machines, read_machine
-from hw.matching import Found, find_machine, meant_instead
-from numerics.names.suggest import unknown
+from hw.machine import read_machine
+from hw.names import Found, find_machine
 from roofline.runtime.serving_format import ServingFormat, parse_format
-from sim.errors import UserError, user_errors
+from sim.errors import user_errors
 
 FILE_SUFFIX = ".toml"
 
@@ -23,16 +21,10 @@ def find_device(text: str) -> Found | Accelerator:
     """Return a machine or an accelerator by its name, or from its TOML file."""
     if text.endswith(FILE_SUFFIX):
         return _from_file(Path(text))
-    if match := re.match(r"\s*(\d{4,})\s*[x*]\s*[a-z]", text.lower()):
-        raise UserError(f"{match[1]} machines in '{text}'; at most 999")
     if text in list_accelerators():
         return load_accelerator(text)
     with user_errors(ValueError):
-        found = find_machine(text)
-    if (other := meant_instead(text, found)) is not None:
-        near = other, found.machine.name
-        raise UserError(unknown("machine", text, list_machines(), see="qsim hw", near=near))
-    return found
+        return find_machine(text)
 
 
 def _from_file(path: Path) -> Found | Accelerator:
@@ -46,6 +38,6 @@ def _from_file(path: Path) -> Found | Accelerator:
 def find_format(
     text: str, *, activations: str | None = None, kv: str | None = None
 ) -> ServingFormat:
-    """Return the format of a format and those of activations and KV cache."""
+    """Return a serving format by its name, with other activations or KV cache if given."""
     with user_errors(ValueError):
         return parse_format(text, activations=activations, kv=kv)

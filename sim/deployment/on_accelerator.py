@@ -99,7 +99,7 @@ def _accelerator_path(machine: Accelerator, shape: ModelShape, fmt: ServingForma
 def _accelerator_memory(
     shape: ModelShape, fmt: ServingFormat, machine: Accelerator, request: Request
 ) -> MemoryUse:
-    """Return what is stored; the files of accelerators give their memory no size."""
+    """Return the memory use; files of accelerators give their memory no size."""
     new = request.step_tokens
     use = stored(shape, fmt, batch=request.batch, length=request.length, new=new)
     if fmt.kv != FP16_CACHE:
@@ -132,7 +132,7 @@ def _accelerator_notes(machine: Accelerator, shape: ModelShape, fmt: ServingForm
         cycles = machine.cycles_per_step(head)
         notes.append(f"{machine.title}: a head of {head:g} bits, {cycles} cycles a step")
     if machine.pe_leakage_uw is None:
-        notes.append(f"{machine.title}: without static energy, which nobody measured")
+        notes.append(f"{machine.title}: static energy unknown, not included")
     if machine.unconfirmed:
         notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
     return notes

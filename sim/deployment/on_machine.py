@@ -16,7 +16,7 @@ from roofline.workload.step import Sequences
 from sim.deployment.roofs import Roof, Slope, merged
 from sim.deployment.scenario import OperatorPoint, Scenario, by_batch, by_context
 
-#: Share of the memory that a suggestion may use.
+#: Share of the memory that a suggested format or batch may use.
 USED = 1.0
 MILLI = 1e3
 
@@ -28,7 +28,7 @@ def on_machine(
     speculation: Speculation | None = None,
     utilization: float = 1.0,
 ) -> Scenario:
-    """Predict a request on a processor, GPU or NPU that is busy for a share of the time."""
+    """Predict a request on a CPU, GPU or NPU that is busy for a fraction of the time."""
     found = predict(setup, request, speculation=speculation)
     tpot_s = partial(_tpot_s, setup, speculation)
     machine, batch = setup.machine, request.batch
@@ -41,7 +41,7 @@ def on_machine(
         request=request,
         ttft_s=(found.bound.ttft_s, found.expected.ttft_s),
         tpot_s=(found.bound.tpot_s, found.expected.tpot_s),
-        # Nothing to expect beats the bound.
+        # The range of the expectation ends at the bound.
         tpot_range_s=(max(float(short), found.bound.tpot_s), float(long)),
         prefill_bound=found.expected.prefill.bound,
         decode_bound=found.expected.decode.bound,
@@ -121,10 +121,10 @@ def _notes(found: Prediction) -> list[str]:
     if machine.unconfirmed:
         notes.append(f"{machine.title}: not confirmed: {', '.join(machine.unconfirmed)}")
     if machine.tdp_w is None and machine.idle_w is None:
-        notes.append(f"{machine.title}: its power is not known; without static energy")
+        notes.append(f"{machine.title}: power unknown, static energy not included")
     if found.setup.machines > 1 and machine.link_gb_per_s is None:
         notes.append(
-            f"{machine.title}: nobody told of its link; {DEFAULT_GB_PER_S:g} GB/s each way assumed"
+            f"{machine.title}: link bandwidth unknown; assuming {DEFAULT_GB_PER_S:g} GB/s each way"
         )
     engine = found.setup.runtime
     if found.setup.machines > 1 and found.setup.parallel == "tensor" and engine.splits_layers:
@@ -134,7 +134,9 @@ def _notes(found: Prediction) -> list[str]:
     if found.setup.shape.experts is not None:
         notes.append(_routing_note(found))
     if found.decode_energy.exceeds_limit:
-        notes.append("energy summed bottom-up exceeds the power limit; read its low end")
+        notes.append(
+            "nominal energy exceeds the power limit; the low end of its range is more likely"
+        )
     return notes
 
 
@@ -152,7 +154,7 @@ def _speculation_notes(setup: Setup, speculation: Speculation | None) -> list[st
 
 
 def _routing_note(found: Prediction) -> str:
-    """Say what a mixture of experts takes if its tokens choose experts as badly as they can."""
+    """Return a note on the time of a step with random and with the worst choice of experts."""
     setup, request = found.setup, found.request
     worst = replace(setup, options=replace(setup.options, routing="worst"))
     context = request.prompt + request.output // 2

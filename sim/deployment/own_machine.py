@@ -1,4 +1,4 @@
-"""The machine that this runs on: the speed of the project's own model, measured and predicted."""
+"""Compare the speed of a model of :mod:`sim.model` on this machine with its prediction."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from hw.machine import Machine
-from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import parse_format
 from roofline.time.predict import predict_step
 from roofline.workload.setup import Setup
 from roofline.workload.step import Options, Sequences
+from sim.deployment.shapes import shape_of
 from sim.model.config import ModelConfig
 from sim.model.decode import decode_step, empty_cache
 from sim.model.forward import hidden_states
@@ -28,7 +28,7 @@ REPETITIONS = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One phase: tokens a second, measured and expected."""
+    """Measured and expected tokens/s of one phase."""
 
     phase: str
     tokens: int
@@ -43,31 +43,11 @@ class Comparison:
 
 
 def random_params(config: ModelConfig) -> Params:
-    """Return parameters whose values don't matter."""
+    """Return random parameters; only their sizes matter."""
     random, buffers = np.random.default_rng(0), ModelBuffers(config)
     for name, shape in tensor_shapes(config).items():
         buffers.write(name, random.normal(0, 0.02, shape).astype(np.float32))
     return buffers.params()
-
-
-def shape_of(config: ModelConfig, name: str) -> ModelShape:
-    """Return the sizes of a model of :mod:`sim.model` for predictions."""
-    return ModelShape(
-        name=name,
-        title=name,
-        source="its configuration",
-        layers=config.layers,
-        hidden=config.hidden_size,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        head_dim=config.head_dim,
-        intermediate=config.intermediate_size,
-        vocabulary=config.vocab_size,
-        max_context=config.max_positions,
-        tied=config.tie_embeddings,
-        gated=config.gated_mlp,
-        norm=config.norm,
-    )
 
 
 def compare(
@@ -76,7 +56,7 @@ def compare(
     """Run a prompt and single tokens of a model with random weights; return both phases."""
     params = random_params(config)
     setup = Setup(
-        shape=shape_of(config, "the model"),
+        shape=shape_of(config, name="model", title="a model of sim.model"),
         format=parse_format("fp32", kv="fp32"),
         machine=machine,
         options=Options(fused_attention=False),
@@ -112,7 +92,7 @@ def _time_prompt(params: Params, config: ModelConfig, prompt: int) -> float:
 
 
 def _time_token(params: Params, config: ModelConfig, context: int) -> float:
-    # The step may overwrite the cache, as it does when it generates.
+    # The step overwrites the KV cache, as in generation.
     step = jax.jit(decode_step, static_argnums=4, donate_argnums=3)
     caches = [empty_cache(config, context)]
 

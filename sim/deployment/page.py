@@ -30,7 +30,7 @@ DIGITS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operators:
-    """One kind of operator in one phase, with what limits it."""
+    """One kind of operator in one phase, with its limit."""
 
     name: str
     phase: str
@@ -42,26 +42,26 @@ class Operators:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """What the page shows for one model, machine and format."""
+    """Contents of the page for one model, machine and format."""
 
-    #: Rows of name and value.
+    #: Rows of the summary: name and value.
     summary: Sequence[tuple[str, str]]
     notes: Sequence[str]
     roofs: Sequence[Roof]
     slope: Slope
     points: Sequence[Operators]
-    #: Rows of name and bytes.
+    #: Parts of the memory use: name and bytes.
     memory: Sequence[tuple[str, float]]
-    #: None where a memory has no size.
+    #: Size of the memory; None if unknown.
     capacity_bytes: float | None
-    #: Rows of tokens or sequences and milliseconds.
+    #: Milliseconds of an output token, by context in tokens and by batch.
     tpot_by_context: Sequence[tuple[int, float]]
     tpot_by_batch: Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What can be picked, and what is picked at first."""
+    """Names to choose from, and the first choice."""
 
     models: Sequence[str]
     machines: Sequence[str]
@@ -84,7 +84,7 @@ def page(
         "start": dict(zip(axes, choices.start, strict=True)),
         "cells": {"|".join(key): _rounded(asdict(cell)) for key, cell in cells.items()},
     }
-    # A name from outside must not end the script.
+    # A name from a user's file must not end the script.
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     script = files("sim.deployment").joinpath("page.js").read_text("utf-8")
     pick = "".join(f'<label>{name}<select id="{name}"></select></label>' for name in axes)

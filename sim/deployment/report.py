@@ -14,18 +14,18 @@ from sim.report.write import replace_files
 
 ASSUMPTIONS = (
     "Expected times use shares of the peaks fitted on a few published runs.",
-    "Bounds use the peaks and the bytes that must be read; no run can beat them.",
-    "Those of processors spare what the last cache keeps, and count small cores.",
-    "A request fits if weights, cache and the largest activations take no more than all memory.",
-    "Weights count scales, zero points and codebooks; embedding rows are read one by one.",
-    "Attention is causal, and fused unless the command says otherwise.",
-    "Heads that share keys and values read them once.",
+    "Bounds use the peaks and the bytes that have to be read; no run is faster.",
+    "Bounds of CPUs count efficiency cores and leave out bytes that the last-level cache holds.",
+    "A request fits if weights, KV cache and the largest activations fit the whole memory.",
+    "Weights include scales, zero points and codebooks; embedding rows are read one by one.",
+    "Attention is causal, and fused unless --unfused-attention is given.",
+    "Query heads that share keys and values read them once.",
     "The head computes one row for each sequence. Energy covers the machine, not its cooling.",
 )
 
 
 def write_report(scenarios: Sequence[Scenario], out: Path, command: str) -> Path:
-    """Write figures and the page into ``out``; all of them, or none."""
+    """Write figures and the page into ``out``, all or none."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a directory")
     files: dict[str, bytes] = {}

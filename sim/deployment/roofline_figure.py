@@ -15,17 +15,17 @@ from sim.deployment.roofs import Roof, Slope, si
 from sim.report.labels import Label, place_labels
 from sim.report.style import drawing, new_figure, settle
 
-#: Okabe and Ito's colours, which colour-blind readers can tell apart.
+#: Colour (Okabe and Ito's, for colour-blind readers) and marker of each phase.
 PHASE_LOOKS = {"prefill": ("#D55E00", "s"), "decode": ("#0072B2", "o")}
 ROOF_GREYS = ("0.05", "0.3", "0.45", "0.6")
 #: Area of the marker of an operator that takes all the time of its phase, in points squared.
 FULL_AREA = 420.0
 SMALLEST_AREA = 14.0
-#: Factors shown beyond the points and ridges, and beyond points before the words of roofs.
+#: Factors between the ends of the axes and points or ridges, and between points and roofs' labels.
 MARGIN, WORDS_MARGIN = 3.0, 16.0
-#: Of an axis: how wide the words of a roof are, and how far their middle is above it.
+#: Width of a roof's label, and height of its middle above the roof, as shares of the axes.
 WORDS_SHARE, WORDS_RISE = 0.24, 0.02
-#: Points of one phase whose coordinates differ by no more than this factor share a label.
+#: Ratio of coordinates up to which points of one phase share a label.
 NEAR = 1.15
 
 
@@ -41,16 +41,16 @@ class Point:
 
     @property
     def intensity(self) -> float:
-        """Operations for each byte moved."""
+        """Arithmetic intensity in operations per byte."""
         return self.ops / self.traffic_bytes
 
     @property
     def ops_per_s(self) -> float:
-        """Operations a second."""
+        """Reached rate in operations/s."""
         return self.ops / self.time_s
 
     def is_near(self, other: "Point") -> bool:
-        """Whether the two markers would lie on one another."""
+        """Whether the two markers would overlap."""
         ratios = self.intensity / other.intensity, self.ops_per_s / other.ops_per_s
         return self.phase == other.phase and all(1 / NEAR < ratio < NEAR for ratio in ratios)
 
@@ -85,7 +85,7 @@ def roofline_figure(
 def _limits(
     axes: Axes, roofs: Sequence[Roof], slopes: Sequence[Slope], points: Sequence[Point]
 ) -> tuple[float, float]:
-    """Set the ends of both axes; return those of the intensity."""
+    """Set the limits of both axes; return those of the intensity."""
     top = max(roof.ops_per_s for roof in roofs)
     ridges = [roof.ops_per_s / slope.bytes_per_s for roof in roofs for slope in slopes]
     xs = [*ridges, *(p.intensity for p in points)]
@@ -155,7 +155,7 @@ def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
 def _label_points(
     axes: Axes, roofs: Sequence[Roof], slopes: Sequence[Slope], points: Sequence[Point]
 ) -> None:
-    """Write the names beside their points, off the roofs."""
+    """Label the points, away from the roofs."""
     low, high = axes.get_xlim()
     top = max(roof.ops_per_s for roof in roofs)
     lines = [((low, roof.ops_per_s), (high, roof.ops_per_s)) for roof in roofs]
@@ -173,14 +173,14 @@ def _label_points(
 
 
 def _words(axes: Axes, roof: Roof) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the ends of a stroke through the words on a roof, in data coordinates."""
+    """Return the ends of a line through a roof's label, in data coordinates."""
     (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     y = roof.ops_per_s * (top / bottom) ** WORDS_RISE
     return (high * (low / high) ** WORDS_SHARE, y), (high, y)
 
 
 def _clusters(points: Sequence[Point]) -> list[list[Point]]:
-    """Return points that lie on one another together, the fastest first."""
+    """Return groups of overlapping points, the fastest first."""
     clusters: list[list[Point]] = []
     for point in sorted(points, key=lambda p: -p.ops_per_s):
         near = next((c for c in clusters if point.is_near(c[0])), None)

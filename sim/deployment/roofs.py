@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roof:
-    """The most operations a second of one data type."""
+    """Peak rate of one operand type, in operations/s."""
 
     name: str
     ops_per_s: float
-    #: Whether the machine multiplies in this type; else weights are expanded to another first.
+    #: Whether the machine multiplies this type; else weights are expanded to another type.
     is_native: bool = True
 
 
 def merged(roofs: Sequence[Roof]) -> tuple[Roof, ...]:
-    """Return roofs of which none lies on another: those of one height have their names together.
+    """Return roofs of different heights; roofs of one height share a label.
 
     >>> fp8, int8 = (Roof(name=name, ops_per_s=4e12) for name in ("fp8", "int8"))
     >>> [roof.name for roof in merged([fp8, int8, Roof(name="fp16", ops_per_s=2e12)])]
@@ -35,14 +35,14 @@ def merged(roofs: Sequence[Roof]) -> tuple[Roof, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """The bandwidth of one memory level."""
+    """Bandwidth of one memory level, in bytes/s."""
 
     name: str
     bytes_per_s: float
 
 
 def si(number: float) -> str:
-    """Return a number with a prefix for the power of a thousand, three digits.
+    """Return a number with three digits and an SI prefix.
 
     Examples
     --------

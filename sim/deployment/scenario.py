@@ -30,7 +30,7 @@ class OperatorPoint:
     #: Bytes between memory and chip.
     traffic_bytes: float
     time_s: float
-    #: What limits it: ``compute``, ``memory``, ``ridge``, ``start`` or ``link``.
+    #: Limit of its time: ``compute``, ``memory``, ``ridge``, ``start`` or ``link``.
     bound: str
     #: How its products run, such as ``native fp16``.
     path: str
@@ -65,7 +65,7 @@ class Scenario:
     tpot_s: tuple[float, float]
     #: Shortest and longest time per output token to expect.
     tpot_range_s: tuple[float, float]
-    #: What limits most of the prefill and of the decode.
+    #: Limit of most of the prefill time and of the decode time.
     prefill_bound: str
     decode_bound: str
     #: How products with weights run.

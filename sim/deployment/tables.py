@@ -30,7 +30,7 @@ NAMES = ("model", "machine", "format")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fitting:
-    """A table, or the same numbers one below the other where it is too wide for the window."""
+    """A table, or its rows as blocks where it is too wide for the terminal."""
 
     wide: Table
     narrow: Table

@@ -10,7 +10,7 @@ from roofline.measured.validate import Validation
 
 
 def validation_table(found: Validation) -> RenderableType:
-    """Return scores by kind, phase and path, the worst rows, and what could not be matched."""
+    """Return scores by kind, phase and path, the worst rows, and unmatched rows."""
     scores = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("kind", "phase", "path"):
         scores.add_column(heading)

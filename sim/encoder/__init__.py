@@ -1,1 +1,1 @@
-"""Sentence encoders: what weight formats do to embeddings."""
+"""Sentence encoders: the effect of weight formats on embeddings."""

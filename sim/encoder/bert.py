@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float32, Int32
 
-#: Accelerators would otherwise multiply float32 with fewer bits.
+#: Full float32 products; the default of an accelerator is BF16 or TF32.
 HIGHEST = jax.lax.Precision.HIGHEST
 
 Params = Mapping[str, Array]

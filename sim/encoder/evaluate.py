@@ -1,4 +1,4 @@
-"""What a weight format does to embeddings: cosine to the float model's, SQNR of each layer."""
+"""Effect of a weight format on embeddings: cosine to the float model's, SQNR of each layer."""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from sim.encoder.reader import Encoder
 from sim.errors import UserError
 from sim.sweep.weights import sqnr_db
 
-#: Tokens of a sentence; longer ones are cut, as the model's authors do at 256.
+#: Limit on the tokens of a sentence, the rest is cut; the model's authors cut at 256.
 MAX_TOKENS = 128
 BATCH = 64
-#: Shorter lines are headings and the like.
+#: Shorter lines are left out: most of them are headings.
 MIN_CHARACTERS = 40
 
 
@@ -45,7 +45,7 @@ class EncoderResult:
 
 
 def sentences(text: str, count: int) -> list[str]:
-    """Return the first lines of a text that are long enough to mean something."""
+    """Return the first lines of a text that have at least ``MIN_CHARACTERS`` characters."""
     lines = (line.strip() for line in text.splitlines())
     found = [line for line in lines if len(line) >= MIN_CHARACTERS][:count]
     if len(found) < count:
@@ -118,7 +118,7 @@ def _result(
 
 
 def _tokenize(encoder: Encoder, lines: Sequence[str]) -> tuple[Array, Array]:
-    """Return token ids, filled up with zeros to one length and whole batches, and their mask."""
+    """Return token ids, padded with zeros to one length, and their mask."""
     encoder.tokenizer.enable_truncation(MAX_TOKENS)
     encoder.tokenizer.enable_padding(length=MAX_TOKENS)
     found = encoder.tokenizer.encode_batch(list(lines))

@@ -9,8 +9,8 @@ from numerics.gguf.scheme import GgufScheme
 from numerics.names.catalog import SCHEMES
 from numerics.names.text import short_name
 from numerics.schemes.scheme import Scheme
-from roofline.runtime.format_list import WIDTHS
 from roofline.runtime.gguf_mixes import IK_BITS
+from roofline.runtime.serving_format import WIDTHS
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.tensors import tensor_shapes
 from sim.names.gguf_mix import MIXES, GgufMix

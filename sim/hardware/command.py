@@ -46,8 +46,6 @@ class Costs:
     stale: tuple[str, ...]
     #: PEs without what was asked for.
     missing: tuple[str, ...] = ()
-    #: Why new records could not be stored, if so.
-    unstored: str = ""
 
 
 def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
@@ -96,7 +94,10 @@ def _with_formats(pe: ProcessingElement, formats: dict[str, Format]) -> Processi
             f"{pe.name} has formats of its own, {pe.weight_name} x {pe.activation_name};"
             " those of exact dot products can be others"
         )
-    return replace(pe, **formats)  # type: ignore[arg-type]
+    other = replace(pe, **formats)  # type: ignore[arg-type]
+    if other == pe:
+        return pe
+    return replace(other, name=f"{other.weight_name}-{other.activation_name}-like-{pe.name}")
 
 
 def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
@@ -177,14 +178,16 @@ def costs(
     operands: Path | None = None,
     fresh: bool,
     tell: Callable[[str], None],
+    out: Path | None = None,
 ) -> Costs:
     """Return stored records, or new ones with ``fresh`` and for PEs without one.
 
-    New records are stored, but for those of another cell library or of other operands.
+    New records are written to the directory ``out`` if one is given, and nowhere else.
     """
     is_usual = liberty is None and operands is None
     codes = read_codes(operands) if operands else None
-    records, stale, unstored = [], [], ""
+    check_out(out)
+    records, stale = [], []
     for pe in find_pes(names):
         if is_usual and not fresh and pe.name in list_records():
             records.append(load_record(pe.name))
@@ -193,10 +196,15 @@ def costs(
             continue
         tell(pe.name)
         record = _measured(pe, liberty, stream_of(pe, codes) if codes else None)
-        if is_usual:
-            unstored = store(_with_fpga(record)) or unstored
-        records.append(record)
-    return Costs(records=tuple(records), stale=tuple(stale), unstored=unstored)
+        records.append(_with_fpga(record) if is_usual else record)
+        store(records[-1], out)
+    return Costs(records=tuple(records), stale=tuple(stale))
+
+
+def check_out(out: Path | None) -> None:
+    """Raise UserError if a directory for records is a file."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a directory for the records")
 
 
 def _is_stale(pe: ProcessingElement, record: PeRecord) -> bool:
@@ -219,10 +227,11 @@ def _with_fpga(record: PeRecord) -> PeRecord:
     return record
 
 
-def store(record: PeRecord) -> str:
-    """Write a record; return why it could not be, if so."""
+def store(record: PeRecord, out: Path | None) -> None:
+    """Write a record to a directory, if one is given."""
+    if out is None:
+        return
     try:
-        write_record(record)
+        write_record(record, out)
     except OSError as error:
-        return os_error_text(error)
-    return ""
+        raise UserError(os_error_text(error)) from None

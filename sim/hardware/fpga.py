@@ -1,7 +1,8 @@
-"""``qsim rtl cost --fpga``: what PEs take of an FPGA, stored with their other costs."""
+"""``qsim rtl cost --fpga``: resources of an FPGA that PEs take, in their records."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from hw.pe_record import PeRecord, list_records, load_record
 from numerics.names.suggest import unknown
@@ -10,31 +11,36 @@ from rtl.cost.synthesis import verilog_hash
 from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError, has_module
 from sim.errors import UserError, user_errors
-from sim.hardware.command import Costs, costs, find_pes, store
+from sim.hardware.command import Costs, check_out, costs, find_pes, store
 
 
 def fpga_records(
-    names: Sequence[str], family: str, *, fresh: bool, tell: Callable[[str], None]
+    names: Sequence[str],
+    family: str,
+    *,
+    fresh: bool,
+    tell: Callable[[str], None],
+    out: Path | None = None,
 ) -> Costs:
-    """Return stored records with what an FPGA holds of them, placed anew with ``fresh``.
+    """Return stored records with their placement on an FPGA, placed anew with ``fresh``.
 
-    A PE that is named is placed if it was not yet, and has to fit. New placements are stored where
-    that can be.
+    A PE that is named is placed if its record has no placement, and has to fit. New placements are
+    written with their records to the directory ``out`` if one is given, and nowhere else.
     """
     if family not in FAMILIES:
         raise UserError(unknown("FPGA", family, FAMILIES))
-    records, stale, missing, unstored = [], [], [], ""
+    check_out(out)
+    records, stale, missing = [], [], []
     for pe in find_pes(names):
-        record, problem = _stored(pe, tell)
+        record = _stored(pe, tell)
         if fresh or (names and not record.placed_on(family)):
             tell(pe.name)
             try:
                 record = _placed(pe, record, FAMILIES[family])
-                problem = store(record)
             except UserError:
                 if names:
                     raise
-        unstored = problem or unstored
+            store(record, out)
         if not record.placed_on(family):
             missing.append(pe.name)
             continue
@@ -43,17 +49,14 @@ def fpga_records(
             if any(cost.verilog_sha256 != digest for cost in record.placed_on(family)):
                 stale.append(pe.name)
         records.append(record)
-    return Costs(
-        records=tuple(records), stale=tuple(stale), missing=tuple(missing), unstored=unstored
-    )
+    return Costs(records=tuple(records), stale=tuple(stale), missing=tuple(missing))
 
 
-def _stored(pe: ProcessingElement, tell: Callable[[str], None]) -> tuple[PeRecord, str]:
-    """Return the record of a PE, made first if there is none, and why that is not stored, if so."""
+def _stored(pe: ProcessingElement, tell: Callable[[str], None]) -> PeRecord:
+    """Return the record of a PE, made first if there is none."""
     if pe.name in list_records():
-        return load_record(pe.name), ""
-    made = costs([pe.name], fresh=True, tell=tell)
-    return made.records[0], made.unstored
+        return load_record(pe.name)
+    return costs([pe.name], fresh=True, tell=tell).records[0]
 
 
 def _placed(pe: ProcessingElement, record: PeRecord, family: Family) -> PeRecord:

@@ -53,10 +53,14 @@ class CostOptions:
     """What costs are measured with."""
 
     liberty: Path | None = None
-    """Another cell library; delay and energy take one number of each of its tables."""
+    """Another cell library; delay and energy take one number of each of its tables.
+
+    Delays compare within one library; between libraries they are within about 30 %."""
     operands: Path | None = None
     """Codes of a layer, as 'qsim rtl run-layer --codes' writes them, to measure energy on."""
     fpga: str | None = None
     """ecp5 or ice40: print lookup tables, flip-flops, DSP blocks and clock rate instead."""
     all: Flag = False
     """Synthesize and measure again instead of reading the stored records."""
+    out: Path | None = None
+    """Directory to write new records to, one JSON file a PE; none are written without it."""

@@ -1,14 +1,14 @@
-"""Causal self-attention of one window, in blocks of queries that skip the keys they can't see."""
+"""Causal self-attention of one window, in blocks of queries that skip masked keys."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Int32
 
-#: Queries handled at a time.
+#: Queries in a block.
 BLOCK = 128
 
-#: Accelerators would otherwise multiply float32 with fewer bits.
+#: Full float32 products; the default of an accelerator is BF16 or TF32.
 HIGHEST = jax.lax.Precision.HIGHEST
 
 Scores = Float32[Array, "kv_heads group rows n"]
@@ -23,7 +23,7 @@ def attention(
     softcap: float | None = None,
     window: int | Int32[Array, ""] | None = None,
 ) -> Float32[Array, "t heads*size"]:
-    """Return what the heads read, ``softmax(scale * q k^T) v`` over the tokens each query sees.
+    """Return the output of the heads, ``softmax(scale * q k^T) v`` over the tokens each query sees.
 
     Consecutive query heads share a key/value head (grouped queries).
 
@@ -54,7 +54,7 @@ def _scores(
     keys: Float32[Array, "kv_heads n size"],
     softcap: float | None,
 ) -> Scores:
-    """Return dot products, bounded by the soft cap; the queries of a group make one product."""
+    """Return dot products, bounded by the soft cap; a group of queries is one matrix product."""
     rows = queries.reshape(len(keys), -1, queries.shape[-1])
     scores = jnp.einsum("hqd,hkd->hqk", rows, keys, precision=HIGHEST)
     if softcap is not None:
@@ -65,7 +65,7 @@ def _scores(
 def _visible(
     start: int, stop: int, first: int, window: int | Int32[Array, ""] | None
 ) -> Array | np.ndarray:
-    """Which keys ``first .. stop - 1`` the queries ``start .. stop - 1`` see."""
+    """Return the mask: which keys ``first .. stop - 1`` the queries ``start .. stop - 1`` see."""
     queries, keys = np.arange(start, stop)[:, None], np.arange(first, stop)
     seen = keys <= queries
     return seen if window is None else seen & (keys > queries - window)
@@ -74,7 +74,7 @@ def _visible(
 def _softmax_product(
     scores: Scores, values: Float32[Array, "kv_heads n size"]
 ) -> Float32[Array, "kv_heads group rows size"]:
-    """Return ``softmax(scores) @ values``, normalised last, when there is less to divide."""
+    """Return ``softmax(scores) @ values``, normalised after the product, which has fewer values."""
     weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
     rows = weights.reshape(len(values), -1, values.shape[1])
     product = jnp.einsum("hqk,hkd->hqd", rows, values, precision=HIGHEST)

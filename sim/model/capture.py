@@ -1,4 +1,4 @@
-"""What enters a linear layer of a model: its inputs on some tokens."""
+"""The inputs of a linear layer on given tokens."""
 
 import dataclasses
 import re
@@ -30,7 +30,7 @@ FLOAT = LayerNumerics()
 def layer_inputs(
     params: Params, tokens: Int32[Array, " t"], config: ModelConfig, name: str
 ) -> Inputs:
-    """Return what a linear layer such as ``layers.3.mlp.down_proj`` reads, shape (tokens, in).
+    """Return the input of a linear layer such as ``layers.3.mlp.down_proj``, shape (tokens, in).
 
     Raises
     ------
@@ -51,7 +51,7 @@ def layer_inputs(
 def _entering(
     params: Params, tokens: Int32[Array, " t"], config: ModelConfig, index: int
 ) -> Inputs:
-    """Return the states that enter a layer: those that a model of fewer layers gives."""
+    """Return the input of a layer: the output of the model's layers before it."""
     if index == 0:
         return embed(params, tokens, config)
     first = {key: value[:index] for key, value in params["layers"].items()}
@@ -63,7 +63,7 @@ def _entering(
 
 
 def _inputs(x: Inputs, layer: Params, config: ModelConfig, index: int, fused: str) -> Outputs:
-    """Return what one of a layer's products reads."""
+    """Return the input of one of a layer's matrix products."""
     normed = normalize(x, layer, "attn_norm", config) if config.norm_first else x
     if fused == "qkv":
         return normed

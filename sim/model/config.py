@@ -66,17 +66,17 @@ class ModelConfig:
     max_positions: int
     norm: Literal["rms", "layer"] = "rms"
     norm_eps: float = 1e-5
-    #: Gemma stores a norm's weight as its difference from one.
+    #: Added to the stored weights of norms (Gemma: 1).
     norm_weight_offset: float = 0.0
-    #: Gemma-2 also normalises what attention and MLP return, before the residual addition.
+    #: Norms on the outputs of attention and MLP, before the residual addition (Gemma-2).
     post_norms: bool = False
-    #: OPT-350m: False, it normalises the residual stream after each addition instead.
+    #: Norms before attention and MLP; ``False``: after each residual addition (OPT-350m).
     norm_first: bool = True
     final_norm: bool = True
-    #: Phi-2: attention and MLP both read the same normalised input.
+    #: Attention and MLP share one normalised input (Phi-2).
     parallel_block: bool = False
     rope: RopeConfig | None = None
-    #: Learned positions (GPT-2, OPT); the row of position 0 in the table (2 in OPT).
+    #: Learned positions (GPT-2, OPT), and the row of position 0 in their table (2 in OPT).
     learned_positions: bool = False
     position_offset: int = 0
     activation: Activation = "silu"
@@ -84,9 +84,9 @@ class ModelConfig:
     qkv_bias: bool = False
     attention_output_bias: bool = False
     mlp_bias: bool = False
-    #: Qwen3: RMSNorm over each head of q and k, before the rotation.
+    #: RMSNorm over each head of q and k, before the rotation (Qwen3).
     qk_norm: bool = False
-    #: Multiplies q.k; ``1 / sqrt(head_dim)`` unless the family says otherwise.
+    #: Factor on q.k; ``None``: ``1 / sqrt(head_dim)``.
     attention_scale: float | None = None
     attention_softcap: float | None = None
     final_softcap: float | None = None
@@ -96,7 +96,7 @@ class ModelConfig:
     windowed_layers: tuple[bool, ...] = ()
     tie_embeddings: bool = True
     head_bias: bool = False
-    #: Multiplies the token embedding (Gemma: the square root of the hidden size).
+    #: Factor on the token embedding (Gemma: the square root of the hidden size).
     embedding_scale: float = 1.0
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 class ConfigReader:
-    """Typed, counted access to the fields of one JSON object.
+    """Typed access to the fields of one JSON object; records which were read.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class ConfigReader:
         if value is None:
             return default
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        # Integers beyond the range of a float can't be asked whether they are finite.
+        # An integer larger than the largest float becomes NaN.
         if not is_number or not 0 < float_or_nan(value) < math.inf:
             raise self.wrong(name, "must be a finite number greater than 0")
         return float_or_nan(value)
@@ -101,7 +101,7 @@ class ConfigReader:
         return value
 
     def choice(self, name: str, default: str, choices: Mapping[str, T]) -> T:
-        """Return what a string stands for."""
+        """Return the value that a string stands for in ``choices``."""
         value = self.take(name, default)
         if not isinstance(value, str) or value not in choices:
             raise self.wrong(name, f"must be one of {', '.join(choices)}")

@@ -1,4 +1,4 @@
-"""One token after another: a step of the model that reads keys and values from a cache.
+"""Decoding: a step of the model for one token, with keys and values from a cache.
 
 The cache has room for a fixed number of tokens, so that every step has the same shapes; tokens that
 are not there yet are masked.
@@ -110,8 +110,7 @@ def _attend(
     window: Int32[Array, ""],
     config: ModelConfig,
 ) -> Float32[Array, "1 width"]:
-    # Sums of products, for XLA takes a cache that lies within a larger one to a copy before it
-    # calls a matrix product.
+    # Sums of products: a matrix product would make XLA copy its slice of the cache first.
     keys, values = kept
     groups = q.reshape(len(keys), -1, q.shape[-1]) * config.score_scale
     scores = jnp.sum(groups[:, :, None] * keys[:, None], axis=-1)

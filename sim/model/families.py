@@ -1,4 +1,4 @@
-"""The supported families: what their ``config.json`` means, as transformers 5.23 reads it.
+"""The supported families: what their ``config.json`` means, as transformers 5.24 reads it.
 
 Each reader turns the fields of one family into a :class:`ModelConfig`; the defaults of absent
 fields are those of the family's configuration class in transformers. A field that changes the
@@ -49,7 +49,7 @@ def config_from_hf(raw: Mapping[str, object]) -> ModelConfig:
 
 
 def read_config(raw: Mapping[str, object]) -> tuple[ModelConfig, tuple[str, ...]]:
-    """Return what a parsed ``config.json`` describes, and what a reader of results must know.
+    """Return what a parsed ``config.json`` describes, and notes for the report.
 
     Fields that the family's configuration class and model in transformers do not read are ignored,
     as transformers ignores them; a note names those that are not of training or generation.
@@ -69,7 +69,7 @@ def read_config(raw: Mapping[str, object]) -> tuple[ModelConfig, tuple[str, ...]
 def _llama_like(
     reader: ConfigReader, family: str, shape: Shape, head_dim: int, **parts: Any
 ) -> ModelConfig:
-    """RMSNorm, rotary positions and a gated MLP; ``parts`` is what a family does differently."""
+    """RMSNorm, rotary positions, a gated MLP; ``parts`` overrides fields of the configuration."""
     rope = read_rope(reader, head_dim=head_dim, max_positions=shape["max_positions"])
     common: dict[str, Any] = {
         "norm_eps": reader.number("rms_norm_eps", 1e-6),

@@ -1,4 +1,4 @@
-"""Fields that several families share, read with the meaning transformers 5.23 gives them."""
+"""Fields that several families share, with their meaning in transformers 5.24."""
 
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -58,14 +58,14 @@ def read_shape(
 
 
 def read_head_dim(reader: ConfigReader, shape: Shape) -> int:
-    """Read the size of a head; the hidden size is divided among the heads where it is absent."""
+    """Read the size of a head; by default heads are equal parts of the hidden size."""
     if reader.take("head_dim") is not None:
         return reader.integer("head_dim", 1)
     return even_head_dim(reader, shape["hidden_size"], shape["heads"])
 
 
 def even_head_dim(reader: ConfigReader, hidden: int, heads: int) -> int:
-    """Return the size of a head where the heads share the hidden size out among them."""
+    """Return the size of a head where the heads are equal parts of the hidden size."""
     if hidden % heads:
         raise ValueError(
             f"{reader.context}: hidden size {hidden} can't be divided among {heads} heads"

@@ -10,15 +10,7 @@ from collections.abc import Mapping
 from sim.model.config_reader import Switches
 
 #: Fields that transformers reads for every family.
-_COMMON: Switches = {
-    "compression_config": (),
-    "is_causal": (True,),
-    "is_encoder_decoder": (False,),
-    "per_layer_config": (),
-    "pruned_heads": ({},),
-    "quantization": (),
-    "quantization_config": (),
-}
+_COMMON: Switches = {"is_causal": (True,), "per_layer_config": (), "quantization_config": ()}
 #: Fields of families with rotary positions.
 _ROTARY: Switches = {"partial_rotary_factor": (1, 1.0)}
 _WITHOUT_ROTARY = ("gpt2", "opt")
@@ -52,7 +44,11 @@ use_bfloat16 use_cache
 #: Fields of training, generation, storage and bookkeeping that need no note.
 USUAL = frozenset(_USUAL.split())
 #: Values of an ignored field that need no note where ``False`` is not its neutral value.
-_OFF: Mapping[str, tuple[object, ...]] = {"full_attn_mod": (1,), "interpolate_factor": (1,)}
+_OFF: Mapping[str, tuple[object, ...]] = {
+    "full_attn_mod": (1,),
+    "interpolate_factor": (1,),
+    "pruned_heads": ({},),
+}
 
 
 def switches(family: str) -> Switches:

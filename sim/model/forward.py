@@ -1,8 +1,8 @@
 """The forward pass: token ids to the final hidden states, one window at a time.
 
 One function serves every family; :class:`~sim.model.config.ModelConfig` switches its parts.
-Layers run in ``jax.lax.scan`` over stacked parameters, once for each run of layers whose
-numerics are equal, so that compilation takes as long for 80 layers as for two.
+Layers run in ``jax.lax.scan`` over stacked parameters, once for each run of layers with
+equal numerics, so that compile time does not grow with the number of layers.
 """
 
 from collections.abc import Callable, Mapping
@@ -73,7 +73,7 @@ def hidden_states(
 
 
 def embed(params: Params, tokens: Int32[Array, " t"], config: ModelConfig) -> Hidden:
-    """Return what enters the first layer: token embeddings, and positions where learned."""
+    """Return the input of the first layer: token embeddings, and positions where learned."""
     x: Hidden = params["embed"][tokens] * config.embedding_scale
     if not config.learned_positions:
         return x
@@ -89,7 +89,7 @@ def embed(params: Params, tokens: Int32[Array, " t"], config: ModelConfig) -> Hi
 def _windows(config: ModelConfig, count: int) -> tuple[int | None, Int32[Array, " layers"] | None]:
     """Return the one window of all layers, or else an array with the window of each.
 
-    Windows that hold all ``count`` tokens are none.
+    A window of at least ``count`` tokens counts as none.
     """
     sizes = [None if w is None or w >= count else w for w in config.windows]
     if len(set(sizes)) == 1:

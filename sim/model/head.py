@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float32, Int32
 from sim.model.config import ModelConfig
 from sim.model.params import Params
 
-#: Tokens of the vocabulary handled at a time.
+#: Tokens of the vocabulary in a chunk.
 CHUNK = 256
 
 Scored = Float32[Array, " scored"]
@@ -98,7 +98,7 @@ def logits(
     """
     size = config.vocab_size if size is None else size
     head = jax.lax.dynamic_slice_in_dim(_head(params), start, size)
-    # Accelerators would otherwise multiply float32 with fewer bits.
+    # Full float32 products; the default of an accelerator is BF16 or TF32.
     out = jnp.matmul(hidden, head.T, precision=jax.lax.Precision.HIGHEST)
     if "head_bias" in params:
         out = out + jax.lax.dynamic_slice_in_dim(params["head_bias"], start, size)
@@ -117,7 +117,7 @@ def divergence(
     3e-6 of the divergence above 1e-3.
     """
     p_top, q_top = p.max(axis=-1, keepdims=True), q.max(axis=-1, keepdims=True)
-    # Kept in memory, for exponentials cost more than reading them again.
+    # Stored: reading exponentials again is cheaper than computing them again.
     exps = jnp.exp(p - p_top), jnp.exp(q - q_top)
     p_exp, q_exp = jax.lax.optimization_barrier(exps)  # type: ignore[no-untyped-call]
     p_sum, q_sum = p_exp.sum(axis=-1, keepdims=True), q_exp.sum(axis=-1, keepdims=True)
@@ -146,7 +146,7 @@ def _tops(p: Logits, q: Logits) -> tuple[Scored, Scored, Scored]:
 
 
 def _scan_vocabulary(step: Step, carry: Any, vocab_size: int) -> tuple[Any, Any]:
-    """Take steps through the vocabulary; the last one may be shorter."""
+    """Scan the vocabulary in chunks; the last one may be shorter."""
     size = min(CHUNK, vocab_size)
     whole, rest = divmod(vocab_size, size)
     carry, parts = jax.lax.scan(
@@ -164,7 +164,7 @@ def _next_logits(
     config: ModelConfig,
     tokens: Int32[Array, " t"],
 ) -> Scored:
-    """Logit of the token that came next."""
+    """Return the logit of the next token at each position."""
     out = jnp.sum(scored * _head(params)[tokens[1:]], axis=-1)
     if "head_bias" in params:
         out = out + params["head_bias"][tokens[1:]]

@@ -1,6 +1,6 @@
 """Where the canonical tensors of a model are in a Hugging Face checkpoint.
 
-Names as in ``modeling_*.py`` of transformers 5.23. Some families fuse matrices that share an
+Names as in ``modeling_*.py`` of transformers 5.24. Some families fuse matrices that share an
 input (Phi-3, GPT-2), and GPT-2 stores its matrices as (in, out).
 """
 
@@ -14,10 +14,10 @@ from jaxtyping import Float32
 from sim.model.config import ModelConfig
 from sim.model.tensors import EMBED_TOKENS, tensor_shapes
 
-#: Prefixes that a checkpoint of the bare model, without head, leaves out.
+#: Prefixes of names that a checkpoint of the bare model, without head, omits.
 BASE_PREFIXES = ("model.", "transformer.")
 
-#: The head. Sharded saving of tied models may keep it and leave out the embedding.
+#: Stored name of the head; some tools save a tied model with the head and without the embedding.
 HEAD = "lm_head.weight"
 
 FLOAT_TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", ml_dtypes.bfloat16)))
@@ -28,7 +28,7 @@ class RawTensor:
     """A canonical tensor as rows ``start:stop`` of a raw one, which may have to be transposed.
 
     ``shape`` is that of the raw tensor as stored. Rows count after the transposition. ``twin`` is
-    the name of a tensor that is the same one where the head is tied to the embedding.
+    the name of the head where it is tied and this is the embedding.
     """
 
     name: str

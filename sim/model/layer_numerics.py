@@ -1,4 +1,4 @@
-"""Which numbers the activations and the cache of each layer are rounded to."""
+"""Number formats of the activations and of the KV cache, by layer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from numerics import Scheme
 class LayerNumerics:
     """Schemes of one layer's activations; ``None`` leaves them float32.
 
-    ``qkv``, ``o``, ``gate_up`` and ``down`` round what the linear layers of that name read, each
-    token's vector on its own. ``kv`` rounds keys (after rotation) and values as the cache holds
-    them; a row is what one head keeps of one token.
+    ``qkv``, ``o``, ``gate_up`` and ``down`` round the inputs of the linear layers of that name,
+    each token's vector on its own. ``kv`` rounds keys (after rotation) and values as the cache
+    holds them; a row is one head's key or value of one token.
     """
 
     qkv: Scheme | None = None

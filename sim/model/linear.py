@@ -7,7 +7,7 @@ from jaxtyping import Array, Float32
 from numerics import QuantizedTensor, Scheme, fake_quantize, grouped_dot, quantize
 from numerics.pe.product import PeMatrix, pe_product
 
-#: A quantized matrix, or one whose products are those of a PE with FP16 activations.
+#: Quantized matrix, or a matrix multiplied as a PE with FP16 activations does.
 Member = QuantizedTensor | PeMatrix
 #: One float32 matrix (out, in), or quantized matrices whose rows follow one another.
 Weight = Float32[Array, "out in"] | tuple[Member, ...]
@@ -43,5 +43,5 @@ def _quantized_product(
 
 
 def _product(x: Float32[Array, "t in"], weight: Float32[Array, "out in"]) -> Array:
-    # Accelerators would otherwise multiply float32 with fewer bits.
+    # Full float32 products; the default of an accelerator is BF16 or TF32.
     return jnp.matmul(x, weight.T, precision=jax.lax.Precision.HIGHEST)

@@ -1,8 +1,8 @@
 """The parameters of a model as the forward pass reads them, in buffers that sweeps reuse.
 
 Layers are stacked along the first axis for ``jax.lax.scan``; matrices that share an input lie in
-one buffer, rows one after another, for one large product. On a CPU, JAX computes on the very
-memory that :class:`ModelBuffers` owns, so that one float32 copy of the weights exists.
+one buffer, rows one after another, for one large product. On a CPU, JAX computes in the memory
+of :class:`ModelBuffers`, so that there is one float32 copy of the weights.
 """
 
 import math
@@ -19,12 +19,12 @@ from sim.model.tensors import buffer_shapes, slots, tensor_shapes
 
 #: ``embed`` (vocab, d), ``positions`` (rows, d), ``final_norm`` (d,), ``final_norm_bias``, ``head``
 #: (vocab, d; absent where tied) and ``head_bias``; under ``layers`` the stacked ``qkv``, ``o``,
-#: ``gate_up``, ``down`` (layers, out, in), each perhaps with ``_bias``, and the norms. For
+#: ``gate_up``, ``down`` (layers, out, in), optionally with ``_bias``, and the norms. For
 #: bit-true products a matrix may instead be a tuple of ``QuantizedTensor`` or ``PeMatrix``,
 #: one for each of the linear layers fused in it, whose leaves begin with the layer axis.
 Params = dict[str, Any]
 
-#: What XLA asks of memory that it shall use without a copy.
+#: Alignment in bytes that XLA requires to use an array without a copy.
 ALIGNMENT = 64
 
 
@@ -82,7 +82,7 @@ class ModelBuffers:
 
 
 def physical_memory_bytes() -> int | None:
-    """Return the size of the machine's memory, ``None`` where the system doesn't tell."""
+    """Return the size of the machine's memory, ``None`` if unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

@@ -1,7 +1,7 @@
 """The rotary embedding that a ``config.json`` describes, in the old spelling and the new one.
 
 Old: ``rope_theta`` and ``rope_scaling``; new (transformers 5): all in ``rope_parameters``.
-Formulas as in ``modeling_rope_utils.py`` of transformers 5.23.
+Formulas as in ``modeling_rope_utils.py`` of transformers 5.24.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from sim.model.config import RopeConfig
 from sim.model.config_reader import ConfigReader, float_or_nan, shown
 
-#: Names of LongRoPE over time.
+#: Old and new name of LongRoPE.
 LONGROPE_NAMES = ("longrope", "su")
 
 
@@ -139,7 +139,7 @@ def _llama3(scaling: ConfigReader, rope: RopeConfig, context: int) -> RopeConfig
 def _longrope(
     scaling: ConfigReader, rope: RopeConfig, max_positions: int, context: int
 ) -> RopeConfig:
-    """Own divisor for each frequency; another set in windows longer than ``context`` (LongRoPE)."""
+    """Return LongRoPE: divisors of the frequencies, others in windows longer than ``context``."""
     factor = scaling.number("factor", max_positions / context)
     default = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(context))
     return RopeConfig(

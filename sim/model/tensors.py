@@ -12,7 +12,7 @@ from sim.model.config import ModelConfig
 EMBED_TOKENS = "embed_tokens"
 LM_HEAD = "lm_head"
 
-#: Linear layers that read the same input and are computed by one product, by buffer.
+#: Linear layers that share an input and one matrix product, by buffer.
 FUSED: Mapping[str, tuple[str, ...]] = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "o": ("self_attn.o_proj",),

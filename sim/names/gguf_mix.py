@@ -12,6 +12,9 @@ from numerics.gguf.scheme import GgufScheme
 from sim.model.config import ModelConfig
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names, tensor_shapes
 
+#: Layers whose matrices some families store as one.
+QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -122,6 +125,14 @@ MIXES: Mapping[str, tuple[str, Mapping[str, tuple[Choice, ...]]]] = {
     **{name: (name, {}) for name in ("q4_0", "q4_1", "q5_0", "q5_1", "q6_k", "q8_0")},
     **{name: (name, {}) for name in ("tq1_0", "tq2_0")},
 }
+#: ``general.file_type`` of the files: ``llama_ftype`` of llama.cpp's ``llama.h``.
+FILE_TYPES = {
+    "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_k": 10, "q2_k_s": 21,
+    "q3_k_s": 11, "q3_k_m": 12, "q3_k_l": 13, "q4_k_s": 14, "q4_k_m": 15, "q5_k_s": 16,
+    "q5_k_m": 17, "q6_k": 18, "iq4_nl": 25, "iq4_xs": 30, "tq1_0": 36, "tq2_0": 37,
+}  # fmt: skip
+#: Families whose files hold q, k and v as one matrix, which gets the type of v.
+FUSED_QKV = ("gpt2", "phi3")
 #: Types of the embedding other than that of most matrices.
 EMBEDDINGS = {"tq1_0": "q4_k", "tq2_0": "q4_k"}
 #: Layers of the models whose values of ``attn_v`` have more bits: those of 70B.
@@ -158,7 +169,7 @@ class GgufMix:
         head = () if config.tie_embeddings else (LM_HEAD,)
         names = (*linear_names(config), EMBED_TOKENS, *head)
         wanted = {name: (self._type(name, config), shapes[f"{name}.weight"][-1]) for name in names}
-        found = {name: _fitting(kind, row) for name, (kind, row) in wanted.items()}
+        found = {name: fitting(kind, row) for name, (kind, row) in wanted.items()}
         return {name: kind for name, kind in found.items() if kind is not None}
 
     @property
@@ -189,9 +200,12 @@ class GgufMix:
         if name == EMBED_TOKENS:
             return EMBEDDINGS.get(base, base)
         _, layer, member = name.split(".", 2)
+        if member in QKV and config.family in FUSED_QKV:
+            member = "self_attn.v_proj"
         place = Place(int(layer), config.layers, config.heads // config.kv_heads)
         kind = next((c.kind for c in choices.get(member, ()) if c.holds(place)), base)
-        is_deep = config.layers == DEEP_LAYERS and member == "self_attn.v_proj"
+        is_deep = config.layers == DEEP_LAYERS and place.queries_per_key > 1
+        is_deep = is_deep and member == "self_attn.v_proj"
         return "q5_k" if is_deep and kind in ("q3_k", "q4_k") else kind
 
 
@@ -199,7 +213,7 @@ def _block(kind: str) -> int:
     return GgufScheme(type_name=kind).group_size
 
 
-def _fitting(kind: str, row: int) -> str | None:
+def fitting(kind: str, row: int) -> str | None:
     """Return a type whose blocks divide a row, ``None`` if there is none."""
     if row % _block(kind) == 0:
         return kind

@@ -13,8 +13,7 @@ from numerics import parse_scheme
 from numerics.names.catalog import SCHEMES
 from numerics.names.text import short_name
 from numerics.schemes.scheme import Scheme
-from roofline.runtime.format_list import TERNARY_WEIGHTS
-from roofline.runtime.serving_format import TERNARY_BITS, parse_format
+from roofline.runtime.serving_format import TERNARY_BITS, TERNARY_WEIGHTS, parse_format
 from sim.errors import UserError, user_errors
 from sim.names.gguf_mix import MIXES, GgufMix
 

@@ -1,130 +1,203 @@
-"""Write a model as a GGUF file, its matrices as blocks of the schemes that GGUF has.
-
-The vocabulary stays beside the file, in ``tokenizer.json``.
-"""
+"""Write a model as a GGUF file that llama.cpp loads."""
 
 import dataclasses
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 from gguf import GGMLQuantizationType
 
 from numerics import quantize
+from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.gguf.scheme import GgufScheme
 from sim.errors import UserError
-from sim.model.config import ModelConfig
+from sim.model.config import ModelConfig, RopeConfig
+from sim.model.tensors import EMBED_TOKENS, LM_HEAD
+from sim.names.gguf_mix import GgufMix, fitting
+from sim.quantized.gguf_keys import (
+    Metadata,
+    add_metadata,
+    architecture_keys,
+    architecture_of,
+    linear_factor,
+)
 from sim.sources.gguf_file import open_gguf
-from sim.sources.gguf_tensors import interleaved, stored_name
+from sim.sources.gguf_layout import Stored, read_stored, stored_tensors
+from sim.sources.gguf_tensors import ROPE_FREQS, ROPE_LONG, ROPE_SHORT
 from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
-from sim.sources.tokenizer import Tokenizer
 
-FILE_NAME, TOKENIZER, TOKENIZER_CONFIG = "model.gguf", "tokenizer.json", "tokenizer_config.json"
-#: ``general.architecture`` of the families that can be written.
-ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
-ROPE_FREQS = "rope_freqs.weight"
-#: Matrices whose rows the converter reorders in the architecture ``llama``.
-REORDERED = (".self_attn.q_proj.", ".self_attn.k_proj.")
+#: Version of the layouts of quantized blocks; GGML_QNT_VERSION.
+QUANTIZATION_VERSION = 2
+#: Blocks that are quantized at once.
+BATCH = 1024
+#: Float types by name.
+FLOATS = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32}
+#: In place of a type: the smallest float type that holds every value exactly.
+KEEP = "keep"
+#: Type of rows that no block type divides.
+FALLBACK_FLOAT = "f16"
+#: What embeddings and head can be stored as, besides the choice of the mix.
+TABLE_TYPES = (*BLOCK_TYPES, *FLOATS, KEEP)
+
+Progress = Callable[[list[Stored]], Iterable[Stored]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GgufPlan:
+    """The types of a file: a scheme for each quantized layer, and the types of the rest."""
+
+    #: ``general.file_type``.
+    file_type: int
+    schemes: Mapping[str, GgufScheme]
+    #: Mix that gives the embedding and the head their types, ``None`` where they are kept.
+    tables: GgufMix | None = None
+    #: Layers that are stored as they are.
+    kept: frozenset[str] = frozenset()
+    #: Types of the embedding and of the head in place of the mix's.
+    embedding: str | None = None
+    head: str | None = None
+
+    def type_of(self, stored: Stored, config: ModelConfig) -> str:
+        """Return the type of a tensor: a block type, a float type or :data:`KEEP`."""
+        if not stored.is_matrix:
+            return "f32"
+        if self.kept & set(stored.layers):
+            return KEEP
+        if len(found := {self.schemes.get(layer) for layer in stored.layers}) > 1:
+            raise UserError(
+                f"{', '.join(stored.layers)} are one matrix in GGUF; give them one format"
+            )
+        scheme = next(iter(found))
+        return self._table_type(stored.layers[0], config) if scheme is None else scheme.type_name
+
+    def _table_type(self, layer: str, config: ModelConfig) -> str:
+        chosen = {EMBED_TOKENS: self.embedding, LM_HEAD: self.head}.get(layer)
+        if layer not in (EMBED_TOKENS, LM_HEAD) or self.tables is None:
+            return chosen or KEEP
+        return chosen or self.tables.types(config).get(layer, FALLBACK_FLOAT)
 
 
 def write_gguf(
-    source: ModelSource, schemes: dict[str, GgufScheme], directory: Path, names: Iterable[str]
+    source: ModelSource, plan: GgufPlan, path: Path, vocabulary: Metadata, progress: Progress = list
 ) -> None:
-    """Write the tensors ``names`` of a model, and its tokenizer, into an empty directory.
+    """Write a model into a new file.
 
-    Matrices without a scheme take the smallest float type that holds their values, vectors
-    float32. What is written is read again: a model that GGUF can't describe is refused.
+    Vectors and learned positions take float32. What is written is read again: a model that GGUF
+    can't describe is refused.
     """
     config = source.config
-    if config.family not in ARCHITECTURES:
-        raise UserError(
-            f"a model of the family {config.family} can't be written as GGUF; those that can are "
-            f"{', '.join(ARCHITECTURES)}"
-        )
-    path = directory / FILE_NAME
-    writer = gguf.GGUFWriter(path, ARCHITECTURES[config.family])
+    architecture, tensors = architecture_of(config), stored_tensors(config)
+    types = {t.name: _settled(source, t, plan.type_of(t, config)) for t in tensors}
+    writer = gguf.GGUFWriter(path, architecture)
     try:
-        _add_config(writer, config)
-        for name in names:
-            stored, kind = _stored(source.read(name), schemes.get(name.removesuffix(".weight")))
-            writer.add_tensor(stored_name(name), _ordered(stored, name, config), raw_dtype=kind)
+        add_metadata(writer, architecture_keys(config))
+        add_metadata(writer, vocabulary)
+        writer.add_file_type(plan.file_type)
+        writer.add_quantization_version(QUANTIZATION_VERSION)
+        extra = _rope_tensors(config)
+        for name, values in extra.items():
+            _announce(writer, name, values.shape, "f32")
+        for stored in tensors:
+            _announce(writer, stored.name, stored.shape, types[stored.name])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
+        writer.write_ti_data_to_file()
+        for values in extra.values():
+            writer.write_tensor_data(values)
+        for stored in progress(tensors):
+            values = read_stored(source, stored)
+            writer.write_tensor_data(_encoded(values, types[stored.name], stored.name))
     finally:
         writer.close()
     _check_config(path, config)
-    _write_tokenizer(source.tokenizer(), directory)
 
 
-def _add_config(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
-    writer.add_block_count(config.layers)
-    writer.add_context_length(config.max_positions)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.heads)
-    writer.add_head_count_kv(config.kv_heads)
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
-    writer.add_layer_norm_rms_eps(config.norm_eps)
-    if config.sliding_window is not None:
-        writer.add_sliding_window(config.sliding_window)
-    if config.rope is not None:
-        writer.add_rope_dimension_count(config.rope.dim)
-        writer.add_rope_freq_base(config.rope.theta)
-        if config.rope.factors is not None:
-            writer.add_tensor(ROPE_FREQS, np.array(config.rope.factors, np.float32))
+def _settled(source: ModelSource, stored: Stored, kind: str) -> str:
+    """Return a type that the rows allow, the smallest float type for :data:`KEEP`."""
+    if kind == KEEP:
+        narrow = smallest_type(read_stored(source, stored))
+        return next(name for name, dtype in FLOATS.items() if narrow.dtype == dtype)
+    if kind not in BLOCK_TYPES:
+        return kind
+    return fitting(kind, stored.shape[-1]) or FALLBACK_FLOAT
 
 
-def _stored(
-    values: np.ndarray, scheme: GgufScheme | None
-) -> tuple[np.ndarray, GGMLQuantizationType]:
-    """Return rows as the file has them, and their type."""
-    if scheme is not None:
-        blocks = quantize(jnp.asarray(values), scheme).arrays["blocks"]
-        return np.asarray(blocks), GGMLQuantizationType[scheme.ggml_name]
-    if values.ndim == 1:
-        return values, GGMLQuantizationType.F32
-    narrow = smallest_type(values)
-    if narrow.dtype == "bfloat16":
-        return narrow.view(np.uint8), GGMLQuantizationType.BF16
-    return narrow, GGMLQuantizationType["F32" if narrow.dtype == np.float32 else "F16"]
+def _announce(writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...], kind: str) -> None:
+    ggml_type = _ggml_type(kind)
+    block, size = gguf.GGML_QUANT_SIZES[ggml_type]
+    count = int(np.prod(shape)) // block * size
+    writer.add_tensor_info(name, shape, np.dtype(np.float32), count, raw_dtype=ggml_type)
 
 
-def _ordered(rows: np.ndarray, name: str, config: ModelConfig) -> np.ndarray:
-    if ARCHITECTURES[config.family] != "llama" or not any(part in name for part in REORDERED):
-        return rows
-    heads = config.heads if ".q_proj." in name else config.kv_heads
-    return np.ascontiguousarray(interleaved(rows, heads))
+def _ggml_type(kind: str) -> GGMLQuantizationType:
+    name = GgufScheme(type_name=kind).ggml_name if kind in BLOCK_TYPES else kind.upper()
+    return GGMLQuantizationType[name]
+
+
+def _encoded(values: np.ndarray, kind: str, name: str) -> np.ndarray:
+    """Return rows as the file has them."""
+    if kind in BLOCK_TYPES:
+        return quantized_blocks(values, GgufScheme(type_name=kind))
+    narrow = to_float(values, kind, name)
+    return narrow.view(np.uint16) if kind == "bf16" else narrow
+
+
+def quantized_blocks(values: np.ndarray, scheme: GgufScheme) -> np.ndarray:
+    """Return the blocks of rows, made a fixed number at a time so that JAX compiles once a type."""
+    blocks = values.reshape(-1, scheme.group_size)
+    found = []
+    for start in range(0, len(blocks), BATCH):
+        batch = blocks[start : start + BATCH]
+        missing = BATCH - len(batch)
+        padded = np.pad(batch, ((0, missing), (0, 0)))
+        stored = np.asarray(quantize(jnp.asarray(padded), scheme).arrays["blocks"])
+        found.append(stored[: len(batch)])
+    return np.concatenate(found).reshape(len(values), -1)
+
+
+def to_float(values: np.ndarray, kind: str, name: str) -> np.ndarray:
+    """Return values rounded to a float type; refuse those that it has no finite number for."""
+    with np.errstate(over="ignore"):
+        narrow: np.ndarray = values.astype(FLOATS[kind])
+    if not np.isfinite(narrow).all():
+        raise UserError(f"{name} has values that {kind} can't hold; use bf16 or f32")
+    return narrow
+
+
+def _rope_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
+    """Return the divisors of the rotary frequencies, where they are not one number."""
+    rope = config.rope
+    if rope is None or rope.factors is None or linear_factor(rope) is not None:
+        return {}
+    factors = np.array(rope.factors, np.float32)
+    if rope.long_factors is None:
+        return {ROPE_FREQS: factors}
+    return {ROPE_LONG: np.array(rope.long_factors, np.float32), ROPE_SHORT: factors}
 
 
 def _check_config(path: Path, config: ModelConfig) -> None:
     """Refuse a model whose mathematics the file does not say."""
-    found, config = open_gguf(path).config, _as_stored(config)
+    found = open_gguf(path).config
     for field in dataclasses.fields(config):
         wanted, said = getattr(config, field.name), getattr(found, field.name)
-        if wanted != said:
+        if field.name != "family" and _as_stored(wanted) != _as_stored(said):
             raise UserError(
                 f"GGUF can't describe this model: its {field.name} would be read as {said}, "
                 f"not {wanted}"
             )
 
 
-def _as_stored(config: ModelConfig) -> ModelConfig:
-    """Return the configuration with the frequency factors as the float32 numbers of the file."""
-    if config.rope is None or config.rope.factors is None:
-        return config
-    factors = tuple(float(np.float32(factor)) for factor in config.rope.factors)
-    return dataclasses.replace(config, rope=dataclasses.replace(config.rope, factors=factors))
-
-
-def _write_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
-    tokenizer.backend.save(str(directory / TOKENIZER))
-    fields: dict[str, object] = {"add_bos_token": tokenizer.bos_id is not None}
-    if tokenizer.bos_id is not None:
-        fields["bos_token"] = tokenizer.backend.id_to_token(tokenizer.bos_id)
-    (directory / TOKENIZER_CONFIG).write_text(json.dumps(fields) + "\n", encoding="utf-8")
+def _as_stored(value: object) -> object:
+    """Return a field of a configuration with float32 in place of all floats."""
+    if isinstance(value, float):
+        return float(np.float32(value))
+    if isinstance(value, tuple):
+        return tuple(map(_as_stored, value))
+    if isinstance(value, RopeConfig):
+        return tuple(_as_stored(getattr(value, f.name)) for f in dataclasses.fields(value))
+    return value

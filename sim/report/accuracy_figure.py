@@ -72,34 +72,19 @@ def accuracy_figure(rows: Sequence[Row], *, is_narrow: bool = False) -> Figure:
             _draw_side(side, aside, is_alone=side is main)
         scale_divergence(main, _spans(drawn), near=NEAR_NATS)
         _legend(main, drawn, is_left=not placed)
-        hidden = _write_all_labels(figure, main, side, (placed, aside), is_narrow=is_narrow)
         if not is_narrow:
-            _title(figure, main, rows, drawn, hidden)
-    return figure
-
-
-def _write_all_labels(
-    figure: Figure,
-    main: Axes,
-    side: Axes | None,
-    rows: tuple[Sequence[Row], Sequence[Row]],
-    *,
-    is_narrow: bool,
-) -> int:
-    """Label the points; return how many have no room for a label."""
-    if not is_narrow:
-        figure.suptitle(" ", x=0.01, ha="left")
-        main.set_title(" ")
-    settle(figure)
-    placed, aside = rows
-    hidden = _write_labels(
-        main, [(r.point.bits_per_weight, r) for r in placed], is_narrow=is_narrow
-    )
-    if side is not None:
-        hidden += _write_labels(
-            side, [(float(i), r) for i, r in enumerate(aside)], is_narrow=is_narrow
+            figure.suptitle(finding([row.point for row in rows]), x=0.01, ha="left")
+            main.set_title(_subtitle(rows, drawn), color="0.35")
+        settle(figure)
+        hidden = _write_labels(
+            main, [(r.point.bits_per_weight, r) for r in placed], is_narrow=is_narrow
         )
-    return hidden
+        if side is not None:
+            places = [(float(index), row) for index, row in enumerate(aside)]
+            hidden += _write_labels(side, places, is_narrow=is_narrow)
+        if not is_narrow:
+            main.set_title(_subtitle(rows, drawn, hidden=hidden), color="0.35")
+    return figure
 
 
 def _size(points: int) -> tuple[float, float]:
@@ -121,18 +106,16 @@ def _panels(
     return main, side
 
 
-def _title(
-    figure: Figure, main: Axes, rows: Sequence[Row], drawn: Sequence[Row], hidden: int
-) -> None:
+def _subtitle(rows: Sequence[Row], drawn: Sequence[Row], *, hidden: int = 0) -> str:
+    """Return model and text, and what the reader needs to know of bars and missing points."""
     first = rows[0].point
-    figure.suptitle(finding([row.point for row in rows]), x=0.01, ha="left")
     bars = any(row.point.kl_mean_se for row in drawn)
     missing = sum(not is_reference(row.point) for row in rows) - len(drawn)
     parts = [f"{shortened(first.model, 32)} on {shortened(first.text, 32)}"]
     parts += ["bars: 95 % interval" if bars else "no error estimate"] if drawn else []
     parts += [f"not drawn: {missing} without a finite KL"] if missing else []
     parts += [f"{hidden} without a label are in the table"] if hidden else []
-    main.set_title("; ".join(parts), color="0.35")
+    return "; ".join(parts)
 
 
 def _draw_main(axes: Axes, rows: Sequence[Row]) -> None:

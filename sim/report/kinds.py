@@ -1,4 +1,4 @@
-"""What a recipe quantizes and with which kind of format, by its name."""
+"""What a recipe quantizes and with which family of formats, read from its name and its numbers."""
 
 import enum
 import re
@@ -19,13 +19,13 @@ FAMILIES = {
 OTHER = "other"
 #: ``w=fp4,a=int8`` or ``W fp4 A int8``.
 ROLE = re.compile(r"(?:^|[\s,])(w|a|kv)[=\s]\s*([^\s,]+)", re.IGNORECASE)
-#: An SQNR that only rounding in float32 explains.
+#: SQNR in dB from which only float32 rounding separates weights and quantized weights.
 EXACT_DB = 100.0
 FLOAT_BITS = 32.0
 
 
 class Scope(enum.Enum):
-    """What is quantized beside the weights."""
+    """What is quantized apart from the weights."""
 
     WEIGHTS = "weights only"
     INPUTS = "activations quantized"
@@ -56,7 +56,7 @@ def _family(name: str) -> str:
 
 
 def scope(recipe: str) -> Scope:
-    """Return what a recipe quantizes beside the weights."""
+    """Return what a recipe quantizes apart from the weights."""
     match "a" in (found := roles(recipe)), "kv" in found:
         case True, True:
             return Scope.BOTH
@@ -68,17 +68,17 @@ def scope(recipe: str) -> Scope:
 
 
 def is_reference(point: PointResult) -> bool:
-    """Whether this is the float32 model that the others are compared with."""
+    """Whether this is the float32 model, the reference of all differences."""
     return point.recipe == FLOAT32.name
 
 
 def keeps_weights(point: PointResult) -> bool:
-    """Whether all weights stay in float32, so that bits per weight say nothing."""
+    """Whether all weights stay in float32, so that bits per weight do not rank the point."""
     return not point.sqnr_db and point.bits_per_weight >= FLOAT_BITS
 
 
 def holds_source_grid(point: PointResult) -> bool:
-    """Whether the format reproduces the weights, which says something of their source alone."""
+    """Whether the format reproduces the weights, because their source is quantized on its grid."""
     if not point.sqnr_db:  # a layer that loses nothing at all has no ratio
         return not is_reference(point) and not keeps_weights(point)
     return statistics.median(point.sqnr_db.values()) > EXACT_DB

@@ -12,10 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 
 FONT_SIZE = 7.5
-#: Distances from point to label that are tried. All lengths here are in points, 1/72 inch.
+#: Distances between point and label to try. All lengths in this module are in points, 1/72 inch.
 RADII = (5, 7, 10, 14, 18, 23, 29, 36, 44, 54, 66, 80, 98, 120, 150)
 ANGLES = 32
-#: Half the side of a marker's square, and the least distance between labels.
+#: Half the width of a marker and least distance between labels.
 MARKER, GAP = 4.0, 1.5
 #: Distance between label and point from which a line joins them.
 LEADER_GAP = 10.0
@@ -123,7 +123,7 @@ def _best_box(scene: _Scene, index: int, boxes: Boxes) -> np.ndarray:
 
 
 def _own_cost(scene: _Scene, index: int, tried: Boxes) -> np.ndarray:
-    """Return what each place costs whatever the other labels do."""
+    """Return the costs of each place that do not depend on the other labels."""
     gaps = _gaps(tried, scene.spots)
     cost = gaps[:, index] + TOUCHED * _inside(scene.strokes, tried).sum(axis=1)
     cost += COVERED * _overlaps(tried, np.vstack([scene.marks, scene.legend])).sum(axis=1)
@@ -155,7 +155,7 @@ def _size(axes: Axes, label: Label) -> tuple[float, float]:
 def _dots(
     axes: Axes, lines: Sequence[tuple[tuple[float, float], tuple[float, float]]]
 ) -> np.ndarray:
-    """Return pixels along straight lines, about three apart."""
+    """Return points along straight lines, about three pixels apart."""
     dots = [np.empty((0, 2))]
     for start, end in axes.transData.transform(np.reshape(lines, (-1, 2))).reshape(-1, 2, 2):
         count = int(min(400, 2 + np.hypot(*(end - start)) / 3))
@@ -193,7 +193,7 @@ def _inside(dots: np.ndarray, boxes: Boxes) -> np.ndarray:
 
 
 def _nearest(boxes: Boxes, spot: np.ndarray) -> np.ndarray:
-    """Return the place of each box that is nearest to a point, or to its own point each."""
+    """Return the position in each box nearest to one point, or to one point for each box."""
     return np.asarray(np.clip(spot, boxes[:, :2], boxes[:, 2:]))
 
 

@@ -149,9 +149,13 @@ def _panel_order(panel: str) -> tuple[int, str]:
 
 def _end(panels: Sequence[_Panel]) -> float:
     """Return the greatest difference that has a colour of its own, in dB."""
+    return float(np.clip(_greatest(panels), *RANGE_DB))
+
+
+def _greatest(panels: Sequence[_Panel]) -> float:
+    """Return the greatest finite difference either way, in dB."""
     every = np.abs(np.hstack([panel.grid for panel in panels]))
-    finite = every[np.isfinite(every)]
-    return float(np.clip(finite.max(initial=0.0), *RANGE_DB))
+    return float(every[np.isfinite(every)].max(initial=0.0))
 
 
 def _draw(axes: Axes, panel: _Panel, end: float) -> AxesImage:
@@ -242,7 +246,7 @@ def _color_bar(
 ) -> None:
     every = np.hstack([panel.grid for panel in panels])
     grey = "\ngrey: not quantized" if np.isnan(every).any() else ""
-    end = image.norm.vmax or 0.0
+    end = _end(panels)
     bar = figure.colorbar(
         image,
         ax=list(places),
@@ -251,6 +255,6 @@ def _color_bar(
         shrink=0.8 if is_narrow else 0.45,
         aspect=45,
         pad=0.02 if len(every) > 4 else 0.12,
-        extend="both" if np.nanmax(np.abs(every)) > end else "neither",
+        extend="both" if _greatest(panels) > end else "neither",
     )
     bar.outline.set_visible(False)

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sim.provenance import ReportProvenance
 from sim.report.ranking import by_kl
 from sim.report.table import kl_text, loss_text, markdown_table, notes, warnings
 from sim.sweep.result import PointResult
+from sim.sweep.statistics import estimate, half_width
 
 #: Files of a sweep's report that a study keeps.
 KEPT = ("loss.png", "sqnr.png", "results.csv", "report.html")
@@ -36,6 +39,15 @@ class Points:
         """Return a recipe's KL divergence with its interval."""
         return kl_text(self[recipe])
 
+    def change(self, recipe: str, base: str) -> tuple[float, float | None]:
+        """Return the KL divergence of a recipe less that of another, and its interval.
+
+        Windows are compared in pairs, so what they share does not count as error.
+        """
+        first, second = self[recipe], self[base]
+        found = estimate(np.subtract(first.window_kl, second.window_kl).tolist())
+        return found.mean, half_width(found.error, first.windows)
+
     def ranked(self, *recipes: str) -> str:
         """Return recipes from the smallest KL divergence to the largest, with both numbers."""
         points = by_kl(self[recipe] for recipe in recipes)
@@ -50,9 +62,10 @@ def write_study(
     results: Sequence[PointResult],
     provenance: ReportProvenance,
     sweep_directory: Path,
+    kept: Sequence[str] = KEPT,
 ) -> Path:
-    """Write ``README.md`` and copy figures, table and page of the sweep beside it."""
-    present = [name for name in KEPT if (sweep_directory / name).exists()]
+    """Write ``README.md`` beside copies of the files in ``kept`` from the report of the sweep."""
+    present = [name for name in kept if (sweep_directory / name).exists()]
     for name in present:
         shutil.copyfile(sweep_directory / name, directory / name)
     figures = "\n\n".join(f"![{text}]({name})" for name, text in FIGURES.items() if name in present)

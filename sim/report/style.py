@@ -1,4 +1,4 @@
-"""How figures look and are written: no pyplot, no dates, so equal results give equal files."""
+"""Style and file formats of figures. Without pyplot and dates, equal results give equal files."""
 
 import io
 import re
@@ -15,7 +15,7 @@ DPI = 150
 STYLE: Any = {
     "svg.hashsalt": "qsim",
     "svg.fonttype": "none",
-    # Names are from outside: a dollar sign is a dollar sign.
+    # Names come from the user; a dollar sign in one does not start mathematics.
     "text.parse_math": False,
     "axes.unicode_minus": True,
     "font.family": ["DejaVu Sans"],
@@ -28,29 +28,29 @@ STYLE: Any = {
     "figure.titlesize": 11,
     "figure.titleweight": "bold",
 }
-#: Names that matplotlib numbers; nothing refers to them and two figures of a page share them.
+#: Numbered ids of matplotlib groups. Nothing refers to them, and two figures of a page repeat them.
 NUMBERED_ID = re.compile(r' id="[A-Za-z][\w.]*_\d+"')
-#: Fonts of a page; the second is as wide as the first.
+#: Fonts of a page; Verdana, the fallback, has the widths of DejaVu Sans.
 FONTS = "'DejaVu Sans', Verdana, sans-serif"
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in the style of the reports; letters that the font lacks become boxes."""
+    """Draw in the style of the reports, without warnings about letters that the font lacks."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many inches that makes room for what is drawn."""
+    """Return an empty figure, ``width`` by ``height`` inches, whose layout fits its contents."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def settle(figure: Figure) -> None:
-    """Lay the figure out and keep it so."""
+    """Lay the figure out and keep this layout."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
@@ -64,7 +64,7 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> str:
-    """Return the figure as SVG to stand inside a page."""
+    """Return the figure as SVG for a page, without the XML head."""
     stream = io.StringIO()
     with drawing():
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,4 +1,4 @@
-"""All models by name: what there is, and how to open one."""
+"""All models by name: list them, open one."""
 
 import math
 import re
@@ -85,7 +85,7 @@ def _open_file(path: Path) -> ModelSource:
 
 
 def _unknown(spec: str) -> str:
-    """Say that there is no such model, and what is near or known."""
+    """Return the error for an unknown model, with the nearest names."""
     if spec.endswith(".gguf") or spec.startswith((".", "/", "~")):
         return f"no file or directory at {spec}"
     if spec in list_shapes():

@@ -1,8 +1,8 @@
 """A control for models whose weights lie on a quantization grid: the same model off its grid.
 
 Weights that were dequantized from blocks of equally spaced values flatter every format that holds
-such a grid. Noise that is uniform over one step takes the grid away, at the price of an error about
-as large as the one that the source already has; it does not bring the original weights back.
+such a grid. Noise that is uniform over one step removes the grid and adds an error about as large
+as the quantization error of the source; it does not restore the original weights.
 """
 
 import hashlib
@@ -36,11 +36,11 @@ class DitheredSource:
             raise UserError(f"the seed of the dither must be 0 or more, not {self.seed}")
         for name in linear_names(self.source.config):
             if not self.source.has_grid(f"{name}.weight"):
-                self.source.grid_step(f"{name}.weight")  # says what is wrong
+                self.source.grid_step(f"{name}.weight")  # raises the error
 
     @property
     def name(self) -> str:
-        """Name to show to people."""
+        """Name in tables and reports."""
         return f"{self.source.name}, dithered"
 
     @property

@@ -27,7 +27,7 @@ from sim.sources.known import KnownModel, Member, known_model
 
 CHUNK_BYTES = 2**20
 SCRATCH_PREFIX = ".partial-"
-#: Age at which the scratch directory of another fetch is taken for the remains of a killed one.
+#: Age in seconds at which the scratch directory of another fetch counts as abandoned.
 STALE_SECONDS = 24 * 3600
 
 
@@ -154,7 +154,7 @@ def _size(model: KnownModel) -> str:
 
 
 def _reason(stderr: str) -> str:
-    """Return the essence of pip's complaint."""
+    """Return the last error line of pip."""
     if "No module named pip" in stderr:
         return "this Python has no pip"
     if "Errno 28" in stderr:

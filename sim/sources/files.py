@@ -46,7 +46,7 @@ def hash_of(*parts: str) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes; computed once a process for an unchanged file."""
+    """SHA-256 of a file's bytes, cached while its size and time stamp stay the same."""
     status = path.stat()
     return _file_sha256(os.fspath(path), status.st_size, status.st_mtime_ns)
 

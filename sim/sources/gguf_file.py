@@ -1,4 +1,4 @@
-"""A model in a GGUF file. Only the dequantizer is the ``gguf`` library's; its reader is slow."""
+"""A model in a GGUF file. The ``gguf`` library dequantizes; the header is read here, faster."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ class GgufFile:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the quantization of the source does to results."""
+        """Notes for the report: quantization of the source, a window that llama.cpp leaves out."""
         linear = {self.pieces[name].name for name in self.pieces if is_linear(name)}
         types = Counter(self.header.tensors[name].type.name for name in linear)
         notes = [_note(t, n, self.name) for t, n in types.items() if t not in _FLOAT_TYPES]
@@ -118,7 +118,7 @@ def _ordered(rows: np.ndarray, piece: Piece) -> np.ndarray:
 
 
 def _note(kind: str, count: int, name: str) -> str:
-    """Say what it means that so many matrices are stored as ``kind``."""
+    """Return the note on ``count`` matrices that are stored as ``kind``."""
     note = (
         f"{count} linear matrices of {name}: their {kind} error is part of the float reference, "
         "so results are relative to an already quantized model."

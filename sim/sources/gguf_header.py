@@ -1,8 +1,8 @@
-"""Read the header of a GGUF file: metadata and where each tensor lies, and nothing on trust.
+"""Read the header of a GGUF file: metadata and the place of each tensor, all checked.
 
 Every count, length and offset is checked against the file's size before it is used, so that a
-damaged or hostile file costs one line of error, not memory or time. Layout: the GGUF
-specification of ggml (docs/gguf.md), versions 2 and 3, little-endian.
+damaged or hostile file ends in one line of error, without a cost in memory or time. Layout: the
+GGUF specification of ggml (docs/gguf.md), versions 2 and 3, little-endian.
 """
 
 import math
@@ -19,7 +19,7 @@ from sim.errors import UserError
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
-#: Room for ten of the largest vocabularies; everything before the tensors must fit in it.
+#: Limit on everything before the tensors; the largest vocabularies take a tenth of it.
 MAX_HEADER_BYTES = 64 * 2**20
 MAX_NAME_BYTES = 65535
 MAX_DIMENSIONS = 4

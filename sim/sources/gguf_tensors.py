@@ -1,7 +1,7 @@
-"""Where the canonical tensors of a model are in a GGUF file, and how to get at their values.
+"""Where the canonical tensors of a model are in a GGUF file, and their values.
 
 Tensor names: ``gguf.constants.TENSOR_NAMES``. Differences to a Hugging Face checkpoint: rows of
-q and k are reordered in the architecture ``llama``; Gemma's norms are stored with their one added;
+q and k are reordered in the architecture ``llama``; 1 is added to the weights of Gemma's norms;
 Phi's fused matrices stay fused.
 """
 
@@ -15,6 +15,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.families import tensor_shapes
+from sim.names.gguf_mix import QKV
 from sim.sources.gguf_header import GgufHeader
 
 _MODULES: Mapping[str, str] = {
@@ -32,9 +33,7 @@ _MODULES: Mapping[str, str] = {
     **{f"mlp.{x}_proj": f"ffn_{x}" for x in ("gate", "up", "down")},
 }
 
-#: Modules stored one after the other in one matrix, where a file has no matrix of their own.
-_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-#: The same of Phi-3, under the name that elsewhere is that of the second alone.
+#: Modules that Phi-3 stores as one matrix, under the name of the second.
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
 #: Divisors of the rotary frequencies, which the configuration holds.
@@ -61,7 +60,7 @@ class Piece:
 
 
 def find_pieces(config: ModelConfig, header: GgufHeader) -> dict[str, Piece]:
-    """Return where each canonical tensor is; refuse missing, misshapen and left over ones."""
+    """Return where each canonical tensor is; refuse missing, misshapen and unused ones."""
     if config.layers > len(header.tensors):
         raise UserError(
             f"{header.path} has {len(header.tensors)} tensors, too few for {config.layers} layers"
@@ -155,8 +154,8 @@ def _parts(name: str) -> tuple[str, str, str, str]:
 
 def _fusion(module: str, config: ModelConfig) -> tuple[str, tuple[str, ...]]:
     """Return the name of the matrix that a module may share with others, and all of them."""
-    if module in _QKV:
-        return "attn_qkv", _QKV
+    if module in QKV:
+        return "attn_qkv", QKV
     if module in _GATE_UP and config.family == "phi3":
         return "ffn_up", _GATE_UP
     return _MODULES[module], (module,)

@@ -1,7 +1,8 @@
 """Build a tokenizer from the vocabulary and merges that a GGUF file carries.
 
 Only byte-level BPE (``tokenizer.ggml.model`` = ``gpt2``) is built. A SentencePiece vocabulary is
-stored without its normalizer and, for unigram models, without its kind, so it is refused.
+stored without its normalizer and, for unigram models, without its kind, so it is refused, unless
+the file holds the whole ``tokenizer.json`` as well.
 
 Source: ``llama_vocab::impl::load`` and ``llm_tokenizer_bpe`` in ``llama-vocab.cpp`` of llama.cpp at
 commit 0c1e57098, whose defaults of absent keys hold, with two exceptions. A file that names no
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer as Backend
 
 from sim.errors import UserError
 from sim.sources.gguf_header import GgufHeader
-from sim.sources.tokenizer import Tokenizer, load_tokenizer
+from sim.sources.tokenizer import Tokenizer, load_tokenizer, parse_tokenizer
 
 #: Types of tokens whose names in a text are read as those tokens.
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
@@ -43,6 +44,10 @@ PRE_TOKENIZERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: Key of a whole ``tokenizer.json``; the GGUF specification of ggml, docs/gguf.md.
+WHOLE_TOKENIZER = "tokenizer.huggingface.json"
+
+
 def gguf_tokenizer(header: GgufHeader) -> Tokenizer:
     """Return the tokenizer in a GGUF file; if it can't be rebuilt, tokenizer.json beside it."""
     try:
@@ -57,6 +62,9 @@ def build_tokenizer(header: GgufHeader) -> Tokenizer:
     """Return the tokenizer built from the vocabulary in a GGUF file."""
     kind = header.metadata.get("tokenizer.ggml.model")
     tag = header.metadata.get("tokenizer.ggml.pre", "default")
+    if kind != "gpt2" and isinstance(whole := header.metadata.get(WHOLE_TOKENIZER), str):
+        backend = parse_tokenizer(whole, header.path)
+        return Tokenizer(backend, _bos_id(header, "", backend.get_vocab_size()))
     if kind != "gpt2":
         raise UserError(
             f"{header.path} has a vocabulary of the kind {kind!r}; only byte-level BPE ('gpt2') "

@@ -65,7 +65,7 @@ def _check_unused(
     config: ModelConfig, stored: Mapping[str, StoredTensor], used: set[str], path: Path
 ) -> None:
     unused = sorted(n for n in set(stored) - used if not _is_constant(config, n))
-    if config.tie_embeddings and HEAD in unused:  # equal to the embedding, else it were untied
+    if config.tie_embeddings and HEAD in unused:  # equal: with_stored_head unties others
         unused.remove(HEAD)
     if unused:
         more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""

@@ -44,7 +44,7 @@ class HfDirectory:
 
     def read(self, name: str) -> Tensor:
         """Return the canonical tensor ``name`` as contiguous float32."""
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite: refused
+        with np.errstate(over="ignore"):  # a large float64 becomes infinite: refused
             tensor = read_hf(self.config, name, self._read_raw)
         return finished(tensor, name=name, path=self.path)
 
@@ -53,7 +53,7 @@ class HfDirectory:
             return np.asarray(file.get_tensor(name))
 
     def has_grid(self, name: str) -> bool:
-        """Tell that floating-point storage has no grid."""
+        """Return ``False``: floating-point storage has no grid."""
         return False
 
     def grid_step(self, name: str) -> Tensor:

@@ -42,17 +42,21 @@ def opened(file: Path) -> Iterator[Any]:
 
 
 def list_tensors(path: Path) -> dict[str, StoredTensor]:
-    """List the tensors of a checkpoint in one file or in shards."""
+    """List the tensors of a checkpoint in one file or in shards; refuse a directory with both."""
+    weight_map = _weight_map(path) if (path / INDEX).is_file() else None
     if (path / WEIGHTS).is_file():
+        others = {str(shard) for shard in (weight_map or {}).values()} - {WEIGHTS}
+        if any((path / other).is_file() for other in others):
+            raise UserError(
+                f"{path} has {WEIGHTS} and also the files of {INDEX}, such as {min(others)}; keep "
+                "the one or the others"
+            )
         return _list_file(path / WEIGHTS)
-    if not (path / INDEX).is_file():
+    if weight_map is None:
         raise UserError(
             f"no {WEIGHTS} nor {INDEX} in {path}; weights must be in safetensors files, "
             "pickled ones (.bin, .pt) are never read"
         )
-    weight_map = read_json(path / INDEX, limit=MAX_INDEX_BYTES).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise UserError(f"{path / INDEX} has no weight_map of tensor names to files")
     files: dict[str, Path] = {
         shard: _shard(path, shard) for shard in dict.fromkeys(map(str, weight_map.values()))
     }
@@ -61,6 +65,14 @@ def list_tensors(path: Path) -> dict[str, StoredTensor]:
         if tensor not in listed[str(shard)]:
             raise UserError(f"{path / INDEX} says that {tensor} is in {shard}, but it is not there")
     return _joined(listed, path)
+
+
+def _weight_map(path: Path) -> dict[str, object]:
+    """Return the file of each tensor, as the index says it."""
+    weight_map = read_json(path / INDEX, limit=MAX_INDEX_BYTES).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise UserError(f"{path / INDEX} has no weight_map of tensor names to files")
+    return weight_map
 
 
 def _joined(

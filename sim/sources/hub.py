@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sim.errors import UserError, os_error_text
 
-#: Everything that is read, and nothing that could run code.
+#: Patterns of the files that are read; none of them holds code.
 PATTERNS = (
     "config.json",
     "tokenizer.json",

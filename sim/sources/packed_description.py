@@ -51,7 +51,7 @@ class Description:
 
 
 def read_description(directory: Path) -> Description:
-    """Read ``qsim.json`` of a directory; refuse one that says less, more or something else."""
+    """Read ``qsim.json`` of a directory; refuse missing, unknown and mistyped fields."""
     path = directory / FILE_NAME
     fields = read_json(path, limit=MAX_BYTES)
     if fields.get("format") != FORMAT or fields.get("version") != VERSION:

@@ -1,9 +1,9 @@
-"""The float types of what is not quantized."""
+"""Float types of the tensors that are not quantized."""
 
 import ml_dtypes
 import numpy as np
 
-#: The smallest that holds every value wins.
+#: Candidates, the preferred first.
 FLOAT_TYPES = (ml_dtypes.bfloat16, np.float16, np.float32)
 
 

@@ -1,4 +1,4 @@
-"""What the rest of the simulator sees of a model on disk."""
+"""The interface of a model on disk."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +19,13 @@ Tensor = Float32[np.ndarray, "..."]
 class ModelSource(Protocol):
     """A model whose tensors are read from disk one at a time.
 
-    Opening a source checks everything but the weights' values: shapes, types, and that there is
-    no tensor missing or left over. ``read`` may be called from any thread.
+    Opening a source checks everything but the weights' values: shapes, types, and that no
+    tensor is missing or unused. ``read`` may be called from any thread.
     """
 
     @property
     def name(self) -> str:
-        """Name to show to people."""
+        """Name in tables and reports."""
 
     @property
     def config(self) -> ModelConfig:
@@ -33,7 +33,7 @@ class ModelSource(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of results must know of this source."""
+        """Notes for the report, one sentence or more each."""
 
     @property
     def source_types(self) -> Mapping[str, int]:
@@ -66,7 +66,7 @@ def is_linear(name: str) -> bool:
 
 def finished(tensor: np.ndarray, *, name: str, path: Path) -> Tensor:
     """Return ``tensor`` as contiguous float32; refuse values that are not finite."""
-    with np.errstate(over="ignore"):  # a float64 beyond float32 is refused as infinite below
+    with np.errstate(over="ignore"):  # a float64 too large for float32 is refused as infinite below
         result = np.ascontiguousarray(tensor, dtype=np.float32)
     # A sum is finite only if its terms are, and is several times faster than looking at each.
     with np.errstate(over="ignore", invalid="ignore"):

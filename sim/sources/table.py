@@ -10,7 +10,7 @@ from sim.sources.catalog import ModelRow
 
 
 def models_table(rows: Sequence[ModelRow]) -> RenderableType:
-    """Return a table of models, one a line, and below it where each is from and what to know."""
+    """Return a table of models, one a line, followed by the origin of each and a note."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("Model", "State", "Parameters", "Size", "Licence"):
         justify = "right" if title in ("Parameters", "Size") else "left"

@@ -1,4 +1,4 @@
-"""Text to token ids and back, by the tokenizer that belongs to a model."""
+"""Text to token ids and back, by a model's own tokenizer."""
 
 import json
 from collections.abc import Set
@@ -19,7 +19,7 @@ from sim.sources.tokenizer_settings import (
     set_prefix_space,
 )
 
-#: Text that shows what a template puts before and after any text.
+#: Text that is encoded to see what the template adds.
 PROBE = "a"
 #: Gemma's 256,000 tokens take 34 MB.
 MAX_TOKENIZER_BYTES = 128 * 2**20
@@ -40,8 +40,8 @@ class Tokenizer:
     bos_id: int | None = None
     #: Ids of tokens that files beside ``tokenizer.json`` add; a model may have no rows for them.
     added_ids: frozenset[int] = frozenset()
-    #: Rows of the model's embedding, where known.
-    rows: int | None = None
+    #: Names of such tokens that the model has no rows for; a text with one is refused.
+    without_rows: tuple[str, ...] = ()
 
     @property
     def adds_bos(self) -> bool:
@@ -56,14 +56,13 @@ class Tokenizer:
 
     def encode(self, text: str) -> Int32[np.ndarray, " n"]:
         """Token ids of ``text``, none added; refuse a token that the model has no embedding of."""
-        ids = np.array(self.backend.encode(text, add_special_tokens=False).ids, np.int32)
-        if self.rows is not None and ids.size and ids.max() >= self.rows:
-            raise UserError(
-                f"the text has the token {self.backend.id_to_token(int(ids.max()))!r} of id "
-                f"{ids.max()}, but the model embeds only {self.rows} tokens; remove it from the "
-                "text, or from the files of the tokenizer"
-            )
-        return ids
+        for name in self.without_rows:
+            if name in text:
+                raise UserError(
+                    f"the text has the token {name!r}, which the model has no embedding of; remove "
+                    "it from the text, or from the files of the tokenizer"
+                )
+        return np.array(self.backend.encode(text, add_special_tokens=False).ids, np.int32)
 
     def decode(self, ids: Int32[np.ndarray, " n"]) -> str:
         """Text of ``ids``, special tokens by their names."""
@@ -71,7 +70,10 @@ class Tokenizer:
         return text
 
     def checked(self, rows: int, where: Path) -> "Tokenizer":
-        """Return itself for an embedding of ``rows`` rows; refuse one that does not fit it."""
+        """Return itself for an embedding of ``rows`` rows; refuse one that does not fit it.
+
+        Tokens that files beside ``tokenizer.json`` add after the last row are left out.
+        """
         size = self.vocab_size
         if size > rows or (self.bos_id is not None and self.bos_id >= rows):
             raise UserError(
@@ -83,7 +85,17 @@ class Tokenizer:
                 f"the tokenizer of {where} has {size} tokens, but the model embeds {rows}, more "
                 "than padding explains; use the tokenizer that belongs to the model"
             )
-        return replace(self, rows=rows) if self.added_ids else self
+        too_large = {index for index in self.added_ids if index >= rows}
+        return self._without(too_large) if too_large else self
+
+    def _without(self, ids: Set[int]) -> "Tokenizer":
+        """Return the tokenizer without some added tokens."""
+        raw = json.loads(self.backend.to_str())
+        raw["added_tokens"] = [token for token in raw["added_tokens"] if token["id"] not in ids]
+        backend = tokenizers.Tokenizer.from_str(json.dumps(raw))
+        backend.encode_special_tokens = self.backend.encode_special_tokens
+        names = tuple(str(self.backend.id_to_token(index)) for index in sorted(ids))
+        return replace(self, backend=backend, added_ids=self.added_ids - ids, without_rows=names)
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -94,8 +106,8 @@ def load_tokenizer(directory: Path) -> Tokenizer:
             f"no tokenizer.json in {directory}; save it there with the tokenizers library "
             "(Tokenizer.save) or transformers (save_pretrained of a fast tokenizer)"
         )
-    settings = read_settings(directory)
     text = read_small_text(path, limit=MAX_TOKENIZER_BYTES)
+    settings = read_settings(directory, text)
     backend = parse_tokenizer(text, path, settings)
     known = set(backend.get_vocab(with_added_tokens=True))
     added_ids = add_tokens(backend, settings)
@@ -108,7 +120,7 @@ def parse_tokenizer(
 ) -> tokenizers.Tokenizer:
     """Build a tokenizer from the text of a ``tokenizer.json``, never truncating nor padding."""
     try:
-        raw = json.loads(text)  # the library's own parser can exhaust the stack, this one says so
+        raw = json.loads(text)  # RecursionError, where the library would exhaust the stack
         changed = settings is not None and set_prefix_space(raw, settings)
         backend = tokenizers.Tokenizer.from_str(json.dumps(raw) if changed else text)
     except Exception as error:  # the library raises plain Exception
@@ -125,7 +137,7 @@ def _bos_id(
     flag = settings.config.get("add_bos_token")
     if flag is None:
         return _template_bos(backend, settings.path.parent)
-    token = settings.config.get("bos_token")
+    token = settings.config.get("bos_token", settings.class_tokens.get("bos_token"))
     if not flag or token is None:  # without a token there is nothing to add
         return None
     content = token.get("content") if isinstance(token, dict) else token

@@ -1,4 +1,4 @@
-"""What the files beside ``tokenizer.json`` say of a tokenizer: added tokens, BOS, prefix space.
+"""Settings in the files beside ``tokenizer.json``: added tokens, BOS, prefix space.
 
 ``tokenizer_config.json`` names the class of the tokenizer, its special tokens and its options;
 older directories keep tokens in ``added_tokens.json`` and ``special_tokens_map.json``.
@@ -8,6 +8,7 @@ GPT-2 and Llama in transformers 5.24. One difference: ``add_bos_token`` is obeye
 transformers 4; version 5 ignores it where there is a ``tokenizer.json``.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,14 @@ DEFAULT_CLASSES = {
     **dict.fromkeys(("gpt2", "opt", "phi"), "GPT2Tokenizer"),
     **dict.fromkeys(("qwen2", "qwen3"), "Qwen2Tokenizer"),
 }
+_END = "<|endoftext|>"
+#: Special tokens of a class where the configuration does not name them.
+CLASS_TOKENS: Mapping[str, Mapping[str, str]] = {
+    "GPT2Tokenizer": {"bos_token": _END, "eos_token": _END, "unk_token": _END},
+    "CodeGenTokenizer": {"bos_token": _END, "eos_token": _END, "unk_token": _END},
+    "Qwen2Tokenizer": {"eos_token": _END, "unk_token": _END, "pad_token": _END},
+    "LlamaTokenizer": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+}
 #: Pre-tokenizer of ``LlamaTokenizer``, which takes the place of what ``tokenizer.json`` says: words
 #: begin with a mark, put before the text ``first``, before each part between tokens, or ``never``.
 METASPACE = {"type": "Metaspace", "replacement": "▁", "split": False}
@@ -44,25 +53,39 @@ class TokenizerSettings:
     path: Path
     config: Mapping[str, Any]
     added: tuple[AddedToken, ...]
-    model_type: str | None = None
+    class_name: str | None
 
     @property
-    def class_name(self) -> str | None:
-        """Name of the tokenizer's class, without the suffix of fast ones."""
-        name = self.config.get("tokenizer_class") or DEFAULT_CLASSES.get(self.model_type or "")
-        return name.removesuffix("Fast") if isinstance(name, str) else None
+    def class_tokens(self) -> Mapping[str, str]:
+        """Special tokens of the class, by the field that would name another."""
+        return CLASS_TOKENS.get(self.class_name or "", {})
 
     @property
     def special(self) -> tuple[AddedToken, ...]:
         """Special tokens that the configuration names, in the order in which they get ids."""
-        return _special_tokens(self.config, self.path)
+        return _special_tokens(self.config, self.class_name, self.path)
 
 
-def _special_tokens(config: Mapping[str, Any], path: Path) -> tuple[AddedToken, ...]:
+def _class_name(config: Mapping[str, Any], model_type: object, text: str) -> str | None:
+    """Return the name of a tokenizer's class, without the suffix of fast ones.
+
+    ``LlamaTokenizer`` means itself only in models of the type ``llama`` and where the text of
+    ``tokenizer.json`` is not byte-level.
+    """
+    name = config.get("tokenizer_class") or DEFAULT_CLASSES.get(str(model_type))
+    name = name.removesuffix("Fast") if isinstance(name, str) else None
+    is_other = model_type != "llama" or re.search(r'"type":\s*"ByteLevel"', text) is not None
+    return None if name == "LlamaTokenizer" and is_other else name
+
+
+def _special_tokens(
+    config: Mapping[str, Any], class_name: str | None, path: Path
+) -> tuple[AddedToken, ...]:
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or ()
     if not isinstance(extra, Mapping | list | tuple):
         raise UserError(f"{path}: extra_special_tokens must be a list, not {extra!r:.60}")
-    values = [config.get(name) for name in NAMED]
+    names = dict(CLASS_TOKENS.get(class_name or "", {})) | dict(config)
+    values = [names.get(name) for name in NAMED]
     values += [value for name, value in config.items() if _names_a_token(name, value)]
     values += list(extra.values() if isinstance(extra, Mapping) else extra)
     return tuple(_token(value, path, special=True) for value in values if value)
@@ -73,23 +96,18 @@ def _names_a_token(name: str, value: object) -> bool:
     return name.endswith("_token") and name not in NAMED and isinstance(value, str)
 
 
-def read_settings(directory: Path) -> TokenizerSettings:
-    """Read the files beside ``tokenizer.json``; a directory without them has no settings."""
+def read_settings(directory: Path, text: str) -> TokenizerSettings:
+    """Read the files beside ``tokenizer.json``, whose text is given; all of them may be absent."""
     path = directory / CONFIG
     config = _object(path)
+    class_name = _class_name(config, _object(directory / "config.json").get("model_type"), text)
     if "added_tokens_decoder" in config:
         added = _decoder_tokens(config["added_tokens_decoder"], path)
     else:
         config |= _object(directory / SPECIAL)
-        special = {token.content for token in _special_tokens(config, path)}
+        special = {token.content for token in _special_tokens(config, class_name, path)}
         added = _legacy_tokens(directory / ADDED, special)
-    model_type = _object(directory / "config.json").get("model_type")
-    return TokenizerSettings(
-        path=path,
-        config=config,
-        added=added,
-        model_type=model_type if isinstance(model_type, str) else None,
-    )
+    return TokenizerSettings(path=path, config=config, added=added, class_name=class_name)
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -125,7 +143,7 @@ def _token(value: object, path: Path, *, special: bool = False) -> AddedToken:
 
 
 def add_tokens(backend: tokenizers.Tokenizer, settings: TokenizerSettings) -> frozenset[int]:
-    """Add the tokens of the settings; return ids beyond the vocabulary that they got.
+    """Add the tokens of the settings; return the new ids.
 
     Flags of an added token hold over those in ``tokenizer.json``; a special token is added only
     where no token has its name.
@@ -143,13 +161,12 @@ def set_prefix_space(raw: dict[str, Any], settings: TokenizerSettings) -> bool:
 
     Return whether the class says so.
     """
-    byte_level = [part for part in _parts(raw.get("pre_tokenizer")) if part["type"] == "ByteLevel"]
     if settings.class_name in BYTE_LEVEL_CLASSES:
-        for part in byte_level:
-            part["add_prefix_space"] = settings.config.get("add_prefix_space") is True
+        for part in _parts(raw.get("pre_tokenizer")):
+            if part["type"] == "ByteLevel":
+                part["add_prefix_space"] = settings.config.get("add_prefix_space") is True
         return True
-    is_llama = settings.class_name == "LlamaTokenizer" and settings.model_type == "llama"
-    if not is_llama or byte_level:
+    if settings.class_name != "LlamaTokenizer":
         return False
     scheme = "always" if settings.config.get("legacy") is True else "first"
     if settings.config.get("add_prefix_space") is False:

@@ -12,14 +12,14 @@ from sim.sources.text import Text
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What this module needs of a tokenizer."""
+    """A tokenizer, as far as windows need it."""
 
     @property
     def bos_id(self) -> int | None:
         """Token that the model expects at the start of its input, if any."""
 
     def encode(self, text: str) -> Int32[np.ndarray, " n"]:
-        """Token ids of ``text``, none added."""
+        """Return the token ids of ``text`` without special tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

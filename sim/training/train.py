@@ -63,7 +63,7 @@ def train_tokenizer(documents: tuple[str, ...]) -> Tokenizer:
 
 
 def initial_weights(config: ModelConfig) -> Tree:
-    """Draw normal weights of deviation 1/sqrt(fan in); what ends in the residual starts at zero."""
+    """Draw weights of deviation 1/sqrt(fan in); those that write to the residual are zero."""
     d, f, layers = config.hidden_size, config.intermediate_size, config.layers
     kv = config.kv_heads * config.head_dim
     shapes = {"q": (d, d), "k": (kv, d), "v": (kv, d), "gate": (f, d), "up": (f, d)}
@@ -79,7 +79,7 @@ def initial_weights(config: ModelConfig) -> Tree:
 
 
 def fuse(weights: Tree) -> Tree:
-    """Concatenate the matrices that share an input, as the forward pass wants them."""
+    """Concatenate the matrices that share an input, as the forward pass expects them."""
     layers = weights["layers"]
     fused = {
         "qkv": jnp.concatenate([layers["q"], layers["k"], layers["v"]], axis=1),
@@ -140,7 +140,7 @@ def bits_per_byte(weights: Tree, held_out: str, tokenizer: Tokenizer) -> float:
 
 
 def save_checkpoint(path: Path, state: Any, step: int, cpu_s: float) -> None:
-    """Write everything that a restart needs, in one step."""
+    """Write the state of the run, atomically."""
     leaves = {f"{i:03d}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
     partial_path = path.with_suffix(".partial")
     save_file(leaves | {"step": np.array(step), "cpu_s": np.array(cpu_s)}, partial_path)

@@ -71,6 +71,24 @@ def test_a_command_with_its_figures(benchmark, tmp_path):
     assert benchmark.stats.stats.median < 5.0
 
 
+def test_importing_takes_little_time(benchmark):
+    code = (
+        "import time; t = time.thread_time()\n"
+        "import roofline.time.serving, roofline.time.grid, roofline.measured.validate\n"
+        "print(time.thread_time() - t)"
+    )
+
+    def import_s():
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    times = [import_s() for _ in range(4)]
+    benchmark.extra_info["import_s"] = min(times)
+    benchmark.pedantic(import_s, rounds=1)
+    assert min(times) < 0.3
+
+
 def test_this_machine(benchmark, tmp_path):
     path = tmp_path / "this.toml"
     write_machine(benchmark.pedantic(measure, rounds=1), path)

@@ -33,7 +33,7 @@ def test_arrays_of_bitmod_and_its_baseline_are_not_of_equal_area():
     assert load_accelerator("mixpe-w4a8").array_area_mm2 is None
 
 
-def test_numbers_that_nobody_confirmed_are_named():
+def test_unconfirmed_numbers_are_named():
     assert load_accelerator("ant").unconfirmed == ("dequantize_cycles",)
     assert load_accelerator("bitmod").unconfirmed == ()
 

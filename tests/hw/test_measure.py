@@ -1,7 +1,7 @@
 import pytest
 
 from hw import measure
-from hw.measure import Ceiling, Measurement, read_bandwidth, repeat
+from hw.measure import Ceiling, Measurement, Sizes, read_bandwidth, repeat
 
 
 def ceiling(name, *rates):
@@ -45,16 +45,18 @@ def test_one_call_more_than_counted_is_made():
     assert len(calls) == 4
 
 
-def test_this_machine_has_rates(monkeypatch):
-    monkeypatch.setattr(measure, "CHAIN_BYTES", 16 << 20)
-    monkeypatch.setattr(measure, "MIN_READ_BYTES", 16 << 20)
-    found = measure.measure(repetitions=1, sides=(64,))
+SMALLEST = Sizes(sides=(16,), prompt=4, layer_bytes=1, allocations=1, read_bytes=1 << 16)
+
+
+def test_this_machine_has_rates():
+    found = measure.measure(repetitions=1, sizes=SMALLEST)
     assert [c.name for c in found.products] == ["float32", "float64", "bfloat16", "int8"]
-    assert all(c.best > 1e6 for c in (*found.products, found.read, found.prompt, found.vector))
+    assert all(c.best > 1e3 for c in (*found.products, found.read, found.prompt, found.vector))
     assert found.cpu and found.cores >= 1 and "jax" in found.libraries
+    assert found.prompt.setting == "2 layers of width 512"
 
 
 @pytest.mark.slow
 def test_a_large_product_is_faster_than_a_small_one():
-    found = measure.measure(repetitions=3, sides=(16, 1024))
+    found = measure.measure(repetitions=3, sizes=Sizes(sides=(16, 1024)))
     assert found.products[0].setting == "1024 x 1024"

@@ -315,7 +315,7 @@ def test_corners_have_the_extremes():
         ({"lanes": 129}, "129 lanes for groups of 128"),
         ({"weights": FORMATS["nf4"]}, "no multiples of one unit"),
         ({"weights": FORMATS["int4"], "product": AddSkip}, "int4 has the value 2"),
-        ({"product": FloatProduct}, "no floating-point format"),
+        ({"product": FloatProduct}, "not a floating-point format"),
     ],
 )
 def test_what_a_pe_cannot_carry(changes, words):

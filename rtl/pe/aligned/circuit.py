@@ -30,11 +30,7 @@ class AlignedCircuit(GroupSum):
         layout = aligned_layout(model.accumulator_bits)
         super().__init__(fields, state=layout, result=layout)
 
-    def is_last_step(self, step: Signal) -> Value:
-        """Return whether this is the last term of the weights."""
-        return step == self.steps - 1
-
-    def add(self, m: Module, before: data.View, step: Signal) -> Value:
+    def add(self, m: Module, before: data.View, step: Value) -> Value:
         """Return the accumulator after a cycle."""
         added, top = self._beat(m, step)
         placed = Signal(signed_shape(len(added) + max(self._model.generator.significances)))
@@ -61,7 +57,7 @@ class AlignedCircuit(GroupSum):
         """Return a circuit for the terms of a lane."""
         return serial_term(self._model.generator)
 
-    def _beat(self, m: Module, step: Signal) -> tuple[Value, Value]:
+    def _beat(self, m: Module, step: Value) -> tuple[Value, Value]:
         """Return the sum of a cycle's products, and the largest of their exponents."""
         beat, signs, widths, exponents = self.operands.payload, [], [], []
         for lane in range(self._model.lanes):

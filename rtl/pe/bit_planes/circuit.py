@@ -19,7 +19,7 @@ LEFT_OUT_BITS = 3
 
 
 def sum_bits(length: int) -> int:
-    """Return the bits of a two's complement number that holds every sum of so many products.
+    """Return the bits of a two's complement number that holds every sum of ``length`` products.
 
     >>> sum_bits(128)
     23
@@ -92,11 +92,11 @@ class BitPlanes(GroupSum):
         }
         super().__init__(fields, state=state, result=signed_shape(bits))
 
-    def is_last_step(self, step: Signal) -> Value:
+    def is_last_step(self, step: Value) -> Value:
         """Whether this is the last plane that counts."""
         return step + self.operands.payload.left_out == PARENT_BITS - 1
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Add a plane to twice the beat; at its last plane, the beat to the total."""
         beat, after = self.operands.payload, Signal.like(before)
         m.submodules.plane = plane = SignedSum(self._lanes)

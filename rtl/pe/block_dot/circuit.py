@@ -70,7 +70,8 @@ class BlockDot(wiring.Component):
             self.operands.ready.eq(inner.operands.ready),
         ]
         m.submodules.scaler = scaler = _scaler(model)
-        scales, ends_group = Signal.like(beat.scales), Signal()
+        scales = Signal.like(beat.scales)
+        ends_group = Signal()
         m.d.comb += scaler.total.eq(inner.result.payload)
         m.d.comb += scaler.scales.eq(scales)
         with m.If(self.operands.valid & self.operands.ready):
@@ -89,7 +90,8 @@ class BlockDot(wiring.Component):
     def _outer(self, m: Module, inner: DotProduct, scaled: Value, ends_group: Value) -> None:
         """Add a scaled block to its group when the inner stage has one and there is room."""
         result, block = self.result, inner.result
-        total, after = Signal.like(result.payload), Signal.like(result.payload)
+        total = Signal.like(result.payload)
+        after = Signal.like(result.payload)
         m.d.comb += after.eq(total + scaled)
         m.d.comb += block.ready.eq(~ends_group | ~result.valid | result.ready)
         with m.If(result.ready):

@@ -153,7 +153,7 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
     def _limits(self, scales: str) -> tuple[str, ...]:
         """Return what scales are, and where they end."""
         if not isinstance(self.model, BlockShifted):
-            return (f"{scales} scales of each block; those that are no number count as 0",)
+            return (f"{scales} scales of each block; those that are not a number count as 0",)
         most = self.model.shifts - 1
         return (
             f"{scales} scales of each block; a block with code 255 counts as 0. Sums of scales",
@@ -210,6 +210,10 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
         """Return a few; long groups have more than a block."""
         beats = few_beats(seed)
         return beats if beats < LONG_BEATS else max(beats, int(RANDOM_BLOCKS * self.beats))
+
+    def independent(self, groups: int) -> Operands:
+        """Return random groups of more than a block."""
+        return self.random(groups, seed=0)
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return the product of elements, and what a sum becomes by its scales."""

@@ -135,7 +135,7 @@ class AdditiveDot(LoadedBooks):
             total=signed_shape(bits),
         )
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Add a vector's products, unless the beat loads."""
         beat = self.operands.payload
         (entries,) = self.entries(m)
@@ -164,7 +164,7 @@ class ColumnDots(LoadedBooks):
             total=column_sums(bits, rows),
         )
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Add every column's vector times its activation, unless the beat loads."""
         beat, after = self.operands.payload, Signal.like(before)
         entries = self.entries(m)

@@ -26,6 +26,8 @@ from rtl.pe.codebook.circuit import (
 INT8 = FORMATS["int8"]
 #: One random beat in ``RELOAD_BEATS`` may load an entry.
 RELOAD_BEATS = 16
+#: Beats of groups that load the entry that they read.
+LOADED_BEATS = 3
 #: Vectors read per entry loaded, in typical groups.
 TYPICAL_READS = 4
 
@@ -154,6 +156,12 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
         entries = np.arange(min(1 << self.code_bits, len(load)))
         codes[entries], load[entries] = entries[:, None], (1 << self.books) - 1
         return found
+
+    def independent(self, groups: int) -> Operands:
+        """Return short groups, each of which loads the entry that it reads."""
+        corners = self.corners()
+        spread = np.linspace(0, len(corners["codes"]) - 1, groups).astype(int)
+        return {name: codes[spread, :LOADED_BEATS] for name, codes in corners.items()}
 
     def corners(self) -> Operands:
         """Return an entry of extremes, then the longest groups of extreme activations with it."""

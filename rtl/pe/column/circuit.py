@@ -40,7 +40,8 @@ class Column(wiring.Component):
         m.submodules.dequantizer = dequantizer = Dequantizer(self._model)
         beat, group = self.operands.payload, inner.result
         ends_group = beat.ends_group | beat.last
-        scale, ends_channel = Signal(SCALE_BITS), Signal()
+        scale = Signal(SCALE_BITS)
+        ends_channel = Signal()
         # The inner PE takes the end of a group only when its result is free, and these with it.
         with m.If(self.operands.valid & self.operands.ready & ends_group):
             m.d.sync += [scale.eq(beat.scale), ends_channel.eq(beat.last)]

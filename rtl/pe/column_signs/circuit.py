@@ -66,7 +66,7 @@ class ColumnSigns(GroupSum):
         state = data.StructLayout({"sums": sums, "row": row})
         super().__init__(fields, state=state, result=sums)
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Add or subtract each scaled activation, by the column's bit."""
         beat, after = self.operands.payload, Signal.like(before)
         terms = []

@@ -1,9 +1,9 @@
 """BitMoD's dequantizer: a group times its scale, a bit a cycle, and the FP32 sum of a channel.
 
-BitMoD, arXiv:2411.11745, section IV-B; :mod:`numerics.pe.dequantizer` says what it computes.
+BitMoD, arXiv:2411.11745, section IV-B; :mod:`numerics.pe.dequantizer` defines its results.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.hdl import signed as signed_shape
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -36,7 +36,7 @@ class Fp32Group(wiring.Component):
         return m
 
     def _size(self, m: Module) -> Signal:
-        """Return the magnitude; a mantissa times a scale is never the least of its bits."""
+        """Return the magnitude; a mantissa times a scale is never the most negative number."""
         size = Signal(len(self.product) - 1)
         m.d.comb += size.eq(Mux(self.product[-1], -self.product, self.product))
         return size
@@ -78,14 +78,10 @@ class Dequantizer(GroupSum):
         state = data.StructLayout({"product": signed_shape(self._width), "total": total})
         super().__init__(fields, state=state, result=FP32.bits)
 
-    def is_last_step(self, step: Signal) -> Value:
-        """Return whether this is the lowest bit."""
-        return step == self.steps - 1
-
-    def add(self, m: Module, before: data.View, step: Signal) -> Value:
+    def add(self, m: Module, before: data.View, step: Value) -> Value:
         """Return product and sum after a cycle."""
         beat = self.operands.payload
-        bit = Cat(*reversed(beat.scale)).bit_select(step, 1)
+        bit = Array(reversed(beat.scale))[step]
         product = Signal(signed_shape(self._width))
         m.d.comb += product.eq((before.product << 1) + Mux(bit, beat.mantissa, 0))
         m.submodules.group = group = Fp32Group(self._model)
@@ -96,7 +92,7 @@ class Dequantizer(GroupSum):
             adder.a.eq(before.total),
             adder.b.eq(group.number),
         ]
-        # The adder's operands are whole in the last cycle only.
+        # The adder's operands are complete in the last cycle only.
         is_last = self.is_last_step(step)
         total = Mux(is_last, adder.sum.as_value(), before.total.as_value())
         return Cat(Mux(is_last, 0, product), total)

@@ -105,7 +105,7 @@ class E8pDot(GroupSum):
         total = signed_shape(bits)
         super().__init__(fields, state=total, result=total)
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Add the blocks of all codes."""
         return before + add_all([self._block(m, block) for block in range(self._codes)])
 

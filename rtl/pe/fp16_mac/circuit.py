@@ -56,7 +56,7 @@ class Fp16Mac(GroupSum):
         fields = {"weights": data.ArrayLayout(16, 1), "activations": data.ArrayLayout(16, 1)}
         super().__init__(fields, state=float_layout(FP32), result=32)
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Return the sum so far and one product more."""
         m.submodules.multiplier = multiplier = Fp16Product()
         m.submodules.adder = adder = FloatAdder()

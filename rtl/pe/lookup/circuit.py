@@ -1,7 +1,7 @@
 """Ternary weights by table lookup: TL1 and TL2 of bitnet.cpp, several columns at one table.
 
-The sums of two or three activations are made once for all columns. Only those of half of the
-weights are there; the others are their negatives.
+All columns share the table of sums of two or three activations. It holds one of each pair of
+opposite sums; a sign in the code negates it.
 """
 
 from amaranth.hdl import Module, Mux, Signal, Value
@@ -16,10 +16,10 @@ from rtl.arithmetic.adders import add_all
 from rtl.arithmetic.group_sum import GroupSum, column_sums
 
 INT8 = FORMATS["int8"]
-#: Codes of bitnet.cpp's I2_S: the weight and one.
+#: bitnet.cpp's I2_S; a code is the weight plus one.
 I2_S = TableFormat(name="i2_s", table=(-1.0, 0.0, 1.0))
 ACTIVATION_BITS = INT8.bits
-#: Bits of a code by the weights it stands for.
+#: Bits of a code, by its number of weights.
 CODE_BITS = {2: 4, 3: 5}
 #: An entry is the sum of three activations at most, or its negative.
 ENTRY_BITS = 10
@@ -85,7 +85,7 @@ def number_of_code(code: int, size: int) -> int:
 
 
 def column_bits(length: int) -> int:
-    """Return the bits of a sum of so many activations, added or subtracted.
+    """Return the bits of a sum of ``length`` activations, added or subtracted.
 
     >>> column_bits(128)
     16
@@ -145,7 +145,7 @@ class Lookup(GroupSum):
         }
         super().__init__(fields, state=sums, result=sums)
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Read each table once for every column."""
         beat, size = self.operands.payload, self._size
         found = []

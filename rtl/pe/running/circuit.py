@@ -84,7 +84,7 @@ class RunningCircuit(GroupSum):
         )
         super().__init__(fields, state=state, result=state)
 
-    def add(self, m: Module, before: data.View, step: Signal) -> Value:
+    def add(self, m: Module, before: data.View, step: Value) -> Value:
         """Return the accumulator and one product more."""
         m.submodules.multiplier = multiplier = SignificandProduct(self._model)
         m.d.comb += multiplier.weight.eq(self.operands.payload.weights[0])

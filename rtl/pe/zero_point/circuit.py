@@ -15,7 +15,7 @@ from rtl.pe.dot_product.circuit import ProductFactory
 
 
 def row_bits(activations: Format, length: int) -> int:
-    """Return the bits of a two's complement number that holds every sum of so many activations.
+    """Return the bits of a two's complement number that holds every sum of ``length`` activations.
 
     >>> from numerics import FORMATS
     >>> row_bits(FORMATS["int8"], 128)
@@ -78,9 +78,11 @@ class ZeroPoint(GroupSum):
         bits: int,
     ) -> None:
         if integer_table(weights) != tuple(range(1 << weights.bits)):
-            raise ValueError(f"{weights.name} is no unsigned integer; zero points are for those")
+            raise ValueError(
+                f"{weights.name} is not an unsigned integer; zero points are for those"
+            )
         if not is_twos_complement(activations):
-            raise ValueError(f"{activations.name} is no two's complement number; use int8")
+            raise ValueError(f"{activations.name} is not a two's complement number; use int8")
         self._formats, self._product = (weights, activations), product
         self._columns, self._values, self._length = columns, values, length
         sums = column_sums(bits, columns)
@@ -94,7 +96,7 @@ class ZeroPoint(GroupSum):
         }
         super().__init__(fields, state=state, result=sums)
 
-    def add(self, m: Module, before: Signal, step: Signal) -> Value:
+    def add(self, m: Module, before: Signal, step: Value) -> Value:
         """Add a beat's products to the columns, its activations to the row's sum."""
         beat, after = self.operands.payload, Signal.like(before)
         for column in range(self._columns):

@@ -21,7 +21,7 @@ QWEN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-TEXT = "Hello<|x|>Hello <|x|> Hello</s>Hello 1911"
+TEXT = "Hello<|x|>Hello <|x|> Hello</s>Hello 1911<|endoftext|><unk>"
 
 
 def byte_level() -> Tokenizer:
@@ -152,6 +152,19 @@ def token_cases() -> dict[str, tuple[str, str, dict[str, Json]]]:
         "image token": ("bytes", "llama", generic(image_token="<|x|>", pad_token="<|p|>")),
         "pad": ("bytes", "llama", generic(pad_token="<|x|>")),
         "split": ("bytes", "llama", generic(pad_token="<|x|>", split_special_tokens=True)),
+        "class and null": (
+            "bytes",
+            "gpt2",
+            {CONFIG: {"tokenizer_class": "GPT2Tokenizer", "unk_token": None, "bos_token": None}},
+        ),
+        "legacy with ids of the vocabulary": (
+            "pieces-normalizer",
+            "mistral",
+            {
+                CONFIG: {"tokenizer_class": "LlamaTokenizer"},
+                "added_tokens.json": {"<unk>": 0, "<s>": 1, "</s>": 2, "<|x|>": 268},
+            },
+        ),
         "all": (
             "bytes",
             "llama",

@@ -41,10 +41,13 @@ VECTORS = [
 
 @pytest.mark.parametrize(("weights", "bits", "special", "scale", "values"), VECTORS)
 def test_vectors_of_the_published_code(weights, bits, special, scale, values):
-    x = jnp.asarray(np.float32(weights)[None])
-    q = quantize(x, parse_scheme(f"bitmod-fp{bits}:g{x.shape[1]}"))
+    # Zeros up to the same size change no scale and no choice, and all share one program.
+    more = 16 - len(weights)
+    x = jnp.asarray(np.pad(np.float32(weights)[None], ((0, 0), (0, more))))
+    q = quantize(x, parse_scheme(f"bitmod-fp{bits}:g16"))
     fmt = q.scheme.formats[int(q.arrays["selectors"][0, 0])]
     assert (fmt.special, float(q.scales[0, 0])) == (special, scale)
+    values = [*values, *[0] * more]
     assert [fmt.decode(int(code)) for code in q.codes[0]] == values
     assert np.array_equal(q.dequantize()[0], np.float32(values) * np.float32(scale))
 

@@ -48,7 +48,7 @@ def test_traffic_counts_side_data_and_reads_again_what_does_not_fit():
     assert once.dram_cycles == 201216
     assert once.limiter == "memory"
     many = gemm_cost(product(256, 4096, 4096), BITMOD, "prefill")
-    # 8 MiB of weights for each of 8 halves of a buffer of inputs, or 2 MiB of inputs 32 times.
+    # 8 MiB of weights for each of 8 half buffers of inputs, or 2 MiB of inputs 32 times.
     assert many.traffic_bytes == 8 * 2**23 + 2**21 + 2**21
     assert many.limiter == "memory"
     assert gemm_cost(product(64, 4096, 4096), INT8, "prefill").limiter == "compute"

@@ -46,7 +46,9 @@ def test_energy_of_a_product_is_that_of_its_macs():
 
 
 def test_what_does_not_fit_or_is_not_known_is_told():
-    with pytest.raises(ValueError, match="100 um2 hold no row of 32 bitmod-fp4; it takes 13"):
+    with pytest.raises(
+        ValueError, match="row of 32 bitmod-fp4 takes 134890 um2, more than the 100"
+    ):
         elements(100)
     with pytest.raises(ValueError, match="record of bitmod-fp4 has no energy"):
         elements(1e6, replace(RECORD, energy_no_delay_fj_per_mac=None))

@@ -4,6 +4,7 @@ import pytest
 
 from roofline.measured.engines import engine_aliases, is_before
 from roofline.measured.table import COLUMNS, read_points
+from sim.cli import main
 
 
 def row(tmp_path, source, aliases=None):
@@ -57,3 +58,15 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path, text, words):
 )
 def test_the_age_of_a_source(source, number, expected):
     assert is_before(source, number) is expected
+
+
+def test_the_command_takes_a_table_of_engines(tmp_path, capsys):
+    path, rows = tmp_path / "mine.toml", tmp_path / "rows.csv"
+    path.write_text('[[words]]\npattern = "our lab"\nengine = "llama.cpp of 2023"\n')
+    cells = "RTX 4090,Llama-3.1-8B,,gguf-Q4_0,,1,512,,prefill,1,our lab"
+    rows.write_text(f"{','.join(COLUMNS)}\n{cells}\n")
+    for more, is_named in (([], False), (["--engines", str(path)], True)):
+        with pytest.raises(SystemExit) as exit:
+            main(["roofline", "validate", str(rows), *more])
+        assert exit.value.code == 0
+        assert ("llama.cpp of 2023" in capsys.readouterr().out) is is_named

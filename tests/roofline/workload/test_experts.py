@@ -69,7 +69,7 @@ def test_a_step_of_machines_that_share_experts():
     assert by_name["attention"].kv_bytes == pytest.approx(16 * 1001 * 4096 * 32)
     assert by_name["o"].weight_bytes == 2 * 4096 * 4096 * 32
     assert by_name["expert down"].weight_bytes == pytest.approx(2 * 2 * 14336 * 4096 * 32, rel=1e-6)
-    # Two exchanges a layer: 16 tokens, to two experts each, in halves.
+    # Two exchanges a layer: 16 tokens, to two experts each, in FP16.
     message = 16 * 2 * 4096 * 2
     assert float(link_s(setup, 64)) == pytest.approx(2 * 32 * all_to_all_s(machine, 4, message))
     worst = predict_step(replace(setup, options=Options(routing="worst")), step, "expected")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rtl.cost.synthesis
 from hw.pe_record import list_records, load_record, read_record, write_record
 from rtl.catalog import PES, find_pe
 from rtl.cost.cells import CELLS, LIBERTY, SETUP_PS, liberty_text
@@ -14,11 +15,13 @@ from rtl.cost.library import read_library
 from rtl.cost.synthesis import liberty_hash, synthesize, verilog_hash
 from rtl.cost.toggles import energy, run
 from rtl.toolchain import ToolError
+from rtl.verilog.emit import verilog_text
 
 OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 
 
 LIBRARY = read_library(LIBERTY)
+RESET_PIN = "pin (RN) { direction : input; capacitance : 1.78; }"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,8 @@ def test_records_are_of_the_verilog_of_today():
 @pytest.mark.slow
 def test_every_record_is_of_the_verilog_of_today():
     for name, pe in PES.items():
-        assert load_record(name).verilog_sha256 == verilog_hash(pe), f"qsim rtl cost --all {name}"
+        remedy = f"qsim rtl cost {name} --all --out hw/pe_records"
+        assert load_record(name).verilog_sha256 == verilog_hash(pe), remedy
 
 
 def test_a_new_measurement_equals_the_record():
@@ -155,3 +159,67 @@ def test_another_library_works_the_same():
     record = cost(find_pe("dint3-mac"), OSU018)
     assert record.area_um2 > 1000 and record.library.startswith("osu")
     assert 1000 < record.delay_ps < 20_000 and 1e4 < record.energy_no_delay_fj_per_mac < 1e5
+
+
+@pytest.fixture
+def with_reset(tmp_path):
+    """Return a library like the project's own, whose only flip-flop has an asynchronous clear."""
+    text = (
+        LIBERTY.read_text()
+        .replace("cell (DFF)", "cell (DFFR)")
+        .replace('clocked_on : "CK"; }', 'clocked_on : "CK"; clear : "!RN"; }')
+        .replace(
+            "    pin (CK)", "    pin (RN) { direction : input; capacitance : 1.78; }\n    pin (CK)"
+        )
+    )
+    path = tmp_path / "with_reset.lib"
+    path.write_text(text)
+    return path
+
+
+def test_flip_flops_that_all_have_a_reset_are_tied_off(with_reset):
+    record = cost(find_pe("dint3-mac"), with_reset)
+    assert record.area_um2 == pytest.approx(load_record("dint3-mac").area_um2, rel=0.02)
+    library = read_library(with_reset)
+    netlist = synthesize(find_pe("dint3-mac"), with_reset)
+    flops = [c for c in netlist.module["cells"].values() if c["type"] == "DFFR"]
+    assert flops and {c["connections"]["RN"][0] for c in flops} == {"1"}
+    flops[0]["connections"]["RN"] = flops[0]["connections"]["D"]
+    with pytest.raises(ToolError, match="DFFR is set or cleared asynchronously in the netlist"):
+        read_gates(netlist, library)
+
+
+def test_the_hash_of_a_netlist_leaves_out_names_and_places(netlist):
+    def changed(cells, ports=netlist.module["ports"]):
+        module = {**netlist.module, "cells": cells, "ports": ports}
+        return type(netlist)(recipe="plain", area_um2=1.0, module=module).sha256
+
+    cells = netlist.module["cells"]
+    moved = {
+        f"other_{name}": {
+            **cell,
+            "attributes": {"src": "pe.v:1.1"},
+            "connections": {
+                pin: [bit if isinstance(bit, str) else 5 + 3 * bit for bit in bits]
+                for pin, bits in cell["connections"].items()
+            },
+        }
+        for name, cell in cells.items()
+    }
+    ports = {
+        name: {**port, "bits": [5 + 3 * bit for bit in port["bits"]]}
+        for name, port in netlist.module["ports"].items()
+    }
+    assert changed(moved, ports) == netlist.sha256
+    (first, *_) = cells
+    others = {**cells, first: {**cells[first], "type": "BUF"}}
+    assert changed(others) != netlist.sha256
+
+
+@pytest.mark.slow
+def test_comments_do_not_change_the_hash_of_a_netlist(netlist, monkeypatch):
+    def commented(pe):
+        return "// one more line\n\n" + verilog_text(pe).replace(";\n", ";\n\n")
+
+    monkeypatch.setattr(rtl.cost.synthesis, "verilog_text", commented)
+    assert synthesize(find_pe("dint3-mac")).sha256 == netlist.sha256

@@ -41,6 +41,7 @@ library(small) {
     pin (Q) { direction : output; function : "P"; }
     pin (QN) { direction : output; function : "N"; } }
   cell (SET) { area : 9; ff (P, N) { next_state : "D"; clocked_on : "C"; preset : "S"; }
+    pin (D) { direction : input; } pin (S) { direction : input; } pin (C) { direction : input; }
     pin (Q) { direction : output; function : "P"; } }
 }
 """
@@ -63,7 +64,7 @@ def test_tables_become_constants_in_the_files_units(small):
     # The load is twice the median 11 fF; of the second transition 3 and 5, so 4.2; with 6 5.1 ns.
     assert nand.delay_ps == pytest.approx(1000 * (3 + 2 * 0.6 + 6) / 2)
     assert nand.leakage_nw == pytest.approx(3000) and nand.internal_fj == pytest.approx(3.0)
-    assert set(library.cells) == {"NAND", "FLOP"}
+    assert set(library.cells) == {"NAND", "FLOP", "SET"}
 
 
 def test_odd_tables_and_units_are_read_or_refused(small):

@@ -14,7 +14,7 @@ import pytest
 import rtl.cost.macros
 import sim.hardware.command
 import sim.hardware.fpga
-from hw.pe_record import load_record
+from hw.pe_record import FOLDER, load_record, read_record
 from rtl.catalog import PES
 from rtl.cost.cells import LIBERTY
 from rtl.verification.verify import Verdict
@@ -45,8 +45,11 @@ def test_emitted_verilog_says_what_it_is(capsys, tmp_path):
 def test_a_pe_takes_other_formats(capsys, tmp_path):
     arguments = ["--weights", "fp4_e2m1", "--activations", "int6", "--length", 64]
     code, _, _ = run(capsys, "emit", "int8-mac", "--out", tmp_path, *arguments)
-    text = (tmp_path / "int8_mac.v").read_text()
-    assert code == 0 and "dot products of fp4_e2m1 weights and int6 activations" in text
+    (path,) = tmp_path.iterdir()
+    assert code == 0 and path.name == "fp4_e2m1_int6_like_int8_mac.v"
+    text = path.read_text()
+    head = "// fp4_e2m1-int6-like-int8-mac: dot products of fp4_e2m1 weights and int6 activations"
+    assert text.startswith(head) and "module fp4_e2m1_int6_like_int8_mac(" in text
     # 64 * 12 * 32 half units.
     assert "in units of 2^-1" in text and "output [15:0] result__payload" in text
 
@@ -102,34 +105,47 @@ def test_a_placement_is_stored_beside_the_others(capsys, monkeypatch, tmp_path):
     record = load_record("int8-mac")
     (old, without) = record.placed_on("ecp5")
     new = dataclasses.replace(old, luts=7), dataclasses.replace(without, luts=8)
-    written = []
     monkeypatch.setattr(sim.hardware.fpga, "fpga_costs", lambda pe, family: new)
-    monkeypatch.setattr(sim.hardware.command, "write_record", written.append)
-    _, out, _ = run(capsys, "cost", "int8-mac", "--fpga", "ecp5", "--all", "--json")
-    (found,) = written
+    arguments = ["cost", "int8-mac", "--fpga", "ecp5", "--all", "--json", "--out", tmp_path]
+    _, out, _ = run(capsys, *arguments)
+    found = read_record(tmp_path / "int8-mac.json")
     assert found.placed_on("ecp5") == new and found.placed_on("ice40") == record.placed_on("ice40")
     assert [each["luts"] for each in json.loads(out)["fpga"]][:2] == [7, 8]
 
 
-def test_a_new_measurement_keeps_the_placements(monkeypatch):
-    record, written = load_record("int8-mac"), []
+def test_a_new_measurement_keeps_the_placements(capsys, monkeypatch, tmp_path):
+    record = load_record("int8-mac")
     bare = dataclasses.replace(record, fpga=())
     monkeypatch.setattr(sim.hardware.command, "cost", lambda pe, liberty, stream: bare)
-    monkeypatch.setattr(sim.hardware.command, "write_record", written.append)
-    sim.hardware.command.costs(["int8-mac"], fresh=True, tell=lambda name: None)
-    assert written == [record]
+    assert run(capsys, "cost", "int8-mac", "--all", "--out", tmp_path)[0] == 0
+    assert read_record(tmp_path / "int8-mac.json") == record
 
 
-def test_new_numbers_are_printed_though_they_cannot_be_stored(capsys, monkeypatch):
-    def refuse(record):
-        raise PermissionError(13, "Permission denied", "int8-mac.json")
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("more", [[], ["--fpga", "ecp5"], ["--liberty", LIBERTY]])
+def test_new_records_are_written_nowhere_unless_asked_for(capsys, monkeypatch, tmp_path, more):
+    record, before = load_record("int8-mac"), contents(FOLDER)
+    changed = dataclasses.replace(record, area_um2=1.0)
+    placed = tuple(dataclasses.replace(one, luts=7) for one in record.placed_on("ecp5"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sim.hardware.command, "cost", lambda pe, liberty, stream: changed)
+    monkeypatch.setattr(sim.hardware.fpga, "fpga_costs", lambda pe, family: placed)
+    assert run(capsys, "cost", "int8-mac", "--all", *more)[0] == 0
+    assert contents(FOLDER) == before and list(tmp_path.iterdir()) == []
+
+
+def test_records_that_cannot_be_written_are_one_line(capsys, monkeypatch, tmp_path):
+    def refuse(record, folder):
+        raise PermissionError(13, "Permission denied", str(folder / "int8-mac.json"))
 
     record = load_record("int8-mac")
     monkeypatch.setattr(sim.hardware.command, "cost", lambda pe, liberty, stream: record)
     monkeypatch.setattr(sim.hardware.command, "write_record", refuse)
-    code, out, err = run(capsys, "cost", "int8-mac", "--all")
-    assert code == 0 and "773.0" in out
-    assert "not stored: int8-mac.json: Permission denied" in err
+    code, out, err = run(capsys, "cost", "int8-mac", "--all", "--out", tmp_path)
+    assert code == 2 and out == "" and len(err.splitlines()) == 1 and "int8-mac.json" in err
 
 
 @pytest.mark.slow
@@ -197,20 +213,6 @@ def test_a_process_that_is_killed_is_one_line(capsys, monkeypatch):
     assert err.startswith("qsim: a process that verified a PE was ended") and err.count("\n") == 1
 
 
-def test_new_placements_are_printed_though_they_cannot_be_stored(capsys, monkeypatch):
-    def refuse(record):
-        raise PermissionError(13, "Permission denied", "int8-mac.json")
-
-    placed = load_record("int8-mac").placed_on("ice40")
-    monkeypatch.setattr(sim.hardware.fpga, "fpga_costs", lambda pe, family: placed)
-    monkeypatch.setattr(sim.hardware.command, "write_record", refuse)
-    code, out, err = run(capsys, "cost", "int8-mac", "--fpga", "ice40", "--all")
-    assert code == 0 and "int8-mac" in out
-    assert err.splitlines() == [
-        "qsim: new records are not stored: int8-mac.json: Permission denied"
-    ]
-
-
 @pytest.mark.slow
 def test_a_layer_of_the_embedded_model(capsys):
     arguments = ["run-layer", "mixpe-w4a8", "--tokens", 4, "--layer", "layers.1.self_attn.o_proj"]
@@ -247,14 +249,14 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["emit", "bitmod-fp4-special", "--out", "x", "--accumulator", 7], ["7 bits 32 are"]),
         (["emit", "bitmod-fp4-column", "--out", "x", "--accumulator", 18], ["FP32", "up to 17"]),
         (["emit", "mixpe-w4a16-running", "--out", "x", "--accumulator", 21], ["take 22 to 32"]),
-        (["emit", "fp16-mac", "--out", "x", "--accumulator", 30], ["no other accumulator bits"]),
+        (["emit", "fp16-mac", "--out", "x", "--accumulator", 30], ["bits of fp16-mac is fixed"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 0], ["--lanes"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--lanes", 200], ["200 lanes", "128"]),
         (["emit", "mixpe-w4a8"], ["--out"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--weights", "int44"], ["format 'int44'", "'int4'"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--activations", "fp16"], ["16 bits", "1 to 8"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--weights", "nf4"], ["nf4 are no multiples"]),
-        (["emit", "fp4-dot", "--out", "x", "--weights", "int4"], ["no floating-point format"]),
+        (["emit", "fp4-dot", "--out", "x", "--weights", "int4"], ["not a floating-point format"]),
         (["emit", "e8p-dot", "--out", "x", "--weights", "int4"], ["formats of its own, e8p"]),
         (["emit", "binary-columns", "--out", "x", "--accumulator", 70], ["sums of up to 31 bits"]),
         (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
@@ -267,7 +269,8 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["run-layer", "e8p-dot", "--codes", "x"], ["--codes are rows", "which e8p-dot doesn't"]),
         (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes for groups of 128"]),
         (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product a cycle"]),
-        (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "No such file"]),
+        (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "no such file"]),
+        (["cost", "int8-mac", "--out", "a.file"], ["--out a.file is a file", "directory"]),
         (["cost", "int8-mac", "--fpga", "gowin"], ["unknown FPGA 'gowin'", "ecp5, ice40"]),
         (["cost", "--fpga", "ecp5", "--liberty", "a.file"], ["drop --liberty"]),
         (["cost", "int8-mac", "--liberty", "a.file"], ["a.file: line 1: the file ends"]),

@@ -81,7 +81,7 @@ def test_the_window_of_qwen_begins_after_the_full_layers():
 
 
 def test_llama_3_frequencies_by_hand():
-    # Of a head of 8: pairs turn 8192 / (2 pi 500000^(i/4)) times in the original context,
+    # The pairs of a head of 8 turn 8192 / (2 pi 500000^(i/4)) times in the original context,
     # 1303.8, 49.0, 1.844 and 0.069: two stay, one is blended, one is divided by the factor.
     scaling = {
         "rope_type": "llama3",
@@ -179,6 +179,9 @@ def test_every_field_that_transformers_reads_is_read_refused_or_known_to_change_
         *(("llama", f) for f in ("use_alibi", "sliding_window", "layer_types", "per_layer")),
         *(("gpt2", f) for f in ("partial_rotary_factor", "rope_scaling", "qk_layernorm", "n_ctx")),
         ("opt", "intermediate_size"),
+        ("llama", "pruned_heads"),
+        ("qwen3", "is_encoder_decoder"),
+        ("mistral", "compression_config"),
         ("mistral", "attention_bias"),
         ("qwen2", "qk_layernorm"),
         ("gemma2", "activation_function"),

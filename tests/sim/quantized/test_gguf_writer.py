@@ -12,12 +12,13 @@ from numerics import fake_quantize
 from numerics.gguf.entries import ENTRIES
 from sim.errors import UserError
 from sim.model.tensors import linear_names, tensor_shapes
-from sim.quantized.gguf_writer import ARCHITECTURES
-from sim.quantized.writer import write_checkpoint
+from sim.quantized.gguf_keys import ARCHITECTURES
+from sim.quantized.writer import TableTypes, write_model
 from sim.sources.catalog import open_model
 from sim.sweep.recipe import Recipe, Rule
 
 Q4_0 = ENTRIES["q4_0"][0]
+EXACT = TableTypes(embeddings="keep")
 
 
 def recipe_of(scheme, match="layers.*"):
@@ -25,14 +26,9 @@ def recipe_of(scheme, match="layers.*"):
 
 
 @pytest.fixture(scope="module")
-def source(tiny_model):
-    return open_model(str(tiny_model))
-
-
-@pytest.fixture(scope="module")
 def written(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("gguf") / "model"
-    return write_checkpoint(source, recipe_of(Q4_0), out) / "model.gguf"
+    return write_model(source, recipe_of(Q4_0), out, EXACT) / "model.gguf"
 
 
 def expected(source, name, scheme):
@@ -81,15 +77,16 @@ def test_gguf_reads_the_same_values(source, written):
 @pytest.mark.parametrize("name", ["mxfp4-gguf", pytest.param("q8_0", marks=pytest.mark.slow)])
 def test_other_block_types(source, tmp_path, name):
     scheme = ENTRIES[name][0]
-    out = write_checkpoint(source, recipe_of(scheme), tmp_path / "model")
+    out = write_model(source, recipe_of(scheme), tmp_path / "model")
     read = open_model(str(out / "model.gguf"))
     tensor = "layers.0.self_attn.k_proj.weight"
     assert np.array_equal(read.read(tensor), expected(source, tensor, scheme))
-    assert read.source_types[scheme.ggml_name] == len(linear_names(source.config))
+    stored = read.header.tensors["blk.0.attn_k.weight"]
+    assert stored.type.name == scheme.ggml_name
 
 
 def test_layers_that_are_kept_come_back_too(source, tmp_path):
-    out = write_checkpoint(source, recipe_of(Q4_0, "*.down_proj"), tmp_path / "model")
+    out = write_model(source, recipe_of(Q4_0, "*.down_proj"), tmp_path / "model", EXACT)
     read = open_model(str(out / "model.gguf"))
     for name in ("layers.0.mlp.up_proj.weight", "embed_tokens.weight", "final_norm.weight"):
         assert np.array_equal(read.read(name), source.read(name))
@@ -127,13 +124,25 @@ class Changed:
 )
 def test_a_model_that_gguf_can_not_describe_is_refused(source, tmp_path, changes, message):
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
-        write_checkpoint(Changed(source, **changes), recipe_of(Q4_0), tmp_path / "model")
+        write_model(Changed(source, **changes), recipe_of(Q4_0), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
+def with_factors(source, factors):
+    return Changed(source, rope=dataclasses.replace(source.config.rope, factors=factors))
+
+
 def test_factors_of_rotary_frequencies_are_stored_as_float32(source, tmp_path):
+    factors = tuple(1.1 + i for i in range(source.config.rope.dim // 2))
+    path = write_model(with_factors(source, factors), recipe_of(Q4_0), tmp_path / "model.gguf")
+    found = open_model(str(path))
+    assert found.config.rope.factors == tuple(float(np.float32(f)) for f in factors)
+    assert "rope_freqs.weight" in found.header.tensors
+
+
+def test_one_factor_of_all_rotary_frequencies_is_linear_scaling(source, tmp_path):
     factors = (1.1,) * (source.config.rope.dim // 2)
-    rope = dataclasses.replace(source.config.rope, factors=factors)
-    out = write_checkpoint(Changed(source, rope=rope), recipe_of(Q4_0), tmp_path / "model")
-    found = open_model(str(out / "model.gguf")).config.rope.factors
-    assert found == (float(np.float32(1.1)),) * len(factors)
+    path = write_model(with_factors(source, factors), recipe_of(Q4_0), tmp_path / "model.gguf")
+    found = open_model(str(path))
+    assert found.config.rope.factors == factors
+    assert found.header.metadata["llama.rope.scaling.type"] == "linear"

@@ -146,8 +146,9 @@ def test_colours_span_at_least_one_decibel_and_at_most_twelve(levels, end):
         assert title == "SQNR of the weights: every layer within 1 dB of its recipe's median"
 
 
-def test_a_layer_without_a_finite_ratio_is_drawn():
-    layers = {"layers.0.mlp.up_proj": 20.0, "layers.1.mlp.up_proj": math.inf}
+@pytest.mark.parametrize("other", [20.0, math.nan])
+def test_layers_without_a_finite_ratio_are_drawn(other):
+    layers = {"layers.0.mlp.up_proj": other, "layers.1.mlp.up_proj": math.inf}
     points = [make_point("int4", 4.0, math.nan, None, sqnr_db=layers)]
     assert png(sqnr_figure(rank(points))).startswith(b"\x89PNG")
 

@@ -128,7 +128,7 @@ LINEAR, NONE, FACTOR = gguf.RopeScalingType.LINEAR, gguf.RopeScalingType.NONE, "
         (None, {"rope.scale_linear": 2.0}, 2.0),
         (None, {FACTOR: 2.0, "rope.scale_linear": 2.0}, 2.0),
         (None, {FACTOR: 4.0, "rope.scale_linear": 2.0}, 4.0),
-        (None, {FACTOR: 0.0, "rope.scale_linear": 2.0}, None),  # 0 is no scaling
+        (None, {FACTOR: 0.0, "rope.scale_linear": 2.0}, None),  # 0: not scaled
         (NONE, {FACTOR: 4.0}, None),
         (NONE, {"rope.scale_linear": 4.0}, None),
     ],

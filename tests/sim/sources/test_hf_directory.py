@@ -376,6 +376,22 @@ def test_a_tensor_in_two_shards_is_refused(tiny, tmp_path):
     )
 
 
+def test_one_file_beside_shards_is_ambiguous(tiny, tmp_path):
+    path, _ = make(tiny, tmp_path, shards=2)
+    save_file({"model.norm.weight": np.ones(64, np.float32)}, path / "model.safetensors")
+    refused(
+        path,
+        f"PATH has model.safetensors and also the files of {INDEX}, such as "
+        "model-00001-of-00002.safetensors; keep the one or the others",
+    )
+
+
+def test_an_index_of_shards_that_are_gone_does_not_hide_the_one_file(tiny, tmp_path):
+    path, _ = make(tiny, tmp_path)
+    write_index(path, {"model.norm.weight": "model-00001-of-00002.safetensors"})
+    assert open_directory(path).source_types == {"F32": 21}
+
+
 def test_float_weights_have_no_grid(tiny, tmp_path):
     source = open_directory(make(tiny, tmp_path / "mine")[0])
     message = (

@@ -9,7 +9,7 @@ from numerics import SCHEMES
 from sim.errors import UserError
 from sim.model.params import ModelBuffers
 from sim.model.tensors import linear_names, tensor_shapes
-from sim.quantized.writer import write_checkpoint
+from sim.quantized.writer import TableTypes, write_model
 from sim.sources.catalog import open_model
 from sim.sources.packed_floats import smallest_type
 from sim.sweep.recipe import plan
@@ -25,7 +25,7 @@ def source(tiny_model):
 @pytest.fixture(scope="module")
 def packed(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("packed") / "model"
-    return write_checkpoint(source, make_recipe("int4:g32:asym"), out)
+    return write_model(source, make_recipe("int4:g32:asym"), out)
 
 
 @pytest.fixture
@@ -47,7 +47,8 @@ def same(a, b):
 )
 def test_what_is_read_is_what_a_sweep_computes_with(source, tmp_path, name):
     recipe = make_recipe(name)
-    read = open_model(str(write_checkpoint(source, recipe, tmp_path / "model")))
+    exact = TableTypes(embeddings="keep")
+    read = open_model(str(write_model(source, recipe, tmp_path / "model", exact)))
     assert read.config == source.config
     buffers = ModelBuffers(source.config)
     WeightLoader(source, buffers).load(plan(recipe, source.config))
@@ -61,7 +62,7 @@ def test_what_is_read_is_what_a_sweep_computes_with(source, tmp_path, name):
 
 def test_layers_that_are_kept_come_back_too(source, tmp_path):
     recipe = make_recipe("int4:g32", skip=("*.down_proj",))
-    read = open_model(str(write_checkpoint(source, recipe, tmp_path / "model")))
+    read = open_model(str(write_model(source, recipe, tmp_path / "model")))
     kept = next(n for n in linear_names(source.config) if n.endswith("down_proj"))
     assert same(read.read(f"{kept}.weight"), source.read(f"{kept}.weight"))
     assert read.source_types == {"int4:g32:fp16": len(read.description.matrices)}
@@ -84,6 +85,21 @@ def test_the_file_is_as_small_as_the_scheme_says(source, packed):
     assert 8 * size / np.prod(shapes[name]) == scheme.bits_per_weight(shapes[name], kind="stored")
 
 
+@pytest.mark.parametrize(
+    ("kind", "stored"), [(None, np.float16), ("f32", np.float32), ("keep", np.float32)]
+)
+def test_the_embedding_has_16_bits_unless_asked(source, tmp_path, kind, stored):
+    recipe = make_recipe("int4:g32", skip=("layers.0.*",))
+    path = write_model(source, recipe, tmp_path / "model", TableTypes(embeddings=kind))
+    found = load_file(path / "model.safetensors")
+    assert found["embed_tokens.weight"].dtype == stored
+    values = source.read("embed_tokens.weight")
+    assert np.array_equal(found["embed_tokens.weight"], values.astype(stored))
+    # A layer that is kept is exact.
+    kept = "layers.0.mlp.up_proj.weight"
+    assert np.array_equal(found[kept].astype(np.float32), source.read(kept))
+
+
 def test_others_can_read_the_files(packed):
     assert {path.stat().st_mode & 0o777 for path in packed.iterdir()} == {0o644}
 
@@ -97,8 +113,8 @@ def test_kept_values_take_the_smallest_type_that_holds_them():
 
 def test_an_existing_directory_is_not_touched(source, packed):
     before = sorted(packed.iterdir())
-    with pytest.raises(UserError, match="exists already; name a new directory"):
-        write_checkpoint(source, make_recipe("fp4:g32"), packed)
+    with pytest.raises(UserError, match="exists already; name a new file or directory"):
+        write_model(source, make_recipe("fp4:g32"), packed)
     assert sorted(packed.iterdir()) == before
 
 
@@ -108,7 +124,7 @@ def test_nothing_half_written_stays(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr("sim.quantized.writer.save_file", full)
     with pytest.raises(OSError, match="No space"):
-        write_checkpoint(source, make_recipe("fp4:g32"), tmp_path / "model")
+        write_model(source, make_recipe("fp4:g32"), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,5 +183,5 @@ def test_arrays_of_another_size_are_refused(copy):
 @pytest.mark.parametrize("name", SCHEMES)
 def test_every_named_scheme_can_be_written(source, tmp_path, name):
     size = 32 if (SCHEMES[name].group_size or 0) >= 64 else None
-    path = write_checkpoint(source, make_recipe(name, group_size=size), tmp_path / "model")
+    path = write_model(source, make_recipe(name, group_size=size), tmp_path / "model")
     assert open_model(str(path)).read("layers.0.mlp.up_proj.weight").size

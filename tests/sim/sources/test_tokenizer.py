@@ -129,10 +129,11 @@ def test_a_token_that_the_model_has_no_row_for_is_refused_where_a_text_has_it(ti
     tiny.tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "added_tokens.json").write_text('{"<pad>": 261}')
     tokenizer = load_tokenizer(tmp_path).checked(261, tmp_path)
-    assert tokenizer.vocab_size == 261 and tokenizer.encode("the").size == 2
+    assert tokenizer.vocab_size == tokenizer.backend.get_vocab_size() == 261
+    assert tokenizer.encode("the<|end|>").tolist() == [83, 257, 260]
     message = (
-        "^the text has the token '<pad>' of id 261, but the model embeds only 261 tokens; remove "
-        "it from the text, or from the files of the tokenizer$"
+        "^the text has the token '<pad>', which the model has no embedding of; remove it from the "
+        "text, or from the files of the tokenizer$"
     )
     with pytest.raises(UserError, match=message):
         tokenizer.encode("the <pad>")

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -38,17 +39,33 @@ class Log:
         self.finished.append((result.recipe, reused))
 
 
-@pytest.fixture
-def sweep(tiny_model, text_file, tmp_path):
+@pytest.fixture(scope="module")
+def finished(tiny_model, text_file, tmp_path_factory):
+    """A sweep that has run, what its observer heard, and its points."""
     source, text = open_model(str(tiny_model)), read_text(text_file)
     windows = take_windows(text, source.tokenizer(), tokens=128, context=32, spread=False)
     recipes = tuple(make_recipe(name) for name in ("int8:g64", "int4:g64", "ternary:g64"))
-    return Sweep(source=source, text=text, windows=windows, recipes=recipes, directory=tmp_path)
-
-
-def test_fewer_bits_lose_more(sweep):
+    place = tmp_path_factory.mktemp("finished")
+    sweep = Sweep(source=source, text=text, windows=windows, recipes=recipes, directory=place)
     log = Log()
-    points = sweep.run(log)
+    return sweep, log, sweep.run(log)
+
+
+@pytest.fixture
+def sweep(finished, tmp_path):
+    """The same sweep, nothing measured yet."""
+    return dataclasses.replace(finished[0], directory=tmp_path)
+
+
+@pytest.fixture
+def measured(finished, tmp_path):
+    """The same sweep with a store of its own that holds all points."""
+    shutil.copytree(finished[0].directory, tmp_path, dirs_exist_ok=True)
+    return dataclasses.replace(finished[0], directory=tmp_path)
+
+
+def test_fewer_bits_lose_more(finished):
+    _, log, points = finished
     assert [p.recipe for p in points] == ["float32", "int8:g64", "int4:g64", "ternary:g64"]
     kl = [p.kl_mean for p in points]
     assert kl[0] == 0 < kl[1] < kl[2] / 10 < kl[3] / 10
@@ -59,8 +76,8 @@ def test_fewer_bits_lose_more(sweep):
     assert log.finished == [(p.recipe, False) for p in points]
 
 
-def test_the_float_point_is_its_own_reference(sweep):
-    point = sweep.run(Log())[0]
+def test_the_float_point_is_its_own_reference(finished):
+    point = finished[2][0]
     assert (point.delta_nats, point.kl_mean, point.sqnr_db) == (0.0, 0.0, {})
     assert point.window_kl == point.window_delta_nats == (0.0,) * 4
     assert point.model_bytes == 4 * sum(
@@ -73,27 +90,25 @@ def test_the_float_point_is_its_own_reference(sweep):
     )
 
 
-def test_a_second_run_measures_nothing(sweep):
-    first = sweep.run(Log())
+def test_a_second_run_measures_nothing(finished, measured):
+    first = finished[2]
     log = Log()
-    assert sweep.run(log) == first
+    assert measured.run(log) == first
     assert log.measured == [] and log.started == (0, 128)
     assert log.finished == [(p.recipe, True) for p in first]
 
 
-def test_a_new_recipe_is_measured_against_the_float_model_again(sweep):
-    sweep.run(Log())
+def test_a_new_recipe_is_measured_against_the_float_model_again(measured):
     log = Log()
-    more = dataclasses.replace(sweep, recipes=(*sweep.recipes, make_recipe("fp4:g64")))
+    more = dataclasses.replace(measured, recipes=(*measured.recipes, make_recipe("fp4:g64")))
     more.run(log)
     assert log.measured == ["float32", "fp4:g64"]
     assert log.started == (2, 128) and log.tokens_done == 2 * 128
 
 
-def test_a_stored_point_answers_to_the_name_that_asks(sweep):
-    sweep.run(Log())
-    renamed = dataclasses.replace(sweep.recipes[0], name="mine")
-    points = dataclasses.replace(sweep, recipes=(renamed,)).run(Log())
+def test_a_stored_point_answers_to_the_name_that_asks(measured):
+    renamed = dataclasses.replace(measured.recipes[0], name="mine")
+    points = dataclasses.replace(measured, recipes=(renamed,)).run(Log())
     assert [p.recipe for p in points] == ["float32", "mine"]
 
 
@@ -107,30 +122,24 @@ def change_tokens(sweep):
 
 
 @pytest.mark.parametrize("change", [change_text, change_tokens])
-def test_other_content_is_another_point(sweep, change):
-    sweep.run(Log())
+def test_other_content_is_another_point(measured, change):
     log = Log()
-    change(sweep).run(log)
+    change(measured).run(log)
     assert len(log.measured) == 4
 
 
-def test_another_version_of_the_numerics_is_another_point(sweep, monkeypatch):
-    sweep.run(Log())
+def test_another_version_of_the_numerics_is_another_point(measured, monkeypatch):
     monkeypatch.setattr(numerics, "VERSION", "another")
     log = Log()
-    sweep.run(log)
+    measured.run(log)
     assert len(log.measured) == 4
 
 
-def test_order_does_not_change_a_number(sweep, tmp_path):
+def test_order_does_not_change_a_number(finished, sweep):
     """Buffers are reused between points; nothing of one may reach the next."""
-    there = sweep.run(Log())
-    (tmp_path / "back").mkdir()
-    reversed_sweep = dataclasses.replace(
-        sweep, recipes=sweep.recipes[::-1], directory=tmp_path / "back"
-    )
+    reversed_sweep = dataclasses.replace(sweep, recipes=sweep.recipes[::-1])
     back = {p.recipe: p for p in reversed_sweep.run(Log())}
-    for point in there:
+    for point in finished[2]:
         same = dataclasses.replace(
             back[point.recipe], wall_s=point.wall_s, tokens_per_s=point.tokens_per_s
         )
@@ -169,15 +178,15 @@ def test_bit_true_products_need_quantized_inputs(sweep):
         dataclasses.replace(sweep, recipes=(recipe,)).run(Log())
 
 
-def test_a_result_survives_json(sweep):
-    for point in sweep.run(Log()):
+def test_a_result_survives_json(finished):
+    for point in finished[2]:
         assert PointResult.from_json(point.to_json()) == point
         assert json.loads(point.to_json())["recipe"] == point.recipe
 
 
 def test_windows_average_to_the_means_and_give_their_errors(sweep):
     source, text = sweep.source, sweep.text
-    windows = take_windows(text, source.tokenizer(), tokens=144, context=16, spread=False)
+    windows = take_windows(text, source.tokenizer(), tokens=288, context=32, spread=False)
     _, point = dataclasses.replace(sweep, windows=windows, recipes=sweep.recipes[-1:]).run(Log())
     assert point.windows == 9
     for mean, error, values in (
@@ -188,8 +197,8 @@ def test_windows_average_to_the_means_and_give_their_errors(sweep):
         assert error == pytest.approx(np.std(values, ddof=1) / 3)
 
 
-def test_few_windows_have_no_error(sweep):
-    point = sweep.run(Log())[1]
+def test_few_windows_have_no_error(finished):
+    point = finished[2][1]
     assert point.windows == 4 and point.kl_mean_se is None and point.delta_nats_se is None
 
 
@@ -220,9 +229,8 @@ def test_a_point_without_a_finite_perplexity_is_a_point(sweep, word, factor, per
     assert log.measured == [] and [p.to_json() for p in again] == [p.to_json() for p in points]
 
 
-def test_other_points_of_the_store_on_the_same_sample_are_found(sweep):
-    sweep.run(Log())
-    other = dataclasses.replace(sweep, recipes=(make_recipe("fp4:g64"), sweep.recipes[0]))
+def test_other_points_of_the_store_on_the_same_sample_are_found(measured):
+    other = dataclasses.replace(measured, recipes=(make_recipe("fp4:g64"), measured.recipes[0]))
     other.run(Log())
     assert [p.recipe for p in other.earlier()] == ["int4:g64", "ternary:g64"]
     assert change_text(other).earlier() == change_tokens(other).earlier() == []

@@ -1,42 +1,37 @@
-"""Find a machine by the name that a person or a table of measurements gives it.
+"""Find a machine in the words that a table of measurements has for it.
 
 ``RTX 4090 24GB``, ``2x A100-SXM4-80GB`` and ``Raspberry Pi 5 (4 threads)`` all mean a machine: its
 words must stand in the text, spelled with or without separators; the longest name wins.
 """
 
 import re
-from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 
-from hw.accelerator import list_accelerators
-from hw.machine import GIB, Machine, list_machines, load_machine
+from hw.machine import GIB, list_machines, load_machine
+from hw.names import SAME_SIZE, TIMES, Found, near_machines
 from numerics.names.suggest import unknown
 
-#: A memory size that differs by less than this share is meant to be the same.
-SAME_SIZE = 0.07
-#: The multiplication sign.
-TIMES = "\u00d7"
 THREADS = re.compile(r"\b(\d+) ?(?:cpu[ -])?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
-#: Cores of the processor and of the GPU of one chip, as Apple writes them.
+#: Numbers of CPU and GPU cores of one chip, as Apple writes them.
 CORES = re.compile(
     r"\b(?P<count>\d+)[- ]?"
     r"(?:(?:c|cores?)[- ]?(?P<kind>cpu|gpu|npu)|(?P<named>cpu|gpu|npu)[- ]cores?)\b"
 )
-#: A link's width is no number of machines, nor is a processor's number of cores, threads or bits.
+#: A link's width, and the words after a number that make it a number of cores, threads or bits;
+#: neither is a number of machines.
 LANES = re.compile(r"\bpci-?e?(?: ?gen)?[ \d.-]*x ?\d+|\bgen ?\d x ?\d+")
 PARTS = (
     r"(?![- ]?(?:cores?|c|threads?|thr|t|cpus?|gpus?[- ]cores?|g(?:i?b)?|channels?|bits?|ghz)\b)"
 )
-#: Slices of TPUs: of v5p and those before v5e the number is that of cores, two in a chip.
+#: Slices of TPUs; for v5p and generations before v5e the number counts cores, two in a chip.
 SLICE = re.compile(r"\b(?:tpu[- ]?)?v(\d)(e|p|litepod)?(?:-lite)?-(\d+)\b")
-#: GeForce cards of four digits, as people call them.
+#: GeForce cards by their four digits alone.
 LONE_CARD = re.compile(r"(?<![\w.-])(?=[2-5]0[5-9]0\b)")
-#: A smaller chip under the same name.
+#: Words of laptop GPUs, smaller chips under the name of a desktop GPU.
 MOBILE = re.compile(r"\b(laptop|mobile|max-?q)\b")
-#: What vendors call their NPUs.
+#: Vendors' names of their NPUs.
 NPU_NAMES = re.compile(r"\bneural engine\b|\bane\b|\bhexagon\b")
-#: Words that say nothing about which machine it is.
+#: Words that many machines have in common.
 NOISE = frozenset(
     [
         "nvidia",
@@ -54,35 +49,21 @@ NOISE = frozenset(
         "radeon",
     ]
 )
-#: Words that are near to those of a machine's name, and none of them.
-OTHER_WORDS = frozenset(["mac", "air", "cores", "thread", "threads"])
-#: Words as near as this are perhaps meant.
-NEAR_WORD = 0.65
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A machine, and how much of it a text says is used."""
-
-    machine: Machine
-    #: Machines of this kind side by side.
-    count: int = 1
-    threads: int | None = None
-
-
-def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
-    """Return the machine that a text names; of several alike, one of ``prefer_kind``.
+def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
+    """Return the machine that a text names; of several with one name, that of ``prefer_kind``.
 
     Raises
     ------
     ValueError
-        No machine's words stand in the text, or it means the processor beside a known GPU.
+        The text has no machine's words, or it means the CPU of a chip whose GPU alone is known.
 
     Examples
     --------
-    >>> find_machine("RTX 4090 24GB").machine.name, find_machine("4x H100 SXM5").count
+    >>> machine_in("RTX 4090 24GB").machine.name, machine_in("4x H100 SXM5").count
     ('rtx-4090', 4)
-    >>> found = find_machine("Apple M2 Ultra, 8 threads", prefer_kind="cpu")
+    >>> found = machine_in("Apple M2 Ultra, 8 threads", prefer_kind="cpu")
     >>> found.machine.name, found.threads
     ('apple-m2-ultra-cpu', 8)
     """
@@ -93,7 +74,7 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     )
     if "tx" not in lowered:
         lowered = LONE_CARD.sub("rtx ", lowered)
-    # Only processors are told how many threads to take.
+    # A number of threads means a CPU.
     usual = "cpu" if _threads(lowered) else prefer_kind
     lowered = _without_cores(lowered)
     kinds = NPU_NAMES.sub("npu", lowered)
@@ -101,55 +82,25 @@ def find_machine(text: str, *, prefer_kind: str | None = None) -> Found:
     named = THREADS.sub(" ", lowered)
     scored = [(_score(named, name, wanted), name) for name in list_machines()]
     if wanted is None and any(_is_gpu(name) for score, name in scored if score[0]):
-        # The processor beside a GPU does not compute.
+        # With a GPU in the text, the CPU is its host.
         scored = [(score, name) for score, name in scored if _is_gpu(name)]
     score, best = max(scored, key=lambda pair: pair[0])
     if score[0] == 0:
-        known = [*list_machines(), *list_accelerators()]
-        raise ValueError(unknown("machine", text, known, see="qsim hw"))
+        near = near_machines(lowered)
+        raise ValueError(unknown("machine", text, list_machines(), see="qsim hw", near=near))
     machine = load_machine(best)
     if machine.kind == "gpu" and MOBILE.search(lowered):
-        raise ValueError(f"{text!r}: {best} is no laptop's; no machine here is the smaller chip")
+        raise ValueError(f"{text!r}: {best} is the desktop GPU; the laptop's is not in the catalog")
     if machine.kind == "gpu" and re.search(r"\bcpu\b", lowered):
-        raise ValueError(f"{text!r}: {best} is the GPU; no machine here is its processor")
+        raise ValueError(f"{text!r}: {best} is the GPU; its CPU is not in the catalog")
     count, threads = _count(lowered), _threads(lowered)
     if count == 0 or threads == 0:
         raise ValueError(f"{text!r} means 0 {'threads' if count else 'machines'}; at least 1")
     return Found(machine=machine, count=count, threads=threads)
 
 
-def meant_instead(text: str, found: Found) -> str | None:
-    """Return another machine that a text names once a misspelt word of it is put right, if any.
-
-    >>> texts = "apple-m2-ulta", "H100 PCEI", "a100-40bg", "h100-smx", "Mac mini M2"
-    >>> [meant_instead(text, find_machine(text)) for text in texts]
-    ['apple-m2-ultra', 'h100-pcie', 'a100-sxm-40gb', None, None]
-    """
-    lowered = re.sub(r"(\d)bg\b", r"\1gb", text.lower())
-    corrected = [lowered]
-    for word in set(re.findall(r"[a-z]{3,}", lowered)) - _words() - NOISE - OTHER_WORDS:
-        near = get_close_matches(word, _words(), n=1, cutoff=NEAR_WORD)
-        corrected += [re.sub(rf"(?<![a-z]){word}(?![a-z])", other, lowered) for other in near]
-    for other in corrected:
-        try:
-            name = find_machine(other).machine.name
-        except ValueError:
-            continue
-        if name != found.machine.name:
-            return name
-    return None
-
-
-@cache
-def _words() -> frozenset[str]:
-    """Return the letters that stand together in the names of machines."""
-    machines = map(load_machine, list_machines())
-    names = " ".join(text for one in machines for text in (one.name, one.title, *one.aliases))
-    return frozenset(re.findall(r"[a-z]{2,}", names.lower()))
-
-
 def _without_cores(text: str) -> str:
-    """Return a text without the cores of a processor beside those of a GPU, which both mean a chip.
+    """Return a text without the number of CPU cores of a chip whose GPU cores are given too.
 
     >>> _without_cores("m3 max 14-core cpu 30 gpu cores"), _without_cores("m2, 8-core cpu")
     ('m3 max  30-core gpu', 'm2, 8-core cpu')
@@ -168,7 +119,7 @@ def _is_gpu(name: str) -> bool:
 
 
 def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, bool, int]:
-    """Return how well a machine's names fit: length, kind, memory, no memory at all, brevity."""
+    """Return how well a machine fits: name, kind, memory size, name without size, brevity."""
     machine = load_machine(name)
     length = max((_matched_length(text, words) for words in _names(name)), default=0)
     size = re.search(r"(\d+) ?g(?:i?b)?\b", text)
@@ -176,7 +127,7 @@ def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, b
     is_kind = kind is not None and machine.kind == kind
     # A machine of the kind that is meant comes before one whose name happens to be longer.
     bonus = 1.5 if is_kind and length else 0.0
-    # "A100" is an alias of one of them, and of the other only with its memory.
+    # "A100" alone is an alias of one A100; the other is found by its memory size.
     is_unsized = any(_matched_length(text, words) == length for words in _unsized_names(name))
     return length + bonus, is_kind, fits, is_unsized, -len(name)
 
@@ -187,7 +138,7 @@ def _is_near(size: float, capacity: float) -> bool:
 
 @cache
 def _unsized_names(name: str) -> tuple[tuple[str, ...], ...]:
-    """Return the words of the aliases of a machine that say no memory size."""
+    """Return the words of a machine's aliases without a memory size."""
     aliases = (re.sub(r"(\d) gb", r"\1gb", text.lower()) for text in load_machine(name).aliases)
     unsized = (text.split() for text in aliases if not re.search(r"\dgb", text))
     return tuple(tuple(word for word in words if word not in NOISE) for words in unsized)
@@ -195,7 +146,7 @@ def _unsized_names(name: str) -> tuple[tuple[str, ...], ...]:
 
 @cache
 def _names(name: str) -> tuple[tuple[str, ...], ...]:
-    """Return the words of every name of a machine, without those that say nothing."""
+    """Return the words of every name of a machine, without common words."""
     machine = load_machine(name)
     texts = (name.replace("-", " "), re.sub(r"\(.*\)", "", machine.title), *machine.aliases)
     split = (re.sub(r"(\d) gb", r"\1gb", text.lower()).split() for text in texts)
@@ -204,7 +155,7 @@ def _names(name: str) -> tuple[tuple[str, ...], ...]:
         tuple(w for w in re.sub(r"(\d) gb", r"\1gb", text.lower()).split() if w not in NOISE)
         for text in texts
     )
-    # A lone number is no name.
+    # A number alone is not a name.
     return tuple(words for words in {*names, *sized} if any(map(str.isalpha, "".join(words))))
 
 
@@ -221,7 +172,7 @@ def _matched_length(text: str, words: tuple[str, ...]) -> int:
 
 @cache
 def _pattern(word: str) -> re.Pattern[str]:
-    """Match a word with or without separators, not as a part of a longer number or word."""
+    """Return a pattern of a word, with or without separators, not inside a longer one."""
     characters = [c for c in word if c.isalnum()]
     body = "[-_ ]?".join(re.escape(c) for c in characters)
     before = r"(?<!\d)" if characters[0].isdigit() else "(?<![a-z])"
@@ -248,7 +199,7 @@ def _count(text: str) -> int:
         # But the XT and XTX of a 7900 are names, and so is the X of a 5950X.
         r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*)[ -]?(?=[a-z]|\d{4})",
         r"(?<![\w.])(\d{1,2})x *(?:$|[,;)])",
-        # But x86 is no number of machines.
+        # But x86 is an architecture.
         rf"(?:(?<=[ (])[x*](?!86\b) ?|(?<=\d)(?:\*|x(?!86\b)))(\d{{1,3}})\b{PARTS}",
         r"\btp ?=? ?(\d{1,2})\b",
         # But 8-core GPU and 40 GPU cores are parts of one.

@@ -1,0 +1,98 @@
+"""The metadata of a GGUF file that describes the mathematics of a model.
+
+Keys: what ``load_hparams`` and each architecture's ``load_arch_hparams`` read in llama.cpp's
+``llama-model.cpp``, and what its converter writes.
+"""
+
+from collections.abc import Mapping
+
+import gguf
+
+from sim.errors import UserError
+from sim.model.config import ModelConfig, RopeConfig
+
+#: Values of metadata. Whole numbers are stored as uint32, others as float32.
+Value = str | bool | int | float | list[str] | list[int] | list[float]
+Metadata = dict[str, Value]
+
+#: ``general.architecture`` of the families that can be written. llama.cpp has no OPT.
+ARCHITECTURES: Mapping[str, str] = {
+    "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3",
+    "phi3": "phi3", "gemma2": "gemma2", "gpt2": "gpt2", "phi": "phi2",
+}  # fmt: skip
+
+#: Families with a key for the window of attention; Phi-3 has 0 for none. llama.cpp's ``llama``
+#: ignores it and attends to all tokens.
+WINDOWED = ("mistral", "phi3", "gemma2")
+
+
+def architecture_of(config: ModelConfig) -> str:
+    """Return ``general.architecture``; refuse a family that GGUF has none for."""
+    if config.family not in ARCHITECTURES:
+        raise UserError(
+            f"a model of the family {config.family} can't be written as GGUF; those that can are "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    return ARCHITECTURES[config.family]
+
+
+def architecture_keys(config: ModelConfig) -> Metadata:
+    """Return the keys of the architecture."""
+    eps = "layer_norm_rms_epsilon" if config.norm == "rms" else "layer_norm_epsilon"
+    keys: Metadata = {
+        "vocab_size": config.vocab_size,
+        "block_count": config.layers,
+        "context_length": config.max_positions,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "attention.head_count": config.heads,
+        "attention.head_count_kv": config.kv_heads,
+        "attention.key_length": config.head_dim,
+        "attention.value_length": config.head_dim,
+        f"attention.{eps}": config.norm_eps,
+    }
+    if config.family == "phi3" or (config.family in WINDOWED and config.sliding_window is not None):
+        keys["attention.sliding_window"] = config.sliding_window or 0
+    if config.attention_softcap is not None:
+        keys["attn_logit_softcapping"] = config.attention_softcap
+    if config.final_softcap is not None:
+        keys["final_logit_softcapping"] = config.final_softcap
+    keys |= _rope_keys(config.rope)
+    prefix = architecture_of(config)
+    return {f"{prefix}.{key}": value for key, value in keys.items()}
+
+
+def _rope_keys(rope: RopeConfig | None) -> Metadata:
+    if rope is None:
+        return {}
+    keys: Metadata = {"rope.dimension_count": rope.dim, "rope.freq_base": rope.theta}
+    if rope.original_max_positions is not None:
+        keys["rope.scaling.original_context_length"] = rope.original_max_positions
+    if rope.attention_factor != 1.0:
+        keys["rope.scaling.attn_factor"] = rope.attention_factor
+    if (factor := linear_factor(rope)) is not None:
+        keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": factor}
+    return keys
+
+
+def linear_factor(rope: RopeConfig | None) -> float | None:
+    """Return the one divisor of all rotary frequencies, ``None`` without one."""
+    if rope is None or rope.factors is None or rope.long_factors is not None:
+        return None
+    return rope.factors[0] if len(set(rope.factors)) == 1 else None
+
+
+def add_metadata(writer: gguf.GGUFWriter, metadata: Metadata) -> None:
+    """Add keys to a file in the types that llama.cpp asks for."""
+    for key, value in metadata.items():
+        match value:
+            case bool():
+                writer.add_bool(key, value)
+            case int():
+                writer.add_uint32(key, value)
+            case float():
+                writer.add_float32(key, value)
+            case str():
+                writer.add_string(key, value)
+            case _:
+                writer.add_array(key, value)
