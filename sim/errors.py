@@ -1,6 +1,7 @@
 """The error that a user can cause, and how errors of libraries and of the system become one."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -50,6 +51,29 @@ _MEANINGS = {
 }
 
 
+#: How libraries written in Rust report an error of the system.
+_FOREIGN = re.compile(r"\(os error (\d+)\)")
+
+
+@contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Name the file or directory that is written in an error of the system.
+
+    Libraries such as safetensors and tokenizers report those in exceptions of their own.
+    """
+    try:
+        yield
+    except (UserError, BrokenPipeError):
+        raise
+    except Exception as error:
+        number = _FOREIGN.search(str(error))
+        if isinstance(error, OSError):
+            raise UserError(os_error_text(error, path)) from None
+        if number is not None:
+            raise UserError(os_error_text(OSError(int(number[1]), str(error)), path)) from None
+        raise
+
+
 def os_error_text(error: OSError, path: object = None) -> str:
     """Return what an error of the operating system means, and for which path.
 
@@ -57,5 +81,8 @@ def os_error_text(error: OSError, path: object = None) -> str:
     'out: the disk is full; free some space, or write elsewhere'
     """
     where = path if path is not None else error.filename
-    meaning = _MEANINGS.get(error.errno or 0) or error.strerror or str(error)
+    # NumPy has no number where less was written than asked.
+    is_short = error.errno is None and "written" in str(error)
+    number = errno.ENOSPC if is_short else error.errno or 0
+    meaning = _MEANINGS.get(number) or error.strerror or str(error)
     return meaning if where is None else f"{where}: {meaning}"

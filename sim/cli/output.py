@@ -8,14 +8,18 @@ from typing import Any
 
 from rich.console import Console
 
+from sim.errors import writing
+
+OUTPUT = "standard output"
 #: Columns of a table that goes into a file or a pipe: no cell is cut there.
 FILE_WIDTH = 400
 
 
 def print_json(records: Iterable[Any]) -> None:
     """Print one JSON object a line."""
-    for one in records:
-        print(json.dumps(one))
+    with writing(OUTPUT):
+        for one in records:
+            print(json.dumps(one))
 
 
 def print_wide(text: Any) -> None:
@@ -25,8 +29,9 @@ def print_wide(text: Any) -> None:
         return
     console = Console(width=FILE_WIDTH, file=io.StringIO())
     console.print(text, highlight=False)
-    for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
-        print(line.rstrip())
+    with writing(OUTPUT):
+        for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
+            print(line.rstrip())
 
 
 def print_line(text: str) -> None:

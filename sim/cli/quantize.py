@@ -6,6 +6,7 @@ from pathlib import Path
 from cyclopts import Parameter
 
 from sim.cli.output import print_line
+from sim.errors import writing
 from sim.options import Count, Names
 
 
@@ -47,6 +48,8 @@ def quantize(model: str, *, options: QuantizeOptions) -> None:
 
     recipe = make_recipe(options.format, group_size=options.group_size, skip=options.skip)
     tables = TableTypes(embeddings=options.embeddings, head=options.head)
-    path = write_model(open_model(model), recipe, options.out, tables)
+    source = open_model(model)
+    with writing(options.out):
+        path = write_model(source, recipe, options.out, tables)
     files = [path] if path.is_file() else list(path.iterdir())
     print_line(f"{path}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")

@@ -2,42 +2,21 @@
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-# Imported with the handlers in place: cyclopts takes a third of a second.
+from sim.cli.interrupts import EXIT_INTERRUPTED, MESSAGE, Interrupts
+
 if TYPE_CHECKING:
     from cyclopts import CycloptsError
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-INTERRUPTED = "interrupted; run the same command to go on"
 
 
-class Interrupts:
-    """Whether Ctrl-C was pressed: an import may turn its exception into another one."""
-
-    def __init__(self) -> None:
-        self.seen = False
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._note)
-
-    def _note(self, number: int, frame: object) -> NoReturn:
-        self.seen = True
-        # Half-imported modules fail in other threads and in destructors, too.
-        sys.unraisablehook = _ignore
-        raise KeyboardInterrupt
-
-
-def _ignore(*_: object) -> None:
-    """Print nothing of exceptions that follow an interrupt."""
-
-
-def run(arguments: list[str] | None) -> None:
+def run(arguments: list[str] | None, interrupts: Interrupts) -> None:
     """Run a command and end the process with its exit code."""
-    code = exit_code(lambda: _call(arguments))
+    code = exit_code(lambda: _call(arguments), interrupts)
     if code and arguments is None:
         _leave_at_once(code)
     sys.exit(code)
@@ -45,34 +24,28 @@ def run(arguments: list[str] | None) -> None:
 
 def _call(arguments: list[str] | None) -> None:
     from sim.cli.commands import app
+    from sim.errors import writing
 
     app(arguments, exit_on_error=False, print_error=False)
     # What a closed pipe or a full disk can't take is found here, not at exit.
-    sys.stdout.flush()
+    with writing("standard output"):
+        sys.stdout.flush()
 
 
-def exit_code(command: Callable[[], Any]) -> int:
+def exit_code(command: Callable[[], Any], interrupts: Interrupts) -> int:
     """Call a command; print its error in one line and return the exit code."""
-    interrupts = Interrupts()
     try:
         command()
-    except KeyboardInterrupt:
-        return _complain(INTERRUPTED, EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # As of head, which has read enough.
-        _drop_output()
-        return 0
-    except SystemExit:
-        if not interrupts.seen:
-            raise
-        return _complain(INTERRUPTED, EXIT_INTERRUPTED)
     except BaseException as error:
-        if interrupts.seen:
-            return _complain(INTERRUPTED, EXIT_INTERRUPTED)
-        message = _message(error)
-        if message is None:
+        if interrupts.seen or isinstance(error, KeyboardInterrupt):
+            return _complain(MESSAGE, EXIT_INTERRUPTED)
+        if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout.fileno()):
+            # As after head, which has enough.
+            _drop_output()
+            return 0
+        if (message := _message(error)) is None:
             raise
-        return _complain(message, EXIT_USER_ERROR)
+        return _complain(f"qsim: {message}", EXIT_USER_ERROR)
     return 0
 
 
@@ -116,10 +89,18 @@ def _help_of(error: "CycloptsError", name: str) -> str:
     return " ".join((next(found, None) or "see --help").split())
 
 
+def _has_no_reader(file: int) -> bool:
+    """Tell whether the other end of a pipe is closed."""
+    import select
+
+    poll = select.poll()
+    poll.register(file, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def _complain(message: str, code: int) -> int:
     _drop_output()
-    line = " ".join(message.split())
-    print(f"qsim: {line}", file=sys.stderr)
+    print(" ".join(message.split()), file=sys.stderr)
     return code
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from numerics.formats import Format
-from sim.errors import UserError
+from sim.errors import UserError, writing
 from sim.formats.explain import tie_rule
 from sim.formats.lookup import grid
 from sim.report.style import drawing, new_figure, png, svg
@@ -26,7 +26,9 @@ def write_grid(formats: Sequence[Format], path: Path) -> None:
         axes: Any = figure.subplots(len(formats), squeeze=False)[:, 0]
         for one, fmt in zip(axes, formats, strict=True):
             _draw(one, fmt)
-    path.write_bytes(png(figure) if path.suffix == ".png" else svg(figure).encode())
+    content = png(figure) if path.suffix == ".png" else svg(figure).encode()
+    with writing(path):
+        path.write_bytes(content)
 
 
 def _draw(axes: Any, fmt: Format) -> None:

@@ -29,7 +29,7 @@ from rtl.pe.dot_product.element import DotProductPe
 from rtl.toolchain import ToolError, has_module
 from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from rtl.verilog.emit import write_verilog
-from sim.errors import UserError, os_error_text, user_errors
+from sim.errors import UserError, os_error_text, user_errors, writing
 from sim.hardware.operands import read_codes, stream_of
 from sim.hardware.options import EmitOptions
 from sim.names.meaning import find_meaning
@@ -70,7 +70,7 @@ def emit(name: str, options: EmitOptions) -> Path:
         raise UserError(f"--out {out} is a file; name a directory")
     # A PE that is refused leaves parts that Amaranth would warn of.
     warnings.simplefilter("ignore", UnusedElaboratable)
-    with user_errors(ValueError, ToolError):
+    with user_errors(ValueError, ToolError), writing(out):
         return write_verilog(_resized(_with_formats(pe, asked), given), out)
 
 

@@ -13,7 +13,7 @@ from numerics.pe.exact_dot import integer_table
 from rtl.cost.cost import SEED, STREAMS, Stream
 from rtl.element import ProcessingElement
 from rtl.pe.rows import RowPe
-from sim.errors import UserError
+from sim.errors import UserError, writing
 
 LONGEST_FILE_BYTES = 256 << 20
 TENSORS = "weights", "activations"
@@ -38,7 +38,9 @@ def write_codes(codes: LayerCodes, path: Path) -> None:
     The metadata has their ``source`` and, by the tensors' names, their formats.
     """
     tensors = {name: np.ascontiguousarray(getattr(codes, name)) for name in TENSORS}
-    path.write_bytes(save(tensors, metadata={"source": codes.source, **codes.formats}))
+    content = save(tensors, metadata={"source": codes.source, **codes.formats})
+    with writing(path):
+        path.write_bytes(content)
 
 
 def read_codes(path: Path) -> LayerCodes:

@@ -30,11 +30,12 @@ def read_text(path: Path) -> Text:
     if size > MAX_TEXT_BYTES:
         raise UserError(f"{path} has {size} bytes, more than {MAX_TEXT_BYTES}; give a part of it")
     raw = path.read_bytes()
-    content = _decoded(raw, path).replace("\r\n", "\n").replace("\r", "\n")
+    content = decoded(raw, path).replace("\r\n", "\n").replace("\r", "\n")
     return Text(name=path.name, content=content, sha256=hashlib.sha256(raw).hexdigest())
 
 
-def _decoded(raw: bytes, path: Path) -> str:
+def decoded(raw: bytes, path: Path) -> str:
+    """Return the text of a file's bytes; refuse what is not UTF-8 with the place and a remedy."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -37,6 +37,8 @@ class SweepOutcome:
 
 def run_sweep(options: SweepOptions) -> SweepOutcome:
     """Measure every recipe of the options and return the points; progress goes to stderr."""
+    if options.out.exists() and not options.out.is_dir():
+        raise UserError(f"--out {options.out} is a file; name a directory")
     recipes = collect_recipes(options)
     source = open_source(options)
     if "all" in options.formats:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Float64, Int32, Num
 
-from sim.errors import UserError
+from sim.errors import UserError, os_error_text
 from sim.model.config import ModelConfig
 from sim.model.forward import hidden_states
 from sim.model.head import reference_scores, scores
@@ -140,8 +140,8 @@ class Evaluator:
         free = shutil.disk_usage(self.directory).free
         if needed > free:
             raise UserError(
-                f"the float model's logits need {needed / 1e9:.1f} GB in {self.directory}, "
-                f"which has {free / 1e9:.1f} GB free; lower --tokens or give another --out"
+                f"the float model's logits need {needed / 1e6:,.1f} MB in {self.directory}, "
+                f"which has {free / 1e6:,.1f} MB free; lower --tokens or give another --out"
             )
         return tempfile.TemporaryFile(dir=self.directory, prefix=".logits-")
 
@@ -149,9 +149,9 @@ class Evaluator:
         try:
             self._logits.write(logits.data)
         except OSError as error:
+            reason = os_error_text(error, self.directory)
             raise UserError(
-                f"cannot keep the float model's logits in {self.directory}: {error.strerror}; "
-                f"make room there, lower --tokens or give another --out"
+                f"cannot keep the float model's logits in {reason}; or lower --tokens"
             ) from None
 
     def _read_logits(self, index: int) -> Float32[np.ndarray, "scored v"]:

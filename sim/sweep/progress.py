@@ -14,6 +14,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from sim.errors import writing
 from sim.sweep.result import PointResult
 
 
@@ -72,7 +73,8 @@ class ProgressObserver:
     def finish(self, result: PointResult, *, reused: bool) -> None:
         """Print the point's line."""
         if self._as_json:
-            print(result.to_json(), flush=True)
+            with writing("standard output"):
+                print(result.to_json(), flush=True)
             return
         how = "in the store" if reused else f"{result.wall_s:.1f} s"
         self._progress.console.print(

@@ -24,6 +24,7 @@ whose products it takes, as ``--pe`` does.
 """
 
 import itertools
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ from sim.methods.steps import Solver
 from sim.methods.text import method_text, parse_method
 from sim.names.gguf_mix import GgufMix
 from sim.names.meaning import FLOAT, find_meaning
+from sim.sources.text import decoded
 from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule
 
 MAX_FILE_BYTES = 2**20
@@ -162,9 +164,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"no recipe file at {path}; it is a TOML file with [[recipe]] tables")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UserError(f"{path} is larger than {MAX_FILE_BYTES} bytes; recipe files are small")
+    content = decoded(path.read_bytes(), path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not a TOML file: {error}") from None
 
 
@@ -181,7 +184,7 @@ def _recipe(table: dict[str, Any], path: Path, skip: Sequence[str], pe: str | No
         raise UserError(f"{path}: each [[recipe]] needs a name, and not '{FLOAT32.name}'")
     fields = {key: value for key, value in table.items() if key not in ("name", "rule", "pe")}
     if not isinstance(table.get("pe", ""), str):
-        raise UserError(f"{path}: pe of recipe {name} must be a string, not {table['pe']!r}")
+        raise UserError(f"{path}: pe of recipe {name} must be a string, not {_toml(table['pe'])}")
     rules = _tables(table, "rule", path) if "rule" in table else [fields]
     if "rule" in table and fields:
         raise UserError(f"{path}: recipe {name} has {_quoted(fields)} beside its rules")
@@ -201,7 +204,10 @@ def _rule(table: dict[str, Any], recipe: str, path: Path) -> Rule:
         )
     for key, value in table.items():
         if not isinstance(value, str):
-            raise UserError(f"{path}: {key} of recipe {recipe} must be a string, not {value!r}")
+            lists = "; a [[grid]] combines lists" if isinstance(value, list) else ""
+            raise UserError(
+                f"{path}: {key} of recipe {recipe} must be a string, not {_toml(value)}{lists}"
+            )
     return make_rule(
         table.get("weights"),
         table.get("activations"),
@@ -230,10 +236,16 @@ def _axis(table: dict[str, Any], key: str, path: Path) -> list[Any]:
     is_list = isinstance(values, list) and len(values) > 0
     if not is_list or not all(value is None or type(value) is kind for value in values):
         raise UserError(
-            f"{path}: {key} of a grid must be a list of {kind.__name__}, as in {key} = "
-            f"{[16, 32] if kind is int else ['int8', 'fp4']}"
+            f"{path}: {key} of a grid must be a list of "
+            f"{'numbers' if kind is int else 'strings'}, as in {key} = "
+            f"{_toml([16, 32] if kind is int else ['int8', 'fp4'])}"
         )
     return list(values)
+
+
+def _toml(value: object) -> str:
+    """Return a value as a TOML file has it; strings, numbers and lists are those of JSON."""
+    return json.dumps(value, default=str)
 
 
 def _quoted(names: object) -> str:

@@ -70,7 +70,7 @@ def test_the_grid_is_many_single_predictions():
 
 
 def test_a_grid_needs_positive_sizes():
-    with pytest.raises(ValueError, match="at least 1 each"):
+    with pytest.raises(ValueError, match="each is at least 1"):
         evaluate(Grid(models=[], formats=[], machines=[], batches=[0], contexts=[1]))
 
 

@@ -162,13 +162,13 @@ def test_a_hub_id_downloads_only_what_is_read(monkeypatch, directory):
 
 def test_a_hub_that_is_out_of_reach_is_one_line(monkeypatch):
     def snapshot_download(model_id, *, allow_patterns):
-        raise OSError("no route\nto host")
+        raise ConnectionError("[Errno -2] Name or service not known")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     refused(
         "org/name",
-        "'org/name' is not a file or directory, and the hub can't provide it: no route; check the "
-        "id and the network, or give a local directory",
+        "'org/name' is not a file or directory here, and the hub can't provide it: it can't be "
+        "reached; check the network, or give a local directory",
     )
 
 
@@ -176,8 +176,9 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     refused(
         "org/name",
-        "'org/name' is not a file or directory; to use it as a hub id, install the extra: pip "
-        r"install 'qsim-codesign\[hub\]'",
+        "'org/name' is not a file or directory here; to use it as a hub id, install the extra: pip "
+        "install "
+        r"'qsim-codesign\[hub\]'",
     )
 
 
