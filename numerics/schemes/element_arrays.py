@@ -13,6 +13,7 @@ from numerics.schemes import grouping
 from numerics.schemes.element import ElementScheme, ZeroPoint
 from numerics.schemes.scales import (
     Groups,
+    SecondLevel,
     SideData,
     find_side_data,
     find_tensor_scale,
@@ -26,11 +27,12 @@ from numerics.schemes.tensor import QuantizedTensor
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTensor:
     """Return the codes of ``x`` and its side data."""
-    tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
+    tensor_scale = _second_level(x, scheme)
+    by_row = rows_of(tensor_scale)
     blocks = grouping.split_groups(x, scheme.granularity)
-    sides = [find_side_data(block, scheme, tensor_scale) for block in blocks]
+    sides = [find_side_data(block, scheme, by_row) for block in blocks]
     codes = [
-        _element_codes(block, side, scheme, tensor_scale)
+        _element_codes(block, side, scheme, by_row)
         for block, side in zip(blocks, sides, strict=True)
     ]
     shape = scheme.scale_shape(x.shape)
@@ -49,12 +51,12 @@ def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTen
 @partial(jax.jit, static_argnames="scheme")
 def fake_quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32[Array, "*shape"]:
     """Return ``dequantize(quantize(x))`` without making the codes."""
-    tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
+    by_row = rows_of(_second_level(x, scheme))
     rounded = []
     for block in grouping.split_groups(x, scheme.granularity):
-        side = find_side_data(block, scheme, tensor_scale)
-        values = _element_values(block, side, scheme, tensor_scale)
-        rounded.append(restore(values, side, scheme, tensor_scale))
+        side = find_side_data(block, scheme, by_row)
+        values = _element_values(block, side, scheme, by_row)
+        rounded.append(restore(values, side, scheme, by_row))
     return grouping.join_groups(rounded, x.shape)
 
 
@@ -67,7 +69,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
         values = decode(scheme.element, codes)
         if side.zero_points is not None:
             values = values - side.zero_points.astype(jnp.float32)[..., None]
-        restored.append(restore(values, side, scheme, q.tensor_scale))
+        restored.append(restore(values, side, scheme, rows_of(q.tensor_scale)))
     return grouping.join_groups(restored, q.codes.shape)
 
 
@@ -90,8 +92,19 @@ def split_quantized(
     return list(zip(blocks, sides, strict=True))
 
 
+def rows_of(tensor_scale: Array | None) -> SecondLevel | None:
+    """Return a second level of scales as it broadcasts to the scales of (rows, groups)."""
+    if tensor_scale is None or tensor_scale.ndim == 0:
+        return tensor_scale
+    return tensor_scale.reshape(-1, 1)
+
+
+def _second_level(x: Float32[Array, "*shape"], scheme: ElementScheme) -> SecondLevel | None:
+    return None if scheme.second_level is None else find_tensor_scale(x, scheme)
+
+
 def _element_codes(
-    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> UInt8[Array, "*lead group"]:
     normalized = normalize(x, side, scheme, tensor_scale)
     if scheme.zero_point is ZeroPoint.INTEGER:
@@ -104,7 +117,7 @@ def _element_codes(
 
 
 def _element_values(
-    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Groups:
     normalized = normalize(x, side, scheme, tensor_scale)
     if scheme.zero_point is ZeroPoint.INTEGER:
