@@ -37,11 +37,12 @@ def depends_on_later_rows(scheme) -> bool:
     others = [
         3 * rng.standard_normal((LATER, COLUMNS)),
         rng.choice([-1, 1], (LATER, COLUMNS)) * rng.choice(spread, (LATER, COLUMNS)) * 9,
+        9 * rng.uniform(-1, 1, (LATER, COLUMNS)),
         np.full((LATER, COLUMNS), 1e-3),
         *(np.full((LATER, COLUMNS), special) for special in SPECIALS),
     ]
     if not scheme.is_exact:
-        others = others[:3]
+        others = others[:4]
     first = earlier_values(x, scheme)
     changed = (np.concatenate([x[:EARLIER], other]).astype(np.float32) for other in others)
     return any(not np.array_equal(first, earlier_values(y, scheme)) for y in changed)
