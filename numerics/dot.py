@@ -30,7 +30,7 @@ from numerics.arithmetic.cast import decode
 from numerics.arithmetic.division import from_bits, multiply
 from numerics.arithmetic.float32 import BIAS, MANTISSA_BITS
 from numerics.formats import Format
-from numerics.schemes.element_arrays import element_scheme_of, split_quantized
+from numerics.schemes.element_arrays import element_scheme_of, rows_of, split_quantized
 from numerics.schemes.scales import SideData, scale_exponents, scale_values
 from numerics.schemes.tensor import QuantizedTensor
 
@@ -190,7 +190,7 @@ def _scale_factors(q: QuantizedTensor) -> list[Float32[Array, "rows groups"]]:
     side = SideData(scales=q.scales)
     scheme = element_scheme_of(q)
     if not scheme.has_power_of_two_scales:
-        return [scale_values(side, scheme, q.tensor_scale)]
+        return [scale_values(side, scheme, rows_of(q.tensor_scale))]
     exponents, poisoned = scale_exponents(side)
     halves = (exponents >> 1, exponents - (exponents >> 1))
     powers = [from_bits((half + BIAS) << MANTISSA_BITS) for half in halves]

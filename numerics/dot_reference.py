@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from jax import Array
 from jaxtyping import Float32
 
 from numerics.arithmetic.float32 import MIN_NORMAL
 from numerics.formats import E8M0, FP32
+from numerics.schemes.element import ElementScheme
 from numerics.schemes.element_arrays import element_scheme_of
 from numerics.schemes.tensor import QuantizedTensor
 
@@ -82,26 +84,33 @@ def _rows(q: QuantizedTensor) -> list[_Row]:
     unit = Fraction(scheme.element.unit)
     shape = (count, -(-length // group))
     scales = np.broadcast_to(np.asarray(q.scales).astype(np.float64), shape)
+    outer = [None] * count if q.tensor_scale is None else _by_row(q.tensor_scale, count)
     rows = []
     for i, codes in enumerate(np.asarray(q.codes).tolist()):
         integers = [int(Fraction(scheme.element.decode(code)) / unit) for code in codes]
         if q.zero_points is not None:
             zeros = np.broadcast_to(np.asarray(q.zero_points), shape)[i].tolist()
             integers = [n - zeros[j // group] for j, n in enumerate(integers)]
-        factors = [_factors(scale, q) for scale in scales[i].tolist()]
+        factors = [_factors(scale, scheme, outer[i]) for scale in scales[i].tolist()]
         if scheme.group_size is None:
             factors = factors[:1]
         rows.append(_Row(integers=integers, unit=unit, group=group, scales=factors))
     return rows
 
 
-def _factors(scale: float, q: QuantizedTensor) -> list[float]:
+def _by_row(tensor_scale: Array, count: int) -> list[float]:
+    """Return a second level of scales, one number or one for each row, as one for each row."""
+    by_row: list[float] = np.broadcast_to(np.asarray(tensor_scale).reshape(-1), (count,)).tolist()
+    return by_row
+
+
+def _factors(scale: float, scheme: ElementScheme, outer: float | None) -> list[float]:
     """Return a scale as the factors that it is applied in: a power of two in two halves."""
     if math.isnan(scale):
         return [scale]
-    if element_scheme_of(q).scale_format == E8M0:
+    if scheme.scale_format == E8M0:
         exponent = math.frexp(scale)[1] - 1
         return [math.ldexp(1.0, exponent // 2), math.ldexp(1.0, exponent - exponent // 2)]
-    if q.tensor_scale is not None:
-        return [_times(scale, float(q.tensor_scale))]
+    if outer is not None:
+        return [_times(scale, outer)]
     return [scale]

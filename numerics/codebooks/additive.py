@@ -82,11 +82,6 @@ class Additive(Scheme, arrays="numerics.codebooks.additive_arrays"):
         """``aqlm`` with codebooks and bits of a code."""
         return f"aqlm-{self.codebooks}x{self.code_bits}"
 
-    @property
-    def mixes_rows(self) -> bool:
-        """True: codebooks are trained on all rows."""
-        return True
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, codebooks and scales of a tensor of this shape.
 

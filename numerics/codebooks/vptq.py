@@ -84,11 +84,6 @@ class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
         outlier = self.outlier_codebook
         return f"{name}-o{100 * self.outliers:g}-v{outlier.length}-k{1 << outlier.bits}"
 
-    @property
-    def mixes_rows(self) -> bool:
-        """True: codebooks are trained on all rows."""
-        return True
-
     def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for more columns than 16 bits tell apart."""
         if shape[-1] > MAX_COLUMNS:

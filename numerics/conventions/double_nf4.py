@@ -77,11 +77,6 @@ class DoubleNf4(Scheme, arrays="numerics.conventions.double_nf4_arrays"):
         return "nf4-dq"
 
     @property
-    def mixes_rows(self) -> bool:
-        """True: one offset for the tensor."""
-        return True
-
-    @property
     def group_size(self) -> int:
         """Values of a block."""
         return BLOCK

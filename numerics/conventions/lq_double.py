@@ -88,11 +88,6 @@ class LqDouble(Scheme, arrays="numerics.conventions.lq_double_arrays"):
         return f"nf{self.bits}-lqdq{''.join(words)}"
 
     @property
-    def mixes_rows(self) -> bool:
-        """True: one least scale for the tensor."""
-        return True
-
-    @property
     def group_size(self) -> int:
         """Values of a group."""
         return self.size

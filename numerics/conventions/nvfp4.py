@@ -60,6 +60,11 @@ class Nvfp4(Scheme, arrays="numerics.conventions.nvfp4_arrays"):
         """The element format."""
         return (E2M1,)
 
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """NVFP4 with statistics of each token alone, and with the tensor's scale given before."""
+        return "nvfp4:token", "nvfp4:scale=<number>"
+
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the block scales of a tensor of this shape."""
         return (*shape[:-1], -(-shape[-1] // BLOCK))

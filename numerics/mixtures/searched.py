@@ -54,11 +54,6 @@ class Searched(Scheme, arrays="numerics.mixtures.searched_arrays"):
         """The candidates in the order of their selectors."""
         return self.candidates
 
-    @property
-    def mixes_rows(self) -> bool:
-        """True: one candidate for the tensor."""
-        return True
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes, scales of rows and the selector of a tensor of this shape."""
         bits, byte = max(fmt.bits for fmt in self.candidates), np.dtype(np.uint8)

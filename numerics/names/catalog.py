@@ -63,7 +63,7 @@ from numerics.schemes.element import (
     ScaleRule,
     ZeroPoint,
 )
-from numerics.schemes.granularity import PerGroup
+from numerics.schemes.granularity import PerGroup, PerTensor
 from numerics.schemes.scheme import Scheme
 from numerics.structures.entries import ENTRIES as STRUCTURES
 from numerics.ternary.entries import ENTRIES as TERNARY_AND_BINARY
@@ -227,7 +227,7 @@ def _blocks() -> dict[str, Entry]:
         element=E2M1,
         granularity=PerGroup(NVFP4_BLOCK),
         scale_format=E4M3,
-        tensor_scale=True,
+        second_level=PerTensor(),
     )
     entries["nvfp4"] = Entry(
         scheme=nvfp4,

@@ -1,6 +1,7 @@
 """The text form of schemes: ``fp4``, ``fp4_e2m1:g128:fp16``, ``int4:g64:asym:bf16``."""
 
 import dataclasses
+import math
 import re
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from numerics.names.families import find_member
 from numerics.names.suggest import unknown
 from numerics.schemes.element import (
     SCALE_NAMES,
+    STATIC,
+    TWO_LEVEL,
     ElementScheme,
     ScaleRule,
     ZeroPoint,
@@ -26,11 +29,10 @@ GRANULARITIES: dict[str, Granularity] = {
     str(granularity): granularity for granularity in (PerTensor(), PerChannel(), PerToken())
 }
 SCALE_FORMATS = {name: fmt for fmt, name in SCALE_NAMES.items()}
-TWO_LEVEL = "two-level"
 #: Values of a table that a text lists; codes have at most 8 bits.
 MAX_TABLE = 256
 TOKENS = (
-    f"{', '.join(GRANULARITIES)}, g<size>, {', '.join(ZeroPoint)}, {TWO_LEVEL}, "
+    f"{', '.join(GRANULARITIES)}, g<size>, {', '.join(ZeroPoint)}, {TWO_LEVEL}, {STATIC}<number>, "
     f"a scale format ({', '.join(SCALE_FORMATS)}) or a scale rule ({', '.join(ScaleRule)})"
 )
 #: Formats of elements that are not the name of a scheme as well.
@@ -52,6 +54,12 @@ def parse_scheme(text: str, *, group_size: int | None = None, role: Role = "weig
     the roles ``"activation"`` and ``"kv"`` integer and float formats have float32 scales, one for
     each token unless the text or ``group_size`` says groups.
 
+    Under a second level of scales, which ``nvfp4`` has and ``two-level`` adds, ``token`` and
+    ``tensor`` say what it is for: ``nvfp4:token`` has one float32 for each token. ``scale=0.05``
+    gives the scale of a tensor beforehand, the second level where there is one: as in
+    ``int8:scale=0.05`` and ``nvfp4:scale=0.0005``. Only such schemes and those with a scale for
+    each token or group suit activations and caches.
+
     ``group_size`` changes the group of a scheme that has groups.
 
     Examples
@@ -60,13 +68,17 @@ def parse_scheme(text: str, *, group_size: int | None = None, role: Role = "weig
     ('fp4_e2m1:g128:fp16', 'fp4_e2m1:g64:fp16')
     >>> parse_scheme("int8", role="activation").name, parse_scheme("mxfp4:rceil").name
     ('int8:token:fp32', 'mxfp4-rceil')
+    >>> parse_scheme("nvfp4:token").name, parse_scheme("fp8_e4m3:scale=1").name
+    ('nvfp4:token', 'fp8_e4m3:tensor:fp32:scale=1')
     """
     head, *tokens = text.strip().lower().replace(" ", "").split(":")
     entry = _entry(head)
     scheme = entry.scheme
     if not isinstance(scheme, ElementScheme):
         return _regrouped(scheme, tokens, text, group_size)
-    changes = _changes(tokens, text)
+    changes = _changes(tokens, text, has_two_levels=scheme.second_level is not None)
+    if "static_scale" in changes and scheme.second_level is None and "second_level" not in changes:
+        changes = {"granularity": PerTensor(), "scale_format": FP32} | changes
     if group_size is not None:
         _change_group(changes, scheme.granularity, group_size, text)
     if entry.is_fixed:
@@ -169,11 +181,17 @@ def _regrouped(scheme: Scheme, tokens: list[str], text: str, group_size: int | N
     return scheme.with_group_size(sizes.pop()) if sizes else scheme
 
 
-def _changes(tokens: list[str], text: str) -> dict[str, Any]:
+def _changes(tokens: list[str], text: str, *, has_two_levels: bool) -> dict[str, Any]:
     """Return the fields of a scheme that the tokens set."""
     changes: dict[str, Any] = {}
+    levels = [t for t in tokens if GRANULARITIES.get(t) in (PerTensor(), PerToken())]
+    is_two_level = has_two_levels or TWO_LEVEL in tokens
+    if levels and is_two_level:
+        tokens = [token for token in tokens if token != TWO_LEVEL]
     for token in tokens:
         field, value = _field(token, text)
+        if field == "granularity" and token in levels and is_two_level:
+            field = "second_level"
         if field in changes:
             raise ValueError(f"'{text}' says its {field.replace('_', ' ')} twice")
         changes[field] = value
@@ -192,8 +210,22 @@ def _field(token: str, text: str) -> tuple[str, Any]:
     if token in list(ScaleRule):
         return "rule", ScaleRule(token)
     if token == TWO_LEVEL:
-        return "tensor_scale", True
+        return "second_level", PerTensor()
+    if token.startswith(STATIC):
+        return "static_scale", _number(token.removeprefix(STATIC), text)
     raise ValueError(f"'{token}' in '{text}' is none of {TOKENS}")
+
+
+def _number(word: str, text: str) -> float:
+    """Return a positive float32."""
+    try:
+        with np.errstate(over="ignore", under="ignore"):
+            value = float(np.float32(word))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise ValueError(f"'{word}' in '{text}' is not a positive number; as in {STATIC}0.05")
+    return value
 
 
 def _change_group(
@@ -211,7 +243,8 @@ def _change_group(
 def _check_fixed(scheme: ElementScheme, changes: dict[str, Any], head: str) -> None:
     """Refuse to change what belongs to the definition of a scheme."""
     for field, value in changes.items():
-        if field != "rule" and value != getattr(scheme, field):
+        is_free = field in ("rule", "second_level", "static_scale")
+        if not is_free and value != getattr(scheme, field):
             raise ValueError(
                 f"{head} is defined with blocks of {scheme.group_size} and "
                 f"{SCALE_NAMES[scheme.scale_format]} scales; for others name the element, "

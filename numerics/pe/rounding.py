@@ -80,7 +80,7 @@ def group_length(scheme: Scheme, length: int) -> int:
 
 
 def _is_plain(scheme: ElementScheme) -> bool:
-    has_one_scale = not scheme.has_power_of_two_scales and not scheme.tensor_scale
+    has_one_scale = not scheme.has_power_of_two_scales and scheme.second_level is None
     return has_one_scale and scheme.zero_point == ZeroPoint.NONE
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import (
     BF16,
     E2M1,
@@ -24,7 +25,7 @@ from numerics.formats import (
     IntFormat,
     TableFormat,
 )
-from numerics.schemes.granularity import Granularity, PerGroup, PerTensor
+from numerics.schemes.granularity import Granularity, PerGroup, PerTensor, PerToken
 from numerics.schemes.scheme import Field, Scheme
 
 MX_BLOCK = 32
@@ -40,6 +41,8 @@ MX_NAMES = {
 }
 
 
+#: Words of a text for a second level of scales, and before a scale given beforehand.
+TWO_LEVEL, STATIC = "two-level", "scale="
 #: Scale formats by the name that texts have for them.
 SCALE_NAMES = {FP32: "fp32", FP16: "fp16", BF16: "bf16", E4M3: "e4m3", E8M0: "e8m0"}
 
@@ -101,8 +104,12 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     - A group with a NaN or an infinity is *poisoned*: its scale is NaN and so is every value that
       comes back; its codes are 0. Under a tensor scale the whole tensor is the group.
 
-    ``tensor_scale`` is the second level of NVFP4: one float32 for the tensor, ``amax / (half_range
-    * scale_format.max)``, which block scales and values are divided by.
+    ``second_level`` is that of NVFP4: one float32 for the tensor, or for each token, which block
+    scales and values are divided by, ``amax / (half_range * scale_format.max)``.
+
+    ``static_scale`` is a scale given beforehand, for example from a calibration set, in place of
+    one found from the tensor: the scale of the tensor, or the second level for the tensor. Values
+    beyond the range saturate. Where it is the only scale, infinities saturate and a NaN is a zero.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -112,12 +119,15 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     scale_format: Format
     rule: ScaleRule = ScaleRule.ABSMAX
     zero_point: ZeroPoint = ZeroPoint.NONE
-    tensor_scale: bool = False
+    second_level: PerTensor | PerToken | None = None
+    static_scale: float | None = None
 
     def __post_init__(self) -> None:
         _check_element(self)
         _check_scale(self)
         _check_zero_point(self)
+        _check_second_level(self)
+        _check_static_scale(self)
 
     @property
     def name(self) -> str:
@@ -125,13 +135,18 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
         fixed = _fixed_name(self)
         if fixed is not None:
             return fixed
+        static = [] if self.static_scale is None else [_static_text(self.static_scale)]
+        two_level = [] if self.second_level is None else [TWO_LEVEL]
+        per_token = ["token"] if self.second_level == PerToken() else []
+        if _has_nvfp4_blocks(self):
+            return ":".join(["nvfp4", *per_token, *static])
         parts = [self.element.name.removeprefix("u"), str(self.granularity)]
         if self.zero_point is not ZeroPoint.NONE:
             parts.append(self.zero_point.value)
         if self.rule is not default_rule(self.element, FP32, self.zero_point):
             parts.append(self.rule.value)
         parts.append(SCALE_NAMES[self.scale_format])
-        return ":".join([*parts, "two-level"] if self.tensor_scale else parts)
+        return ":".join([*parts, *two_level, *per_token, *static])
 
     @property
     def group_size(self) -> int | None:
@@ -147,6 +162,19 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     def has_power_of_two_scales(self) -> bool:
         """Whether scales are powers of two, applied by exponent arithmetic."""
         return self.scale_format == E8M0
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """The same elements with statistics of each token alone, and with a scale given before."""
+        if not self.mixes_rows:
+            return ()
+        if self.second_level is not None:
+            by_token = dataclasses.replace(self, second_level=PerToken())
+            return by_token.name, f"{self.name}:{STATIC}<number>"
+        by_token = dataclasses.replace(self, granularity=PerToken())
+        if self.zero_point is not ZeroPoint.NONE or self.rule is not ScaleRule.ABSMAX:
+            return (by_token.name,)
+        return by_token.name, f"{self.element.name}:{STATIC}<number>"
 
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the scales of a tensor of this shape."""
@@ -175,9 +203,16 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
         """
         codes, groups = np.dtype(np.uint8), self.scale_shape(shape)
         stored = SCALE_DTYPES[self.scale_format]
+        is_static = self.static_scale is not None
         fields = [
             Field(name="codes", shape=shape, bits=self.element.bits, dtype=codes, is_index=True),
-            Field(name="scales", shape=groups, bits=self.scale_format.bits, dtype=stored),
+            Field(
+                name="scales",
+                shape=groups,
+                bits=self.scale_format.bits,
+                dtype=stored,
+                is_given=is_static and self.second_level is None,
+            ),
         ]
         match self.zero_point:
             case ZeroPoint.INTEGER:
@@ -186,9 +221,16 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
             case ZeroPoint.MINIMUM:
                 bits = self.scale_format.bits
                 fields.append(Field(name="minimums", shape=groups, bits=bits, dtype=stored))
-        if self.tensor_scale:
-            float32 = SCALE_DTYPES[FP32]
-            fields.append(Field(name="tensor_scale", shape=(), bits=FP32.bits, dtype=float32))
+        if self.second_level is not None:
+            fields.append(
+                Field(
+                    name="tensor_scale",
+                    shape=() if self.second_level == PerTensor() else (*shape[:-1], 1),
+                    bits=FP32.bits,
+                    dtype=SCALE_DTYPES[FP32],
+                    is_given=is_static,
+                )
+            )
         return tuple(fields)
 
 
@@ -202,13 +244,23 @@ def default_rule(element: Format, scale_format: Format, zero_point: ZeroPoint) -
 
 
 def _fixed_name(scheme: ElementScheme) -> str | None:
-    """Return the name of a scheme that is one of MX or NVFP4, else ``None``."""
+    """Return the name of a scheme that is one of MX, else ``None``."""
     if scheme.granularity == PerGroup(MX_BLOCK) and scheme.has_power_of_two_scales:
         name = MX_NAMES.get(scheme.element) if scheme.rule in MX_RULES else None
         return f"{name}-{scheme.rule}" if name and scheme.rule is not ScaleRule.FLOOR else name
-    nvfp4 = (E2M1, PerGroup(NVFP4_BLOCK), E4M3, True)
-    given = (scheme.element, scheme.granularity, scheme.scale_format, scheme.tensor_scale)
-    return "nvfp4" if given == nvfp4 and scheme.rule is ScaleRule.ABSMAX else None
+    return None
+
+
+def _static_text(scale: float) -> str:
+    """Return ``scale=0.05`` with as few digits as tell float32 numbers apart."""
+    return STATIC + str(np.float32(scale)).removesuffix(".0")
+
+
+def _has_nvfp4_blocks(scheme: ElementScheme) -> bool:
+    """Whether elements, blocks and block scales are those of NVFP4, under a second level."""
+    blocks = (scheme.element, scheme.granularity, scheme.scale_format, scheme.rule)
+    nvfp4 = (E2M1, PerGroup(NVFP4_BLOCK), E4M3, ScaleRule.ABSMAX)
+    return blocks == nvfp4 and scheme.second_level is not None
 
 
 def _check_element(scheme: ElementScheme) -> None:
@@ -228,11 +280,6 @@ def _check_scale(scheme: ElementScheme) -> None:
         )
     if scheme.has_power_of_two_scales and isinstance(scheme.element, TableFormat):
         raise ValueError(f"e8m0 scales need integer or float elements, not {scheme.element.name}")
-    if scheme.tensor_scale and (scheme.scale_format != E4M3 or scheme.group_size is None):
-        raise ValueError(
-            f"a tensor scale goes with e4m3 scales of groups, not {name} scales per "
-            f"{scheme.granularity}"
-        )
 
 
 def _check_zero_point(scheme: ElementScheme) -> None:
@@ -248,5 +295,36 @@ def _check_zero_point(scheme: ElementScheme) -> None:
             f"zero point {scheme.zero_point} does not go with rule {scheme.rule}; "
             f"asym and floatmin go with minmax, sym with other rules"
         )
-    if has_zero_point and scheme.tensor_scale:
-        raise ValueError("a tensor scale goes without zero points")
+
+
+def _check_second_level(scheme: ElementScheme) -> None:
+    if scheme.second_level is None:
+        return
+    if scheme.scale_format != E4M3 or scheme.group_size is None:
+        raise ValueError(
+            f"a second level of scales goes with e4m3 scales of groups, not "
+            f"{SCALE_NAMES[scheme.scale_format]} scales per {scheme.granularity}"
+        )
+    if scheme.zero_point is not ZeroPoint.NONE:
+        raise ValueError("a second level of scales goes without zero points")
+
+
+def _check_static_scale(scheme: ElementScheme) -> None:
+    if scheme.static_scale is None:
+        return
+    has_level = scheme.second_level == PerTensor()
+    is_plain = scheme.second_level is None and scheme.zero_point is ZeroPoint.NONE
+    is_one = is_plain and (scheme.granularity, scheme.scale_format) == (PerTensor(), FP32)
+    if not (has_level or is_one) or scheme.rule is not ScaleRule.ABSMAX:
+        raise ValueError(
+            f"a scale given beforehand is one float32 for the tensor, absmax and without zero "
+            f"point, as in int8:{STATIC}0.05 or nvfp4:{STATIC}0.0005"
+        )
+    least = MIN_NORMAL / (E4M3.smallest if has_level else 1)
+    if not least <= scheme.static_scale <= MAX_FLOAT32:
+        raise ValueError(
+            f"a scale given beforehand is a number from {least:.3g} to {MAX_FLOAT32:.3g}, "
+            f"not {scheme.static_scale:g}"
+        )
+    if scheme.static_scale != np.float32(scheme.static_scale):
+        raise ValueError(f"a scale given beforehand is a float32, not {scheme.static_scale!r}")

@@ -13,6 +13,7 @@ from numerics.schemes import grouping
 from numerics.schemes.element import ElementScheme, ZeroPoint
 from numerics.schemes.scales import (
     Groups,
+    SecondLevel,
     SideData,
     find_side_data,
     find_tensor_scale,
@@ -26,11 +27,12 @@ from numerics.schemes.tensor import QuantizedTensor
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTensor:
     """Return the codes of ``x`` and its side data."""
-    tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
+    tensor_scale = second_level(x, scheme)
+    by_row = rows_of(tensor_scale)
     blocks = grouping.split_groups(x, scheme.granularity)
-    sides = [find_side_data(block, scheme, tensor_scale) for block in blocks]
+    sides = [find_side_data(block, scheme, by_row) for block in blocks]
     codes = [
-        element_codes(block, side, scheme, tensor_scale)
+        element_codes(block, side, scheme, by_row)
         for block, side in zip(blocks, sides, strict=True)
     ]
     shape = scheme.scale_shape(x.shape)
@@ -49,11 +51,11 @@ def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTen
 @partial(jax.jit, static_argnames="scheme")
 def fake_quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32[Array, "*shape"]:
     """Return ``dequantize(quantize(x))`` without making the codes."""
-    tensor_scale = find_tensor_scale(x, scheme) if scheme.tensor_scale else None
+    by_row = rows_of(second_level(x, scheme))
     rounded = []
     for block in grouping.split_groups(x, scheme.granularity):
-        side = find_side_data(block, scheme, tensor_scale)
-        rounded.append(restored_values(block, side, scheme, tensor_scale))
+        side = find_side_data(block, scheme, by_row)
+        rounded.append(restored_values(block, side, scheme, by_row))
     return grouping.join_groups(rounded, x.shape)
 
 
@@ -66,7 +68,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
         values = decode(scheme.element, codes)
         if side.zero_points is not None:
             values = values - side.zero_points.astype(jnp.float32)[..., None]
-        restored.append(restore(values, side, scheme, q.tensor_scale))
+        restored.append(restore(values, side, scheme, rows_of(q.tensor_scale)))
     return grouping.join_groups(restored, q.codes.shape)
 
 
@@ -89,8 +91,20 @@ def split_quantized(
     return list(zip(blocks, sides, strict=True))
 
 
+def rows_of(tensor_scale: Array | None) -> SecondLevel | None:
+    """Return a second level of scales as it broadcasts to the scales of (rows, groups)."""
+    if tensor_scale is None or tensor_scale.ndim == 0:
+        return tensor_scale
+    return tensor_scale.reshape(-1, 1)
+
+
+def second_level(x: Float32[Array, "*shape"], scheme: ElementScheme) -> SecondLevel | None:
+    """Return the scale of the tensor, or of each token, that block scales are divided by."""
+    return None if scheme.second_level is None else find_tensor_scale(x, scheme)
+
+
 def element_codes(
-    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> UInt8[Array, "*lead group"]:
     """Return the codes of groups under side data that is given."""
     normalized = normalize(x, side, scheme, tensor_scale)
@@ -104,14 +118,14 @@ def element_codes(
 
 
 def restored_values(
-    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Groups:
     """Return the numbers that the codes of groups stand for, without making the codes."""
     return restore(_element_values(x, side, scheme, tensor_scale), side, scheme, tensor_scale)
 
 
 def _element_values(
-    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Groups:
     normalized = normalize(x, side, scheme, tensor_scale)
     if scheme.zero_point is ZeroPoint.INTEGER:

@@ -36,9 +36,12 @@ from numerics.arithmetic.float32 import (
 )
 from numerics.formats import E8M0, FP32, SCALE_DTYPES, FloatFormat, Format
 from numerics.schemes.element import ElementScheme, ScaleRule, ZeroPoint
+from numerics.schemes.granularity import PerToken
 
 Groups = Float32[Array, "*lead group"]
 PerGroupFloat = Float32[Array, "*lead"]
+#: Second level of scales: one number, or one for each row of groups.
+SecondLevel = Float32[Array, ""] | Float32[Array, "*lead_and_1"]
 #: Levels of a sum that are computed at once; more would be long to compile.
 TREE_LEVELS = 4
 
@@ -60,13 +63,17 @@ jax.tree_util.register_dataclass(
 )
 
 
-def find_tensor_scale(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32[Array, ""]:
-    """Return the scale of the whole tensor: ``amax / (half_range * scale_format.max)``.
+def find_tensor_scale(x: Float32[Array, "*shape"], scheme: ElementScheme) -> SecondLevel:
+    """Return the second level of scales: ``amax / (half_range * scale_format.max)``.
 
     It is at least so large that its product with any block scale is a normal float32.
     """
+    if scheme.static_scale is not None:
+        given: Array = jnp.float32(scheme.static_scale)
+        return given
     assert isinstance(scheme.scale_format, FloatFormat)
-    amax_bits = jnp.max(float_bits(x) & MAGNITUDE_MASK)
+    axis = -1 if scheme.second_level == PerToken() else None
+    amax_bits = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=axis, keepdims=axis is not None)
     largest = scheme.element.half_range * scheme.scale_format.max
     lowest = MIN_NORMAL / scheme.scale_format.smallest
     scale = jnp.maximum(divide(from_bits(amax_bits), largest), lowest)
@@ -74,7 +81,7 @@ def find_tensor_scale(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Flo
 
 
 def find_side_data(
-    x: Groups, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None = None
+    x: Groups, scheme: ElementScheme, tensor_scale: SecondLevel | None = None
 ) -> SideData:
     """Return the scale of each group, rounded to its format, and its zero point or minimum."""
     match scheme.zero_point:
@@ -91,7 +98,7 @@ def find_side_data(
 
 
 def scale_values(
-    side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> PerGroupFloat:
     """Return scales as the float32 that values are divided by; not for powers of two."""
     scales = side.scales.astype(jnp.float32)
@@ -105,7 +112,7 @@ def scale_exponents(side: SideData) -> tuple[Int32[Array, "*lead"], Bool[Array, 
 
 
 def is_poisoned(
-    side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Bool[Array, "*lead"]:
     """Return which groups have a NaN for a scale."""
     if scheme.has_power_of_two_scales:
@@ -114,18 +121,20 @@ def is_poisoned(
 
 
 def normalize(
-    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Groups:
     """Return values in units of the scale: what is rounded to the element format."""
     if scheme.has_power_of_two_scales:
         return divide_by_power_of_two(x, scale_exponents(side)[0][..., None])
     if side.minimums is not None:
         x = x - side.minimums.astype(jnp.float32)[..., None]
+    if scheme.static_scale is not None and tensor_scale is None:
+        x = jnp.where(jnp.isnan(x), 0, x)
     return divide(x, scale_values(side, scheme, tensor_scale)[..., None])
 
 
 def restore(
-    values: Groups, side: SideData, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    values: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Groups:
     """Return element values times their scale, plus their minimum; NaN in poisoned groups."""
     if scheme.has_power_of_two_scales:
@@ -141,8 +150,10 @@ def restore(
 
 
 def _symmetric_scales(
-    x: Groups, scheme: ElementScheme, tensor_scale: Float32[Array, ""] | None
+    x: Groups, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Shaped[Array, "*lead"]:
+    if scheme.static_scale is not None and tensor_scale is None:
+        return jnp.full(x.shape[:-1], scheme.static_scale, jnp.float32)
     amax_bits = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
     if scheme.rule is ScaleRule.ABSMEAN:
         raw = divide(tree_sum(jnp.abs(x)), float(x.shape[-1]))

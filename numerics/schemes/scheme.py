@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 #: alone. ``"full"``: scales, zero points, selectors, codebooks too. ``"stored"``: the same in the
 #: files of the source where those are known, else each array filled up to whole bytes.
 StorageKind = Literal["index", "full", "stored"]
+#: Rows of two matrices, primes that no size of a side array equals in both, and their groups.
+PROBE_ROWS = (1009, 2003)
+PROBE_GROUPS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,8 @@ class Field:
     is_index: bool = False
     #: Whether its bits count as ``"full"``: not where the source's own count leaves them out.
     is_counted: bool = True
+    #: Whether the scheme fixes its content beforehand, so that it does not depend on the tensor.
+    is_given: bool = False
 
     @property
     def total_bits(self) -> int:
@@ -111,8 +116,23 @@ class Scheme(ABC):
 
     @property
     def mixes_rows(self) -> bool:
-        """Whether a row's codes depend on other rows: a token would see those after it."""
-        return False
+        """Whether a row's values depend on other rows, so that a token would see later ones.
+
+        It follows from :meth:`layout`: an array that is found from the tensor and has no entries of
+        its own for each row is found from all rows. An example is the scale of a tensor.
+        """
+        columns = (self.group_size or 1) * PROBE_GROUPS
+        layouts = [(rows, self.layout((rows, columns))) for rows in PROBE_ROWS]
+        return any(
+            field.shape[:1] != (rows,) and not field.is_given
+            for rows, fields in layouts
+            for field in fields
+        )
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """Names of schemes for activations and caches, to offer in place of one that mixes rows."""
+        return ("int8", "mxfp8_e4m3")
 
     @property
     def group_size(self) -> int | None:

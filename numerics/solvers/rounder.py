@@ -22,9 +22,14 @@ from jaxtyping import Float32, UInt8
 
 from numerics.schemes import grouping
 from numerics.schemes.element import ElementScheme
-from numerics.schemes.element_arrays import element_codes, restored_values
+from numerics.schemes.element_arrays import (
+    element_codes,
+    restored_values,
+    rows_of,
+    second_level,
+)
 from numerics.schemes.granularity import PerTensor
-from numerics.schemes.scales import SideData, find_side_data, find_tensor_scale
+from numerics.schemes.scales import SecondLevel, SideData, find_side_data
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
 
@@ -79,16 +84,16 @@ class ElementRounder:
     def fit(self, weight: Matrix, importance: Float32[Array, " n"] | None) -> Side:
         """Return scales and zero points of the groups, and the scale of the tensor if any."""
         scheme = self.scheme
-        tensor_scale = find_tensor_scale(weight, scheme) if scheme.tensor_scale else None
+        tensor_scale = second_level(weight, scheme)
+        by_row = rows_of(tensor_scale)
         blocks = grouping.split_groups(weight, scheme.granularity)
         if importance is None:
-            sides = [find_side_data(block, scheme, tensor_scale) for block in blocks]
+            sides = [find_side_data(block, scheme, by_row) for block in blocks]
         else:
             spread = jnp.broadcast_to(importance, weight.shape)
             weights = grouping.split_groups(spread, scheme.granularity)
             sides = [
-                self._clipped(block, w, tensor_scale)
-                for block, w in zip(blocks, weights, strict=True)
+                self._clipped(block, w, by_row) for block, w in zip(blocks, weights, strict=True)
             ]
         shape = scheme.scale_shape(weight.shape)
         joined = jax.tree.map(lambda *parts: grouping.join_scales(list(parts), shape), *sides)
@@ -104,7 +109,8 @@ class ElementRounder:
             index = jnp.zeros(width, int)
         spread = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.T[index], (width, rows)), groups)
         if tensor_scale is not None:
-            tensor_scale = jnp.broadcast_to(tensor_scale, (width,))
+            per_row = tensor_scale.reshape(-1) if tensor_scale.ndim else tensor_scale
+            tensor_scale = jnp.broadcast_to(per_row, (width, *per_row.shape))
         return spread, tensor_scale
 
     def check(self, weight: Matrix, side: Side) -> None:
@@ -131,7 +137,7 @@ class ElementRounder:
         return QuantizedTensor(arrays=present, scheme=self.scheme, shape=codes.shape)
 
     def _clipped(
-        self, block: Array, importance: Array, tensor_scale: Float32[Array, ""] | None
+        self, block: Array, importance: Array, tensor_scale: SecondLevel | None
     ) -> SideData:
         """Return the side data of each group's best clip."""
         clips = POWER_OF_TWO_CLIPS if self.scheme.has_power_of_two_scales else CLIPS
@@ -154,7 +160,7 @@ class ElementRounder:
         block: Array,
         side: SideData,
         importance: Array,
-        tensor_scale: Float32[Array, ""] | None,
+        tensor_scale: SecondLevel | None,
     ) -> Array:
         difference = restored_values(block, side, self.scheme, tensor_scale) - block
         return jnp.sum(importance * difference * difference, axis=-1)

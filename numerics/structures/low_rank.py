@@ -78,11 +78,6 @@ class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
         return False
 
     @property
-    def mixes_rows(self) -> bool:
-        """True: factors are of the whole matrix."""
-        return True
-
-    @property
     def group_size(self) -> int:
         """Values of a group of the dense part."""
         return self.size

@@ -80,11 +80,6 @@ class SpQR(Scheme, arrays="numerics.structures.spqr_arrays"):
         return f"spqr-{self.bits}{share}{'-add' * self.adds}{'-fp32' * (self.second == FP32)}"
 
     @property
-    def mixes_rows(self) -> bool:
-        """True: scales of 16 rows are quantized together."""
-        return True
-
-    @property
     def group_size(self) -> int:
         """Values of a group."""
         return GROUP

@@ -29,11 +29,6 @@ class BitNetTernary(Scheme, arrays="numerics.ternary.arrays"):
         """The catalog's name."""
         return "bitnet-ternary"
 
-    @property
-    def mixes_rows(self) -> bool:
-        """True: one mean for the tensor."""
-        return True
-
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
         """Return codes and the scale."""
         one = (1,) * len(shape)
@@ -122,11 +117,6 @@ class ColumnBinary(Scheme, arrays="numerics.ternary.arrays"):
     def name(self) -> str:
         """The catalog's name."""
         return "fbi-binary"
-
-    @property
-    def mixes_rows(self) -> bool:
-        """True: statistics of columns."""
-        return True
 
     def check_storable(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for a tensor without columns."""

@@ -45,11 +45,14 @@ def _parts(scheme: ElementScheme) -> Iterator[str]:
     scale = SCALE_NAMES[scheme.scale_format].upper()
     yield f"elements {scheme.element.name}"
     if isinstance(scheme.granularity, PerGroup):
-        is_block = scale == "E8M0" or scheme.tensor_scale
+        level = scheme.second_level
+        is_block = scale == "E8M0" or level is not None
         yield f"{'blocks' if is_block else 'groups'} of {scheme.granularity.size}"
-        yield f"{scale} scale{' under one FP32 scale a tensor' if scheme.tensor_scale else ''}"
+        yield f"{scale} scale{f' under one FP32 scale a {level}' if level is not None else ''}"
     else:
         yield f"{GRANULARITIES[type(scheme.granularity)]} in {scale}"
+    if scheme.static_scale is not None:
+        yield f"scale {scheme.static_scale:.6g} given beforehand"
     if words := ZERO_POINTS[scheme.zero_point]:
         yield words
     yield RULES.get(scheme.rule, f"{scheme.rule} rule")

@@ -59,4 +59,4 @@ def spelled(scheme: Scheme | GgufMix) -> str:
     text = f"{scheme.element.name}:{scheme.granularity}:{scheme.scale_format.name}"
     if scheme.name.endswith(f"-{scheme.rule}"):
         text += f":{scheme.rule}"
-    return f"{text}, one scale a tensor" if scheme.tensor_scale else text
+    return text if scheme.second_level is None else f"{text}, one scale a {scheme.second_level}"

@@ -178,12 +178,12 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
 
 
 def _check_tokens(schemes: Mapping[str, Scheme]) -> None:
-    """Refuse schemes by which a token would see the tokens after it."""
+    """Refuse activations and caches whose scheme lets a token depend on later ones."""
     for name, scheme in schemes.items():
         if scheme.mixes_rows:
             raise UserError(
-                f"{name}: {scheme.name} has statistics of all rows, so tokens would see those "
-                f"after them; it is for weights, int8 or mxfp8_e4m3 for activations and cache"
+                f"{name}: {scheme.name} takes statistics over all tokens, so a token would depend "
+                f"on later ones; for activations and cache use {' or '.join(scheme.alternatives)}"
             )
 
 

@@ -105,7 +105,7 @@ def quantize(x: np.ndarray, scheme) -> Quantized:
     """Quantize float32 along the last axis."""
     size = {"tensor": x.size}.get(str(scheme.granularity), scheme.group_size or x.shape[-1])
     rows = x.reshape(1, -1) if str(scheme.granularity) == "tensor" else x.reshape(-1, x.shape[-1])
-    tensor_scale = _tensor_scale(rows, scheme) if scheme.tensor_scale else None
+    tensor_scale = _tensor_scale(rows, scheme) if scheme.second_level else None
     with np.errstate(all="ignore"):
         parts = [
             _quantize_group(rows[:, start : start + size], scheme, tensor_scale)

@@ -108,8 +108,8 @@ REFUSED = [
         None,
         (
             "'g' in 'int8:g' is none of tensor, channel, token, g<size>, sym, asym, floatmin, "
-            "two-level, a scale format (fp32, fp16, bf16, e4m3, e8m0) or a scale rule (absmax, "
-            "minmax, absmean, floor, rceil, rfloor, rnearest, ceil, even)"
+            "two-level, scale=<number>, a scale format (fp32, fp16, bf16, e4m3, e8m0) or a "
+            "scale rule (absmax, minmax, absmean, floor, rceil, rfloor, rnearest, ceil, even)"
         ),
     ),
     ("int8:g0", None, "a group has at least 1 value, not 0"),

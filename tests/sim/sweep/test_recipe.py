@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 
@@ -76,10 +77,31 @@ def test_equal_computations_have_one_canonical_text_whatever_their_name():
 
 
 @pytest.mark.parametrize("field", ["activations", "kv"])
-@pytest.mark.parametrize("name", ["bitnet-ternary", "nf4-dq", "aqlm-2x8", "spqr-3", "ant4"])
-def test_tokens_that_would_see_later_ones_are_refused(name, field):
-    with pytest.raises(UserError, match=rf": {name} has statistics of all rows, so tokens would"):
+@pytest.mark.parametrize(
+    ("name", "others"),
+    {
+        **dict.fromkeys(("bitnet-ternary", "nf4-dq", "aqlm-2x8", "ant4"), "int8 or mxfp8_e4m3"),
+        "nvfp4": "nvfp4:token or nvfp4:scale=<number>",
+        "nvfp4-ct": "nvfp4:token or nvfp4:scale=<number>",
+        "int8:tensor:fp32": "int8:token:fp32 or int8:scale=<number>",
+        "fp8_e4m3:tensor:fp32": "fp8_e4m3:token:fp32 or fp8_e4m3:scale=<number>",
+    }.items(),
+)
+def test_tokens_that_would_depend_on_later_ones_are_refused(name, others, field):
+    message = (
+        f"{name} takes statistics over all tokens, so a token would depend on later ones; for "
+        f"activations and cache use {others}"
+    )
+    with pytest.raises(UserError, match=f": {re.escape(message)}$"):
         plan(recipe(Rule(**{field: parse_scheme(name)})), CONFIG)
+
+
+@pytest.mark.parametrize("name", ["nvfp4:token", "nvfp4:scale=0.0005", "fp8_e4m3:scale=1"])
+def test_statistics_of_a_token_and_scales_given_beforehand_suit_activations_and_cache(name):
+    scheme = parse_scheme(name, role="kv")
+    config = dataclasses.replace(CONFIG, hidden_size=256, intermediate_size=704, head_dim=64)
+    found = plan(recipe(Rule(activations=scheme, kv=scheme)), config)
+    assert all(layer.kv == scheme for layer in found.numerics)
 
 
 def test_layers_that_do_not_fit_can_be_left_out():
