@@ -117,6 +117,8 @@ module branchless(A, B, S, Y);
 endmodule
 """
 UNSETTLED = -2
+#: CXXRTL sees feedback where one bit of a wire depends on another bit of it.
+SPLIT = ("splitnets",)
 
 
 @dataclass(slots=True)
@@ -253,7 +255,7 @@ def _compile(pe: ProcessingElement, text: str, folder: Path, memory: Path | None
     top = module_name(pe)
     # In PEs of several cycles a branch skips what other cycles do, which is worth more.
     logic = ["techmap -map branchless.v"] if pe.cycles == 1 else []
-    steps = ["read_verilog pe.v", f"hierarchy -top {top}", "proc", *logic]
+    steps = ["read_verilog pe.v", f"hierarchy -top {top}", "proc", *SPLIT, *logic]
     steps.append("write_cxxrtl -g0 -O6 pe.cc")
     name = top.replace("_", "__")
     harness = HARNESS.replace("@NAME@", name).replace("@PUTS@", _puts(pe.operand_layout))

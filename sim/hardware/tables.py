@@ -1,6 +1,7 @@
 """Tables of PEs, verdicts and costs for the terminal."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -9,8 +10,10 @@ from hw.pe_record import PeRecord
 from rtl.element import ProcessingElement
 from rtl.verification.verify import Verdict
 from sim.hardware.command import Costs
-from sim.hardware.run_layer import LayerRun
 from sim.tables import Column, FittingTable, numbers, words
+
+if TYPE_CHECKING:
+    from sim.hardware.run_layer import LayerRun
 
 #: What relative costs are relative to.
 BASELINE = "int8-mac"
@@ -48,7 +51,7 @@ def verdict_line(verdict: Verdict) -> str:
     return f"{head} {verdict.time_s:6.1f} s ({rate}), {verdict.what}{tail}"
 
 
-def layer_line(run: LayerRun) -> str:
+def layer_line(run: "LayerRun") -> str:
     """Return what a layer gave in a sentence."""
     size = f"{run.layer} of {run.model}, {run.inputs} x {run.outputs}, {run.tokens} tokens"
     work = f"{run.macs / 1e6:.1f} M MACs in {run.cycles:,} cycles of {run.tile}"

@@ -47,8 +47,14 @@ KL = "KL divergence from float32 (nats per token)"
 SOURCE_GRID = "holds the source's own grid"
 GREY = "0.65"
 NEAR_LINE: Any = {"color": "0.5", "linewidth": 0.9, "linestyle": (0, (1, 2))}
+LEGEND_STYLE: Any = {
+    "fontsize": 8,
+    "labelspacing": 0.35,
+    "edgecolor": "none",
+    "framealpha": 0.92,
+}
 #: Inches of a figure for a phone.
-NARROW = (3.6, 4.6)
+NARROW = (3.6, 5.4)
 #: Characters of a label, in a wide figure and in a narrow one.
 LABEL_LENGTH, NARROW_LABEL_LENGTH = 36, 20
 
@@ -58,20 +64,29 @@ def accuracy_figure(rows: Sequence[Row], *, is_narrow: bool = False) -> Figure:
 
     Recipes that leave the weights in float32 have a panel of their own: bits per weight say nothing
     of them. Points without a finite divergence are left to the table. A narrow figure has no title,
-    which the page around it gives, and names the points on the front only.
+    which the page around it gives, names the points on the front only, and leaves float32 weights
+    out where there are others.
     """
     drawn = [r for r in rows if not is_reference(r.point) and math.isfinite(r.point.kl_mean)]
     placed = [row for row in drawn if not keeps_weights(row.point)]
     aside = [row for row in drawn if keeps_weights(row.point)]
+    if is_narrow and placed:
+        drawn, aside = placed, []
     with drawing():
         figure = new_figure(*(NARROW if is_narrow else _size(len(drawn))))
         main, side = _panels(figure, placed, aside)
         if placed or not aside:
-            _draw_main(main, placed)
+            _draw_main(main, placed, is_narrow=is_narrow)
         if side is not None:
             _draw_side(side, aside, is_alone=side is main)
         scale_divergence(main, _spans(drawn), near=NEAR_NATS)
-        _legend(main, drawn, is_left=not placed)
+        handles = _legend_handles(main, drawn)
+        if is_narrow:
+            figure.legend(handles=handles, loc="outside lower center", ncols=2, **LEGEND_STYLE)
+        elif drawn:
+            main.legend(
+                handles=handles, loc="upper right" if placed else "upper left", **LEGEND_STYLE
+            )
         if not is_narrow:
             figure.suptitle(finding([row.point for row in rows]), x=0.01, ha="left")
             main.set_title(_subtitle(rows, drawn), color="0.35")
@@ -118,7 +133,7 @@ def _subtitle(rows: Sequence[Row], drawn: Sequence[Row], *, hidden: int = 0) -> 
     return "; ".join(parts)
 
 
-def _draw_main(axes: Axes, rows: Sequence[Row]) -> None:
+def _draw_main(axes: Axes, rows: Sequence[Row], *, is_narrow: bool) -> None:
     for row in rows:
         _draw_point(axes, row.point.bits_per_weight, row, is_strong=row.on_front)
     front = _front(rows)
@@ -128,7 +143,7 @@ def _draw_main(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlabel("bits per weight, side data included (log scale)")
     axes.set_ylabel(KL)
     if rows:
-        scale_bits(axes, [row.point.bits_per_weight for row in rows])
+        scale_bits(axes, [row.point.bits_per_weight for row in rows], is_narrow=is_narrow)
 
 
 def _front(rows: Sequence[Row]) -> list[PointResult]:
@@ -181,8 +196,8 @@ def _spans(rows: Sequence[Row]) -> list[tuple[float, float, float]]:
     return [(v, v - h, v + h) for v, h in zip(values, halves, strict=True)]
 
 
-def _legend(axes: Axes, rows: Sequence[Row], *, is_left: bool) -> None:
-    """Explain what occurs, nothing else."""
+def _legend_handles(axes: Axes, rows: Sequence[Row]) -> list[Line2D]:
+    """Return an entry for each family, scope and line that occurs."""
     points = [row.point for row in rows]
     kinds = {family(p.recipe) for p in points if not holds_source_grid(p)}
     handles = [_handle(kind, *STYLES[kind]) for kind in STYLES if kind in kinds]
@@ -195,15 +210,7 @@ def _legend(axes: Axes, rows: Sequence[Row], *, is_left: bool) -> None:
     low, high = axes.get_ylim()
     if low < NEAR_NATS < high:
         handles.append(Line2D([], [], label=f"{NEAR_NATS} nats", **NEAR_LINE))
-    if points:
-        axes.legend(
-            handles=handles,
-            loc="upper left" if is_left else "upper right",
-            fontsize=8,
-            labelspacing=0.35,
-            edgecolor="none",
-            framealpha=0.92,
-        )
+    return handles
 
 
 def _handle(label: str, color: str, marker: str, fill: Any = "full") -> Line2D:

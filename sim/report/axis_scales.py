@@ -16,16 +16,19 @@ MAX_LINEAR_RATIO = 20.0
 MIN_BITS_RATIO = 2.5
 BIT_TICKS = (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32)
 MAX_BIT_TICKS = 12
+#: Ticks of a figure for a phone.
+FEW_BIT_TICKS = (1, 2, 3, 4, 6, 8, 12, 16, 32)
 
 
-def scale_bits(axes: Axes, bits: Sequence[float]) -> None:
+def scale_bits(axes: Axes, bits: Sequence[float], *, is_narrow: bool = False) -> None:
     """Make the x axis logarithmic: one bit more matters less the more there are."""
     low, high = 0.85 * min(bits), 1.25 * max(bits)
     wider = max(1.0, (MIN_BITS_RATIO * low / high) ** 0.5)
     low, high = low / wider, high * wider
     axes.set_xscale("log", base=2)
     axes.set_xlim(low, high)
-    ticks = [tick for tick in BIT_TICKS if low <= tick <= high]
+    known = FEW_BIT_TICKS if is_narrow else BIT_TICKS
+    ticks = [tick for tick in known if low <= tick <= high]
     if len(ticks) > MAX_BIT_TICKS:
         ticks = [tick for tick in ticks if tick == int(tick)]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -45,7 +45,7 @@ dl { display: grid; grid-template-columns: minmax(5rem, max-content) 1fr; gap: .
 dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 40rem) {
   body { padding: 1rem .75rem 2rem; } .answer { font-size: 1.1rem; }
-  td:first-child { min-width: 7rem; max-width: 9rem; }
+  td:first-child { min-width: 8rem; max-width: 10rem; }
   .large { display: none; } .small { display: block; } }
 @media print {
   :root { --ink: #000; --soft: #444; --paper: #fff; --shade: #fff; }

@@ -17,7 +17,6 @@ from sim.sources.gguf_file import open_gguf
 from sim.sources.hf_directory import CONFIG, HfDirectory, open_directory
 from sim.sources.hub import download_snapshot
 from sim.sources.known import EMBEDDED_ID, KNOWN, KnownModel
-from sim.sources.packed import is_packed_checkpoint, open_checkpoint
 from sim.sources.source import ModelSource
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
@@ -67,6 +66,9 @@ def _open_known(model: KnownModel) -> ModelSource:
 
 def _open_directory(path: Path) -> ModelSource:
     """Open safetensors, codes that were packed here, or the one GGUF file of a directory."""
+    # JAX, which reads codes, takes a second to import; a list of models does not need it.
+    from sim.sources.packed import is_packed_checkpoint, open_checkpoint
+
     if is_packed_checkpoint(path):
         return open_checkpoint(path)
     files = list(path.glob("*.gguf"))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from numerics import Scheme, grouped_dot, quantize
+from numerics.gguf.scheme import GgufScheme
 from numerics.names.suggest import unknown
 from numerics.pe.rounding import check_pe
 from rtl.catalog import PES, ROUNDING
@@ -156,7 +157,8 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
     """Refuse groups longer than the rows they divide."""
     short: dict[int, list[str]] = {}
     for name, scheme in schemes.items():
-        if scheme.group_size is not None and scheme.group_size > rows[name]:
+        is_free = scheme.group_size is not None and not isinstance(scheme, GgufScheme)
+        if is_free and (scheme.group_size or 0) > rows[name]:
             short.setdefault(rows[name], []).append(name)
     if short:
         names_of_short = {name for names in short.values() for name in names}
@@ -169,12 +171,23 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
             f"group size {max(filter(None, given))} is larger than a row: {places}; "
             f"use --group-size {min(short)} or less, or one scale a channel (FORMAT:channel)"
         )
+    refused: dict[str, ValueError] = {}
     for name, scheme in schemes.items():
         try:
             scheme.check_shape((1, rows[name]))
         except ValueError as error:
-            pattern = f"*.{name.rpartition('.')[2]}"
-            raise UserError(f"{name}: {error}; --skip '{pattern}' leaves it out") from None
+            refused[name] = error
+    if refused:
+        raise UserError(_left_out(refused))
+
+
+def _left_out(refused: Mapping[str, ValueError]) -> str:
+    """Say which layers a scheme can't store, and how to leave all of them out."""
+    name, error = next(iter(refused.items()))
+    more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    patterns = dict.fromkeys(f"*.{layer.rpartition('.')[2]}" for layer in refused)
+    options = " ".join(f"--skip '{pattern}'" for pattern in patterns)
+    return f"{name}{more}: {error}; {options} leaves {'them' if more else 'it'} out"
 
 
 def _check_tokens(schemes: Mapping[str, Scheme]) -> None:

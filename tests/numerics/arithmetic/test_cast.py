@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from _helpers import gold
+from _helpers.casts import encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,18 +63,8 @@ SOME = [pytest.param(fmt, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, fmt in 
 by_name = {"ids": lambda fmt: fmt.name}
 #: A prime, so that no bit of the pattern stays in step with it.
 STRIDE = 977
-#: Inputs of a cast, always as many, so that all tests share one program a format. Odd, so that
-#: vectors of the processor leave some over.
-COUNT = 2**16 + 7
 ALL_FLOAT16 = np.arange(2**16, dtype=np.uint16).view(np.float16)
 ALL_BFLOAT16 = np.arange(2**16, dtype=np.uint16).view(ml_dtypes.bfloat16)
-
-
-def encoded(fmt, x: np.ndarray, **options) -> np.ndarray:
-    """Return the codes of any number of inputs, :data:`COUNT` at a time."""
-    rows = np.zeros((-(-len(x) // COUNT), COUNT), np.float32)
-    rows.ravel()[-len(x) :] = x
-    return np.concatenate([encode(fmt, jnp.asarray(row), **options) for row in rows])[-len(x) :]
 
 
 def float32(x) -> np.ndarray:

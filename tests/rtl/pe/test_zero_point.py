@@ -53,8 +53,8 @@ def test_parts_are_proved_and_wrong_ones_refuted(monkeypatch):
 @pytest.mark.parametrize(
     "changes,words",
     [
-        ({"weights": FORMATS["int4"]}, "int4 is no unsigned integer"),
-        ({"activations": FORMATS["fp4_e2m1"]}, "fp4_e2m1 is no two's complement number"),
+        ({"weights": FORMATS["int4"]}, "int4 is not an unsigned integer"),
+        ({"activations": FORMATS["fp4_e2m1"]}, "fp4_e2m1 is not a two's complement number"),
         ({"lanes": 5}, "5 lanes for 2 columns; give a multiple"),
     ],
 )

@@ -106,8 +106,19 @@ def test_statistics_of_a_token_and_scales_given_beforehand_suit_activations_and_
 
 def test_layers_that_do_not_fit_can_be_left_out():
     config = dataclasses.replace(CONFIG, hidden_size=256, intermediate_size=704, head_dim=64)
-    with pytest.raises(UserError, match=r"rows of 704; --skip '\*.down_proj' leaves it out$"):
+    message = (
+        r"^layers\.0\.mlp\.down_proj and 1 more: .* rows of 704; --skip '\*.down_proj' leaves "
+    )
+    with pytest.raises(UserError, match=message + "them out$"):
         plan(recipe(Rule(weights=parse_scheme("tq1_0"))), config)
+
+
+def test_all_layers_that_do_not_fit_are_named_at_once():
+    config = dataclasses.replace(CONFIG, hidden_size=320, intermediate_size=704, head_dim=80)
+    with pytest.raises(UserError, match=r"^layers\.0\.self_attn\.q_proj and 13 more: ") as caught:
+        plan(recipe(Rule(weights=parse_scheme("q4_k"))), config)
+    patterns = [word for word in str(caught.value).split() if word.startswith("'*.")]
+    assert len(patterns) == 7 and "--group-size" not in str(caught.value)
 
 
 def test_a_pattern_without_a_match_is_refused():
