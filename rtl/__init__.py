@@ -1,1 +1,1 @@
-"""Is it real hardware? Processing elements made from the format objects."""
+"""Processing elements in Amaranth, made from the format objects: Verilog, verification, cost."""

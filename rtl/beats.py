@@ -1,4 +1,4 @@
-"""Operands of a PE as the words of its beats: where the codes of every field are."""
+"""Packing of operands: codes of a PE's fields as 32-bit words of its beats."""
 
 from dataclasses import dataclass
 
@@ -15,19 +15,19 @@ class Place:
 
     name: str
     lanes: int
-    #: First bit of the first lane.
+    #: Index of the first lane's lowest bit.
     start: int
-    #: Bits of a lane.
+    #: Bits of one lane's code.
     width: int
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
-        """The least unsigned type that holds a code."""
+        """The smallest unsigned NumPy type that holds a code."""
         return np.min_scalar_type((1 << self.width) - 1)
 
 
 def beat_places(layout: data.StructLayout) -> list[Place]:
-    """Return the places of the fields of a beat, in their order."""
+    """Return the places of the fields of a beat, in the layout's order."""
     places = []
     for name, field in layout:
         shape = field.shape

@@ -68,7 +68,7 @@ def _dot(
 
 
 def _serial(bits: int) -> DotProductPe:
-    """Return BitMoD's serial PE with an exact sum in place of its aligned one."""
+    """Return BitMoD's serial PE with an exact sum instead of its exponent-aligned one."""
     name, serial = f"bitmod-fp{bits}", Serial(terms=LeadingOnes, cycles=2)
     return DotProductPe(
         name=name,
@@ -85,7 +85,7 @@ def _serial(bits: int) -> DotProductPe:
 def _mixpe(
     name: str, model: BlockScaled | BlockShifted, length: int, *, proof_cost: ProofCost = "quick"
 ) -> BlockDotPe:
-    """Return a dot product with scales after groups of 128."""
+    """Return MixPE's dot product, which scales the sum of each group of 128."""
     return BlockDotPe(
         name=name,
         source=f"{_MIXPE}, scales after the group",
@@ -136,7 +136,7 @@ _DOT_PRODUCTS: tuple[ProcessingElement, ...] = (
     _serial(3),
 )
 
-#: PEs whose beats have more than weights and activations, or codes of several weights.
+#: PEs whose beats have further fields, such as scales, or codes that stand for several weights.
 _WITH_MORE_FIELDS: tuple[ProcessingElement, ...] = (
     BlockDotPe(
         name="nvfp4-dot",

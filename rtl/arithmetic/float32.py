@@ -1,6 +1,6 @@
-"""FP32 additions, and numbers made FP32; none is subnormal, infinite or NaN.
+"""FP32 addition and conversion to FP32, without subnormal numbers, infinities and NaN.
 
-A zero has the exponent field 0, whatever its sign; sums of zero are positive.
+A zero has the stored exponent 0 and either sign; a sum of zero is positive.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from numerics.formats import FP32, FloatFormat
 from rtl.arithmetic.shifts import leading_zeros, sticky_shift
 
-#: Bits below a significand that rounding needs: guard, round and sticky.
+#: Number of bits below a significand that rounding needs: guard, round and sticky.
 EXTRA = 3
 
 
@@ -22,9 +22,9 @@ def float_layout(fmt: FloatFormat) -> data.StructLayout:
 
 
 class FloatAdder(wiring.Component):
-    """The sum of two normal numbers or zeros, rounded to nearest, ties to even.
+    """Combinational: the sum of two normal numbers or zeros, rounded to nearest, ties to even.
 
-    Sums that are too small to be normal or too large to be finite must not come.
+    The sum must be zero or a normal number; underflow and overflow are not handled.
     """
 
     def __init__(self, fmt: FloatFormat = FP32) -> None:
@@ -51,7 +51,7 @@ class FloatAdder(wiring.Component):
         return m
 
     def _rounded(self, m: Module, wide: Value, large: data.View) -> Value:
-        """Return the code of a significand with a carry above and extra bits below."""
+        """Return the FP32 code of a significand that has a carry bit above and extra bits below."""
         zeros = leading_zeros(m, wide)
         normal = Signal(len(wide))
         m.d.comb += normal.eq(wide << zeros)
@@ -59,14 +59,14 @@ class FloatAdder(wiring.Component):
         is_up = normal[lowest - 1] & (normal[: lowest - 1].any() | normal[lowest])
         exponent = Signal(self.fmt.exponent_bits)
         m.d.comb += exponent.eq(large.exponent + 1 - zeros)
-        # A carry out of the mantissa steps the exponent.
+        # A carry out of the mantissa increments the exponent.
         magnitude = Signal(self.fmt.bits - 1)
         m.d.comb += magnitude.eq(Cat(normal[lowest:-1], exponent) + is_up)
         return Mux(wide.any(), Cat(magnitude, large.sign), 0)
 
 
 def _significand(m: Module, number: data.View) -> Value:
-    """Return hidden bit, mantissa and extra bits."""
+    """Return the significand of a number: hidden bit, mantissa, and extra bits of 0."""
     found = Signal(len(number.mantissa) + 1 + EXTRA)
     is_number = number.exponent.any()
     m.d.comb += found.eq(Cat(Const(0, EXTRA), Mux(is_number, number.mantissa, 0), is_number))
@@ -76,7 +76,7 @@ def _significand(m: Module, number: data.View) -> Value:
 def to_fp32(m: Module, sign: Value, magnitude: Value, exponent: Value, unit: int) -> Value:
     """Return ``(-1)^sign * magnitude * 2^(exponent + unit)`` as FP32; magnitudes of up to 24 bits.
 
-    The number must be in the range of normal ones, or 0.
+    The number must be in the range of normal FP32 numbers, or 0.
     """
     zeros = leading_zeros(m, magnitude)
     normal = Signal(FP32.mantissa_bits + 1)

@@ -1,4 +1,4 @@
-"""Sums of groups between the two streams of a processing element.
+"""The accumulator of a group, between the two streams of a processing element.
 
 :mod:`rtl.element` explains the protocol.
 """
@@ -13,16 +13,17 @@ from amaranth.lib.wiring import In, Out
 
 
 class GroupSum(wiring.Component):
-    """A state that the beats of a group change, and a result made of it after the last one.
+    """An accumulator that each beat of a group updates, and the group's result.
 
-    The state starts from zero with every group. A beat takes up to ``steps`` cycles.
+    The accumulator (``before`` and ``after`` a cycle) starts every group at zero. A beat takes at
+    most ``steps`` cycles.
 
     Members
     -------
     operands : in stream
-        Beats: the fields given, and ``last``.
+        Beats: the PE's fields, and ``last``.
     result : out stream
-        One result a group, registered, in the cycle after the last beat.
+        One registered result per group, in the cycle after its last beat.
     """
 
     #: Most cycles of a beat.
@@ -39,10 +40,10 @@ class GroupSum(wiring.Component):
 
     @abstractmethod
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Return the state after a cycle of a beat; ``step`` counts the beat's cycles."""
+        """Return the accumulator after a cycle of a beat; ``step`` counts the beat's cycles."""
 
     def finish(self, m: Module, after: Signal) -> Value:
-        """Return the result of the state after the last beat."""
+        """Return the group's result from the accumulator after the last beat."""
         return after
 
     def is_last_step(self, step: Value) -> Value:
@@ -77,7 +78,7 @@ class GroupSum(wiring.Component):
 
 
 def accumulator_width(need: int, asked: int | None, what: str) -> int:
-    """Return the bits of a sum: those it needs, unless wider ones are asked for.
+    """Return the accumulator width in bits: ``asked``, or ``need`` if ``asked`` is ``None``.
 
     >>> accumulator_width(19, None, "128 products"), accumulator_width(19, 24, "128 products")
     (19, 24)
@@ -90,9 +91,9 @@ def accumulator_width(need: int, asked: int | None, what: str) -> int:
 
 
 def column_sums(bits: int, columns: int) -> data.ArrayLayout:
-    """Return the layout of the sums of some columns, as a result and as a state.
+    """Return the layout of the sums of some columns, for both result and accumulator.
 
-    Together they are an unsigned number, which has to fit in a signed one of 64 bits.
+    A result is read as one unsigned number of at most 63 bits, so that it fits in int64.
     """
     if columns * bits >= 64:
         raise ValueError(
@@ -103,7 +104,7 @@ def column_sums(bits: int, columns: int) -> data.ArrayLayout:
 
 
 def lanes_of_column(lanes: int, columns: int) -> int:
-    """Return the lanes of each column of a beat; raise ValueError if they can't be shared out.
+    """Return the lanes of each column; raise ValueError if the columns do not divide the lanes.
 
     >>> lanes_of_column(16, 4)
     4
@@ -114,9 +115,9 @@ def lanes_of_column(lanes: int, columns: int) -> int:
 
 
 def pack_columns(sums: np.ndarray, shape: Shape) -> np.ndarray:
-    """Return the results of columns, shape (groups, columns), as one number of 63 bits at most.
+    """Return the sums of columns, shape (groups, columns), packed in a number of at most 63 bits.
 
-    The first column is in the lowest bits. The number is unsigned, as an array is in hardware.
+    The first column is in the lowest bits. The number is unsigned, as arrays are in Amaranth.
 
     >>> pack_columns(np.array([[1, -1], [2, 0]]), Shape(4, signed=True)).tolist()
     [241, 2]

@@ -1,4 +1,4 @@
-"""Normalization of a sum to an accumulator with an exponent: a right shift and its rounding."""
+"""Normalization: a right shift with rounding that makes a sum fit the accumulator's mantissa."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.hdl import signed as signed_shape
@@ -10,12 +10,12 @@ from rtl.arithmetic.shifts import leading_zeros, rounded_shift
 
 
 def aligned_layout(mantissa_bits: int) -> data.StructLayout:
-    """Return the fields of an accumulator with an exponent."""
+    """Return the fields of an accumulator: two's complement mantissa and unsigned exponent."""
     return data.StructLayout({"mantissa": signed_shape(mantissa_bits), "exponent": EXPONENT_BITS})
 
 
 def total_bits(model: AlignedDot) -> int:
-    """Return the bits of a cycle's sum and an accumulator, added.
+    """Return the bits of an accumulator plus the sum of one cycle's terms.
 
     >>> from numerics.formats import E2M1
     >>> from numerics.pe.terms import WindowTerms
@@ -28,14 +28,14 @@ def total_bits(model: AlignedDot) -> int:
 
 
 def normalizer_bits(model: AlignedDot) -> int:
-    """Return the bits of all inputs of a normalizer."""
+    """Return the bits of a normalizer's inputs in all."""
     return total_bits(model) + EXPONENT_BITS
 
 
 class Normalizer(wiring.Component):
-    """Combinational :meth:`numerics.pe.aligned.AlignedDot.normalized`: a mantissa that fits.
+    """Combinational :meth:`numerics.pe.aligned.AlignedDot.normalized`.
 
-    ``after`` is its exponent.
+    ``mantissa`` fits its width; ``after`` is its exponent.
     """
 
     def __init__(self, model: AlignedDot) -> None:
@@ -64,7 +64,7 @@ class Normalizer(wiring.Component):
         return m
 
     def _give(self, m: Module, found: Signal, places: Value) -> None:
-        """Drive the outputs; a mantissa that rounds up to a power of two takes one place more."""
+        """Drive the outputs; a mantissa rounded up to a power of two shifts one place more."""
         kept = self._model.accumulator_bits - 1
         m.d.comb += self.mantissa.eq(found)
         m.d.comb += self.after.eq(self.exponent + places)
@@ -93,7 +93,7 @@ class NormalizerReference(Normalizer):
     def _give_case(self, m: Module, places: int, largest: int) -> None:
         rounded = self.total
         if self._model.rounding == "nearest" and places:
-            # Half a unit less one, plus one if the floor is odd: ties go to even.
+            # Round to nearest, ties to even: add half a unit less one, and one if the floor is odd.
             rounded = self.total + (1 << (places - 1)) - 1 + self.total[places]
         found = rounded >> places
         is_beyond = found == largest

@@ -1,7 +1,7 @@
-"""Products of one weight and one activation, each exact, by different circuits.
+"""Exact multipliers of one weight and one activation, by different circuits.
 
-All have the same ports: the codes of a weight and of an activation, and their product in products
-of the formats' units.
+All have the same ports: the codes of a weight and of an activation in; their product out, in units
+of the weight unit times the activation unit.
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ from rtl.arithmetic.decoder import LARGEST_TABLE_BITS, Decoder
 
 
 class Product(wiring.Component):
-    """Base of all products: two codes in, one signed number out."""
+    """Base of all multipliers: two codes in, one signed product out."""
 
     def __init__(self, weights: Format, activations: Format) -> None:
         self.weights, self.activations = weights, activations
@@ -31,12 +31,12 @@ class Product(wiring.Component):
         )
 
     def check(self) -> None:
-        """Raise ValueError if the circuit can't carry the formats."""
+        """Raise ValueError if the circuit cannot multiply the formats."""
         for fmt in (self.weights, self.activations):
             integer_table(fmt)
 
     def decoded(self, m: Module, fmt: Format, code: Value) -> Value:
-        """Return the value of a code, from a decoder of its own."""
+        """Return the value of a code, from a new decoder."""
         decoder = Decoder(fmt)
         m.submodules += decoder
         m.d.comb += decoder.code.eq(code)
@@ -44,7 +44,7 @@ class Product(wiring.Component):
 
 
 class Multiplier(Product):
-    """Decode both, and multiply."""
+    """Decode both codes and multiply their values."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -105,11 +105,11 @@ class AddSkip(Product):
     """Add, subtract or skip the activation: weights of -1, 0 and 1 only."""
 
     def check(self) -> None:
-        """Refuse weights with other values."""
+        """Raise ValueError for weights with other values."""
         others = [value for value in integer_table(self.weights) if abs(value) > 1]
         if others:
             raise ValueError(
-                f"{self.weights.name} has the value {others[0]}; adding and skipping does -1, 0, 1"
+                f"{self.weights.name} has the value {others[0]}; add-skip multiplies by -1, 0 and 1"
             )
         super().check()
 
@@ -149,8 +149,8 @@ class FloatProduct(Product):
 class ShiftAddFloat(ShiftAdd):
     """Add the activation's significand for each one bit of the weight, then shift by its exponent.
 
-    MixPE for floating-point activations, arXiv:2411.16158, with nothing lost: the sum is as wide as
-    the products of all exponents.
+    MixPE for floating-point activations, arXiv:2411.16158, without rounding: the fixed-point sum is
+    wide enough for products of every exponent.
     """
 
     def check(self) -> None:
@@ -170,13 +170,13 @@ class ShiftAddFloat(ShiftAdd):
         negative = Mux(weight[-1], significand << (len(weight) - 1), 0)
         total = Signal(signed_shape(len(weight) + len(significand)))
         m.d.comb += total.eq(sum(terms[1:], start=terms[0]) - negative)
-        # One more bit: the most negative weight times minus one.
+        # The most negative weight times minus one needs one more bit.
         m.d.comb += self.product.eq(Mux(sign, -total, total) << shift)
         return m
 
 
 def float_parts(m: Module, fmt: Format, code: Value) -> tuple[Value, Value, Value]:
-    """Return sign, significand with its hidden bit, and exponent above the subnormals'."""
+    """Return sign, significand with hidden bit, and exponent less that of subnormal numbers."""
     assert isinstance(fmt, FloatFormat)
     mantissa = code[: fmt.mantissa_bits]
     exponent = code[fmt.mantissa_bits : fmt.bits - 1]
@@ -194,11 +194,11 @@ def float_parts(m: Module, fmt: Format, code: Value) -> tuple[Value, Value, Valu
 
 
 def _special_codes(fmt: FloatFormat, code: Value) -> list[Value]:
-    """Return what is true of the codes of NaN and infinities, which count as 0."""
+    """Return conditions that are 1 for the codes of NaN and infinities, which count as 0."""
     special = _codes_of_no_number(fmt)
     top = set(range(2 ** (fmt.bits - 1) - 2**fmt.mantissa_bits, 2 ** (fmt.bits - 1)))
     if top <= special:
-        # All codes of the largest exponent.
+        # IEEE: every code with the largest stored exponent is an infinity or NaN.
         return [code[fmt.mantissa_bits : fmt.bits - 1].all()]
     return [code == value for value in sorted(special)]
 
@@ -211,13 +211,13 @@ def _codes_of_no_number(fmt: Format) -> frozenset[int]:
 
 
 def reference_product(weights: Format, activations: Format) -> Product:
-    """Return decoded values and ``*``, which every product has to equal."""
+    """Return the reference of every multiplier: decoders and ``*``."""
     wide = activations.bits > LARGEST_TABLE_BITS
     return (_WideMultiplier if wide else Multiplier)(weights, activations)
 
 
 class _WideMultiplier(Product):
-    """The reference for wide floats, whose table a solver can't take: ``*``, then one shift."""
+    """Reference for floats too wide for a decoder: significands multiplied, then one shift."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""

@@ -1,4 +1,4 @@
-"""Scaling of a block's sum: a multiplication, or a shift into a window."""
+"""Scaling of a block's dot product: a multiplication, or a shift into a window."""
 
 from math import isfinite
 
@@ -23,9 +23,9 @@ class Scaler(wiring.Component):
     total : in
         Sum of a block.
     scales : in
-        Codes of the scales, the first in the lowest bits.
+        Codes of the block's scales, the first in the lowest bits.
     lowest : in
-        The sum of codes that stands for one unit; only with scales that are powers of two.
+        Sum of scale codes whose scale is one unit; only with scales that are powers of two.
     """
 
     def __init__(self, model: BlockScaled | BlockShifted) -> None:
@@ -46,7 +46,7 @@ class Scaler(wiring.Component):
 
 
 def scale_formats(model: BlockScaled | BlockShifted) -> tuple[Format, ...]:
-    """Return the formats of a block's scales, which have one width."""
+    """Return the formats of a block's scales; raise ValueError if their widths differ."""
     formats = (E8M0,) * model.scales if isinstance(model, BlockShifted) else model.scales
     if len({fmt.bits for fmt in formats}) != 1:
         raise ValueError("a block has one scale, or several of the same width")
@@ -71,14 +71,14 @@ class Multiplied(Scaler):
 
 
 class ScaleValue(wiring.Component):
-    """Combinational: the value of a floating-point scale from its parts, for their proof."""
+    """Combinational: the value of a scale from :func:`float_parts`, to prove the parts correct."""
 
     def __init__(self, fmt: FloatFormat) -> None:
         self._format = fmt
         super().__init__({"code": In(fmt.bits), "value": Out(signed_shape(value_bits(fmt)))})
 
     def elaborate(self, platform: object) -> Module:
-        """Return the significand, shifted and signed."""
+        """Return the circuit: the significand, shifted and signed."""
         m = Module()
         sign, significand, shift = float_parts(m, self._format, self.code)
         m.d.comb += self.value.eq(Mux(sign, -significand, significand) << shift)
@@ -89,7 +89,7 @@ class ScaleValueReference(ScaleValue):
     """Reference of :class:`ScaleValue`: a case for every exponent; NaN and infinities are 0."""
 
     def elaborate(self, platform: object) -> Module:
-        """Return the mantissa behind its hidden bit, at each exponent's place."""
+        """Return the circuit: for each exponent, the significand shifted by a constant."""
         m = Module()
         fmt = self._format
         mantissa, size = self.code[: fmt.mantissa_bits], Signal(len(self.value) - 1)
@@ -108,7 +108,7 @@ class ScaleValueReference(ScaleValue):
 
 
 def value_bits(fmt: FloatFormat) -> int:
-    """Return the bits of a two's complement number that holds every value in units.
+    """Return the bits of a two's complement number that holds every value in the format's units.
 
     >>> from numerics.formats import E4M3, FP16
     >>> value_bits(E4M3), value_bits(FP16)
@@ -118,7 +118,7 @@ def value_bits(fmt: FloatFormat) -> int:
 
 
 class Shifted(Scaler):
-    """Shift by the sum of the codes over ``lowest``, to the right with rounding down if below."""
+    """Shift left by the sum of scale codes less ``lowest``; right, rounding down, if negative."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -140,7 +140,7 @@ class Shifted(Scaler):
 
 
 class ShiftedReference(Scaler):
-    """Reference of :class:`Shifted`: a case for every shift."""
+    """Reference of :class:`Shifted`: one case per shift."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -162,7 +162,7 @@ class ShiftedReference(Scaler):
 
 
 def decoded(m: Module, fmt: Format, code: Value) -> Value:
-    """Return the value of a code, from a table of its own."""
+    """Return the value of a code, from a new decoder."""
     decoder = Decoder(fmt)
     m.submodules += decoder
     m.d.comb += decoder.code.eq(code)

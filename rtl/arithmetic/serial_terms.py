@@ -1,4 +1,4 @@
-"""Terms of weights in hardware: one signed power of two a cycle, made from a term generator."""
+"""Term circuits: a weight as signed powers of two, one per cycle, made from a term generator."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -9,12 +9,12 @@ from rtl.arithmetic.decoder import Decoder
 
 
 class SerialTerm(wiring.Component):
-    """Base of all term circuits: a code and a step in, the step's term out.
+    """Base of all term circuits: a weight code and a step in, the step's term out.
 
     Members
     -------
     sign, exponent, bit
-        The term is ``(-1)^sign * bit * 2^exponent``, times two to the step's significance.
+        The term is ``(-1)^sign * bit * 2^exponent * 2^s``, with ``s`` the step's significance.
     """
 
     def __init__(self, generator: TermGenerator) -> None:
@@ -31,12 +31,12 @@ class SerialTerm(wiring.Component):
 
 
 class BoothTerm(SerialTerm):
-    """Radix-4 Booth: three neighbouring bits make a digit."""
+    """Radix-4 Booth terms: three neighbouring bits of a weight make a digit."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
         m = Module()
-        # A zero below, and the sign above where the number of bits is odd.
+        # Booth digits need a zero below the lowest bit, and an even number of bits.
         padded = Cat(Const(0, 1), self.code, self.code[-1])
         bits = Signal(3)
         with m.Switch(self.step):
@@ -52,7 +52,7 @@ class BoothTerm(SerialTerm):
 
 
 class WindowTerm(SerialTerm):
-    """Leading ones of a value's two windows; the low one doesn't see what the high one found."""
+    """Leading ones of a value's two windows; the low window excludes the bit found in the high."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -71,7 +71,7 @@ class WindowTerm(SerialTerm):
 
 
 def window_terms(m: Module, term: wiring.Component, size: Value) -> None:
-    """Give a term's exponent and bit: the leading one of the window of its step."""
+    """Drive a term's exponent and bit from the leading one of its step's window."""
     found, high = leading_one(m, size[1:])
     low_found, low = leading_one(m, (size & ~(found << 1))[:-1])
     is_high = term.step
@@ -82,7 +82,7 @@ def window_terms(m: Module, term: wiring.Component, size: Value) -> None:
 
 
 def leading_one(m: Module, window: Value) -> tuple[Value, Value]:
-    """Return the highest one bit of a window alone, and its place."""
+    """Return the highest one bit of a window, other bits cleared, and its index."""
     alone, place = Signal(len(window)), Signal(range(len(window)))
     for bit in range(len(window)):
         with m.If(window[bit]):
@@ -92,7 +92,7 @@ def leading_one(m: Module, window: Value) -> tuple[Value, Value]:
 
 
 class TermTable(SerialTerm):
-    """Reference of the term circuits: a table of the generator's terms, a case for every code."""
+    """Reference of the term circuits: a table of the generator's terms, one case per code."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -111,5 +111,5 @@ class TermTable(SerialTerm):
 
 
 def serial_term(generator: TermGenerator) -> SerialTerm:
-    """Return the circuit of a generator."""
+    """Return the term circuit of a generator."""
     return BoothTerm(generator) if isinstance(generator, BoothTerms) else WindowTerm(generator)

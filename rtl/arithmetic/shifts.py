@@ -1,4 +1,4 @@
-"""Right shifts that know what they drop, and leading zeros."""
+"""Right shifts with sticky bits and rounding, and a count of leading zeros."""
 
 from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value
 
@@ -6,7 +6,7 @@ from numerics.pe.aligned import Rounding
 
 
 def sticky_shift(m: Module, value: Value, places: Value) -> tuple[Value, Value]:
-    """Return a value shifted right, and whether any dropped bit was 1; signed values keep signs."""
+    """Return a value shifted right (arithmetic shift if signed), and the OR of the dropped bits."""
     lost: Value = Const(0)
     for stage, is_shifted in enumerate(places):
         by = 1 << stage
@@ -23,7 +23,7 @@ def rounded_shift(m: Module, value: Value, places: Value, rounding: Rounding) ->
     if rounding == "truncate":
         return value >> places
     shape = value.shape()
-    # One bit below, which becomes the half of a unit.
+    # One extra bit below the value; after the shift it is worth half a unit.
     wide = Signal(Shape(shape.width + 1, shape.signed))
     m.d.comb += wide.eq(value << 1)
     after, lost = sticky_shift(m, wide, Value.cast(places))
@@ -32,7 +32,7 @@ def rounded_shift(m: Module, value: Value, places: Value, rounding: Rounding) ->
 
 
 def leading_zeros(m: Module, value: Value) -> Value:
-    """Return the zeros above the highest one bit; one less than the width if there is none."""
+    """Return the number of zeros above the highest one bit; the width less one for a value of 0."""
     count = Signal(range(len(value)))
     m.d.comb += count.eq(len(value) - 1)
     for bit in range(len(value)):

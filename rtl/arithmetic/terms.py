@@ -1,7 +1,7 @@
-"""Products in several cycles: a weight as a sum of terms, each a shifted activation.
+"""Serial multiplication: each cycle adds the activation shifted by one term of the weight.
 
 BitMoD, arXiv:2411.11745, section IV: a term is a sign and a power of two. The values of its formats
-have at most two one bits, found from the leading one on.
+have at most two one bits, which are found from the highest one downwards.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from rtl.arithmetic.products import Product, float_parts
 
 
 class LeadingOnes(wiring.Component):
-    """The term of one step: the activation at the step-th one bit of the weight's magnitude.
+    """One step's term: the activation shifted by the place of the weight's step-th one bit.
 
     Raises
     ------
@@ -31,7 +31,7 @@ class LeadingOnes(wiring.Component):
         self.weights, self.activations, self.steps = weights, activations, steps
         most = max(abs(value).bit_count() for value in integer_table(weights))
         if most > steps:
-            raise ValueError(f"{weights.name} has values of {most} terms; {steps} cycles are few")
+            raise ValueError(f"{weights.name} has values of {most} terms, more than {steps} cycles")
         super().__init__(
             {
                 "weight": In(weights.bits),
@@ -56,7 +56,7 @@ class LeadingOnes(wiring.Component):
         return m
 
     def _place(self, m: Module, magnitude: Value) -> tuple[Value, Value]:
-        """Return whether this step has no one bit left, and else where its bit is."""
+        """Return whether the magnitude has no one bit for this step, and the place of the bit."""
         rest, zeros, places = magnitude, [], []
         for step in range(self.steps):
             place = Signal(range(len(magnitude)), name=f"place_{step}")
@@ -71,7 +71,7 @@ class LeadingOnes(wiring.Component):
         return Array(zeros)[self.step], Array(places)[self.step]
 
     def _activation(self, m: Module) -> tuple[Value, Value]:
-        """Return the magnitude of the activation in its units, and its sign."""
+        """Return the magnitude of the activation in units of its format, and its sign."""
         if isinstance(self.activations, FloatFormat):
             sign, significand, shift = float_parts(m, self.activations, self.activation)
             return significand << shift, sign
@@ -84,13 +84,13 @@ class LeadingOnes(wiring.Component):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serial:
-    """How a serial PE makes its terms."""
+    """Term circuit of a serial PE, and the number of cycles that it needs."""
 
     terms: Callable[[Format, Format, int], LeadingOnes]
     cycles: int
 
     def summed(self, weights: Format, activations: Format) -> Product:
-        """Return all terms added at once, which has to be the product."""
+        """Return a circuit that adds the terms of all cycles; it has to equal the product."""
         return _Summed(self, weights, activations)
 
 

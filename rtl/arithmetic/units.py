@@ -1,10 +1,10 @@
-"""Units of results in words."""
+"""Units of results as text."""
 
 from math import frexp, prod
 
 
 def in_units(*units: float | None) -> str:
-    """Return words for a product of units; none for one.
+    """Return the text of a product of units; empty for a unit of 1.
 
     >>> in_units(0.5, 2.0**-24), in_units(1.0, 1.0)
     (', in units of 2^-25', '')
@@ -14,7 +14,7 @@ def in_units(*units: float | None) -> str:
 
 
 def power(number: float) -> str:
-    """Return a power of two as one, other numbers in full.
+    """Return a power of two as ``2^n``, other numbers in full.
 
     >>> power(0.5 * 2.0**-24), power(1.0), power(3.0)
     ('2^-25', '1', '3.0')

@@ -1,7 +1,8 @@
 """Functions of liberty cells, such as ``!((A B)+C)``, as functions of arrays of bits.
 
-Operators in order: ``!`` before and ``'`` behind, ``^``, then ``&``, ``*`` or nothing, ``+`` or
-``|``. Source: the Liberty Reference Manual, attribute ``function`` of pins.
+Operators from the highest precedence: ``!`` in front and ``'`` behind an operand; ``^``; AND
+(``&``, ``*`` or a space); OR (``+`` or ``|``). Source: the Liberty Reference Manual, attribute
+``function`` of pins.
 """
 
 import re
@@ -16,7 +17,7 @@ _DEEPEST = 100
 
 
 def compiled(text: str, pins: Collection[str] | None = None) -> Function:
-    """Return a function of named bits, only of some if they are given.
+    """Return a function of named bits; with ``pins``, the bits it may have.
 
     >>> nand = compiled("!(A B)")
     >>> nand({"A": np.array([False, True]), "B": np.array([True, True])}).tolist()
@@ -25,7 +26,7 @@ def compiled(text: str, pins: Collection[str] | None = None) -> Function:
     Raises
     ------
     ValueError
-        The text is not a function, or has other bits.
+        The text is not a function, or has a bit that is not one of ``pins``.
     """
     words, rest = [], text.rstrip()
     while rest:
@@ -40,7 +41,7 @@ def compiled(text: str, pins: Collection[str] | None = None) -> Function:
         raise ValueError(f"{text!r}: {parser.next!r} is left over")
     for word in words:
         if pins is not None and _is_name(word) and word not in pins:
-            raise ValueError(f"{text!r}: {word!r} is none of {', '.join(pins)}")
+            raise ValueError(f"{text!r}: {word!r} is not one of {', '.join(pins)}")
     return found
 
 
@@ -54,7 +55,7 @@ class _Parser:
 
     @property
     def next(self) -> str | None:
-        """The word that comes next."""
+        """The next word, not yet read; ``None`` at the end."""
         return self._words[self._place] if self._place < len(self._words) else None
 
     def any_of(self, depth: int) -> Function:

@@ -1,8 +1,8 @@
-"""The cells of the project's own library, and the text of their liberty file.
+"""The cells of qsim's library, and the text of their liberty file.
 
-Areas, input capacitances, leakage and internal energies are facts read from the open NanGate 45 nm
-library (typical, 1.10 V, 25 C, drive X1). Delays are not: they are round numbers for a load of two
-gates, so that paths can be compared with one another. Wires are not counted.
+Areas, input capacitances, leakage and internal energies come from the open NanGate 45 nm library
+(typical corner, 1.10 V, 25 C, drive X1). Delays are qsim's own round numbers for a fan-out of two
+gates, which serve to compare paths with one another. Wires are not counted.
 
 ``python -m rtl.cost.cells`` writes ``hw/liberty/qsim45.lib``.
 """
@@ -22,13 +22,13 @@ class Cell:
     area_um2: float
     #: Capacitance of each input in fF, by its name.
     inputs: dict[str, float]
-    #: Liberty function of the output; for a flip-flop, of the stored bit.
+    #: Function of the output (of a flip-flop: its stored bit), in the syntax of liberty.
     function: str
     leakage_nw: float
-    #: Energy inside the cell for each change of its output.
+    #: Energy inside the cell per change of its output, in fJ.
     internal_fj: float
     delay_ps: float
-    #: Energy of each edge of the clock, for a flip-flop.
+    #: Energy of each clock edge in a flip-flop, in fJ; ``None`` for gates.
     clock_edge_fj: float | None = None
     output: str = "Y"
 
@@ -81,12 +81,12 @@ CELLS = {
         ),
     )
 }  # fmt: skip
-#: What a flip-flop's input needs before the clock.
+#: Setup time of a flip-flop's input, in ps.
 SETUP_PS = 40.0
 
 
 def liberty_text() -> str:
-    """Return the library as yosys and abc read it."""
+    """Return the text of the liberty file, which Yosys and ABC read."""
     doc = " ".join((__doc__ or "").split("``python")[0].split())
     lines = [f"/* {doc} */", "library (qsim45) {"]
     lines += [
@@ -130,7 +130,7 @@ def _cell_lines(cell: Cell) -> list[str]:
 
 
 def _power(energy_fj: float) -> str:
-    """Return the energy of a rise and of a fall; the unit is that of capacitance x voltage^2."""
+    """Return the liberty text of an energy per rise and per fall; unit: capacitance x voltage^2."""
     tables = " ".join(_scalar(kind, energy_fj) for kind in ("rise_power", "fall_power"))
     return f"internal_power () {{ {tables} }}"
 

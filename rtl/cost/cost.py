@@ -19,7 +19,8 @@ from rtl.element import ProcessingElement
 from rtl.fields import SPREAD, Operands
 from rtl.toolchain import ToolError
 
-#: Groups that run in parallel, and most beats of all; there are fewer groups of more beats.
+#: Number of groups simulated in parallel, and the largest number of beats of all groups together
+#: (PEs with long groups run fewer of them).
 STREAMS, MOST_BEATS = 256, 32_768
 SEED = 0
 
@@ -33,7 +34,7 @@ class Stream:
 
 
 def gaussian_stream(pe: ProcessingElement) -> Stream:
-    """Return the usual operands to measure a PE on."""
+    """Return Gaussian operands, on which energy is measured by default."""
     _, beats, _ = next(iter(pe.typical(1, seed=SEED).values())).shape
     groups = min(STREAMS, MOST_BEATS // beats)
     own = pe.field(pe.weight_field).spread
@@ -50,8 +51,8 @@ def cost(
 ) -> PeRecord:
     """Synthesize a PE, run operands through its netlist, and return what it costs.
 
-    Operands are Gaussian if no others are given. Delay and energy are ``None`` where the library
-    lacks what they need.
+    Operands are Gaussian if ``stream`` is ``None``. Delay and energy are ``None`` where the library
+    lacks the delays or energies of a cell.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def cost(
 def _energies(
     pe: ProcessingElement, gates: Gates, operands: Operands, *, of_memories_fj: float
 ) -> dict[str, float]:
-    """Return the energies per MAC; ``of_memories_fj``, per cycle, counts as logic."""
+    """Return the energies per MAC; ``of_memories_fj`` (per cycle) is added to that of the logic."""
     words = pack_beats(pe.operand_layout, operands)
     groups = len(next(iter(operands.values())))
     beats = _bits_of(words, len(gates.ports["operands__payload"]), groups)
@@ -123,13 +124,13 @@ def _bits_of(words: np.ndarray, width: int, groups: int) -> np.ndarray:
 
 
 def _numbers(bits: np.ndarray) -> list[int]:
-    """Return bits, shape (bit, stream), as whole numbers of any size, without a sign."""
+    """Return bits, shape (bit, stream), as unsigned integers of any size."""
     values = np.where(bits, 2 ** np.arange(len(bits), dtype=object)[:, None], 0)
     return [int(value) for value in values.sum(axis=0)]
 
 
 def _inputs(beats: np.ndarray, latency: int) -> list[dict[str, np.ndarray]]:
-    """Return a reset, every beat, and the cycles until the last result stands."""
+    """Return the inputs of every cycle: a reset, every beat, and the latency of the last result."""
     groups = beats.shape[2]
     high, low = np.ones((1, groups), bool), np.zeros((1, groups), bool)
     idle = {

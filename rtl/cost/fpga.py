@@ -1,9 +1,9 @@
-"""What a PE takes of an FPGA, from placing and routing it: cells, DSP blocks and clock rate.
+"""FPGA resources and clock rate of a PE, from placing and routing it.
 
-A PE has more ports than a chip has pins, and paths from pins to flip-flops are not part of a clock
-rate. So it is placed between two shift registers: every path of the PE then starts and ends at a
-flip-flop, and five pins do for any width. Yosys maps the PE as a module of its own, whose cells
-keep its name; only those are counted.
+A PE has more ports than a chip has pins, and paths from pins to flip-flops do not count for a clock
+rate. So the PE is placed between two shift registers: every path of the PE starts and ends at a
+flip-flop, and five pins suffice for any width. Yosys maps the PE as a separate module, so that its
+cells can be told from those of the shift registers by name; only the PE's cells are counted.
 """
 
 import json
@@ -32,9 +32,9 @@ from rtl.toolchain import (
 from rtl.verilog.emit import module_name, verilog_text
 
 SEED = 1
-#: Target clock of the placement; the record has the clock it reaches.
+#: Target clock of the placement, in MHz; the record holds the clock reached.
 TARGET_MHZ = 200
-#: Starts of the names of a PE's cells; the second one's are the ends of its carry chains.
+#: Prefixes of the names of a PE's cells; the second is that of carry-chain ends.
 OWN_CELLS = ("pe.", "$nextpnr_")
 WRAPPER = """
 module harness (input clk, input rst, input scan, input load, output out);
@@ -53,19 +53,19 @@ endmodule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One FPGA: how Yosys maps to it, how it is placed, and what its cells are called."""
+    """One FPGA: Yosys and nextpnr commands, and the names of its cells."""
 
     name: str
     device: str
     synth: str
-    #: What turns DSP blocks on or off in ``synth``, by whether they are used.
+    #: Options of ``synth`` that enable (``True``) or disable (``False``) DSP blocks.
     dsp_flags: dict[bool, str]
     arguments: tuple[str, ...]
-    #: Types of the placed cells.
+    #: Names of the types of placed cells, as nextpnr writes them.
     lut: str
     flip_flop: str
     dsp: str
-    #: Parameter that says whether a cell's flip-flop is used, where LUT and flip-flop are one cell.
+    #: Parameter that says whether a cell's flip-flop is used; ``None`` if flip-flops are cells.
     flip_flop_parameter: str | None = None
 
     @property
@@ -75,7 +75,7 @@ class Family:
 
     @property
     def module(self) -> str:
-        """The module of that package."""
+        """The importable module of :attr:`package`."""
         return self.package.replace("-", "_")
 
 
@@ -115,19 +115,20 @@ FAMILIES = {
 
 
 def fpga_costs(pe: ProcessingElement, family: Family) -> tuple[FpgaCost, FpgaCost]:
-    """Place and route a PE with DSP blocks and without; return what both take.
+    """Place and route a PE with and without DSP blocks; return the costs of both.
 
     Raises
     ------
     ToolError
-        A tool is missing, or the PE does not fit the chip. Large memories don't: they are read in
-        the cycle of the address, which an FPGA's blocks cannot, and flip-flops are too few.
+        A tool is missing, or the PE does not fit the chip. PEs with large memories do not fit: the
+        memories are read in the cycle of the address, block RAM is read a cycle later, and the
+        chip has too few flip-flops.
     """
     if has_macros(pe):
         raise ToolError(
             f"{pe.name} reads memories of {LEAST_BITS} bits or more in the cycle of their address,"
-            f" which blocks of {family.name} cannot; a PE with smaller ones, such as aqlm-2x4, can"
-            " be placed"
+            f" but block RAM of {family.name} is read a cycle later; use a PE with smaller"
+            " memories, such as aqlm-2x4"
         )
     need_module("pyosys")
     if not has_module(family.module):
@@ -144,7 +145,7 @@ def _fpga_cost(pe: ProcessingElement, family: Family, *, uses_dsp: bool) -> Fpga
         placed = json.loads((folder / "placed.json").read_text(encoding="utf-8"))
     (module,) = placed["modules"].values()
     cells = [cell for name, cell in module["cells"].items() if name.startswith(OWN_CELLS)]
-    # Constants may take a clock's net too.
+    # nextpnr may route a constant on a clock net too.
     (clock,) = [rate for net, rate in report["fmax"].items() if "clk" in net.split("$glb_clk")[0]]
     return FpgaCost(
         family=family.name,
@@ -177,9 +178,9 @@ def _map(pe: ProcessingElement, synth: str, folder: Path) -> None:
     run_yosys(
         [
             "read_verilog pe.v",
-            # Some names of the PE's wires are also those that ABC gives to its own.
+            # Some wires of the PE have names that ABC also gives to new wires.
             f"rename -hide {top}/w:*",
-            # So that nothing of the PE is merged with the registers around it.
+            # Keep the PE's cells apart from the shift registers around it.
             f"setattr -mod -set keep_hierarchy 1 {top}",
             f"{synth} -top harness",
             f"setattr -mod -unset keep_hierarchy {top}",
@@ -203,7 +204,7 @@ def _place(pe: ProcessingElement, family: Family, folder: Path) -> None:
     )  # fmt: skip
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        said = errors[0] if errors else "nextpnr ended without a word"
+        said = errors[0] if errors else "nextpnr ended without a message"
         if full := re.search("no BELs remaining to implement cell type '(.*)'", said):
             said = f"ERROR: does not fit, no {full[1]} is left"
         raise ToolError(f"{pe.name} on {family.device}: {said}")

@@ -10,13 +10,13 @@ from rtl.cost.macros import CELL, Ram, ram_of
 from rtl.cost.synthesis import Netlist
 from rtl.toolchain import ToolError
 
-#: Nets that are constants, in yosys' words; they come first in an array of nets.
+#: Nets that are constants, as Yosys names them; the first nets of an array.
 CONSTANTS = ("0", "1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateArray:
-    """One output of all gates of one type: nets of their inputs, a row each, and of the output."""
+    """One output of all gates of one type: a row of nets per input, and the nets of the output."""
 
     cell: LibraryCell
     function: Function
@@ -30,15 +30,15 @@ class GateArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """A netlist of a library's cells; nets are numbers from 0, constants 0 and 1."""
+    """A netlist of a library's cells; nets are numbered, nets 0 and 1 being the constants."""
 
     nets: int
     gates: tuple[GateArray, ...]
     flip_flops: tuple[GateArray, ...]
-    #: Cells by type; one of two outputs is in two arrays.
+    #: Number of cells of each type; a cell with two outputs is in two arrays.
     cells: dict[str, int]
     library: Library
-    #: Nets of each port, from its lowest bit on.
+    #: Nets of each port, lowest bit first.
     ports: dict[str, np.ndarray]
     #: Memories that are macros.
     rams: tuple[Ram, ...]
@@ -56,7 +56,7 @@ class Gates:
 
     @property
     def longest_path_ps(self) -> float | None:
-        """Longest delay between flip-flops and ports; ``None`` if a cell has none."""
+        """Longest delay between flip-flops and ports, in ps; ``None`` if a cell has no delay."""
         arrival = np.zeros(self.nets)
         for array in self.flip_flops:
             arrival[array.outputs] = array.cell.delay_ps
@@ -80,7 +80,7 @@ def read_gates(netlist: Netlist, library: Library) -> Gates:
     Raises
     ------
     ToolError
-        It has a cell without a function in the library, or an asynchronous set or reset.
+        A cell has no function in the library, or an asynchronous set or reset that is not tied off.
     """
     numbers: dict[object, int] = {name: i for i, name in enumerate(CONSTANTS)}
 
@@ -98,9 +98,9 @@ def read_gates(netlist: Netlist, library: Library) -> Gates:
             rams.append(ram_of(name, cell, net))
             continue
         if cell["type"] not in library.cells:
-            raise ToolError(f"{library.name}: cell {cell['type']} has no function that is read")
+            raise ToolError(f"{library.name}: cell {cell['type']} has no function that can be read")
         known, wires = library.cells[cell["type"]], cell["connections"]
-        # An unconnected output has a net of its own.
+        # An unconnected output drives a new net.
         pins = [
             net(wires[pin][0]) if wires.get(pin) else net((id(cell), pin))
             for pin in (*known.inputs, *known.functions)
@@ -128,9 +128,9 @@ def _arrays(cell: LibraryCell, rows: list[list[int]]) -> list[GateArray]:
 
 
 def _check_tied_off(cell: LibraryCell, inputs: np.ndarray) -> None:
-    """Raise ToolError unless the asynchronous inputs of flip-flops are tied to do nothing.
+    """Raise ToolError unless asynchronous inputs of flip-flops are tied to their inactive value.
 
-    Nets that are not constants are tried with both values.
+    A net that is not a constant is tried with both values.
     """
     for value in (False, True):
         bits = np.where(inputs < len(CONSTANTS), inputs == 1, value)

@@ -1,6 +1,6 @@
-"""The syntax of liberty files: groups, their attributes, and where each stands.
+"""The syntax of liberty files: groups and their attributes, with line numbers.
 
-A syntax error names line and cell. What groups mean is :mod:`rtl.cost.library`'s. Source: the
+A syntax error names line and cell. :mod:`rtl.cost.library` interprets the groups. Source: the
 Liberty Reference Manual, chapter 1.
 """
 
@@ -20,7 +20,7 @@ LONGEST_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """A name, number, string or sign, and its line."""
+    """A name, number, string or punctuation mark, and its line."""
 
     text: str
     line: int
@@ -33,16 +33,16 @@ class Group:
     kind: str
     names: tuple[str, ...]
     line: int
-    #: Values of ``name : value`` and ``name (values)``; of those given twice, the last.
+    #: Values of ``name : value`` and ``name (values)``; the last if a name is given twice.
     attributes: dict[str, tuple[Word, ...]] = field(default_factory=dict)
     groups: "list[Group]" = field(default_factory=list)
 
     def all(self, kind: str) -> "list[Group]":
-        """Return the groups of a kind within it."""
+        """Return the groups of a kind that are directly within this one."""
         return [group for group in self.groups if group.kind == kind]
 
     def text(self, name: str) -> str | None:
-        """Return an attribute's words, without quotes; ``None`` if it has none of that name."""
+        """Return an attribute's text, without quotes; ``None`` if the group lacks the attribute."""
         words = self.attributes.get(name)
         return None if words is None else " ".join(word.text for word in words)
 
@@ -53,7 +53,7 @@ def read_liberty(path: Path) -> Group:
     Raises
     ------
     ToolError
-        The file is too long, or no liberty; the message has the line and the cell.
+        The file is too long, or not a liberty file; the message has the line and the cell.
     """
     with path.open("rb") as file:
         data = file.read(LONGEST_BYTES + 1)
@@ -159,7 +159,7 @@ class _Parser:
 
 
 def place(line: int, groups: list[Group]) -> str:
-    """Return ``line 12, cell INV`` for the groups about it."""
+    """Return text such as ``line 12, cell INV``, from the groups that are open at a line."""
     cells = [group.names[0] for group in groups if group.kind == "cell" and group.names]
     return f"line {line}, cell {cells[-1]}" if cells else f"line {line}"
 

@@ -1,7 +1,7 @@
 """Numbers of liberty files, and their tables as one number each.
 
-Where a table has a load, it is read at one load for the whole library; of transitions it is the
-second that counts.
+A table over loads is read at one load for the whole library; a table over transition times is read
+at the second of its transition times.
 """
 
 import math
@@ -15,17 +15,17 @@ import numpy as np
 from rtl.cost.liberty import Group, place
 from rtl.toolchain import ToolError
 
-#: Capacitance in liberty's tables of two variables.
+#: Liberty's name of the load capacitance, a variable of tables.
 LOAD = "total_output_net_capacitance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """What tables of one file mean."""
+    """Reader of the tables of one liberty file."""
 
     path: Path
     templates: dict[str, Group]
-    #: In the file's unit.
+    #: Load capacitance at which tables are read, in the file's unit.
     load: float
 
     def mean(self, cell: Group, group: Group, kinds: tuple[str, ...]) -> float:
@@ -52,7 +52,7 @@ class Tables:
         return float(found)
 
     def _axes(self, cell: Group, table: Group, template: Group) -> list[tuple[str, list[float]]]:
-        """Return variables and their indices, the table's own before its template's."""
+        """Return a table's variables and their indices; its own override its template's."""
         axes = []
         for number in range(1, 4):
             index = f"index_{number}"
@@ -64,7 +64,7 @@ class Tables:
 
 
 def _interpolated(values: np.ndarray, axis: list[float], at: float) -> np.ndarray:
-    """Return values along their first axis at a point; the nearest end outside."""
+    """Return values interpolated along their first axis; outside it, the value at its end."""
     end = min(int(np.searchsorted(axis, at)), len(axis) - 1)
     low, high = axis[max(end - 1, 0)], axis[end]
     share = min(max((at - low) / (high - low), 0.0), 1.0) if high > low else 1.0
@@ -85,7 +85,7 @@ def _numbers(path: Path, cell: Group, group: Group, name: str) -> list[float]:
 def attribute(
     path: Path, cells: list[Group], group: Group, name: str, *, missing: float | None = None
 ) -> float:
-    """Return a group's number of some name; ``missing`` if it has none, or ToolError."""
+    """Return a group's attribute as a number; if absent, ``missing``, or raise ToolError."""
     words = group.attributes.get(name)
     if words is None and missing is not None:
         return missing
@@ -95,7 +95,7 @@ def attribute(
 
 
 def number(path: Path, group: Group, text: str, line: int) -> float:
-    """Return the number that a text is; ToolError with the line and the cell if it is none."""
+    """Return a text as a number, or raise ToolError with the line and the cell."""
     try:
         found = float(text)
     except ValueError:
@@ -106,6 +106,6 @@ def number(path: Path, group: Group, text: str, line: int) -> float:
 
 
 def average(values: Iterable[float]) -> float:
-    """Return the mean, or NaN of nothing."""
+    """Return the mean; NaN if there are no values."""
     found = list(values)
     return mean(found) if found else math.nan

@@ -1,13 +1,13 @@
-"""Cells of a liberty file as costs need them: area, capacitance, function, delay and energy.
+"""Cells of a liberty file, with what costs need: area, capacitance, function, delay and energy.
 
-Tables become constants: at a load of twice the library's median input capacitance, and at the
-second of their transitions, the mean of rise and fall. Energy inside a cell is that of its
-outputs' changes, and of the clock's edges; the energy of an input change alone is left out.
+Tables become constants: the mean of rise and fall, at a load of twice the library's median input
+capacitance and at the second transition time. Internal energy is counted for changes of outputs
+and for clock edges; the energy of an input change that changes no output is left out.
 Delays compare within one library; between libraries they are within about 30 % of a timing
 analysis, since cells differ in how far their delay depends on load and transition.
 
-Cells with more than one function and latches are not read. Flip-flops with an asynchronous set or
-clear are: Yosys takes them where a library has no others, with those inputs tied off.
+Latches, and cells with several functions, are not read. Flip-flops with an asynchronous set or
+clear are read: Yosys uses them, with those inputs tied off, if a library has no others.
 """
 
 import math
@@ -23,26 +23,26 @@ from rtl.cost.liberty_tables import Tables, attribute, average, number
 from rtl.toolchain import ToolError
 
 _SCALES = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
-#: Gates on the net for which tables are read.
+#: Fan-out, in gates, of the net whose load tables are read at.
 FAN_OUT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryCell:
-    """One cell; numbers that its file lacks are NaN."""
+    """One cell; numbers that the liberty file lacks are NaN."""
 
     name: str
     area_um2: float
-    #: Capacitance of each input in fF, the clock's apart.
+    #: Capacitance of each input but the clock, in fF.
     inputs: dict[str, float]
     clock_ff: float
-    #: Function of the inputs for each output; for flip-flops, their state after the clock's edge.
+    #: Function of the inputs for each output; for flip-flops, the state after the clock edge.
     functions: dict[str, Function]
     is_flip_flop: bool
     #: Functions of the inputs that set or clear a flip-flop asynchronously while they are 1.
     overrides: tuple[Function, ...] = ()
     leakage_nw: float
-    #: Energy inside the cell for each change of an output.
+    #: Energy inside the cell per change of an output, in fJ.
     internal_fj: float
     clock_edge_fj: float
     delay_ps: float
@@ -79,7 +79,7 @@ def read_library(path: Path) -> Library:
     Raises
     ------
     ToolError
-        It is not a liberty file, or a cell in it is wrong; the message has line and cell.
+        The file is not a liberty file, or a cell is wrong; the message has line and cell.
     """
     root = read_liberty(path)
     templates = {g.names[0]: g for g in root.groups if g.kind.endswith("template") and g.names}
@@ -125,12 +125,12 @@ def _unit(path: Path, root: Group, name: str, usual: str) -> float:
     line = root.attributes[name][0].line if root.attributes.get(name) else root.line
     scale = _SCALES.get(text[digits:-1])
     if scale is None:
-        raise ToolError(f"{path}: line {line}: {name} {text!r}; such as {usual!r}")
+        raise ToolError(f"{path}: line {line}: {name} {text!r} is not a unit such as {usual!r}")
     return number(path, root, text[:digits] or "1", line) * scale
 
 
 def _cell(reader: _Reader, group: Group) -> LibraryCell | None:
-    """Return a cell, or ``None`` for one that netlists of PEs don't have."""
+    """Return a cell, or ``None`` for one that netlists of PEs do not use."""
     name = group.names[0] if group.names else ""
     area = attribute(reader.path, [group], group, "area", missing=math.nan)
     pins = {pin.names[0]: pin for pin in group.all("pin") if pin.names}
@@ -212,7 +212,7 @@ def _clock_of(reader: _Reader, cell: Group, flop: Group) -> str:
 
 
 def _states(reader: _Reader, cell: Group, flop: Group) -> dict[str, Function]:
-    """Return what a flip-flop's two states take, by their names."""
+    """Return the next value of a flip-flop's two state variables, by name."""
     taken = _function(reader, cell, flop, "next_state")
     states: dict[str, Function] = {name: taken for name in flop.names[:1]}
     for name in flop.names[1:2]:
@@ -234,10 +234,10 @@ def _function(reader: _Reader, cell: Group, group: Group, name: str) -> Function
 
 
 def _bits(cell: Group) -> tuple[str, ...] | None:
-    """Return the names of a cell's pins and states, ``None`` if some are those of buses."""
+    """Return the names of a cell's pins and state variables; ``None`` if some are buses."""
     if cell.all("bus") or cell.all("bundle"):
         return None
-    # Tables of states have several in a string.
+    # A state table names several state variables in one string.
     return tuple(bit for group in cell.groups for name in group.names for bit in name.split())
 
 

@@ -1,9 +1,10 @@
-"""Memories that a netlist leaves to macros: which ones, what they do, and what they cost.
+"""SRAM macros: which memories of a PE become macros, their function and their cost.
 
-Memories of thousands of bits are built as SRAM, not of flip-flops. A
-memory from :data:`hw.sram.LEAST_BITS` on is cut out of the netlist as yosys's own cell, with one
-port to read, in the cycle of the address, and one to write at the end of a cycle. A PE that reads
-and writes at one address, and never both in a cycle, needs one port in all.
+Memories of thousands of bits are built as SRAM, not of flip-flops. A memory of at least
+:data:`hw.sram.LEAST_BITS` bits stays one Yosys memory cell in the netlist. The cell has a read
+port, whose word is valid in the cycle of the address, and a write port, which stores at the end of
+a cycle. A PE that never reads and writes in the same cycle, and has one address for both, needs a
+single port.
 """
 
 from dataclasses import dataclass
@@ -22,12 +23,12 @@ from hw.sram import (
 from rtl.element import ProcessingElement
 from rtl.pe.codebook.element import AdditivePe, ColumnBooksPe
 
-#: What yosys's cell of a memory becomes, so that no step maps it.
+#: Type given to Yosys' memory cells, so that no later step maps them to gates.
 CELL = "ram"
 
 
 def has_macros(pe: ProcessingElement) -> bool:
-    """Whether a PE has memories large enough for macros.
+    """Return whether a PE has memories large enough for SRAM macros.
 
     >>> from rtl.catalog import PES
     >>> [name for name, pe in PES.items() if has_macros(pe)]
@@ -42,7 +43,7 @@ def has_macros(pe: ProcessingElement) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ram:
-    """One memory: the nets of its ports, from the lowest bit on."""
+    """One memory: the nets of its ports, lowest bit first."""
 
     name: str
     words: int
@@ -55,23 +56,23 @@ class Ram:
 
     @property
     def access_ps(self) -> float:
-        """Time from an address to its word."""
+        """Time from an address to its word, in ps."""
         return macro_access_ps(self.words, self.bits)
 
     def write(self, contents: np.ndarray, nets: np.ndarray) -> None:
-        """Store what nets, shape (net, stream), say at the end of a cycle."""
+        """Write at the end of a cycle, by the values of all nets, shape (net, stream)."""
         streams = np.flatnonzero(nets[self.write_enable[0]])
         words = _numbers(nets[self.write_address])[streams]
         contents[words, :, streams] = nets[self.write_data][:, streams].T
 
     def read(self, contents: np.ndarray, nets: np.ndarray) -> None:
-        """Put the word of each stream's address on its nets."""
+        """Drive the nets of the read port with the word at each stream's address."""
         streams = np.arange(nets.shape[1])
         nets[self.data] = contents[_numbers(nets[self.address]), :, streams].T
 
 
 def memory_cost(name: str, words: int, bits: int) -> MemoryCost:
-    """Return what a memory costs by the laws as they are now."""
+    """Return the cost of a memory by the laws of :mod:`hw.sram`."""
     return MemoryCost(
         name=name,
         words=words,
@@ -88,7 +89,7 @@ def _numbers(bits: np.ndarray) -> np.ndarray:
 
 
 def ram_of(name: str, cell: dict[str, Any], net: Any) -> Ram:
-    """Return the memory of a netlist's cell; ``net`` numbers its wires."""
+    """Return the memory of a netlist's cell; ``net`` returns the number of a wire."""
     size, wires = cell["parameters"], cell["connections"]
     ports = {
         "address": "RD_ADDR",

@@ -1,4 +1,4 @@
-"""A netlist of cells from a PE's Verilog: the smaller of two recipes, each in its own process."""
+"""Synthesis of a PE's Verilog to a netlist of cells: the smaller result of two recipes."""
 
 import hashlib
 import json
@@ -14,18 +14,18 @@ from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError, run_yosys
 from rtl.verilog.emit import module_name, verilog_text
 
-#: Steps that leave memories to macros, in place of those that need a module for every cell.
+#: Yosys steps that keep large memories as macros; the usual check needs a module for every cell.
 MACRO_STEPS = ["proc", "flatten", "memory -nomap", "opt_clean", f"chtype -set {CELL} t:$mem_v2"]
-#: Options of ``synth`` by recipe: array multipliers, or multipliers of Booth digits.
+#: Options of ``synth`` by recipe: array multipliers, or Booth multipliers.
 RECIPES = {"plain": "", "booth": "-booth "}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Netlist:
-    """Cells and nets of one synthesized module, as yosys writes them."""
+    """Cells and nets of one synthesized module, from Yosys' JSON."""
 
     recipe: str
-    #: Area of the cells, without macros.
+    #: Area of the cells in um^2, without macros.
     area_um2: float
     module: dict[str, Any]
 
@@ -39,10 +39,10 @@ class Netlist:
 
     @property
     def sha256(self) -> str:
-        """A hash of its ports, and of the types, parameters and connections of its cells.
+        """Hash of the ports, and of the types, parameters and connections of the cells.
 
-        Names of cells, numbers of nets and attributes are left out: Yosys makes them from counters
-        and from the lines of the source, which move with its comments.
+        Names of cells, numbers of nets and attributes are left out: Yosys derives them from
+        counters and line numbers of the source, which change with its comments.
         """
         nets: dict[Any, int] = {}
         ports = {
@@ -61,7 +61,7 @@ class Netlist:
 
 
 def _numbered(nets: dict[Any, int], bits: list[Any]) -> list[Any]:
-    """Return nets by the order of their first appearance; constants stay as they are."""
+    """Return nets numbered by first appearance; constants stay as they are."""
     return [bit if isinstance(bit, str) else nets.setdefault(bit, len(nets)) for bit in bits]
 
 
@@ -71,7 +71,7 @@ def synthesize(pe: ProcessingElement, liberty: Path = LIBERTY) -> Netlist:
     Raises
     ------
     ToolError
-        yosys can't read the library; the message is its own.
+        Yosys cannot read the library; the message is Yosys'.
     """
     found = [_synthesize(pe, liberty, recipe) for recipe in RECIPES]
     return min(found, key=lambda netlist: netlist.area_um2)
@@ -84,7 +84,7 @@ def _synthesize(pe: ProcessingElement, liberty: Path, recipe: str) -> Netlist:
     with tempfile.TemporaryDirectory(prefix="qsim-synth-") as name:
         folder = Path(name)
         (folder / "pe.v").write_text(verilog_text(pe), encoding="utf-8")
-        # Yosys splits its commands at spaces, which a user's path may have.
+        # Yosys splits its commands at spaces, and a user's path may contain spaces.
         shutil.copyfile(liberty, folder / "cells.lib")
         run_yosys(
             [
@@ -114,7 +114,7 @@ def _area(path: Path, liberty: Path) -> float:
 
 
 def verilog_hash(pe: ProcessingElement) -> str:
-    """Return a hash of a PE's Verilog without the comments that name versions."""
+    """Return a hash of a PE's Verilog without comments, which name versions."""
     body = "\n".join(
         line for line in verilog_text(pe).splitlines() if not line.startswith(("//", "/*"))
     )

@@ -1,8 +1,8 @@
 """Energy of a netlist on real operands: how often each net changes, times what a change costs.
 
-Two counts, which the truth lies near or between: with no delay every net changes at most once a
-cycle; with one unit of delay for each gate, glitches go through as far as they come. Wires have no
-capacitance, and the clock tree is ideal.
+Two counts bracket the true one approximately: with zero gate delay a net changes at most once per
+cycle; with unit gate delay every glitch propagates. Wires have no capacitance, and the clock tree
+is ideal.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from rtl.cost.gates import Gates
 from rtl.toolchain import ToolError
 
-#: Unit delays after which a cycle must have settled.
+#: Largest number of unit delays in a cycle until all nets must be stable.
 MOST_STEPS = 400
 
 
@@ -29,9 +29,9 @@ class Energy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What a run saw: results of every stream, and changes of every net."""
+    """Outcome of a run: results of every stream, and the number of changes of every net."""
 
-    #: Values of an output port at the end, one for each stream.
+    #: Values of each output port after the last cycle, one per stream.
     outputs: dict[str, np.ndarray]
     changes_no_delay: np.ndarray
     changes_unit_delay: np.ndarray
@@ -39,9 +39,9 @@ class Activity:
 
 
 def run(gates: Gates, inputs: list[dict[str, np.ndarray]]) -> Activity:
-    """Clock a netlist through inputs, one mapping of port to bits (bit, stream) a cycle.
+    """Simulate a netlist; ``inputs`` has a mapping of port to bits (bit, stream) for each cycle.
 
-    The first cycle is a reset, whose changes are not counted.
+    The first cycle is a reset; its changes are not counted.
     """
     streams = next(iter(inputs[0].values())).shape[1]
     nets = np.zeros((gates.nets, streams), bool)
@@ -71,7 +71,7 @@ def run(gates: Gates, inputs: list[dict[str, np.ndarray]]) -> Activity:
 
 
 def _settle(nets: np.ndarray, gates: Gates) -> np.ndarray:
-    """Let every gate follow its inputs one unit later until nothing changes; count changes."""
+    """Evaluate all gates, one unit delay at a time, until nets are stable; count changes."""
     changes = np.zeros(gates.nets)
     for _ in range(MOST_STEPS):
         after = [array.values(nets) for array in gates.gates]
@@ -84,11 +84,11 @@ def _settle(nets: np.ndarray, gates: Gates) -> np.ndarray:
                 nets[array.outputs] = values
         if is_settled:
             return changes
-    raise ToolError("the netlist does not settle; it has a loop of gates")
+    raise ToolError("the netlist does not settle; it has a combinational loop")
 
 
 def energy(gates: Gates, activity: Activity) -> Energy | None:
-    """Return the energy of a run, a cycle; ``None`` if the library lacks a figure of it."""
+    """Return the energy of a run per cycle; ``None`` if the library lacks an energy."""
     voltage_v, cells = gates.library.voltage_v, gates.library.cells
     per_change = 0.5 * gates.load_ff * voltage_v**2
     for array in (*gates.gates, *gates.flip_flops):

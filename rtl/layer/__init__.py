@@ -1,1 +1,1 @@
-"""A linear layer through a tile of PEs: codes in, sums out."""
+"""Linear layers on a tile of PEs: operand codes in, outputs from the PEs' results."""

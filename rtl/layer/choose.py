@@ -1,8 +1,8 @@
-"""A linear layer in a PE's codes: weights and activations in, outputs from the PE's results.
+"""A linear layer on a tile of PEs: the choice of scheme, group size, lanes and tile.
 
-Weights are quantized in the scheme that the PE reads, in groups as long as the PE's; activations
-have one scale a token, or scales of blocks, or are rounded to FP16, whichever the PE reads. Groups
-are scaled and added in float32, in the order that :mod:`numerics.dot` defines.
+Weights are quantized in the scheme that the PE reads, in groups as long as the PE's. Activations
+are quantized with a scale per token or per block, or rounded to FP16, as the PE requires. The sums
+of groups are scaled and added in float32, in the order that :mod:`numerics.dot` defines.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def layer_of(
 ) -> Layer:
     """Return a layer, (outputs, inputs) at (tokens, inputs), for a tile of PEs.
 
-    The lanes of a PE whose sums round decide what it rounds.
+    ``lanes`` changes the result of a PE whose sums round, and of no other.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def layer_of(
     try:
         if tile is not None and tile > len(weight):
             raise ValueError(
-                f"a tile of {tile} PEs for {len(weight)} outputs; give at most as many"
+                f"a tile of {tile} PEs for {len(weight)} outputs; give at most one per output"
             )
         return pe.layer(weight, x, lanes=lanes, tile=tile)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A linear layer as a tile of PEs reads it, and the values of the tile's results."""
+"""The operands of a linear layer for a tile of PEs, and its outputs from the tile's results."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,19 +14,19 @@ from rtl.fields import Operands
 from rtl.layer.tile import TilePe
 
 P = TypeVar("P", bound=ProcessingElement)
-#: Lanes, where their number changes no result.
+#: Default lanes of PEs with exact sums, whose results do not depend on the lanes.
 USUAL_LANES = 8
-#: PEs side by side; fewer large circuits, which take longer to compile than to run.
+#: Default PEs of a tile; fewer for large circuits, which take longer to compile than to run.
 USUAL_TILE, SMALL_TILE = 4, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Rows of codes of weights and activations."""
+    """Codes of weights and activations, as matrices of rows."""
 
-    #: Shape (outputs, inputs).
+    #: Codes of weights, shape (outputs, inputs).
     weights: np.ndarray
-    #: Shape (tokens, inputs).
+    #: Codes of activations, shape (tokens, inputs).
     activations: np.ndarray
     #: Format names of ``weights`` and ``activations``.
     formats: dict[str, str]
@@ -39,29 +39,29 @@ def as_float32(sums: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer in the operands of a tile, whose every result has ``columns`` outputs."""
+    """A layer for a tile of PEs; each result of the tile holds ``columns`` outputs."""
 
     pe: ProcessingElement
     outputs: int
     inputs: int
-    #: Inputs of a result.
+    #: Number of inputs (along the reduction axis) per result.
     group: int
     columns: int
-    #: Makes operands, from outputs (pairs, columns), tokens (pairs,) and the index of a group.
+    #: Returns operands for outputs (pairs, columns), tokens (pairs,) and the index of a group.
     operands: Callable[[np.ndarray, np.ndarray, int], Operands]
-    #: Makes float32 values of results, shape (groups, tokens, outputs), before scales.
+    #: Returns float32 values of results, shape (groups, tokens, outputs), before scaling.
     values: Callable[[np.ndarray], np.ndarray] = as_float32
-    #: Shape (outputs, groups) or (outputs, 1).
+    #: Scales of weights, shape (outputs, groups) or (outputs, 1).
     scales: np.ndarray
-    #: Shape (tokens,).
+    #: Scales of activations, shape (tokens,).
     token_scales: np.ndarray
-    #: Added to all outputs of a token, shape (tokens,), if anything is.
+    #: Number added to all outputs of a token, shape (tokens,); ``None`` for 0.
     offsets: np.ndarray | None = None
-    #: The outputs by :mod:`numerics`, from scheme and activations alone.
+    #: Outputs computed by :mod:`numerics`, without the PE.
     expected: np.ndarray
-    #: Makes groups of a number of beats that load codebooks before the others, if the PE has any.
+    #: Returns groups of some beats that load codebooks; ``None`` for PEs without codebooks.
     prologue: Callable[[int], Operands] | None = None
-    #: Rows of codes, for PEs whose beats hold nothing else.
+    #: Rows of codes; ``None`` for PEs whose beats have further fields.
     rows: Rows | None = field(default=None)
 
     @property
@@ -70,7 +70,7 @@ class Layer:
         return len(self.token_scales)
 
     def results(self, sums: np.ndarray) -> np.ndarray:
-        """Return sums of groups, scaled and added in float32."""
+        """Return the outputs: sums of groups, scaled and added in float32."""
         total = scaled_sum(self.values(sums), self.scales, self.token_scales)
         return total if self.offsets is None else total + self.offsets[:, None]
 
@@ -84,13 +84,13 @@ class Layer:
 
 
 def checked(pe: P) -> P:
-    """Return a PE, or raise ValueError if no circuit has its sizes."""
+    """Return a PE, or raise ValueError if its circuit does not support its sizes."""
     _ = pe.result_shape
     return pe
 
 
 def with_lanes(pe: P, lanes: int) -> P:
-    """Return a PE of some lanes, or raise ValueError if no circuit has them."""
+    """Return a PE with ``lanes``, or raise ValueError if its circuit does not support them."""
     return checked(replace(pe, lanes=lanes))
 
 
@@ -112,15 +112,15 @@ def quantized(x: np.ndarray, scheme: str) -> QuantizedTensor:
 
 
 def int8_tokens(x: np.ndarray) -> tuple[QuantizedTensor, np.ndarray]:
-    """Return activations as INT8 with a float32 scale a token, and the scales."""
+    """Return activations as INT8 with a float32 scale per token, and the scales."""
     found = quantized(x, "int8:token:fp32")
     return found, np.asarray(found.scales).astype(np.float32).reshape(-1)
 
 
 def unscaled(q: QuantizedTensor, **arrays: np.ndarray | float) -> np.ndarray:
-    """Return a dequantized matrix with other side data, or with scales of 1 if none is given.
+    """Return a matrix, dequantized with other scales or zero points; by default with scales of 1.
 
-    Arrays are those of the tensor's layout; a single number fills all entries.
+    ``arrays`` are named as in the tensor's layout; a single number fills an array.
     """
     given: Mapping[str, np.ndarray | float] = arrays or {"scales": 1.0}
     changed = {
@@ -132,13 +132,13 @@ def unscaled(q: QuantizedTensor, **arrays: np.ndarray | float) -> np.ndarray:
 
 
 def bits_of(codes: object) -> np.ndarray:
-    """Return the codes of an array of small floats, or codes themselves."""
+    """Return the bits of an array of small floats as codes; an array of codes as it is."""
     array = np.asarray(codes)
     return array.view(f"u{array.dtype.itemsize}")
 
 
 def whole_beats(length: int, values: int) -> int:
-    """Return the longest group of whole beats, of ``values`` each.
+    """Return ``length`` rounded down to whole beats of ``values``.
 
     >>> whole_beats(100, 16)
     96
@@ -166,7 +166,7 @@ def in_all_beats(of_columns: np.ndarray, beats: int) -> np.ndarray:
 
 
 def by_value(codes: np.ndarray, length: int) -> np.ndarray:
-    """Return codes, shape (pairs, columns, length), by value and of each value by column."""
+    """Return codes, shape (pairs, columns, length), reordered to (pairs, length * columns)."""
     filled = np.pad(codes, ((0, 0), (0, 0), (0, length - codes.shape[2])))
     swapped: np.ndarray = filled.swapaxes(1, 2)
     return swapped

@@ -1,8 +1,8 @@
-"""A tile: PEs side by side in lockstep, with weights of their own and the same activations.
+"""A tile: PEs in lockstep that share activations and have separate weights.
 
-Scales, zero points and codes of weights belong to each PE too. A tile has the two streams of a PE:
-all PEs accept a beat in the same cycle, and one result has the numbers of all, so that a tile of
-``columns`` PEs computes ``columns`` outputs of a linear layer.
+Scales, zero points and selectors of weights are separate too. A tile has the two streams of a PE:
+all PEs accept a beat in the same cycle, and one result holds the numbers of all PEs, so that a tile
+of ``columns`` PEs computes ``columns`` outputs of a linear layer.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ SHARED = ("activations", "load", "left_out", "ends_group", "last")
 
 
 class TileCircuit(wiring.Component):
-    """PEs in lockstep, with the same operands except for their weights."""
+    """PEs in lockstep, which share all operands but their weights."""
 
     def __init__(self, pe: ProcessingElement, columns: int) -> None:
         if columns < 1:
@@ -28,7 +28,7 @@ class TileCircuit(wiring.Component):
         self._pe, self._columns = pe, columns
         fields = dict(pe.operand_layout.members)
         if "activations" not in fields:
-            raise ValueError(f"{pe.name} has no activations in its beats, which a tile shares")
+            raise ValueError(f"{pe.name} has no activations that the PEs of a tile can share")
         for name in own_fields(pe):
             shape, length = fields[name], 1
             if isinstance(shape, data.ArrayLayout):
@@ -47,7 +47,7 @@ class TileCircuit(wiring.Component):
         m = Module()
         beat, result = self.operands.payload, self.result
         elements = [self._pe.build() for _ in range(self._columns)]
-        # All PEs are in the same state except for their sums.
+        # The handshakes of all PEs are in the same state; only their accumulators differ.
         m.d.comb += self.operands.ready.eq(elements[0].operands.ready)
         m.d.comb += result.valid.eq(elements[0].result.valid)
         for column, element in enumerate(elements):
@@ -68,14 +68,14 @@ class TileCircuit(wiring.Component):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilePe(ProcessingElement):
-    """``columns`` copies of a PE; a result has one number of each."""
+    """``columns`` copies of a PE; a result holds one number per PE."""
 
     pe: ProcessingElement
     columns: int
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Those of a PE; weights and their side data have more lanes."""
+        """The fields of a PE; weights and their scales have ``columns`` times the lanes."""
         own = own_fields(self.pe)
         return tuple(
             replace(field, lanes=field.lanes * self.columns) if field.name in own else field
@@ -84,28 +84,28 @@ class TilePe(ProcessingElement):
 
     @property
     def weight_name(self) -> str:
-        """The weights of a PE."""
+        """Short name of a PE's weights."""
         return self.pe.weight_name
 
     @property
     def activation_name(self) -> str:
-        """The activations of a PE."""
+        """Short name of a PE's activations."""
         return self.pe.activation_name
 
     @property
     def result_meaning(self) -> str:
-        """The result of a PE."""
+        """Meaning of a PE's result."""
         return self.pe.result_meaning
 
     @property
     def last_meaning(self) -> str:
-        """What ends a group of a PE."""
+        """Meaning of ``last`` for a PE."""
         return self.pe.last_meaning
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The PE, and how many there are."""
-        shared = f"{self.columns} in step, with weights of their own and the same activations"
+        """The notes of the PE, and the number of PEs."""
+        shared = f"{self.columns} PEs in lockstep, with separate weights and shared activations"
         return (*self.pe.notes, shared)
 
     @property
@@ -120,12 +120,12 @@ class TilePe(ProcessingElement):
 
     @property
     def numbers_per_result(self) -> int:
-        """One of each PE."""
+        """Number of PEs, times the numbers of a PE's result."""
         return self.columns
 
     @property
     def number_shape(self) -> Shape:
-        """A result of a PE."""
+        """Width and sign of a PE's number."""
         return self.pe.result_shape
 
     def build(self) -> TileCircuit:
@@ -146,7 +146,7 @@ class TilePe(ProcessingElement):
         return self._widened([self.pe.random(groups, seed=seed + i) for i in self._seeds()])
 
     def corners(self) -> Operands:
-        """Return extremes of a PE, each PE's weights those of another group."""
+        """Return the extremes of a PE; in a group, each PE has the weights of another extreme."""
         found = self.pe.corners()
         return self._widened(
             [
@@ -160,11 +160,11 @@ class TilePe(ProcessingElement):
         return self._widened([self.pe.typical(groups, seed=seed + i) for i in self._seeds()])
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return those of a PE."""
+        """Return the obligations of a PE."""
         return self.pe.obligations()
 
     def _seeds(self) -> range:
-        # Seeds this far apart give groups of one length.
+        # The number of beats repeats with this period in the seed.
         return range(0, LONG_SEEDS * self.columns, LONG_SEEDS)
 
     def _widened(self, found: list[Operands]) -> Operands:
@@ -173,7 +173,7 @@ class TilePe(ProcessingElement):
 
 
 def own_fields(pe: ProcessingElement) -> list[str]:
-    """Return the fields of a beat that the PEs don't share.
+    """Return the fields of a beat that the PEs of a tile do not share.
 
     >>> from rtl.catalog import PES
     >>> own_fields(PES["mxfp4-dot"])

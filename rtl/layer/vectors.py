@@ -1,4 +1,4 @@
-"""Layers of PEs whose codes stand for vectors of weights, or for weights of any precision."""
+"""Layers of PEs whose codes stand for vectors of weights, or for nested weights."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def vectors_layer(
     scales: np.ndarray,
     prologue: Callable[[int], Operands] | None = None,
 ) -> Layer:
-    """Return a layer of rows of codes, shape (outputs, codes), with values, (outputs, inputs)."""
+    """Return a layer from codes, shape (outputs, codes), and their values, (outputs, inputs)."""
     activations, token_scales = int8_tokens(x)
     rows, per_group = np.asarray(activations.codes), group // pe.lanes * codes_per_beat
 

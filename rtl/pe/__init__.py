@@ -1,1 +1,1 @@
-"""Processing elements, one folder a family: circuit, element and layer."""
+"""Processing elements, one folder per family: circuit, element and layer."""

@@ -1,4 +1,4 @@
-"""PEs with FP16 activations whose result is a mantissa with an exponent that they share."""
+"""PEs with FP16 activations whose accumulator is a mantissa with an exponent."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ class Accumulator:
     """A two's complement mantissa below an unsigned exponent."""
 
     mantissa_bits: int
-    #: Bits below the product of the largest exponent.
+    #: Number of bits below the least bit of the product with the largest exponent.
     guard_bits: int
-    #: Value of the weights' least bit.
+    #: Unit of the weights: the value of their least bit.
     unit: float
 
     @property
     def meaning(self) -> str:
-        """The number that a code stands for."""
+        """Formula of the value of a result."""
         place = self.guard_bits - UNIT_EXPONENT
         return f"mantissa * 2^(exponent - {place}){in_units(self.unit)}"
 
     def pack(self, mantissas: np.ndarray, exponents: np.ndarray) -> np.ndarray:
-        """Return codes, with mantissas in the low bits.
+        """Return mantissas and exponents as integers, with mantissas in the low bits.
 
         >>> accumulator = Accumulator(mantissa_bits=4, guard_bits=0, unit=1.0)
         >>> accumulator.pack(np.array([-1, 3]), np.array([2, 0])).tolist()
@@ -37,7 +37,7 @@ class Accumulator:
         return np.asarray(exponents << self.mantissa_bits | low)
 
     def values(self, codes: np.ndarray) -> np.ndarray:
-        """Return codes as float32."""
+        """Return the float32 values of results."""
         sign = 1 << self.mantissa_bits - 1
         mantissas = (codes & 2 * sign - 1 ^ sign) - sign
         powers = (codes >> self.mantissa_bits) + UNIT_EXPONENT - self.guard_bits
@@ -47,16 +47,16 @@ class Accumulator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatingPe(Fp16Pe):
-    """A PE whose results are codes of an accumulator."""
+    """A PE whose results are its accumulator: mantissa and exponent."""
 
     @property
     @abstractmethod
     def accumulator(self) -> Accumulator:
-        """The accumulator of a group."""
+        """Layout of the accumulator."""
 
     @property
     def result_meaning(self) -> str:
-        """A mantissa and its exponent."""
+        """Formula of the value of a result."""
         return self.accumulator.meaning
 
     def values(self, results: np.ndarray) -> np.ndarray:

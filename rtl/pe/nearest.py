@@ -1,23 +1,17 @@
-"""Phrases on PEs with exact sums: the nearest sweep without ``--pe``, and how it differs."""
+"""Notes on PEs with exact sums: the nearest sweep without ``--pe``, and its difference."""
 
-PLAIN = "adds exactly, so that a sweep of it is one without --pe, or with --bit-true for every bit"
+PLAIN = "adds exactly; a sweep without --pe differs by float32 rounding, with --bit-true not at all"
 FP16_ACTIVATIONS = (
-    "adds exactly, but reads activations in FP16; a sweep without --pe leaves those in float32"
+    "adds exactly, but reads activations in FP16; a sweep without --pe has them in float32"
 )
-BLOCKS = (
-    "adds several blocks before it rounds; a sweep without --pe has the same numbers in float32"
-    " sums, and none rounds where it does"
-)
+BLOCKS = "adds several blocks before it rounds; a sweep without --pe rounds every float32 addition"
 WINDOW = (
-    "adds exactly where the scales of a sum's blocks lie in its window, and rounds others;"
+    "adds exactly where the scales of a group's blocks lie in its window, and else rounds;"
     " a sweep without --pe has no window"
 )
-VALUES = "adds exactly, so that a sweep of it is one without --pe, whose sums are float32"
+VALUES = "adds exactly; a sweep without --pe differs by float32 rounding"
 
 
 def rounded(what: str) -> str:
-    """Return the phrase for a PE that rounds some numbers to 8 bits, whose sums are exact."""
-    return (
-        f"adds exactly, but holds {what} in 8 bits; a sweep without --pe has those of the format,"
-        " in FP16"
-    )
+    """Return the note for a PE with exact sums that stores some numbers in 8 bits."""
+    return f"adds exactly, but stores {what} in 8 bits; a sweep without --pe has them in FP16"

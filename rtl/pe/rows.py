@@ -1,4 +1,4 @@
-"""PEs whose beats hold rows of weights and of activations, ``lanes`` codes of both."""
+"""The base of PEs whose beats hold ``lanes`` codes of weights and of activations."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from rtl.fields import Codes, Field, Operands
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowPe(ProcessingElement):
-    """A PE of dot products of two rows of codes; some have more fields for their weights."""
+    """A PE of dot products of two rows of codes; subclasses may add fields for their weights."""
 
     @property
     @abstractmethod
@@ -26,7 +26,7 @@ class RowPe(ProcessingElement):
 
     @abstractmethod
     def scheme(self) -> str:
-        """Return the text of the scheme whose weights the PE reads, without groups."""
+        """Return the text of the weights' scheme, without the group size."""
 
     @abstractmethod
     def values(self, results: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ class RowPe(ProcessingElement):
 
     @property
     def has_only_rows(self) -> bool:
-        """Whether its beats have no other fields."""
+        """Whether beats have only the fields ``weights`` and ``activations``."""
         return len(self.fields) == len(self.formats)
 
     def codes(self, weights: QuantizedTensor) -> np.ndarray:
@@ -49,10 +49,10 @@ class RowPe(ProcessingElement):
         return np.asarray(weights.codes)
 
     def beats(self, weights: np.ndarray, activations: np.ndarray) -> Operands:
-        """Return rows of codes, each of shape (groups, length), as beats of the lanes."""
+        """Return rows of codes, each of shape (groups, length), as beats of ``lanes`` codes."""
         groups, length = weights.shape
         if length % self.lanes:
-            raise ValueError(f"rows of {length} values for {self.lanes} lanes; give a multiple")
+            raise ValueError(f"rows of {length} values are not a multiple of {self.lanes} lanes")
         shape = (groups, length // self.lanes, self.lanes)
         return {"weights": weights.reshape(shape), "activations": activations.reshape(shape)}
 
@@ -64,7 +64,7 @@ class RowPe(ProcessingElement):
 
 
 def selected_codes(fmt: Format, weights: QuantizedTensor) -> np.ndarray:
-    """Return the codes of a matrix, with a group's selector above each if the format has one."""
+    """Return codes; the bits above a code hold its group's selector, if the format has one."""
     codes, scheme = np.asarray(weights.codes), weights.scheme
     if not isinstance(fmt, SelectedFormat):
         return codes

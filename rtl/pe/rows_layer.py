@@ -1,4 +1,4 @@
-"""Layers of PEs that read rows of weights and rows of activations, some lanes of both a beat."""
+"""Layers of PEs whose beats hold codes of a row of weights and a row of activations."""
 
 from collections.abc import Callable
 
@@ -24,12 +24,12 @@ from rtl.layer.layer import (
 )
 from rtl.pe.rows import RowPe
 
-#: Makes more fields of results' beats, from outputs, the index of a group, and number of beats.
+#: Returns further fields of beats, from outputs, the index of a group, and the number of beats.
 MoreFields = Callable[[np.ndarray, int, int], Operands]
 
 
 def group_of(pe: RowPe) -> int:
-    """Return the longest group of whole beats."""
+    """Return the largest group size of whole beats, in values."""
     return whole_beats(pe.length, pe.lanes)
 
 
@@ -39,7 +39,7 @@ def row_weights(pe: RowPe, weight: np.ndarray) -> QuantizedTensor:
 
 
 def fp16_codes(x: np.ndarray) -> np.ndarray:
-    """Return numbers rounded to FP16, as codes."""
+    """Return FP16 codes of numbers."""
     return np.asarray(encode(FP16, jnp.asarray(x)))
 
 
@@ -55,7 +55,7 @@ def row_layer(
     group: int | None = None,
     more: MoreFields | None = None,
 ) -> Layer:
-    """Return the layer of rows of codes."""
+    """Return a layer from matrices of codes."""
     group = group or group_of(pe)
 
     def operands(outputs: np.ndarray, tokens: np.ndarray, index: int) -> Operands:
@@ -95,7 +95,7 @@ def rounding_layer(
 ) -> Layer:
     """Return the layer of a PE whose sums round, with activations in FP16.
 
-    ``more`` makes further fields from the weights. A result is a group, or a whole row.
+    ``more`` returns further fields from the weights. A result covers a group, or all inputs.
     """
     pe = with_lanes(pe, lanes or pe.lanes)
     weights, model = row_weights(pe, weight), pe.rounding_model

@@ -1,6 +1,6 @@
-"""The cocotb test of a PE, which the simulator runs on the Verilog that users get.
+"""The cocotb bench of a PE, which a simulator runs on the emitted Verilog.
 
-Beats, expected results and the latency come from the file that ``QSIM_VECTORS`` names.
+Beats, expected results and the latency are read from the file that ``QSIM_VECTORS`` names.
 """
 
 import json
@@ -12,12 +12,12 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
-#: Cycles in which a result may come after the last beat.
+#: Cycles without a transfer after which the bench fails.
 PATIENCE = 200
 #: Probability that the sink is ready; the bench alternates between the two every ``TURN`` cycles.
 TAKEN_OFTEN, TAKEN_SELDOM = 0.8, 0.04
 TURN = 64
-#: Cycles of offers after two groups have filled the pipeline, before a reset.
+#: Number of cycles of offered beats after two groups have filled the pipeline, before a reset.
 MARGIN = 3
 
 
@@ -37,7 +37,7 @@ class _Bench:
         self.results = [value & mask for value in vectors["results"]]
         self.length = len(self.beats) // len(self.results)
         self.cycles: int = vectors["cycles"]
-        #: Beats and result of groups that depend on no others.
+        #: Beats and result of groups that do not depend on earlier groups.
         self.independent = _groups(mask, **vectors["independent"])
 
     def group(self, index: int) -> list[int]:
@@ -51,17 +51,17 @@ class _Bench:
         await self.reset()
 
     async def reset(self, cycles: int = 2) -> None:
-        """Hold reset for some cycles, then offer nothing."""
+        """Assert reset for some cycles, with ``valid`` and ``ready`` deasserted."""
         self.rst.value = 1
         for _ in range(cycles):
             await FallingEdge(self.clk)
         self.rst.value = self.offer.value = 0
         await ReadOnly()
-        assert int(self.has_result.value) == 0, "a result after reset"
+        assert int(self.has_result.value) == 0, "a result is valid after reset"
         await FallingEdge(self.clk)
 
     async def flood(self, beats: list[int], cycles: int) -> None:
-        """Offer the beats of a group over and over for some cycles, and take no result."""
+        """Offer the beats of a group repeatedly for some cycles, without accepting results."""
         index = 0
         self.offer.value = 1
         for _ in range(cycles):
@@ -71,17 +71,17 @@ class _Bench:
             await FallingEdge(self.clk)
 
     async def give(self, beats: list[int]) -> None:
-        """Offer beats until all are taken."""
+        """Offer beats until all are transferred."""
         for beat in beats:
             self.offer.value, self.beat.value = 1, beat
-            await self._until(self.taken, "a beat is never taken")
+            await self._until(self.taken, "a beat is never accepted")
             await FallingEdge(self.clk)
         self.offer.value = 0
 
     async def take_one(self) -> int:
-        """Wait for a result, take it and return its bits."""
+        """Wait for a valid result, accept it and return its bits."""
         self.take.value = 1
-        await self._until(self.has_result, "a result never comes")
+        await self._until(self.has_result, "no result became valid")
         found = self.bits
         await FallingEdge(self.clk)
         self.take.value = 0
@@ -115,7 +115,8 @@ def _groups(mask: int, beats: list[int], results: list[int]) -> list[tuple[list[
 async def results_equal_the_golden_model(dut: object) -> None:
     """Check every group's result, with gaps between beats and back-pressure at random.
 
-    The sink is ready often and seldom in turns, so that results wait for longer than a group takes.
+    The sink alternates between mostly and seldom ready, so that results stay pending for longer
+    than a group takes.
     """
     bench = _Bench(dut)
     await bench.start()
@@ -127,7 +128,7 @@ async def results_equal_the_golden_model(dut: object) -> None:
         cycle += 1
         is_offered = next_beat < len(bench.beats) and random.random() < 0.8
         bench.offer.value = int(is_offered)
-        # The payload must not matter while valid is low.
+        # The payload is random while valid is low, where it must have no effect.
         bench.beat.value = bench.beats[next_beat] if is_offered else random.getrandbits(bits)
         is_taken = random.random() < (TAKEN_OFTEN, TAKEN_SELDOM)[cycle // TURN & 1]
         bench.take.value = int(is_taken)
@@ -144,13 +145,13 @@ async def results_equal_the_golden_model(dut: object) -> None:
 
 @cocotb.test()
 async def a_result_comes_after_its_latency_and_waits(dut: object) -> None:
-    """Check the cycles after the last beat, and that a result waits until it is taken."""
+    """Check the latency after the last beat, and that a result is held until it is transferred."""
     bench = _Bench(dut)
     await bench.start()
     for index in range(min(8, len(bench.results))):
         await bench.give(bench.group(index))
         for _ in range(bench.latency - 1):
-            assert int(bench.has_result.value) == 0, "a result before its time"
+            assert int(bench.has_result.value) == 0, "a result is valid before its latency"
             await FallingEdge(bench.clk)
         for _ in range(3):
             assert int(bench.has_result.value) == 1
@@ -159,12 +160,12 @@ async def a_result_comes_after_its_latency_and_waits(dut: object) -> None:
         bench.take.value = 1
         await FallingEdge(bench.clk)
         bench.take.value = 0
-        assert int(bench.has_result.value) == 0, "a result came twice"
+        assert int(bench.has_result.value) == 0, "a result is valid after its transfer"
 
 
 @cocotb.test()
 async def a_waiting_result_is_not_overwritten_by_the_next_groups(dut: object) -> None:
-    """Check that no group is lost and none overtaken."""
+    """Check that under back-pressure no result is lost and that results keep their order."""
     bench = _Bench(dut)
     await bench.start()
     count = min(5, len(bench.results))
@@ -179,7 +180,7 @@ async def a_waiting_result_is_not_overwritten_by_the_next_groups(dut: object) ->
         if int(bench.has_result.value):
             assert bench.bits == bench.results[0]
         await FallingEdge(bench.clk)
-    assert next_beat < len(offered), "groups went on without end though no result was taken"
+    assert next_beat < len(offered), "beats were accepted without end while a result was pending"
     giving = cocotb.start_soon(bench.give(offered[next_beat:]))
     for index in range(count):
         assert await bench.take_one() == bench.results[index]
@@ -188,10 +189,10 @@ async def a_waiting_result_is_not_overwritten_by_the_next_groups(dut: object) ->
 
 @cocotb.test()
 async def reset_forgets_everything(dut: object) -> None:
-    """Check that a reset in any cycle leaves nothing to the next group.
+    """Check that a reset in any cycle clears all state that the next group could see.
 
-    Before it, a group is offered again and again while no result is taken: a reset in each cycle
-    meets every step of a beat, the pipeline, a pending result and a stalled beat.
+    Before the reset, a group is offered repeatedly while no result is accepted: resets in each
+    cycle meet every step of a beat, a full pipeline, a pending result and a stalled beat.
     """
     bench = _Bench(dut)
     await bench.start()
@@ -203,6 +204,6 @@ async def reset_forgets_everything(dut: object) -> None:
                 await bench.reset(1)
                 for _ in range(bench.latency):
                     await FallingEdge(bench.clk)
-                    assert int(bench.has_result.value) == 0, "a result of a group before reset"
+                    assert int(bench.has_result.value) == 0, "a result from before reset"
                 await bench.give(after)
                 assert await bench.take_one() == result

@@ -1,7 +1,7 @@
-"""A PE as compiled code: Yosys turns the emitted Verilog into C++, and ctypes calls it.
+"""A PE as compiled code: Yosys (CXXRTL) turns the emitted Verilog into C++, called by ctypes.
 
-One harness serves every PE, because all have the same two streams. It drives a clock, offers beats
-and takes results as two patterns of bits say, and notes each result that was taken.
+One harness serves every PE, because all have the same two streams. It drives the clock, offers
+beats and accepts results by two bit patterns, and records each result transferred.
 """
 
 import ctypes
@@ -38,8 +38,8 @@ HARNESS = """
 typedef cxxrtl_design::p_@NAME@ Pe;
 template <size_t N> const uint32_t *words(const cxxrtl::value<N> &v) { return v.data; }
 template <size_t N> const uint32_t *words(const cxxrtl::wire<N> &w) { return w.curr.data; }
-// A beat's words are packed as it is offered. All places are constants of this file, for loops and
-// branches over them would cost as much as a small circuit. 32 lanes fill whole words.
+// A beat's words are packed when it is offered. Places of fields are compile-time constants, since
+// loops and branches over them would take as long as a small circuit. 32 lanes fill whole words.
 template <typename Code, int lanes, int start, int width>
 inline void put(uint32_t *words, const void *codes, int64_t beat) {
   const Code *code = (const Code *)codes + beat * lanes;
@@ -58,11 +58,11 @@ inline void put(uint32_t *words, const void *codes, int64_t beat) {
 static void pack(const void *const *codes, int64_t beat, uint32_t *words) {
 @PUTS@
 }
-// One evaluation is one cycle: it settles what the PE shows before the edge, and what the edge will
-// store; commit is the edge. It wants a circuit without feedback, and says so if that isn't one.
-// Beats are offered where offers is 1, results taken where takes is 1, both repeating; the payload
-// of no beat is noise. Returns the number of results, or -1 if cycles ran out before all beats were
-// taken and the last result came, or -2 if one evaluation didn't settle.
+// One call of eval per cycle computes outputs and next state; commit is the clock edge. One call
+// suffices for a circuit without combinational feedback; eval returns false for others.
+// Beats are offered where offers is 1, results accepted where takes is 1, both repeating; the
+// payload is noise while valid is low. Returns the number of results, -1 if cycles ran out before
+// all beats and results were transferred, or -2 if one evaluation was not enough.
 extern "C" int64_t run(const void *const *codes, int64_t count, int bits_in,
     const uint8_t *offers, const uint8_t *takes, int64_t period, int64_t max_cycles,
     uint32_t *results, int64_t room, int words_out, int64_t *cycles) {
@@ -100,10 +100,10 @@ extern "C" int64_t run(const void *const *codes, int64_t count, int bits_in,
 }
 """
 
-#: Multiplexers as logic. CXXRTL writes them as branches, which a processor guesses wrong every
-#: second time where operands are random; a wrong guess takes as long as some forty additions. Those
-#: with a constant to choose stay: they are priority chains, cheap as they end early. The shorter
-#: A ^ (A ^ B) & S would be wrong: Yosys takes it for unknown where A is, whatever S says.
+#: Technology map of multiplexers to AND/OR logic. CXXRTL writes multiplexers as branches; a CPU
+#: mispredicts every second one on random operands, at the cost of some forty additions.
+#: Multiplexers with a constant input are kept: they are priority chains, whose branches end early.
+#: The shorter A ^ (A ^ B) & S would be wrong: Yosys makes it undefined where A is, whatever S is.
 BRANCHLESS = """
 (* techmap_celltype = "$mux" *)
 module branchless(A, B, S, Y);
@@ -117,7 +117,7 @@ module branchless(A, B, S, Y);
 endmodule
 """
 UNSETTLED = -2
-#: CXXRTL sees feedback where one bit of a wire depends on another bit of it.
+#: Split wires into bits: CXXRTL reports feedback where one bit of a wire depends on another.
 SPLIT = ("splitnets",)
 
 
@@ -125,7 +125,7 @@ SPLIT = ("splitnets",)
 class CompiledPe:
     """The compiled model of one PE; as a context manager it removes its files.
 
-    ``verilog`` is its text if that was emitted already, ``memory`` a folder of compiled models.
+    ``verilog`` is the PE's Verilog (``None``: emit it), ``memory`` a cache of compiled models.
     """
 
     pe: ProcessingElement
@@ -159,12 +159,12 @@ class CompiledPe:
         offers: np.ndarray | None = None,
         takes: np.ndarray | None = None,
     ) -> tuple[np.ndarray, int]:
-        """Return the result of every group, and the cycles that took.
+        """Return the result of every group, and the number of cycles.
 
         Parameters
         ----------
         offers, takes
-            Repeating patterns of ones: cycles in which a beat is offered, or a result taken.
+            Repeating bit patterns: cycles in which a beat is offered, or a result accepted.
         """
         layout = self.pe.operand_layout
         rows = beat_codes(layout, operands)
@@ -201,7 +201,7 @@ class CompiledPe:
 
 
 def _puts(layout: data.StructLayout) -> str:
-    """Return the lines of C++ that put the fields of a beat into its words."""
+    """Return the C++ calls that pack the fields of a beat into its words."""
     return "\n".join(
         f"  put<uint{8 * place.dtype.itemsize}_t, {place.lanes}, {place.start}, {place.width}>"
         f"(words, codes[{i}], beat);"
@@ -213,12 +213,12 @@ def _patterns(offers: np.ndarray | None, takes: np.ndarray | None) -> tuple[np.n
     length = max(len(p) for p in (offers, takes, np.ones(1)) if p is not None)
     found = [np.ones(length) if p is None else p for p in (offers, takes)]
     if len(found[0]) != len(found[1]) or not all(np.any(p) for p in found):
-        raise ValueError("patterns have one length, and each lets something pass")
+        raise ValueError("both patterns must have the same length and at least one 1")
     return np.ascontiguousarray(found[0], np.uint8), np.ascontiguousarray(found[1], np.uint8)
 
 
 def _split(words: np.ndarray, width: int, count: int) -> list[np.ndarray]:
-    """Return the words of every number of results that have several, the first lowest.
+    """Split results of ``count`` numbers of ``width`` bits into words of each number, lowest first.
 
     >>> [part.tolist() for part in _split(np.array([[0x321]], np.uint32), 4, 3)]
     [[[1, 0]], [[2, 0]], [[3, 0]]]
@@ -253,7 +253,7 @@ def _compile(pe: ProcessingElement, text: str, folder: Path, memory: Path | None
     import pyosys
 
     top = module_name(pe)
-    # In PEs of several cycles a branch skips what other cycles do, which is worth more.
+    # PEs of several cycles keep branches, which skip the logic of other cycles.
     logic = ["techmap -map branchless.v"] if pe.cycles == 1 else []
     steps = ["read_verilog pe.v", f"hierarchy -top {top}", "proc", *SPLIT, *logic]
     steps.append("write_cxxrtl -g0 -O6 pe.cc")

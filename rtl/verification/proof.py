@@ -1,8 +1,8 @@
 """Proof that a combinational circuit equals its reference for every input.
 
-Both become one circuit whose output says whether they differ, and bitwuzla shows that it never is
-1. A reference that is wrong for one input has to be refuted, so that a proof of nothing is noticed.
-Answers may be cached in a folder by circuits and tools.
+Yosys joins both to a miter, whose output is 1 where they differ; bitwuzla proves that it is always
+0. As a check of the proof itself, a reference that is wrong for one input has to be refuted.
+Results may be cached in a folder, keyed by circuits and tools.
 """
 
 import hashlib
@@ -22,16 +22,16 @@ from numerics.native.kept import put_whole
 from rtl.element import Obligation
 from rtl.toolchain import ToolError, need_module, run_yosys
 
-#: Milliseconds after which a proof is given up.
+#: Time limit of a proof, in ms.
 LIMIT_MS = 240_000
 QUERY = "(declare-const s |miter_s|)(assert (|miter_n trigger| s))(check-sat)"
-#: What is remembered of a proof.
+#: Cached results of a proof.
 EQUAL, DIFFERENT = "equal\n", "different\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What a solver said of a pair of circuits."""
+    """A solver's result for a pair of circuits."""
 
     is_equal: bool
     time_s: float
@@ -39,10 +39,10 @@ class Proof:
 
 
 class _WrongOnce(wiring.Component):
-    """A reference whose first output is off by one where all inputs are ones."""
+    """A wrong reference: its first output is off by one where all input bits are 1."""
 
     def elaborate(self, platform: object) -> Module:
-        """Return the circuit around the module ``ref``."""
+        """Return the circuit, which instantiates the module ``ref``."""
         m = Module()
         names = {Out: [], In: []}  # type: ignore[var-annotated]
         for name, member in self.signature.members.items():
@@ -63,7 +63,7 @@ class _WrongOnce(wiring.Component):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """Two circuits in RTLIL: ``dut``, and the other by the name of its module."""
+    """RTLIL of two circuits: ``dut``, and the module named ``top``, its reference."""
 
     dut: str
     reference: str
@@ -72,17 +72,17 @@ class _Pair:
 
 
 def prove(obligation: Obligation, *, memory: Path | None = None) -> Proof:
-    """Compare a circuit with its reference, unless ``memory`` has the answer."""
+    """Prove that a circuit equals its reference, or return the result cached in ``memory``."""
     return _prove(_pair(obligation), memory)
 
 
 def refute_wrong(obligation: Obligation, *, memory: Path | None = None) -> Proof:
-    """Compare it with a reference that is wrong for one input; the answer must be no."""
+    """Compare a circuit with a reference that is wrong for one input; the two must differ."""
     return _prove(_wrong(_pair(obligation)), memory)
 
 
 def prove_and_refute(obligation: Obligation, *, memory: Path | None = None) -> tuple[Proof, Proof]:
-    """Do both, with circuits that are made once."""
+    """Return :func:`prove` and :func:`refute_wrong`, from circuits that are built once."""
     pair = _pair(obligation)
     return _prove(pair, memory), _prove(_wrong(pair), memory)
 
@@ -117,14 +117,14 @@ def _prove(pair: _Pair, memory: Path | None) -> Proof:
 
 
 def _key(pair: _Pair) -> str:
-    """Return the hash of two circuits, and of what compares them."""
+    """Return a hash of both circuits, the Yosys script and the versions of the tools."""
     tools = [f"{name} {version(name)}" for name in ("bitwuzla", "pyosys")]
     everything = "\0".join([*tools, *_steps(pair), QUERY, pair.dut, pair.reference])
     return hashlib.sha256(everything.encode()).hexdigest()
 
 
 def _recall(known: Path) -> bool | None:
-    """Return what is known, ``None`` if it is nothing or can't be read."""
+    """Return a cached result; ``None`` if the file is missing, unreadable or invalid."""
     with suppress(OSError), known.open(encoding="utf-8", errors="replace") as file:
         return {EQUAL: True, DIFFERENT: False}.get(file.read(32))
     return None
@@ -140,9 +140,9 @@ def _miter(pair: _Pair) -> str:
 
 
 def _steps(pair: _Pair) -> list[str]:
-    """Return what makes one circuit of two.
+    """Return the Yosys commands that join two circuits to a miter.
 
-    Submodules of both have the same names, so each is flattened before the other comes.
+    Submodules of both have equal names, so each circuit is flattened before the other is read.
     """
     return [
         "read_rtlil dut.il",

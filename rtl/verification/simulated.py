@@ -21,12 +21,12 @@ from rtl.toolchain import ToolError, ccache_program, compiler_version, need_modu
 from rtl.verilog.emit import module_name, verilog_text
 
 TIMEOUT_S = 600
-#: Names of files, without their folder: ccache would miss on C++ that holds a temporary path.
+#: File names without a folder: ccache would miss on C++ that contains a temporary path.
 SOURCE, VECTORS, RESULTS = "pe.v", "vectors.json", "results.xml"
-#: The emitted Verilog has no timescale, and the bench has a clock in nanoseconds.
+#: Timescale, which the emitted Verilog lacks and the bench's clock in nanoseconds needs.
 HEAD = "`timescale 1ns/1ps\n"
 BENCH = "rtl.verification.bench"
-#: Groups for the test of resets.
+#: Number of groups in the test of resets.
 RESET_GROUPS = 4
 #: Variables for make, Verilator and cocotb that are removed from the environment, because they
 #: would leave out tests or change the build.
@@ -47,9 +47,9 @@ class SimulatedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Simulation:
-    """How a simulator is built and run, in the folder of the Verilog."""
+    """Commands that build and run a simulation in the folder of the Verilog."""
 
-    #: File that the build makes.
+    #: File that the build writes.
     built: str
     build: tuple[tuple[str, ...], ...]
     run: tuple[str, ...]
@@ -100,13 +100,13 @@ def run_bench(
 ) -> SimulatedRun:
     """Simulate groups of codes and check all protocol rules.
 
-    ``verilog`` is a text to run in place of what would be emitted now, ``memory`` a folder of built
+    ``verilog`` is the Verilog to run (emitted anew if ``None``), ``memory`` a cache of built
     simulations.
 
     Raises
     ------
     ToolError
-        The simulator is missing, ran no test, or never ended.
+        The simulator is missing, ran no test, or did not end in time.
     """
     simulator = simulator or find_simulator()
     started = time.perf_counter()
@@ -156,7 +156,7 @@ def simulate(
 ) -> tuple[int, int, str]:
     """Run a bench in a folder with vectors; return the tests, those that failed, and the log.
 
-    ``arguments`` are further ones for the built simulation, such as plus arguments.
+    ``arguments`` are further arguments of the built simulation, such as plus arguments.
     """
     from cocotb_tools.check_results import get_results
 
@@ -193,7 +193,7 @@ def simulate(
 
 
 def _no_test(simulator: str, output: str) -> ToolError:
-    r"""Return the line with the reason why a build or a run failed, else the last.
+    r"""Return an error with the first line that states an error, else the last line.
 
     >>> str(_no_test("verilator", "a.cpp:1: warning: odd\na.cpp:2: error: wrong\nmake: leaving"))
     'verilator ran no test: a.cpp:2: error: wrong'
@@ -215,7 +215,7 @@ def _verilator(top: str) -> _Simulation:
              "-LDFLAGS", f"-Wl,-rpath,{libs_dir} -L{libs_dir} -lcocotbvpi_verilator",
              "-Wno-fatal", "-Wno-lint", "-O1", "--x-assign", "fast", "--x-initial", "fast",
              f"{share_dir}/lib/verilator/verilator.cpp", SOURCE),
-            # The package lacks a setting for precompiled headers.
+            # The Verilator package does not define the compiler option for precompiled headers.
             ("make", "-j2", "-C", "build", "-f", "Vtop.mk", "CXX=g++", "LINK=g++", *compiler,
              "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O1", "OPT_SLOW=-O0"),
         ),
@@ -242,24 +242,24 @@ def _environment(folder: Path, top: str, bench: str) -> dict[str, str]:
     paths = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     own_folder = _verilator_folder()
     if own_folder is not None:
-        # Verilator's scripts find their parts beside themselves.
+        # Verilator's scripts call programs of their own folder, which the PATH has to name.
         paths.insert(0, str(own_folder))
     here = str(Path(__file__).resolve().parents[2])
     own = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
     return own | {
         "PATH": os.pathsep.join(paths),
         "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]),
-        # A compiler that is ended leaves files.
+        # Temporary files of a compiler that is killed stay within the folder.
         "TMPDIR": str(folder),
         "QSIM_VECTORS": str(folder / VECTORS),
-        # How cocotb is started, which its guide to custom flows describes.
+        # Variables that start cocotb, from its guide to custom flows.
         "GPI_USERS": f"{_libpython()};{pygpi_entry_point()}",
         "PYGPI_PYTHON_BIN": sys.executable,
         "COCOTB_TOPLEVEL": top,
         "COCOTB_TEST_MODULES": bench,
         "COCOTB_RESULTS_FILE": str(folder / RESULTS),
         "TOPLEVEL_LANG": "verilog",
-        # cocotb has pytest rewrite assertions: those of benches, not of all that they import.
+        # cocotb lets pytest rewrite assertions; limit that to the benches.
         "COCOTB_REWRITE_ASSERTION_FILES": "*bench.py",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }

@@ -1,6 +1,6 @@
 """Verification of a PE in three layers: compiled code, a Verilog simulator, and proofs.
 
-The simulator checks the protocol, which matters where groups end: its groups are short.
+The simulator checks the handshakes, above all where groups end; its groups are short.
 """
 
 import time
@@ -21,23 +21,23 @@ from rtl.verilog.emit import verilog_text
 
 Layer = Literal["compiled", "simulated", "proved"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
-#: Random dot products in compiled code, and groups in the simulator.
+#: Number of random dot products in compiled code, and of groups in the simulator.
 RANDOM_DOTS = 10_000_000
 SIMULATED_DOTS = 1000
-#: Groups that run through compiled code at a time.
+#: Number of groups per run of compiled code.
 CHUNK = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Result of one check of a layer."""
+    """Result of one check in one of the three layers."""
 
     pe: str
     layer: Layer
     what: str
-    #: Number of results compared (of dot products if random), or of inputs proved.
+    #: Number of results compared (dot products if random), or of inputs covered by a proof.
     vectors: int
-    #: Number of beats, each of all lanes; 0 if not counted.
+    #: Number of beats; 0 if not counted.
     beats: int = 0
     time_s: float
     is_good: bool
@@ -45,12 +45,12 @@ class Verdict:
 
     @property
     def rate_per_s(self) -> float:
-        """Vectors a second."""
+        """Results per second."""
         return self.vectors / self.time_s if self.time_s else 0.0
 
     @property
     def beat_rate_per_s(self) -> float:
-        """Beats a second."""
+        """Beats per second."""
         return self.beats / self.time_s if self.time_s else 0.0
 
 
@@ -70,9 +70,9 @@ def verify(
     dots: int = RANDOM_DOTS,
     memory: Path | None = None,
 ) -> Iterator[Verdict]:
-    """Yield the verdicts of some layers on a PE, in order.
+    """Yield the verdicts on a PE, layer by layer.
 
-    ``memory`` is a folder that caches proofs and compiled models; simulations run each time.
+    ``memory`` is a folder that caches proofs and compiled models; simulations always run.
     """
     proofs, builds = (memory / "proofs", memory / "builds") if memory else (None, None)
     text = None
@@ -108,7 +108,7 @@ def _compiled(
             yield _compare(model, "every input of one lane", [inputs])
     with CompiledPe(pe, text, builds) as model:
         yield _compare(model, "corners", [pe.corners()])
-        # Results are pending for longer than a group takes, so that the next groups stall.
+        # Results stay pending for longer than a group takes, so that the next groups stall.
         stalls = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1]), np.array([0] * 24 + [1] * 6)
         few = pe.random(min(dots, CHUNK), seed=0)
         yield _compare(model, "random, with stalls", [few], patterns=_same_length(*stalls))

@@ -1,4 +1,4 @@
-"""The head of a PE's Verilog: all that is needed to use the file."""
+"""The head comment of a PE's Verilog: computation, payloads, and handshakes."""
 
 import textwrap
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from numerics.mixtures.selected import SelectedFormat
 from rtl.arithmetic.units import in_units
 from rtl.element import ProcessingElement
 
-#: Most bits of a code for which the head lists every value.
+#: Largest code width, in bits, of formats whose values are listed.
 LISTED_BITS = 4
 WIDTH = 97
 
 
 def header_lines(pe: ProcessingElement, component: wiring.Component) -> Iterator[str]:
-    """Yield what a PE computes, the bits of its two payloads, and the rules of its streams."""
+    """Yield a PE's notes, the bits of its two payloads, and the rules of its streams."""
     for note in pe.notes:
         yield from _wrapped(note, "  ")
     beat, result = (getattr(component, name).payload.shape() for name in ("operands", "result"))
@@ -30,11 +30,12 @@ def header_lines(pe: ProcessingElement, component: wiring.Component) -> Iterator
     yield ""
     place = "same cycle" if pe.cycles == 1 else f"last of {pe.cycles} cycles"
     yield from _wrapped(
-        "All ports belong to the rising edge of clk; rst is synchronous and forgets a group. A beat"
-        f" is taken at an edge with operands__valid and operands__ready high, in the {place} if"
-        f" nothing waits, and is held until then. The result of a group comes {_times(pe.latency)}"
-        " after its last beat was taken, and stays until an edge with result__valid and"
-        " result__ready high; until then later beats are taken, except the last one of a group."
+        "All ports are synchronous to the rising edge of clk; rst discards the group in flight. A"
+        " beat is transferred at an edge with operands__valid and operands__ready high, in the"
+        f" {place} unless it stalls; hold it until then. The result of a group becomes valid"
+        f" {_times(pe.latency)} after the transfer of its last beat, and holds until an edge with"
+        " result__valid and result__ready high; until then later beats are accepted, except the"
+        " last one of a group."
     )
 
 
@@ -78,7 +79,7 @@ def _width(shape: ShapeLike) -> str:
 
 
 def _described(meaning: Format | str) -> str:
-    """Return words, or those for a format."""
+    """Return the description of a field or a format."""
     if isinstance(meaning, str):
         return meaning
     if isinstance(meaning, SelectedFormat):

@@ -1,4 +1,4 @@
-"""Changes to a netlist that keep its function and avoid the warnings of Verilog linters.
+"""Netlist changes that keep the function and avoid the warnings of Verilog linters.
 
 RTLIL cells extend narrow operands and drop high bits implicitly. Verilog's operators do so too, but
 linters warn of every operand that is not as wide as its context; of a parallel multiplexer, which
@@ -9,13 +9,13 @@ import re
 
 from rtl.verilog.netlist import Bit, Cell, Netlist, Signal, Wire
 
-#: Operators whose operands are as wide as their result.
+#: Operators whose operands must be as wide as their result.
 _AS_RESULT = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$xnor"}
-#: Operators whose operands are as wide as the wider of both.
+#: Operators whose operands must be as wide as the wider one.
 _AS_EACH_OTHER = {"$lt", "$le", "$gt", "$ge", "$eq", "$ne"}
-#: Operators with one operand as wide as their result; the amount of a shift has its own width.
+#: Operators whose first operand must be as wide as their result; a shift amount may have any width.
 _FIRST_AS_RESULT = {"$neg", "$not", "$pos", "$shl", "$sshl", "$shr", "$sshr"}
-#: Operators whose low bits of the result depend on high bits of the operand.
+#: Operators whose low result bits depend on high bits of the operand.
 _TO_THE_RIGHT = {"$shr", "$sshr"}
 
 
@@ -35,7 +35,7 @@ def linted(netlist: Netlist) -> None:
 
 
 def _keep_high_bits(netlist: Netlist, cell: Cell) -> None:
-    """Make the result of a right shift as wide as its operand, and use the low bits."""
+    """Widen the result of a right shift to its operand, and use the low bits."""
     if cell.kind in _TO_THE_RIGHT and cell.number("A_WIDTH") > cell.number("Y_WIDTH"):
         result, wide = cell.connections["Y"], netlist.new_wire(cell.number("A_WIDTH"))
         cell.connections["Y"] = wide
@@ -44,7 +44,7 @@ def _keep_high_bits(netlist: Netlist, cell: Cell) -> None:
 
 
 def _operands(cell: Cell) -> tuple[tuple[str, ...], int]:
-    """Return the operands of a cell that need some width, and that width."""
+    """Return the operands of a cell that need a certain width, and that width."""
     if cell.kind in _AS_RESULT:
         return ("A", "B"), cell.number("Y_WIDTH")
     if cell.kind in _AS_EACH_OTHER:
@@ -154,7 +154,7 @@ def _replace(netlist: Netlist, places: dict[tuple[str, int], Bit]) -> None:
 
 
 def _read_unused(netlist: Netlist) -> None:
-    """Let a wire named ``unused`` read the bits that nothing else reads, as Verilator advises."""
+    """Add a wire ``unused`` that reads all otherwise unread bits, as Verilator advises."""
     driven, read = _driven_and_read(netlist)
     unused = sorted(driven - read)
     if unused:
@@ -167,7 +167,7 @@ def _read_unused(netlist: Netlist) -> None:
 
 
 def _rename(netlist: Netlist) -> None:
-    """Give wires names that need no escapes in Verilog; those without a meaning are numbered."""
+    """Rename wires to names without escapes in Verilog; generated names become numbers."""
     wires, names = netlist.wires, dict[str, str]()
     netlist.wires = {name: wire for name, wire in wires.items() if wire.port}
     for name, wire in wires.items():

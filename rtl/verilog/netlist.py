@@ -1,8 +1,8 @@
-"""A flat RTLIL module as wires, cells and bits: read from Yosys' text, and written as such.
+"""A flat RTLIL module as wires, cells and bits, with a reader and a writer of Yosys' text format.
 
-Only what Amaranth's circuits contain after ``proc``, ``flatten`` and ``memory_collect`` is read:
-wires, cells and connections. Attributes are dropped, initial values of registers among them, since
-every register has a synchronous reset.
+The reader accepts what Amaranth's circuits contain after ``proc``, ``flatten`` and
+``memory_collect``: wires, cells and connections. Attributes are dropped, initial values of
+registers among them, since every register has a synchronous reset.
 """
 
 import re
@@ -21,7 +21,7 @@ _WIRE = re.compile(r"  wire (?:width (\d+) )?(?:(input|output) (\d+) )?(?:signed
 
 @dataclass(slots=True, kw_only=True)
 class Wire:
-    """A wire, and its direction and place if it is a port."""
+    """A wire's width, and its direction and position if it is a port."""
 
     width: int
     port: str = ""
@@ -29,14 +29,14 @@ class Wire:
 
 @dataclass(slots=True, kw_only=True)
 class Cell:
-    """A cell of Yosys' library; parameters are as Yosys writes them."""
+    """A cell of Yosys' library, with parameters as Yosys writes them."""
 
     kind: str
     parameters: dict[str, str]
     connections: dict[str, Signal]
 
     def number(self, name: str) -> int:
-        """Return a parameter that is a number."""
+        """Return a parameter as a number."""
         return int(self.parameters[name])
 
     @property
@@ -56,16 +56,16 @@ class Cell:
 
 @dataclass(slots=True, kw_only=True)
 class Netlist:
-    """A module; names are those of RTLIL."""
+    """A module, with RTLIL's names."""
 
     name: str
     wires: dict[str, Wire] = field(default_factory=dict)
     cells: dict[str, Cell] = field(default_factory=dict)
-    #: What drives a signal that no cell drives.
+    #: Pairs of a signal and the signal that drives it.
     connections: list[tuple[Signal, Signal]] = field(default_factory=list)
 
     def new_name(self) -> str:
-        """Return a name that no wire has."""
+        """Return an unused wire name."""
         return next(name for i in count(1) if (name := f"\\n{i}") not in self.wires)
 
     def new_wire(self, width: int) -> Signal:
@@ -123,7 +123,7 @@ def _cell(netlist: Netlist, kind: str, lines: Iterator[str]) -> Cell:
 def _signals(netlist: Netlist, text: str) -> list[Signal]:
     """Return the signals of a line.
 
-    The parts of ``{ }`` have the highest first; a constant of equal bits may have one of them.
+    ``{ }`` lists parts from the highest; a constant of equal bits may be written as one bit.
     """
     stack: list[list[Signal]] = [[]]
     for token in _TOKEN.findall(text):
@@ -144,7 +144,7 @@ def _signals(netlist: Netlist, text: str) -> list[Signal]:
 
 
 def _decimal(token: str) -> tuple[str, str, str]:
-    """Return an integer, which RTLIL has as a constant of 32 bits, as width and bits."""
+    """Return width and bits of a decimal integer, in RTLIL a constant of 32 bits."""
     return "32", "'", f"{int(token):032b}"
 
 
@@ -163,7 +163,7 @@ def write_netlist(netlist: Netlist) -> str:
 
 
 def _text(signal: Iterable[Bit]) -> str:
-    """Return a signal as RTLIL, with neighbouring bits joined."""
+    """Return a signal as RTLIL text, with neighbouring bits joined to ranges."""
     parts: list[tuple[str, int, int] | str] = []
     for bit in signal:
         last = parts[-1] if parts else None

@@ -1,1 +1,1 @@
-"""What a number format is, told to a person: lists, value grids, and why a number rounds so."""
+"""``qsim formats`` for the terminal: lists of formats, value grids and explained roundings."""

@@ -1,1 +1,1 @@
-"""Processing elements, told to a person: what there is, whether it is right, what it costs."""
+"""``qsim rtl`` for the terminal: list, verify and cost processing elements."""

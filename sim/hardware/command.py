@@ -25,7 +25,6 @@ from rtl.cost.cost import Stream, cost
 from rtl.cost.macros import memory_cost
 from rtl.cost.synthesis import liberty_hash, verilog_hash
 from rtl.element import ProcessingElement
-from rtl.pe.dot_product.element import DotProductPe
 from rtl.toolchain import ToolError, has_module
 from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from rtl.verilog.emit import write_verilog
@@ -68,10 +67,10 @@ def emit(name: str, options: EmitOptions) -> Path:
     given = {key: size for key, size in sizes.items() if size is not None}
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a directory")
-    # A PE that is refused leaves parts that Amaranth would warn of.
+    # Silence Amaranth's unused-elaboratable warning for a rejected PE.
     warnings.simplefilter("ignore", UnusedElaboratable)
     with user_errors(ValueError, ToolError), writing(out):
-        return write_verilog(_resized(_with_formats(pe, asked), given), out)
+        return write_verilog(_resized(pe.with_formats(asked) if asked else pe, given), out)
 
 
 def _found_format(name: str) -> Format:
@@ -82,22 +81,10 @@ def _found_format(name: str) -> Format:
     formats = weights.formats if isinstance(weights, Scheme) else ()
     if len(formats) != 1:
         raise UserError(
-            f"{name} has not one format of elements; name one such as int4 or fp4_e2m1, 'qsim "
-            f"formats show {name}' says what it has"
+            f"{name} does not have exactly one element format; give one such as int4 or fp4_e2m1"
+            f" ('qsim formats show {name}' lists those of {name})"
         )
     return formats[0]
-
-
-def _with_formats(pe: ProcessingElement, formats: dict[str, Format]) -> ProcessingElement:
-    if formats and not isinstance(pe, DotProductPe):
-        raise UserError(
-            f"{pe.name} has formats of its own, {pe.weight_name} x {pe.activation_name};"
-            " those of exact dot products can be others"
-        )
-    other = replace(pe, **formats)  # type: ignore[arg-type]
-    if other == pe:
-        return pe
-    return replace(other, name=f"{other.weight_name}-{other.activation_name}-like-{pe.name}")
 
 
 def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:

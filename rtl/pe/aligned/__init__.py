@@ -1,1 +1,1 @@
-"""PE family: exponent-aligned sums of BitMoD's values, which are truncated."""
+"""PE family: BitMoD's exponent-aligned dot products, with truncation."""

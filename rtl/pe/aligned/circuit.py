@@ -1,6 +1,6 @@
-"""BitMoD's PE as a circuit, made from its model: four lanes, a term of each weight a cycle.
+"""BitMoD's PE as a circuit, made from its model: four lanes, one term of each weight per cycle.
 
-BitMoD, arXiv:2411.11745, section IV-B; :mod:`numerics.pe.aligned` says what it computes.
+BitMoD, arXiv:2411.11745, section IV-B; :mod:`numerics.pe.aligned` defines its results.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value
@@ -18,7 +18,7 @@ from rtl.arithmetic.shifts import rounded_shift
 
 
 class AlignedCircuit(GroupSum):
-    """Sums terms times activations in an accumulator whose exponent is the largest so far."""
+    """Adds terms times activations to an accumulator, aligned to the largest exponent so far."""
 
     def __init__(self, model: AlignedDot, fields: dict[str, ShapeLike] | None = None) -> None:
         self._model = model
@@ -54,11 +54,11 @@ class AlignedCircuit(GroupSum):
         return rounded_shift(m, value, places, self._model.rounding)
 
     def term(self, m: Module) -> wiring.Component:
-        """Return a circuit for the terms of a lane."""
+        """Return the term circuit of one lane."""
         return serial_term(self._model.generator)
 
     def _beat(self, m: Module, step: Value) -> tuple[Value, Value]:
-        """Return the sum of a cycle's products, and the largest of their exponents."""
+        """Return the sum of one cycle's terms times activations, and their largest exponent."""
         beat, signs, widths, exponents = self.operands.payload, [], [], []
         for lane in range(self._model.lanes):
             term = self.term(m)
@@ -66,7 +66,7 @@ class AlignedCircuit(GroupSum):
             m.d.comb += [term.code.eq(beat.weights[lane]), term.step.eq(step)]
             sign, significand, field = float_parts(m, FP16, beat.activations[lane])
             exponent = Signal(EXPONENT_BITS, name=f"exponent_{lane}")
-            # Fields of subnormal and smallest normal numbers, both 0 here, count as 1.
+            # The field of subnormal and of the smallest normal numbers is 0; their exponent is 1.
             m.d.comb += exponent.eq(field + term.exponent + 1)
             exponents.append(exponent)
             signs.append(sign ^ term.sign)
@@ -79,7 +79,7 @@ class AlignedCircuit(GroupSum):
         return added, top
 
     def _size(self, m: Module, significand: Value, exponent: Value, top: Value) -> Value:
-        """Return a significand with guard bits, moved to the largest exponent."""
+        """Return a significand with guard bits, shifted right to the largest exponent."""
         guard = self._model.guard_bits
         wide, size = (Signal(MANTISSA_BITS + 1 + guard) for _ in range(2))
         distance = Signal(EXPONENT_BITS)
@@ -90,7 +90,7 @@ class AlignedCircuit(GroupSum):
 
 
 def _largest(m: Module, numbers: list[Signal]) -> Signal:
-    """Return the largest of some numbers, by a tree."""
+    """Return the largest of some numbers, by a tree of comparators."""
     while len(numbers) > 1:
         larger = []
         for a, b in zip(numbers[0::2], numbers[1::2], strict=False):

@@ -20,17 +20,17 @@ from rtl.pe.rows import selected_codes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignedPe(FloatingPe, layer="rtl.pe.aligned.layer"):
-    """Lanes of terms times FP16 activations, aligned to the largest exponent."""
+    """Dot products of weights in terms and FP16 activations, aligned to the largest exponent."""
 
     source: str = "BitMoD, arXiv:2411.11745, section IV-B"
-    #: Those of BitMoD's PE.
+    #: MACs per beat; BitMoD's PE has four.
     lanes: int = 4
     model: AlignedDot
-    #: Width of the mantissa; the model's if none.
+    #: Width of the accumulator's mantissa in bits; ``None``: that of the model.
     accumulator_bits: int | None = None
 
     def __post_init__(self) -> None:
-        """Give the model the lanes of the PE, and its accumulator."""
+        """Set the lanes and accumulator width of the model."""
         bits = self.accumulator_bits or self.model.accumulator_bits
         if (self.lanes, bits) != (self.model.lanes, self.model.accumulator_bits):
             changed = replace(self.model, lanes=self.lanes, accumulator_bits=bits)
@@ -43,7 +43,7 @@ class AlignedPe(FloatingPe, layer="rtl.pe.aligned.layer"):
 
     @property
     def cycles(self) -> int:
-        """Terms of a weight."""
+        """Cycles of a beat: the terms of a weight."""
         return self.model.generator.cycles
 
     @property
@@ -69,7 +69,7 @@ class AlignedPe(FloatingPe, layer="rtl.pe.aligned.layer"):
 
     @property
     def rounding_model(self) -> RoundingPe:
-        """The model of its sums."""
+        """The golden model."""
         return self.model
 
     def build(self) -> AlignedCircuit:
@@ -83,11 +83,11 @@ class AlignedPe(FloatingPe, layer="rtl.pe.aligned.layer"):
         return self.accumulator.pack(*aligned_dots(self.model, *self.rows(operands)))
 
     def codes(self, weights: QuantizedTensor) -> np.ndarray:
-        """Return codes with the selector of their group above them, if the format has one."""
+        """Return codes; the bits above a code hold its group's selector, if the format has one."""
         return selected_codes(self.weights, weights)
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the terms of weights, and what makes a sum fit the accumulator."""
+        """Return the obligations of the term circuit and the normalizer."""
         model, generator = self.model, self.model.generator
         return (
             Obligation(

@@ -10,5 +10,5 @@ from rtl.pe.rows_layer import rounding_layer
 def layer(
     pe: AlignedPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of FP16 activations, with a scale for each group of weights."""
+    """Return a layer with FP16 activations and a scale for each group of weights."""
     return rounding_layer(pe, weight, x, lanes=lanes, tile=tile)

@@ -1,7 +1,7 @@
-"""Nested codes read plane by plane, the upper bits first: a cycle for each plane of a beat.
+"""Bit-serial dot products of nested codes: one bit plane per cycle, the highest first.
 
-A bit of 1 adds its activation and one of 0 subtracts it; before each further plane of a beat, what
-the beat has come to is doubled. Fewer planes take fewer cycles and the same circuit.
+A bit of 1 adds its activation, a bit of 0 subtracts it; the beat's partial sum is doubled before
+each further plane. Reading fewer planes takes fewer cycles on the same circuit.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -14,12 +14,12 @@ from rtl.arithmetic.adders import add_all
 from rtl.arithmetic.group_sum import GroupSum
 
 ACTIVATION_BITS = 8
-#: Bits of the number of planes that are left out, 0 to 7.
+#: Bits of the field ``left_out``, the number of planes not read, 0 to 7.
 LEFT_OUT_BITS = 3
 
 
 def sum_bits(length: int) -> int:
-    """Return the bits of a two's complement number that holds every sum of ``length`` products.
+    """Return the accumulator width in bits that is exact for ``length`` values.
 
     >>> sum_bits(128)
     23
@@ -29,7 +29,7 @@ def sum_bits(length: int) -> int:
 
 
 class SignedSum(wiring.Component):
-    """Combinational: the sum of activations, each with the sign of its bit; 1 adds."""
+    """Combinational: the sum of activations, added where their bit is 1, else subtracted."""
 
     def __init__(self, lanes: int) -> None:
         self._lanes = lanes
@@ -43,7 +43,7 @@ class SignedSum(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Return an adder tree of inverted activations, and the ones that their negatives lack."""
+        """Return an adder tree: subtracted activations are inverted, and a carry added for each."""
         m = Module()
         inverted = [
             self.activations[i] ^ (~self.bits[i]).replicate(ACTIVATION_BITS).as_signed()
@@ -55,10 +55,10 @@ class SignedSum(wiring.Component):
 
 
 class SignedSumReference(SignedSum):
-    """The same by definition."""
+    """Reference of :class:`SignedSum`: a sum of activations and their negatives."""
 
     def elaborate(self, platform: object) -> Module:
-        """Return the sum of activations and negated ones."""
+        """Return the sum of activations and their negatives."""
         m = Module()
         terms = [
             Mux(self.bits[i], self.activations[i], -self.activations[i]) for i in range(self._lanes)
@@ -68,10 +68,10 @@ class SignedSumReference(SignedSum):
 
 
 class BitPlanes(GroupSum):
-    """Sums products of ``lanes`` weights a beat, a plane of all of them a cycle.
+    """Dot products of ``lanes`` weights per beat, one bit plane of all lanes per cycle.
 
-    ``bits`` are those of a sum. A beat has 8-bit ``codes``, ``activations``, and how many planes of
-    it are ``left_out``.
+    ``bits`` is the accumulator width. A beat has 8-bit ``codes``, ``activations``, and
+    ``left_out``, the number of planes not read.
     """
 
     steps = PARENT_BITS
@@ -93,11 +93,11 @@ class BitPlanes(GroupSum):
         super().__init__(fields, state=state, result=signed_shape(bits))
 
     def is_last_step(self, step: Value) -> Value:
-        """Whether this is the last plane that counts."""
+        """Return whether this is the last plane to read."""
         return step + self.operands.payload.left_out == PARENT_BITS - 1
 
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Add a plane to twice the beat; at its last plane, the beat to the total."""
+        """Add a plane to twice the beat's sum; with the last plane, add that sum to the total."""
         beat, after = self.operands.payload, Signal.like(before)
         m.submodules.plane = plane = SignedSum(self._lanes)
         m.d.comb += plane.activations.eq(beat.activations)
@@ -114,6 +114,6 @@ class BitPlanes(GroupSum):
         return after.as_value()
 
     def finish(self, m: Module, after: Signal) -> Value:
-        """Return the total."""
+        """Return the sum of the group."""
         total: Value = after.total
         return total

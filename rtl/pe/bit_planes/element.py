@@ -1,4 +1,4 @@
-"""Nested codes read in some of their planes, as a processing element."""
+"""Dot products of nested codes, read in some of their bit planes, as a processing element."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -13,21 +13,21 @@ from rtl.fields import CentredCodes, Codes, Field, Integers, Operands
 from rtl.pe.bit_planes.circuit import BitPlanes, SignedSum, SignedSumReference, sum_bits
 
 INT8 = FORMATS["int8"]
-#: Lanes whose sum is proved; all lanes are alike.
+#: Number of lanes in the proof of the adder tree; the lanes are identical.
 PROVED_LANES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitPlanesPe(ProcessingElement, layer="rtl.pe.bit_planes.layer"):
-    """A plane of all lanes a cycle; costs are those of all eight planes."""
+    """One bit plane of all lanes per cycle; costs are measured with all eight planes."""
 
     weight_field: ClassVar[str] = "codes"
-    #: Width of each sum; the width of every exact sum if none.
+    #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Nested codes, activations, and the planes that are left out."""
+        """Nested codes, activations, and the number of planes not read."""
         return (
             CentredCodes(
                 name="codes",
@@ -41,7 +41,7 @@ class BitPlanesPe(ProcessingElement, layer="rtl.pe.bit_planes.layer"):
             Codes(name="activations", lanes=self.lanes, format=INT8),
             Integers(
                 name="left_out",
-                words="8 less the planes read, as many in all beats of a group",
+                words="8 less the planes read, equal in all beats of a group",
                 high=PARENT_BITS,
                 extremes=range(PARENT_BITS),
                 usual=0,
@@ -56,37 +56,37 @@ class BitPlanesPe(ProcessingElement, layer="rtl.pe.bit_planes.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the codes are, and the unit."""
+        """Operands, lanes, cycles and unit."""
         return (
             f"{self.name}: dot products of nested codes and int8 activations; {self.source}",
-            f"{self.lanes} lanes, groups of up to {self.length}, a cycle for each plane read,",
-            "sums in half steps of the planes read; all beats of a group leave out as many",
+            f"{self.lanes} lanes, groups of up to {self.length}, a cycle per plane read,",
+            "sums in half steps of the planes read, whose number is the same in a group",
         )
 
     @property
     def result_meaning(self) -> str:
-        """A sum in half steps."""
-        return "the sum of products in half steps of the planes read"
+        """A dot product in half steps."""
+        return "the dot product in half steps of the planes read"
 
     @property
     def nearest_sweep(self) -> str:
-        """None: no scheme has nested codes."""
+        """A note that no sweep compares, since no scheme has nested codes."""
         return "adds exactly, but reads codes that no format of a sweep has"
 
     @property
     def sum_bits(self) -> int:
-        """Bits of each sum."""
+        """Accumulator width in bits."""
         need = sum_bits(self.length)
         return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
 
     def build(self) -> BitPlanes:
         """Return a new component."""
         if not 1 <= self.lanes <= self.length:
-            raise ValueError(f"{self.lanes} lanes for groups of {self.length}; 1 to {self.length}")
+            raise ValueError(f"{self.lanes} lanes; give 1 to the length, {self.length}")
         return BitPlanes(lanes=self.lanes, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sum of every beat's dot product in the planes it reads."""
+        """Return the sum of every beat's dot product, in the planes read."""
         groups, beats, lanes = operands["codes"].shape
         codes = operands["codes"].reshape(-1, lanes)
         activations = signed_codes(operands["activations"].reshape(-1, lanes))
@@ -95,7 +95,7 @@ class BitPlanesPe(ProcessingElement, layer="rtl.pe.bit_planes.layer"):
         return np.asarray(sums.reshape(groups, beats).sum(axis=1))
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the sum of a plane."""
+        """Return the obligation of the adder tree of a plane."""
         return (
             Obligation(
                 what=f"sum of a plane of {PROVED_LANES} lanes equals its definition",
@@ -106,7 +106,7 @@ class BitPlanesPe(ProcessingElement, layer="rtl.pe.bit_planes.layer"):
         )
 
     def every_input(self) -> tuple[ProcessingElement, Operands]:
-        """Return every code, activation and number of planes."""
+        """Return every combination of code, activation and number of planes."""
         numbers = np.arange(1 << 19).reshape(-1, 1, 1)
         codes, activations, left_out = numbers >> 11, numbers >> 3 & 255, numbers & 7
         every = {"codes": codes, "activations": activations, "left_out": left_out}

@@ -1,4 +1,4 @@
-"""Layers of nested codes."""
+"""Layers with weights in nested codes."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,7 @@ from rtl.layer.layer import USUAL_TILE, Layer, of_groups, unscaled, whole_beats,
 from rtl.layer.vectors import vectors_layer
 from rtl.pe.bit_planes.element import BitPlanesPe
 
-#: Values of codes read in all planes, in half steps.
+#: Format of nested codes with all eight planes read; values are in half steps.
 NESTED = TableFormat(
     name="nested8", table=tuple(float(plane_weight(c, PARENT_BITS)) for c in range(256))
 )
@@ -22,7 +22,7 @@ NESTED = TableFormat(
 def layer(
     pe: BitPlanesPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of evenly spaced codes, read in all planes."""
+    """Return a layer with evenly spaced codes, read in all planes."""
     pe = with_lanes(pe, lanes or pe.lanes)
     group = whole_beats(pe.length, pe.lanes)
     scheme = ElementScheme(element=NESTED, granularity=PerGroup(group), scale_format=FP16)

@@ -1,7 +1,7 @@
-"""Dot products in blocks: each block's sum is scaled once, in a stage behind the inner one.
+"""Block-scaled dot products: an inner stage adds up a block, an outer stage scales and adds blocks.
 
-A block ends after its number of beats, or with the group. Its scales are those of its last beat,
-and wait beside its sum until the second stage takes both.
+A block ends after a fixed number of beats, or with the group. Its scales come with its last beat;
+they are registered with its sum until the outer stage accepts both.
 """
 
 from amaranth.hdl import Module, Signal, Value
@@ -16,9 +16,9 @@ from rtl.pe.dot_product.circuit import DotProduct, ProductFactory
 
 
 class BlockDot(wiring.Component):
-    """Sums blocks of products over groups of ``length`` values, each block times its scales.
+    """Dot products of groups of ``length`` values; each block's sum is multiplied by its scales.
 
-    ``result`` comes two cycles after the last beat.
+    The latency is two cycles.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class BlockDot(wiring.Component):
         if model.block % lanes or length % model.block:
             raise ValueError(
                 f"{lanes} lanes, blocks of {model.block} and groups of {length} values; "
-                "each has to be a multiple of the one before"
+                "each has to be a multiple of the previous one"
             )
         self._model, self._product, self._lanes = model, product, lanes
         formats = scale_formats(model)
@@ -76,7 +76,7 @@ class BlockDot(wiring.Component):
         m.d.comb += scaler.scales.eq(scales)
         with m.If(self.operands.valid & self.operands.ready):
             m.d.sync += count.eq(count + 1)
-            # The inner stage takes the end of a block only when its result is free.
+            # The inner stage stalls the last beat of a block while its result is pending.
             with m.If(ends_block):
                 m.d.sync += [count.eq(0), scales.eq(beat.scales), ends_group.eq(beat.last)]
         if isinstance(model, BlockShifted):
@@ -88,7 +88,7 @@ class BlockDot(wiring.Component):
         return m
 
     def _outer(self, m: Module, inner: DotProduct, scaled: Value, ends_group: Value) -> None:
-        """Add a scaled block to its group when the inner stage has one and there is room."""
+        """Add a scaled block to its group, once the inner result is valid and unless stalled."""
         result, block = self.result, inner.result
         total = Signal.like(result.payload)
         after = Signal.like(result.payload)

@@ -1,4 +1,4 @@
-"""Dot products in scaled blocks as a processing element."""
+"""Block-scaled dot products as a processing element."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,22 +26,22 @@ from rtl.pe import nearest
 from rtl.pe.block_dot.circuit import BlockDot
 from rtl.pe.dot_product.circuit import ProductFactory
 
-#: Least number of blocks of a long random group, the last cut short.
+#: Number of blocks in the shortest long random group, whose last block is incomplete.
 RANDOM_BLOCKS = 1.5
 TYPICAL_BLOCKS = 5
-#: Standard deviation of the exponents of typical scales.
+#: Standard deviation of the exponents of typical scales, in powers of two.
 SCALE_SPREAD = 2
-#: Largest distance of a group's random scales, as powers of two, and of its window.
+#: Largest distances between a group's random scales and of its window from them, as exponents.
 NEAR_SCALES, NEAR_WINDOW = 12, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scales(Codes):
-    """Scales of blocks; typical floats are about 1, integers about 100."""
+    """Scales of blocks; typical floating-point scales are near 1, integer scales near 100."""
 
     @property
     def corners(self) -> Sequence[int]:
-        """Codes at the ends of both halves of the codes, and those of one, half and the largest."""
+        """Codes at both ends of each sign, and the codes of 1, of 0.5 and of the largest scale."""
         fmt, half = self.format, 1 << self.format.bits - 1
         ends = {0, 1, half - 2, half - 1, half, half + 1, 2 * half - 2, 2 * half - 1}
         return sorted(ends | {fmt.encode(1.0), fmt.encode(0.5), fmt.encode(fmt.max)})
@@ -57,22 +57,25 @@ class Scales(Codes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shifts(Scales):
-    """Scales of blocks that are powers of two; those of a random group are near one another."""
+    """Power-of-two scales of blocks; the random scales of a group are close to one another."""
 
     def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return scales about one for each group."""
+        """Return scales close to a random one for each group."""
         base = random.integers(0, 256, (shape[0], 1, shape[2]))
         near = random.integers(-NEAR_SCALES, NEAR_SCALES + 1, shape)
         return np.asarray(np.clip(base + near, 0, 255))
 
     def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return scales about 1."""
+        """Return scales near 1."""
         return 127 + np.rint(random.normal(0.0, SCALE_SPREAD, shape)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window(Field):
-    """The sum of scales that stands for one unit; random scales lie in the window and off it."""
+    """The field ``lowest``: the sum of scale codes that is worth one unit of the result.
+
+    The window above it holds the scales that add exactly; random scales lie inside and outside it.
+    """
 
     model: BlockShifted
 
@@ -82,7 +85,7 @@ class Window(Field):
         return [0, 1, 127, 254, (1 << self.model.lowest_bits) - 1]
 
     def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return a window about the first scales of each group."""
+        """Return a window near the first scales of each group."""
         below = random.integers(-NEAR_WINDOW, self.model.shifts + NEAR_WINDOW, (shape[0], 1, 1))
         first = drawn["scales"][:, :1].sum(axis=2, keepdims=True) - below
         return np.broadcast_to(np.clip(first, 0, (1 << self.model.lowest_bits) - 1), shape)
@@ -94,11 +97,11 @@ class Window(Field):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
-    """Blocks of products with the scales of a model."""
+    """Block-scaled dot products of a model: MX, NVFP4 and their like."""
 
     model: BlockScaled | BlockShifted
     product: ProductFactory
-    #: Width of the sum; the width of every exact sum if none.
+    #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
 
     @property
@@ -108,7 +111,7 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Elements, scales, and the window of scales that are powers of two."""
+        """Elements, scales, and for power-of-two scales the window."""
         elements = (
             Codes(name=name, lanes=self.lanes, format=fmt) for name, fmt in self.formats.items()
         )
@@ -125,17 +128,17 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
     def _window(self) -> tuple[Field, ...]:
         if not isinstance(self.model, BlockShifted):
             return ()
-        words = "sum of scales that stands for one unit, the same in all beats of a group"
+        words = "sum of scales that is worth one unit, equal in all beats of a group"
         return (Window(name="lowest", words=words, model=self.model),)
 
     @property
     def latency(self) -> int:
-        """The inner stage and the scales' one."""
+        """Two cycles: the inner stage and the scaling stage."""
         return 2
 
     @property
     def beats(self) -> int:
-        """Beats of a block."""
+        """Number of beats of a block."""
         return self.model.block // self.lanes
 
     @property
@@ -151,9 +154,9 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
         )
 
     def _limits(self, scales: str) -> tuple[str, ...]:
-        """Return what scales are, and where they end."""
+        """Return notes on the formats of scales, on NaN and on the window."""
         if not isinstance(self.model, BlockShifted):
-            return (f"{scales} scales of each block; those that are not a number count as 0",)
+            return (f"{scales} scales of each block; NaN and infinities count as 0",)
         most = self.model.shifts - 1
         return (
             f"{scales} scales of each block; a block with code 255 counts as 0. Sums of scales",
@@ -162,7 +165,7 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
 
     @property
     def result_meaning(self) -> str:
-        """A sum, in units of the elements and the window."""
+        """A dot product, in units of the elements and the window."""
         model = self.model
         if not isinstance(model, BlockShifted):
             return f"the sum of scaled blocks{in_units(model.unit)}"
@@ -172,12 +175,12 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """A sweep of the scheme, which rounds every block."""
+        """The sweep of the scheme, in which every block is rounded."""
         return nearest.WINDOW if isinstance(self.model, BlockShifted) else nearest.BLOCKS
 
     @property
     def sum_bits(self) -> int:
-        """Bits of each sum."""
+        """Accumulator width in bits."""
         need = self.model.sum_bits(self.length)
         return accumulator_width(need, self.accumulator_bits, f"{self.length} scaled products")
 
@@ -188,7 +191,7 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
         )
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums of scaled blocks, of which the last may be cut short."""
+        """Return the sums of scaled blocks; the last block of a group may be incomplete."""
         model, (groups, beats, _) = self.model, operands["weights"].shape
         weights, activations = (
             operands[name].reshape(groups, -1) for name in ("weights", "activations")
@@ -203,20 +206,20 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
 
     @property
     def typical_beats(self) -> int:
-        """Beats of some blocks."""
+        """Beats of typical groups: several blocks."""
         return TYPICAL_BLOCKS * self.beats
 
     def random_beats(self, seed: int) -> int:
-        """Return a few; long groups have more than a block."""
+        """Return the beats of random groups; long groups have more than one block."""
         beats = few_beats(seed)
         return beats if beats < LONG_BEATS else max(beats, int(RANDOM_BLOCKS * self.beats))
 
     def independent(self, groups: int) -> Operands:
-        """Return random groups of more than a block."""
+        """Return random groups of more than one block."""
         return self.random(groups, seed=0)
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product of elements, and what a sum becomes by its scales."""
+        """Return the obligations of the multiplier and of the scaling circuit."""
         model, formats = self.model, (self.model.weights, self.model.activations)
         product = Obligation(
             what="product equals decoded values and *",

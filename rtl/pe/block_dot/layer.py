@@ -1,4 +1,4 @@
-"""Layers of PEs that scale blocks themselves: MX, NVFP4 and MixPE with scales after the group."""
+"""Layers of PEs that apply the scales of blocks: MX, NVFP4 and MixPE with group scales."""
 
 from collections.abc import Callable
 
@@ -24,20 +24,20 @@ from rtl.layer.layer import (
 )
 from rtl.pe.block_dot.element import BlockDotPe
 
-#: Rest of a scheme's text after the element, by the format of the blocks' scales.
+#: Suffix of a scheme's text after the element format, by the format of the blocks' scales.
 _SCHEMES = {E8M0: ":g{}:e8m0", E4M3: ":g{}:e4m3:two-level", FP16: ":g{}:fp16"}
-#: The same for scales of signed INT8, whose positive codes have 7 bits.
+#: Suffix of a scheme's text for INT8 scales, of which only the 7-bit positive codes occur.
 _INTEGER_SCALES = "-vs-s7:g{}"
-#: Below the scale of any block.
+#: Scale code that marks a block of zeros; less than that of any scale.
 _NO_SCALE = -(1 << 20)
 
 
 def layer(
     pe: BlockDotPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer whose results have several blocks each.
+    """Return a layer in which a result covers several blocks.
 
-    Scales of the tensor, of rows or of tokens, which the PE leaves out, are applied to the sums.
+    The PE does not apply scales of the tensor, rows or tokens; they multiply its results.
     """
     pe, columns = with_lanes(pe, lanes or USUAL_LANES), tile or SMALL_TILE
     kinds = scale_formats(pe.model)
@@ -71,7 +71,7 @@ def _scheme(element: Format, scale: Format, block: int) -> str:
 
 
 def _without_outer(q: QuantizedTensor, outer: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """Return the values without the outer scale, which no PE applies, and that scale (rows, 1)."""
+    """Return the values without the outer scale, and the outer scale, shape (rows, 1)."""
     rows = q.shape[0]
     outer = outer or next((n for n in ("tensor_scale", "row_scales") if n in q.arrays), "")
     if not outer:
@@ -117,12 +117,12 @@ def _lowest(
 ) -> np.ndarray:
     """Return the window of every result, shape (groups, tokens, outputs).
 
-    Its top is the largest scale of a block that is not all zeros.
+    Its upper end is the largest scale of a block with nonzero values.
 
     Raises
     ------
     ValueError
-        A block lies below its window, where the PE would round.
+        The scale of a block lies below its window, so that the PE would round.
     """
     model = pe.model
     assert isinstance(model, BlockShifted)
@@ -158,7 +158,7 @@ def _values(pe: BlockDotPe, lowest: np.ndarray | None) -> Callable[[np.ndarray],
         unit = np.float32(pe.model.unit)
         return lambda sums: sums.astype(np.float32) * unit
     assert isinstance(pe.model, BlockShifted)
-    # The unit of the elements if all scales were 1.
+    # Unit of a result if all scales are 1.
     places = lowest - 127 * pe.model.scales
     of_elements = np.float32(pe.model.unit(127 * pe.model.scales))
     return lambda sums: np.ldexp(sums.astype(np.float32), places.astype(np.int32)) * of_elements

@@ -1,9 +1,9 @@
-"""Sums of entries of codebooks that are loaded, which lie in memories of their own.
+"""Dot products of weights that are sums of codebook entries, with codebooks in loadable memories.
 
-AQLM's vectors lie along a row: a beat is a vector of eight weights, a code of each codebook, with
-its activations. VPTQ's lie down a column: a beat has the vectors of some columns, one activation
-each, of which a PE adds some rows. Or a beat loads an entry, whose numbers come in place of
-activations, into the books that ``load`` names, at the codes of its first vector.
+AQLM's vectors lie along a row: a beat holds the codes (one per codebook) of one vector of eight
+weights, and eight activations. VPTQ's vectors lie down a column: a beat holds the vectors of some
+columns and one activation for each. A beat with ``load`` set instead writes an entry, given in the
+field of the activations, to the selected codebooks, at the codes of its first vector.
 """
 
 from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal, Value
@@ -21,7 +21,7 @@ ACTIVATION_BITS = 8
 
 
 def additive_sum_bits(books: int, length: int) -> int:
-    """Return the bits of a two's complement number that holds every sum.
+    """Return the accumulator width in bits that is exact for ``length`` values.
 
     >>> additive_sum_bits(2, 128)
     24
@@ -52,10 +52,10 @@ class Lane(wiring.Component):
 
 
 class LaneReference(Lane):
-    """The same by ``*``."""
+    """Reference of :class:`Lane`: one multiplication with ``*``."""
 
     def elaborate(self, platform: object) -> Module:
-        """Return one multiplication."""
+        """Return the circuit: one multiplication."""
         m = Module()
         weight = sum(self.entries[book] for book in range(self._books))
         m.d.comb += self.product.eq(weight * self.activation)
@@ -63,9 +63,10 @@ class LaneReference(Lane):
 
 
 class LoadedBooks(GroupSum):
-    """Books of vectors of ``size`` numbers, read for some vectors a beat.
+    """Codebooks with entries of ``size`` numbers, read for some vectors per beat.
 
-    Books start from zeros and outlast groups and resets. They are read in the cycle of a beat.
+    Codebooks are zero at power-up and keep their entries over groups and resets. They are read in
+    the cycle of the beat.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class LoadedBooks(GroupSum):
         super().__init__(fields, state=total, result=total)
 
     def entries(self, m: Module) -> list[list[Value]]:
-        """Return the entries that a beat's vectors have in each book, which the beat may load."""
+        """Return the entries of a beat's vectors in each codebook; add the write ports."""
         found = [self._read(m, book) for book in range(self._books)]
         return [list(of_vector) for of_vector in zip(*found, strict=True)]
 
@@ -113,7 +114,7 @@ class LoadedBooks(GroupSum):
     def product(
         self, m: Module, name: str, entries: list[Value], place: int, activation: Value
     ) -> Value:
-        """Return the sum of the entries' numbers at a place, times an activation."""
+        """Return the sum of the entries' numbers at one index, times an activation."""
         m.submodules[name] = circuit = Lane(self._books)
         numbers = Cat(entry.word_select(place, ENTRY_BITS) for entry in entries)
         m.d.comb += circuit.entries.as_value().eq(numbers)
@@ -123,7 +124,7 @@ class LoadedBooks(GroupSum):
 
 
 class AdditiveDot(LoadedBooks):
-    """Sums one vector's products a beat, in ``bits``."""
+    """AQLM: the dot product of one vector per beat, in an accumulator of ``bits``."""
 
     def __init__(self, *, books: int, code_bits: int, bits: int) -> None:
         super().__init__(
@@ -136,7 +137,7 @@ class AdditiveDot(LoadedBooks):
         )
 
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Add a vector's products, unless the beat loads."""
+        """Add a vector's dot product, unless the beat loads."""
         beat = self.operands.payload
         (entries,) = self.entries(m)
         products = [
@@ -147,7 +148,7 @@ class AdditiveDot(LoadedBooks):
 
 
 class ColumnDots(LoadedBooks):
-    """Sums of ``rows`` rows, each of ``bits``, some columns a beat."""
+    """VPTQ: dot products of ``rows`` rows in accumulators of ``bits``, ``columns`` per beat."""
 
     def __init__(self, *, books: int, code_bits: int, rows: int, columns: int, bits: int) -> None:
         if not 1 <= rows <= columns:

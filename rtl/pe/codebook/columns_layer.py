@@ -16,10 +16,10 @@ from rtl.pe.codebook.layer import loads
 def layer(
     pe: ColumnBooksPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of vectors down the columns, with entries of 8 bits.
+    """Return a layer of vectors down the columns, with codebook entries rounded to 8 bits.
 
-    Scales of columns belong to the activations, and the columns' biases add ``x @ biases`` to all
-    outputs of a token, without the PE.
+    Scales of columns multiply the activations before the PE; biases of columns add ``x @ biases``
+    to all outputs of a token after it.
     """
     if pe.books != 2:
         raise ValueError(f"{pe.books} codebooks; VPTQ has 2, main and residual")
@@ -46,7 +46,7 @@ def layer(
             ),
         }
 
-    # Codebooks are in units of an eighth.
+    # Numbers of codebooks are in units of 1/8.
     scales = np.full((len(weight), 1), unit / 8, np.float32)
     values = unscaled(q, scales=8.0, biases=0.0, codebook=numbers[0], residual_codebook=numbers[1])
     exact = exact_product(

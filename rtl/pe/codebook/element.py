@@ -1,4 +1,4 @@
-"""Sums of entries of loaded codebooks as a processing element."""
+"""Dot products of AQLM's and VPTQ's weights, with loadable codebooks, as processing elements."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,9 +24,9 @@ from rtl.pe.codebook.circuit import (
 )
 
 INT8 = FORMATS["int8"]
-#: One random beat in ``RELOAD_BEATS`` may load an entry.
+#: On average one random beat in ``RELOAD_BEATS`` loads an entry.
 RELOAD_BEATS = 16
-#: Beats of groups that load the entry that they read.
+#: Beats of random groups that load the entry that they read.
 LOADED_BEATS = 3
 #: Vectors read per entry loaded, in typical groups.
 TYPICAL_READS = 4
@@ -34,18 +34,18 @@ TYPICAL_READS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
-    """One vector a beat, from ``books`` codebooks with codes of ``code_bits``."""
+    """AQLM: one vector per beat, from ``books`` codebooks with codes of ``code_bits``."""
 
     weight_field: ClassVar[str] = "codes"
     lanes: int = DIMENSION
     books: int
     code_bits: int
-    #: Width of each sum; the width of every exact sum if none.
+    #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Codes of vectors, activations, and which books a beat loads."""
+        """Codes of vectors, activations, and the codebooks that a beat loads."""
         label, codes, activations, load = self._words
         entries = 1 << self.code_bits
         return (
@@ -66,19 +66,19 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
         """Name of the weights, and descriptions of codes, activations and loads."""
         return (
             f"aqlm-{self.books}x{self.code_bits}",
-            "entries by vector, and of each vector by book",
-            "int8, one of each weight of the vector; or an entry that is loaded",
-            "a bit for each book: write the activations to its code's entry, add nothing",
+            "codes of entries, vector by vector, one per codebook",
+            "int8, one per weight of the vector; or the entry to load",
+            "a bit per codebook: write the activations to its code's entry, add nothing",
         )
 
     @property
     def vectors(self) -> int:
-        """Vectors of a beat."""
+        """Number of vectors per beat."""
         return 1
 
     @property
     def inputs(self) -> int:
-        """Activations of a beat."""
+        """Number of activations per beat."""
         return DIMENSION
 
     @property
@@ -86,23 +86,23 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
         """Codebooks, entries and how they are loaded."""
         return (
             f"{self.name}: sums of {self.books} entries of 8 int8 numbers; {self.source}",
-            f"{1 << self.code_bits} entries a book, groups of up to {self.length} values;",
-            "books start from zeros and outlast groups and resets",
+            f"{1 << self.code_bits} entries per codebook, groups of up to {self.length} values;",
+            "codebooks are zero at power-up and keep their entries over groups and resets",
         )
 
     @property
     def result_meaning(self) -> str:
         """A dot product."""
-        return "sum(w * a), each w the sum of an entry's number of every book"
+        return "sum(w * a), each w the sum of one number from every codebook"
 
     @property
     def nearest_sweep(self) -> str:
-        """A sweep of the scheme, whose codebooks are FP16."""
+        """The sweep of the scheme, whose codebooks are FP16."""
         return nearest.rounded("codebooks")
 
     @property
     def sum_bits(self) -> int:
-        """Bits of each sum."""
+        """Accumulator width in bits."""
         need = additive_sum_bits(self.books, self.length)
         return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
 
@@ -113,14 +113,15 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
         return AdditiveDot(books=self.books, code_bits=self.code_bits, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums with what was last loaded before each beat, zeros before that."""
+        """Return the dot products with the entries last loaded before each beat; zeros if none."""
         found = additive_dots(*self.decoded(operands, DIMENSION))
         return np.asarray(found)
 
     def decoded(self, operands: Operands, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return codebooks, codes and activations of groups; beats that load have zeros.
+        """Return codebooks, codes and activations of groups; beats that load have activations of 0.
 
-        All entries that ever come are one long codebook, whose codes are the beats that load them.
+        All entries ever loaded form one long codebook; the index of an entry is that of the beat
+        that loads it.
         """
         groups = len(operands["codes"])
         codes = operands["codes"].reshape(groups, -1, self.vectors, self.books)
@@ -138,16 +139,16 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
 
     @property
     def longest_beats(self) -> int:
-        """A beat that loads an entry, and the longest group."""
+        """Beats of the longest groups: one that loads an entry, and those with vectors."""
         return 1 + self.length // self.inputs
 
     @property
     def typical_beats(self) -> int:
-        """A beat for every entry, and some for vectors."""
+        """Beats of typical groups: one to load each entry, and those with vectors."""
         return (1 + TYPICAL_READS) << self.code_bits
 
     def random(self, groups: int, *, seed: int) -> Operands:
-        """Return groups that read at random; the first beats load all entries, later ones some."""
+        """Return random groups; the first beats load all entries, later beats reload some."""
         found = ProcessingElement.random(self, groups, seed=seed)
         codes = found["codes"].reshape(-1, self.vectors * self.books)
         load = found["load"].reshape(-1)
@@ -164,7 +165,7 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
         return {name: codes[spread, :LOADED_BEATS] for name, codes in corners.items()}
 
     def corners(self) -> Operands:
-        """Return an entry of extremes, then the longest groups of extreme activations with it."""
+        """Return the longest groups, of an extreme entry (loaded first) and extreme activations."""
         extremes = self.field("activations").corners
         found = ProcessingElement.corners(self)
         loaded = {name: np.repeat(codes, len(extremes), axis=0) for name, codes in found.items()}
@@ -173,7 +174,7 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
         return loaded
 
     def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return beats that load all entries, and vectors, all Gaussian."""
+        """Return Gaussian groups: beats that load all entries, then vectors."""
         found = ProcessingElement.typical(self, groups, seed=seed)
         entries = 1 << self.code_bits
         found["codes"][:, :entries] = np.arange(entries)[:, None]
@@ -181,7 +182,7 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
         return found
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product of a lane."""
+        """Return the obligation of a lane."""
         return (
             Obligation(
                 what="lane equals the entries' sum and *",
@@ -194,11 +195,11 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnBooksPe(AdditivePe, layer="rtl.pe.codebook.columns_layer"):
-    """Some rows of vectors down columns, ``columns`` of them a beat, as VPTQ has them.
+    """VPTQ: vectors down the columns, ``columns`` per beat, with ``rows`` rows of each.
 
-    Vectors of more rows take more PEs, each with the rows of the entries that it adds. Outlier
-    columns, which have a codebook of their own and no residual, are groups of their own: the first
-    book is loaded with their entries and the others with zeros, and rows add the results of both.
+    Vectors of more rows take several PEs, each with its rows of the entries. Outlier columns, which
+    have a separate codebook and no residual, form separate groups: the first codebook is loaded
+    with their entries, the others with zeros, and the results of both groups are added.
     """
 
     rows: int
@@ -206,27 +207,27 @@ class ColumnBooksPe(AdditivePe, layer="rtl.pe.codebook.columns_layer"):
 
     @property
     def _words(self) -> tuple[str, str, str, str]:
-        """Name of the weights, by the entries of main and residual book, and descriptions."""
+        """Name of the weights, and descriptions of codes, activations and loads."""
         return (
             "vptq-k" + "-".join([str(1 << self.code_bits)] * self.books),
-            "entries by column, and of each column by book",
-            f"int8, one a column; or the first {self.rows} an entry that is loaded",
-            "a bit for each book: write to the first column's entry, add nothing",
+            "codes of entries, column by column, one per codebook",
+            f"int8, one per column; or in the first {self.rows} the entry to load",
+            "a bit per codebook: write to the first column's entry, add nothing",
         )
 
     @property
     def dots_per_result(self) -> int:
-        """One a row."""
+        """Number of rows."""
         return self.rows
 
     @property
     def vectors(self) -> int:
-        """One a column."""
+        """Number of columns."""
         return self.columns
 
     @property
     def inputs(self) -> int:
-        """One a column."""
+        """Number of columns."""
         return self.columns
 
     @property
@@ -234,16 +235,16 @@ class ColumnBooksPe(AdditivePe, layer="rtl.pe.codebook.columns_layer"):
         """Rows, columns, and how codebooks are loaded."""
         return (
             f"{self.name}: sums of {self.books} entries of {self.rows} int8 numbers; {self.source}",
-            f"{1 << self.code_bits} entries a book, {self.rows} rows,",
-            f"{self.columns} columns a beat, groups of up to {self.length} columns;",
-            "books start from zeros and outlast groups and resets;",
-            "columns with another codebook are a group of their own, after its load",
+            f"{1 << self.code_bits} entries per codebook, {self.rows} rows,",
+            f"{self.columns} columns per beat, groups of up to {self.length} columns;",
+            "codebooks are zero at power-up and keep their entries over groups and resets;",
+            "columns with another codebook form a separate group, after it is loaded",
         )
 
     @property
     def result_meaning(self) -> str:
         """The dot products of the rows."""
-        return "the sum of each row"
+        return "the dot product of each row"
 
     def build(self) -> LoadedBooks:
         """Return a new component."""
@@ -258,16 +259,16 @@ class ColumnBooksPe(AdditivePe, layer="rtl.pe.codebook.columns_layer"):
         )
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums of the rows, the first in the lowest bits."""
+        """Return the dot products of the rows, the first in the lowest bits."""
         sums = column_dots(*self.decoded(operands, self.rows))
         return pack_columns(np.asarray(sums), signed_shape(self.sum_bits))
 
 
 def _sources(codes: np.ndarray, loads: np.ndarray, reads: np.ndarray, entries: int) -> np.ndarray:
-    """Return 1 plus the last beat before each that loaded a code it reads; 0 if none did.
+    """Return, for each code read, 1 plus the last earlier beat that loaded it; 0 if none did.
 
-    ``codes`` and ``loads`` have shape (groups, beats), ``reads`` (groups, beats, vectors). All
-    beats follow one another; after each load the last ones of all entries are noted.
+    ``codes`` and ``loads`` have shape (groups, beats), ``reads`` (groups, beats, vectors). The
+    beats of all groups are in sequence.
     """
     is_load = loads.ravel() != 0
     times = np.flatnonzero(is_load)

@@ -1,4 +1,4 @@
-"""Layers of additive codebooks, and how codebooks are loaded."""
+"""Layers with additive codebooks, and the beats that load codebooks."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ from rtl.pe.codebook.element import AdditivePe
 def layer(
     pe: AdditivePe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of AQLM, with codebooks rounded to 8 bits and a scale a row."""
+    """Return a layer in AQLM, with codebooks rounded to 8 bits and a scale per row."""
     pe, columns = with_lanes(pe, lanes or pe.lanes), tile or SMALL_TILE
     q = quantized(weight, f"aqlm-{pe.books}x{pe.code_bits}")
     numbers, unit = integer_entries(np.asarray(q.arrays["codebooks"]).astype(np.float64))
@@ -41,9 +41,9 @@ def layer(
 
 
 def loads(pe: AdditivePe, numbers: np.ndarray, beats: int, *, columns: int) -> Operands:
-    """Return groups of some beats that load codebooks, shape (books, entries, size), in all PEs.
+    """Return groups of beats that load codebooks, shape (books, entries, size), into all PEs.
 
-    A beat loads one book's entry; the beats that fill up the last group load the last entry again.
+    A beat loads one entry; padding of the last group loads the last entry again.
     """
     books, entries, size = numbers.shape
     count = -(-books * entries // beats) * beats

@@ -1,1 +1,1 @@
-"""PE family: dequantizer behind an aligned sum."""
+"""PE family: BitMoD's exponent-aligned PE followed by its dequantizer."""

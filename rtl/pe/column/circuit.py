@@ -1,7 +1,7 @@
-"""BitMoD's PE before its dequantizer: while a group is scaled, the next one is summed.
+"""BitMoD's PE followed by its dequantizer, in a pipeline: a group is scaled during the next one.
 
-A group ends with a beat whose ``ends_group`` is set, which has the group's scale too, or with the
-channel. Groups of eight cycles or more never wait for the dequantizer.
+A group ends with a beat whose ``ends_group`` is set, or with the channel; its last beat holds its
+scale. Groups of at least eight cycles never stall for the dequantizer.
 """
 
 from amaranth.hdl import Module, Signal
@@ -16,7 +16,7 @@ from rtl.pe.dequantizer.circuit import Dequantizer
 
 
 class Column(wiring.Component):
-    """Sums a channel: groups in the aligned PE, then times their scales in FP32."""
+    """Adds up a channel in FP32: dot products of groups from the aligned PE, times their scales."""
 
     def __init__(self, model: AlignedDot) -> None:
         self._model = model
@@ -42,7 +42,7 @@ class Column(wiring.Component):
         ends_group = beat.ends_group | beat.last
         scale = Signal(SCALE_BITS)
         ends_channel = Signal()
-        # The inner PE takes the end of a group only when its result is free, and these with it.
+        # Scale and end of the channel are registered when the inner PE accepts a group's last beat.
         with m.If(self.operands.valid & self.operands.ready & ends_group):
             m.d.sync += [scale.eq(beat.scale), ends_channel.eq(beat.last)]
         m.d.comb += [

@@ -1,4 +1,4 @@
-"""BitMoD's PE with its dequantizer as a processing element."""
+"""BitMoD's PE followed by its dequantizer, as a processing element."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,15 @@ from rtl.pe.column.circuit import Column
 from rtl.pe.dequantizer.element import DequantizerPe
 from rtl.pe.fp16_mac.element import fp32_numbers
 
-#: Groups of a random channel.
+#: Number of groups of a random channel.
 CHANNEL_GROUPS = 3
-#: Fields of a beat that have lanes.
+#: Fields of a beat with one code per lane.
 ELEMENTS = ("weights", "activations")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnPe(AlignedPe, layer="rtl.pe.column.layer"):
-    """Groups of an aligned PE times their scales, summed in FP32."""
+    """Exponent-aligned dot products of groups, times their scales, added up in FP32."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -49,17 +49,17 @@ class ColumnPe(AlignedPe, layer="rtl.pe.column.layer"):
 
     @property
     def latency(self) -> int:
-        """The group's end, and the bits of its scale."""
+        """Cycles after the last beat: one for the group's result, and one per bit of its scale."""
         return 1 + SCALE_BITS
 
     @property
     def group_beats(self) -> int:
-        """Beats of the shortest group that the dequantizer keeps up with."""
+        """Number of beats of the shortest group that does not stall for the dequantizer."""
         return -(-SCALE_BITS // self.cycles)
 
     @property
     def dots_per_result(self) -> int:
-        """Groups of a random channel, each a dot product with a scale of its own."""
+        """Number of groups of a random channel, each a dot product with a separate scale."""
         return CHANNEL_GROUPS
 
     @property
@@ -71,26 +71,26 @@ class ColumnPe(AlignedPe, layer="rtl.pe.column.layer"):
         return (
             f"{self.name}: sums of groups of {operands}, times {SCALE_BITS}-bit scales",
             f"{self.source}; {self.lanes} lanes, {self.cycles} cycles a beat; {shifts}",
-            f"groups of {self.group_beats} beats or more don't wait",
+            f"groups of {self.group_beats} beats or more do not stall",
         )
 
     @property
     def result_meaning(self) -> str:
-        """A number."""
+        """The FP32 code of a channel, and its unit."""
         return f"the FP32 code of a channel{in_units(self.model.generator.unit)}"
 
     @property
     def last_meaning(self) -> str:
-        """The end of a channel."""
+        """The last beat of a channel."""
         return "1 in the last beat of a channel"
 
     @property
     def rounding_model(self) -> RoundingPe:
-        """The model of a channel."""
+        """The golden model."""
         return ColumnDot(model=self.model)
 
     def random_beats(self, seed: int) -> int:
-        """Return those of a few groups."""
+        """Return the beats of random channels: a few groups each."""
         return CHANNEL_GROUPS * self.group_beats
 
     def build(self) -> Column:
@@ -100,10 +100,12 @@ class ColumnPe(AlignedPe, layer="rtl.pe.column.layer"):
         return Column(self.model)
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the codes of the sums; all channels end their groups in the same beats."""
+        """Return the FP32 codes; all channels must end their groups in the same beats."""
         ends = operands["ends_group"][:, :, 0] != 0
         if (ends != ends[0]).any():
-            raise ValueError("channels end their groups in different beats; give them one by one")
+            raise ValueError(
+                "channels end their groups in different beats; pass one channel at a time"
+            )
         stops = sorted({*(np.flatnonzero(ends[0]) + 1).tolist(), ends.shape[1]})
         groups = [
             aligned_dots(self.model, *self.rows({n: operands[n][:, start:stop] for n in ELEMENTS}))
@@ -122,11 +124,11 @@ class ColumnPe(AlignedPe, layer="rtl.pe.column.layer"):
         return f"bitmod-fp{self.weights.code_bits}-s8-hw"
 
     def values(self, results: np.ndarray) -> np.ndarray:
-        """Return the numbers of FP32 codes, times the weights' unit."""
+        """Return the values of FP32 codes, times the weights' unit."""
         return fp32_numbers(results) * np.float32(self.model.generator.unit)
 
     def random(self, groups: int, *, seed: int) -> Operands:
-        """Return channels of the shortest groups."""
+        """Return random channels, with groups as short as :attr:`group_beats`."""
         return _in_groups(AlignedPe.random(self, groups, seed=seed), self.group_beats)
 
     def corners(self) -> Operands:
@@ -134,22 +136,22 @@ class ColumnPe(AlignedPe, layer="rtl.pe.column.layer"):
         return _in_groups(AlignedPe.corners(self), self.longest_beats // 2)
 
     def typical(self, groups: int, *, seed: int) -> Operands:
-        """Return Gaussian elements, each channel one group.
+        """Return Gaussian elements; each channel is one group.
 
-        Scales come from a generator of their own, as those of the stored record.
+        Scales have a separate random generator, so that operands are those of the stored record.
         """
         found = _in_groups(AlignedPe.typical(self, groups, seed=seed), self.typical_beats)
         shape = found["scale"].shape
         return found | {"scale": np.random.default_rng(seed).integers(1, 1 << SCALE_BITS, shape)}
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return those of the PE and of its dequantizer."""
+        """Return the obligations of the aligned PE and of the dequantizer."""
         behind = DequantizerPe(name=self.name, source=self.source, model=self.model)
         return (*AlignedPe.obligations(self), *behind.obligations())
 
 
 def _in_groups(operands: Operands, beats: int) -> Operands:
-    """Return operands with the ends of groups of some beats."""
+    """Return operands with ``ends_group`` set for groups of ``beats``."""
     shape = operands["ends_group"].shape
     ends = np.arange(1, shape[1] + 1)[:, None] % beats == 0
     return {**operands, "ends_group": np.broadcast_to(ends, shape).astype(np.int64)}

@@ -1,4 +1,4 @@
-"""Layers of BitMoD's PE with its dequantizer, whose results are whole rows."""
+"""Layers of BitMoD's PE with its dequantizer; a result covers all inputs of an output."""
 
 from functools import partial
 
@@ -14,13 +14,13 @@ from rtl.pe.rows_layer import MoreFields, group_of, rounding_layer
 def layer(
     pe: ColumnPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of FP16 activations, whose groups of weights the PE scales."""
+    """Return a layer with FP16 activations; the PE applies the scales of groups."""
     more = partial(_scales, lanes=lanes or pe.lanes, group=group_of(pe))
     return rounding_layer(pe, weight, x, lanes=lanes, tile=tile, more=more, is_whole_row=True)
 
 
 def _scales(weights: QuantizedTensor, *, lanes: int, group: int) -> MoreFields:
-    """Return the fields with the scale of every group, and its end."""
+    """Return a function of the fields ``scales`` and ``ends_group`` of every beat."""
     codes = np.asarray(weights.arrays["scale_codes"])
 
     def more(outputs: np.ndarray, index: int, beats: int) -> Operands:

@@ -1,1 +1,1 @@
-"""PE family: binary and ternary signs, a column a lane."""
+"""PE family: sign weights with scales and offsets of inputs (FBI-LLM), for several columns."""

@@ -1,4 +1,4 @@
-"""Signs with a scale and an offset of every input, several outputs at the same products."""
+"""Dot products of sign weights; each input's scale and offset multiply its activation once."""
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.hdl import signed as signed_shape
@@ -15,7 +15,7 @@ INT8 = FORMATS["int8"]
 
 
 class ColumnTerm(wiring.Component):
-    """Combinational: an activation times the scale with the sign of a bit, and times the offset."""
+    """Combinational: an activation times its input's signed scale, and times its offset."""
 
     def __init__(self, product: ProductFactory) -> None:
         self._product = product
@@ -31,7 +31,7 @@ class ColumnTerm(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Return two products."""
+        """Return the circuit: two products."""
         m = Module()
         for name, weight, found in (
             ("scale", self.scale, self.scaled),
@@ -45,9 +45,9 @@ class ColumnTerm(wiring.Component):
 
 
 class ColumnSigns(GroupSum):
-    """Adds signed products for some columns, and the offsets' products once for all of them.
+    """Dot products of several columns, which share the sum of offsets times activations.
 
-    A beat has ``values`` activations with scale and offset, and for each a bit of every column.
+    A beat has ``values`` activations, each with a scale, an offset and one sign bit per column.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ColumnSigns(GroupSum):
         super().__init__(fields, state=state, result=sums)
 
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Add or subtract each scaled activation, by the column's bit."""
+        """Add or subtract each scaled activation, by the column's sign bit."""
         beat, after = self.operands.payload, Signal.like(before)
         terms = []
         for value in range(self._values):
@@ -88,7 +88,7 @@ class ColumnSigns(GroupSum):
         return after.as_value()
 
     def finish(self, m: Module, after: Signal) -> Value:
-        """Add the offsets' sum to every column."""
+        """Add the sum of offsets times activations to every column."""
         result = Signal.like(self.result.payload)
         m.d.comb += [
             result[column].eq(after.sums[column] + after.row) for column in range(self._columns)

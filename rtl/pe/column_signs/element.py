@@ -1,4 +1,4 @@
-"""Signs with scales and offsets of inputs as a processing element."""
+"""Dot products of sign weights with scales and offsets of inputs, as a processing element."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,13 +15,13 @@ from rtl.pe import nearest
 from rtl.pe.column_signs.circuit import INT8, ColumnSigns
 from rtl.pe.dot_product.circuit import ProductFactory
 
-#: Fields of a beat that have a number for every input.
+#: Fields of a beat with one number per input.
 NUMBERS = ("activations", "scales", "offsets")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Magnitudes(Codes):
-    """INT8 codes; typical ones are not negative."""
+    """INT8 codes; typical ones are at least 0."""
 
     def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
         """Return magnitudes of Gaussian numbers."""
@@ -31,23 +31,23 @@ class Magnitudes(Codes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnSignsPe(ProcessingElement, layer="rtl.pe.column_signs.layer"):
-    """Columns of signs at one row of activations, each with a scale and an offset."""
+    """Dot products of several columns of signs with one row of activations."""
 
     weight_field: ClassVar[str] = "signs"
     product: ProductFactory
     columns: int
-    #: Width of each sum; the width of every exact sum if none.
+    #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
 
     @property
     def inputs(self) -> int:
-        """Activations of a beat."""
+        """Number of activations per beat."""
         return lanes_of_column(self.lanes, self.columns)
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Activations, a scale and an offset for each, and signs."""
-        each = "int8, one of each activation"
+        """Activations, their scales and offsets, and signs."""
+        each = "int8, one per activation"
         return (
             Codes(name="activations", lanes=self.inputs, format=INT8),
             Magnitudes(name="scales", lanes=self.inputs, format=INT8, words=each),
@@ -60,7 +60,7 @@ class ColumnSignsPe(ProcessingElement, layer="rtl.pe.column_signs.layer"):
             Integers(
                 name="signs",
                 label="signs with scales and offsets of inputs",
-                words="by activation, and of each by column: 1 is +1, 0 is -1",
+                words="activation by activation, one bit per column: 1 is +1, 0 is -1",
                 lanes=self.lanes,
                 high=2,
                 extremes=(0, 1),
@@ -69,15 +69,15 @@ class ColumnSignsPe(ProcessingElement, layer="rtl.pe.column_signs.layer"):
 
     @property
     def dots_per_result(self) -> int:
-        """One a column."""
+        """Number of columns."""
         return self.columns
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Columns, and what they share."""
+        """Columns, activations and lengths."""
         return (
             f"{self.name}: dot products of signs with scales and offsets; {self.source}",
-            f"{self.columns} columns, {self.inputs} activations a beat, groups of {self.length}",
+            f"{self.columns} columns, {self.inputs} activations per beat, groups of {self.length}",
         )
 
     @property
@@ -87,12 +87,12 @@ class ColumnSignsPe(ProcessingElement, layer="rtl.pe.column_signs.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """A sweep of FBI-LLM's scheme."""
+        """The sweep of FBI-LLM's scheme."""
         return nearest.rounded("scales and offsets of inputs")
 
     @property
     def sum_bits(self) -> int:
-        """Bits of each sum."""
+        """Accumulator width in bits."""
         need = column_sign_bits(self.length)
         return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
 
@@ -107,14 +107,14 @@ class ColumnSignsPe(ProcessingElement, layer="rtl.pe.column_signs.layer"):
         )
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums of the columns, the first in the lowest bits."""
+        """Return the dot products of the columns, the first in the lowest bits."""
         groups = len(operands["signs"])
         signs = operands["signs"].reshape(groups, -1, self.columns).swapaxes(1, 2)
         numbers = [signed_codes(operands[name].reshape(groups, -1)) for name in NUMBERS]
         return pack_columns(column_sign_dots(signs, *numbers), signed_shape(self.sum_bits))
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product of an activation and what its input has."""
+        """Return the obligation of an activation times its input's scale and offset."""
         return (
             Obligation(
                 what="product equals decoded values and *",

@@ -1,4 +1,4 @@
-"""Layers of signs with scales and offsets of inputs."""
+"""Layers with sign weights, with scales and offsets of inputs."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ from rtl.pe.column_signs.element import ColumnSignsPe
 def layer(
     pe: ColumnSignsPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of signs, with scales and offsets of inputs rounded to 8 bits."""
+    """Return a layer with sign weights; scales and offsets of inputs are rounded to 8 bits."""
     columns, inputs = tile or pe.columns, lanes or pe.inputs
     pe = checked(replace(pe, lanes=inputs * columns, columns=columns))
     group = whole_beats(pe.length, pe.inputs)

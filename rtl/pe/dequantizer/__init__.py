@@ -1,1 +1,1 @@
-"""PE family: group sums times scales, in FP16 and FP32."""
+"""PE family: BitMoD's dequantizer, which multiplies group sums by scales and adds in FP32."""

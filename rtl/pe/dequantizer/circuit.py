@@ -1,4 +1,4 @@
-"""BitMoD's dequantizer: a group times its scale, a bit a cycle, and the FP32 sum of a channel.
+"""BitMoD's dequantizer: a group sum times its scale, bit-serially, added to a channel in FP32.
 
 BitMoD, arXiv:2411.11745, section IV-B; :mod:`numerics.pe.dequantizer` defines its results.
 """
@@ -16,7 +16,7 @@ from rtl.arithmetic.group_sum import GroupSum
 
 
 class Fp32Group(wiring.Component):
-    """A product of a group and its scale as FP32, which holds it exactly."""
+    """Combinational: the product of a group sum and its scale as FP32, exactly."""
 
     def __init__(self, model: AlignedDot) -> None:
         self.unit = UNIT_EXPONENT - model.guard_bits
@@ -36,14 +36,14 @@ class Fp32Group(wiring.Component):
         return m
 
     def _size(self, m: Module) -> Signal:
-        """Return the magnitude; a mantissa times a scale is never the most negative number."""
+        """Return the magnitude of the product, which is never the most negative number."""
         size = Signal(len(self.product) - 1)
         m.d.comb += size.eq(Mux(self.product[-1], -self.product, self.product))
         return size
 
 
 class Fp32GroupReference(Fp32Group):
-    """The same by a case for every leading one."""
+    """Reference of :class:`Fp32Group`: one case per position of the leading one."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -59,9 +59,9 @@ class Fp32GroupReference(Fp32Group):
 
 
 class Dequantizer(GroupSum):
-    """Takes a group and its scale in eight cycles, and adds it to its channel in the last.
+    """Multiplies a group sum by its scale in eight cycles, and adds to the channel in the last.
 
-    A group of this circuit is a channel: ``last`` comes with the channel's last group.
+    A beat is a group sum with its scale; ``last`` marks the last group of a channel.
     """
 
     steps = SCALE_BITS
@@ -79,7 +79,7 @@ class Dequantizer(GroupSum):
         super().__init__(fields, state=state, result=FP32.bits)
 
     def add(self, m: Module, before: data.View, step: Value) -> Value:
-        """Return product and sum after a cycle."""
+        """Return the partial product and the channel's sum after a cycle."""
         beat = self.operands.payload
         bit = Array(reversed(beat.scale))[step]
         product = Signal(signed_shape(self._width))
@@ -92,11 +92,11 @@ class Dequantizer(GroupSum):
             adder.a.eq(before.total),
             adder.b.eq(group.number),
         ]
-        # The adder's operands are complete in the last cycle only.
+        # The product is complete in the last cycle only.
         is_last = self.is_last_step(step)
         total = Mux(is_last, adder.sum.as_value(), before.total.as_value())
         return Cat(Mux(is_last, 0, product), total)
 
     def finish(self, m: Module, after: data.View) -> Value:
-        """Return the code of the sum."""
+        """Return the FP32 code of the sum."""
         return Value.cast(after.total)

@@ -1,4 +1,4 @@
-"""BitMoD's dequantizer as a processing element: its operands are groups and their scales."""
+"""BitMoD's dequantizer as a processing element, whose operands are group sums and scales."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NoReturn
@@ -11,30 +11,31 @@ from rtl.element import Obligation, ProcessingElement
 from rtl.fields import BeatShape, Field, Integers, Operands
 from rtl.pe.dequantizer.circuit import Dequantizer, Fp32Group, Fp32GroupReference
 
-#: Groups of typical and of the longest channels.
+#: Number of groups of typical channels, and of the longest ones.
 TYPICAL_GROUPS, MOST_GROUPS = 8, 64
-#: Exponents of typical and half of the random channels: so near that no group hides the others.
+#: Exponents of typical channels and of every second random one: close enough that every group
+#: changes the sum.
 NEAR_EXPONENTS = range(18, 26)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exponents(Integers):
-    """Exponents of groups; every second random channel has them near one another."""
+    """Exponents of group sums; those of every second random channel are in ``NEAR_EXPONENTS``."""
 
     def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return uniform exponents, and near ones in every second channel."""
+        """Return uniform exponents; in every second channel from ``NEAR_EXPONENTS``."""
         found = random.integers(1, self.high, shape)
         found[1::2] = self.typical(random, shape, drawn)[1::2]
         return found
 
     def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return exponents near one another."""
+        """Return uniform exponents from ``NEAR_EXPONENTS``."""
         return random.integers(NEAR_EXPONENTS.start, NEAR_EXPONENTS.stop, shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DequantizerPe(ProcessingElement):
-    """A column's dequantizer and accumulator for the groups of a PE."""
+    """Dequantizer and FP32 accumulator of a column, behind a PE of group sums."""
 
     weight_field: ClassVar[str] = "scale"
     activation_field: ClassVar[str] = "mantissa"
@@ -72,17 +73,17 @@ class DequantizerPe(ProcessingElement):
 
     @property
     def longest_beats(self) -> int:
-        """Groups of the longest channels."""
+        """Number of groups of the longest channels."""
         return MOST_GROUPS
 
     @property
     def typical_beats(self) -> int:
-        """Groups of typical channels."""
+        """Number of groups of typical channels."""
         return TYPICAL_GROUPS
 
     @property
     def cycles(self) -> int:
-        """Bits of a scale."""
+        """Cycles of a beat: the bits of a scale."""
         return SCALE_BITS
 
     @property
@@ -90,33 +91,33 @@ class DequantizerPe(ProcessingElement):
         """Operands and rounding."""
         return (
             f"{self.name}: groups times {self.weight_name}, summed in FP32; {self.source}",
-            f"{self.cycles} cycles a group, each addition rounded to nearest, ties to even",
+            f"{self.cycles} cycles per group, each addition rounded to nearest, ties to even",
         )
 
     @property
     def last_meaning(self) -> str:
-        """The end of a channel."""
+        """The last group of a channel."""
         return "1 in the last group of a channel"
 
     @property
     def result_meaning(self) -> str:
-        """A number."""
+        """The FP32 code of a channel."""
         return "the FP32 code of the sum of groups times scales"
 
     @property
     def nearest_sweep(self) -> str:
-        """None: its operands are sums."""
-        return "is a part of a PE, which takes sums of groups"
+        """A note that no sweep compares, since the operands are sums."""
+        return "is a part of a PE; its operands are sums of groups"
 
     def build(self) -> Dequantizer:
         """Return a new component."""
         if self.lanes != 1:
-            raise ValueError(f"{self.lanes} lanes; a dequantizer takes one group at a time")
+            raise ValueError(f"{self.lanes} lanes; a dequantizer processes one group at a time")
         self.model.check(self.length)
         return Dequantizer(self.model)
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the codes of the sums."""
+        """Return the FP32 codes of the sums."""
         parts = (operands[name][..., 0] for name in ("mantissa", "exponent", "scale"))
         sums: np.ndarray = columns(*parts, guard_bits=self.model.guard_bits)
         return sums.view(np.uint32).astype(np.int64)
@@ -126,12 +127,12 @@ class DequantizerPe(ProcessingElement):
     ) -> NoReturn:
         """Raise ValueError; :class:`rtl.pe.column.element.ColumnPe` runs layers."""
         raise ValueError(
-            "it is a part of a PE, which takes sums of groups; bitmod-fp4-column has it behind its"
-            " own"
+            "it is a part of a PE, and its operands are sums of groups; use bitmod-fp4-column,"
+            " which contains it"
         )
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return what makes a product FP32."""
+        """Return the obligation of the conversion to FP32."""
         return (
             Obligation(
                 what="FP32 equals a case for every leading one",

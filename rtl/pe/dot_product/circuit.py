@@ -1,4 +1,4 @@
-"""Exact dot products of groups, one beat of lanes at a time."""
+"""Exact integer dot products of groups, ``lanes`` products per beat."""
 
 from collections.abc import Callable
 
@@ -12,21 +12,21 @@ from rtl.arithmetic.group_sum import GroupSum, accumulator_width
 from rtl.arithmetic.products import Product
 from rtl.arithmetic.terms import Serial
 
-#: Makes one lane's product of the formats of weights and activations.
+#: Returns one lane's multiplier for the formats of weights and activations.
 ProductFactory = Callable[[Format, Format], Product]
 
 
 class DotProduct(GroupSum):
-    """Sums products of ``lanes`` weights and activations a beat over groups of ``length``.
+    """Dot products of groups of up to ``length`` values, ``lanes`` per beat.
 
     Parameters
     ----------
     length
-        The most values of a group; it decides the width of an exact accumulator.
+        Largest number of values of a group; it sets the default accumulator width.
     accumulator_bits
-        Width of the sum; the width of every exact sum if none.
+        Accumulator width; ``None``: the width that is exact for every group.
     serial
-        Adds one term of each product a cycle, in as many cycles as it has terms.
+        Term circuit that adds one term of each product per cycle; ``None``: whole products.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class DotProduct(GroupSum):
         serial: Serial | None = None,
     ) -> None:
         if lanes < 1 or length < lanes:
-            raise ValueError(f"{lanes} lanes for groups of {length}; at least 1, and no more")
+            raise ValueError(f"{lanes} lanes; give 1 to the length, {length}")
         bits = accumulator_width(
             sum_bits(weights, activations, length),
             accumulator_bits,
@@ -63,12 +63,12 @@ class DotProduct(GroupSum):
         super().__init__(fields, state=signed_shape(bits), result=signed_shape(bits))
 
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Add the lanes' products, or a term of each."""
+        """Add the products of all lanes, or one term of each product."""
         products = [self._lane(m, lane, step) for lane in range(self.lanes)]
         return before + sum(products[1:], start=products[0])
 
     def _lane(self, m: Module, lane: int, step: Value) -> Value:
-        """Return the summand of a lane in a cycle: its product, or one term of it."""
+        """Return what a lane adds in a cycle: its product, or one term of it."""
         beat = self.operands.payload
         if self._serial is None:
             circuit = self._product(self.weights, self.activations)

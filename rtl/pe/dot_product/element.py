@@ -1,7 +1,8 @@
-"""Dot products of two formats in exact integers, as a processing element."""
+"""Exact integer dot products of two formats, as a processing element."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -19,22 +20,22 @@ from rtl.pe.dot_product.circuit import DotProduct, ProductFactory
 from rtl.pe.lookup.circuit import I2_S
 from rtl.pe.rows import RowPe, selected_codes
 
-#: Number of pairs of codes up to which all are verified.
+#: Largest number of pairs of codes that are verified exhaustively.
 EXHAUSTIVE_PAIRS = 2**24
-#: Schemes of weight formats that have other names than their formats.
+#: Names of schemes that differ from the name of their weight format.
 SCHEMES = {I2_S.name: "ternary", "binary": "int1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
-    """One dot product PE: its formats, its circuit for a product, its lanes."""
+    """A PE of exact dot products: formats, multiplier, lanes."""
 
     weights: Format
     activations: Format
     product: ProductFactory
-    #: Width of the sum; the width of every exact sum if none.
+    #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
-    #: Computes one term of each product a cycle; a whole product if none.
+    #: Term circuit that adds one term of each product per cycle; ``None``: whole products.
     serial: Serial | None = None
 
     @property
@@ -48,17 +49,17 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
         formats = f"{self.weights.name} weights and {self.activations.name} activations"
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
-            f"{self.lanes} lanes a beat, groups of up to {self.length} values",
+            f"{self.lanes} lanes per beat, groups of up to {self.length} values",
         )
 
     @property
     def result_meaning(self) -> str:
-        """A sum, in products of the formats' units."""
-        return f"the sum of products{in_units(self.weights.unit, self.activations.unit)}"
+        """A dot product, in units of the weight unit times the activation unit."""
+        return f"the dot product{in_units(self.weights.unit, self.activations.unit)}"
 
     @property
     def nearest_sweep(self) -> str:
-        """A sweep of the weights' format."""
+        """The sweep of the weights' format."""
         if self.activations == FP16:
             return nearest.FP16_ACTIVATIONS
         return nearest.VALUES if self.weights.name == "binary" else nearest.PLAIN
@@ -70,8 +71,15 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
 
     @property
     def sum_bits(self) -> int:
-        """Bits of the accumulator."""
+        """Accumulator width in bits."""
         return self.accumulator_bits or sum_bits(self.weights, self.activations, self.length)
+
+    def with_formats(self, formats: Mapping[str, Format]) -> Self:
+        """Return the PE with other formats, named after them."""
+        other = replace(self, **formats)  # type: ignore[arg-type]
+        if other == self:
+            return self
+        return replace(other, name=f"{other.weight_name}-{other.activation_name}-like-{self.name}")
 
     def build(self) -> DotProduct:
         """Return a new component."""
@@ -86,7 +94,7 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
         )
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the exact sums, in products of the formats' units."""
+        """Return the exact dot products, in units of the weight unit times the activation unit."""
         return exact_dots(self.weights, self.activations, *self.rows(operands))
 
     def scheme(self) -> str:
@@ -94,18 +102,18 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
         return SCHEMES.get(self.weights.name, self.weights.name)
 
     def codes(self, weights: QuantizedTensor) -> np.ndarray:
-        """Return codes of the weights' format; I2_S stores a trit plus one."""
+        """Return codes of the weights' format; an I2_S code is the ternary weight plus one."""
         codes = selected_codes(self.weights, weights)
         return (codes + 1 & 3).astype(np.uint8) if self.weights == I2_S else codes
 
     def values(self, results: np.ndarray) -> np.ndarray:
-        """Return sums times the formats' units."""
+        """Return dot products times the formats' units."""
         assert self.weights.unit is not None and self.activations.unit is not None
         units = np.float32(self.weights.unit * self.activations.unit)
         return np.asarray(results.astype(np.float32) * units)
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product, which has to equal decoded values and ``*``, and the decoders."""
+        """Return the obligations of the multiplier and of the decoders."""
         formats = self.weights, self.activations
         return (
             Obligation(
@@ -118,7 +126,7 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
         )
 
     def every_input(self) -> tuple[ProcessingElement, Operands] | None:
-        """Return every pair of codes, one a group."""
+        """Return every pair of codes, one per group."""
         bits = self.activations.bits
         pairs = 2 ** (self.weights.bits + bits)
         if pairs > EXHAUSTIVE_PAIRS:

@@ -1,4 +1,4 @@
-"""Layers of exact dot products."""
+"""Layers of PEs of exact dot products."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from rtl.pe.rows_layer import fp16_codes, group_of, row_layer, row_weights
 def layer(
     pe: DotProductPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer with a scale for each group of weights, and for each token if quantized."""
+    """Return a layer with a scale per group of weights and, if quantized, per token."""
     pe = with_lanes(pe, lanes or USUAL_LANES)
     weights = row_weights(pe, weight)
     scales = of_groups(weights.scales, len(weight))
@@ -50,7 +50,7 @@ def layer(
 def _expected(
     pe: DotProductPe, tokens: QuantizedTensor, weights: QuantizedTensor, token_scales: np.ndarray
 ) -> np.ndarray:
-    """Return the outputs of quantized activations; ``grouped_dot`` takes no binary weights."""
+    """Return the outputs with quantized activations; binary weights cannot use ``grouped_dot``."""
     if pe.weights.name != "binary":
         return np.asarray(grouped_dot(tokens, weights))
     return exact_product(

@@ -1,1 +1,1 @@
-"""PE family: E8P lattice codebook."""
+"""PE family: dot products of weights in QuIP#'s E8P codebook."""

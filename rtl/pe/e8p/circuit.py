@@ -1,11 +1,12 @@
 """E8P, QuIP#'s codebook of eight weights in 16 bits: decoder and dot products.
 
-The table of 256 words and the places of its fields are those of :mod:`numerics.codebooks.e8p`.
-With ``h`` 1, 3 or 5, twice the magnitude of a half, a weight in quarters is ``2 * ±h ± 1``, so that
+The table of 256 words and the layout of its fields are those of :mod:`numerics.codebooks.e8p`. An
+element of a lattice point is ``±h / 2`` with ``h`` 1, 3 or 5, and a weight is the element plus or
+minus 1/4. In units of 1/4 a weight is ``2 * ±h ± 1``, so that
 
     sum(w * a) = 2 * sum(±h * a) ± sum(a):
 
-the sum of eight activations takes the place of eight additions of a quarter.
+one sum of eight activations replaces eight additions of 1/4.
 """
 
 from amaranth.hdl import Module, Mux, Signal, Value
@@ -21,21 +22,21 @@ from rtl.arithmetic.group_sum import GroupSum
 ACTIVATION_BITS = 8
 CODE_BITS = 16
 MAGNITUDE_BITS = 3
-#: An activation times five.
+#: Bits of an activation times 5.
 TERM_BITS = ACTIVATION_BITS + 3
 
 
 class Decoder(wiring.Component):
-    """Combinational: twice the magnitudes of a code's halves, their signs and the quarter's.
+    """Combinational: a code's eight elements, as doubled magnitudes and signs; sign of the 1/4.
 
     Members
     -------
     code : in
-        Row in the upper byte, signs in the lower.
+        Row of the table in the upper byte, signs in the lower.
     magnitudes : out
-        1, 3 or 5, three bits each.
+        Twice the elements' magnitudes: 1, 3 or 5, three bits each.
     signs, is_minus : out
-        Whether each half is negative, and whether a quarter is taken off in place of added.
+        Whether each element is negative, and whether 1/4 is subtracted instead of added.
     """
 
     def __init__(self) -> None:
@@ -49,11 +50,11 @@ class Decoder(wiring.Component):
         )
 
     def magnitude(self, element: int) -> Value:
-        """Return the bits of one magnitude."""
+        """Return the bits of one element's magnitude."""
         return self.magnitudes.word_select(element, MAGNITUDE_BITS)
 
     def elaborate(self, platform: object) -> Module:
-        """Return the table, and signs."""
+        """Return the circuit: the table of magnitudes, and the signs."""
         m = Module()
         word, signs = Signal(4 * e8p.DIMENSION), self.code[:8]
         with m.Switch(self.code[8:]):
@@ -62,7 +63,7 @@ class Decoder(wiring.Component):
                     m.d.comb += word.eq(packed)
         m.d.comb += self.is_minus.eq(signs.xor())
         for place, element in enumerate(e8p.PLACES):
-            # A field is a number plus 8.
+            # A field of the table stores a number plus 8.
             half = (word[4 * place : 4 * place + 4] ^ 0b1000).as_signed()
             # The parity is added to the lowest sign.
             sign = signs[place] ^ self.is_minus if place == 0 else signs[place]
@@ -72,7 +73,7 @@ class Decoder(wiring.Component):
 
 
 class Term(wiring.Component):
-    """Combinational: a half's doubled magnitude of 1, 3 or 5 times an activation, with its sign."""
+    """Combinational: an activation times an element, given as doubled magnitude and sign."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -85,7 +86,7 @@ class Term(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Return the activation, and its double or its quadruple where a bit says so."""
+        """Return the circuit: the activation, plus 2 or 4 times it by the upper magnitude bits."""
         m = Module()
         a = self.activation
         size = a + Mux(self.magnitude[1], a << 1, 0) + Mux(self.magnitude[2], a << 2, 0)
@@ -94,7 +95,7 @@ class Term(wiring.Component):
 
 
 class E8pDot(GroupSum):
-    """Sums products of ``codes`` codes and eight times as many activations a beat, in quarters."""
+    """Dot products in units of 1/4, with ``codes`` codes and 8 * ``codes`` activations per beat."""
 
     def __init__(self, *, codes: int, bits: int) -> None:
         self._codes = codes
@@ -106,11 +107,11 @@ class E8pDot(GroupSum):
         super().__init__(fields, state=total, result=total)
 
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Add the blocks of all codes."""
+        """Add the dot products of all codes."""
         return before + add_all([self._block(m, block) for block in range(self._codes)])
 
     def _block(self, m: Module, block: int) -> Value:
-        """Return a code's sum: twice that of the halves, and the activations' with one sign."""
+        """Return a code's dot product: twice its elements', plus or minus all activations."""
         beat = self.operands.payload
         m.submodules[f"decoder_{block}"] = decoder = Decoder()
         m.d.comb += decoder.code.eq(beat.codes[block])
@@ -128,7 +129,7 @@ class E8pDot(GroupSum):
 
 
 def e8p_sum_bits(length: int) -> int:
-    """Return the bits of a two's complement number that holds every sum, in quarters.
+    """Return the accumulator width in bits that is exact for ``length`` values.
 
     >>> e8p_sum_bits(128)
     18

@@ -1,4 +1,4 @@
-"""E8P as a processing element, and what its parts have to equal."""
+"""E8P as a processing element, and the references of its parts."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -27,10 +27,10 @@ INT8 = FORMATS["int8"]
 
 
 class DecoderReference(Decoder):
-    """The decoder from the rows and their parity in place of packed words."""
+    """Reference of :class:`Decoder`, from the rows and their parity instead of packed words."""
 
     def elaborate(self, platform: object) -> Module:
-        """Return a table of magnitudes, and signs whose product the parity decides."""
+        """Return a table of magnitudes, and the signs, whose product is given by the parity."""
         m = Module()
         row, signs = self.code[8:], self.code[:8]
         is_odd = Cat(row == i for i, h in enumerate(e8p.rows()) if e8p.is_odd(h)).any()
@@ -47,7 +47,7 @@ class DecoderReference(Decoder):
 
 
 class TermReference(Term):
-    """The term by ``*``; magnitudes are odd."""
+    """Reference of :class:`Term` with ``*``; magnitudes are odd."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the product."""
@@ -59,15 +59,15 @@ class TermReference(Term):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class E8pPe(ProcessingElement, layer="rtl.pe.e8p.layer"):
-    """Eight lanes for every code of a beat."""
+    """Dot products of E8P weights and INT8 activations; a code takes eight lanes."""
 
     weight_field: ClassVar[str] = "codes"
-    #: Width of each sum; the width of every exact sum if none.
+    #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Codes, of which Gaussian weights use all about equally, and activations."""
+        """Codes (Gaussian weights use all codes about equally often) and activations."""
         most = (1 << CODE_BITS) - 1
         return (
             Integers(
@@ -78,39 +78,37 @@ class E8pPe(ProcessingElement, layer="rtl.pe.e8p.layer"):
                 high=most + 1,
                 extremes=(0, most),
             ),
-            Codes(
-                name="activations", lanes=self.lanes, format=INT8, words="int8, eight of each code"
-            ),
+            Codes(name="activations", lanes=self.lanes, format=INT8, words="int8, eight per code"),
         )
 
     @property
     def codes(self) -> int:
-        """Codes of a beat."""
+        """Number of codes per beat."""
         if self.lanes < e8p.DIMENSION or self.lanes % e8p.DIMENSION:
-            raise ValueError(f"{self.lanes} lanes; codes have 8 weights, give a multiple")
+            raise ValueError(f"{self.lanes} lanes; a code has 8 weights, so give a multiple of 8")
         return self.lanes // e8p.DIMENSION
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Codebook and unit."""
+        """Codes, lengths and unit."""
         return (
             f"{self.name}: dot products of E8P weights and int8 activations; {self.source}",
-            f"{self.codes} codes a beat, groups of up to {self.length} values, sums in quarters",
+            f"{self.codes} codes per beat, groups of up to {self.length} values, sums in quarters",
         )
 
     @property
     def result_meaning(self) -> str:
-        """A sum in quarters."""
-        return "the sum of products in quarters"
+        """A dot product in units of 1/4."""
+        return "the dot product in units of 1/4"
 
     @property
     def nearest_sweep(self) -> str:
-        """A sweep of E8P."""
+        """The sweep of E8P."""
         return nearest.VALUES
 
     @property
     def sum_bits(self) -> int:
-        """Bits of each sum."""
+        """Accumulator width in bits."""
         need = e8p_sum_bits(self.length)
         return accumulator_width(need, self.accumulator_bits, f"{self.length} products")
 
@@ -119,13 +117,13 @@ class E8pPe(ProcessingElement, layer="rtl.pe.e8p.layer"):
         return E8pDot(codes=self.codes, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums in quarters."""
+        """Return the dot products in units of 1/4."""
         groups = len(operands["codes"])
         activations = signed_codes(operands["activations"].reshape(groups, -1))
         return np.asarray(e8p_dots(operands["codes"].reshape(groups, -1), activations))
 
     def corners(self) -> Operands:
-        """Return the longest groups of points of extreme sums with extreme activations."""
+        """Return the longest groups of the points and activations with the largest dot products."""
         points = e8p.points().astype(int)
         keys = [points.sum(axis=1), abs(points).sum(axis=1), points.max(axis=1)]
         found = {int(pick) for key in keys for pick in (key.argmin(), key.argmax())}
@@ -143,7 +141,7 @@ class E8pPe(ProcessingElement, layer="rtl.pe.e8p.layer"):
         }
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the decoder and the term of an element."""
+        """Return the obligations of the decoder and of an element's term."""
         return (
             Obligation(
                 what="decoder equals rows and parity",
@@ -160,12 +158,12 @@ class E8pPe(ProcessingElement, layer="rtl.pe.e8p.layer"):
         )
 
     def every_input(self) -> tuple[ProcessingElement, Operands]:
-        """Return every code with each of eight activations alone, which reads all its weights."""
+        """Return every code with each activation in turn nonzero, so that every weight is read."""
         numbers = np.arange(8 << CODE_BITS).reshape(-1, 1, 1)
         one = numbers % 8 == np.arange(8)
         return replace(self, lanes=8), {"codes": numbers >> 3, "activations": one.astype(int)}
 
 
 def _signed(point: np.ndarray) -> tuple[list[int], list[int]]:
-    """Return activations that make a point's products as large, and as small, as they can be."""
+    """Return the activations with a point's largest and with its lowest dot product."""
     return [127 if w > 0 else 128 for w in point], [128 if w > 0 else 127 for w in point]

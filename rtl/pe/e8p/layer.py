@@ -1,4 +1,4 @@
-"""Layers of E8P."""
+"""Layers with weights in E8P."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from rtl.pe.e8p.element import E8pPe
 def layer(
     pe: E8pPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of E8P, with a scale a row."""
+    """Return a layer with weights in E8P and a scale per row."""
     pe = with_lanes(pe, lanes or pe.lanes)
     q = quantized(weight, "e8p")
     return vectors_layer(

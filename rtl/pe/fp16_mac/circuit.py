@@ -1,4 +1,4 @@
-"""The baseline in floating point: an FP16 multiplier before an FP32 adder."""
+"""The floating-point baseline: an FP16 multiplier followed by an FP32 adder."""
 
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, wiring
@@ -9,12 +9,12 @@ from rtl.arithmetic.float32 import FloatAdder, float_layout, to_fp32
 from rtl.arithmetic.group_sum import GroupSum
 from rtl.arithmetic.products import float_parts
 
-#: Exponent of the unit of products: both factors are whole numbers of ``2^-24``.
+#: Exponent of the unit of products; FP16 numbers are multiples of ``2^-24``.
 UNIT = -48
 
 
 class Fp16Product(wiring.Component):
-    """The exact product of two FP16 numbers, as FP32."""
+    """Combinational: the exact product of two FP16 numbers, as FP32."""
 
     def __init__(self) -> None:
         super().__init__({"weight": In(16), "activation": In(16), "product": Out(32)})
@@ -32,7 +32,7 @@ class Fp16Product(wiring.Component):
 
 
 class Fp16ProductReference(Fp16Product):
-    """The same by a case for every sum of exponents and every leading one."""
+    """Reference of :class:`Fp16Product`: one case per exponent and place of the leading one."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -50,14 +50,14 @@ class Fp16ProductReference(Fp16Product):
 
 
 class Fp16Mac(GroupSum):
-    """Adds the product of one weight and one activation a cycle to an FP32 number."""
+    """Adds the product of one weight and one activation per cycle to an FP32 accumulator."""
 
     def __init__(self) -> None:
         fields = {"weights": data.ArrayLayout(16, 1), "activations": data.ArrayLayout(16, 1)}
         super().__init__(fields, state=float_layout(FP32), result=32)
 
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Return the sum so far and one product more."""
+        """Return the accumulator plus one product."""
         m.submodules.multiplier = multiplier = Fp16Product()
         m.submodules.adder = adder = FloatAdder()
         beat = self.operands.payload
@@ -70,5 +70,5 @@ class Fp16Mac(GroupSum):
         return Value.cast(adder.sum)
 
     def finish(self, m: Module, after: Signal) -> Value:
-        """Return the code of the sum."""
+        """Return the FP32 code of the sum."""
         return Value.cast(after)

@@ -1,4 +1,4 @@
-"""PEs with FP16 activations: what they have in common, and the FP16 multiply-accumulate."""
+"""The base of PEs with FP16 activations, and the FP16 multiply-accumulate PE."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,27 +14,27 @@ from rtl.fields import BeatShape, Codes, Field, Operands, random_codes
 from rtl.pe.fp16_mac.circuit import Fp16Mac, Fp16Product, Fp16ProductReference
 from rtl.pe.rows import RowPe
 
-#: Exponent fields of every second random group: operands so near that none hides the others.
+#: Stored exponents of every second random group: close enough that every product changes the sum.
 NEAR_FIELDS = range(12, 19)
 _SIGN_AND_MANTISSA = 0x83FF
-#: Zero, the smallest, both sides of the smallest normal, one, the largest, infinity, NaN.
+#: FP16 codes: zero, smallest and largest subnormal, smallest normal, 1, largest, infinity, NaN.
 _MAGNITUDES = (0x0000, 0x0001, 0x03FF, 0x0400, 0x3C00, 0x7BFF, 0x7C00, 0x7FFF)
 FP16_CORNERS = (*_MAGNITUDES, *(code | 0x8000 for code in _MAGNITUDES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fp16Codes(Codes):
-    """FP16 codes; every second random group has exponents near one another."""
+    """FP16 codes; stored exponents of every second random group are in ``NEAR_FIELDS``."""
 
     format: Format = FP16
 
     @property
     def corners(self) -> Sequence[int]:
-        """Every kind of number, with both signs."""
+        """Codes of every class of number, with both signs."""
         return FP16_CORNERS
 
     def random(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return uniform codes, with near exponents in every second group."""
+        """Return uniform codes; every second group has stored exponents from ``NEAR_FIELDS``."""
         codes = random_codes(random, FP16.bits, shape)
         fields = random.integers(NEAR_FIELDS.start, NEAR_FIELDS.stop, shape, dtype=np.uint16)
         codes[1::2] = (codes & _SIGN_AND_MANTISSA | fields << 10)[1::2]
@@ -43,7 +43,7 @@ class Fp16Codes(Codes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fp16Pe(RowPe):
-    """A PE whose beats have weights of some format and FP16 activations."""
+    """A PE of dot products of weights in some format and FP16 activations."""
 
     @property
     @abstractmethod
@@ -70,7 +70,7 @@ class Fp16Pe(RowPe):
     def check_one_lane(self) -> None:
         """Raise ValueError for several lanes; the order of their additions is undefined."""
         if self.lanes != 1:
-            raise ValueError(f"{self.lanes} lanes; {self.name} adds one product a cycle")
+            raise ValueError(f"{self.lanes} lanes; {self.name} adds one product per cycle")
 
     def rows(self, operands: Operands) -> tuple[np.ndarray, np.ndarray]:
         """Return the codes of weights and activations, each of shape (groups, length)."""
@@ -80,7 +80,7 @@ class Fp16Pe(RowPe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fp16MacPe(Fp16Pe, layer="rtl.pe.fp16_mac.layer"):
-    """FP16 times FP16, each product added in FP32."""
+    """FP16 multiply-accumulate: exact products, added in FP32."""
 
     @property
     def weights(self) -> Format:
@@ -96,18 +96,18 @@ class Fp16MacPe(Fp16Pe, layer="rtl.pe.fp16_mac.layer"):
     def notes(self) -> tuple[str, ...]:
         """Formats and rounding."""
         return (
-            f"{self.name}: sums of FP16 products; {self.source}",
+            f"{self.name}: FP16 dot products, added in FP32; {self.source}",
             "each addition is rounded to nearest, ties to even",
         )
 
     @property
     def result_meaning(self) -> str:
-        """A number."""
+        """The FP32 code of a dot product."""
         return "an FP32 code"
 
     @property
     def rounding_model(self) -> RoundingPe:
-        """Additions in FP32."""
+        """The golden model: additions in FP32."""
         return Fp16Dot()
 
     def build(self) -> Fp16Mac:
@@ -116,17 +116,17 @@ class Fp16MacPe(Fp16Pe, layer="rtl.pe.fp16_mac.layer"):
         return Fp16Mac()
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the codes of the sums."""
+        """Return the FP32 codes of the sums."""
         weights, activations = self.rows(operands)
         sums: np.ndarray = fp16_macs(weights.astype(np.uint16), activations)
         return sums.view(np.uint32).astype(np.int64)
 
     def values(self, results: np.ndarray) -> np.ndarray:
-        """Return the numbers of FP32 codes."""
+        """Return the values of FP32 codes."""
         return fp32_numbers(results)
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product."""
+        """Return the obligation of the multiplier."""
         return (
             Obligation(
                 what="product equals a case for every leading one",
@@ -138,5 +138,5 @@ class Fp16MacPe(Fp16Pe, layer="rtl.pe.fp16_mac.layer"):
 
 
 def fp32_numbers(results: np.ndarray) -> np.ndarray:
-    """Return the numbers of FP32 codes."""
+    """Return the values of FP32 codes."""
     return results.astype(np.uint32).view(np.float32)

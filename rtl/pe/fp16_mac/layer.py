@@ -1,4 +1,4 @@
-"""Layers in FP16."""
+"""Layers with FP16 weights and activations."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from rtl.pe.rows_layer import fp16_codes, row_layer
 def layer(
     pe: Fp16MacPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer whose every row is one sum."""
+    """Return a layer in which a result covers all inputs of an output."""
     pe = replace(with_lanes(pe, lanes or pe.lanes), length=weight.shape[1])
     return row_layer(
         pe,

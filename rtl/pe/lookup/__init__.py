@@ -1,1 +1,1 @@
-"""PE family: lookup tables of partial sums."""
+"""PE family: ternary weights by look-up in tables of partial sums (TL1, TL2)."""

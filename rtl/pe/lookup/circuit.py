@@ -1,7 +1,7 @@
-"""Ternary weights by table lookup: TL1 and TL2 of bitnet.cpp, several columns at one table.
+"""Dot products of ternary weights by table look-up: TL1 and TL2 of bitnet.cpp.
 
-All columns share the table of sums of two or three activations. It holds one of each pair of
-opposite sums; a sign in the code negates it.
+A table holds the sums of two (TL1) or three (TL2) activations with ternary weights; all columns
+share it. Of two opposite sums it holds one, and a code's sign negates the entry.
 """
 
 from amaranth.hdl import Module, Mux, Signal, Value
@@ -16,17 +16,17 @@ from rtl.arithmetic.adders import add_all
 from rtl.arithmetic.group_sum import GroupSum, column_sums
 
 INT8 = FORMATS["int8"]
-#: bitnet.cpp's I2_S; a code is the weight plus one.
+#: Ternary format of bitnet.cpp's I2_S; a code is the weight plus one.
 I2_S = TableFormat(name="i2_s", table=(-1.0, 0.0, 1.0))
 ACTIVATION_BITS = INT8.bits
-#: Bits of a code, by its number of weights.
+#: Bits of a code, by the number of weights that it stands for.
 CODE_BITS = {2: 4, 3: 5}
-#: An entry is the sum of three activations at most, or its negative.
+#: Bits of a table entry: a sum of at most three INT8 activations, with sign.
 ENTRY_BITS = 10
 
 
 def trits(number: int, size: int) -> tuple[int, ...]:
-    """Return the digits -1, 0 and 1 of a number in base 3, the highest first.
+    """Return the balanced ternary digits (-1, 0, 1) of a number, the highest first.
 
     >>> trits(5, 3), trits(-4, 2)
     ((1, -1, -1), (-1, -1))
@@ -36,7 +36,7 @@ def trits(number: int, size: int) -> tuple[int, ...]:
 
 
 def table(m: Module, activations: list[Value]) -> list[Value]:
-    """Return the sums of activations for the numbers from 0 on, as signals of their own."""
+    """Return the table: for each number from 0, a signal with its sum of activations."""
     entries: list[Value] = []
     for number in range(3 ** len(activations) // 2 + 1):
         entry = Signal(signed_shape(ENTRY_BITS))
@@ -46,7 +46,7 @@ def table(m: Module, activations: list[Value]) -> list[Value]:
 
 
 def weighted(number: int, activations: list[Value]) -> Value:
-    """Return the sum of activations that a number's trits add or subtract."""
+    """Return the sum of activations, each times its ternary digit of a number."""
     total: Value = Value.cast(0)
     for trit, activation in zip(trits(number, len(activations)), activations, strict=True):
         if trit:
@@ -55,7 +55,7 @@ def weighted(number: int, activations: list[Value]) -> Value:
 
 
 def read(m: Module, entries: list[Value], code: Value, size: int) -> Value:
-    """Return the entry of a code, negated for a negative number; 0 for codes of no weights."""
+    """Return the table entry of a code, negated by its sign; 0 for unused codes."""
     if size == 2:
         is_negative = code < 4
         magnitude: Value = Mux(is_negative, 4 - code, code - 4)[:4]
@@ -71,9 +71,9 @@ def read(m: Module, entries: list[Value], code: Value, size: int) -> Value:
 
 
 def number_of_code(code: int, size: int) -> int:
-    """Return the number whose trits a code stands for; 0 for the codes of no weights.
+    """Return the number whose ternary digits are a code's weights; 0 for unused codes.
 
-    A pair has its number plus 4, a triple its number's magnitude below the sign.
+    The code of two weights is the number plus 4; that of three is sign and magnitude.
 
     >>> number_of_code(0, 2), number_of_code(9, 2), number_of_code(0b1_0101, 3)
     (-4, 0, -5)
@@ -85,7 +85,7 @@ def number_of_code(code: int, size: int) -> int:
 
 
 def column_bits(length: int) -> int:
-    """Return the bits of a sum of ``length`` activations, added or subtracted.
+    """Return the accumulator width in bits that is exact for ``length`` ternary weights.
 
     >>> column_bits(128)
     16
@@ -94,7 +94,7 @@ def column_bits(length: int) -> int:
 
 
 class Entry(wiring.Component):
-    """Combinational: the sum of activations that one code adds, by the table."""
+    """Combinational: the table entry of one code, to prove table and look-up correct."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -116,7 +116,7 @@ class Entry(wiring.Component):
 
 
 class EntryReference(Entry):
-    """The same by definition: every code's weights add and subtract the activations."""
+    """Reference of :class:`Entry`: a code's weights times the activations."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -131,9 +131,9 @@ class EntryReference(Entry):
 
 
 class Lookup(GroupSum):
-    """Adds table entries for some columns, each sum of ``bits``.
+    """Dot products of several columns by table look-up, in accumulators of ``bits``.
 
-    A beat has ``tables`` times ``size`` activations, and for each table a code of every column.
+    A beat has ``tables`` times ``size`` activations, and for each table one code per column.
     """
 
     def __init__(self, *, size: int, columns: int, tables: int, bits: int) -> None:
@@ -146,7 +146,7 @@ class Lookup(GroupSum):
         super().__init__(fields, state=sums, result=sums)
 
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Read each table once for every column."""
+        """Add the entry of every table, looked up for each column."""
         beat, size = self.operands.payload, self._size
         found = []
         for index in range(self._tables):

@@ -24,27 +24,27 @@ from rtl.pe.lookup.circuit import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableCodes(Integers):
-    """Codes of ``size`` ternary weights; random ones include codes without weights."""
+    """Codes of ``size`` ternary weights; random operands include unused codes."""
 
     size: int
 
     def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return codes that stand for weights, uniformly."""
+        """Return uniform codes, without unused ones."""
         return random.choice([code for code in self.extremes if self._is_used(code)], shape)
 
     def _is_used(self, code: int) -> bool:
-        """Whether a code stands for weights, where zeros have no sign."""
+        """Return whether a code stands for weights; a zero with a sign is unused."""
         return number_of_code(code, self.size) != 0 or code == (4 if self.size == 2 else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
-    """Columns of ternary weights, ``size`` of them in a code, at shared tables."""
+    """Dot products of ternary weights, ``size`` per code; columns share the look-up tables."""
 
     weight_field: ClassVar[str] = "codes"
     size: int
     columns: int = 3
-    #: Width of each sum; the width of every exact sum if none.
+    #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
 
     @property
@@ -58,7 +58,7 @@ class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
             TableCodes(
                 name="codes",
                 label=f"tl{self.size - 1}",
-                words=f"by table, and of each by column: {code} of weights t; others count as 0",
+                words=f"table by table, one per column: {code} of weights t; others count as 0",
                 lanes=self.columns * self.tables,
                 high=high,
                 extremes=range(high),
@@ -69,12 +69,12 @@ class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
 
     @property
     def inputs(self) -> int:
-        """Activations of a beat."""
+        """Number of activations per beat."""
         return self.size * self.tables
 
     @property
     def tables(self) -> int:
-        """Tables of a beat."""
+        """Number of tables per beat."""
         per_table = self.size * self.columns
         if self.lanes < per_table or self.lanes % per_table:
             raise ValueError(
@@ -85,13 +85,13 @@ class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
 
     @property
     def dots_per_result(self) -> int:
-        """One a column."""
+        """Number of columns."""
         return self.columns
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Weights, columns, units."""
-        tables = f"{self.tables} tables of {self.size} int8 activations a beat"
+        """Weights, columns, tables and lengths."""
+        tables = f"{self.tables} tables of {self.size} int8 activations per beat"
         return (
             f"{self.name}: ternary weights by table lookup; {self.source}",
             f"{self.columns} columns, {tables}, groups of up to {self.length} activations",
@@ -100,16 +100,16 @@ class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
     @property
     def result_meaning(self) -> str:
         """The dot products of the columns."""
-        return "the sum of each column"
+        return "the dot product of each column"
 
     @property
     def nearest_sweep(self) -> str:
-        """A sweep of ternary weights."""
+        """The sweep of ternary weights."""
         return nearest.PLAIN
 
     @property
     def sum_bits(self) -> int:
-        """Bits of each sum."""
+        """Accumulator width in bits."""
         need = column_bits(self.length)
         return accumulator_width(need, self.accumulator_bits, f"{self.length} activations")
 
@@ -118,7 +118,7 @@ class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
         return Lookup(size=self.size, columns=self.columns, tables=self.tables, bits=self.sum_bits)
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums of table entries."""
+        """Return the sums of table entries, column by column."""
         groups, beats, _ = operands["codes"].shape
         by_table = operands["codes"].reshape(groups, beats * self.tables, self.columns)
         codes = by_table.transpose(0, 2, 1)
@@ -131,7 +131,7 @@ class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
         return pack_columns(np.asarray(sums), signed_shape(self.sum_bits))
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the entry of a code."""
+        """Return the obligation of a table entry."""
         return (
             Obligation(
                 what="table entry equals the weights' sum",

@@ -1,4 +1,4 @@
-"""Layers of ternary weights by table lookup."""
+"""Layers with ternary weights, by table look-up."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from rtl.pe.lookup.element import LookupPe
 def layer(
     pe: LookupPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of ternary weights, in codes of two or three."""
+    """Return a layer with ternary weights, in codes of two or three weights."""
     columns, per_column = tile or pe.columns, lanes or pe.lanes // pe.columns
     pe = checked(replace(pe, lanes=per_column * columns, columns=columns))
     values = pe.inputs
@@ -55,7 +55,7 @@ def layer(
 
 
 def _ternary_codes(trits: np.ndarray, size: int) -> np.ndarray:
-    """Return TL1's codes of pairs, or TL2's of triples with the sign above the magnitude."""
+    """Return TL1's codes of two weights, or TL2's codes of three (sign above the magnitude)."""
     if size == 2:
         return np.asarray(tl1_codes(trits), np.uint8)
     magnitudes, signs = tl2_codes(trits)

@@ -1,1 +1,1 @@
-"""PE family: sums that are rounded with each value."""
+"""PE family: MixPE's W4A16 with a short accumulator, truncated with each product."""

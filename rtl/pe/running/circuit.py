@@ -1,6 +1,6 @@
-"""MixPE's W4A16 with a short accumulator: the larger exponent stays, the other side shifts.
+"""MixPE's W4A16 with a short accumulator, aligned with each product to the larger exponent.
 
-MixPE, arXiv:2411.16158; :mod:`numerics.pe.running` says what it computes.
+MixPE, arXiv:2411.16158; :mod:`numerics.pe.running` defines its results.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -17,17 +17,17 @@ from rtl.arithmetic.products import float_parts
 
 
 class SignificandProduct(wiring.Component):
-    """A weight times an FP16 significand with its sign: the significand for each bit of the weight.
+    """Combinational: a weight times an FP16 significand with its sign, by shift and add.
 
     Members
     -------
     field
-        The activation's exponent above that of subnormal and smallest normal numbers.
+        The activation's exponent, less that of subnormal numbers.
     """
 
     def __init__(self, model: RunningDot) -> None:
         self._model = model
-        # The most negative weight times a negative significand takes one bit more.
+        # The most negative weight times a negative significand needs one more bit.
         width = value_bits(model.weights) + MANTISSA_BITS + 2
         super().__init__(
             {
@@ -58,7 +58,7 @@ class SignificandProduct(wiring.Component):
 
 
 class SignificandProductReference(SignificandProduct):
-    """The same with ``*``."""
+    """Reference of :class:`SignificandProduct`, with ``*``."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -71,7 +71,7 @@ class SignificandProductReference(SignificandProduct):
 
 
 class RunningCircuit(GroupSum):
-    """Adds one product a cycle to an accumulator at the largest exponent so far."""
+    """Adds one product per cycle to an accumulator with the largest exponent so far."""
 
     def __init__(self, model: RunningDot, length: int) -> None:
         self._model = model
@@ -85,7 +85,7 @@ class RunningCircuit(GroupSum):
         super().__init__(fields, state=state, result=state)
 
     def add(self, m: Module, before: data.View, step: Value) -> Value:
-        """Return the accumulator and one product more."""
+        """Return the accumulator plus one product."""
         m.submodules.multiplier = multiplier = SignificandProduct(self._model)
         m.d.comb += multiplier.weight.eq(self.operands.payload.weights[0])
         m.d.comb += multiplier.activation.eq(self.operands.payload.activations[0])

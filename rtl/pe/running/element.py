@@ -15,14 +15,14 @@ from rtl.pe.running.circuit import RunningCircuit, SignificandProduct, Significa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningPe(FloatingPe, layer="rtl.pe.running.layer"):
-    """One product a cycle, aligned to the largest exponent so far."""
+    """Dot products, one product per cycle, aligned to the largest exponent so far."""
 
     model: RunningDot
-    #: Width of the mantissa; the one that the model's guard bits make if none.
+    #: Width of the accumulator's mantissa in bits; ``None``: that of the model's guard bits.
     accumulator_bits: int | None = None
 
     def __post_init__(self) -> None:
-        """Give the model as many guard bits as the accumulator has room for."""
+        """Set the model's guard bits to fill the accumulator."""
         if self.accumulator_bits is not None:
             changed = self.model.with_accumulator(self.accumulator_bits, self.length)
             object.__setattr__(self, "model", changed)
@@ -54,7 +54,7 @@ class RunningPe(FloatingPe, layer="rtl.pe.running.layer"):
 
     @property
     def rounding_model(self) -> RoundingPe:
-        """The model of its sums."""
+        """The golden model."""
         return self.model
 
     def build(self) -> RunningCircuit:
@@ -67,7 +67,7 @@ class RunningPe(FloatingPe, layer="rtl.pe.running.layer"):
         return self.accumulator.pack(*self.model.groups(*self.rows(operands)))
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product."""
+        """Return the obligation of the multiplier."""
         return (
             Obligation(
                 what="shift and add equals *",

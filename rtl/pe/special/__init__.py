@@ -1,1 +1,1 @@
-"""PE family: BitMoD's special values, sent with each beat."""
+"""PE family: BitMoD's aligned PE with a special value per beat."""

@@ -1,4 +1,4 @@
-"""BitMoD's terms and PE with a special value that comes with each beat."""
+"""BitMoD's term circuit and PE, with the special value as a field of the beat."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
@@ -13,7 +13,7 @@ from rtl.pe.aligned.circuit import AlignedCircuit
 
 
 class SpecialTerm(wiring.Component):
-    """The terms of a code's value, or of ``special`` for the code of minus zero."""
+    """The terms of a code's value; the code of minus zero stands for ``special``."""
 
     def __init__(self, model: SpecialDot) -> None:
         self.model, self.generator = model, model.model.generator
@@ -49,7 +49,7 @@ def _places(base: Format) -> int:
 
 
 class SpecialTermTable(SpecialTerm):
-    """The same from a table of the generator's terms, a case for every code and special value."""
+    """Reference of :class:`SpecialTerm`: a table, one case per code and special value."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -78,7 +78,7 @@ class SpecialTermTable(SpecialTerm):
 
 
 class SpecialCircuit(AlignedCircuit):
-    """The aligned circuit, whose beats have a special value for all their lanes."""
+    """The aligned circuit, with one special value per beat for all lanes."""
 
     def __init__(self, model: SpecialDot) -> None:
         self._special_model = model
@@ -90,7 +90,7 @@ class SpecialCircuit(AlignedCircuit):
         super().__init__(model.model, fields)
 
     def term(self, m: Module) -> SpecialTerm:
-        """Return a term circuit that sees the beat's special value."""
+        """Return a term circuit whose special value is that of the beat."""
         term = SpecialTerm(self._special_model)
         m.d.comb += term.special.eq(self.operands.payload.special)
         return term

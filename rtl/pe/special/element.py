@@ -1,4 +1,4 @@
-"""BitMoD's PE with a special value that comes with each beat, as a processing element."""
+"""BitMoD's PE with the special value as a field of the beat, as a processing element."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,14 @@ from rtl.pe.fp16_mac.element import Fp16Codes
 from rtl.pe.special.circuit import SpecialCircuit, SpecialTerm, SpecialTermTable
 
 _WINDOWS = WindowFormat()
-#: Zero, both ends of both signs, one and two ones, and ones that don't count.
+#: Special values (sign, and magnitude in halves): 0, the ends of each sign, and values with one,
+#: two and more one bits.
 _CORNERS = (0, 1, 16, 24, 31, 32, 33, 48, 63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialValues(Integers):
-    """Special values; typical groups have one of BitMoD's each."""
+    """Special values; each typical group has one of BitMoD's."""
 
     high: int = 1 << SPECIAL_BITS
     extremes: tuple[int, ...] = _CORNERS
@@ -39,12 +40,12 @@ class SpecialValues(Integers):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialCodes(Codes):
-    """Codes of a format with the special value of their beat."""
+    """Codes of a format extended by the special value of the beat."""
 
     scheme: BitMod
 
     def typical(self, random: np.random.Generator, shape: BeatShape, drawn: Operands) -> np.ndarray:
-        """Return the codes nearest to Gaussian numbers, in the format of every group."""
+        """Return the codes nearest to Gaussian numbers, in the format of each group."""
         formats = {_WINDOWS.encode(fmt.special): fmt for fmt in self.scheme.formats}
         of_groups = [formats[code] for code in drawn["special"][:, 0, 0].tolist()]
         return np.stack([gaussian_codes(fmt, random, shape[1:]) for fmt in of_groups])
@@ -52,10 +53,10 @@ class SpecialCodes(Codes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialPe(FloatingPe, layer="rtl.pe.special.layer"):
-    """Lanes of codes whose minus zero stands for the special value of their beat."""
+    """Dot products of weights whose code of minus zero stands for the beat's special value."""
 
     base: Format
-    #: Width of the mantissa.
+    #: Width of the accumulator's mantissa in bits.
     accumulator_bits: int = 15
 
     @property
@@ -65,7 +66,7 @@ class SpecialPe(FloatingPe, layer="rtl.pe.special.layer"):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """A special value, weights with it, and FP16 activations."""
+        """The special value, weights, and FP16 activations."""
         scheme = SCHEMES[self.scheme()]
         assert isinstance(scheme, BitMod)
         words = (
@@ -83,17 +84,17 @@ class SpecialPe(FloatingPe, layer="rtl.pe.special.layer"):
 
     @property
     def dot(self) -> SpecialDot:
-        """The model."""
+        """The golden model of the PE."""
         return SpecialDot(base=self.base, lanes=self.lanes, accumulator_bits=self.accumulator_bits)
 
     @property
     def rounding_model(self) -> RoundingPe:
-        """The model of its sums."""
+        """The golden model."""
         return self.dot
 
     @property
     def cycles(self) -> int:
-        """Terms of a weight."""
+        """Cycles of a beat: the terms of a weight."""
         return self.dot.model.generator.cycles
 
     @property
@@ -132,7 +133,7 @@ class SpecialPe(FloatingPe, layer="rtl.pe.special.layer"):
         return f"bitmod-fp{self.base.bits}"
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the terms of codes and special values, and what makes a sum fit."""
+        """Return the obligations of the term circuit and the normalizer."""
         dot = self.dot
         return (
             Obligation(

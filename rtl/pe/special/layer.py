@@ -13,12 +13,12 @@ from rtl.pe.special.element import SpecialPe
 def layer(
     pe: SpecialPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of FP16 activations, with a scale and a special value for each group."""
+    """Return a layer with FP16 activations, and a scale and a special value for each group."""
     return rounding_layer(pe, weight, x, lanes=lanes, tile=tile, more=_special_values)
 
 
 def _special_values(weights: QuantizedTensor) -> MoreFields:
-    """Return the field with the special value of every group, which comes with all its beats."""
+    """Return a function of the field ``special``, equal in all beats of a group."""
     scheme = weights.scheme
     assert isinstance(scheme, BitMod)
     codes = np.array([WINDOWS.encode(fmt.special) for fmt in scheme.formats], np.uint8)

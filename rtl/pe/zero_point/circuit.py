@@ -1,4 +1,7 @@
-"""Weights with a zero point: taken off at the end of a group, by a sum that all columns share."""
+"""Dot products of weights with zero points, subtracted at the end of a group.
+
+``sum((w - zero) * a) = sum(w * a) - zero * sum(a)``; all columns share ``sum(a)``.
+"""
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.hdl import signed as signed_shape
@@ -15,7 +18,7 @@ from rtl.pe.dot_product.circuit import ProductFactory
 
 
 def row_bits(activations: Format, length: int) -> int:
-    """Return the bits of a two's complement number that holds every sum of ``length`` activations.
+    """Return the bits of a two's complement number that holds any sum of ``length`` activations.
 
     >>> from numerics import FORMATS
     >>> row_bits(FORMATS["int8"], 128)
@@ -26,7 +29,7 @@ def row_bits(activations: Format, length: int) -> int:
 
 
 class Correction(wiring.Component):
-    """Combinational: ``total - zero * row``, the row shifted for each bit of the zero."""
+    """Combinational: ``total - zero * row``, by shift and add over the bits of ``zero``."""
 
     def __init__(self, weights: Format, activations: Format, *, length: int) -> None:
         total = signed_shape(difference_bits(weights, activations, length))
@@ -50,7 +53,7 @@ class Correction(wiring.Component):
 
 
 class CorrectionReference(Correction):
-    """The same with ``*``."""
+    """Reference of :class:`Correction`, with ``*``."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
@@ -60,9 +63,9 @@ class CorrectionReference(Correction):
 
 
 class ZeroPoint(GroupSum):
-    """Sums products for some columns, and activations once; the columns' zeros come with the last.
+    """Dot products of several columns; zero points are read in a group's last beat.
 
-    A beat has ``values`` activations, and for each of them a weight of every column. Weights are
+    A beat has ``values`` activations, and for each of them one weight per column. Weights are
     unsigned codes.
     """
 
@@ -79,7 +82,7 @@ class ZeroPoint(GroupSum):
     ) -> None:
         if integer_table(weights) != tuple(range(1 << weights.bits)):
             raise ValueError(
-                f"{weights.name} is not an unsigned integer; zero points are for those"
+                f"{weights.name} is not an unsigned integer; use a format such as uint4"
             )
         if not is_twos_complement(activations):
             raise ValueError(f"{activations.name} is not a two's complement number; use int8")
@@ -97,7 +100,7 @@ class ZeroPoint(GroupSum):
         super().__init__(fields, state=state, result=sums)
 
     def add(self, m: Module, before: Signal, step: Value) -> Value:
-        """Add a beat's products to the columns, its activations to the row's sum."""
+        """Add a beat's dot products to the columns, and its activations to their sum."""
         beat, after = self.operands.payload, Signal.like(before)
         for column in range(self._columns):
             products = []
@@ -113,7 +116,7 @@ class ZeroPoint(GroupSum):
         return after.as_value()
 
     def finish(self, m: Module, after: Signal) -> Value:
-        """Take the zero points off."""
+        """Return the columns' sums, less zero points times the sum of activations."""
         result = Signal.like(self.result.payload)
         for column in range(self._columns):
             correction = Correction(*self._formats, length=self._length)

@@ -1,4 +1,4 @@
-"""Weights with a zero point as a processing element."""
+"""Dot products of weights with zero points, as a processing element."""
 
 from dataclasses import dataclass, replace
 
@@ -19,23 +19,23 @@ from rtl.pe.zero_point.circuit import Correction, CorrectionReference, ZeroPoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
-    """Columns of unsigned weights with zero points of their own, at one row of activations."""
+    """Dot products of several columns of unsigned weights, each with a zero point per group."""
 
     weights: Format
     activations: Format
     product: ProductFactory
     columns: int
-    #: Width of each sum; the width of every exact sum if none.
+    #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
 
     @property
     def inputs(self) -> int:
-        """Activations of a beat."""
+        """Number of activations per beat."""
         return lanes_of_column(self.lanes, self.columns)
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Weights about a zero point in the middle, activations, and the zero points."""
+        """Weights (typical ones around the middle code), activations, and zero points."""
         high = 1 << self.weights.bits
         return (
             CentredCodes(
@@ -60,12 +60,12 @@ class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, columns and the moment of the zero points."""
+        """Formats, columns, lengths and order of weights."""
         formats = f"{self.weights.name} weights and {self.activations.name} activations"
         return (
             f"{self.name}: dot products of {formats}; {self.source}",
-            f"{self.columns} columns, {self.inputs} activations a beat, groups of {self.length}",
-            "weights come by activation, and of each activation by column",
+            f"{self.columns} columns, {self.inputs} activations per beat, groups of {self.length}",
+            "weights are in the order of activations, one per column for each",
         )
 
     @property
@@ -75,12 +75,12 @@ class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """A sweep of asymmetric weights."""
+        """The sweep of asymmetric weights."""
         return nearest.PLAIN
 
     @property
     def sum_bits(self) -> int:
-        """Bits of each sum."""
+        """Accumulator width in bits."""
         need = difference_bits(self.weights, self.activations, self.length)
         return accumulator_width(need, self.accumulator_bits, f"{self.length} differences")
 
@@ -97,7 +97,7 @@ class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
         )
 
     def golden(self, operands: Operands) -> np.ndarray:
-        """Return the sums less the zero points' shares."""
+        """Return the dot products, corrected by the zero points."""
         groups = len(operands["weights"])
         weights = operands["weights"].reshape(groups, -1, self.columns).swapaxes(1, 2)
         codes, zeros = operands["activations"].reshape(groups, -1), operands["zeros"][:, -1]
@@ -105,7 +105,7 @@ class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
         return pack_columns(found, signed_shape(self.sum_bits))
 
     def obligations(self) -> tuple[Obligation, ...]:
-        """Return the product of a weight, and the correction of a sum."""
+        """Return the obligations of the multiplier and of the correction."""
         formats = self.weights, self.activations
         total_bits = difference_bits(*formats, self.length)
         return (
@@ -125,7 +125,7 @@ class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
         )
 
     def every_input(self) -> tuple[ProcessingElement, Operands]:
-        """Return every weight, activation and zero point, one of each a group."""
+        """Return every combination of weight, activation and zero point, one per group."""
         bits = self.weights.bits, self.activations.bits
         numbers = np.arange(1 << 2 * bits[0] + bits[1]).reshape(-1, 1, 1)
         weights, rest = np.divmod(numbers, 1 << bits[0] + bits[1])

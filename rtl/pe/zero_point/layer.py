@@ -1,4 +1,4 @@
-"""Layers of weights with zero points."""
+"""Layers with unsigned weights and zero points."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from rtl.pe.zero_point.element import ZeroPointPe
 def layer(
     pe: ZeroPointPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer of unsigned weights, whose zero points the PE subtracts."""
+    """Return a layer with unsigned weights; the PE subtracts the zero points."""
     columns = tile or pe.columns
     pe = replace(pe, lanes=(lanes or USUAL_LANES) * columns, columns=columns)
     group = whole_beats(pe.length, pe.inputs)

@@ -111,13 +111,17 @@ def test_tiles_of_any_size_give_the_same_sums():
 @pytest.mark.parametrize(
     "name,sizes,words",
     [
-        (PART, {}, "it is a part of a PE, which takes sums of groups; bitmod-fp4-column has it"),
-        ("e8p-dot", {"lanes": 12}, "12 lanes; codes have 8 weights, give a multiple"),
+        (
+            PART,
+            {},
+            "its operands are sums of groups; use bitmod-fp4-column",
+        ),
+        ("e8p-dot", {"lanes": 12}, "12 lanes; a code has 8 weights, so give a multiple"),
         ("nvfp4-dot", {"lanes": 32}, "32 lanes, blocks of 16 and groups of 128 values; each has"),
         ("vptq-2x4", {"tile": 7}, "7 rows and 4 columns a beat"),
-        ("int8-mac", {"tile": 8}, "a tile of 8 PEs for 7 outputs; give at most as many"),
+        ("int8-mac", {"tile": 8}, "a tile of 8 PEs for 7 outputs; give at most one per output"),
         ("tl2-lookup", {"lanes": 4}, "give a multiple of 9"),
-        ("fp16-mac", {"lanes": 2}, "2 lanes; fp16-mac adds one product a cycle"),
+        ("fp16-mac", {"lanes": 2}, "2 lanes; fp16-mac adds one product per cycle"),
     ],
 )
 def test_what_no_layer_fits(name, sizes, words):

@@ -82,5 +82,5 @@ def mutated(method, old, new):
 
 
 def test_lanes_that_fit():
-    with pytest.raises(ValueError, match="129 lanes for groups of 128; 1 to 128"):
+    with pytest.raises(ValueError, match="129 lanes; give 1 to the length, 128"):
         verilog_text(dataclasses.replace(PE, lanes=129))

@@ -39,7 +39,7 @@ def test_emitted_verilog_says_what_it_is(capsys, tmp_path):
     assert code == 0 and str(path) in out
     text = path.read_text()
     assert text.startswith("// mixpe-w4a8: dot products of int4 weights and int8 activations")
-    assert "// 2 lanes a beat" in text and "module mixpe_w4a8(" in text
+    assert "// 2 lanes per beat" in text and "module mixpe_w4a8(" in text
 
 
 def test_a_pe_takes_other_formats(capsys, tmp_path):
@@ -257,7 +257,10 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["emit", "mixpe-w4a8", "--out", "x", "--activations", "fp16"], ["16 bits", "1 to 8"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--weights", "nf4"], ["nf4 are no multiples"]),
         (["emit", "fp4-dot", "--out", "x", "--weights", "int4"], ["not a floating-point format"]),
-        (["emit", "e8p-dot", "--out", "x", "--weights", "int4"], ["formats of its own, e8p"]),
+        (
+            ["emit", "e8p-dot", "--out", "x", "--weights", "int4"],
+            ["the formats of e8p-dot are fixed, e8p"],
+        ),
         (["emit", "binary-columns", "--out", "x", "--accumulator", 70], ["sums of up to 31 bits"]),
         (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
         (["emit", "INT8-MAC", "--out", "x"], ["unknown PE 'INT8-MAC'; did you mean 'int8-mac'?"]),
@@ -267,8 +270,8 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
         (["run-layer", "bitmod-dequantizer"], ["can't run a layer", "it is a part of a PE"]),
         (["run-layer", "e8p-dot", "--codes", "x"], ["--codes are rows", "which e8p-dot doesn't"]),
-        (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes for groups of 128"]),
-        (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product a cycle"]),
+        (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes; give 1 to the length, 128"]),
+        (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product per cycle"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "no such file"]),
         (["cost", "int8-mac", "--out", "a.file"], ["--out a.file is a file", "directory"]),
         (["cost", "int8-mac", "--fpga", "gowin"], ["unknown FPGA 'gowin'", "ecp5, ice40"]),

@@ -1,4 +1,4 @@
-"""``nearest_sweep`` of the PEs with exact sums: each has one, and what it says is so."""
+"""``nearest_sweep`` of the PEs with exact sums: every such PE has one, and it is correct."""
 
 import jax.numpy as jnp
 import pytest
@@ -11,7 +11,7 @@ from rtl.pe.codebook.element import AdditivePe
 from rtl.pe.column_signs.element import ColumnSignsPe
 from rtl.pe.dot_product.element import DotProductPe
 
-#: Formats of PEs whose weights are no names of formats.
+#: Names of formats by the short name of a PE's weights, where the two differ.
 NAMES = {
     "i2_s": "ternary",
     "tl1": "ternary",
@@ -32,13 +32,13 @@ def test_every_pe_either_rounds_or_says_which_sweep_is_nearest():
     assert {name for name, pe in PES.items() if pe.nearest_sweep} == set(PES) - set(ROUNDING)
 
 
-def test_what_no_sweep_has_is_said_of_the_pes_that_have_it():
+def test_notes_name_what_no_sweep_computes():
     windowed = {n for n in kinds(BlockDotPe) if isinstance(PES[n].model, BlockShifted)}
     assert said("window") == windowed
     assert said("several blocks") == kinds(BlockDotPe) - windowed
     assert said("in 8 bits") == kinds(AdditivePe, ColumnSignsPe)
-    halves = {n for n in kinds(DotProductPe) if PES[n].activation_name == "fp16"}
-    assert said("activations in FP16") == halves
+    with_fp16 = {n for n in kinds(DotProductPe) if PES[n].activation_name == "fp16"}
+    assert said("activations in FP16") == with_fp16
 
 
 def bit_true(name):
@@ -47,12 +47,12 @@ def bit_true(name):
     return grouped_dot(activations, quantize(x, SCHEMES.get(weights) or parse_scheme(weights)))
 
 
-@pytest.mark.parametrize("name", sorted(said("--bit-true for every bit")))
-def test_bit_true_products_are_there_where_they_are_named(name):
+@pytest.mark.parametrize("name", sorted(said("--bit-true not at all")))
+def test_bit_true_dot_products_exist_where_a_note_names_them(name):
     assert bit_true(name).shape == (2, 2)
 
 
 @pytest.mark.parametrize("name", ["e8p-dot", "bitmod-fp4"])
-def test_bit_true_products_are_not_named_where_there_are_none(name):
+def test_bit_true_dot_products_do_not_exist_where_no_note_names_them(name):
     with pytest.raises(ValueError):
         bit_true(name)
