@@ -1,4 +1,4 @@
-"""What PEs cost, as their netlists were measured: one JSON file each, read without any tool."""
+"""Stored costs of PEs, measured on their netlists: one JSON file per PE, readable without tools."""
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,97 +14,98 @@ Made = TypeVar("Made", "FpgaCost", "MemoryCost", "PeRecord")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FpgaCost:
-    """What one PE takes of an FPGA, placed and routed between registers."""
+    """FPGA resources and clock rate of one PE, placed and routed between registers."""
 
     family: str
     device: str
-    #: Whether its multipliers may go to DSP blocks.
+    #: Whether multipliers may be mapped to DSP blocks.
     uses_dsp: bool
-    #: Lookup tables of four inputs, those of carry chains too; on ice40 the logic cells, each with
-    #: a flip-flop that may be one of those below.
+    #: Number of 4-input look-up tables, including those of carry chains; on ice40 of logic cells,
+    #: which may also hold one of the ``flip_flops``.
     luts: int
     flip_flops: int
     dsps: int
     fmax_mhz: float
-    #: Of the placement; another moves the clock rate by some per cent.
+    #: Random seed of the placement; the clock rate varies by a few per cent between seeds.
     seed: int
-    #: Of the Verilog that was placed.
+    #: Hash of the Verilog that was placed.
     verilog_sha256: str
     versions: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryCost:
-    """One memory of a PE, which is a macro beside its netlist."""
+    """Cost of one memory of a PE, an SRAM macro outside the netlist."""
 
     name: str
     words: int
-    #: Of a word.
+    #: Bits per word.
     bits: int
     area_um2: float
     access_ps: float
-    #: Of reading or writing a word, once a beat.
+    #: Energy of one read or write of a word, which happens once per beat, in fJ.
     energy_fj: float
-    #: Where the three come from.
+    #: Source of area, access time and energy.
     model: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeRecord:
-    """Area, delay and energy of one PE, with where they come from.
+    """Area, delay and energy of one PE, with their source.
 
-    Those of macros are in them; what is left is of the netlist.
+    They include SRAM macros; without the macros they are those of the netlist.
     """
 
     name: str
     weights: str
     activations: str
-    #: MACs of a beat, and the cycles that it takes.
+    #: Number of MACs per beat; ``cycles`` is the number of cycles per beat.
     lanes: int
     cycles_per_beat: int = 1
-    #: Of one sum; a result may have several, or an exponent beside it.
+    #: Width in bits of one accumulator (its mantissa, if it has an exponent).
     accumulator_bits: int
     area_um2: float
-    #: ``plain`` or ``booth``, whichever is smaller.
+    #: Synthesis recipe with the smaller area, ``plain`` or ``booth``.
     recipe: str
     cells: int
     library: str
-    #: By one number for each cell; only for comparison.
+    #: Longest path in ps, with one constant delay per cell; for comparison only.
     delay_ps: float | None = None
-    #: Without glitches, and with every glitch of unit delays; both with the clock's pins.
+    #: Energy in fJ per MAC, including clock pins: without glitches (``no_delay``), and with all
+    #: glitches of unit gate delays (``unit_delay``).
     energy_no_delay_fj_per_mac: float | None = None
     energy_unit_delay_fj_per_mac: float | None = None
     clock_fj_per_mac: float | None = None
     leakage_uw: float | None = None
     operands: str
-    #: Of the Verilog that was synthesized, of the library's file, and of the mapped netlist.
+    #: Hashes of the synthesized Verilog, of the library's file and of the mapped netlist.
     verilog_sha256: str
     liberty_sha256: str
     netlist_sha256: str
     versions: dict[str, str]
-    #: Macros in place of flip-flops.
+    #: SRAM macros that replace flip-flops.
     memories: tuple[MemoryCost, ...] = ()
-    #: With and without DSP blocks, for each FPGA on which it was placed.
+    #: Costs on each FPGA on which the PE was placed, with and without DSP blocks.
     fpga: tuple[FpgaCost, ...] = ()
 
     @property
     def area_um2_per_mac(self) -> float:
-        """Area over MACs a cycle."""
+        """Area in um^2 over MACs per cycle."""
         return self.area_um2 / self.macs_per_cycle
 
     def placed_on(self, family: str) -> tuple[FpgaCost, ...]:
-        """Return what it takes of one FPGA, with DSP blocks first; nothing if it was not placed."""
+        """Return the costs on one FPGA, with DSP blocks first; empty if the PE was not placed."""
         found = [cost for cost in self.fpga if cost.family == family]
         return tuple(sorted(found, key=lambda cost: not cost.uses_dsp))
 
     @property
     def macs_per_cycle(self) -> float:
-        """MACs a cycle."""
+        """MACs per cycle."""
         return self.lanes / self.cycles_per_beat
 
 
 def list_records() -> tuple[str, ...]:
-    """Return the names that :func:`load_record` knows."""
+    """Return the names of the PEs with a stored record."""
     return RECORDS.names()
 
 
@@ -118,13 +119,13 @@ def load_record(name: str) -> PeRecord:
 
 
 def read_record(path: Path) -> PeRecord:
-    """Return the record of a file, or say what is wrong with it."""
+    """Return the record in a file; raise ValueError if it is not one."""
     with path.open("rb") as file:
         data = file.read(LONGEST_FILE_BYTES + 1)
     try:
         found: Any = json.loads(data[:LONGEST_FILE_BYTES])
     except ValueError as error:
-        raise ValueError(f"{path}: no JSON: {error}") from None
+        raise ValueError(f"{path}: not JSON: {error}") from None
     placed = _listed(found, "fpga", FpgaCost, path)
     memories = _listed(found, "memories", MemoryCost, path)
     return replace(_made(PeRecord, found, path), fpga=placed, memories=memories)
@@ -134,18 +135,18 @@ RECORDS = Catalog(kind="PE record", folder=FOLDER, read=read_record, suffix=".js
 
 
 def _listed(found: Any, name: str, kind: type[Made], path: Path) -> tuple[Made, ...]:
-    """Return the parts of one name, which a record no longer has then."""
+    """Remove one key with a list of records from a record, and return the list."""
     given = found.pop(name, []) if isinstance(found, dict) else []
     if not isinstance(given, list):
-        raise ValueError(f"{path}: {name} is a list of records")
+        raise ValueError(f"{path}: {name} must be a list of records")
     return tuple(_made(kind, each, path) for each in given)
 
 
 def _made(kind: type[Made], found: object, path: Path) -> Made:
-    """Return a record of some kind from what a file has for it."""
+    """Return a record of some class from the JSON object of a file."""
     names = {field.name for field in fields(kind)}
     if not isinstance(found, dict) or not found.keys() <= names:
-        raise ValueError(f"{path}: a record has the keys {', '.join(sorted(names))}")
+        raise ValueError(f"{path}: a record must have the keys {', '.join(sorted(names))}")
     try:
         return kind(**found)
     except TypeError as error:
@@ -153,7 +154,7 @@ def _made(kind: type[Made], found: object, path: Path) -> Made:
 
 
 def write_record(record: PeRecord, folder: Path) -> Path:
-    """Write a record into a folder; the file appears whole or not at all."""
+    """Write a record into a folder, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.name}.json"
     partial = path.with_name(f".{path.name}.partial")

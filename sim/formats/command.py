@@ -1,4 +1,4 @@
-"""``qsim formats``: the list of all formats, and what one name stands for."""
+"""``qsim formats``: the list of all formats, and the description of one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +14,12 @@ from sim.names.meaning import Meaning, find_meaning, is_served, mix_of
 
 
 def all_formats() -> RenderableType:
-    """Return the tables of schemes, of served names, packings and mixes, and of spellings."""
+    """Return the tables of schemes, of other names (widths, packings, mixes), and of spellings."""
     return Group(formats_table(), Text(), served_tables(), Text(), families_table())
 
 
 def format_text(name: str, *, out: Path | None = None) -> RenderableType:
-    """Return what a name stands for; draw the values of its elements if ``out`` is given."""
+    """Return the description of a format; draw the values of its elements if ``out`` is given."""
     if (mix := mix_of(name)) is not None:
         return Text("\n".join(_mix_lines(name, mix)))
     if is_served(name):
@@ -38,8 +38,8 @@ def format_text(name: str, *, out: Path | None = None) -> RenderableType:
 def _mix_lines(name: str, mix: GgufMix) -> Iterator[str]:
     yield f"{name}: a mix of GGUF block types, as llama.cpp writes files"
     yield f"consists of: {mix.about}"
-    yield f"bits a weight of Llama 3.1 8B, embeddings and head included: {bits(mix):.4g}"
-    yield "rows that are no whole super-blocks of 256 take a type with blocks of 32"
+    yield f"bits per weight of Llama 3.1 8B, including embeddings and head: {bits(mix):.4g}"
+    yield "rows that are not a multiple of 256 (a super-block) take a type with blocks of 32"
     yield "first and last layers of Llama 3.1 8B:"
     for layer in (0, LLAMA_8B.layers - 1):
         types = mix.types(LLAMA_8B).items()

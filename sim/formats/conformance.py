@@ -1,4 +1,4 @@
-"""Tell how another implementation's files compare with the conformance pack."""
+"""Comparison of another implementation's files with the conformance pack."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sim.errors import user_errors
 
 
 def check(directory: Path) -> tuple[Table, bool]:
-    """Return a table of all arrays compared, and whether all are equal."""
+    """Return a table of the arrays compared, and whether all are equal."""
     with user_errors(ValueError):
         verdicts = check_directory(directory)
     table = Table(box=None, pad_edge=False)

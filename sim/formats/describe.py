@@ -1,4 +1,4 @@
-"""What a scheme is, in the words of its object: groups, scales, rule, bits, definition."""
+"""Descriptions of schemes: groups, scales, scale rule, bits, definition."""
 
 import inspect
 import re
@@ -8,7 +8,7 @@ from numerics.schemes.element import SCALE_NAMES, ElementScheme, ScaleRule, Zero
 from numerics.schemes.granularity import PerChannel, PerGroup, PerTensor, PerToken
 from numerics.schemes.scheme import Scheme
 
-#: Names of code in a docstring, which are of no use in a terminal.
+#: Pattern of references to code in a docstring, left out in a terminal.
 CODE = (
     r"(?:\bnumerics\.|\breference\.|_reference\b|\bquantize_\w+|\bresidual_codes\b"
     r"|\bbeam_search\b|\blloyd\b|\btrain\b|\bupscale\b)"
@@ -16,13 +16,13 @@ CODE = (
 _IN_BRACKETS = re.compile(rf"\s*\([^()]*{CODE}[^()]*\)")
 GRANULARITIES = {
     PerTensor: "one scale for the tensor",
-    PerChannel: "one scale a row",
-    PerToken: "one scale a token",
+    PerChannel: "one scale per row",
+    PerToken: "one scale per token",
 }
 ZERO_POINTS = {
     ZeroPoint.NONE: "",
     ZeroPoint.INTEGER: "integer zero points",
-    ZeroPoint.MINIMUM: "the least value of a group as its zero point",
+    ZeroPoint.MINIMUM: "the lowest value of a group as its zero point",
 }
 RULES = {
     ScaleRule.ABSMAX: "absmax rule",
@@ -32,13 +32,13 @@ RULES = {
 
 
 def summary(scheme: Scheme, bits: float) -> str:
-    """Return a scheme in a line: ``blocks of 32, E8M0 scales, floor rule, 4.25 bits a weight``."""
+    """Return a line such as ``blocks of 32, E8M0 scales, floor rule, 4.25 bits per weight``."""
     if isinstance(scheme, ElementScheme):
         parts = [*_parts(scheme)]
     else:
         first, *_ = definition(scheme).split("\n\n")
         parts = [" ".join(first.split()).rstrip(".")]
-    return ", ".join([*parts, f"{bits:.5g} bits a weight"])
+    return ", ".join([*parts, f"{bits:.5g} bits per weight"])
 
 
 def _parts(scheme: ElementScheme) -> Iterator[str]:
@@ -48,18 +48,18 @@ def _parts(scheme: ElementScheme) -> Iterator[str]:
         level = scheme.second_level
         is_block = scale == "E8M0" or level is not None
         yield f"{'blocks' if is_block else 'groups'} of {scheme.granularity.size}"
-        yield f"{scale} scale{f' under one FP32 scale a {level}' if level is not None else ''}"
+        yield f"{scale} scale{f' under one FP32 scale per {level}' if level is not None else ''}"
     else:
         yield f"{GRANULARITIES[type(scheme.granularity)]} in {scale}"
     if scheme.static_scale is not None:
-        yield f"scale {scheme.static_scale:.6g} given beforehand"
+        yield f"scale {scheme.static_scale:.6g} fixed beforehand"
     if words := ZERO_POINTS[scheme.zero_point]:
         yield words
     yield RULES.get(scheme.rule, f"{scheme.rule} rule")
 
 
 def definition(scheme: Scheme) -> str:
-    """Return what the class of a scheme says of it, up to its first section, without code."""
+    """Return the docstring of a scheme's class, up to its first section, without code."""
     words, *_ = re.split(r"\n\w+\n---", inspect.getdoc(type(scheme)) or "")
     return without_code(re.sub(r":\w+:|``?|~", "", words).strip())
 
@@ -67,8 +67,8 @@ def definition(scheme: Scheme) -> str:
 def without_code(text: str) -> str:
     """Return a text without the clauses that name functions and modules.
 
-    >>> without_code("One scale a row: reference.quantize_row. Sums are float32 (numerics.dot).")
-    'One scale a row. Sums are float32.'
+    >>> without_code("One scale per row: reference.quantize_row. Sums are float32 (numerics.dot).")
+    'One scale per row. Sums are float32.'
     """
     paragraphs = (_IN_BRACKETS.sub("", paragraph) for paragraph in text.split("\n\n"))
     return "\n\n".join(filter(None, map(_without_clauses, paragraphs)))

@@ -1,4 +1,4 @@
-"""How a number rounds in a format, and why."""
+"""The rounding of one number in a format, and its reason."""
 
 import math
 from bisect import bisect_right
@@ -12,33 +12,33 @@ from sim.formats.lookup import grid
 
 
 class Reason(StrEnum):
-    """Why a number becomes the value it becomes."""
+    """Reason why a number rounds to its value."""
 
     EXACT = "it is one of the values"
     NEARER = "it is the nearer neighbour"
-    TIE = "the number lies half way between two values"
-    #: As with a table whose thresholds are float32, or powers of two rounded by their logarithm.
-    THRESHOLD = "the threshold of the format between the two lies elsewhere than half way"
-    SATURATED = "the number lies beyond the last value, and saturates"
+    TIE = "the number lies half-way between two values"
+    #: Thresholds that are not midpoints: float32 tables, powers of two rounded by their logarithm.
+    THRESHOLD = "the format's threshold between the two values is not their midpoint"
+    SATURATED = "the number exceeds the largest value and saturates"
     NO_VALUE = "the format has no value for it"
-    SPECIAL = "it is no finite number"
+    SPECIAL = "it is not a finite number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A number, what it becomes, and the two values around it."""
+    """A number, the value it rounds to, and the two neighbouring values."""
 
     number: float
     code: int
     value: float
     reason: Reason
-    #: The values at or below and at or above the number; ``None`` beyond the ends.
+    #: Nearest values at or below and at or above the number; ``None`` if there is no such value.
     below: float | None
     above: float | None
 
     @property
     def midpoint(self) -> float | None:
-        """Half way between the neighbours, ``None`` without two of them."""
+        """Midpoint of the neighbours; ``None`` unless both exist."""
         if self.below is None or self.above is None or self.below == self.above:
             return None
         return float((Fraction(self.below) + Fraction(self.above)) / 2)
@@ -94,7 +94,7 @@ def _reason(number: float, value: float, below: float | None, above: float | Non
 
 
 def tie_rule(fmt: Format) -> str:
-    """Return in words where a number half way between two values of ``fmt`` goes."""
+    """Return how ``fmt`` rounds a number half-way between two values, as text."""
     match fmt:
         case FloatFormat():
             return "ties go to the even significand"
@@ -103,10 +103,10 @@ def tie_rule(fmt: Format) -> str:
         case PowerOfTwoFormat():
             return "ties go up"
         case TableFormat() if fmt.boundaries:
-            return "thresholds lie elsewhere than half way"
+            return "thresholds are not midpoints"
         case TableFormat() if all(fmt.ties_up) and fmt.ties_up:
             return "ties go to the upper value"
         case TableFormat() if any(fmt.ties_up):
-            return "ties go to the even integer, and to 0 and 1 rather than a half"
+            return "ties go to the even integer, and to 0 and 1 rather than 0.5"
         case _:
             return "ties go to the lower value"

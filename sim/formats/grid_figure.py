@@ -12,7 +12,7 @@ from sim.formats.lookup import grid
 from sim.report.style import drawing, new_figure, png, svg
 
 VALUE_COLOUR, MIDPOINT_COLOUR = "#1f4e79", "#b0b0b0"
-#: Grids of fewer values have each of them written out.
+#: Largest number of values that are labelled one by one.
 MAX_LABELS = 24
 SUFFIXES = (".png", ".svg")
 
@@ -20,7 +20,7 @@ SUFFIXES = (".png", ".svg")
 def write_grid(formats: Sequence[Format], path: Path) -> None:
     """Draw one line for each format into a .png or .svg file."""
     if path.suffix not in SUFFIXES:
-        raise UserError(f"'{path}' is no .png or .svg file; name one, such as grid.png")
+        raise UserError(f"'{path}' is not a .png or .svg file; name one, such as grid.png")
     with drawing():
         figure = new_figure(9.0, 0.7 + 0.9 * len(formats))
         axes: Any = figure.subplots(len(formats), squeeze=False)[:, 0]

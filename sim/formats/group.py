@@ -1,4 +1,4 @@
-"""What becomes of numbers that are quantized together: for schemes without a grid of values."""
+"""Quantization of a few numbers as one row, for schemes without a fixed grid of values."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ from numerics import quantize
 from numerics.schemes.scheme import Scheme
 from sim.errors import UserError
 
-#: Numbers of a stored array that are shown.
+#: Largest number of values of a stored array that are shown.
 MOST_SHOWN = 16
 
 
 def group_text(scheme: Scheme, numbers: Sequence[float]) -> RenderableType:
-    """Return a table of the numbers and what comes back, and what is stored of them.
+    """Return a table of the numbers and their dequantized values, and the stored arrays.
 
-    The numbers are one row in float32; zeros follow where the scheme stores no rows as short.
+    The numbers form one float32 row, padded with zeros if the scheme needs a longer row.
 
     Raises
     ------
     UserError
-        The scheme stores no such row.
+        The scheme cannot store the row.
     """
     with np.errstate(over="ignore"):
         row = np.asarray(numbers, np.float32)
@@ -42,7 +42,7 @@ def group_text(scheme: Scheme, numbers: Sequence[float]) -> RenderableType:
 
 
 def _zeros(scheme: Scheme, length: int) -> int:
-    """Return the zeros that make a row long enough."""
+    """Return the number of zeros that pad a row to a length that the scheme can store."""
     for zeros in (0, -length % (scheme.group_size or 1)):
         try:
             scheme.check_shape((1, length + zeros))
@@ -54,7 +54,7 @@ def _zeros(scheme: Scheme, length: int) -> int:
 
 
 def _padding(zeros: int) -> str:
-    return f" with {zeros} zeros behind" if zeros else ""
+    return f" padded with {zeros} zeros" if zeros else ""
 
 
 def _shown(array: np.ndarray) -> str:

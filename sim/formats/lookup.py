@@ -10,16 +10,16 @@ from sim.names.meaning import find_meaning
 
 
 def find_scheme(name: str) -> Scheme:
-    """Return the scheme of the weights that a name means; raise :class:`UserError` without one."""
+    """Return the weight scheme of a name; raise :class:`UserError` if it has none."""
     weights = find_meaning(name).weights
     if not isinstance(weights, Scheme):
         what = "float32" if weights is None else f"a mix of several: {weights.about}"
-        raise UserError(f"'{name}' has no format of its own: it is {what}")
+        raise UserError(f"'{name}' is not a single format: it is {what}")
     return weights
 
 
 def is_format(name: str) -> bool:
-    """Tell whether a text means a format."""
+    """Return whether a text names a format."""
     try:
         find_meaning(name)
     except UserError:
@@ -28,21 +28,21 @@ def is_format(name: str) -> bool:
 
 
 def find_formats(name: str) -> tuple[Format, ...]:
-    """Return the formats of elements behind a name: one, or the candidates of a mixture."""
+    """Return the element formats of a name: one, or the candidates of a mixture."""
     plain = FORMATS.get(name.strip().lower())
     if plain is not None and name.strip().lower() not in CATALOG:
         return (plain,)
     formats = find_scheme(name).formats
     if not formats:
         raise UserError(
-            f"what a number becomes in '{name}' depends on those beside it; give some more, as in "
+            f"rounding in '{name}' depends on the other numbers of a group; give several, as in "
             f"'qsim formats explain {name} 4.25 -3 0.7 6', or see 'qsim formats show {name}'"
         )
     return formats
 
 
 def find_definition(name: str) -> Scheme | None:
-    """Return the scheme behind a name, ``None`` where it is the name of a format of elements."""
+    """Return the scheme of a name; ``None`` if the name is that of an element format."""
     head = name.strip().lower()
     return None if head in FORMATS and head not in CATALOG else find_scheme(name)
 

@@ -1,4 +1,4 @@
-"""Names that say more than one format: widths, packings of engines, mixes of GGUF blocks."""
+"""Names that stand for several formats: widths, packings of engines, mixes of GGUF blocks."""
 
 from functools import cache
 
@@ -17,16 +17,16 @@ from sim.names.gguf_mix import MIXES, GgufMix
 from sim.names.meaning import Meaning, block_types, find_meaning, is_served
 from sim.tables import Column, FittingTable, numbers, words
 
-#: Names by widths, but for those of floats, which no sweep rounds to.
+#: Names by bit widths that a sweep can simulate; ``w16a16`` is floating point.
 SERVED = tuple(name for name in WIDTHS if name != "w16a16")
-#: Packings of the engines that multiply by lookups or by ternary sums.
+#: Packings of engines for ternary weights or table look-up, with a description.
 PACKINGS = {
-    "i2_s": "bitnet.cpp, 2 bits a weight, products of 8-bit sums",
-    "tl1": "bitnet.cpp, 2 bits a weight, lookups of pairs",
-    "tl2": "bitnet.cpp, 1.67 bits a weight, lookups of threes",
-    "tmac-4": "T-MAC, lookups of four bits of one plane; also tmac-1, tmac-2, tmac-3",
+    "i2_s": "bitnet.cpp, 2 bits per weight, integer dot products with INT8 activations",
+    "tl1": "bitnet.cpp, 2 bits per weight, look-up of 2 weights at once",
+    "tl2": "bitnet.cpp, 1.67 bits per weight, look-up of 3 weights at once",
+    "tmac-4": "T-MAC, look-up of 4 weights of a bit plane; also tmac-1, tmac-2, tmac-3",
 }
-#: Sizes of Llama 3.1 8B, of which bits per weight of mixes are those.
+#: Sizes of Llama 3.1 8B, for which bits per weight of mixes are given.
 LLAMA_8B = ModelConfig(
     family="llama",
     vocab_size=128_256,
@@ -43,7 +43,7 @@ LLAMA_8B = ModelConfig(
 
 
 def served_tables() -> RenderableType:
-    """Return the names of widths, of packings and of mixes, and what each consists of."""
+    """Return tables of widths, packings and mixes, with the formats of each."""
     columns = (*words("widths", "weights", "activations", "KV cache"), Column("same as"))
     served = ((name, *meaning_cells(find_meaning(name)), same_as(name)) for name in SERVED)
     about = (*words("packing", "weights", "activations"), Column("what", wraps=True))
@@ -57,8 +57,8 @@ def served_tables() -> RenderableType:
         FittingTable(about, packed, see=see),
         Text(),
         FittingTable(head, mixes, see=see),
-        Text("Bits per weight are those of Llama 3.1 8B, embeddings and head included."),
-        Text(f"Block types of ik_llama.cpp, for qsim roofline alone: {', '.join(IK_BITS)}."),
+        Text("Bits per weight are those of Llama 3.1 8B, including embeddings and head."),
+        Text(f"Block types of ik_llama.cpp, for qsim roofline only: {', '.join(IK_BITS)}."),
     )
 
 
@@ -68,7 +68,7 @@ def names() -> list[tuple[str, str]]:
 
 
 def meaning_cells(meaning: Meaning) -> tuple[str, str, str]:
-    """Return weights, activations and cache of a meaning in words."""
+    """Return weights, activations and KV cache of a meaning as table cells."""
     return (_cell(meaning.weights), _cell(meaning.activations), _cell(meaning.kv))
 
 
@@ -80,7 +80,7 @@ def _cell(scheme: Scheme | GgufMix | None) -> str:
 
 @cache
 def same_as(name: str) -> str:
-    """Return the other names of what a name means, such as ``int4`` for ``w4a16``.
+    """Return other names of the same formats, such as ``int4`` for ``w4a16``.
 
     >>> same_as("w4a16"), same_as("int8"), same_as("w8a8")
     ('int4', 'w8a16', '')
@@ -95,7 +95,7 @@ def same_as(name: str) -> str:
 
 
 def bits(mix: GgufMix) -> float:
-    """Return the bits of a weight of Llama 3.1 8B in a mix, embeddings and head included."""
+    """Return the bits per weight of Llama 3.1 8B in a mix, including embeddings and head."""
     shapes = tensor_shapes(LLAMA_8B)
     total = weights = 0.0
     for name, kind in mix.types(LLAMA_8B).items():

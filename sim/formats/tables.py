@@ -15,16 +15,16 @@ from sim.formats.lookup import grid
 from sim.formats.served import same_as
 from sim.tables import Column, FittingTable, numbers, words
 
-#: A matrix that groups, blocks and codebooks of every scheme fit: of a layer of a 7B model.
+#: Matrix for which bits per weight are given, as in a 7B model; it suits every group size.
 EXAMPLE_SHAPE = (4096, 4096)
-#: How elements are spelled that have no scheme of their name, with what may follow any element.
+#: Spellings of element formats without a scheme of that name, and of the options of any element.
 ELEMENT_FORMS = {
     "e<exponent bits>m<mantissa bits>": "e4m1",
     "int<bits>_full": "int4_full",
     "table(<values>)": "table(-1,0,0.5,2)",
     "<element>[:<group>][:<zero point>][:<scale format>][:<scale rule>]": "int4:g32:asym:bf16",
 }
-#: Grids of more values are cut in the middle.
+#: Largest number of rows of a value grid; longer grids are cut in the middle.
 MAX_ROWS = 64
 
 
@@ -36,7 +36,7 @@ def formats_table() -> FittingTable:
         Column("source", wraps=True),
     )
     rows = [_row(name, entry.scheme, entry.source) for name, entry in CATALOG.items()]
-    return FittingTable(columns, rows, see="'qsim formats show NAME' has all of one.")
+    return FittingTable(columns, rows, see="'qsim formats show NAME' shows all of one format.")
 
 
 def _row(name: str, scheme: Scheme, source: str) -> tuple[str, ...]:
@@ -45,13 +45,13 @@ def _row(name: str, scheme: Scheme, source: str) -> tuple[str, ...]:
 
 
 def families_table() -> FittingTable:
-    """Return how names with numbers of the user's own are spelled, and which named one is such."""
+    """Return the spellings of parameterized names, each with a named example."""
     rows = [(family.form, family.like) for family in FAMILIES]
-    return FittingTable(words("in your own numbers", "such as"), [*rows, *ELEMENT_FORMS.items()])
+    return FittingTable(words("with your own numbers", "such as"), [*rows, *ELEMENT_FORMS.items()])
 
 
 def scheme_text(name: str, scheme: Scheme) -> RenderableType:
-    """Return what a scheme is: a line on it, its source, its stored arrays and its definition."""
+    """Return the description of a scheme: summary, source, stored arrays, definition."""
     bits = {
         kind: scheme.bits_per_weight(EXAMPLE_SHAPE, kind=kind) for kind in get_args(StorageKind)
     }
@@ -61,7 +61,7 @@ def scheme_text(name: str, scheme: Scheme) -> RenderableType:
     lines = [f"{name}: {summary(scheme, bits['full'])}"]
     lines += [f"source: {source}"] if (source := _source(scheme)) else []
     lines += [f"same as: {others}"] if (others := same_as(name)) else []
-    lines += [f"bits a weight of a matrix of {rows} x {columns}: {counted}{exact}"]
+    lines += [f"bits per weight of a matrix of {rows} x {columns}: {counted}{exact}"]
     return Group(Text("\n".join(lines)), Text(), _stored(scheme), Text(), Text(definition(scheme)))
 
 
@@ -78,7 +78,7 @@ def _stored(scheme: Scheme) -> FittingTable:
 
 
 def _element_cells(scheme: Scheme) -> tuple[str, str, str]:
-    """Return bits of a code, number of values and range of a scheme's elements."""
+    """Return code width in bits, number of values, and range of a scheme's elements."""
     index = f"{scheme.bits_per_weight(EXAMPLE_SHAPE, kind='index'):.4g}"
     if not scheme.formats:
         return index, "", ""
@@ -91,7 +91,7 @@ def _element_cells(scheme: Scheme) -> tuple[str, str, str]:
 
 
 def grid_table(fmt: Format) -> RenderableType:
-    """Return the values of a format with codes, midpoints and where ties go."""
+    """Return the values of a format with codes, midpoints and the rounding of ties."""
     values = grid(fmt)
     columns = numbers("code", "value", "midpoint to the next", "a tie there goes to")
     rows = [_grid_row(fmt, values, index) for index in _shown(len(values))]
@@ -131,7 +131,7 @@ def number_line(values: tuple[float, ...], *, width: int = 72) -> str:
 
 
 def explanation_text(fmt: Format, found: Explanation) -> RenderableType:
-    """Return how a number rounds: result, neighbours, midpoint, reason."""
+    """Return the explanation of a rounding: result, neighbours, midpoint, reason."""
     lines = [
         f"{found.number:.9g} in {fmt.name} is {found.value:.9g}, code {found.code:0{fmt.bits}b}"
     ]
@@ -145,5 +145,5 @@ def explanation_text(fmt: Format, found: Explanation) -> RenderableType:
 
 
 def explain_text(formats: tuple[Format, ...], number: float) -> RenderableType:
-    """Return the explanation for each of some formats."""
+    """Return the explanation for each format."""
     return Group(*(explanation_text(fmt, explain(fmt, number)) for fmt in formats))

@@ -33,22 +33,22 @@ from sim.hardware.operands import read_codes, stream_of
 from sim.hardware.options import EmitOptions
 from sim.names.meaning import find_meaning
 
-#: Seconds for a process to end its programs and remove its files; it may be inside a proof.
+#: Seconds that a terminated worker has to end its programs and remove its files.
 PATIENCE_S = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """Records of some PEs, and which of them no longer fit their Verilog."""
+    """Records of some PEs, and the names of those that no longer match their Verilog."""
 
     records: tuple[PeRecord, ...]
     stale: tuple[str, ...]
-    #: PEs without what was asked for.
+    #: Names of PEs without the requested costs.
     missing: tuple[str, ...] = ()
 
 
 def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
-    """Return PEs by their names; all of them for none."""
+    """Return PEs by their names; all PEs if no name is given."""
     with user_errors(ValueError):
         return [find_pe(name) for name in names] or list(PES.values())
 
@@ -74,7 +74,7 @@ def emit(name: str, options: EmitOptions) -> Path:
 
 
 def _found_format(name: str) -> Format:
-    """Return the element format of a name: its own, or that of the weights it means."""
+    """Return the element format of a name, which may be that of an element or of a scheme."""
     if name in FORMATS:
         return FORMATS[name]
     weights = find_meaning(name).weights
@@ -96,7 +96,7 @@ def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
 
 
 def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
-    """Yield the verdicts on some PEs as they come, of several from a process a core."""
+    """Yield the verdicts on some PEs as they arrive; several PEs run in one process per core."""
     pes, dots = find_pes(names), dots or RANDOM_DOTS
     with user_errors(ToolError):
         need_tools()
@@ -108,7 +108,7 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_heed_termination
     )
-    # Those of many lanes take longest, so that none of them is left for the end.
+    # PEs with many lanes take longest and are started first.
     largest_first = sorted(pes, key=lambda pe: pe.lanes * pe.cycles, reverse=True)
     try:
         with _interrupts_held():
@@ -117,10 +117,10 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
             yield from done.result()
     except BrokenProcessPool:
         raise UserError(
-            "a process that verified a PE was ended, as for want of memory; name fewer at a time"
+            "a process that verified a PE was killed, perhaps out of memory; name fewer PEs"
         ) from None
     finally:
-        # An interrupt leaves work behind, which is ended with its programs and files.
+        # After an interrupt, terminate workers; they end their programs and remove their files.
         children = multiprocessing.active_children()
         for child in children:
             child.terminate()
@@ -132,7 +132,7 @@ def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Have Ctrl-C wait; processes that are started meanwhile never hear of it."""
+    """Block Ctrl-C for a while; processes started meanwhile ignore it for good."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -141,7 +141,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _heed_termination() -> None:
-    """Unwind when the parent terminates this process."""
+    """Make SIGTERM unwind this process, so that it cleans up."""
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -154,7 +154,7 @@ def _verdicts_of(name: str, dots: int) -> list[Verdict]:
     try:
         return list(verify(find_pe(name), dots=dots, memory=cache_directory()))
     except SystemExit:
-        # The pool would go on with the next PE.
+        # SystemExit would only end this job, and the pool would start the next PE.
         os._exit(1)
 
 
@@ -208,7 +208,7 @@ def _measured(pe: ProcessingElement, liberty: Path | None, stream: Stream | None
 
 
 def _with_fpga(record: PeRecord) -> PeRecord:
-    """Return a record with what is known of FPGAs."""
+    """Return a record with the FPGA costs of the stored record."""
     if record.name in list_records():
         return replace(record, fpga=load_record(record.name).fpga)
     return record

@@ -1,4 +1,4 @@
-"""``qsim rtl cost --fpga``: resources of an FPGA that PEs take, in their records."""
+"""``qsim rtl cost --fpga``: FPGA resources of PEs, stored in their records."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,8 +24,8 @@ def fpga_records(
 ) -> Costs:
     """Return stored records with their placement on an FPGA, placed anew with ``fresh``.
 
-    A PE that is named is placed if its record has no placement, and has to fit. New placements are
-    written with their records to the directory ``out`` if one is given, and nowhere else.
+    A named PE is placed if its record has no placement; a PE that does not fit is an error. Records
+    with new placements are written to the directory ``out`` if one is given, and nowhere else.
     """
     if family not in FAMILIES:
         raise UserError(unknown("FPGA", family, FAMILIES))
@@ -53,7 +53,7 @@ def fpga_records(
 
 
 def _stored(pe: ProcessingElement, tell: Callable[[str], None]) -> PeRecord:
-    """Return the record of a PE, made first if there is none."""
+    """Return the stored record of a PE, or measure it."""
     if pe.name in list_records():
         return load_record(pe.name)
     return costs([pe.name], fresh=True, tell=tell).records[0]

@@ -1,4 +1,4 @@
-"""Codes of a real layer, in a file, as the operands on which a PE's energy is measured."""
+"""Files with the codes of a real layer, on which the energy of a PE is measured."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,21 +21,21 @@ TENSORS = "weights", "activations"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCodes:
-    """What a linear layer holds and reads, in the codes of two formats."""
+    """Weights and input activations of a linear layer, as codes of two formats."""
 
     source: str
-    #: Shape (outputs, inputs).
+    #: Codes of weights, shape (outputs, inputs).
     weights: np.ndarray
-    #: Shape (tokens, inputs).
+    #: Codes of activations, shape (tokens, inputs).
     activations: np.ndarray
-    #: Names of the formats of both, of codes whose file says them.
+    #: Format names of ``weights`` and ``activations``; empty if the file has none.
     formats: dict[str, str] = field(default_factory=dict)
 
 
 def write_codes(codes: LayerCodes, path: Path) -> None:
     """Write codes as the safetensors tensors ``weights`` and ``activations``.
 
-    The metadata has their ``source`` and, by the tensors' names, their formats.
+    The metadata holds their ``source``, and their formats under the names of the tensors.
     """
     tensors = {name: np.ascontiguousarray(getattr(codes, name)) for name in TENSORS}
     content = save(tensors, metadata={"source": codes.source, **codes.formats})
@@ -49,8 +49,8 @@ def read_codes(path: Path) -> LayerCodes:
     Raises
     ------
     UserError
-        The file is too large or no safetensors file, a tensor is missing or holds no codes, or the
-        two differ in their inputs.
+        The file is too large or not a safetensors file, a tensor is missing or does not hold codes,
+        or the two have different numbers of inputs.
     """
     if path.is_dir():
         raise UserError(f"{path} is a directory; --operands takes a file of codes")
@@ -62,11 +62,11 @@ def read_codes(path: Path) -> LayerCodes:
             weights, activations = (_codes(path, name, file) for name in TENSORS)
             about = file.metadata() or {}
     except SafetensorError as error:
-        raise UserError(f"{path} is no safetensors file: {error}") from None
+        raise UserError(f"{path} is not a safetensors file: {error}") from None
     if weights.shape[1] != activations.shape[1]:
         raise UserError(
             f"{path} has weights of {weights.shape[1]} inputs, but activations of"
-            f" {activations.shape[1]}; a layer has as many of both"
+            f" {activations.shape[1]}; both need the same number"
         )
     return LayerCodes(
         source=about.get("source", path.name),
@@ -98,11 +98,11 @@ def stream_of(pe: ProcessingElement, codes: LayerCodes) -> Stream:
     Raises
     ------
     UserError
-        The PE has no rows of two formats, or the codes are none of its formats.
+        The PE does not read rows of weights and activations, or the codes are of other formats.
     """
     if not isinstance(pe, RowPe) or not pe.has_only_rows:
         raise UserError(
-            f"{pe.name} takes no codes of a layer: it reads no rows of weights and activations"
+            f"{pe.name} does not read rows of weights and activations, as --operands needs"
         )
     formats = pe.formats
     for name, fmt in formats.items():
@@ -132,7 +132,7 @@ def _check_codes(fmt: Format, codes: np.ndarray, what: str, source: str) -> None
 
 
 def _groups(pe: RowPe, codes: LayerCodes) -> tuple[np.ndarray, np.ndarray]:
-    """Return groups of rows at random outputs, tokens and starts, as long as the PE's."""
+    """Return the PE's longest groups, from random outputs, tokens and positions in the rows."""
     inputs = codes.weights.shape[1]
     group = min(pe.length, inputs)
     group -= group % pe.lanes
@@ -148,7 +148,7 @@ def _groups(pe: RowPe, codes: LayerCodes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spread(fmt: Format, codes: np.ndarray) -> str:
-    """Say how far codes' values spread, which decides how much a PE switches.
+    """Return the standard deviation and the zeros of codes, on which switching energy depends.
 
     >>> from numerics import FORMATS
     >>> _spread(FORMATS["int4"], np.array([0, 0, 7, 9]))

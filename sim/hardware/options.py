@@ -1,4 +1,4 @@
-"""The options of ``qsim rtl``, written once: for the command line, its help and its code."""
+"""The options of ``qsim rtl``: one definition for the command line, its help and the code."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +11,16 @@ from sim.options import Count, Flag
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmitOptions:
-    """Where the Verilog of a PE goes, and sizes and formats other than the PE's own."""
+    """Output directory of ``qsim rtl emit``, and sizes and formats to change."""
 
     out: Path
     """Directory for the file, such as build."""
     lanes: Count | None = None
     """Values of a dot product in one cycle."""
     length: Count | None = None
-    """Largest number of values of a group; it decides the width of an exact sum."""
+    """Largest number of values of a group; sets the default accumulator width."""
     accumulator: Count | None = None
-    """Bits of the accumulator, instead of those that hold every sum."""
+    """Accumulator width in bits; by default the width that is exact for every group."""
     weights: str | None = None
     """Weight format of 'qsim formats' instead of the PE's own, such as fp4; exact dot-product PEs
     only."""
@@ -31,18 +31,18 @@ class EmitOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerOptions:
-    """Which part of a layer runs through a tile of PEs."""
+    """Part of a layer, and the tile of PEs that it runs on."""
 
     layer: str = "layers.0.self_attn.q_proj"
     """Linear layer, such as layers.3.mlp.down_proj."""
     tokens: Count = 16
-    """Tokens of the held-out text whose activations are run."""
+    """Number of tokens of the held-out text."""
     lanes: Count | None = None
-    """Values of a dot product in one cycle; if not given 8, or the PE's own where its sums round
+    """Values of a dot product in one cycle; by default 8, or the PE's number where its sums round
     or its codes stand for several values."""
     tile: Count | None = None
-    """Outputs at a time, at most those of the layer, each by a PE or a column of one; if not given
-    4, 2 of large PEs, or the PE's own columns."""
+    """Outputs computed in parallel, at most those of the layer; by default 4, 2 with large PEs, or
+    the number of columns of the PE."""
     codes: Path | None = None
     """File to write the layer's codes to, which 'qsim rtl cost --operands' reads."""
 
@@ -50,17 +50,17 @@ class LayerOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostOptions:
-    """What costs are measured with."""
+    """Library, operands and kind of the costs."""
 
     liberty: Path | None = None
-    """Another cell library; delay and energy take one number of each of its tables.
+    """Another cell library (liberty file); each of its tables is read at one point.
 
     Delays compare within one library; between libraries they are within about 30 %."""
     operands: Path | None = None
     """Codes of a layer, as 'qsim rtl run-layer --codes' writes them, to measure energy on."""
     fpga: str | None = None
-    """ecp5 or ice40: print lookup tables, flip-flops, DSP blocks and clock rate instead."""
+    """ecp5 or ice40: print look-up tables, flip-flops, DSP blocks and clock rate instead."""
     all: Flag = False
     """Synthesize and measure again instead of reading the stored records."""
     out: Path | None = None
-    """Directory to write new records to, one JSON file a PE; none are written without it."""
+    """Directory to write new records to, one JSON file per PE; by default none is written."""

@@ -1,7 +1,7 @@
-"""A whole linear layer of a real model through a compiled tile of PEs, compared bit for bit.
+"""Run a linear layer of a real model on a compiled tile of PEs, and compare bit for bit.
 
-Every group's sum comes out of the emitted Verilog and has to equal the golden model's; scaled and
-added, the outputs have to equal those that :mod:`numerics` computes from scheme and activations:
+Every group's sum is computed by the emitted Verilog and has to equal the golden model's. The
+outputs, from the scaled sums, have to equal those that :mod:`numerics` computes without the PE:
 ``grouped_dot``, ``exact_product`` where a sum has several scales, ``pe_product`` where sums round.
 """
 
@@ -28,21 +28,21 @@ from sim.sources.embedded import held_out_text
 from sim.sources.source import ModelSource
 from sim.sweep.windows import take_windows
 
-#: Sums that go through the compiled PE at a time.
+#: Number of results per run of the compiled PE.
 CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRun:
-    """What came out."""
+    """Size, time and differences of a layer's run."""
 
     model: str
     layer: str
     pe: str
     tokens: int
-    #: PEs side by side.
+    #: Number of PEs of the tile.
     tile: int
-    #: Inputs and outputs of the layer.
+    #: Numbers of inputs and outputs of the layer.
     inputs: int
     outputs: int
     sums: int
@@ -68,14 +68,14 @@ def run_layer(
     tile: int | None = None,
     codes: Path | None = None,
 ) -> LayerRun:
-    """Stream a layer's activations and weights through a tile of PEs of some lanes.
+    """Run a layer's activations and weights through a tile of PEs.
 
-    The codes that it ran are written to a file if one is named.
+    The codes are also written to the file ``codes``, if one is named.
 
     Raises
     ------
     UserError
-        The model or the layer is unknown, or the PE's formats are no formats of schemes.
+        The model or the layer is unknown, or the PE does not run layers.
     """
     source = open_model(model)
     weight, x = _operands(source, layer, tokens)
@@ -108,7 +108,7 @@ def _codes_of(layer: Layer, name: str, about: str) -> LayerCodes:
     rows = layer.rows
     if rows is None:
         raise UserError(
-            f"--codes are rows of weights and activations, which {name} doesn't read; leave it out"
+            f"--codes writes rows of weights and activations, but {name} reads none; drop it"
         )
     return LayerCodes(
         source=about, weights=rows.weights, activations=rows.activations, formats=rows.formats
@@ -116,7 +116,7 @@ def _codes_of(layer: Layer, name: str, about: str) -> LayerCodes:
 
 
 def _operands(source: ModelSource, layer: str, tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a layer's weight and what it reads of the first tokens of the held-out text."""
+    """Return a layer's weight, and its input for the first tokens of the held-out text."""
     windows = take_windows(
         held_out_text(), source.tokenizer(), tokens=tokens, context=tokens, spread=False
     )
@@ -135,7 +135,7 @@ def _sums(layer: Layer) -> tuple[np.ndarray, np.ndarray, int]:
     """
     outputs, count = layer.outputs, layer.tokens
     groups, blocks = -(-layer.inputs // layer.group), -(-outputs // layer.columns)
-    # A last result of fewer outputs has the last one in the place of others.
+    # If the last result has fewer outputs, the last output is repeated.
     places = np.arange(blocks * layer.columns).reshape(blocks, -1)
     sums, golden = (np.empty((groups, count, places.size), np.int64) for _ in range(2))
     cycles = 0
@@ -156,7 +156,7 @@ def _sums(layer: Layer) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _after_prologue(layer: Layer, operands: Operands) -> Operands:
-    """Return operands behind the groups that load what they read."""
+    """Return operands, preceded by the groups that load codebooks."""
     if layer.prologue is None:
         return operands
     first = layer.prologue(operands["activations"].shape[1])

@@ -1,4 +1,4 @@
-"""``qsim rtl show``: one PE, its streams, its stored cost and the sweep nearest to it."""
+"""``qsim rtl show``: a PE's computation, streams, stored cost and nearest sweep."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from sim.names.meaning import find_meaning
 
 
 def pe_text(name: str) -> RenderableType:
-    """Return what a PE computes, the bits of its streams, its cost, and how to sweep with it.
+    """Return a PE's computation, the bits of its streams, its cost, and how to sweep with it.
 
     For the name of a format, return the PEs that compute with it.
     """
@@ -32,7 +32,7 @@ def pe_text(name: str) -> RenderableType:
 
 
 def _pes_of(name: str) -> RenderableType:
-    """Return the PEs whose weights, and activations where a name says them, have a format."""
+    """Return the PEs with the weights (and activations, if it has any) of a format's name."""
     meaning = find_meaning(name)
     weights, activations = _elements(meaning.weights, name), _elements(meaning.activations, None)
     found = [
@@ -46,7 +46,7 @@ def _pes_of(name: str) -> RenderableType:
 
 
 def _elements(scheme: Scheme | GgufMix | None, name: str | None) -> set[str]:
-    """Return the names that PEs have for a format: its own, its scheme's, its elements'."""
+    """Return the names by which PEs may list a format: format, scheme, element formats."""
     if not isinstance(scheme, Scheme):
         return set()
     own = {name, short_name(scheme), *(fmt.name for fmt in scheme.formats)}
@@ -55,7 +55,7 @@ def _elements(scheme: Scheme | GgufMix | None, name: str | None) -> set[str]:
 
 def _head(pe: ProcessingElement) -> Iterator[str]:
     lanes = f"{pe.lanes} lane{'s' * (pe.lanes != 1)}"
-    beat = f"{pe.cycles} cycle{'s' * (pe.cycles != 1)} a beat"
+    beat = f"{pe.cycles} cycle{'s' * (pe.cycles != 1)} per beat"
     yield f"{pe.name}: {pe.weight_name} weights x {pe.activation_name} activations, {lanes}, {beat}"
     yield f"source: {pe.source}"
 
@@ -69,14 +69,14 @@ def _cost(pe: ProcessingElement) -> Iterator[str]:
 
 
 def _area(record: PeRecord) -> str:
-    return f"{record.area_um2:.1f} um2, {record.area_um2_per_mac:.1f} um2 a MAC"
+    return f"{record.area_um2:.1f} um2, {record.area_um2_per_mac:.1f} um2 per MAC"
 
 
 def _energy(record: PeRecord) -> str:
     if record.energy_no_delay_fj_per_mac is None:
         return ""
     low, high = record.energy_no_delay_fj_per_mac, record.energy_unit_delay_fj_per_mac
-    return f", {low:.0f} fJ/MAC without glitches, {high:.0f} with all of them"
+    return f", {low:.0f} fJ/MAC without glitches, {high:.0f} with unit-delay glitches"
 
 
 def _sweep(pe: ProcessingElement) -> str:

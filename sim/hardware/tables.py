@@ -15,12 +15,12 @@ from sim.tables import Column, FittingTable, numbers, words
 if TYPE_CHECKING:
     from sim.hardware.run_layer import LayerRun
 
-#: What relative costs are relative to.
+#: PE that relative costs are divided by.
 BASELINE = "int8-mac"
 
 
 def pes_table(pes: Sequence[ProcessingElement]) -> FittingTable:
-    """Return PEs, one a line: formats, lanes, width of a result and source."""
+    """Return a table of PEs: formats, lanes, width of a result and source."""
     columns = (
         *words("name", "weights", "activations"),
         *numbers("lanes", "bits of result"),
@@ -37,11 +37,11 @@ def pes_table(pes: Sequence[ProcessingElement]) -> FittingTable:
         )
         for pe in pes
     ]
-    return FittingTable(columns, rows, see="'qsim rtl show NAME' has all of one.")
+    return FittingTable(columns, rows, see="'qsim rtl show NAME' shows all of one PE.")
 
 
 def verdict_line(verdict: Verdict) -> str:
-    """Return one verdict in a line."""
+    """Return a verdict as one line."""
     word = "ok" if verdict.is_good else "FAILED"
     rate = f"{verdict.rate_per_s:,.0f}/s" if verdict.time_s else "-"
     if verdict.beats:
@@ -52,7 +52,7 @@ def verdict_line(verdict: Verdict) -> str:
 
 
 def layer_line(run: "LayerRun") -> str:
-    """Return what a layer gave in a sentence."""
+    """Return the outcome of a layer's run as one line."""
     size = f"{run.layer} of {run.model}, {run.inputs} x {run.outputs}, {run.tokens} tokens"
     work = f"{run.macs / 1e6:.1f} M MACs in {run.cycles:,} cycles of {run.tile}"
     work += f" PE{'s' * (run.tile > 1)} and {run.time_s:.1f} s"
@@ -65,9 +65,9 @@ def layer_line(run: "LayerRun") -> str:
 def costs_table(
     records: Sequence[PeRecord], stale: Sequence[str], *, has_own_operands: bool
 ) -> RenderableType:
-    """Return costs, beside those of the INT8 baseline where it is among the records.
+    """Return a table of costs, relative to the INT8 baseline if it is among the records.
 
-    Operands are told if they are the user's own.
+    The operands are named if the user gave them.
     """
     base = next((record for record in records if record.name == BASELINE), None)
     rows = [
@@ -92,18 +92,18 @@ def costs_table(
                  "energy x INT8", "MACs/cycle", "area um2", "clock fJ/MAC"),
         *words("recipe"),
     )  # fmt: skip
-    table = FittingTable(columns, rows, see="--json has all of them, and a pipe.")
+    table = FittingTable(columns, rows, see="--json or a pipe shows all columns.")
     libraries = ", ".join(sorted({record.library for record in records}))
-    notes = [f"Library {libraries}; no wires. Energy lies near or between the two columns."]
+    notes = [f"Library {libraries}; no wires. The true energy is near or between the two columns."]
     if any(record.energy_no_delay_fj_per_mac is None for record in records):
-        notes.append("- where the library has no timing, capacitance or internal power.")
+        notes.append("-: the library lacks timing, capacitance or internal power.")
     notes += [_of_memories(record) for record in records if record.memories]
     if has_own_operands:
         notes += [f"{record.name} ran {record.operands}." for record in records]
     if stale:
         notes.append(
-            "Stale, for their Verilog, the library or the laws of memories have changed:"
-            f" {', '.join(stale)}; run with --all."
+            "Stale (the Verilog, the library or the memory model has changed):"
+            f" {', '.join(stale)}; measure them again with --all."
         )
     return Group(table, *(Text(f"\n{note}") for note in notes))
 
@@ -113,13 +113,13 @@ def _of_memories(record: PeRecord) -> str:
     energy = sum(memory.energy_fj for memory in record.memories) / record.lanes
     sizes = ", ".join(f"{memory.words} x {memory.bits} bits" for memory in record.memories)
     return (
-        f"Of {record.name}, {area:.0f} um2 and {energy:.0f} fJ/MAC are its memories of {sizes}:"
+        f"{record.name} includes {area:.0f} um2 and {energy:.0f} fJ/MAC of memories ({sizes}):"
         f" {record.memories[0].model}."
     )
 
 
 def fpga_table(costs: Costs, family: str) -> RenderableType:
-    """Return what PEs take of one FPGA, with DSP blocks and without, beside the INT8 baseline."""
+    """Return FPGA costs with and without DSP blocks, and relative to the INT8 baseline."""
     records, stale = costs.records, costs.stale
     base = next((record for record in records if record.name == BASELINE), None)
     rows = []
@@ -141,14 +141,16 @@ def fpga_table(costs: Costs, family: str) -> RenderableType:
         )
     headings = ("LUTs", "flip-flops", "DSPs", "MHz", "LUTs no DSP", "MHz no DSP", "MACs/cycle",
                 "LUTs no DSP x INT8")  # fmt: skip
-    see = "--json has all of them, and a pipe."
+    see = "--json or a pipe shows all columns."
     table = FittingTable((*words("name"), *numbers(*headings)), rows, see=see)
     devices = ", ".join(sorted({cost.device for one in records for cost in one.placed_on(family)}))
     notes = [f"{devices}, placed and routed between registers, one seed."]
     if costs.missing:
-        notes.append(f"Not placed: {', '.join(costs.missing)}; name one to see why.")
+        notes.append(f"Not placed: {', '.join(costs.missing)}; name one PE to see the reason.")
     if stale:
-        notes.append(f"Stale, for their Verilog has changed: {', '.join(stale)}; run with --all.")
+        notes.append(
+            f"Stale (the Verilog has changed): {', '.join(stale)}; place them again with --all."
+        )
     return Group(table, *(Text(f"\n{note}") for note in notes))
 
 

@@ -1,4 +1,4 @@
-"""What ``qsim sweep`` measures: options to recipes, recipes to points."""
+"""``qsim sweep`` without its output: options to recipes, recipes to measured points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ PACKAGES = ("qsim-codesign", "jax", "numpy", "ml_dtypes", "tokenizers", "gguf", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOutcome:
-    """What a sweep found, and how to find it again."""
+    """The points of a sweep, and the provenance to reproduce them."""
 
     results: list[PointResult]
-    #: Points of earlier runs in the same store, on the same model and sample.
+    #: Points of earlier runs in the store, on the same model and windows of text.
     earlier: list[PointResult]
     provenance: ReportProvenance
 
@@ -124,9 +124,9 @@ def _expand(formats: Sequence[str]) -> list[str]:
 def fitting(
     recipes: Sequence[Recipe], source: ModelSource, *, kept: Sequence[str]
 ) -> tuple[tuple[Recipe, ...], list[str]]:
-    """Return the recipes of --format all that a model's layers have sizes for, and why not others.
+    """Return the recipes of --format all that suit the layers' sizes, and reasons against others.
 
-    Recipes with the names of ``kept`` stay in any case. Raises :class:`UserError` if none is left.
+    Recipes named in ``kept`` are always returned. Raises :class:`UserError` if none is left.
     """
     fit, refused = [], {}
     for recipe in recipes:
@@ -142,7 +142,7 @@ def fitting(
 
 
 def _has_free_group(name: str | None, options: SweepOptions) -> bool:
-    """Of --format all, --group-size is for the formats that leave the group open."""
+    """Return whether --group-size applies to a format of --format all: one without a size."""
     if "all" not in options.formats or name not in CATALOG:
         return True
     return not CATALOG[name].is_fixed
@@ -166,7 +166,7 @@ def check_context(source: ModelSource, context: int) -> None:
 
 
 def make_provenance(model_sha256: str, text: Text, *, seed: int | None) -> ReportProvenance:
-    """Return what is needed to make the report again."""
+    """Return what is needed to reproduce the report."""
     return ReportProvenance(
         command=command_line(),
         versions=versions(*PACKAGES),

@@ -1,4 +1,4 @@
-"""A recipe's schemes spelled out, so that a report says what a short name such as ``fp4`` means."""
+"""The full definition of a recipe's schemes, such as ``fp4_e2m1:g128:fp16`` for ``fp4``."""
 
 from numerics import ElementScheme, Scheme
 from sim.methods.text import method_text
@@ -7,7 +7,7 @@ from sim.sweep.recipe import EXACT, Recipe, Rule
 
 
 def definition(recipe: Recipe) -> str:
-    """Return what a recipe does to which layers.
+    """Return the schemes of a recipe's layers, in full.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def _rule(rule: Rule) -> str:
 def spelled(scheme: Scheme | GgufMix) -> str:
     """Return element format, granularity and scale format of a scheme that has one of each.
 
-    Of a mix, return the block types of its matrices.
+    A mix of GGUF blocks is given by the block types of its matrices.
 
     Examples
     --------

@@ -29,43 +29,43 @@ from sim.sweep.windows import Windows
 
 @runtime_checkable
 class Observer(Protocol):
-    """Told how a sweep goes on."""
+    """Callbacks for the progress of a sweep."""
 
     def start(self, points: int, tokens: int) -> None:
-        """Take note that so many points are to be measured, each on so many tokens."""
+        """Begin a sweep of ``points`` points, each measured on ``tokens`` tokens."""
 
     def point(self, recipe: str) -> None:
-        """Take note that the measurement of this recipe begins."""
+        """Begin the measurement of a recipe."""
 
     def tokens(self, count: int) -> None:
-        """Take note that so many more tokens are done."""
+        """Add ``count`` tokens to those done."""
 
     def finish(self, result: PointResult, *, reused: bool) -> None:
-        """Take a point that is in the store, measured just now or found there."""
+        """Accept a finished point, measured now or (``reused``) found in the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
     """Recipes to measure on one model and one sample of text.
 
-    The float model is always a point too, since every other is a difference to it.
+    The float model is always measured as a point, because results are differences to it.
     """
 
     source: ModelSource
     text: Text
     windows: Windows
     recipes: tuple[Recipe, ...]
-    #: Where ``results.sqlite`` is kept.
+    #: Directory of ``results.sqlite``.
     directory: Path
     #: Text that calibrated methods read; needed if a recipe has one.
     calibration: Calibration | None = None
 
     def plans(self) -> list[Plan]:
-        """Return what to measure, the float model first; refuse recipes that don't fit."""
+        """Return the plans, the float model's first; raise UserError for unsuitable recipes."""
         return [plan(r, self.source.config) for r in dict.fromkeys((FLOAT32, *self.recipes))]
 
     def run(self, observer: Observer) -> list[PointResult]:
-        """Measure what the store lacks; return every point, the float model's first."""
+        """Measure the points that the store lacks; return all points, the float model's first."""
         keyed = {self._key(p.recipe): p for p in self.plans()}
         self.directory.mkdir(parents=True, exist_ok=True)
         store = Store(self.directory / "results.sqlite")
@@ -83,7 +83,7 @@ class Sweep:
         return [found[key] for key in keyed]
 
     def earlier(self) -> list[PointResult]:
-        """Return the other points of the store that were measured on this model and sample."""
+        """Return the store's other points of this model and these windows of text."""
         keys = {self._key(recipe) for recipe in (FLOAT32, *self.recipes)}
         stored = Store(self.directory / "results.sqlite").fitting(self._sample_key)
         return [result for key, result in stored.items() if key not in keys]
@@ -97,12 +97,12 @@ class Sweep:
 
     @property
     def _sample_key(self) -> str:
-        """Content key of what points must share to be compared."""
+        """Content key of everything that comparable points share."""
         return point_key(self._sample)
 
     @property
     def _sample(self) -> dict[str, str]:
-        """Everything but the recipe that decides a point's numbers."""
+        """Everything, apart from the recipe, that determines a point's numbers."""
         return {
             "model": self.source.content_hash,
             "text": self.text.sha256,
@@ -187,7 +187,7 @@ class Sweep:
         )
 
     def _calibration_of(self, point: Plan) -> dict[str, str]:
-        """Return what a calibrated point's codes were chosen on."""
+        """Return provenance of the calibration set of a calibrated point."""
         if not point.methods or self.calibration is None:
             return {}
         return {

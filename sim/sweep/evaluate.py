@@ -1,7 +1,7 @@
-"""Run a model over windows of text and compare its next-token distributions with the float model's.
+"""Scores of a model on windows of text, compared with the float model's token distributions.
 
-The float model's logits of every scored position are kept in an anonymous temporary file, window by
-window; the system deletes it when the process ends, however it ends.
+The float model's logits of every scored position are kept in an anonymous temporary file, which the
+operating system deletes when the process ends, even if it is killed.
 """
 
 import shutil
@@ -34,7 +34,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Measurements of every scored position, each of shape (windows, context - 1), and the time.
+    """Measurements per scored position, each of shape (windows, context - 1), and the time.
 
     ``eval_s`` is the time of the forward passes, compilation excluded.
     """
@@ -46,7 +46,7 @@ class Scores:
 
     @property
     def perplexity(self) -> float:
-        """Exponential of the mean negative log-likelihood; infinite from exp(709.8) up."""
+        """Exponential of the mean negative log-likelihood; infinite if that exceeds 709.8."""
         with np.errstate(over="ignore"):
             return float(np.exp(self.nll.mean(dtype=np.float64)))
 
@@ -58,7 +58,7 @@ class Scores:
 
 
 def window_means(values: Num[np.ndarray, "n scored"]) -> Float64[np.ndarray, " n"]:
-    """Return the mean over the positions of each window."""
+    """Return the mean of each window over its positions."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.asarray(values.mean(axis=1, dtype=np.float64))
 

@@ -1,4 +1,4 @@
-"""The options of ``qsim sweep``, written once: for the command line, its help and studies."""
+"""The options of ``qsim sweep``: one definition for the command line, its help and studies."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,15 @@ from cyclopts import Parameter
 from sim.options import Count, Flag, Names
 from sim.sources.known import EMBEDDED_ID
 
-#: Products of exact integers, group by group: any formats whose values are integers times a unit.
+#: Value of :attr:`SweepOptions.product` for dot products in exact integers, group by group; for
+#: formats whose values are integers times a unit.
 EXACT = "exact"
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions:
-    """What to measure, on which text, and where to keep it."""
+    """Model, formats, text and output directory of a sweep."""
 
     formats: Annotated[Names, Parameter(name="--format")] = ()
     """Formats of 'qsim formats', such as fp4 int4:g64 mxfp4 w4a8 q4_k_m; or all. 'none' measures
@@ -32,7 +33,7 @@ class SweepOptions:
     context: Count = 512
     """Window length in tokens; every position but the first of a window is scored."""
     spread: Flag = False
-    """Take the windows evenly over the text instead of consecutively from its start."""
+    """Spread the windows evenly over the text instead of taking them from its start."""
     group_size: Count | None = None
     """Consecutive weights that share a scale, for formats that leave it open."""
     activations: str | None = None
@@ -47,7 +48,7 @@ class SweepOptions:
     calibration_tokens: Count = 16384
     """Tokens to calibrate on, in windows of --sequence, evenly over the text."""
     sequence: Count | None = None
-    """Length of a calibration window in tokens; that of --context if not given."""
+    """Length of a calibration window in tokens; by default that of --context."""
     skip: Names = ()
     """Patterns of layers to keep in float32, such as '*.down_proj'. Embeddings and lm_head are
     always kept unless a recipe names them."""
@@ -67,11 +68,11 @@ class SweepOptions:
     """Report the points of this command only, without those that earlier commands left in --out on
     the same model, text and windows."""
     json: Flag = False
-    """Print one JSON object a point on standard output instead of the table."""
+    """Print one JSON object per point on standard output instead of the table."""
 
     @property
     def product(self) -> str | None:
-        """Processing element of the dot products, :data:`EXACT` for ``--bit-true``."""
+        """Processing element of the dot products; :data:`EXACT` for ``--bit-true``."""
         return EXACT if self.bit_true else self.pe
 
     @property

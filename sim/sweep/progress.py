@@ -19,14 +19,14 @@ from sim.sweep.result import PointResult
 
 
 class _Rate(ProgressColumn):
-    """Tokens a second over the whole sweep, loading and quantizing included."""
+    """Tokens per second over the whole sweep, including loading and quantizing."""
 
     def render(self, task: Task) -> Text:
         return Text("" if not task.speed else f"{task.speed:,.0f} tokens/s")
 
 
 class ProgressObserver:
-    """A bar over all points and a line for each finished one: in words, or as JSON on stdout."""
+    """A progress bar, and a line per finished point: text on stderr, or JSON on stdout."""
 
     def __init__(self, console: Console, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -60,14 +60,14 @@ class ProgressObserver:
         self._progress.update(self._sweep, total=points * tokens)
 
     def point(self, recipe: str) -> None:
-        """Name the point in flight."""
+        """Show the name of the point being measured."""
         self._measured += 1
         self._progress.update(
             self._sweep, description=f"point {self._measured}/{self._total} {recipe}"
         )
 
     def tokens(self, count: int) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self._progress.advance(self._sweep, count)
 
     def finish(self, result: PointResult, *, reused: bool) -> None:

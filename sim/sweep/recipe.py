@@ -43,20 +43,20 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Rules, of which the first that matches a name decides; what none matches stays float32."""
+    """Rules for layers: the first rule that matches applies; other layers stay in float32."""
 
     name: str
     rules: tuple[Rule, ...]
-    #: Processing element whose dot products the linear layers take: :data:`EXACT`, one of
-    #: :data:`rtl.catalog.ROUNDING`, or ``None`` for float products of dequantized numbers.
+    #: Processing element that computes the linear layers' dot products: :data:`EXACT`, a name of
+    #: :data:`rtl.catalog.ROUNDING`, or ``None`` for float32 dot products of dequantized values.
     pe: str | None = None
 
     def rule_for(self, name: str) -> Rule:
-        """Return the rule that decides ``name``; one that changes nothing where none matches."""
+        """Return the rule for the layer ``name``; without a match, one that keeps it in float32."""
         return next((r for r in self.rules if fnmatch.fnmatchcase(name, r.match)), Rule())
 
     def canonical(self) -> str:
-        """Return a text that is equal exactly for recipes that compute the same."""
+        """Return a text that is equal for two recipes if and only if they compute the same."""
         rows = [
             [
                 rule.match,
@@ -73,19 +73,19 @@ FLOAT32 = Recipe(name="float32", rules=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A recipe worked out for one model."""
+    """A recipe resolved for one model: schemes and methods by layer name."""
 
     recipe: Recipe
     #: Scheme of each matrix that is quantized, by layer name.
     weights: dict[str, Scheme]
-    #: One entry a layer; ``None`` where no layer quantizes activations or cache.
+    #: Rounding in each layer; ``None`` if no layer quantizes activations or KV cache.
     numerics: tuple[LayerNumerics, ...] | None
     #: Calibrated solver of each linear layer that has one, by layer name.
     methods: dict[str, Solver]
 
 
 def plan(recipe: Recipe, config: ModelConfig) -> Plan:
-    """Resolve ``recipe`` for a model; raise :class:`UserError` where the two don't fit."""
+    """Resolve ``recipe`` for a model; raise :class:`UserError` if it does not suit the model."""
     linear = linear_names(config)
     caches = tuple(f"layers.{i}.self_attn.kv_cache" for i in range(config.layers))
     names = (*linear, *embedding_names(config))
@@ -129,7 +129,7 @@ def _weights(recipe: Recipe, names: Sequence[str], config: ModelConfig) -> dict[
 def _methods(
     recipe: Recipe, linear: Sequence[str], weights: Mapping[str, Scheme], config: ModelConfig
 ) -> dict[str, Solver]:
-    """Return the solver of each quantized linear layer; refuse schemes that it can't choose for."""
+    """Return the solver of each quantized linear layer; raise UserError for unsupported schemes."""
     rules = {name: recipe.rule_for(name) for name in linear if name in weights}
     methods = {name: rule.method for name, rule in rules.items() if rule.method is not None}
     shapes = tensor_shapes(config)
@@ -154,7 +154,7 @@ def _check_matches(recipe: Recipe, names: Sequence[str]) -> None:
 
 
 def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
-    """Refuse groups longer than the rows they divide."""
+    """Raise UserError for groups longer than the rows."""
     short: dict[int, list[str]] = {}
     for name, scheme in schemes.items():
         is_free = scheme.group_size is not None and not isinstance(scheme, GgufScheme)
@@ -164,12 +164,12 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
         names_of_short = {name for names in short.values() for name in names}
         given = {s.group_size for n, s in schemes.items() if n in names_of_short}
         places = "; ".join(
-            f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''} has {row} values a row"
+            f"{row} values in {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}"
             for row, names in sorted(short.items())
         )
         raise UserError(
             f"group size {max(filter(None, given))} is larger than a row: {places}; "
-            f"use --group-size {min(short)} or less, or one scale a channel (FORMAT:channel)"
+            f"use --group-size {min(short)} or less, or one scale per channel (FORMAT:channel)"
         )
     refused: dict[str, ValueError] = {}
     for name, scheme in schemes.items():
@@ -182,7 +182,7 @@ def _check_rows(schemes: Mapping[str, Scheme], rows: Mapping[str, int]) -> None:
 
 
 def _left_out(refused: Mapping[str, ValueError]) -> str:
-    """Say which layers a scheme can't store, and how to leave all of them out."""
+    """Return a message with the layers that a scheme cannot store, and the options to skip them."""
     name, error = next(iter(refused.items()))
     more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
     patterns = dict.fromkeys(f"*.{layer.rpartition('.')[2]}" for layer in refused)
@@ -191,11 +191,11 @@ def _left_out(refused: Mapping[str, ValueError]) -> str:
 
 
 def _check_tokens(schemes: Mapping[str, Scheme]) -> None:
-    """Refuse activations and caches whose scheme lets a token depend on later ones."""
+    """Raise UserError for schemes of activations or cache in which tokens depend on later ones."""
     for name, scheme in schemes.items():
         if scheme.mixes_rows:
             raise UserError(
-                f"{name}: {scheme.name} takes statistics over all tokens, so a token would depend "
+                f"{name}: {scheme.name} has statistics over all tokens, so a token would depend "
                 f"on later ones; for activations and cache use {' or '.join(scheme.alternatives)}"
             )
 
@@ -206,12 +206,12 @@ def _check_bit_true(
     inputs: Mapping[str, Scheme],
     rows: Mapping[str, int],
 ) -> None:
-    """Refuse weights that bit-true products can't use: with float inputs, or on no common grid."""
+    """Raise UserError if bit-true dot products are undefined: float inputs, no common grid."""
     for name in weights:
         if name not in inputs:
             raise UserError(
-                f"recipe {recipe.name} leaves the inputs of {name} in float32; bit-true products "
-                f"need them quantized, as with --activations int8"
+                f"recipe {recipe.name} leaves the inputs of {name} in float32; bit-true dot "
+                f"products need them quantized, as with --activations int8"
             )
     needed = {(scheme, inputs[name], rows[name]) for name, scheme in weights.items()}
     for weight, activation, row in sorted(needed, key=str):
@@ -228,7 +228,7 @@ def _check_rounding(
     inputs: Mapping[str, Scheme],
     rows: Mapping[str, int],
 ) -> None:
-    """Refuse an unknown PE, and weights that one with FP16 activations can't read."""
+    """Raise UserError for an unknown PE, and for weights that the PE cannot read."""
     pe = ROUNDING.get(recipe.pe or "")
     if pe is None:
         raise UserError(_why_no_product(recipe.pe or ""))
@@ -245,7 +245,7 @@ def _check_rounding(
 
 
 def _why_no_product(name: str) -> str:
-    """Say what to do without the products of a PE that has none of its own here."""
+    """Return why a PE is not simulated in sweeps, and an alternative."""
     if name in PES:
         rounding = ", ".join(ROUNDING)
         return f"{name} {PES[name].nearest_sweep}; PEs whose sums round: {rounding}"

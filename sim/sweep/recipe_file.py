@@ -20,7 +20,7 @@ rule or ``[[recipe.rule]]`` tables, and of ``[[grid]]`` tables, whose lists are 
 
 A rule's ``method`` names the solver that chooses the codes, such as ``gptq``, as ``--method`` does;
 without one, values are rounded to the nearest code. A recipe's ``pe`` names the processing element
-whose products it takes, as ``--pe`` does.
+that computes its dot products, as ``--pe`` does.
 """
 
 import itertools
@@ -48,7 +48,7 @@ Role = Literal["weight", "activation", "kv"]
 
 
 def make_scheme(name: str | None, role: Role, group_size: int | None = None) -> Scheme | None:
-    """Return the scheme that ``name`` means in that role; ``None`` for none and float32."""
+    """Return the scheme of a name in a role; ``None`` for ``none`` and float32."""
     if name in FLOAT:
         return None
     with user_errors(ValueError):
@@ -64,9 +64,9 @@ def make_rule(
     group_size: int | None = None,
     method: str | None = None,
 ) -> Rule:
-    """Return the rule of some names; ``w4a8`` as weights says activations too.
+    """Return the rule for names of formats; ``weights`` such as ``w4a8`` also set activations.
 
-    A mix of GGUF blocks quantizes the embeddings as well, so that its rule matches all names.
+    A mix of GGUF blocks also quantizes the embeddings, so its rule matches all names.
     """
     meaning = find_meaning(weights, group_size=group_size)
     everything = "*" if isinstance(meaning.weights, GgufMix) else Rule().match
@@ -89,11 +89,11 @@ def make_method(text: str | None) -> Solver | None:
 
 
 def _one(said: Scheme | None, given: Scheme | None, name: str | None) -> Scheme | None:
-    """Return what a name says or an option gives; refuse two that differ."""
+    """Return the scheme of a name or of an option; raise UserError if the two differ."""
     if said is not None and given is not None and said != given:
         raise UserError(
-            f"{name} means {short_name(said)}, and {short_name(given)} is given beside it; give "
-            f"the format of the weights alone, as int4:g128 is that of w4a8"
+            f"{name} means {short_name(said)}, but {short_name(given)} is given as well; give "
+            f"only the format of the weights, such as int4:g128 for w4a8"
         )
     return said or given
 
@@ -108,7 +108,7 @@ def make_recipe(
     pe: str | None = None,
     method: str | None = None,
 ) -> Recipe:
-    """Return the recipe that quantizes every linear layer alike, except the skipped ones."""
+    """Return the recipe that quantizes every linear layer but the skipped ones in the same way."""
     rule = make_rule(weights, activations, kv, group_size=group_size, method=method)
     if rule.weights is None:
         rule = replace(rule, method=None)
@@ -135,7 +135,7 @@ def _pe_suffix(pe: str | None) -> str:
 def recipe_name(
     weights: str | None, activations: str | None, kv: str | None, *, group_size: int | None
 ) -> str:
-    """Return ``fp4``, ``fp4:g64``, ``w=fp4,a=int8``, ``kv=int8``: the parts that are quantized."""
+    """Return a name from the quantized parts, such as ``fp4:g64`` or ``w=fp4,a=int8``."""
     if weights and group_size:
         weights = f"{weights}:g{group_size}"
     if weights and not activations and not kv:
@@ -145,7 +145,7 @@ def recipe_name(
 
 
 def read_recipes(path: Path, *, skip: Sequence[str] = (), pe: str | None = None) -> list[Recipe]:
-    """Read every recipe of a TOML file; the first rule that matches a layer decides."""
+    """Return the recipes of a TOML file; for a layer, the first rule that matches applies."""
     tables = _read_toml(path)
     unknown = set(tables) - {"recipe", "grid"}
     if unknown or not tables:
@@ -187,7 +187,7 @@ def _recipe(table: dict[str, Any], path: Path, skip: Sequence[str], pe: str | No
         raise UserError(f"{path}: pe of recipe {name} must be a string, not {_toml(table['pe'])}")
     rules = _tables(table, "rule", path) if "rule" in table else [fields]
     if "rule" in table and fields:
-        raise UserError(f"{path}: recipe {name} has {_quoted(fields)} beside its rules")
+        raise UserError(f"{path}: recipe {name} has {_quoted(fields)} in addition to its rules")
     skips = tuple(Rule(match=pattern) for pattern in skip)
     return Recipe(
         name=name,
@@ -244,7 +244,7 @@ def _axis(table: dict[str, Any], key: str, path: Path) -> list[Any]:
 
 
 def _toml(value: object) -> str:
-    """Return a value as a TOML file has it; strings, numbers and lists are those of JSON."""
+    """Return a value as TOML text; strings, numbers and lists are written as in JSON."""
     return json.dumps(value, default=str)
 
 

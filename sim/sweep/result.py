@@ -1,4 +1,4 @@
-"""One finished point of a sweep: everything measured, and what it was measured on.
+"""One finished point of a sweep: all measurements, and their model, text and recipe.
 
 A field that reports show has a :class:`Column`: its heading, number format and meaning. Tables, CSV
 files and pages read the columns from here, in the order of the fields.
@@ -18,13 +18,13 @@ class Column:
     """How reports show a field of :class:`PointResult`."""
 
     title: str
-    #: Format of the number.
+    #: Format specification of the number, as in an f-string.
     spec: str = ""
-    #: Meaning in a few words.
+    #: Short description for readers of a report.
     meaning: str
-    #: Field of the standard error, where there is one.
+    #: Name of the field with the standard error; ``None`` if there is none.
     error: str | None = None
-    #: Number shown for a field that holds several.
+    #: Function that returns the number shown for a field with several numbers.
     summary: Callable[[Any], float | None] | None = None
 
 
@@ -57,13 +57,13 @@ class PointResult:
     model: str
     recipe: str = field(metadata=_shown("recipe", "what is quantized, and how"))
     text: str
-    #: Tokens read, first positions of the windows included.
+    #: Number of tokens read, including the first positions of windows.
     tokens: int
-    #: Window length.
+    #: Window length in tokens.
     context: int
-    #: How the windows were taken and which positions were scored, in words.
+    #: Description of the choice of windows and scored positions.
     sampling: str
-    #: Scored positions: every position but the first of each window.
+    #: Number of scored positions: every position but the first of each window.
     scored: int
     #: Size of the model's vocabulary; a uniform guess has this perplexity.
     vocab_size: int
@@ -79,7 +79,7 @@ class PointResult:
     bits_per_weight: float = field(
         metadata=_shown(
             "bits/weight",
-            "mean over the linear layers and what else is quantized, side data included",
+            "mean over the linear layers and other quantized matrices, including side data",
             ".3f",
         )
     )
@@ -99,7 +99,7 @@ class PointResult:
     kl_p99: float = field(
         metadata=_shown("KL p99", "99th percentile of the divergence over positions", ".3f")
     )
-    #: Signal to quantization-noise ratio of each quantized matrix.
+    #: Signal to quantization-noise ratio of each quantized matrix, in dB.
     sqnr_db: dict[str, float] = field(
         metadata=_shown(
             "SQNR dB",
@@ -116,18 +116,18 @@ class PointResult:
             summary=lambda count: count / 1e6,
         )
     )
-    #: All tensors of the model, those that are not quantized in float32.
+    #: Bytes of all tensors of the model, with unquantized tensors in float32.
     model_bytes: int
     definition: str = field(metadata=_shown("definition", "the recipe's schemes in full"))
-    #: Speed of the simulation, not of the format; kept in the store and out of the reports.
+    #: Speed of the simulation (not of the format) in tokens/s; stored, but not reported.
     tokens_per_s: float
     wall_s: float
-    #: Mean divergence from float32 of each window, and mean loss less that of float32.
+    #: Mean of each window: divergence from float32; in ``window_delta_nats`` loss less float32's.
     window_kl: tuple[float, ...]
     window_delta_nats: tuple[float, ...]
-    #: Facts a reader must know beside the numbers, such as a source's own quantization grid.
+    #: Caveats for the reader, such as a source whose weights already lie on a grid.
     notes: tuple[str, ...] = ()
-    #: Content hashes and versions that make up the store's key.
+    #: Content hashes and versions that form the store's key.
     provenance: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -137,7 +137,7 @@ class PointResult:
 
     @property
     def is_worse_than_uniform(self) -> bool:
-        """Whether guessing every token with the same probability predicts the text better."""
+        """Whether the perplexity exceeds that of a uniform guess over the vocabulary."""
         return not self.perplexity <= self.vocab_size
 
     def to_json(self) -> str:
@@ -149,7 +149,7 @@ class PointResult:
 
     @classmethod
     def from_json(cls, line: str) -> "PointResult":
-        """Read back what :meth:`to_json` wrote."""
+        """Return the result in a line written by :meth:`to_json`."""
         raw: dict[str, Any] = json.loads(line)
         for name in MEASURED & raw.keys():
             raw[name] = _read(raw[name])
@@ -161,7 +161,7 @@ class PointResult:
 COLUMNS: dict[str, Column] = {
     f.name: f.metadata["column"] for f in dataclasses.fields(PointResult) if "column" in f.metadata
 }
-#: Fields that may hold a number that JSON has no word for.
+#: Fields that may hold infinities or NaN, which JSON cannot represent.
 MEASURED = {
     "kl_mean", "kl_mean_se", "delta_nats", "delta_nats_se", "perplexity", "kl_p99", "sqnr_db",
     "window_kl", "window_delta_nats",
@@ -169,7 +169,7 @@ MEASURED = {
 
 
 def _spelled(value: Any) -> Any:
-    """Return the value with words in place of infinities and NaN."""
+    """Return the value with strings in place of infinities and NaN."""
     match value:
         case dict():
             return {key: _spelled(each) for key, each in value.items()}
@@ -181,7 +181,7 @@ def _spelled(value: Any) -> Any:
 
 
 def _read(value: Any) -> Any:
-    """Return what :func:`_spelled` was given."""
+    """Return the inverse of :func:`_spelled`."""
     match value:
         case dict():
             return {key: _read(each) for key, each in value.items()}

@@ -1,4 +1,4 @@
-"""What a mean over windows of text can claim: standard errors, t intervals, paired tests, Holm.
+"""Uncertainty of means over windows of text: standard errors, t intervals, paired tests, Holm.
 
 Windows are the sampling unit: positions of one window share their context, so they count as one
 measurement. With fewer than ``MIN_WINDOWS`` windows the error itself is too uncertain to be stated.
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Fewest windows from which a standard error is estimated: 7 degrees of freedom.
+#: Smallest number of windows for a standard error: 7 degrees of freedom.
 MIN_WINDOWS = 8
 #: Confidence level of every interval, and one minus the level of every test.
 CONFIDENCE = 0.95
-#: What is said instead of an interval.
+#: Text shown instead of an interval.
 NO_ESTIMATE = f"no error estimate: fewer than {MIN_WINDOWS} windows"
 
 
@@ -27,7 +27,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Return the mean of one value a window and its standard error.
+    """Return the mean of values, one per window, and its standard error.
 
     Examples
     --------
@@ -65,8 +65,7 @@ def half_width(error: float | None, windows: int) -> float | None:
 def paired_p_value(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return the two-sided p value of a paired t test of equal means.
 
-    ``None`` where there is no error estimate, or where a window has no finite value. Equal values
-    in every window differ by nothing: p is 1.
+    ``None`` without an error estimate, or if a value is not finite. p is 1 if all values are equal.
     """
     with np.errstate(invalid="ignore"):
         differences = np.subtract(first, second, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The results store: one SQLite file, a row per finished point, keyed by content."""
+"""The results store: one SQLite file with a row per finished point, keyed by content."""
 
 import contextlib
 import hashlib
@@ -10,22 +10,22 @@ from pathlib import Path
 from sim.errors import UserError
 from sim.sweep.result import PointResult
 
-#: Raised when the table or the fields of a result change.
+#: Version of the store, incremented when the table or the fields of a result change.
 STORE_VERSION = 2
-#: Longest wait for the transaction of another sweep.
+#: Longest wait for another sweep's transaction, in s.
 LOCK_TIMEOUT_S = 60.0
 
 
 def point_key(parts: Mapping[str, str]) -> str:
-    """Return the content key of a point: the SHA-256 of what decides its numbers."""
+    """Return the content key of a point: the SHA-256 of everything that determines its numbers."""
     return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
 
 
 class Store:
     """Finished points of any number of sweeps.
 
-    Each :meth:`put` is one transaction: a killed process loses at most the point in flight, and
-    sweeps that share a store wait for each other. A key that is there already keeps its result.
+    Each :meth:`put` is one transaction: a killed process loses at most the point being measured,
+    and sweeps that share a store wait for each other. An existing key keeps its result.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class Store:
             db.execute(f"PRAGMA user_version = {STORE_VERSION}")
 
     def get(self, key: str) -> PointResult | None:
-        """Return the finished point of that key, if there is one."""
+        """Return the finished point of a key, or ``None``."""
         with self._connect() as db:
             row = db.execute("SELECT result FROM points WHERE key = ?", (key,)).fetchone()
         return None if row is None else PointResult.from_json(row[0])
@@ -59,7 +59,7 @@ class Store:
         return {key: PointResult.from_json(result) for key, result in rows}
 
     def put(self, key: str, result: PointResult, *, sample: str) -> None:
-        """Keep a finished point; ``sample`` is equal for points that may be compared."""
+        """Store a finished point; ``sample`` is equal for points that may be compared."""
         row = (key, sample, result.model, result.recipe, result.to_json())
         with self._connect() as db:
             db.execute(

@@ -45,23 +45,23 @@ def measure(
 
 
 def sqnr_db(signal: float, noise: float) -> float:
-    """Signal to quantization-noise ratio in decibels."""
+    """Return the signal to quantization-noise ratio in decibels."""
     return 10.0 * math.log10(signal / noise)
 
 
 @dataclass(slots=True)
 class WeightLoader:
-    """Fills one set of buffers with one quantized copy of a model after another.
+    """Writes the quantized weights of one plan after another into one set of buffers.
 
-    The float weights stay on disk; a matrix is read again when its scheme changes, the next one
-    while the last is being quantized. A matrix whose scheme stays is not touched.
+    The float weights stay on disk; a matrix is read again only if its scheme changes. The next
+    matrix is read while one is quantized.
     """
 
     source: ModelSource
     buffers: ModelBuffers
-    #: Text that calibrated methods read; plans without them need none.
+    #: Calibration set; ``None`` if no plan has a calibrated method.
     calibration: Calibration | None = None
-    #: Codes that calibrated methods chose for the plan loaded last, by layer.
+    #: Codes chosen by calibrated methods for the plan loaded last, by layer name.
     _chosen: dict[str, QuantizedTensor] = field(default_factory=dict)
     _schemes: dict[str, Scheme | None] = field(default_factory=dict)
     _sqnr_db: dict[str, float] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class WeightLoader:
             if float(noise) > 0:
                 self._sqnr_db[_layer(name)] = sqnr_db(float(signal), float(noise))
         if chosen is None:
-            # Calibrated codes depend on the whole plan, so that no other plan may keep them.
+            # Calibrated codes depend on the whole plan, so another plan must not reuse them.
             self._schemes[name] = scheme
 
 
@@ -130,16 +130,18 @@ def bit_true_params(
     point: Plan,
     chosen: Mapping[str, QuantizedTensor] | None = None,
 ) -> Params:
-    """Return ``params`` with codes and scales in place of the matrices that ``point`` quantizes.
+    """Return ``params`` with the matrices that ``point`` quantizes replaced by codes and scales.
 
-    Layers in ``chosen`` have those codes, others the nearest.
+    Layers in ``chosen`` have those codes; other layers are rounded to nearest.
     """
     layers = dict(params["layers"])
     for buffer, members in fused_members(source.config).items():
         stacks = [_stack(source, point, member, chosen or {}) for member in members]
         present = [stack for stack in stacks if stack is not None]
         if present and len(present) < len(stacks):
-            raise UserError(f"bit-true products need one kind of weights in {', '.join(members)}")
+            raise UserError(
+                f"bit-true dot products need one kind of weights in {', '.join(members)}"
+            )
         if present:
             layers[buffer] = tuple(present)
     return params | {"layers": layers}
@@ -152,7 +154,7 @@ def _stack(
     names = [f"layers.{i}.{member}" for i in range(source.config.layers)]
     schemes = {point.weights.get(name) for name in names}
     if len(schemes) > 1:
-        raise UserError(f"bit-true products need one weight format for every layer's {member}")
+        raise UserError(f"bit-true dot products need one weight format for every layer's {member}")
     scheme = next(iter(schemes))
     if scheme is None:
         return None
@@ -168,22 +170,22 @@ def _stack(
 
 
 def bits_per_weight(plan: Plan, config: ModelConfig) -> float:
-    """Mean storage of a weight, side data included, over the linear layers.
+    """Return the mean bits per weight of the linear layers, including side data.
 
-    Layers kept as they are count 32 bits; embeddings count only where the plan quantizes them.
+    Unquantized layers count 32 bits; embeddings count only if the plan quantizes them.
     """
     bits, weights = _storage(plan, config)
     return bits / weights
 
 
 def weight_bytes(plan: Plan, config: ModelConfig) -> int:
-    """Bytes of the matrices that :func:`bits_per_weight` counts."""
+    """Return the bytes of the matrices that :func:`bits_per_weight` counts."""
     bits, _ = _storage(plan, config)
     return math.ceil(bits / 8)
 
 
 def _storage(plan: Plan, config: ModelConfig) -> tuple[float, int]:
-    """Return the bits and the number of the weights of the linear layers and the plan."""
+    """Return total bits and number of the weights that :func:`bits_per_weight` counts."""
     shapes = tensor_shapes(config)
     counted = dict.fromkeys((*linear_names(config), *plan.weights))
     bits, weights = 0.0, 0
@@ -195,7 +197,7 @@ def _storage(plan: Plan, config: ModelConfig) -> tuple[float, int]:
 
 
 def model_bytes(plan: Plan, config: ModelConfig) -> int:
-    """Bytes of all tensors of the model under ``plan``; what is not quantized is float32."""
+    """Return the bytes of all tensors under ``plan``; unquantized tensors are float32."""
     bits = sum(
         math.prod(shape) * _matrix_bits(plan.weights.get(_layer(name)), shape)
         for name, shape in tensor_shapes(config).items()
@@ -208,5 +210,5 @@ def _matrix_bits(scheme: Scheme | None, shape: tuple[int, ...]) -> float:
 
 
 def _layer(tensor_name: str) -> str:
-    """Name of the layer whose matrix this is; a bias keeps its own name and is not quantized."""
+    """Return the layer's name of a matrix; a bias, which is not quantized, keeps its own name."""
     return tensor_name.removesuffix(".weight")

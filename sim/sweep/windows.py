@@ -1,4 +1,4 @@
-"""Windows of text: which tokens a sweep reads and which positions it scores."""
+"""Windows of text: the tokens that a sweep reads and the positions that it scores."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -12,7 +12,7 @@ from sim.sources.text import Text
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A tokenizer, as far as windows need it."""
+    """The part of a tokenizer that windows need."""
 
     @property
     def bos_id(self) -> int | None:
@@ -24,14 +24,14 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Non-overlapping windows of tokens, shape (n, context), and how they were taken, in words."""
+    """Non-overlapping windows of tokens, shape (n, context), and a description of their choice."""
 
     tokens: Int32[np.ndarray, "n context"]
     sampling: str
 
     @property
     def scored(self) -> int:
-        """Positions whose token is predicted from others: all but the first of each window."""
+        """Number of scored positions: all but the first of each window."""
         return self.tokens.size - len(self.tokens)
 
 
@@ -40,8 +40,8 @@ def take_windows(
 ) -> Windows:
     """Cut ``tokens // context`` windows from ``text``.
 
-    They are consecutive from the start of the text, or with ``spread`` taken evenly over all of
-    it. A model with a start-of-sequence token has it as the first position of every window.
+    They are consecutive from the start of the text, or with ``spread`` spaced evenly over it. If
+    the model has a start-of-sequence token, it is the first position of every window.
     """
     if tokens < context:
         raise UserError(

@@ -140,7 +140,7 @@ def test_records_come_back(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'int8-mac'"):
         load_record("int8-mak")
     bad = tmp_path / "bad.json"
-    for text, words in (("{", "no JSON"), ('{"a": 1}', "has the keys"), ("{}", "missing")):
+    for text, words in (("{", "not JSON"), ('{"a": 1}', "must have the keys"), ("{}", "missing")):
         bad.write_text(text)
         with pytest.raises(ValueError, match=words):
             read_record(bad)

@@ -68,8 +68,8 @@ def test_a_record_of_memories_that_lack_something_is_told(tmp_path):
     path = tmp_path / "a.json"
     names = ", ".join(sorted(MemoryCost.__dataclass_fields__))
     path.write_text('{"memories": [{"word": 1}]}')
-    with pytest.raises(ValueError, match=f"a record has the keys {names}$"):
+    with pytest.raises(ValueError, match=f"a record must have the keys {names}$"):
         read_record(path)
     path.write_text('{"memories": 1}')
-    with pytest.raises(ValueError, match=r"memories is a list of records$"):
+    with pytest.raises(ValueError, match=r"memories must be a list of records$"):
         read_record(path)

@@ -51,7 +51,7 @@ def test_explain_says_what_becomes_of_numbers_together(capsys):
     code, out, _ = qsim(capsys, "explain", "q4_0", "4.25", "-8", "0.7")
     rows = [line.split() for line in out.splitlines()]
     assert code == 0 and rows[1:4] == [["4.25", "4"], ["-8", "-8"], ["0.7", "1"]]
-    assert "in q4_0, as one row with 29 zeros behind" in out
+    assert "in q4_0, as one row padded with 29 zeros" in out
     code, out, _ = qsim(capsys, "explain", "int8:g4:fp32", "127", "-3.4", "inf", "1")
     assert code == 0 and out.count("nan") == 5 and "scales: nan" in out
 
@@ -64,8 +64,8 @@ def test_explain_says_what_becomes_of_numbers_together(capsys):
         (["show", "e8p", "--out", "grid.png"], "qsim: what a number becomes in 'e8p' depends"),
         (["explain", "kmeans3", "4"], "qsim: what a number becomes in 'kmeans3' depends"),
         (["explain", "q4_k", "4"], "qsim: what a number becomes in 'q4_k' depends"),
-        (["explain", "q4_k_m", "4"], "qsim: 'q4_k_m' has no format of its own: it is a mix"),
-        (["show", "fp4", "--out", "grid.pdf"], "qsim: 'grid.pdf' is no .png or .svg file"),
+        (["explain", "q4_k_m", "4"], "qsim: 'q4_k_m' is not a single format: it is a mix"),
+        (["show", "fp4", "--out", "grid.pdf"], "qsim: 'grid.pdf' is not a .png or .svg file"),
         (["explain", "fp4", "4", "five"], "qsim: Invalid value"),
         (["explain", "fp4", "nan"], "qsim: fp4_e2m1 has no code for NaN"),
         (["explain", "fp4", "four"], "qsim: Invalid value"),
@@ -91,7 +91,7 @@ def test_mxfp4_says_first_what_it_is(capsys):
     _, out, _ = qsim(capsys, "show", "mxfp4")
     first, second, *_ = out.splitlines()
     assert first == (
-        "mxfp4: elements fp4_e2m1, blocks of 32, E8M0 scale, floor rule, 4.25 bits a weight"
+        "mxfp4: elements fp4_e2m1, blocks of 32, E8M0 scale, floor rule, 4.25 bits per weight"
     )
     assert second == "source: OCP MX v1.0, section 6.3"
 

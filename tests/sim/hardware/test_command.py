@@ -62,10 +62,10 @@ def test_stored_costs_need_no_synthesis(capsys, monkeypatch):
     assert json.loads(out)["area_um2"] == load_record("int8-mac").area_um2
 
 
-def test_a_stale_record_is_told(capsys, monkeypatch):
+def test_a_stale_record_is_reported(capsys, monkeypatch):
     monkeypatch.setattr(sim.hardware.command, "verilog_hash", lambda pe: "another")
     _, out, _ = run(capsys, "cost", "int8-mac")
-    assert "int8-mac (stale)" in out and "laws of memories have changed: int8-mac" in out
+    assert "int8-mac (stale)" in out and "memory model has changed): int8-mac" in out
     monkeypatch.undo()
     monkeypatch.setattr(sim.hardware.command, "liberty_hash", lambda path: "another")
     assert "int8-mac (stale)" in run(capsys, "cost", "int8-mac")[1]
@@ -210,7 +210,7 @@ def test_a_process_that_is_killed_is_one_line(capsys, monkeypatch):
     monkeypatch.setattr(sim.hardware.command, "_verdicts_of", die)
     code, out, err = run(capsys, "verify", "dint3-mac", "fp4-dot")
     assert code == 2 and out == ""
-    assert err.startswith("qsim: a process that verified a PE was ended") and err.count("\n") == 1
+    assert err.startswith("qsim: a process that verified a PE was killed") and err.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -269,7 +269,7 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
         (["run-layer", "bitmod-dequantizer"], ["can't run a layer", "it is a part of a PE"]),
-        (["run-layer", "e8p-dot", "--codes", "x"], ["--codes are rows", "which e8p-dot doesn't"]),
+        (["run-layer", "e8p-dot", "--codes", "x"], ["--codes writes rows", "e8p-dot reads none"]),
         (["run-layer", "int8-mac", "--lanes", 200], ["200 lanes; give 1 to the length, 128"]),
         (["run-layer", "mixpe-w4a16-running", "--lanes", 2], ["adds one product per cycle"]),
         (["cost", "int8-mac", "--liberty", "nowhere.lib"], ["nowhere.lib", "no such file"]),

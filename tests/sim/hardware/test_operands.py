@@ -109,15 +109,15 @@ def test_fp16_codes_are_operands_of_bitmods_pes():
     assert stream_of(PES["fp16-mac"], of_fp16).operands["weights"].shape == (256, 128, 1)
     with pytest.raises(UserError, match="activations of fp16; int4x8-mac takes those of int8"):
         stream_of(PES["int4x8-mac"], codes)
-    with pytest.raises(UserError, match="bitmod-fp4-column takes no codes"):
+    with pytest.raises(UserError, match="bitmod-fp4-column does not read rows"):
         stream_of(PES["bitmod-fp4-column"], codes)
 
 
 def test_other_pes_and_files_are_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"no tensors")
-    with pytest.raises(UserError, match="is no safetensors file"):
+    with pytest.raises(UserError, match="is not a safetensors file"):
         read_codes(tmp_path / "a")
-    with pytest.raises(UserError, match="e8p-dot takes no codes"):
+    with pytest.raises(UserError, match="e8p-dot does not read rows"):
         stream_of(PES["e8p-dot"], CODES)
     wide = replace(PES["int8-mac"], lanes=512, length=1024)
     with pytest.raises(UserError, match="300 inputs is too short"):

@@ -22,5 +22,5 @@ def test_formats_that_do_not_fit_are_left_out_by_name():
 def test_formats_none_of_which_fits_are_refused():
     source = open_model("embedded")
     recipes = [make_recipe(name, kv="bitnet-ternary") for name in ("int4", "fp4")]
-    with pytest.raises(UserError, match=r"bitnet-ternary takes statistics over all tokens"):
+    with pytest.raises(UserError, match=r"bitnet-ternary has statistics over all tokens"):
         fitting(recipes, source, kept=("all",))

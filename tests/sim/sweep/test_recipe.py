@@ -89,7 +89,7 @@ def test_equal_computations_have_one_canonical_text_whatever_their_name():
 )
 def test_tokens_that_would_depend_on_later_ones_are_refused(name, others, field):
     message = (
-        f"{name} takes statistics over all tokens, so a token would depend on later ones; for "
+        f"{name} has statistics over all tokens, so a token would depend on later ones; for "
         f"activations and cache use {others}"
     )
     with pytest.raises(UserError, match=f": {re.escape(message)}$"):
@@ -132,8 +132,8 @@ def test_a_pattern_without_a_match_is_refused():
 
 def test_a_group_larger_than_a_row_is_refused_with_the_layers():
     message = (
-        r"^group size 80 is larger than a row: layers\.0\.self_attn\.q_proj and 11 more has 64 "
-        r"values a row; use --group-size 64 or less, or one scale a channel \(FORMAT:channel\)$"
+        r"^group size 80 is larger than a row: 64 values in layers\.0\.self_attn\.q_proj "
+        r"and 11 more; use --group-size 64 or less, or one scale per channel \(FORMAT:channel\)$"
     )
     with pytest.raises(UserError, match=message):
         plan(recipe(Rule(weights=parse_scheme("int4:g80"))), CONFIG)
