@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from numerics.conformance.inputs import block_tensors, format_inputs
-from numerics.formats import FloatFormat, Format, Overflow
-from numerics.names.catalog import FORMATS, SCHEMES
+from numerics.formats import FORMATS, FloatFormat, Format, Overflow
+from numerics.names.catalog import SCHEMES
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import quantize
 

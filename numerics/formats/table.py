@@ -126,8 +126,3 @@ def mirrored(name: str, magnitudes: Sequence[int | float], **rules: Any) -> Tabl
     positive = [float(np.float32(m)) for m in magnitudes]
     table = (*(-m for m in reversed(positive)), 0.0, *positive)
     return TableFormat(name=name, table=table, **rules)
-
-
-def ties_away(magnitudes: Sequence[int | float]) -> tuple[bool, ...]:
-    """Return the ties of a mirrored table that go away from zero."""
-    return (False,) * len(magnitudes) + (True,) * len(magnitudes)

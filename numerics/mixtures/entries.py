@@ -1,19 +1,7 @@
 """The schemes of mixtures by name, each with its source."""
 
-from numerics.formats import (
-    E1M2,
-    E2M0,
-    E2M1,
-    E3M0,
-    FLINT3,
-    FLINT4,
-    FLINT5,
-    POT4,
-    POT5,
-    IntFormat,
-    TableFormat,
-    float_format,
-)
+from numerics.formats import IntFormat, TableFormat, float_format
+from numerics.formats import constants as c
 from numerics.mixtures.bitmod_half import BitModHalf
 from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.grouped import Grouped
@@ -36,7 +24,7 @@ _BITMOD_HARDWARE = "BitMoD, arXiv:2411.11745, sections III-C and IV: one scale o
 #: Exponent bits of the candidates by the bits of a weight: none of 6 bits without an exponent, of 8
 #: bits from two bits of mantissa on.
 _LLM_FP_EXPONENTS = {6: (5, 4, 3, 2, 1), 8: (5, 4, 3, 2, 1)}
-_LLM_FP = {4: (E3M0, E2M1, E1M2)} | {
+_LLM_FP = {4: (c.E3M0, c.E2M1, c.E1M2)} | {
     bits: tuple(float_format(exponent, bits - 1 - exponent) for exponent in exponents)
     for bits, exponents in _LLM_FP_EXPONENTS.items()
 }
@@ -55,12 +43,18 @@ ENTRIES: dict[str, tuple[Scheme, str]] = {
     for scheme, source in (
         *((BitModHalf(weight_bits=bits), _BITMOD) for bits in (3, 4)),
         *((BitModHalf(weight_bits=bits, scale_bits=8), _BITMOD_SCALES) for bits in (3, 4)),
-        (Searched(label="ant3", candidates=(_ant_int(3), FLINT3), trials=_ANT_TRIALS), _ANT),
-        (Searched(label="ant4", candidates=(_ant_int(4), POT4, FLINT4), trials=_ANT_TRIALS), _ANT),
-        (Searched(label="ant5", candidates=(_ant_int(5), POT5, FLINT5), trials=_ANT_TRIALS), _ANT),
+        (Searched(label="ant3", candidates=(_ant_int(3), c.FLINT3), trials=_ANT_TRIALS), _ANT),
+        (
+            Searched(label="ant4", candidates=(_ant_int(4), c.POT4, c.FLINT4), trials=_ANT_TRIALS),
+            _ANT,
+        ),
+        (
+            Searched(label="ant5", candidates=(_ant_int(5), c.POT5, c.FLINT5), trials=_ANT_TRIALS),
+            _ANT,
+        ),
         *((BitModScaled(weight_bits=bits), _BITMOD_HARDWARE) for bits in (3, 4)),
-        (Grouped(label="ant3-mixed", candidates=(_INT3, E2M0)), _MIXED_ANT),
-        (Grouped(label="ant4-mixed", candidates=(_INT4, FLINT4)), _MIXED_ANT),
+        (Grouped(label="ant3-mixed", candidates=(_INT3, c.E2M0)), _MIXED_ANT),
+        (Grouped(label="ant4-mixed", candidates=(_INT4, c.FLINT4)), _MIXED_ANT),
         *((Olive(bits=bits, normal=kind), _OLIVE) for bits in (3, 4, 5) for kind in Normal),
         *(
             (Searched(label=f"llm-fp{bits}", candidates=found, trials=_LLM_FP4_TRIALS), _LLM_FP4)

@@ -7,8 +7,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from numerics.formats import FP16, FP32, FloatFormat, Format, IntFormat, TableFormat, float_format
-from numerics.names.catalog import CATALOG, FORMATS, GROUP, SCHEMES, Entry, int_format
+from numerics.formats import (
+    FORMATS,
+    FP16,
+    FP32,
+    INTEGERS,
+    FloatFormat,
+    Format,
+    IntFormat,
+    TableFormat,
+    float_format,
+)
+from numerics.names.catalog import CATALOG, GROUP, SCHEMES, Entry
 from numerics.names.families import find_member
 from numerics.names.suggest import unknown
 from numerics.schemes.element import (
@@ -259,7 +269,7 @@ def _apply(scheme: ElementScheme, changes: dict[str, Any]) -> ElementScheme:
     element = scheme.element
     if isinstance(element, IntFormat) and zero_point is not scheme.zero_point:
         kind = "narrow" if zero_point is ZeroPoint.NONE else "unsigned"
-        element = int_format(element.bits, kind=kind)
+        element = INTEGERS[element.bits, kind]
     if zero_point is not scheme.zero_point or scale_format != scheme.scale_format:
         changes = {"rule": default_rule(element, scale_format, zero_point)} | changes
     return dataclasses.replace(scheme, element=element, **changes)

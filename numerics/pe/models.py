@@ -1,8 +1,9 @@
 """BitMoD's PEs with aligned sums, for the weights that each of them reads."""
 
+from numerics.formats import FORMATS
 from numerics.mixtures.bitmod import BitMod
 from numerics.mixtures.selected import SelectedFormat
-from numerics.names.catalog import FORMATS, SCHEMES
+from numerics.names.catalog import SCHEMES
 from numerics.pe.aligned import AlignedDot, Rounding
 from numerics.pe.terms import BoothTerms, WindowTerms
 

@@ -8,23 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
-from numerics.formats import (
-    BF16,
-    E2M1,
-    E2M3,
-    E3M2,
-    E4M3,
-    E5M2,
-    E8M0,
-    FP16,
-    FP32,
-    MXINT8,
-    SCALE_DTYPES,
-    TERNARY,
-    Format,
-    IntFormat,
-    TableFormat,
-)
+from numerics.formats import Format, IntFormat, TableFormat
+from numerics.formats import constants as c
 from numerics.schemes.granularity import Granularity, PerGroup, PerTensor, PerToken
 from numerics.schemes.scheme import Field, Scheme
 
@@ -32,19 +17,19 @@ MX_BLOCK = 32
 NVFP4_BLOCK = 16
 #: Element formats of OCP MX v1.0 and the names that they give to its schemes.
 MX_NAMES = {
-    E2M1: "mxfp4",
-    E2M3: "mxfp6_e2m3",
-    E3M2: "mxfp6_e3m2",
-    E4M3: "mxfp8_e4m3",
-    E5M2: "mxfp8_e5m2",
-    MXINT8: "mxint8",
+    c.E2M1: "mxfp4",
+    c.E2M3: "mxfp6_e2m3",
+    c.E3M2: "mxfp6_e3m2",
+    c.E4M3: "mxfp8_e4m3",
+    c.E5M2: "mxfp8_e5m2",
+    c.MXINT8: "mxint8",
 }
 
 
 #: Words of a text for a second level of scales, and before a scale given beforehand.
 TWO_LEVEL, STATIC = "two-level", "scale="
 #: Scale formats by the name that texts have for them.
-SCALE_NAMES = {FP32: "fp32", FP16: "fp16", BF16: "bf16", E4M3: "e4m3", E8M0: "e8m0"}
+SCALE_NAMES = {c.FP32: "fp32", c.FP16: "fp16", c.BF16: "bf16", c.E4M3: "e4m3", c.E8M0: "e8m0"}
 
 
 class ScaleRule(StrEnum):
@@ -143,7 +128,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
         parts = [self.element.name.removeprefix("u"), str(self.granularity)]
         if self.zero_point is not ZeroPoint.NONE:
             parts.append(self.zero_point.value)
-        if self.rule is not default_rule(self.element, FP32, self.zero_point):
+        if self.rule is not default_rule(self.element, c.FP32, self.zero_point):
             parts.append(self.rule.value)
         parts.append(SCALE_NAMES[self.scale_format])
         return ":".join([*parts, *two_level, *per_token, *static])
@@ -161,7 +146,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     @property
     def has_power_of_two_scales(self) -> bool:
         """Whether scales are powers of two, applied by exponent arithmetic."""
-        return self.scale_format == E8M0
+        return self.scale_format == c.E8M0
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -202,7 +187,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
         (4.125, 4.0)
         """
         codes, groups = np.dtype(np.uint8), self.scale_shape(shape)
-        stored = SCALE_DTYPES[self.scale_format]
+        stored = c.SCALE_DTYPES[self.scale_format]
         is_static = self.static_scale is not None
         fields = [
             Field(name="codes", shape=shape, bits=self.element.bits, dtype=codes, is_index=True),
@@ -226,8 +211,8 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
                 Field(
                     name="tensor_scale",
                     shape=() if self.second_level == PerTensor() else (*shape[:-1], 1),
-                    bits=FP32.bits,
-                    dtype=SCALE_DTYPES[FP32],
+                    bits=c.FP32.bits,
+                    dtype=c.SCALE_DTYPES[c.FP32],
                     is_given=is_static,
                 )
             )
@@ -236,11 +221,11 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
 def default_rule(element: Format, scale_format: Format, zero_point: ZeroPoint) -> ScaleRule:
     """Return the rule that goes without saying."""
-    if scale_format == E8M0:
+    if scale_format == c.E8M0:
         return ScaleRule.FLOOR
     if zero_point is not ZeroPoint.NONE:
         return ScaleRule.MINMAX
-    return ScaleRule.ABSMEAN if element == TERNARY else ScaleRule.ABSMAX
+    return ScaleRule.ABSMEAN if element == c.TERNARY else ScaleRule.ABSMAX
 
 
 def _fixed_name(scheme: ElementScheme) -> str | None:
@@ -259,12 +244,12 @@ def _static_text(scale: float) -> str:
 def _has_nvfp4_blocks(scheme: ElementScheme) -> bool:
     """Whether elements, blocks and block scales are those of NVFP4, under a second level."""
     blocks = (scheme.element, scheme.granularity, scheme.scale_format, scheme.rule)
-    nvfp4 = (E2M1, PerGroup(NVFP4_BLOCK), E4M3, ScaleRule.ABSMAX)
+    nvfp4 = (c.E2M1, PerGroup(NVFP4_BLOCK), c.E4M3, ScaleRule.ABSMAX)
     return blocks == nvfp4 and scheme.second_level is not None
 
 
 def _check_element(scheme: ElementScheme) -> None:
-    if scheme.element == E8M0 or scheme.element.bits > 8:
+    if scheme.element == c.E8M0 or scheme.element.bits > 8:
         raise ValueError(f"{scheme.element.name} is a format of scales, not of elements")
 
 
@@ -300,7 +285,7 @@ def _check_zero_point(scheme: ElementScheme) -> None:
 def _check_second_level(scheme: ElementScheme) -> None:
     if scheme.second_level is None:
         return
-    if scheme.scale_format != E4M3 or scheme.group_size is None:
+    if scheme.scale_format != c.E4M3 or scheme.group_size is None:
         raise ValueError(
             f"a second level of scales goes with e4m3 scales of groups, not "
             f"{SCALE_NAMES[scheme.scale_format]} scales per {scheme.granularity}"
@@ -314,13 +299,13 @@ def _check_static_scale(scheme: ElementScheme) -> None:
         return
     has_level = scheme.second_level == PerTensor()
     is_plain = scheme.second_level is None and scheme.zero_point is ZeroPoint.NONE
-    is_one = is_plain and (scheme.granularity, scheme.scale_format) == (PerTensor(), FP32)
+    is_one = is_plain and (scheme.granularity, scheme.scale_format) == (PerTensor(), c.FP32)
     if not (has_level or is_one) or scheme.rule is not ScaleRule.ABSMAX:
         raise ValueError(
             f"a scale given beforehand is one float32 for the tensor, absmax and without zero "
             f"point, as in int8:{STATIC}0.05 or nvfp4:{STATIC}0.0005"
         )
-    least = MIN_NORMAL / (E4M3.smallest if has_level else 1)
+    least = MIN_NORMAL / (c.E4M3.smallest if has_level else 1)
     if not least <= scheme.static_scale <= MAX_FLOAT32:
         raise ValueError(
             f"a scale given beforehand is a number from {least:.3g} to {MAX_FLOAT32:.3g}, "

@@ -24,8 +24,7 @@ from numerics.arithmetic.float32 import (
     MAGNITUDE_MASK,
     MANTISSA_BITS,
 )
-from numerics.formats import E2M1, E4M3, E8M0, SCALE_DTYPES
-from numerics.names.catalog import FORMATS
+from numerics.formats import E2M1, E4M3, E8M0, FORMATS, SCALE_DTYPES
 from numerics.schemes import scales
 
 
