@@ -19,7 +19,7 @@ REQUIRED = {
     "nvfp4",
     *(f"bitmod-fp{bits}{kind}" for bits in (3, 4) for kind in ("", "-er", "-ea")),
     "bitnet-ternary", "bitnet-int8", "twn", "fbi-binary", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0",
-    "mxfp4-gguf", "tq1_0", "tq2_0", "int1",
+    "iq4_nl", "iq4_xs", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "mxfp4-gguf", "tq1_0", "tq2_0", "int1",
     "nvfp4-modelopt", "nvfp4-torchao", "nvfp4-ct", "nf4-dq",
     "nf4-lqdq", "nf3-lqdq", "nf2-lqdq-fp16", "int4-vs", "int8-vs",
     "zqfp4-m1", "zqfp4-m1-floor", "zqfp4-m1-nearest", "zqfp4-m2", "zqfp4-m2-nearest",
