@@ -104,7 +104,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     - A group with a NaN or an infinity is *poisoned*: its scale is NaN and so is every value that
       comes back; its codes are 0. Under a tensor scale the whole tensor is the group.
 
-    ``second_level`` is that of NVFP4: one float32 for the tensor, or for each token, which block
+    A second level of scales, as in NVFP4, is one float32 for the tensor, or for each token, which block
     scales and values are divided by, ``amax / (half_range * scale_format.max)``.
 
     ``static_scale`` is a scale given beforehand, for example from a calibration set, in place of
