@@ -89,10 +89,10 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     - A group with a NaN or an infinity is *poisoned*: its scale is NaN and so is every value that
       comes back; its codes are 0. Under a tensor scale the whole tensor is the group.
 
-    ``second_level`` is that of NVFP4: one float32 for the tensor, or for each token, which block
-    scales and values are divided by, ``amax / (half_range * scale_format.max)``.
+    A second level of scales, as in NVFP4, is one float32 for the tensor, or for each token, by
+    which block scales and values are divided: ``amax / (half_range * scale_format.max)``.
 
-    ``static_scale`` is a scale given beforehand, for example from a calibration set, in place of
+    A static scale is given beforehand, for example from a calibration set, in place of
     one found from the tensor: the scale of the tensor, or the second level for the tensor. Values
     beyond the range saturate. Where it is the only scale, infinities saturate and a NaN is a zero.
     """

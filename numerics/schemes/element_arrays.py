@@ -27,7 +27,7 @@ from numerics.schemes.tensor import QuantizedTensor
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTensor:
     """Return the codes of ``x`` and its side data."""
-    tensor_scale = second_level(x, scheme)
+    tensor_scale = find_second_level(x, scheme)
     by_row = rows_of(tensor_scale)
     blocks = grouping.split_groups(x, scheme.granularity)
     sides = [find_side_data(block, scheme, by_row) for block in blocks]
@@ -51,7 +51,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTen
 @partial(jax.jit, static_argnames="scheme")
 def fake_quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32[Array, "*shape"]:
     """Return ``dequantize(quantize(x))`` without making the codes."""
-    by_row = rows_of(second_level(x, scheme))
+    by_row = rows_of(find_second_level(x, scheme))
     rounded = []
     for block in grouping.split_groups(x, scheme.granularity):
         side = find_side_data(block, scheme, by_row)
@@ -98,7 +98,7 @@ def rows_of(tensor_scale: Array | None) -> SecondLevel | None:
     return tensor_scale.reshape(-1, 1)
 
 
-def second_level(x: Float32[Array, "*shape"], scheme: ElementScheme) -> SecondLevel | None:
+def find_second_level(x: Float32[Array, "*shape"], scheme: ElementScheme) -> SecondLevel | None:
     """Return the scale of the tensor, or of each token, that block scales are divided by."""
     return None if scheme.second_level is None else find_tensor_scale(x, scheme)
 

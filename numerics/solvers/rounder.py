@@ -24,9 +24,9 @@ from numerics.schemes import grouping
 from numerics.schemes.element import ElementScheme
 from numerics.schemes.element_arrays import (
     element_codes,
+    find_second_level,
     restored_values,
     rows_of,
-    second_level,
 )
 from numerics.schemes.granularity import PerTensor
 from numerics.schemes.scales import SecondLevel, SideData, find_side_data
@@ -84,7 +84,7 @@ class ElementRounder:
     def fit(self, weight: Matrix, importance: Float32[Array, " n"] | None) -> Side:
         """Return scales and zero points of the groups, and the scale of the tensor if any."""
         scheme = self.scheme
-        tensor_scale = second_level(weight, scheme)
+        tensor_scale = find_second_level(weight, scheme)
         by_row = rows_of(tensor_scale)
         blocks = grouping.split_groups(weight, scheme.granularity)
         if importance is None:

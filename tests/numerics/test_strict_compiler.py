@@ -47,13 +47,17 @@ def fitting(x: np.ndarray, scheme: Scheme) -> np.ndarray:
     return x
 
 
+#: Where the other process finds the project and the helpers of the tests.
+PATHS = [str(Path(__file__).parents[n]) for n in (2, 1)]
+
+
 @pytest.mark.parametrize("texts", [TEXTS, pytest.param(MORE, marks=pytest.mark.slow)])
 def test_a_strict_compiler_gives_the_same_bits(tmp_path, texts):
     inputs = gold.block_sets()
     np.savez(tmp_path / "inputs.npz", **inputs)
     subprocess.run(
         [sys.executable, __file__, tmp_path / "inputs.npz", tmp_path / "strict.npz", *texts],
-        env=os.environ | {"XLA_FLAGS": STRICT, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"XLA_FLAGS": STRICT, "PYTHONPATH": os.pathsep.join(PATHS)},
         check=True,
     )
     strict = np.load(tmp_path / "strict.npz")
