@@ -85,7 +85,7 @@ def test_a_wide_beam_is_exhaustive():
 
 
 def test_a_beam_has_a_width():
-    with pytest.raises(ValueError, match=r"^a beam has a width of at least 1, not 0$"):
+    with pytest.raises(ValueError, match=r"^the width of a beam is at least 1, not 0$"):
         search(HESSIAN, 0)
 
 

@@ -48,7 +48,7 @@ def test_every_family_has_the_member_whose_source_it_takes():
     ("name", "message"),
     {
         "int9-awq": "integer conventions have 2 to 8 bits, not 9",
-        "vptq-v8-k100-0": "a codebook has a power of two of entries, such as 256, not 100",
+        "vptq-v8-k100-0": "the entries of a codebook are a power of two such as 256, not 100",
         "bitmod-fp4-+5.3": "a special value is a multiple of 0.5 up to 64 and not 0, not 5.3",
         "bitmod-fp3-+0": "a special value is a multiple of 1 up to 64 and not 0, not 0",
         "nofloat-lorc8": "'nofloat' is not an element format, such as int4, fp4 or nf3",

@@ -56,8 +56,8 @@ def test_additions_round_one_after_another():
 
 
 def test_scales_of_more_bits_are_refused():
-    with pytest.raises(ValueError, match=r"^scales of 256 to 256; they are of 0 to 255$"):
+    with pytest.raises(ValueError, match=r"^scales must be 0 to 255, not 256 to 256$"):
         dequantized(Aligned(1, 1), 256)
     one = np.ones((1, 1), int)
-    with pytest.raises(ValueError, match=r"^scales of -1 to -1; they"):
+    with pytest.raises(ValueError, match=r"^scales must be 0 to 255, not -1 to -1$"):
         columns(one, one, -one)

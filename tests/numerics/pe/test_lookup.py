@@ -84,9 +84,9 @@ def test_largest_sums_occur():
 
 
 def test_rows_of_part_of_a_code_are_refused():
-    with pytest.raises(ValueError, match="a row of 5 values; give a multiple of 3"):
+    with pytest.raises(ValueError, match="a row of 5 values is not a multiple of 3"):
         tl2_codes(np.zeros((2, 5), int))
-    with pytest.raises(ValueError, match="a row of 3 values; give a multiple of 2"):
+    with pytest.raises(ValueError, match="a row of 3 values is not a multiple of 2"):
         tl1_dot([4], [1, 2, 3])
     with pytest.raises(ValueError, match="argument 2 is longer"):
         tl2_dot([1, 2], [0, 0], [1, 2, 3])

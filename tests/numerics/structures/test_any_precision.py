@@ -121,7 +121,9 @@ def test_planes_come_back_at_every_precision():
     planes = bit_planes.pack(codes)
     for bits in range(1, 9):
         assert np.array_equal(bit_planes.unpack(planes[:bits]), codes >> (8 - bits))
-    with pytest.raises(ValueError, match=r"^planes have rows of a multiple of 32 codes, not 40$"):
+    with pytest.raises(
+        ValueError, match=r"^bit planes need rows of a multiple of 32 codes, not 40$"
+    ):
         bit_planes.pack(codes[:, :40])
 
 

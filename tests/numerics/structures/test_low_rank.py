@@ -94,7 +94,7 @@ def test_names_storage_and_limits():
     assert (scheme.name, LQ.name) == ("fp4_e2m1-lorc8", "int3-lq4x4:g32")
     assert scheme.bits_per_weight((512, 256)) == 4.125 + 16 * 8 * (512 + 256) / (512 * 256)
     assert LowRank(element=E2M1, rank=25).layout(X.shape)[-1].shape == (24, 64)
-    with pytest.raises(ValueError, match=r"^a low rank is at least 1, not 0$"):
+    with pytest.raises(ValueError, match=r"^a low-rank part has a rank of at least 1, not 0$"):
         LowRank(element=E2M1, rank=0)
     with pytest.raises(ValueError, match=r"^there are 0 to 20 rounds, not 21$"):
         LowRank(element=E2M1, rank=2, rounds=21)

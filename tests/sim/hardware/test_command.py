@@ -255,7 +255,7 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["emit", "mixpe-w4a8"], ["--out"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--weights", "int44"], ["format 'int44'", "'int4'"]),
         (["emit", "mixpe-w4a8", "--out", "x", "--activations", "fp16"], ["16 bits", "1 to 8"]),
-        (["emit", "mixpe-w4a8", "--out", "x", "--weights", "nf4"], ["nf4 are no multiples"]),
+        (["emit", "mixpe-w4a8", "--out", "x", "--weights", "nf4"], ["nf4 are not multiples"]),
         (["emit", "fp4-dot", "--out", "x", "--weights", "int4"], ["not a floating-point format"]),
         (["emit", "e8p-dot", "--out", "x", "--weights", "int4"], ["formats of its own, e8p"]),
         (["emit", "binary-columns", "--out", "x", "--accumulator", 70], ["sums of up to 31 bits"]),
