@@ -13,7 +13,7 @@ DTYPES = {E4M3: ml_dtypes.float8_e4m3fn, E5M2: ml_dtypes.float8_e5m2}
 LARGEST_SHIFT = {E4M3: 6, E5M2: 13}
 
 
-# ptq_and_pe_papers, section 4.4.
+# Vectors of ptq_and_pe_papers, section 4.4.
 @pytest.mark.parametrize(
     ("target", "shift", "codes"),
     [

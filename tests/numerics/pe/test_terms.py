@@ -1,4 +1,4 @@
-"""Terms of weights: their sums, their limits, and published digits."""
+"""Term generators: the sums of terms, the limits of formats, and published digits."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from numerics.formats import TableFormat
 from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.terms import BoothTerms, WindowTerms, term_tables
 
-#: Digits of radix-4 Booth recoding, lowest first.
+#: Published digits of radix-4 Booth recoding: format, value, digits from the lowest.
 DIGITS = [
     ("int8", -128, [0, 0, 0, -2]),
     ("int8", -108, [0, 1, 1, -2]),
@@ -70,7 +70,7 @@ def test_cycles_a_weight():
 
 def test_the_low_window_does_not_see_what_the_high_one_took():
     terms = [WindowTerms(FORMATS["fp4_e2m1"]).terms(code) for code in range(8)]
-    # Halves of 0, .5, 1, 1.5, 2, 3, 4, 6.
+    # Magnitudes 0, 0.5, 1, 1.5, 2, 3, 4 and 6 in units of 1/2.
     assert [(low.value, high.value) for low, high in terms] == [
         (0, 0),
         (1, 0),
