@@ -122,7 +122,7 @@ def test_training_with_as_many_entries_as_vectors_equals_plain_python():
 
 
 def test_dropped_bits_cost_little():
-    """Of long vectors the search drops bits; the entry it finds is all but nearest."""
+    """For long vectors the search drops low bits; its entry is nearest up to that rounding."""
     vectors = np.round(RNG.normal(0, 1024, (120, 8))).astype(np.int32)
     table = vectors[:8] + 100
     assert lloyd.search_shift(vectors.tolist(), table.tolist()) == 2

@@ -110,5 +110,5 @@ def test_a_beam_of_one_is_the_general_search_with_less_work():
         half[0], codes, codebooks=half[1], scales=half[2], hessian=half[3], width=1
     )
     almost = losses(weights, decode(in_float32, books, scales), hessian)
-    # Sums of 640 products in float32, and a choice between entries that are as good.
+    # Dot products of 640 values are summed in float32, and equally good entries may be chosen.
     assert almost == pytest.approx(better, rel=1e-4)

@@ -38,7 +38,7 @@ def test_results_are_the_same_however_they_are_run():
     assert np.array_equal(np.asarray(larger(x)), expected)
 
 
-# bitsandbytes 0.50 gives these codes for a block with NaN, and NaN as its scale.
+# Codes of bitsandbytes 0.50 for a block with NaN; its scale is NaN.
 @pytest.mark.parametrize(("element", "code"), [(NF4, 15), (FP4_BNB, 3)])
 def test_what_is_not_finite_poisons_its_block(element, code):
     x = X.copy()

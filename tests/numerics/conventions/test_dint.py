@@ -73,12 +73,12 @@ def test_error_of_gaussian_groups():
     assert np.mean((values - x) ** 2) == pytest.approx(0.012302, rel=0.01)
 
 
-# All positive: the full range is that of 6 steps, the asymmetric one has 13.
+# All positive: the full range has 6 steps for them, the asymmetric one 13.
 def test_asymmetric_groups():
     codes, scale, zero = quantize_group([13.0, 6.5, 0.5, 0.2, 0.0], ASYMMETRIC)
     assert (codes, scale, zero) == ([13, 6, 14, 0, 0], 1, 0)
     assert quantize_group([13.0], FULL)[1] == np.float16(13 / 6)
-    # The halves lie beside the real zero, wherever the zero point is.
+    # The values +-1/2 are next to the real zero, for every zero point.
     codes, scale, zero = quantize_group([-9.0, 4.0, -0.5, 0.5, 0.0], ASYMMETRIC)
     assert (codes, scale, zero) == ([0, 13, 15, 14, 9], 1, 9)
 

@@ -1,4 +1,4 @@
-"""Double quantization: scalar definition, and what bitsandbytes made of the same tensors."""
+"""Double quantization: the scalar definition, and bitsandbytes on the same tensors."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def oracles() -> dict[str, np.ndarray]:
 
 
 def tensors() -> list[np.ndarray]:
-    """Tensors of 260 short blocks, four of them beyond the first 256, and of whole ones."""
+    """Return tensors of 260 short blocks, four more than a double block, and of whole blocks."""
     rng = np.random.default_rng(10)
     found = []
     for shape in SHAPES:

@@ -18,7 +18,7 @@ X = [
 
 
 def back(rows, convention, *, bits=4) -> list[list[float]]:
-    """Values that come back of rows, each a group, by the definition."""
+    """Return the dequantized values of rows, each a group, by the definition."""
     values = []
     for row in rows:
         integers, scale, zero = quantize_group(row, convention, bits=bits)

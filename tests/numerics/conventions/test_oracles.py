@@ -1,4 +1,4 @@
-"""What the libraries made of the same tensors, frozen by ``tests/golden/numerics``."""
+"""Results of the libraries on the same tensors, frozen by ``tests/golden/numerics``."""
 
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def test_mxfp4_of_modelopt_rounds_ties_toward_zero_and_zero_to_minus_zero(oracle
     assert np.array_equal(differs & (x != 0), is_tie)
 
 
-# The sets are of use only where the libraries differ on them.
+# The sets must contain inputs on which the libraries differ.
 def test_the_sets_tell_the_libraries_apart(oracles):
     def codes(name, scheme):
         return np.asarray(quantize(oracles[f"{name}/x/x"], ENTRIES[scheme][0]).codes)

@@ -9,7 +9,7 @@ from numerics.formats import E2M1
 
 SIZE, ROWS, WIDTH = 32, 6, 72
 W = [[0.5, -0.25, 0.125, 1.0], [-1.5, 0.75, 0.3, -0.1], [0.02, 0.04, -0.06, 0.08]]
-#: What comes back of W under M1, and under M2 where its rows are the groups of one.
+#: Dequantized W under M1, and under M2 with the rows of W as the groups of one row.
 CONSTRAINED = [
     [0.5, -0.25, 0.125, 1],
     [-1.5, 0.75, 0.25, -0.125],
@@ -84,7 +84,7 @@ def error(x: np.ndarray, scheme) -> float:
 
 
 # Section 4.3. The errors of M1 depend on where the deviation lies between powers of two, which
-# the specification does not say; its figure lies between the extremes.
+# the specification does not give; its figure lies between the extremes.
 def test_errors_of_gaussian_rows():
     x = np.random.default_rng(13).standard_normal((64, 4096)).astype(np.float32)
     real, m1, m2 = parse_scheme("fp4_e2m1:g256:fp32"), SCHEMES["zqfp4-m1"], SCHEMES["zqfp4-m2"]

@@ -41,7 +41,7 @@ VECTORS = [
 
 @pytest.mark.parametrize(("weights", "bits", "special", "scale", "values"), VECTORS)
 def test_vectors_of_the_published_code(weights, bits, special, scale, values):
-    # Zeros up to the same size change no scale and no choice, and all share one program.
+    # Padding with zeros changes neither scale nor choice; all cases share one compiled program.
     more = 16 - len(weights)
     x = jnp.asarray(np.pad(np.float32(weights)[None], ((0, 0), (0, more))))
     q = quantize(x, parse_scheme(f"bitmod-fp{bits}:g16"))
@@ -140,5 +140,7 @@ def test_storage_counts_selectors():
     scheme = parse_scheme("bitmod-fp3")
     assert scheme.bits_per_weight((4, 256)) == 3 + 18 / 128
     assert parse_scheme("bitmod-fp3:g64").name == "bitmod-fp3:g64"
-    with pytest.raises(ValueError, match=r"^'asym' in 'bitmod-fp3:asym' is no group, such as g64$"):
+    with pytest.raises(
+        ValueError, match=r"^'asym' in 'bitmod-fp3:asym' is not a group, such as g64$"
+    ):
         parse_scheme("bitmod-fp3:asym")

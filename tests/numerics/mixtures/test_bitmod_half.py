@@ -115,7 +115,7 @@ def test_what_is_no_number_in_fp16_poisons_its_row_where_scales_are_codes():
 
 
 def test_a_group_without_a_candidate_is_zeros():
-    # As long as the vector of the published code, whose program serves.
+    # The length of the published vector, to reuse its compiled program.
     x = np.zeros((1, len(C)), np.float32)
     x[0, :4] = 60000.0, 41000.0, -29000.0, 9000.0
     q = quantize(jnp.asarray(x), BitModHalf(weight_bits=3, size=len(C)))

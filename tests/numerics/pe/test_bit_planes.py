@@ -1,4 +1,4 @@
-"""Planes of bits against the middles of the parts of a range."""
+"""Bit planes against the midpoints of the parts of a range."""
 
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ PLANES = range(1, 9)
 
 
 def plane_dots(codes, activations, planes):
-    """Sums of rows that are all read in as many planes."""
+    """Return the sums of rows, each read in the same number of planes."""
     return bit_planes.plane_dots(codes, activations, np.full(len(codes), planes))
 
 

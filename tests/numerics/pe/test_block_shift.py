@@ -75,7 +75,7 @@ def test_mxfp4_is_the_dot_product_of_the_scheme_s_values():
     of_blocks = [scales[:8].reshape(8, 3), scales[8:].reshape(8, 3)]
     lowest = sum(part.astype(int).min() for part in of_blocks)
     found = MXFP4.dots(codes[:8], codes[8:], of_blocks, np.full(8, lowest))
-    # Values have 3 bits and scales within few binades, so float64 has the sums.
+    # Values have 3 bits and scales within few binades, so float64 sums are exact.
     assert np.array_equal(found * MXFP4.unit(int(lowest)), (values[:8] * values[8:]).sum(axis=1))
 
 

@@ -93,7 +93,7 @@ def test_entries_of_8_bits_are_within_half_a_scale():
     entries, scale = integer_entries(codebooks)
     assert abs(entries).max() == 127
     assert (abs(entries * scale - codebooks.astype(np.float64)) <= scale / 2).all()
-    # Whole numbers of the scale come back as they were.
+    # Integer multiples of the scale are represented exactly.
     again, same = integer_entries((entries * 0.25).astype(np.float16))
     assert same == 0.25 and np.array_equal(again, entries)
     assert integer_entries(np.zeros((1, 2, 8), np.float16))[1] == 1.0

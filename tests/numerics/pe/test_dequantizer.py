@@ -43,7 +43,7 @@ def test_a_group_of_a_published_vector():
     group = wide.group(weights, codes)
     assert wide.value(group) == Fraction(711023, 131072)
     assert wide.value(dequantized(group, 21)) == 113.91817474365234
-    # The PE's own widths come near.
+    # The widths of the PE are close to the bound.
     pe = AlignedDot(generator=WindowTerms(fmt))
     assert 0 < abs(pe.value(dequantized(pe.group(weights, codes), 21)) - 113.918175) < 0.05
 

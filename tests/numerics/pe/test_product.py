@@ -17,7 +17,7 @@ from rtl.catalog import ROUNDING
 
 SLOW = pytest.mark.slow
 RANDOM = np.random.default_rng(7)
-#: Rows end within a group, and groups within a beat.
+#: Length of rows that end within a group, and of groups that end within a beat.
 LENGTH, GROUP = 50, 18
 
 
@@ -95,7 +95,7 @@ def test_codes_that_a_pe_reads_stand_for_the_values_of_the_weights():
     assert {5.0, -5.0, 8.0, -8.0} & set(values.ravel().tolist())
 
 
-#: The others are one of them with another format or rounding.
+#: PEs tested by default; the others differ from them in format or rounding.
 DIFFERENT = ("bitmod-fp4-aligned", "bitmod-fp4-special", "fp16-mac", "mixpe-w4a16-running")
 
 

@@ -62,7 +62,7 @@ def test_any_group_is_within_its_bound(pe, pairs):
 
 def test_a_bound_is_nearly_reached():
     pe, count = PES[1], 50
-    # A product of one unit at a smaller exponent loses nearly all of a unit, again and again.
+    # Each product of one unit at a smaller exponent loses nearly a unit.
     weights, codes = [1] + [15] * count, [0x3C00] + [0x0001] * count
     result = pe.group(weights, codes)
     error = abs(pe.value(result) - exact(pe, weights, codes))

@@ -70,7 +70,7 @@ def test_cycles_a_weight():
 
 def test_the_low_window_does_not_see_what_the_high_one_took():
     terms = [WindowTerms(FORMATS["fp4_e2m1"]).terms(code) for code in range(8)]
-    # Halves of 0, .5, 1, 1.5, 2, 3, 4, 6.
+    # Half of each of 0, .5, 1, 1.5, 2, 3, 4, 6.
     assert [(low.value, high.value) for low, high in terms] == [
         (0, 0),
         (1, 0),

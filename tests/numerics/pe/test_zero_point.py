@@ -1,4 +1,4 @@
-"""Zero points taken off after the sum, against weights that had theirs taken off before."""
+"""Zero points subtracted from the sum, against weights with the zero point subtracted."""
 
 import numpy as np
 import pytest

@@ -96,7 +96,7 @@ def test_scales_codes_and_values_equal_the_reference(text, blocks):
         for field in ("scales", "zero_points", "minimums"):
             actual, wanted = getattr(q, field), getattr(expected, field)
             assert (actual is None) == (wanted is None), (name, field)
-            # Side data of poisoned groups, but for the scale itself, is unspecified.
+            # Side data of poisoned groups other than the scale is unspecified.
             known = ~np.isnan(expected.scales.astype(np.float32))
             if field == "scales" and actual is not None:
                 assert np.array_equal(np.isnan(np.asarray(actual).astype(np.float32)), ~known)
@@ -243,8 +243,8 @@ def test_values_lie_within_half_a_step_of_the_input(text):
     steps = np.repeat(scales, size, axis=1)[:, :288]
     grid = np.unique([v for v in scheme.element.values if v >= scheme.element.min])
     widest = np.diff(grid).max()
-    # Of the step: half, as much again in the scale's own rounding error (2^-11 of the range, which
-    # is at most 255 steps), and in MX nothing more, since nothing saturates.
+    # Error in steps: half by rounding, at most another half by the rounding of the scale (2^-11 of
+    # the range, at most 255 steps). MX scales are exact and nothing saturates.
     slack = 0.5 * widest + (grid[-1] - grid[0]) * 2.0**-10
     assert (np.abs(np.asarray(q.dequantize(), np.float64) - X) <= steps * slack).all()
 

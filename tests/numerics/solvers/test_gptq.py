@@ -83,7 +83,7 @@ def test_values_and_loss_equal_the_reference_in_float64(order):
 
     columns = factorize(hessian, order=order, group_size=32).order
     expected, loss = reference(weight, hessian, round_column, columns)
-    # A float32 sum lies elsewhere than the float64 one; within 1e-4 of a tie codes may differ.
+    # float32 and float64 sums differ; within 1e-4 of a tie codes may differ.
     assert (np.abs(values(found) - expected) < 1e-6).mean() > 0.999
     assert found.loss == pytest.approx(loss, rel=1e-3)
 

@@ -1,4 +1,4 @@
-"""Hadamard matrices: every width of the usual models, and none where no construction is known."""
+"""Hadamard matrices: all widths of common models; widths without a known construction fail."""
 
 import numpy as np
 import pytest

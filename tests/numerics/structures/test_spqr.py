@@ -63,14 +63,14 @@ def total(squares):
 
 
 def gain(group, place, bits):
-    """What the squared error of a group sinks by without one value."""
+    """Return the decrease of a group's squared error if one value is left out."""
     without = np.delete(group, place)
     squares = np.insert(error(without, bits)[: len(without)], place, 0)
     return total(error(group, bits)) - total(np.pad(squares, (0, 16 - len(squares))))
 
 
 def second_level(of, fmt):
-    """Codes, least and step of 16 rows or fewer, and what comes back."""
+    """Return codes, least values and steps of up to 16 rows, and the dequantized values."""
     store = (lambda x: np.float16(x)) if fmt == FP16 else F
     low = store(of.min())
     step = store((of.max() - F(low)) / F(7))

@@ -70,7 +70,7 @@ def test_tl2_comes_back():
     assert magnitudes[0, 0] >> 4 == abs(first) and signs[0, 0] >> 15 == (first < 0)
 
 
-# BN-4: what bitnet.cpp's AVX2 kernel makes of codes that are all 2 and activations that are equal.
+# BN-4: results of bitnet.cpp's AVX2 kernel for codes that are all 2 and equal activations.
 @pytest.mark.parametrize(("q", "found"), [(127, -8192), (64, -524288), (63, 516096)])
 def test_a_kernel_with_sums_of_16_bits_would_not_be_exact(q, found):
     ones, _ = unpack_i2_s(pack_i2_s(np.ones(4096, np.int8), 1.0, isa="x86"), isa="x86")
