@@ -33,11 +33,11 @@ class Entry:
     """A named scheme."""
 
     scheme: Scheme
-    #: Where the definition comes from.
+    #: Paper, specification or code that defines the scheme.
     source: str
-    #: Whether activations and cache use it per token with float32 scales, unless the text says.
+    #: Whether activations and caches default to float32 scales per token.
     follows_role: bool = False
-    #: Whether group and scale format belong to the definition.
+    #: Whether the definition fixes group and scale format.
     is_fixed: bool = False
 
 

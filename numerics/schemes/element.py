@@ -15,7 +15,7 @@ from numerics.schemes.scheme import Field, Scheme
 
 MX_BLOCK = 32
 NVFP4_BLOCK = 16
-#: Element formats of OCP MX v1.0 and the names that they give to its schemes.
+#: Element formats of OCP MX v1.0 with the names of their schemes.
 MX_NAMES = {
     c.E2M1: "mxfp4",
     c.E2M3: "mxfp6_e2m3",
@@ -26,9 +26,9 @@ MX_NAMES = {
 }
 
 
-#: Words of a text for a second level of scales, and before a scale given beforehand.
+#: Token of a second level of scales; start of the token of a static scale.
 TWO_LEVEL, STATIC = "two-level", "scale="
-#: Scale formats by the name that texts have for them.
+#: Scale formats with their names in texts.
 SCALE_NAMES = {c.FP32: "fp32", c.FP16: "fp16", c.BF16: "bf16", c.E4M3: "e4m3", c.E8M0: "e8m0"}
 
 
@@ -43,33 +43,33 @@ class ScaleRule(StrEnum):
     ABSMEAN = "absmean"
     #: ``2^(floor(log2 amax) - max_exponent)``; OCP MX v1.0, section 6.3.
     FLOOR = "floor"
-    #: Least power of two for which nothing saturates, ``2^ceil(log2(amax / max))``; the default of
+    #: Least power of two at which no value saturates, ``2^ceil(log2(amax / max))``; the default of
     #: cuBLAS, cuDNN and Transformer Engine.
     RCEIL = "rceil"
     #: ``2^floor(log2(amax / max))``, at least 2^-127.
     RFLOOR = "rfloor"
-    #: ``2^rint(log2(amax / max))``, at least 2^-127: the thresholds are ``max * sqrt(2)`` and ``max
-    #: / sqrt(2)`` as float32, up from there.
+    #: ``2^rint(log2(amax / max))``, at least 2^-127; the thresholds are ``max * sqrt(2)`` and ``max
+    #: / sqrt(2)`` as float32, and an amax equal to one rounds up.
     RNEAREST = "rnearest"
     #: ``2^(ceil(log2 amax) - max_exponent)``; the CEIL of torchao.
     CEIL = "ceil"
-    #: As FLOOR, with amax rounded to the bits of the element's mantissa first, half up; the EVEN of
-    #: torchao.
+    #: ``2^(floor(log2 amax) - max_exponent)`` with amax first rounded half up to the element's
+    #: mantissa bits; the EVEN of torchao.
     EVEN = "even"
 
 
 class ZeroPoint(StrEnum):
-    """What code stands for zero."""
+    """The representation of zero."""
 
     #: Code 0: no zero point.
     NONE = "sym"
-    #: A code of its own in each group: ``(code - zero_point) * scale``, as in GPTQ and AWQ.
+    #: An integer zero point per group: ``(code - zero_point) * scale``, as in GPTQ and AWQ.
     INTEGER = "asym"
-    #: None: ``code * scale + minimum``, the minimum in the format of the scale, as in GGUF Q4_1.
+    #: A minimum per group in the format of the scale: ``code * scale + minimum``, as in GGUF Q4_1.
     MINIMUM = "floatmin"
 
 
-#: Rules of the MX schemes that have names.
+#: Scale rules of the named MX schemes.
 MX_RULES = (ScaleRule.FLOOR, ScaleRule.RCEIL, ScaleRule.CEIL, ScaleRule.EVEN)
 POWER_OF_TWO_RULES = (*MX_RULES, ScaleRule.RFLOOR, ScaleRule.RNEAREST)
 
@@ -79,22 +79,22 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     """How the values of a tensor become codes.
 
     In every scheme codes come from division by the scale *as stored*, rounded half to even (a
-    table: to the lower value), saturated. What all schemes share beyond that:
+    table: to the lower value), saturated. All schemes share these rules too:
 
     - A group of zeros has scale 1 (power-of-two scales: the smallest) and codes of zero. Float
       formats keep the sign of zero. With other scales than powers of two a magnitude below 2^-126
       is a zero.
-    - A scale too small for its format is the smallest positive one (at least 2^-126); one too
-      large is the largest finite one, and its values saturate.
-    - A group with a NaN or an infinity is *poisoned*: its scale is NaN and so is every value that
-      comes back; its codes are 0. Under a tensor scale the whole tensor is the group.
+    - A scale too small for its format becomes the smallest positive one (at least 2^-126); one too
+      large becomes the largest finite one, and values saturate.
+    - A group with a NaN or an infinity is *poisoned*: its scale and all its dequantized values are
+      NaN, and its codes are 0. Under a tensor scale the whole tensor is the group.
 
     A second level of scales, as in NVFP4, is one float32 for the tensor, or for each token, by
     which block scales and values are divided: ``amax / (half_range * scale_format.max)``.
 
-    A static scale is given beforehand, for example from a calibration set, in place of
-    one found from the tensor: the scale of the tensor, or the second level for the tensor. Values
-    beyond the range saturate. Where it is the only scale, infinities saturate and a NaN is a zero.
+    A static scale is given beforehand, for example from a calibration set, instead of found from
+    the tensor. It is the scale of the tensor, or the second level for the tensor. Values outside
+    the range saturate. Where it is the only scale, infinities saturate and a NaN becomes zero.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -116,7 +116,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
     @property
     def name(self) -> str:
-        """Canonical text: :func:`numerics.parse_scheme` makes the same scheme of it in any role."""
+        """Canonical text, which :func:`numerics.parse_scheme` reads back in any role."""
         fixed = _fixed_name(self)
         if fixed is not None:
             return fixed
@@ -135,7 +135,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
     @property
     def group_size(self) -> int | None:
-        """Values of a full group, ``None`` unless there is a scale per group."""
+        """Number of values of a full group, ``None`` unless there is a scale per group."""
         return self.granularity.size if isinstance(self.granularity, PerGroup) else None
 
     @property
@@ -150,7 +150,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
     @property
     def alternatives(self) -> tuple[str, ...]:
-        """The same elements with statistics of each token alone, and with a scale given before."""
+        """Names of schemes with these elements and a scale per token or a static scale."""
         if not self.mixes_rows:
             return ()
         if self.second_level is not None:
@@ -180,6 +180,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
         Examples
         --------
+        >>> from numerics.formats import E2M1, FP16
         >>> fp4 = ElementScheme(element=E2M1, granularity=PerGroup(128), scale_format=FP16)
         >>> [(field.name, field.shape, field.bits) for field in fp4.layout((64, 256))]
         [('codes', (64, 256), 4), ('scales', (64, 2), 16)]
@@ -220,7 +221,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
 
 def default_rule(element: Format, scale_format: Format, zero_point: ZeroPoint) -> ScaleRule:
-    """Return the rule that goes without saying."""
+    """Return the default scale rule."""
     if scale_format == c.E8M0:
         return ScaleRule.FLOOR
     if zero_point is not ZeroPoint.NONE:
@@ -229,7 +230,7 @@ def default_rule(element: Format, scale_format: Format, zero_point: ZeroPoint) -
 
 
 def _fixed_name(scheme: ElementScheme) -> str | None:
-    """Return the name of a scheme that is one of MX, else ``None``."""
+    """Return the name of an MX scheme, ``None`` for other schemes."""
     if scheme.granularity == PerGroup(MX_BLOCK) and scheme.has_power_of_two_scales:
         name = MX_NAMES.get(scheme.element) if scheme.rule in MX_RULES else None
         return f"{name}-{scheme.rule}" if name and scheme.rule is not ScaleRule.FLOOR else name
@@ -237,7 +238,7 @@ def _fixed_name(scheme: ElementScheme) -> str | None:
 
 
 def _static_text(scale: float) -> str:
-    """Return ``scale=0.05`` with as few digits as tell float32 numbers apart."""
+    """Return ``scale=0.05`` with the fewest digits that identify the float32 number."""
     return STATIC + str(np.float32(scale)).removesuffix(".0")
 
 
@@ -250,7 +251,7 @@ def _has_nvfp4_blocks(scheme: ElementScheme) -> bool:
 
 def _check_element(scheme: ElementScheme) -> None:
     if scheme.element == c.E8M0 or scheme.element.bits > 8:
-        raise ValueError(f"{scheme.element.name} is a format of scales, not of elements")
+        raise ValueError(f"{scheme.element.name} is a scale format, not an element format")
 
 
 def _check_scale(scheme: ElementScheme) -> None:

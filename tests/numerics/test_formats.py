@@ -43,7 +43,7 @@ def same(x: float, y: float) -> bool:
 @pytest.mark.parametrize("fmt", FOREIGN, **by_name)
 def test_every_code_has_the_value_that_ml_dtypes_gives_it(fmt):
     dtype = FOREIGN[fmt][0]
-    # Of the 16-bit formats every 19th code: a full list takes seconds and repeats itself.
+    # Every 19th code of the 16-bit formats; all codes take seconds.
     codes = np.arange(0, 2**fmt.bits, 1 if fmt.bits <= 8 else 19)
     stored = codes.astype(np.uint8 if fmt.bits <= 8 else np.uint16).view(dtype)
     with np.errstate(invalid="ignore"):
@@ -125,7 +125,7 @@ def test_nan_is_refused_where_there_is_no_code_for_it(fmt):
 
 
 def test_scalar_rounding_rounds_once():
-    # A double a hair above a midpoint, which float32 would first round onto it.
+    # A double just above a midpoint, which a conversion to float32 would round to the midpoint.
     hair_above = 2.5 + 2.0**-40
     assert c.E2M1.round(hair_above) == 3
     assert c.E2M1.round(Fraction(5, 2) + Fraction(1, 2**99)) == 3
@@ -133,7 +133,7 @@ def test_scalar_rounding_rounds_once():
 
 
 def test_rounding_to_a_wider_format_first_is_another_function():
-    # 0.2578125 is a tie in E4M3, which goes down onto 0.25, a tie of E2M1, which goes to 0.
+    # 0.2578125 is a tie in E4M3 and goes down to 0.25, which is a tie in E2M1 and goes to 0.
     x = 0.2578125
     assert c.E2M1.round(c.E4M3.round(x)) == 0
     assert c.E2M1.round(x) == 0.5
@@ -264,7 +264,7 @@ def test_fnuz_has_one_nan_and_no_negative_zero():
     assert c.E4M3FNUZ.max == 240
 
 
-# The vectors of the paper's definition: half steps beside zero, ties to 0 and 1 before 1/2.
+# Vectors of the paper's definition: half steps next to zero, ties to 0 and 1 instead of 1/2.
 DINT_VECTORS = {
     0.1: 0, 0.25: 0, 0.26: 0.5, 0.5: 0.5, -0.5: -0.5, 0.74: 0.5, 0.75: 1, -0.26: -0.5, 1.5: 2,
     2.5: 2, -3.5: -4, 5.9: 6, 6.4: 6, 7.2: 6, -6.6: -6, -9: -6,
@@ -277,7 +277,7 @@ def test_dint_rounds_as_defined():
     group = (2, -1, 0.5, 4, -6, 3, 1.2, -0.4)
     assert [c.DINT4.encode(x) for x in group] == [2, 15, 7, 4, 10, 3, 1, 8]
     assert FORMATS["dint3"].values == (0, 1, 2, 0.5, -0.5, 2, -2, -1)
-    # Two codes are halves, and one of the rest is unused, as zero has no sign.
+    # Two codes are +-1/2, and one of the others is unused, because zero has no sign.
     for bits in (5, 6, 7):
         dint, top = FORMATS[f"dint{bits}"], 2 ** (bits - 1) - 2
         assert dint.table == (*range(-top, 0), -0.5, 0, 0.5, *range(1, top + 1))
@@ -291,7 +291,7 @@ def test_tables_of_ant_round_ties_up_and_logarithms_by_the_root_of_two():
     assert c.APOT4.table[-7:] == (1, 2, 3, 4, 6, 8, 10)
     five = (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 33, 36, 48)
     assert FORMATS["apot5"].table[-15:] == five and FORMATS["apot5"].round(32.5) == 33
-    # Of three bits all of ANT's types but integers have the same values.
+    # With three bits all types of ANT except integers have the same values.
     names = "pot3", "apot3", "flint3"
     assert {FORMATS[name].table for name in names} == {(-4, -2, -1, 0, 1, 2, 4)}
     assert [FORMATS[name].round(x) for name in names for x in (3, -3)] == [4, -2] * 3

@@ -40,10 +40,10 @@ GFLOAT = {
     c.E5M2: gfloat.formats.format_info_ocp_e5m2,
 }
 ELEMENTS = [f for f in FORMATS.values() if f.bits <= 8 and f != c.E8M0]
-#: Each has a neighbour among those that are not slow.
+#: Every third format is a default test; the others are slow.
 SOME = [pytest.param(fmt, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, fmt in enumerate(ELEMENTS)]
 by_name = {"ids": lambda fmt: fmt.name}
-#: A prime, so that no bit of the pattern stays in step with it.
+#: Step through bit patterns: a prime, so that every bit varies.
 STRIDE = 977
 ALL_FLOAT16 = np.arange(2**16, dtype=np.uint16).view(np.float16)
 ALL_BFLOAT16 = np.arange(2**16, dtype=np.uint16).view(ml_dtypes.bfloat16)
@@ -71,7 +71,7 @@ def assert_codes_equal_ml_dtypes(fmt, x: np.ndarray) -> None:
         codes, expected, x = (v[~is_nan] for v in (codes, expected, x))
     wrong = codes != expected
     if fmt == c.E8M0:
-        # ml_dtypes takes subnormal numbers above 2^-127 to 2^-126, though the former is nearer.
+        # ml_dtypes rounds subnormal numbers above 2^-127 to 2^-126, although 2^-127 is nearer.
         wrong &= ~((x > 2.0**-127) & (x < 1.5 * 2.0**-127))
     assert not wrong.any(), (x[wrong][:8], codes[wrong][:8], expected[wrong][:8])
 
@@ -179,7 +179,7 @@ def test_every_16_bit_code_decodes_exactly(fmt):
 def test_float32_passes_through():
     x = jnp.float32([1.5, -0.0, 1e-45, np.inf])
     assert encode(c.FP32, x).dtype == jnp.uint32
-    # Compared as integers: arithmetic on subnormal numbers is not what is tested here.
+    # Compared as integers, because this test is not about arithmetic on subnormal numbers.
     assert np.array_equal(encode(c.FP32, round_to(c.FP32, x)), np.asarray(x).view(np.uint32))
 
 
@@ -250,5 +250,5 @@ def _reachable(fmt) -> list[float]:
 
 
 def test_a_format_that_is_not_one_is_refused():
-    with pytest.raises(TypeError, match=r"^e8m0 is a format of scales, not of elements$"):
+    with pytest.raises(TypeError, match=r"^e8m0 is a scale format, not an element format$"):
         round_element(c.E8M0, jnp.float32([1.0]))

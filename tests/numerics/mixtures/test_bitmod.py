@@ -140,5 +140,7 @@ def test_storage_counts_selectors():
     scheme = parse_scheme("bitmod-fp3")
     assert scheme.bits_per_weight((4, 256)) == 3 + 18 / 128
     assert parse_scheme("bitmod-fp3:g64").name == "bitmod-fp3:g64"
-    with pytest.raises(ValueError, match=r"^'asym' in 'bitmod-fp3:asym' is no group, such as g64$"):
+    with pytest.raises(
+        ValueError, match=r"^'asym' in 'bitmod-fp3:asym' is not a group, such as g64$"
+    ):
         parse_scheme("bitmod-fp3:asym")

@@ -1,4 +1,4 @@
-"""Schemes whose names say their numbers."""
+"""Schemes whose names contain their parameters."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from numerics import CATALOG, parse_scheme, quantize
 from numerics.names.families import FAMILIES, find_member
 
-#: A name that the catalog doesn't list, and what it is called.
+#: Names that the catalog does not list, with their canonical names.
 NAMES = {
     "int3-awq": "int3-awq", "int3-gptq-sym": "int3-gptq-sym", "int2-vs:g32": "int2-vs:g32",
     "dint5-f": "dint5-f", "bitmod-fp4+5-7:g64": "bitmod-fp4-+5-7:g64",
@@ -19,7 +19,7 @@ NAMES = {
 }  # fmt: skip
 
 
-#: Their neighbours have other numbers, and are compiled as long.
+#: Names whose schemes are compiled by default; the others differ in numbers only.
 FEW = ("int3-awq", "bitmod-fp4+5-7:g64", "kmeans2", "nf4-lq2x8")
 
 
