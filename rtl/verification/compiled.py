@@ -117,8 +117,8 @@ module branchless(A, B, S, Y);
 endmodule
 """
 UNSETTLED = -2
-#: Message of ``write_cxxrtl`` where one bit of a wire depends on another bit of it. Wires of one bit
-#: avoid such feedback, but g++ takes up to six times as long to compile them.
+#: Message of ``write_cxxrtl`` where one bit of a wire depends on another bit of it. Wires of
+#: one bit avoid such feedback, but g++ takes up to six times as long to compile them.
 FEEDBACK = "Design contains feedback wires"
 
 
