@@ -1,1 +1,1 @@
-"""Calibration: what the linear layers of a model read on some text, one block at a time."""
+"""Calibration: statistics of the linear layers' inputs on a text, block by block."""

@@ -1,8 +1,8 @@
-"""Statistics of what linear layers read: Hessian, largest and mean magnitudes of each channel.
+"""Statistics of linear layers' inputs: Hessian, largest and mean magnitude of each channel.
 
-Layers that read the same input share one entry: ``qkv``, ``o``, ``gate_up`` and ``down``. A
-window's sums are float32 and are added in float64, in the order of the windows, so that neither
-threads nor an interruption change them.
+Layers that read the same input share one entry: ``qkv``, ``o``, ``gate_up`` and ``down``. Sums
+over a window are float32; they are added in float64, in the order of the windows, so that threads
+and interruptions do not change the result.
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from jaxtyping import Float32, Float64
 class Statistics:
     """Statistics of one input, over all tokens added."""
 
-    #: ``sum x x^T``.
+    #: Hessian of the squared error: ``sum x x^T`` over tokens.
     hessian: Float64[np.ndarray, "n n"]
-    #: ``max |x|``.
+    #: Largest magnitude of each channel: ``max |x|``.
     amax: Float32[np.ndarray, " n"]
-    #: ``sum |x|``.
+    #: Sum of magnitudes of each channel: ``sum |x|``.
     magnitude: Float64[np.ndarray, " n"]
     tokens: int
 
     @classmethod
     def empty(cls, channels: int) -> "Statistics":
-        """Return the statistics of no token."""
+        """Return the statistics of zero tokens."""
         return cls(
             hessian=np.zeros((channels, channels)),
             amax=np.zeros(channels, np.float32),
@@ -45,7 +45,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSums:
-    """The same sums over one window, in float32."""
+    """The sums of :class:`Statistics` over one window, in float32."""
 
     hessian: Float32[Array, "n n"]
     amax: Float32[Array, " n"]
@@ -54,7 +54,7 @@ class WindowSums:
 
 def window_sums(x: Float32[Array, "t n"]) -> WindowSums:
     """Return the sums of one window's inputs."""
-    # Accelerators would otherwise multiply float32 with fewer bits.
+    # Without this, accelerators multiply float32 with reduced precision.
     return WindowSums(
         hessian=jnp.matmul(x.T, x, precision="highest"),
         amax=jnp.max(jnp.abs(x), axis=0),

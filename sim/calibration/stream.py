@@ -1,4 +1,4 @@
-"""Hidden states of all calibration windows, carried from block to block."""
+"""Hidden states of all calibration windows, passed from block to block."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -27,11 +27,11 @@ jax.tree_util.register_dataclass(
 
 @dataclass(slots=True)
 class Stream:
-    """States that enter the next block, float32, (windows, tokens, hidden)."""
+    """Inputs of the next block, float32, shape (windows, tokens, hidden)."""
 
     config: ModelConfig
     states: Float32[np.ndarray, "n t d"]
-    #: Block that the states enter.
+    #: Index of the next block.
     index: int = 0
 
     @classmethod
@@ -57,7 +57,7 @@ class Stream:
         return found
 
     def advance(self, params: Params, numerics: LayerNumerics = FLOAT) -> None:
-        """Replace the states by what the next block makes of them."""
+        """Replace the states by the outputs of the next block."""
         for i, x in enumerate(self.states):
             self.states[i] = _block_output(
                 jnp.asarray(x), params, self.config, numerics, self.config.windows[self.index]

@@ -12,11 +12,11 @@ app = App(
     version=lambda: version("qsim-codesign"),
     # sim.cli.run handles Ctrl-C.
     suppress_keyboard_interrupt=False,
-    # No --no-spread or --empty-format.
+    # Flags and lists have no negative options such as --no-spread or --empty-format.
     default_parameter=Parameter(negative=()),
 )
 
 
 def make_group(name: str, help: str) -> App:
-    """Return a group of commands; without a command it does what its ``list`` does."""
+    """Return a group of commands; without a command it runs its ``list``."""
     return App(name=name, help=help)

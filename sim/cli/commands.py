@@ -1,4 +1,4 @@
-"""All commands of ``qsim``, each group in a module of its own."""
+"""All commands of ``qsim``, one module per group."""
 
 from sim.cli.app import app as app
 from sim.cli.formats import formats

@@ -1,6 +1,6 @@
-"""Answer Ctrl-C in one line, from the first moment of the program on.
+"""Handling of Ctrl-C with a one-line message, from the start of the program.
 
-Only modules that Python has loaded anyway are imported here.
+This module imports only modules that Python has already loaded.
 """
 
 import os
@@ -22,10 +22,9 @@ MESSAGE = "qsim: interrupted; run the same command to go on\n"
 class Interrupts:
     """A handler of Ctrl-C while it is entered.
 
-    In an import it ends the process at once: C code of NumPy prints an exception that it meets
-    there, and other modules turn it into one of another kind. Elsewhere it raises
-    ``KeyboardInterrupt``, so that files and programs are cleaned up; a second press ends the
-    process at once.
+    During an import it ends the process at once: C code of NumPy prints exceptions raised there,
+    and other modules convert them to other types. Elsewhere it raises ``KeyboardInterrupt``, so
+    that files and child processes are cleaned up; a second press ends the process at once.
     """
 
     def __init__(self) -> None:
@@ -46,7 +45,7 @@ class Interrupts:
             os.write(2, MESSAGE.encode())
             os._exit(EXIT_INTERRUPTED)
         self.seen = True
-        # Objects that are left half-made may complain in their destructors.
+        # Destructors of incomplete objects may print errors; suppress them.
         sys.unraisablehook = self._unraisable
         warnings.simplefilter("ignore")
         raise KeyboardInterrupt

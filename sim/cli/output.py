@@ -1,4 +1,4 @@
-"""Print results: tables as wide as the terminal, wider into a file or a pipe, or JSON."""
+"""Output of results: tables as wide as the terminal (wider in a file or pipe), or JSON."""
 
 import io
 import json
@@ -11,19 +11,19 @@ from rich.console import Console
 from sim.errors import writing
 
 OUTPUT = "standard output"
-#: Columns of a table that goes into a file or a pipe: no cell is cut there.
+#: Width in characters of tables in a file or a pipe, where no cell is cut.
 FILE_WIDTH = 400
 
 
 def print_json(records: Iterable[Any]) -> None:
-    """Print one JSON object a line."""
+    """Print one JSON object per line."""
     with writing(OUTPUT):
         for one in records:
             print(json.dumps(one))
 
 
 def print_wide(text: Any) -> None:
-    """Print a table or a text; into a file or a pipe, whole rows without spaces at their ends."""
+    """Print a table or a text; in a file or a pipe, whole rows without trailing spaces."""
     if sys.stdout.isatty():
         Console().print(text, highlight=False)
         return
@@ -35,5 +35,5 @@ def print_wide(text: Any) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print a text such as a path in one line, however long."""
+    """Print a text such as a path in one line, without wrapping."""
     Console().print(text, soft_wrap=True, highlight=False, markup=False)

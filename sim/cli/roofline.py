@@ -50,7 +50,7 @@ def predict(*words: str, options: RooflineOptions = DEFAULT) -> None:
 
 
 def _write_report(scenarios: "Sequence[Scenario]", out: Path) -> Path:
-    # Matplotlib takes a second to import.
+    # Import Matplotlib, which takes a second, only for reports.
     from sim.deployment.report import write_report
     from sim.provenance import command_line
 
@@ -58,7 +58,7 @@ def _write_report(scenarios: "Sequence[Scenario]", out: Path) -> Path:
 
 
 def _with_words(options: RooflineOptions, words: tuple[str, ...]) -> RooflineOptions:
-    """Return options with the models that stand without an option's name."""
+    """Return options with the models given as positional words."""
     machines, after_hw = without_models(options.machines, files=())
     formats, after_format = without_models(options.formats)
     models = (*words, *options.models, *after_hw, *after_format)

@@ -126,7 +126,7 @@ def cost(*pes: str, options: CostOptions = COST, json: Flag = False) -> None:
     pes
         Names, as listed by 'qsim rtl'; all if none is given.
     json
-        Print one JSON object a processing element.
+        Print one JSON object per processing element.
     """
     from sim.hardware.tables import costs_table, fpga_table
 
@@ -141,12 +141,12 @@ def cost(*pes: str, options: CostOptions = COST, json: Flag = False) -> None:
 
 
 def _costs(pes: tuple[str, ...], options: CostOptions) -> "Costs":
-    """Return stored or new costs, and name on stderr what is being synthesized."""
+    """Return stored or new costs; print the PE being synthesized on stderr."""
     from sim.hardware.command import costs
     from sim.hardware.fpga import fpga_records
 
     if options.fpga is not None and (options.liberty or options.operands):
-        raise UserError("--fpga has cells of its own and no energy; drop --liberty and --operands")
+        raise UserError("--fpga and --liberty or --operands exclude each other; drop the latter")
     with Console(stderr=True).status("synthesizing") as status:
 
         def tell(name: str) -> None:

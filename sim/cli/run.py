@@ -1,4 +1,4 @@
-"""Run the command line: every error in one line, exit codes, an answer to every interrupt."""
+"""Running of the command line: one-line errors, exit codes, interrupts."""
 
 import gc
 import os
@@ -27,7 +27,7 @@ def _call(arguments: list[str] | None) -> None:
     from sim.errors import writing
 
     app(arguments, exit_on_error=False, print_error=False)
-    # What a closed pipe or a full disk can't take is found here, not at exit.
+    # Flush now, so that a closed pipe or a full disk is an error here and not at exit.
     with writing("standard output"):
         sys.stdout.flush()
 
@@ -40,7 +40,7 @@ def exit_code(command: Callable[[], Any], interrupts: Interrupts) -> int:
         if interrupts.seen or isinstance(error, KeyboardInterrupt):
             return _complain(MESSAGE, EXIT_INTERRUPTED)
         if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout.fileno()):
-            # As after head, which has enough.
+            # The reader of the pipe, such as head, has ended: not an error.
             _drop_output()
             return 0
         if (message := _message(error)) is None:
@@ -50,7 +50,7 @@ def exit_code(command: Callable[[], Any], interrupts: Interrupts) -> int:
 
 
 def _message(error: BaseException) -> str | None:
-    """Return the line for an error that a user can cause, ``None`` for a defect of qsim."""
+    """Return the message of an error that a user can cause; ``None`` for a defect of qsim."""
     from cyclopts import CycloptsError
 
     from sim.errors import UserError, os_error_text
@@ -67,7 +67,7 @@ def _message(error: BaseException) -> str | None:
 
 
 def _usage(error: "CycloptsError") -> str:
-    """Return what is wrong with the words of a command; for a missing one, what it takes."""
+    """Return the message of a usage error; for a missing argument, with its help."""
     from cyclopts.exceptions import ConsumeMultipleError, MissingArgumentError
 
     argument = error.argument
@@ -90,7 +90,7 @@ def _help_of(error: "CycloptsError", name: str) -> str:
 
 
 def _has_no_reader(file: int) -> bool:
-    """Tell whether the other end of a pipe is closed."""
+    """Return whether the reading end of a pipe is closed."""
     import select
 
     poll = select.poll()
@@ -105,7 +105,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def _drop_output() -> None:
-    """Keep what standard output can't take from failing once more at exit."""
+    """Discard unwritten standard output, so that it does not fail again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -113,9 +113,9 @@ def _drop_output() -> None:
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """End the process as it is: an exit would wait for threads that still compute."""
+    """End the process at once; a normal exit would wait for threads that still compute."""
     sys.stdout.flush()
     sys.stderr.flush()
-    # Objects shared with other processes are released.
+    # Release objects shared with other processes.
     gc.collect()
     os._exit(code)

@@ -44,7 +44,7 @@ def sweep(
 
 
 def _with_words(options: SweepOptions, words: tuple[str, ...]) -> SweepOptions:
-    """Return options with the model and the recipe file that stand without an option's name."""
+    """Return options with the model and the recipe file given as positional words."""
     if options.bit_true and options.pe is not None:
         raise UserError(f"--bit-true and --pe {options.pe} exclude each other; give one")
     formats, others = without_models(options.formats)
@@ -53,7 +53,9 @@ def _with_words(options: SweepOptions, words: tuple[str, ...]) -> SweepOptions:
     files = [Path(word) for word in named if word.endswith(RECIPE_SUFFIX)]
     files += [options.recipes] if options.recipes is not None else []
     if len(files) > 1:
-        raise UserError(f"{len(files)} recipe files; one file holds any number of recipes")
+        raise UserError(
+            f"{len(files)} recipe files; give one, which may hold any number of recipes"
+        )
     return replace(
         options,
         formats=formats,

@@ -1,7 +1,7 @@
-"""Words of a command without an option's name: models, wherever they stand.
+"""Positional words of a command: models, wherever they stand.
 
-``--format fp4 int4`` takes all the words after it, so a model may be among them: in
-``qsim roofline --hw a100 --format fp4 llama-3.1-8b`` the last word is one.
+``--format fp4 int4`` consumes all words after it, so a model may be among them: in
+``qsim roofline --hw a100 --format fp4 llama-3.1-8b`` the last word is a model.
 """
 
 import re
@@ -17,9 +17,9 @@ _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 def without_models(
     names: Sequence[str], *, files: Sequence[str] = (".gguf", ".toml")
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of formats or machines, and those that name a model.
+    """Split words into names of formats or machines, and names of models.
 
-    ``files`` are the suffixes of files that are no format or machine.
+    ``files`` are the suffixes of files that are models.
 
     >>> without_models(("fp4", "embedded", "int4:g64", "llama-3.1-8b"))
     (('fp4', 'int4:g64'), ('embedded', 'llama-3.1-8b'))
@@ -32,7 +32,7 @@ def without_models(
 
 
 def names_model(word: str) -> bool:
-    """Tell whether a word is the name, the directory or the hub id of a model."""
+    """Return whether a word is the name, the directory or the hub id of a model."""
     from roofline.model.model_names import find_model
     from sim.formats.lookup import is_format
     from sim.sources.known import EMBEDDED_ID, KNOWN
@@ -40,13 +40,13 @@ def names_model(word: str) -> bool:
     if word == EMBEDDED_ID or word in KNOWN or _HUB_ID.fullmatch(word):
         return True
     if Path(word).expanduser().is_dir():
-        # A sweep's --out may be called as its format is.
+        # A directory may have the name of a format, such as the --out of a sweep.
         return not is_format(word)
     return find_model(word) is not None
 
 
 def only_model(words: Sequence[str], option: str, *, default: str) -> str:
-    """Return the one model that is named, by a word or by ``--model``."""
+    """Return the model named by a word or by ``--model``; raise UserError for several."""
     named = dict.fromkeys([*words, *([option] if option != default else [])])
     if len(named) > 1:
         raise UserError(f"{len(named)} models, {' and '.join(named)}; this command takes one")

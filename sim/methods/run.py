@@ -1,7 +1,7 @@
-"""One pass over a model: statistics of a block, its codes, then the states that it makes of them.
+"""Quantization of a model in one pass: for each block statistics, codes, then outputs.
 
-Blocks before are already quantized when a block's statistics are taken, and the block's own layers
-are still float (the upstream of GPTQ's public code).
+The statistics of a block are taken with all earlier blocks quantized and its own layers still in
+float, as in GPTQ's public code.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The steps that a method is made of, each with its options, defaults and source.
+"""The steps of methods, each with its options, defaults and source.
 
 A step is a frozen dataclass: its fields are the options that a text such as
 ``gptq(order=natural,damping=0.1)`` sets.
@@ -20,7 +20,7 @@ from numerics.solvers.rounder import rounder_of
 from sim.calibration.statistics import Statistics
 
 Weight = Float32[np.ndarray, "out n"]
-#: Raised whenever a solver chooses other codes; part of the key of every calibrated result.
+#: Version, incremented when a solver chooses other codes; part of every calibrated result's key.
 VERSION = 1
 
 
@@ -28,29 +28,29 @@ class Solver(ABC):
     """Chooses the codes of one matrix."""
 
     name: ClassVar[str]
-    #: What it does, in one line.
+    #: Description of the method in one line.
     summary: ClassVar[str]
     source: ClassVar[str]
-    #: Time that it takes beside a float forward pass over the calibration tokens.
+    #: Time in addition to rounding, in forward passes over the calibration tokens.
     cost: ClassVar[str] = "none beside rounding"
-    #: What each option is, by name.
+    #: Description of each option, by name.
     options: ClassVar[dict[str, str]] = {}
-    #: Whether it needs statistics of the layer's inputs.
+    #: Whether the solver needs statistics of the layer's inputs.
     is_calibrated: ClassVar[bool]
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:  # noqa: B027
-        """Raise :class:`ValueError` for a scheme whose codes the step can't choose."""
+        """Raise :class:`ValueError` for a scheme whose codes the solver cannot choose."""
 
     @abstractmethod
     def solve(
         self, weight: Weight, scheme: Scheme, statistics: Statistics | None
     ) -> QuantizedTensor:
-        """Return the quantized matrix; ``statistics`` are given where the step is calibrated."""
+        """Return the quantized matrix; ``statistics`` are given if the solver is calibrated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rtn(Solver):
-    """Round each value to the nearest code under the scheme's own scale rule."""
+    """Round each value to the nearest code under the scheme's scale rule."""
 
     name: ClassVar[str] = "rtn"
     summary: ClassVar[str] = "round to nearest under the scale rule of the format"
@@ -60,14 +60,14 @@ class Rtn(Solver):
     def solve(
         self, weight: Weight, scheme: Scheme, statistics: Statistics | None
     ) -> QuantizedTensor:
-        """Return the scheme's own codes."""
+        """Return the nearest codes."""
         del statistics
         return quantize(jnp.asarray(weight), scheme)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip(Solver):
-    """Search the clip of each group, then round to nearest."""
+    """Search the clipping threshold of each group, then round to nearest."""
 
     name: ClassVar[str] = "clip"
     summary: ClassVar[str] = "clip each group for the least squared error, then round to nearest"
@@ -81,13 +81,13 @@ class Clip(Solver):
     weight: Literal["hessian", "none"] = "hessian"
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
-        """Refuse schemes without a scale that a clip could change."""
+        """Raise ValueError for schemes without a scale that clipping changes."""
         check_clip(scheme)
 
     def solve(
         self, weight: Weight, scheme: Scheme, statistics: Statistics | None
     ) -> QuantizedTensor:
-        """Return codes under scales of the best clip."""
+        """Return the nearest codes under the scales of the best clip."""
         assert statistics is not None
         importance = np.diag(statistics.hessian) if self.weight == "hessian" else None
         return clip_search(weight, scheme, importance)
@@ -95,7 +95,7 @@ class Clip(Solver):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gptq(Solver):
-    """Round columns in turn, each with the errors of those before fed back."""
+    """Round columns in turn, and add the error of each to the columns not yet rounded."""
 
     name: ClassVar[str] = "gptq"
     summary: ClassVar[str] = "round columns in turn and feed each one's error to those that follow"
@@ -118,7 +118,7 @@ class Gptq(Solver):
         check_damping(self.damping)
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
-        """Refuse schemes without a code for each value, and an order by groups without groups."""
+        """Raise ValueError for schemes without a code per value, or group order without groups."""
         rounder_of(scheme, shape)
         column_order(np.zeros(shape[1]), self.order, scheme.group_size)
 

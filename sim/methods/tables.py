@@ -1,4 +1,4 @@
-"""Methods for the terminal: the list, and one with its options."""
+"""Tables of methods for the terminal: the list, and one method with its options."""
 
 import dataclasses
 import typing
@@ -12,7 +12,7 @@ from sim.methods.text import option_values, parse_method, shown
 
 
 def all_methods() -> Table:
-    """Return one row a method."""
+    """Return a table with one row per method."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("method", "reads a text", "what it does"):
         table.add_column(title)
@@ -22,7 +22,7 @@ def all_methods() -> Table:
 
 
 def method_table(name: str) -> Group:
-    """Return what a method does, its source and cost, and a row for each option."""
+    """Return a method's description, source and cost, and a row for each option."""
     with user_errors(ValueError):
         step = type(parse_method(name))
     table = Table(box=None, header_style="bold", pad_edge=False)

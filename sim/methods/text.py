@@ -16,7 +16,7 @@ def parse_method(text: str) -> Solver:
     Raises
     ------
     ValueError
-        An unknown step or option, or a value that it can't have.
+        The step, an option or a value is unknown.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def parse_method(text: str) -> Solver:
 
 
 def method_text(solver: Solver) -> str:
-    """Return the canonical text: options that differ from their defaults, in order.
+    """Return the canonical text of a solver: options that differ from their defaults, in order.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def _allowed(kind: typing.Any) -> tuple[str, ...]:
 
 
 def option_values(step: type[Solver], name: str) -> str:
-    """Return what an option can be, in words.
+    """Return the allowed values of an option, as text.
 
     Examples
     --------
@@ -97,5 +97,5 @@ def option_values(step: type[Solver], name: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return an option's value as its text spells it."""
+    """Return an option's value as written in the text of a method."""
     return str(value).lower() if isinstance(value, bool) else str(value)

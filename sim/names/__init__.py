@@ -1,1 +1,1 @@
-"""Names that a user types, and what they mean to every command."""
+"""Names of formats and models that users give, with one meaning in every command."""

@@ -1,4 +1,4 @@
-"""Mixes of GGUF block types, such as ``q4_k_m``: which type each matrix of a model has.
+"""Mixes of GGUF block types, such as ``q4_k_m``: the block type of each matrix of a model.
 
 The rules are those of llama.cpp's ``llama_tensor_get_type_impl`` and ``tensor_type_fallback``
 (src/llama-quant.cpp at 007dbbf3, without an importance matrix, for dense models of the Llama
@@ -12,17 +12,17 @@ from numerics.gguf.scheme import GgufScheme
 from sim.model.config import ModelConfig
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names, tensor_shapes
 
-#: Layers whose matrices some families store as one.
+#: Layers whose matrices some families store as a single matrix.
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A matrix inside a model."""
+    """Position of a matrix in a model."""
 
     layer: int
     layers: int
-    #: Query heads that share a key head.
+    #: Number of query heads per key head.
     queries_per_key: int
 
     @property
@@ -32,14 +32,14 @@ class Place:
 
     @property
     def gets_more_bits(self) -> bool:
-        """Whether the layer is in the first or last eighth, or every third between: half of all."""
+        """Whether the layer is in the first or last eighth, or every third of the others."""
         is_late = self.layer >= 7 * self.layers // 8
         return self.is_early or is_late or (self.layer - self.layers // 8) % 3 == 2
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A block type for the layers that a condition holds for, and the condition in words."""
+    """A block type, the condition for layers to have it, and the condition as text."""
 
     kind: str
     holds: Callable[[Place], bool]
@@ -72,7 +72,7 @@ def _sixteenth(kind: str) -> Choice:
     return Choice(kind, lambda place: place.layer < place.layers // 16, words)
 
 
-#: Type of most matrices of each mix, and the choices of others, of which the first that holds wins.
+#: By mix: the type of most matrices, and choices for others (the first that applies is used).
 MIXES: Mapping[str, tuple[str, Mapping[str, tuple[Choice, ...]]]] = {
     "q2_k": (
         "q2_k",
@@ -125,7 +125,7 @@ MIXES: Mapping[str, tuple[str, Mapping[str, tuple[Choice, ...]]]] = {
     **{name: (name, {}) for name in ("q4_0", "q4_1", "q5_0", "q5_1", "q6_k", "q8_0")},
     **{name: (name, {}) for name in ("tq1_0", "tq2_0")},
 }
-#: ``general.file_type`` of the files: ``llama_ftype`` of llama.cpp's ``llama.h``.
+#: ``general.file_type`` by mix: ``llama_ftype`` of llama.cpp's ``llama.h``.
 FILE_TYPES = {
     "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_k": 10, "q2_k_s": 21,
     "q3_k_s": 11, "q3_k_m": 12, "q3_k_l": 13, "q4_k_s": 14, "q4_k_m": 15, "q5_k_s": 16,
@@ -133,11 +133,11 @@ FILE_TYPES = {
 }  # fmt: skip
 #: Families whose files hold q, k and v as one matrix, which gets the type of v.
 FUSED_QKV = ("gpt2", "phi3")
-#: Types of the embedding other than that of most matrices.
+#: Type of the embedding in mixes where it differs from that of most matrices.
 EMBEDDINGS = {"tq1_0": "q4_k", "tq2_0": "q4_k"}
-#: Layers of the models whose values of ``attn_v`` have more bits: those of 70B.
+#: Number of layers (that of 70B models) with which ``attn_v`` has more bits.
 DEEP_LAYERS = 80
-#: Types for rows that are no whole super-blocks of 256 values.
+#: Replacement types for rows that are not a multiple of 256 values (a super-block).
 FALLBACK = {
     "q2_k": "q4_0", "q3_k": "q4_0", "tq1_0": "q4_0", "tq2_0": "q4_0", "q4_k": "q5_0",
     "q5_k": "q5_1", "q6_k": "q8_0", "iq4_xs": "iq4_nl",
@@ -146,14 +146,14 @@ FALLBACK = {
 
 @dataclass(frozen=True, slots=True)
 class GgufMix:
-    """A mix by its kind: the types of the linear layers, of the embedding and of ``lm_head``."""
+    """A mix: the block types of the linear layers, of the embedding and of ``lm_head``."""
 
-    #: A key of :data:`MIXES`.
+    #: Name of the mix in :data:`MIXES`.
     kind: str
 
     @property
     def name(self) -> str:
-        """The name that no block type has.
+        """Name of the mix, with a prefix that sets it apart from block types.
 
         >>> GgufMix("q4_0").name
         'gguf-q4_0'
@@ -163,7 +163,8 @@ class GgufMix:
     def types(self, config: ModelConfig) -> dict[str, str]:
         """Return the block type of every matrix of a model, by name without ``.weight``.
 
-        Matrices whose rows no block type divides are left out; llama.cpp stores those in FP16.
+        Matrices whose rows are not a multiple of any block size are left out; llama.cpp stores them
+        in FP16.
         """
         shapes = tensor_shapes(config)
         head = () if config.tie_embeddings else (LM_HEAD,)
@@ -174,7 +175,7 @@ class GgufMix:
 
     @property
     def about(self) -> str:
-        """What the mix consists of, in words.
+        """Text of the types in the mix.
 
         >>> GgufMix("q4_k_m").about
         'Q4_K; v_proj and down_proj Q6_K in half of the layers; head Q6_K'
@@ -214,7 +215,7 @@ def _block(kind: str) -> int:
 
 
 def fitting(kind: str, row: int) -> str | None:
-    """Return a type whose blocks divide a row, ``None`` if there is none."""
+    """Return a type whose blocks divide a row; ``None`` if there is none."""
     if row % _block(kind) == 0:
         return kind
     other = FALLBACK.get(kind)

@@ -1,9 +1,9 @@
-"""What a format's name means to every command: weights, activations and KV cache.
+"""Meaning of a format's name in every command: weights, activations and KV cache.
 
 One name is a scheme of :mod:`numerics` (``int4:g128``, ``nvfp4``), widths of integers (``w4a16``,
-``w8a8kv8``), a mix of GGUF block types (``q4_k_m``) or a packing of an engine (``i2_s``). What the
-names of the last kinds stand for is said by :mod:`roofline.runtime` and :mod:`sim.names.gguf_mix`,
-once for sweeps and predictions.
+``w8a8kv8``), a mix of GGUF block types (``q4_k_m``) or a packing of an engine (``i2_s``). The
+last kinds are defined in :mod:`roofline.runtime` and :mod:`sim.names.gguf_mix`, for sweeps and
+predictions alike.
 """
 
 import re
@@ -19,11 +19,11 @@ from sim.names.gguf_mix import MIXES, GgufMix
 
 #: Names of the float32 model.
 FLOAT = (None, "none", "float32", "fp32", "f32")
-#: Formats that models are served in; their rounding from float32 is far below that of the others.
+#: 16-bit formats of unquantized models, whose rounding is not simulated.
 HALF = ("fp16", "bf16", "f16")
-#: Formats of activations by the operand of a product; FP16 and FP32 are not quantized.
+#: Activation scheme by the operand type of a matrix product; FP16 and FP32 are not quantized.
 OPERANDS = {"int8": "int8", "int4": "int4", "fp8": "fp8_e4m3", "fp4": "fp4"}
-#: Activations of the ternary packings of bitnet.cpp.
+#: Activation scheme of bitnet.cpp's ternary packings.
 TERNARY_ACTIVATIONS = "bitnet-int8"
 GGUF_PREFIX = re.compile(r"gguf[-:]")
 SERVING = re.compile(r"w\d+a\d+.*|fp8|t-?mac-w?\d")
@@ -39,7 +39,7 @@ class Meaning:
 
 
 def find_meaning(name: str | None, *, group_size: int | None = None) -> Meaning:
-    """Return what a format's name means; ``group_size`` is for weights that leave it open.
+    """Return the meaning of a format's name; ``group_size`` is for weights that leave it open.
 
     Examples
     --------
@@ -57,13 +57,13 @@ def find_meaning(name: str | None, *, group_size: int | None = None) -> Meaning:
             raise UserError(f"{name} is a mix of GGUF blocks, whose sizes are fixed")
         return Meaning(weights=mix)
     if text in TERNARY_BITS:
-        # bitnet.cpp packs the same weights in three ways.
+        # bitnet.cpp has three packings of the same ternary weights.
         return Meaning(weights=SCHEMES[TERNARY_WEIGHTS], activations=SCHEMES[TERNARY_ACTIVATIONS])
     if SERVING.fullmatch(text):
         return _served(text, group_size)
     if text in HALF:
         raise UserError(
-            f"'{name}' is what the float32 model is compared as: its rounding is not simulated; "
+            f"'{name}' is not simulated: sweeps keep unquantized models in float32; "
             f"name a narrower format, or 'none' for float32 alone"
         )
     with user_errors(ValueError):
@@ -71,13 +71,13 @@ def find_meaning(name: str | None, *, group_size: int | None = None) -> Meaning:
 
 
 def is_served(name: str) -> bool:
-    """Tell whether a name says activations beside weights, as ``w4a8`` and ``i2_s`` do."""
+    """Return whether a name sets activations as well as weights, as ``w4a8`` and ``i2_s`` do."""
     text = name.strip().lower()
     return text in TERNARY_BITS or SERVING.fullmatch(text) is not None
 
 
 def mix_of(name: str) -> GgufMix | None:
-    """Return the mix of a name: ``q4_k_m``, or ``gguf-q4_0`` for that of a plain block type."""
+    """Return the mix of a name: ``q4_k_m``, or ``gguf-q4_0`` for the mix of a block type."""
     text = name.strip().lower()
     key = GGUF_PREFIX.sub("", text, count=1)
     is_mix = key in MIXES and (key != text or key not in block_types())
@@ -85,7 +85,7 @@ def mix_of(name: str) -> GgufMix | None:
 
 
 def block_types() -> set[str]:
-    """Return the block types that give a mix its name; alone they are schemes."""
+    """Return the block types with a mix of that name; without prefix they name schemes."""
     return {base for base, _ in MIXES.values()}
 
 
@@ -113,5 +113,5 @@ def _served(text: str, group_size: int | None) -> Meaning:
 def _regrouped(weights: Scheme, group_size: int, text: str) -> Scheme:
     element = short_name(weights).partition(":")[0]
     if f"g{group_size}" not in text and re.search(r"g\d+", text):
-        raise ValueError(f"'{text}' and group_size={group_size} say different groups")
+        raise ValueError(f"'{text}' and group_size={group_size} give different group sizes")
     return parse_scheme(element, group_size=group_size)

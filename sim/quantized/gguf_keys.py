@@ -1,7 +1,7 @@
 """The metadata of a GGUF file that describes the mathematics of a model.
 
-Keys: what ``load_hparams`` and each architecture's ``load_arch_hparams`` read in llama.cpp's
-``llama-model.cpp``, and what its converter writes.
+Keys are those that llama.cpp's ``load_hparams`` and ``load_arch_hparams`` (``llama-model.cpp``)
+read and its converter writes.
 """
 
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ import gguf
 from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
 
-#: Values of metadata. Whole numbers are stored as uint32, others as float32.
+#: Types of metadata values; integers are stored as uint32, floats as float32.
 Value = str | bool | int | float | list[str] | list[int] | list[float]
 Metadata = dict[str, Value]
 
-#: ``general.architecture`` of the families that can be written. llama.cpp has no OPT.
+#: ``general.architecture`` by model family; llama.cpp does not support OPT.
 ARCHITECTURES: Mapping[str, str] = {
     "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3",
     "phi3": "phi3", "gemma2": "gemma2", "gpt2": "gpt2", "phi": "phi2",
 }  # fmt: skip
 
-#: Families with a key for the window of attention; Phi-3 has 0 for none. llama.cpp's ``llama``
-#: ignores it and attends to all tokens.
+#: Families with a key for the attention window (0 for none in Phi-3). llama.cpp's ``llama``
+#: ignores the key and attends to all tokens.
 WINDOWED = ("mistral", "phi3", "gemma2")
 
 
 def architecture_of(config: ModelConfig) -> str:
-    """Return ``general.architecture``; refuse a family that GGUF has none for."""
+    """Return ``general.architecture``; raise UserError for a family without one in GGUF."""
     if config.family not in ARCHITECTURES:
         raise UserError(
             f"a model of the family {config.family} can't be written as GGUF; those that can are "
@@ -76,14 +76,14 @@ def _rope_keys(rope: RopeConfig | None) -> Metadata:
 
 
 def linear_factor(rope: RopeConfig | None) -> float | None:
-    """Return the one divisor of all rotary frequencies, ``None`` without one."""
+    """Return the common divisor of all rotary frequencies; ``None`` if there is none."""
     if rope is None or rope.factors is None or rope.long_factors is not None:
         return None
     return rope.factors[0] if len(set(rope.factors)) == 1 else None
 
 
 def add_metadata(writer: gguf.GGUFWriter, metadata: Metadata) -> None:
-    """Add keys to a file in the types that llama.cpp asks for."""
+    """Add keys to a file, in the types that llama.cpp expects."""
     for key, value in metadata.items():
         match value:
             case bool():

@@ -1,9 +1,10 @@
 """The metadata of a GGUF file that holds a model's tokenizer.
 
-A GGUF source gives its own keys. Others are made of ``tokenizer.json`` and the settings beside it,
-in the forms that llama.cpp's ``llama-vocab.cpp`` loads: byte-level BPE (``gpt2``) with a
-pre-tokenizer of a known name, and SentencePiece BPE (``llama``), whose scores are the ranks of the
-merges. What can't be rebuilt from those keys is kept whole under ``tokenizer.huggingface.json``.
+A GGUF source provides the keys. For other sources they are made from ``tokenizer.json`` and the
+settings files, in the forms that llama.cpp's ``llama-vocab.cpp`` loads: byte-level BPE (``gpt2``)
+with a pre-tokenizer of a known name, and SentencePiece BPE (``llama``), whose scores are the ranks of the
+merges. A tokenizer that these keys do not fully describe is also stored whole as
+``tokenizer.huggingface.json``.
 """
 
 import json
@@ -26,17 +27,17 @@ from sim.sources.source import ModelSource
 from sim.sources.tokenizer import Tokenizer
 
 PREFIX = "tokenizer."
-#: Settings that name a special token, and the key of its id.
+#: Prefix of settings for special tokens, and the name in the GGUF key of their id.
 SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 MAX_SETTINGS_BYTES = 2**24
 TEMPLATE_FILE = "chat_template.jinja"
-#: Text on which known pre-tokenizers differ: letters, digits, white space, signs, contractions.
+#: Text that tells known pre-tokenizers apart: letters, digits, white space, signs, contractions.
 PROBE = (
     "It's 1234567 o'clock, I'LL say we'Re done!!\n\n  two  spaces\tand\ttabs \r\n 3.14 x=y+1;\n"
     "    return {'a': [1, 22, 333]}  # naïve café 我想 работа ½ ٣٤ 🙂  \n \n"
 )
-#: A byte that no UTF-8 text has, as byte-level vocabularies write it. Without any token for the end
-#: of a text llama.cpp would take token 11, a comma in most.
+#: Byte 0xff, which UTF-8 text never contains, as byte-level vocabularies write it; its token serves
+#: as end-of-text token, since without one llama.cpp uses token 11, a comma in most vocabularies.
 UNUSED_BYTE = "\u00ff"
 
 
@@ -57,7 +58,7 @@ def vocabulary_keys(source: ModelSource) -> Metadata:
 
 
 def general_keys(source: ModelSource) -> Metadata:
-    """Return what a file says about where its model is from."""
+    """Return the keys of the model's name and origin."""
     if not isinstance(source, GgufFile):
         return {"general.type": "model", "general.name": source.name}
     dropped = ("architecture", "file_type", "quantization_version", "alignment")
@@ -71,7 +72,7 @@ def _copied(header: GgufHeader, prefix: str) -> Metadata:
 
 
 def _tokens(tokenizer: Tokenizer, raw: dict[str, Any], rows: int) -> tuple[list[str], list[int]]:
-    """Return name and type of the token of each embedding row; rows without one are unused."""
+    """Return name and type of the token of each embedding row; rows without a token are unused."""
     ids = tokenizer.backend.get_vocab(with_added_tokens=True)
     names = {index: name for name, index in ids.items() if index < rows}
     tokens = [names.get(index, f"[PAD{index}]") for index in range(rows)]
@@ -99,14 +100,16 @@ def _kind_keys(tokenizer: Tokenizer, raw: dict[str, Any], found: Metadata, rows:
     if raw["model"].get("byte_fallback"):
         return _sentencepiece_keys(tokenizer, raw, rows)
     if not raw["model"]["merges"]:
-        raise UserError("a tokenizer without merges can't be written as GGUF; llama.cpp needs some")
+        raise UserError(
+            "a tokenizer without merges can't be written as GGUF; llama.cpp needs merges"
+        )
     merges = [m if isinstance(m, str) else " ".join(m) for m in raw["model"]["merges"]]
     keys: Metadata = {f"{PREFIX}ggml.model": "gpt2", f"{PREFIX}ggml.merges": merges}
     return keys | {f"{PREFIX}ggml.pre": _pre_tokenizer(tokenizer, found | keys)}
 
 
 def _pre_tokenizer(tokenizer: Tokenizer, keys: Metadata) -> str:
-    """Return the name of the pre-tokenizer that cuts a text as the model's own does."""
+    """Return the name of the pre-tokenizer that splits a text as the model's does."""
     wanted = tokenizer.encode(PROBE).tolist()
     tried: set[tuple[str, ...]] = set()
     for tag, expressions in PRE_TOKENIZERS.items():
@@ -122,7 +125,7 @@ def _pre_tokenizer(tokenizer: Tokenizer, keys: Metadata) -> str:
         if build_tokenizer(header).encode(PROBE).tolist() == wanted:
             return tag
     raise UserError(
-        "the model's pre-tokenizer has no name in GGUF that is known here; known are "
+        "the model's pre-tokenizer has no known name in GGUF; known names are "
         f"{', '.join(PRE_TOKENIZERS)}"
     )
 

@@ -1,4 +1,4 @@
-"""Write a model as a GGUF file that llama.cpp loads."""
+"""Writer of GGUF files that llama.cpp loads."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -31,17 +31,17 @@ from sim.sources.gguf_tensors import ROPE_FREQS, ROPE_LONG, ROPE_SHORT
 from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
 
-#: Version of the layouts of quantized blocks; GGML_QNT_VERSION.
+#: Version of the block layouts: ``GGML_QNT_VERSION`` of ggml.
 QUANTIZATION_VERSION = 2
-#: Blocks that are quantized at once.
+#: Number of blocks quantized at once.
 BATCH = 1024
-#: Float types by name.
+#: NumPy types of GGUF's floating-point types.
 FLOATS = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32}
-#: In place of a type: the smallest float type that holds every value exactly.
+#: Value instead of a type: the smallest float type that holds every value exactly.
 KEEP = "keep"
-#: Type of rows that no block type divides.
+#: Type of matrices whose rows are not a multiple of any block size.
 FALLBACK_FLOAT = "f16"
-#: What embeddings and head can be stored as, besides the choice of the mix.
+#: Types that embeddings and head can be given instead of the mix's.
 TABLE_TYPES = (*BLOCK_TYPES, *FLOATS, KEEP)
 
 Progress = Callable[[list[Stored]], Iterable[Stored]]
@@ -54,11 +54,11 @@ class GgufPlan:
     #: ``general.file_type``.
     file_type: int
     schemes: Mapping[str, GgufScheme]
-    #: Mix that gives the embedding and the head their types, ``None`` where they are kept.
+    #: Mix that sets the types of embedding and head; ``None`` if they keep theirs.
     tables: GgufMix | None = None
-    #: Layers that are stored as they are.
+    #: Names of layers that are stored unquantized.
     kept: frozenset[str] = frozenset()
-    #: Types of the embedding and of the head in place of the mix's.
+    #: Type of the embedding instead of the mix's; ``head`` is that of the head.
     embedding: str | None = None
     head: str | None = None
 
@@ -87,8 +87,8 @@ def write_gguf(
 ) -> None:
     """Write a model into a new file.
 
-    Vectors and learned positions take float32. What is written is read again: a model that GGUF
-    can't describe is refused.
+    Vectors and learned positions are stored in float32. The file's metadata is read back: a model
+    that GGUF cannot describe raises UserError.
     """
     config = source.config
     architecture, tensors = architecture_of(config), stored_tensors(config)
@@ -118,7 +118,7 @@ def write_gguf(
 
 
 def _settled(source: ModelSource, stored: Stored, kind: str) -> str:
-    """Return a type that the rows allow, the smallest float type for :data:`KEEP`."""
+    """Return a type that suits the row length; for :data:`KEEP`, the smallest float type."""
     if kind == KEEP:
         narrow = smallest_type(read_stored(source, stored))
         return next(name for name, dtype in FLOATS.items() if narrow.dtype == dtype)
@@ -140,7 +140,7 @@ def _ggml_type(kind: str) -> GGMLQuantizationType:
 
 
 def _encoded(values: np.ndarray, kind: str, name: str) -> np.ndarray:
-    """Return rows as the file has them."""
+    """Return rows as stored in the file."""
     if kind in BLOCK_TYPES:
         return quantized_blocks(values, GgufScheme(type_name=kind))
     narrow = to_float(values, kind, name)
@@ -148,7 +148,7 @@ def _encoded(values: np.ndarray, kind: str, name: str) -> np.ndarray:
 
 
 def quantized_blocks(values: np.ndarray, scheme: GgufScheme) -> np.ndarray:
-    """Return the blocks of rows, made a fixed number at a time so that JAX compiles once a type."""
+    """Return the blocks of rows, quantized in batches of one size, so that JAX compiles once."""
     blocks = values.reshape(-1, scheme.group_size)
     found = []
     for start in range(0, len(blocks), BATCH):
@@ -161,7 +161,7 @@ def quantized_blocks(values: np.ndarray, scheme: GgufScheme) -> np.ndarray:
 
 
 def to_float(values: np.ndarray, kind: str, name: str) -> np.ndarray:
-    """Return values rounded to a float type; refuse those that it has no finite number for."""
+    """Return values rounded to a float type; raise UserError for values that overflow it."""
     with np.errstate(over="ignore"):
         narrow: np.ndarray = values.astype(FLOATS[kind])
     if not np.isfinite(narrow).all():
@@ -170,7 +170,7 @@ def to_float(values: np.ndarray, kind: str, name: str) -> np.ndarray:
 
 
 def _rope_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
-    """Return the divisors of the rotary frequencies, where they are not one number."""
+    """Return the tensor of divisors of rotary frequencies, if they are not all equal."""
     rope = config.rope
     if rope is None or rope.factors is None or linear_factor(rope) is not None:
         return {}
@@ -181,7 +181,7 @@ def _rope_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
 
 
 def _check_config(path: Path, config: ModelConfig) -> None:
-    """Refuse a model whose mathematics the file does not say."""
+    """Raise UserError for a model whose configuration the file's metadata does not reproduce."""
     found = open_gguf(path).config
     for field in dataclasses.fields(config):
         wanted, said = getattr(config, field.name), getattr(found, field.name)

@@ -1,4 +1,4 @@
-"""Write a model as a packed checkpoint or a GGUF file."""
+"""Writer of models as packed checkpoints or GGUF files."""
 
 import os
 import shutil
@@ -33,17 +33,17 @@ from sim.sweep.weights import calibrated_codes
 
 #: Name of the GGUF file in a directory.
 GGUF_NAME = "model.gguf"
-#: File types of floating-point numbers and of MXFP4, whose other tensors have Q8_0.
+#: ``general.file_type`` of files in floating point, and in MXFP4 (with other tensors in Q8_0).
 FLOAT_FILE, MXFP4_FILE = 0, 38
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableTypes:
-    """Types of what a recipe leaves in floating point: the embedding and an untied head.
+    """Types of the embedding and of an untied head, which recipes leave in floating point.
 
     ``None`` is llama.cpp's choice in a GGUF file; in a packed checkpoint the smallest float type
-    that holds every value, but FP16 in place of float32.
+    that holds every value, with FP16 instead of float32.
     """
 
     embeddings: str | None = None
@@ -187,7 +187,7 @@ def _tensors(
 
 
 def _table(values: np.ndarray, kind: str | None) -> np.ndarray:
-    """Return an embedding or a head in the type that was chosen, 16 bits by default."""
+    """Return an embedding or a head in the chosen type, by default in 16 bits."""
     if kind in FLOATS:
         return to_float(values, kind, "the embedding")
     narrow = smallest_type(values)
@@ -198,5 +198,5 @@ def _table(values: np.ndarray, kind: str | None) -> np.ndarray:
 
 
 def _tracked(items: list[Item]) -> Iterable[Item]:
-    """Return the items, with a bar on the terminal that shows how far the loop is."""
+    """Return the items, with a progress bar on the terminal."""
     return track(items, "Quantizing", console=Console(stderr=True), transient=True)

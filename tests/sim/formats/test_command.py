@@ -61,9 +61,9 @@ def test_explain_says_what_becomes_of_numbers_together(capsys):
     [
         (["show", "fp5"], "qsim: unknown format 'fp5'; did you mean 'fp4'"),
         (["show", "fp32"], "qsim: 'fp32' has 2^32 codes, too many to list"),
-        (["show", "e8p", "--out", "grid.png"], "qsim: what a number becomes in 'e8p' depends"),
-        (["explain", "kmeans3", "4"], "qsim: what a number becomes in 'kmeans3' depends"),
-        (["explain", "q4_k", "4"], "qsim: what a number becomes in 'q4_k' depends"),
+        (["show", "e8p", "--out", "grid.png"], "qsim: rounding in 'e8p' depends"),
+        (["explain", "kmeans3", "4"], "qsim: rounding in 'kmeans3' depends"),
+        (["explain", "q4_k", "4"], "qsim: rounding in 'q4_k' depends"),
         (["explain", "q4_k_m", "4"], "qsim: 'q4_k_m' is not a single format: it is a mix"),
         (["show", "fp4", "--out", "grid.pdf"], "qsim: 'grid.pdf' is not a .png or .svg file"),
         (["explain", "fp4", "4", "five"], "qsim: Invalid value"),

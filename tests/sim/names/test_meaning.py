@@ -48,7 +48,7 @@ def test_a_block_type_alone_is_a_scheme_and_with_its_prefix_a_file():
 def test_a_group_size_is_for_weights_that_leave_it_open():
     weights = find_meaning("w4a8", group_size=32).weights
     assert weights == parse_scheme("int4:g32")
-    with pytest.raises(UserError, match="say different groups"):
+    with pytest.raises(UserError, match="give different group sizes"):
         find_meaning("w4a16-g64", group_size=32)
     with pytest.raises(UserError, match="mix of GGUF blocks"):
         find_meaning("q4_k_m", group_size=32)
@@ -61,7 +61,7 @@ def test_two_formats_for_one_role_are_refused():
 
 
 def test_widths_of_floats_are_refused_with_what_works():
-    with pytest.raises(UserError, match="'fp16' is what the float32 model is compared as"):
+    with pytest.raises(UserError, match="'fp16' is not simulated: sweeps keep unquantized models"):
         find_meaning("fp16")
     with pytest.raises(UserError, match="give --activations or --kv alone"):
         find_meaning("w16a8")

@@ -140,7 +140,7 @@ def test_a_group_larger_than_a_row_is_refused_with_the_layers():
 
 
 def test_cache_rows_are_the_values_of_one_head():
-    with pytest.raises(UserError, match=r"layers\.0\.self_attn\.kv_cache and 1 more has 16 values"):
+    with pytest.raises(UserError, match=r"16 values in layers\.0\.self_attn\.kv_cache and 1 more"):
         plan(recipe(Rule(kv=parse_scheme("mxfp4", role="kv"))), CONFIG)
 
 
