@@ -68,8 +68,15 @@ def _message(error: BaseException) -> str | None:
 
 def _usage(error: "CycloptsError") -> str:
     """Return what is wrong with the words of a command; for a missing one, what it takes."""
-    from cyclopts.exceptions import ConsumeMultipleError, MissingArgumentError
+    from cyclopts.exceptions import (
+        ConsumeMultipleError,
+        MissingArgumentError,
+        UnusedCliTokensError,
+    )
 
+    if isinstance(error, UnusedCliTokensError):
+        command = " ".join(["qsim", *(error.command_chain or ())])
+        return f"{command} does not take {' '.join(error.unused_tokens or ())!r}; see --help"
     argument = error.argument
     if argument is None or not isinstance(error, MissingArgumentError | ConsumeMultipleError):
         return str(error)

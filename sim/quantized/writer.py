@@ -65,7 +65,7 @@ def write_model(
         raise UserError(f"{out} exists already; name a new file or directory")
     schemes = plan(recipe, source.config).weights
     blocks = {name: s for name, s in schemes.items() if isinstance(s, GgufScheme)}
-    wants_file = out.suffix == ".gguf"
+    wants_file = out.suffix.lower() == ".gguf"
     is_gguf = len(blocks) == len(schemes) and (bool(blocks) or wants_file)
     if wants_file and not is_gguf:
         known = ", ".join(dict.fromkeys((*BLOCK_TYPES, *FILE_TYPES)))
@@ -183,4 +183,7 @@ def _table(values: np.ndarray, kind: str | None) -> np.ndarray:
 
 def _tracked(items: list[Item]) -> Iterable[Item]:
     """Return the items, with a bar on the terminal that shows how far the loop is."""
-    return track(items, "Quantizing", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    # A bar in a pipe or a file would be an empty line.
+    hidden = not console.is_terminal
+    return track(items, "Quantizing", console=console, transient=True, disable=hidden)

@@ -185,3 +185,10 @@ def test_every_named_scheme_can_be_written(source, tmp_path, name):
     size = 32 if (SCHEMES[name].group_size or 0) >= 64 else None
     path = write_model(source, make_recipe(name, group_size=size), tmp_path / "model")
     assert open_model(str(path)).read("layers.0.mlp.up_proj.weight").size
+
+
+@pytest.mark.parametrize("name", ["x.gguf", "x.GGUF"])
+def test_a_format_without_a_gguf_type_makes_no_directory_named_as_a_file(tmp_path, name):
+    with pytest.raises(UserError, match="has no block type in GGUF"):
+        write_model(open_model("embedded"), make_recipe("fp4"), tmp_path / name)
+    assert not list(tmp_path.iterdir())
