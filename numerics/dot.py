@@ -1,19 +1,19 @@
 """Dot products of quantized operands: exact integers inside a group, float32 between groups.
 
-An operand's element values are integers times the format's ``unit`` (with a zero point, codes less
-zero points), so that the dot product of a group is an integer. A floating-point matrix product
-computes it exactly as long as no partial sum needs more bits than a significand has. What follows
-is float32 in a defined order. For row ``i`` of ``a`` and row ``j`` of ``w``:
+An operand's element values are integers times the format's ``unit`` (with a zero point, codes minus
+zero points), so the dot product of a group is an integer. A floating-point matrix product computes
+it exactly if no partial sum needs more bits than a significand has. All other operations are
+float32 in a defined order. For row ``i`` of ``a`` and row ``j`` of ``w``:
 
 1. Segments are the groups of the operand with the smaller groups. The integer of a segment is
-   rounded once to float32 and times the units.
-2. It is multiplied by the scale of ``w`` in that segment, then by that of ``a``; an operand with
-   one scale for its whole row waits for step 4.
+   rounded once to float32 and multiplied by the units.
+2. It is multiplied by the scale of ``w`` in that segment, then by that of ``a``; the
+   scale of an operand with one scale a row is applied in step 4.
 3. Segments are added in ascending order, starting from +0.
 4. The sum is multiplied by the scale of ``w``, then of ``a``, of operands with one scale a row.
 
-Each operation rounds half to even; a product below 2^-126 is zero; powers of two are applied in
-two halves, so that 2^-127 is one of them.
+Each operation rounds half to even; a product below 2^-126 becomes zero. A power-of-two scale is
+applied as two factors, so that 2^-127 needs no subnormal number.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from numerics.schemes.tensor import QuantizedTensor
 FLOAT32_BITS = 24
 FLOAT64_BITS = 53
 INT32_BITS = 31
-#: Shorter exact pieces than this are left to float64.
+#: Least number of values that one exact float32 sum must hold; below it float64 is used.
 SHORTEST_PIECE = 32
 
 
@@ -45,9 +45,9 @@ SHORTEST_PIECE = 32
 class DotPlan:
     """How the integer of a segment is computed without rounding."""
 
-    #: Values of a full segment.
+    #: Number of values of a full segment.
     segment: int
-    #: Parts that a segment is summed in.
+    #: Number of parts of a segment, each summed exactly before they are added as integers.
     pieces: int
     precision: Literal["float32", "float64"]
 
@@ -79,7 +79,7 @@ def plan_dot(a: QuantizedTensor, w: QuantizedTensor) -> DotPlan:
     if product * segment <= 1 << FLOAT64_BITS:
         return DotPlan(segment=segment, pieces=1, precision="float64")
     raise ValueError(
-        f"a sum of {segment} products of {_element(a).name} and {_element(w).name} needs "
+        f"a dot product of {segment} values of {_element(a).name} and {_element(w).name} needs "
         f"{(product * segment).bit_length()} bits, more than the {FLOAT64_BITS} of float64; "
         f"use smaller groups or narrower formats"
     )
@@ -94,7 +94,7 @@ def max_integer(q: QuantizedTensor) -> int:
 
 
 def integers(q: QuantizedTensor) -> Float32[Array, "rows k"]:
-    """Return the element values in units, less zero points, as float32 that hold integers.
+    """Return the element values in units, minus zero points: integers, as float32.
 
     >>> from numerics import parse_scheme, quantize
     >>> integers(quantize(jnp.float32([[6.0, -1.5]]), parse_scheme("fp4:g2"))).tolist()
@@ -115,11 +115,11 @@ def integers(q: QuantizedTensor) -> Float32[Array, "rows k"]:
 class _Operand:
     """An operand cut into segments."""
 
-    #: Integers; a segment is a number of pieces, each summed exactly.
+    #: Integers of each segment, cut into pieces that are summed exactly.
     parts: Float32[Array, "segments pieces rows piece"]
-    #: Factors of the scale of each segment, none if there is one scale a row.
+    #: Factors of the scale of each segment; empty with one scale a row.
     segment_scales: list[Float32[Array, "segments rows"]]
-    #: Factors of the scale of each row, none if there is one for each segment.
+    #: Factors of the scale of each row; empty with one scale a segment.
     row_scales: list[Float32[Array, " rows"]]
 
 
@@ -186,7 +186,7 @@ def _operand(q: QuantizedTensor, plan: DotPlan) -> _Operand:
 
 
 def _scale_factors(q: QuantizedTensor) -> list[Float32[Array, "rows groups"]]:
-    """Return normal float32 numbers whose product is the scale: two halves of a power of two."""
+    """Return normal float32 numbers whose product is the scale: two for a power of two."""
     side = SideData(scales=q.scales)
     scheme = element_scheme_of(q)
     if not scheme.has_power_of_two_scales:
@@ -212,7 +212,7 @@ def _group_length(q: QuantizedTensor) -> int:
 
 
 def _segment(a: QuantizedTensor, w: QuantizedTensor) -> int:
-    """Return the length of the shorter groups, which the longer ones must be made of."""
+    """Return the length of the shorter groups, which must divide the longer ones."""
     shorter, longer = sorted((_group_length(a), _group_length(w)))
     if longer % shorter and longer != a.shape[-1]:
         raise ValueError(f"groups of {longer} values can't be cut into groups of {shorter}")

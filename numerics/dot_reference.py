@@ -1,7 +1,7 @@
-"""The dot product of :mod:`numerics.dot` in plain Python: exact fractions, rounded where it says.
+"""The dot product of :mod:`numerics.dot` in plain Python: exact fractions, rounded as it defines.
 
-Slow, for tests and for hardware to be held against. It reads codes and scales of a quantized
-tensor and nothing else of the array code.
+A slow reference for tests of the array code and of hardware. It reads the codes and scales of a
+quantized tensor and calls none of the array code.
 """
 
 import math
@@ -26,20 +26,20 @@ class _Row:
     integers: list[int]
     unit: Fraction
     group: int
-    #: Factors of the scale of each group, applied one after the other.
+    #: Factors of the scale of each group, in the order in which they are applied.
     scales: list[list[float]]
 
 
 def reference_dot(a: QuantizedTensor, w: QuantizedTensor) -> Float32[np.ndarray, "m n"]:
-    """Return what :func:`numerics.dot.grouped_dot` must return, bit for bit but for NaN."""
+    """Return what :func:`numerics.dot.grouped_dot` must return, bit for bit except NaN payloads."""
     left, right = _rows(a), _rows(w)
     return np.array([[_dot(x, y) for y in right] for x in left], np.float32)
 
 
 def rounded(exact: Fraction, approximate: float) -> float:
-    """Round to float32, half to even, with zero for what is below 2^-126.
+    """Round to float32, half to even; magnitudes below 2^-126 become zero.
 
-    ``approximate`` is the same number in Python's floats, for the sign of a zero.
+    ``approximate`` is the number as a Python float, for the sign of a zero.
     """
     value = FP32.round(exact)
     return math.copysign(0.0 if abs(value) < MIN_NORMAL else value, approximate)
@@ -99,13 +99,13 @@ def _rows(q: QuantizedTensor) -> list[_Row]:
 
 
 def _by_row(tensor_scale: Array, count: int) -> list[float]:
-    """Return a second level of scales, one number or one for each row, as one for each row."""
+    """Return the second level of scales, which has one entry or one a row, as one a row."""
     by_row: list[float] = np.broadcast_to(np.asarray(tensor_scale).reshape(-1), (count,)).tolist()
     return by_row
 
 
 def _factors(scale: float, scheme: ElementScheme, outer: float | None) -> list[float]:
-    """Return a scale as the factors that it is applied in: a power of two in two halves."""
+    """Return the factors that a scale is applied as: two for a power of two."""
     if math.isnan(scale):
         return [scale]
     if scheme.scale_format == E8M0:

@@ -1,8 +1,8 @@
 """The processing elements by name, each made from the format objects it implements."""
 
-from numerics.formats import TableFormat
+from numerics.formats import FORMATS, TableFormat
 from numerics.mixtures.selected import SelectedFormat
-from numerics.names.catalog import FORMATS, SCHEMES
+from numerics.names.catalog import SCHEMES
 from numerics.names.suggest import unknown
 from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import BlockShifted

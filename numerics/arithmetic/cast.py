@@ -1,9 +1,9 @@
 """Array twin of the formats: rounding, codes and values by integer operations alone.
 
 Every result equals the scalar method of the format on every element, eagerly, under ``jax.jit``,
-``jax.vmap`` and inside a larger compiled function. What the arrays can't do is raise: where a
-format has no code for NaN, NaN is zero in an integer format and saturates by its sign in others.
-Callers that need more poison the group.
+``jax.vmap`` and inside a larger compiled function. Arrays cannot raise: in a format without a code
+for NaN, a NaN becomes zero (integer formats) or saturates by its sign (others). Callers that need
+NaN to survive poison the group.
 """
 
 from functools import partial
@@ -37,7 +37,7 @@ from numerics.formats import (
 def encode(
     fmt: Format, x: Shaped[Array | np.ndarray, "*shape"], *, overflow: Overflow = "sat"
 ) -> UInt[Array, "*shape"]:
-    """Return the code of the value nearest to each number, as uint8 where codes fit, else uint16.
+    """Return the code of the value nearest to each number, in the smallest unsigned type.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def _round_to(
 def check_float32(x: Shaped[Array | np.ndarray, "*shape"]) -> None:
     """Raise :class:`TypeError` unless numbers are float32.
 
-    JAX would take float64 for float32 by rounding, and a second rounding moves ties.
+    JAX would round float64 to float32 first, and rounding twice moves ties.
     """
     kind = getattr(x, "dtype", type(x).__name__)
     if kind != jnp.float32:
@@ -142,14 +142,14 @@ def code_dtype(fmt: Format) -> np.dtype[np.generic]:
 def round_element(fmt: Format, x: Float32[Array, "*shape"]) -> Float32[Array, "*shape"]:
     """Return the saturated value nearest to each number, by fewer steps than :func:`round_to`.
 
-    For the formats of elements: at most 8 bits, no subnormal float32 among the values. NaN gives
-    an unspecified value.
+    The format must be an element format: at most 8 bits, and no value that is subnormal in float32.
+    The result for NaN is unspecified.
     """
     match fmt:
         case FloatFormat():
             largest = np.float32(fmt.max).view(np.int32)
             bits = jnp.minimum(float_bits(x) & MAGNITUDE_MASK, largest)
-            # Numbers of 2^23 steps of the result end in its last bit: the sum is rounded there.
+            # The last bit of a float32 of 2^23 steps of ``fmt`` is one step: the sum rounds there.
             binade = jnp.maximum(bits & INFINITY_BITS, (fmt.min_exponent + BIAS) << MANTISSA_BITS)
             large = from_bits(binade + ((MANTISSA_BITS - fmt.mantissa_bits) << MANTISSA_BITS))
             magnitude = (from_bits(bits) + large) - large
@@ -158,13 +158,13 @@ def round_element(fmt: Format, x: Float32[Array, "*shape"]) -> Float32[Array, "*
                 sign = jnp.where(magnitude == 0, 0, sign)
             return from_bits(float_bits(magnitude) | sign)
         case IntFormat():
-            # By way of an integer: there is no negative zero.
+            # The conversion to an integer removes negative zero.
             integers = _round_integers(fmt, x).astype(jnp.int32)
             return integers.astype(jnp.float32) * fmt.unit
         case TableFormat():
             return _table_value(fmt, x)
         case _:
-            raise TypeError(f"{fmt.name} is a format of scales, not of elements")
+            raise TypeError(f"{fmt.name} is a scale format, not an element format")
 
 
 def _round_significand(
@@ -180,7 +180,7 @@ def _round_significand(
     significand = jnp.where(field > 0, mantissa | HIDDEN_BIT, mantissa)
     exponent = jnp.maximum(field, 1) - BIAS
     target_exponent = jnp.maximum(exponent, fmt.min_exponent)
-    # Beyond 25 discarded bits a 24-bit significand rounds to zero all the same.
+    # With 25 or more discarded bits a 24-bit significand rounds to zero.
     discarded = jnp.minimum(MANTISSA_BITS - fmt.mantissa_bits + target_exponent - exponent, 25)
     is_odd = (significand >> discarded) & 1
     below_half = (1 << (discarded - 1)) - 1
@@ -194,7 +194,7 @@ def _encode_float(
         return float_bits(x)
     magnitude = float_bits(x) & MAGNITUDE_MASK
     significand, exponent = _round_significand(fmt, magnitude)
-    # The hidden bit of a normal significand, and a carry out of it, step the exponent field.
+    # The hidden bit of a normal significand and a carry out of it increment the exponent field.
     code = ((exponent - fmt.min_exponent) << fmt.mantissa_bits) + significand
     beyond = fmt.infinity_code(overflow) if overflow == "ieee" else fmt.max_code
     code = jnp.where(code > fmt.max_code, beyond, code)
@@ -257,9 +257,9 @@ def _table_value(fmt: TableFormat, x: Float32[Array, "*shape"]) -> Float32[Array
 
 
 def _above(fmt: TableFormat, x: Float32[Array, "*shape"]) -> list[Bool[Array, "*shape"]]:
-    """Return for each threshold whether the numbers are above it, compared as integers.
+    """Return whether the numbers exceed each threshold, compared as integers.
 
-    None goes up from a threshold of zero, so that the signs of zeros don't matter.
+    No tie rounds up at a threshold of zero, so that the signs of zeros don't matter.
     """
     thresholds = np.array(fmt.thresholds, np.float32).view(np.int32)
     ordered = thresholds ^ ((thresholds >> 31) & MAGNITUDE_MASK)
@@ -271,7 +271,7 @@ def _encode_power_of_two(
     fmt: PowerOfTwoFormat, x: Float32[Array, "*shape"]
 ) -> Int32[Array, "*shape"]:
     bits = float_bits(x)
-    # The upper half of the way to the next power of two rounds up; 2^-127 is a subnormal float32.
+    # Numbers from the midpoint of two powers of two round up; 2^-127 is a subnormal float32.
     nearest = (bits + (HIDDEN_BIT >> 1)) >> MANTISSA_BITS
     nearest_subnormal = (bits >= HIDDEN_BIT * 3 // 4).astype(jnp.int32)
     code = jnp.where(bits < HIDDEN_BIT, nearest_subnormal, nearest) + (fmt.bias - BIAS)

@@ -1,13 +1,13 @@
 """Arithmetic whose rounding the compiler must not change.
 
 XLA on a CPU rewrites ``x / scale`` with a broadcast or constant divisor to ``x * (1 / scale)``,
-contracts ``a * b + c`` to one rounding, and takes subnormal float32 numbers for zero. Each changes
-results, so quantization divides, multiplies and takes exponents only by the functions below. Their
-contract, which numpy meets as it stands for normal numbers:
+contracts ``a * b + c`` to a fused multiply-add, and flushes subnormal float32 numbers to zero. Each
+changes results, so quantization divides, multiplies and takes exponents only with these functions.
+Their contract, which NumPy's operators meet for normal numbers:
 
 - a quotient or product is the exact one rounded once to float32, half to even;
-- a float32 scale is at least 2^-126; a subnormal number divided by one, and a subnormal product,
-  is a zero of its sign;
+- a float32 scale is at least 2^-126; a subnormal number divided by a scale, and a subnormal
+  product, becomes a zero of the same sign;
 - scaling by a power of two is exact down to the last subnormal, by integer operations.
 """
 
@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 
 def fence(tree: T) -> T:
-    """Return arrays as they are, but computed once and not again for each value that uses them."""
+    """Return the arrays unchanged; XLA computes them once, not again for each use."""
     fenced: T = lax.optimization_barrier(tree)  # type: ignore[no-untyped-call]
     return fenced
 
 
 def float_bits(x: Float32[Array, "*shape"]) -> Int32[Array, "*shape"]:
-    """Return the bits of float32 numbers; magnitudes are ordered as the integers are."""
+    """Return the bits of float32 numbers; those of magnitudes have the order of the magnitudes."""
     return lax.bitcast_convert_type(x, jnp.int32)
 
 
@@ -51,7 +51,7 @@ def sign_bits(x: Float32[Array, "*shape"]) -> Int32[Array, "*shape"]:
 
 
 def ordered_bits(x: Float32[Array, "*shape"]) -> Int32[Array, "*shape"]:
-    """Return integers in the order of the numbers; NaN lies beyond the infinity of its sign."""
+    """Return integers in the order of the numbers; NaN comes after the infinity of its sign."""
     bits = float_bits(x)
     return bits ^ ((bits >> 31) & MAGNITUDE_MASK)
 
@@ -59,8 +59,8 @@ def ordered_bits(x: Float32[Array, "*shape"]) -> Int32[Array, "*shape"]:
 def divide(x: Float32[Array, "*shape"], scale: Array | float) -> Float32[Array, "*shape"]:
     """Return the IEEE quotient ``x / scale``; ``scale`` broadcasts to the shape of ``x``.
 
-    The divisor of a NaN is that NaN: the quotient is what it would be anyway, but the divisor is
-    no longer a broadcast value whose reciprocal could be taken once.
+    A NaN is divided by itself. Its quotient is NaN in any case, but the divisor is then not a
+    broadcast value, whose reciprocal XLA would compute once.
     """
     is_nan = x != x
     return x / jnp.where(is_nan, x, scale)
@@ -69,8 +69,8 @@ def divide(x: Float32[Array, "*shape"], scale: Array | float) -> Float32[Array, 
 def multiply(value: Float32[Array, "*shape"], scale: Array | float) -> Float32[Array, "*shape"]:
     """Return the rounded product ``value * scale`` for a scale that is not negative.
 
-    Two integer operations stand behind the multiplication, so that no addition that follows can
-    absorb it into a fused multiply-add: a bound that only an odd NaN could exceed, and the sign.
+    Two integer operations follow the multiplication, so that XLA cannot fuse it with a later
+    addition: a bound that only a NaN with a payload can exceed, and the sign.
     """
     magnitude = jnp.minimum(float_bits(jnp.abs(value) * scale), NAN_BITS)
     return from_bits(magnitude | sign_bits(value))
@@ -79,14 +79,14 @@ def multiply(value: Float32[Array, "*shape"], scale: Array | float) -> Float32[A
 def divide_by_power_of_two(
     x: Float32[Array, "*shape"], exponent: Int32[Array, "..."]
 ) -> Float32[Array, "*shape"]:
-    """Return ``x / 2**exponent``, exact unless below 2^-126, where it is a zero of its sign.
+    """Return ``x / 2**exponent``, exact; quotients below 2^-126 become a zero of the same sign.
 
-    ``x`` may be subnormal. The caller sees to it that quotients stay below 2^128.
+    ``x`` may be subnormal. The caller ensures that quotients stay below 2^128.
     """
     bits = float_bits(x)
     magnitude = bits & MAGNITUDE_MASK
     is_subnormal = magnitude < HIDDEN_BIT
-    # A subnormal number is an integer in units of 2^-149; as a float it has a normal exponent.
+    # A subnormal number is an integer times 2^-149; the integer as a float has a normal exponent.
     normalized = jnp.where(is_subnormal, float_bits(magnitude.astype(jnp.float32)), magnitude)
     shift = exponent - jnp.where(is_subnormal, UNIT_EXPONENT, 0)
     is_normal = (normalized >> MANTISSA_BITS) > shift
@@ -97,9 +97,9 @@ def divide_by_power_of_two(
 def multiply_by_power_of_two(
     value: Float32[Array, "*shape"], exponent: Int32[Array, "..."]
 ) -> Float32[Array, "*shape"]:
-    """Return ``value * 2**exponent`` for values zero or normal, subnormal products included.
+    """Return ``value * 2**exponent`` for zero and normal values; products may be subnormal.
 
-    The caller sees to it that products stay below 2^128 and are multiples of 2^-149.
+    The caller ensures that products stay below 2^128 and are multiples of 2^-149.
     """
     bits = float_bits(value)
     magnitude = bits & MAGNITUDE_MASK

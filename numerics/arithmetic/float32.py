@@ -1,4 +1,4 @@
-"""The numbers of float32, as values and as bits."""
+"""Constants of float32, as values and as bits."""
 
 #: Smallest normal float32.
 MIN_NORMAL = 2.0**-126

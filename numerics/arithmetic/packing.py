@@ -1,9 +1,9 @@
 """Codes of 1 to 16 bits in bytes, in the two orders in use.
 
-The codes form one stream, without padding but in the last byte. In ``"low_first"`` order a code
-fills a byte from its least significant bit on, and goes on in the low bits of the next byte: torch
-and torchao put the first of two 4-bit codes in the low nibble. ``"high_first"`` is the mirror
-image, from the most significant bit on: bitsandbytes puts the first code in the high nibble.
+The codes form one bit stream with padding only in the last byte. In ``"low_first"`` order they fill
+a byte from its least significant bit and continue in the low bits of the next byte: torch and
+torchao store the first of two 4-bit codes in the low nibble. In ``"high_first"`` order they fill a
+byte from its most significant bit: bitsandbytes stores the first code in the high nibble.
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ from jaxtyping import UInt8, UInt16
 
 Order = Literal["low_first", "high_first"]
 
-#: Eight codes of n bits fill n bytes, whatever n is.
+#: Codes packed as one word: eight codes of n bits fill n whole bytes.
 CODES_AT_ONCE = 8
 
 
@@ -49,7 +49,7 @@ def pack(
 def unpack(
     packed: UInt8[np.ndarray, " bytes"], *, bits: int, count: int, order: Order = "low_first"
 ) -> UInt8[np.ndarray, " count"] | UInt16[np.ndarray, " count"]:
-    """Return the first ``count`` codes of what :func:`pack` made, as uint16 above 8 bits.
+    """Return the first ``count`` codes of the bytes from :func:`pack`; uint16 above 8 bits.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def unpack(
 
 
 def packed_bytes(count: int, bits: int) -> int:
-    """Return the bytes that ``count`` codes take.
+    """Return the number of bytes of ``count`` packed codes.
 
     >>> packed_bytes(3, 4), packed_bytes(8, 3)
     (2, 3)
@@ -107,7 +107,7 @@ def _unpack_wide(packed: np.ndarray, bits: int, count: int, order: Order) -> np.
 
 
 def _shifts(bits: int, order: Order) -> list[int]:
-    """Return the place of each of eight codes in their word."""
+    """Return the bit offset of each of eight codes in their word."""
     places = range(CODES_AT_ONCE)
     return [bits * place for place in (places if order == "low_first" else reversed(places))]
 

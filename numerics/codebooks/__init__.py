@@ -1,1 +1,1 @@
-"""Codebooks: vectors of weights as indices into tables, fixed ones and ones made to measure."""
+"""Vector quantization: indices into codebooks that are fixed or trained on the weights."""

@@ -1,6 +1,7 @@
-"""Sums of entries of several codebooks: what AQLM stores, made from the weights alone.
+"""Additive codebooks: AQLM's storage format, with codebooks trained on the weights alone.
 
-Source: AQLM, arXiv:2401.06118, section 3, and its code; the codebooks are those it starts from.
+Source: AQLM, arXiv:2401.06118, section 3, and its code; the codebooks are AQLM's initial ones,
+before its calibration.
 """
 
 import math
@@ -15,7 +16,7 @@ from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
-#: Weights of a vector.
+#: Weights in a vector, which is the length of a codebook entry.
 DIMENSION = 8
 MAX_CODEBOOKS = 8
 MAX_CODE_BITS = 16
@@ -24,7 +25,7 @@ MAX_CODE_BITS = 16
 def residual_codes(
     vectors: Sequence[lloyd.Vector], codebooks: int, code_bits: int
 ) -> tuple[list[list[list[int]]], list[list[int]]]:
-    """Return codebooks, each trained on what those before it leave, and the codes in each of them.
+    """Return codebooks, each trained on the residual of those before it, and the codes in each.
 
     >>> residual_codes([[0, 0], [9, 9], [8, 9], [1, 0]], 2, 1)
     ([[[1, 0], [9, 9]], [[-1, 0], [0, 0]]], [[0, 1, 1, 0], [0, 1, 0, 1]])
@@ -47,14 +48,14 @@ def residual_codes(
 class Additive(Scheme, arrays="numerics.codebooks.additive_arrays"):
     """Eight weights of a row as a sum of entries: ``value = (C_1[i_1] + C_2[i_2] + ...) * scale``.
 
-    The scale of a row is its root mean square as FP16. Rows over their scales, rounded to multiples
-    of 2^-10 between -8 and 8 and filled up to eights with zeros, give the vectors of
-    :func:`residual_codes`: k-means for each codebook on what those before leave, then the nearest
-    entry, the first of equals. AQLM goes on from there with calibration data;
-    :func:`numerics.codebooks.beam.beam_search` finds better codes for codebooks that are given.
+    The scale of a row is its root mean square as FP16. Rows are divided by their scales, rounded to
+    multiples of 2^-10 between -8 and 8 and padded with zeros to a multiple of eight; they give the
+    vectors of :func:`residual_codes`: k-means for each codebook on the residual of those before,
+    then the nearest entry, the first of equals. AQLM then refines both with calibration data;
+    :func:`numerics.codebooks.beam.beam_search` finds better codes for given codebooks.
 
     Sums are float32 in the order of the codebooks. The tensor has one set of codebooks. A row of
-    zeros has scale 0. A row with a NaN or an infinity comes back NaN, its codes are 0, and its
+    zeros has scale 0. A row with a NaN or an infinity dequantizes to NaN, its codes are 0, and its
     vectors count as zeros in training.
     """
 
@@ -79,11 +80,11 @@ class Additive(Scheme, arrays="numerics.codebooks.additive_arrays"):
 
     @property
     def name(self) -> str:
-        """``aqlm`` with codebooks and bits of a code."""
+        """Name in the catalog: ``aqlm``, number of codebooks, bits of a code."""
         return f"aqlm-{self.codebooks}x{self.code_bits}"
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, codebooks and scales of a tensor of this shape.
+        """Return the fields of a tensor of this shape: codes, codebooks and scales.
 
         Examples
         --------
@@ -104,7 +105,7 @@ class Additive(Scheme, arrays="numerics.codebooks.additive_arrays"):
         )
 
     def stored_bits(self, shape: tuple[int, ...]) -> int:
-        """Return what AQLM's files take: each code is an integer of 8 or 16 bits.
+        """Return the bits in AQLM's files, where each code is an integer of 8 or 16 bits.
 
         >>> Additive(codebooks=2, code_bits=12).bits_per_weight((4096, 4096), kind="stored")
         4.06640625

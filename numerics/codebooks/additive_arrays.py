@@ -18,7 +18,7 @@ from numerics.schemes.tensor import QuantizedTensor
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: Additive) -> QuantizedTensor:
-    """Return codes, codebooks and scales."""
+    """Return the tensor as codes, codebooks and scales of rows."""
     vectors, scales = _normalized(x)
     code_field, table_field, _ = scheme.layout(x.shape)
     tables, codes, left = [], [], vectors
@@ -53,7 +53,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 def _normalized(
     x: Float32[Array, "*shape"],
 ) -> tuple[Int32[Array, "n 8"], Float16[Array, "*rows"]]:
-    """Return the vectors in units, zeros in poisoned rows, and the scales."""
+    """Return the vectors in units of 2^-10 (zeros in rows with NaN or infinity), and the scales."""
     rows = x.reshape(-1, x.shape[-1])
     scales = norm_scales(rows, over=math.sqrt(rows.shape[1]))
     units = lloyd_arrays.to_units(divide(rows, scales.astype(jnp.float32)[:, None]))

@@ -1,7 +1,7 @@
 """Codes of additive codebooks by beam search, for the squared error of a layer's outputs.
 
-Source: AQLM, arXiv:2401.06118, section 3.2 and its code; here groups and codebooks come in their
-order, where AQLM shuffles them.
+Source: AQLM, arXiv:2401.06118, section 3.2 and its code. This search visits groups and codebooks in
+stored order; AQLM shuffles them.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from numerics.codebooks.beam_one import Codebooks, Codes, Hessian, Matrix, PerRo
 
 
 class _Beam(NamedTuple):
-    """The best codes so far of each row, best first, with what they leave and its loss."""
+    """The best codes so far of each row, best first, with their residuals and losses."""
 
     codes: Int[np.ndarray, "rows width groups codebooks"]
     left: Float[np.ndarray, "rows width columns"]
@@ -56,14 +56,15 @@ def beam_search(
     hessian: Hessian,
     width: int,
 ) -> Codes:
-    """Return codes of less loss, found by one pass over all groups and codebooks.
+    """Return codes of lower loss, found by one pass over all groups and codebooks.
 
-    At each place every entry is tried in each of the ``width`` best codes of a row, and the
-    ``width`` best are kept, the first of equals. ``hessian`` is the mean of ``x x^T`` over the
-    layer's inputs. Where it is the identity groups don't matter to each other; they may then be
-    rows, which have beams of their own. Computed in the arrays' type: all float64, as schemes have
-    it, or all float32, as AQLM's code, in about half the time. With a C++ compiler a beam of one
-    takes a third of the time that it takes without: :mod:`numerics.codebooks.beam_compiled`.
+    A place is one codebook of one group. At each place every entry is tried in each of the
+    ``width`` best codes of a row, and the ``width`` best are kept, the first of equals. ``hessian``
+    is the mean of ``x x^T`` over the layer's inputs. With an identity Hessian groups are
+    independent of each other; they may then be passed as rows, which have beams of their own. The
+    arrays are all float64, as in the schemes, or all float32, as in AQLM's code, which takes about
+    half the time. With a C++ compiler a beam of width one takes a third of the time:
+    :mod:`numerics.codebooks.beam_compiled`.
 
     Examples
     --------
@@ -75,7 +76,7 @@ def beam_search(
     [[[1, 0]]]
     """
     if width < 1:
-        raise ValueError(f"a beam has a width of at least 1, not {width}")
+        raise ValueError(f"the width of a beam is at least 1, not {width}")
     values = decode(codes, codebooks, scales)
     if width == 1:
         return best_codes(
@@ -115,7 +116,7 @@ def _step(
     columns = slice(group * size, (group + 1) * size)
     block, scale = hessian[columns, columns], scales[:, None, None]
     before = codebook[beam.codes[:, :, group, number]] * scale
-    # What is left without this entry, times the Hessian; the loss is a parabola in the new entry.
+    # The residual without this entry, times the Hessian; the loss is quadratic in the new entry.
     slope = beam.left @ hessian[:, columns] + before @ block
     bare = beam.losses + 2 * (before * slope).sum(2) - ((before @ block) * before).sum(2)
     curved = ((codebook @ block) * codebook).sum(1)

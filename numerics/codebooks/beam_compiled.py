@@ -1,8 +1,8 @@
 """The pass of :mod:`numerics.codebooks.beam_one` in compiled loops, several times as fast.
 
-A loss is the same sum of products, added in one fixed order, whatever the other rows and the number
-of threads are. So codes are those of NumPy where sums are exact, and the first of equal losses wins
-in both; elsewhere the two may differ between entries whose losses differ by no more than rounding.
+The terms of a loss are added in one fixed order, whatever the other rows and the number of threads
+are. So the codes equal those of NumPy where sums are exact, and the first of equal losses wins in
+both; elsewhere the two may differ between entries whose losses differ by no more than rounding.
 """
 
 import ctypes
@@ -21,36 +21,36 @@ from numerics.codebooks.beam_one import Codebooks, Codes, Hessian, Matrix, PerRo
 from numerics.native.compiled import library
 
 SOURCE = Path(__file__).with_suffix(".cc")
-#: What C++ calls the types of arrays, and integers of the same size.
+#: C++ names of an array's type and of the integer type of the same size, and that type in NumPy.
 TYPES: dict[np.dtype[np.generic], tuple[str, str, np.dtype[np.generic]]] = {
     np.dtype(np.float32): ("float", "int32_t", np.dtype(np.int32)),
     np.dtype(np.float64): ("double", "int64_t", np.dtype(np.int64)),
 }
-#: Longer groups have more numbers than a processor's registers.
+#: Most weights in a group of the compiled loops, which keep a group in a processor's registers.
 MAX_SIZE = 16
-#: Fewer losses are no work for NumPy, and it needs no compiler.
+#: Number of losses in a pass from which compiling the loops pays; below it NumPy is used.
 WORTHWHILE = 1 << 22
-#: Bytes of a panel of the Hessian, which stays in a cache while all rows pass.
+#: Bytes of a panel of the Hessian, which stays in a cache while all rows are processed.
 PANEL_BYTES = 1 << 20
 CACHE_LINE = 64
 
 
 class _Panel(NamedTuple):
-    """What all rows need of some groups."""
+    """Data of some consecutive groups that all rows share."""
 
     groups: range
     hessian: Float[np.ndarray, "groups columns d"]
     codebooks: Codebooks
-    #: ``c B c^T`` of each entry, where B is what a group has to do with itself.
+    #: ``c B c^T`` of each entry ``c``, where B is the group's diagonal block of the Hessian.
     curves: Float[np.ndarray, "groups all_entries"]
-    #: Magnitudes of codebooks and of curves.
+    #: Largest magnitude in ``codebooks``, and in ``curves``.
     largest: Float[np.ndarray, "2"]
 
 
 def best_codes(
     left: Matrix, codes: Codes, *, codebooks: Codebooks, scales: PerRow, hessian: Hessian
 ) -> Codes:
-    """Return the codes after a pass, by compiled loops where that pays, else by NumPy."""
+    """Return the codes after a pass, by compiled loops for large inputs, else by NumPy."""
     given = {"codebooks": codebooks, "scales": scales, "hessian": hessian}
     found = None
     if codes.size * codebooks.shape[1] >= WORTHWHILE:
@@ -61,11 +61,12 @@ def best_codes(
 def codes_by_loops(
     left: Matrix, codes: Codes, *, codebooks: Codebooks, scales: PerRow, hessian: Hessian
 ) -> Codes | None:
-    """Return the codes after a pass, or None where NumPy has to find them.
+    """Return the codes after a pass, or None if NumPy has to find them.
 
-    That is without a compiler, for arrays of several types or of others than float32 and float64,
-    for long groups, for codes that are no entries and arrays that don't fit, and where a sum may
-    not be finite: which loss is the least is for NumPy to say if some are NaN.
+    The loops return None without a compiler, for arrays of mixed types or of types other than
+    float32 and float64, for groups of more than :data:`MAX_SIZE` weights, for codes outside the
+    codebook, for arrays of inconsistent shapes, and if a sum may not be finite: NumPy then decides
+    which loss is the least among those that may be NaN.
     """
     size = codebooks.shape[2]
     loops = _loops(left.dtype, size)
@@ -95,7 +96,7 @@ def _is_for_loops(
     scales: np.ndarray,
     hessian: np.ndarray,
 ) -> bool:
-    """Whether arrays fit and are of one type, and all codes are entries: loops don't check."""
+    """Whether shapes agree, types are equal and codes are in range; the loops check none of it."""
     (rows, groups, count), (_, entries, size) = codes.shape, codebooks.shape
     columns = groups * size
     fits = (len(codebooks), left.shape) == (count, (rows, columns))
@@ -123,7 +124,7 @@ def _loops(dtype: np.dtype[np.generic], size: int) -> ctypes.CDLL | None:
 def _blocks(
     array: Shaped[np.ndarray, "rows ..."], lanes: int
 ) -> Shaped[np.ndarray, "blocks ... lanes"]:
-    """Return rows side by side, as many in a block as there are lanes; zeros fill the last one.
+    """Return blocks of ``lanes`` rows with the rows on the last axis; zeros fill the last block.
 
     >>> _blocks(np.float32([[1, 2], [3, 4], [5, 6]]), 2).tolist()
     [[[1.0, 3.0], [2.0, 4.0]], [[5.0, 0.0], [6.0, 0.0]]]
@@ -137,7 +138,7 @@ def _blocks(
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shaped[np.ndarray, "..."]:
-    """Return zeros from the start of a cache line on, as the loops' vectors have to lie."""
+    """Return zeros that start at a cache line, the alignment that the loops' vectors need."""
     size = math.prod(shape) * dtype.itemsize
     room = np.zeros(size + CACHE_LINE, np.uint8)
     start = -room.ctypes.data % CACHE_LINE
@@ -177,7 +178,7 @@ def _improve(
     codes: Int[np.ndarray, "blocks groups codebooks lanes"],
     scales: Float[np.ndarray, "blocks lanes"],
 ) -> bool:
-    """Put better codes of a panel in place; return False if a sum may not be finite."""
+    """Improve the codes of a panel in place; return False if a sum may not be finite."""
     groups, *shared = panel
     done: bool = loops.improve(
         *(array.ctypes.data for array in (left, codes, scales, *shared)),

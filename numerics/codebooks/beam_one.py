@@ -1,8 +1,8 @@
 """The pass of :func:`numerics.codebooks.beam.beam_search` for a beam of one, without copies.
 
-What is left of a row, times the Hessian, is kept for some groups ahead, so that large products
-take the place of many thin ones; a group's change is added to the ones behind it. Of a place's loss
-only the part that its entry decides is computed, in the type of the arrays.
+The residual of each row times the Hessian is computed for :data:`AHEAD` groups at once, by one
+large matrix product; the change of a group is then added to the later groups among them. Only the
+part of the loss that depends on the new entry is computed, in the type of the arrays.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ Matrix = Float[np.ndarray, "rows columns"]
 PerRow = Float[np.ndarray, " rows"]
 Hessian = Float[np.ndarray, "columns columns"]
 
-#: Groups whose columns of ``left @ hessian`` are kept.
+#: Number of groups whose columns of ``left @ hessian`` are computed by one matrix product.
 AHEAD = 8
 
 
@@ -23,7 +23,7 @@ def best_codes(
 ) -> Codes:
     """Return the codes after a pass; ``left`` is the weights less the values of ``codes``."""
     left, size = left.copy(), codebooks.shape[2]
-    # The codes of a place lie side by side.
+    # The codes of all rows for one codebook of one group are contiguous.
     chosen = np.ascontiguousarray(np.moveaxis(codes, 0, 2))
     factors = np.empty((len(left), size + 1), left.dtype)
     factors[:, -1] = scales**2
@@ -57,14 +57,14 @@ def _moved(
     factors: Float[np.ndarray, "rows d+1"],
     losses: Float[np.ndarray, "rows entries"],
 ) -> Float[np.ndarray, "rows d"]:
-    """Put better codes of one group in place; return by how much more of its weights is left.
+    """Improve the codes of one group in place; return the change of the group's residual.
 
-    ``factors``, whose last column is the scales' squares, and ``losses`` are room to work in.
+    ``factors``, whose last column is the squared scales, and ``losses`` are scratch arrays.
     """
     moved = np.zeros_like(slopes)
     for codebook, codes in zip(codebooks, chosen, strict=True):
         without = codebook.take(codes, axis=0) * scales + moved
-        # The loss is a parabola in the entry c: s^2 c B c^T - 2 s c slope^T, one product for all.
+        # The loss is quadratic in the entry c: s^2 c B c^T - 2 s c slope^T; one GEMM for all c.
         np.multiply(without @ block + slopes, scales, out=factors[:, :-1])
         curved = ((codebook @ block) * codebook).sum(axis=1)
         np.matmul(factors, np.vstack([-2 * codebook.T, curved]), out=losses)

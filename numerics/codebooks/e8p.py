@@ -1,9 +1,9 @@
-"""E8P, the fixed codebook of QuIP#: 65536 points of the lattice E8 moved by a quarter.
+"""E8P, the fixed codebook of QuIP#: 65536 points of the lattice E8 shifted by 1/4.
 
-A point is ``±h ± 1/4`` with ``h`` one of 256 vectors of magnitudes in {1/2, 3/2, 5/2}: of the signs
-seven are free and the last makes the sum of ``h`` even, and the quarter has one sign for all eight.
-Everything here is an integer: points in quarters, odd numbers from -11 to 11; inputs in units of
-2^-12.
+A point is ``±h ± 1/4`` with ``h`` one of 256 vectors of magnitudes in {1/2, 3/2, 5/2}. Seven of the
+eight signs of ``h`` are free and the last one makes the sum of ``h`` even; the shift of 1/4 has one
+sign for all eight coordinates. All numbers of this module are integers: points in units of 1/4, odd
+numbers from -11 to 11, and inputs in units of 2^-12.
 
 Source: QuIP#, arXiv:2402.04396, section 4 and its code (E8P12).
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 DIMENSION = 8
 ROWS = 256
-#: Inputs are integers in units of ``2**-UNIT_BITS``.
+#: Fraction bits of an input, an integer in units of ``2**-UNIT_BITS``.
 UNIT_BITS = 12
-#: Inputs of larger magnitude saturate: 8 in units, far outside of the points, which end at 2.75.
+#: Largest magnitude of an input, 8.0 in units of 2^-12; larger inputs saturate. Points end at 2.75.
 MAX_UNITS = 8 << UNIT_BITS
-#: Element in each place of a packed row: pairs of elements four places apart.
+#: Coordinate stored in each 4-bit field of a packed row, lowest field first.
 PLACES = (0, 2, 4, 6, 1, 3, 5, 7)
-#: The rows of squared norm 12, of 56 possible ones, as twice their magnitudes.
+#: QuIP#'s choice of 29 rows of squared norm 12, out of 56; the digits are twice the magnitudes.
 NORM_12 = (
     "31113333 13113333 11313333 11133333 33313311 33313131 33311331 33313113 33311313 33311133 "
     "33133311 33133131 33131331 33133113 33131313 33131133 31333311 31333131 31331331 31333113 "
@@ -36,7 +36,7 @@ NORM_12 = (
 
 @functools.cache
 def rows() -> tuple[tuple[int, ...], ...]:
-    """Return twice the 256 vectors of magnitudes: squared norm up to 10 in order, then 29 of 12.
+    """Return twice the 256 magnitude vectors: squared norms up to 10, then 29 of 12.
 
     >>> rows()[0], rows()[1]
     ((1, 1, 1, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1, 1, 3))
@@ -54,7 +54,7 @@ def is_odd(row: Sequence[int]) -> bool:
 def packed_row(row: Sequence[int]) -> int:
     """Return a row as the decoder's 32-bit word: fields of four bits, ``2 h + 8`` each.
 
-    The last element of a row of odd sum is stored negative; all other signs come from the code.
+    The last element of a row of odd sum is stored as negative; the code has all other signs.
 
     >>> f"{packed_row(rows()[1]):08X}"
     '59999999'
@@ -65,14 +65,14 @@ def packed_row(row: Sequence[int]) -> int:
 
 @functools.cache
 def packed_rows() -> "UInt32[np.ndarray, ' 256']":
-    """Return the decoder's table of 1 KiB."""
+    """Return the decoder's table: 256 packed rows, 1 KiB."""
     return np.array([packed_row(row) for row in rows()], np.uint32)
 
 
 def decode(code: int) -> tuple[int, ...]:
-    """Return the point of a 16-bit code, in quarters: row in the high byte, signs in the low one.
+    """Return the point of a 16-bit code in units of 1/4: high byte the row, low byte the signs.
 
-    The parity of the low byte is the sign of the quarter, and is then added to its lowest bit.
+    The parity of the low byte is the sign of the 1/4 shift, and is then XORed into its lowest bit.
 
     >>> decode(0x0000), decode(0x0001)
     ((3, 3, 3, 3, 3, 3, 3, 3), (1, 1, 1, 1, 1, 1, 1, 1))
@@ -91,8 +91,8 @@ def decode(code: int) -> tuple[int, ...]:
 def encode(units: Sequence[int]) -> int:
     """Return the code of the point nearest to eight integers in units of 2^-12.
 
-    Of equally near points the one with ``+1/4`` wins, then the one of the lower row, then the one
-    that spends the sign change which evens its sum on the earlier element; zero counts as positive.
+    Among equally near points the one with ``+1/4`` wins, then the one of the lower row, then the
+    one whose parity-fixing sign change is on the earlier element; zero counts as positive.
 
     >>> hex(encode([1229, -4915, 2867, 8602, -1638, 205, -10650, 4096]))
     '0x25dd'
@@ -102,7 +102,7 @@ def encode(units: Sequence[int]) -> int:
 
 
 def _best_of_row(units: Sequence[int], row: int, parity: int) -> tuple[int, int]:
-    """Return distance and code of the best signs of a row, for one sign of the quarter."""
+    """Return distance and code of the best signs of a row, for one sign of the 1/4 shift."""
     quarter = (1 << UNIT_BITS) // 4
     moved = [unit + (quarter if parity else -quarter) for unit in units]
     magnitudes = rows()[row]
@@ -118,14 +118,14 @@ def _best_of_row(units: Sequence[int], row: int, parity: int) -> tuple[int, int]
 
 
 def _sign_byte(negative: Sequence[bool], last_is_stored_negative: bool) -> int:
-    """Return which signs differ from the stored ones."""
+    """Return a byte with a 1 for each element whose sign differs from the packed row's."""
     differs = [*negative[:-1], negative[-1] != last_is_stored_negative]
     return sum(differs[element] << place for place, element in enumerate(PLACES))
 
 
 @functools.cache
 def points() -> "Int8[np.ndarray, '65536 8']":
-    """Return the points of all codes, in quarters: what :func:`decode` says, all at once."""
+    """Return the points of all codes in units of 1/4, equal to :func:`decode` of each code."""
     codes = np.arange(1 << 16, dtype=np.uint32)
     words, signs = packed_rows()[codes >> 8], codes & 0xFF
     parity = np.bitwise_count(signs) & 1
@@ -140,10 +140,11 @@ def points() -> "Int8[np.ndarray, '65536 8']":
 
 @functools.cache
 def e81b_points() -> "Int[np.ndarray, '256 8']":
-    """Return twice the points of E81B, the codebook of one bit for what E8P leaves.
+    """Return twice the points of E81B, the codebook of 1 bit per weight for residuals of E8P.
 
-    They are the points of E8 with squared norm up to 2, integers before halves and each in order,
-    and 15 of the 16 with one coordinate ±2; QuIP#'s code (E8P12RVQ3B).
+    They are the points of E8 with squared norm up to 2, first those of integer coordinates, then
+    those of half-integer ones, each in lexicographic order, and 15 of the 16 points with one
+    coordinate ±2. Source: QuIP#'s code (E8P12RVQ3B).
 
     >>> e81b_points().shape, int((e81b_points() ** 2).sum() / 4)
     ((256, 8), 540)

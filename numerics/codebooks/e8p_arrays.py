@@ -1,8 +1,8 @@
-"""Array code of E8P: nearest points, exactly, and values.
+"""Array code of E8P: exact nearest points, and values.
 
-All but 29 of the 256 rows are the orders of seven multisets of magnitudes. In each of those the
-best order gives the larger magnitudes to the larger inputs, so ranks of the inputs stand for 227
-candidates; the 29 others are tried one by one.
+All but 29 of the 256 rows are the permutations of seven multisets of magnitudes. The best
+permutation of a multiset assigns its larger magnitudes to the larger inputs, so sorting the inputs
+replaces 227 candidates by seven; the other 29 rows are tried one by one.
 """
 
 import math
@@ -23,18 +23,21 @@ from numerics.codebooks.search import best_index
 from numerics.schemes.scheme import Field
 from numerics.schemes.tensor import QuantizedTensor
 
-#: Inputs of eight coordinates, one coordinate a row.
+#: Input vectors in units of 2^-12: row i holds coordinate i of every vector.
 Units = Int32[Array, "8 n"]
 
 _MAGNITUDES = np.array(e8p.rows(), np.int32)
 _IS_ODD = np.array([e8p.is_odd(row) for row in e8p.rows()])
-#: Rows that are tried one by one.
+#: Indices of the 29 rows of squared norm 12, which are tried one by one.
 _OTHERS = np.arange(227, ROWS)
 _ROW_OF = {row: index for index, row in enumerate(e8p.rows())}
 
 
 def _row_table(raise_to: dict[int, int]) -> np.ndarray:
-    """Return the row of each set of elements with magnitude 3, where ``raise_to`` has others."""
+    """Return, for each bit mask, the row with doubled magnitude 3 at its bits and 1 elsewhere.
+
+    ``raise_to`` replaces the magnitudes of some elements.
+    """
     table = np.zeros(1 << DIMENSION, np.int32)
     for mask in range(1 << DIMENSION):
         row = [raise_to.get(i, 3 if mask >> i & 1 else 1) for i in range(DIMENSION)]
@@ -42,19 +45,20 @@ def _row_table(raise_to: dict[int, int]) -> np.ndarray:
     return table
 
 
-#: Row by the elements of magnitude 3; by element of magnitude 5, then elements of magnitude 3.
+#: Row index by the bit mask of elements with doubled magnitude 3: ``_ROW_3`` without an element of
+#: doubled magnitude 5; ``_ROW_5[i]`` with element i at 5.
 _ROW_3 = _row_table({})
 _ROW_5 = np.stack([_row_table({element: 5}) for element in range(DIMENSION)])
 
 
 def encode(units: Units) -> Int32[Array, " n"]:
-    """Return the code of the point nearest to each column, as the function of :mod:`e8p`."""
+    """Return the code of the point nearest to each column, equal to ``e8p.encode`` of it."""
     quarter = (1 << UNIT_BITS) // 4
     scores, codes = zip(
         *(_best_in_coset(units - quarter, 0), _best_in_coset(units + quarter, 1)), strict=True
     )
     total = jnp.sum(units, axis=0)
-    # Squared distances to the two cosets differ by the sum of the inputs, in doubled scores.
+    # Twice a score plus or minus the sum of the inputs compares squared distances of both cosets.
     is_plus = 2 * scores[0] + total >= 2 * scores[1] - total
     return jnp.where(is_plus, codes[0], codes[1])
 
@@ -79,13 +83,13 @@ def _best_in_coset(units: Units, parity: int) -> tuple[Int32[Array, " n"], Int32
 
 
 def _first(where: Bool[Array, "8 n"]) -> Int32[Array, " n"]:
-    """Return the first element for which something holds."""
+    """Return the index of the first element that is true in each column, 8 if there is none."""
     element = jnp.arange(DIMENSION)[:, None]
     return jnp.min(jnp.where(where, element, DIMENSION), axis=0)
 
 
 def _key(score: Int32[Array, "*n"], row: Int32[Array, "..."]) -> Int32[Array, "*n"]:
-    """Return a number whose order is that of scores and, among equals, of lower rows first."""
+    """Return a sort key: larger scores first; among equal scores, lower rows first."""
     return score * ROWS + (ROWS - 1 - row)
 
 
@@ -95,9 +99,9 @@ def _norm(row: int) -> int:
 
 
 def _ordered_keys(magnitudes: Units, is_odd: Bool[Array, " n"]) -> list[Int32[Array, " n"]]:
-    """Return the key of the best order of each multiset of magnitudes.
+    """Return the key of the best permutation of each multiset of magnitudes.
 
-    Of equal inputs the later one counts as larger, which gives the lower row.
+    Among equal inputs the later one counts as larger, which gives the lower row.
     """
     rank = jnp.zeros(magnitudes.shape, jnp.int32)
     for shift in range(1, DIMENSION):
@@ -137,8 +141,8 @@ def _other_key(magnitudes: Units, is_odd: Bool[Array, " n"]) -> Int32[Array, " n
 def quantize(x: Float32[Array, "*shape"], scheme: E8P) -> QuantizedTensor:
     """Return the codes of each stage and the scale of each row.
 
-    Each stage is compiled by itself: in one program what it rounds would be computed again for
-    each of its uses.
+    Each stage is compiled separately: in one program XLA would compute the rounded inputs of a
+    stage again for each of their uses.
     """
     vectors, scales = _normalized(x, scheme)
     fields = scheme.layout(x.shape)
@@ -158,7 +162,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: E8P) -> QuantizedTensor:
 def _normalized(
     x: Float32[Array, "*shape"], scheme: E8P
 ) -> tuple[Int32[Array, "8 n"], Float16[Array, "*rows"]]:
-    """Return the vectors in units, one coordinate a row, and the scales."""
+    """Return the vectors in units of 2^-12, row i holding coordinate i, and the scales."""
     rows = x.reshape(-1, x.shape[-1])
     scales = norm_scales(rows, over=math.sqrt(rows.shape[1]) * scheme.target_rms)
     normalized = divide(rows, scales.astype(jnp.float32)[:, None])
@@ -168,7 +172,7 @@ def _normalized(
 
 @partial(jax.jit, static_argnames="field")
 def _masked(codes: Int32[Array, " n"], scales: Float16[Array, "*rows"], field: Field) -> Array:
-    """Return the codes as they are stored, zero in poisoned rows."""
+    """Return the codes in the stored type and shape, zero in rows whose scale is NaN."""
     stored = codes.astype(field.dtype).reshape(field.shape)
     return jnp.where(jnp.isnan(scales)[..., None], jnp.zeros_like(stored), stored)
 
@@ -202,20 +206,20 @@ def search(units: Units, stage: Stage) -> Int32[Array, " n"]:
 
 @partial(jax.jit, static_argnames="stage")
 def _left(units: Units, codes: Int32[Array, " n"], stage: Stage) -> Units:
-    """Return what a stage before has left, as the next one rounds it."""
+    """Return the residual of a stage, rounded to units as the input of the next stage."""
     left = units.astype(jnp.float32) - _points(codes, Stage.E8P).T * 2.0**UNIT_BITS
     return _to_units(left * np.float32(RESIDUAL_SCALES[stage]))
 
 
 def _encode_e81b(vectors: Int32[Array, "n 8"]) -> Int32[Array, " n"]:
-    """Return the first of the nearest points: of largest ``2 x . p - |p|**2``, in units."""
+    """Return the nearest points' codes: the first with the largest ``2 x . p - |p|**2``."""
     doubled = e8p.e81b_points()
     norms = (doubled**2).sum(axis=1) << (UNIT_BITS - 2)
     return best_index(vectors, jnp.asarray(doubled), jnp.asarray(norms))
 
 
 def _points(codes: Shaped[Array, "*vectors"], stage: Stage) -> Float32[Array, "*vectors 8"]:
-    """Return the points of codes."""
+    """Return the points that the codes of a stage stand for."""
     table = e8p.points() if stage is Stage.E8P else 2 * e8p.e81b_points()
     quarters = jnp.asarray(table.astype(np.int8))[codes.astype(jnp.int32)]
     return quarters.astype(jnp.float32) * 0.25

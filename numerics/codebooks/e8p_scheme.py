@@ -20,26 +20,27 @@ class Stage(StrEnum):
 
 
 STAGE_BITS = {Stage.E8P: 16, Stage.E81B: 8}
-#: What is left by the stages before is multiplied by this; QuIP#'s code, opt_resid_scale.
+#: Factor on the residual before a stage rounds it; QuIP#'s code, ``opt_resid_scale``.
 RESIDUAL_SCALES = {Stage.E8P: 3.45, Stage.E81B: 2.04}
-#: Root mean square of what the first stage rounds, by the last stage; QuIP#'s code, opt_scale.
+#: Root mean square of the first stage's inputs, by the last stage; QuIP#'s code, ``opt_scale``.
 TARGET_RMS = {Stage.E8P: 1.03, Stage.E81B: 0.98}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class E8P(Scheme, arrays="numerics.codebooks.e8p_arrays"):
-    """Rows in units of their root mean square, eight weights to the nearest points of each stage.
+    """Rows over their root mean square; vectors of eight weights as the nearest point per stage.
 
     ``value = (p_1 + (p_2 + p_3 / r_3) / r_2) * scale``, where ``p_i`` is the point of stage ``i``
-    and ``r_i`` the number of :data:`RESIDUAL_SCALES`. The scale of a row is its root mean square
-    over that of :data:`TARGET_RMS`, as FP16. What a stage rounds is first rounded to multiples of
-    2^-12 between -8 and 8, among which the nearest point is found exactly; that rounding moves a
-    squared error by less than one part in 10^5. Rows are filled up to eights with zeros.
+    and ``r_i`` the factor in :data:`RESIDUAL_SCALES`. The scale of a row is its root mean square
+    over that of :data:`TARGET_RMS`, as FP16. The inputs of a stage are first rounded to multiples
+    of 2^-12 between -8 and 8; the point nearest to the rounded input is then found exactly. That
+    rounding changes a squared error by less than one part in 10^5. Rows are padded with zeros to a
+    multiple of eight.
 
-    QuIP# has one scale for a matrix and rotates it, for which it stores a further FP16 a column:
+    QuIP# has one scale for a matrix and rotates it, which needs one more FP16 number per column:
     ``2 + 16 (rows + columns) / (rows * columns)`` bits a weight with one stage.
 
-    A row of zeros has scale 0. A row with a NaN or an infinity comes back NaN, its codes are 0.
+    A row of zeros has scale 0. A row with a NaN or an infinity dequantizes to NaN; its codes are 0.
     """
 
     stages: tuple[Stage, ...] = (Stage.E8P,)
@@ -52,14 +53,14 @@ class E8P(Scheme, arrays="numerics.codebooks.e8p_arrays"):
 
     @property
     def name(self) -> str:
-        """How many stages of E8P, and whether one of E81B follows."""
+        """Name in the catalog: the number of E8P stages, and whether an E81B stage follows."""
         count = self.stages.count(Stage.E8P)
         last = "-e81b" if Stage.E81B in self.stages else ""
         return ("e8p" if count == 1 else f"e8p-{count}") + last
 
     @property
     def target_rms(self) -> float:
-        """Root mean square of what the first stage rounds."""
+        """Root mean square of the first stage's inputs."""
         return TARGET_RMS[self.stages[-1]]
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:

@@ -1,4 +1,4 @@
-"""The schemes of codebooks by name, each with its source."""
+"""Catalog entries of the codebook schemes: name, scheme, source."""
 
 from numerics.codebooks.additive import Additive
 from numerics.codebooks.e8p_scheme import E8P, Stage
@@ -15,7 +15,7 @@ _VPTQ_OUTLIERS = Vptq(
 )
 _SQUEEZE_LLM = "SqueezeLLM, arXiv:2306.07629, section 4.1, with equal weights, no outliers"
 
-#: Scheme and source by the names of the catalog.
+#: Scheme and source by catalog name.
 ENTRIES: dict[str, tuple[Scheme, str]] = {
     scheme.name: (scheme, source)
     for scheme, source in (

@@ -1,6 +1,6 @@
-"""A table of values for each row, made by k-means.
+"""A lookup table of values for each row, trained by k-means.
 
-Source: SqueezeLLM, arXiv:2306.07629, section 4.1, with the same weight for every value; the code of
+Source: SqueezeLLM, arXiv:2306.07629, section 4.1, with equal weights for all values; the code of
 Any-Precision LLM, arXiv:2402.10517, stores such tables as FP16.
 """
 
@@ -15,20 +15,21 @@ from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
-#: Values are integers in training: their quotient by the row's largest magnitude times this.
+#: Integer that stands for the row's largest magnitude in training.
 TRAINING_UNITS = 1 << 15
-#: A longer row's sums would not fit into 32 bits.
+#: Most values in a row, so that sums of training integers fit in 32 bits.
 MAX_ROW = (1 << 16) - 1
 MAX_ROUNDS = 50
 MAX_BITS = 8
 
 
 def train(values: Sequence[int], count: int) -> list[int]:
-    """Return the ``count`` centers that Lloyd's algorithm finds for integers, in order.
+    """Return the ``count`` centers that Lloyd's algorithm finds for integers, in increasing order.
 
-    It starts from quantiles, the sorted values number ``(2 i + 1) n // (2 count)``. A value belongs
-    to the nearest center, to the lower one of two; a center moves to the mean of its values, half
-    rounded up, and stays where it has none. It ends when nothing moves, or after 50 rounds.
+    The initial centers are quantiles: the sorted values at ``(2 i + 1) n // (2 count)``. A value
+    belongs to the nearest center, in a tie to the lower one; a center moves to the mean of its
+    values, rounded half up, and stays if it has none. Training ends when no center moves, or after
+    50 rounds.
 
     >>> train([-9, -8, 0, 1, 2, 11], 3)
     [-8, 1, 11]
@@ -51,15 +52,15 @@ def train(values: Sequence[int], count: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KMeans(Scheme, arrays="numerics.codebooks.kmeans_arrays"):
-    """Rows with tables of their own: ``value = codebook[row, code]``.
+    """A table for each row: ``value = codebook[row, code]``.
 
-    A row is divided by its largest magnitude and rounded to multiples of 2^-15, half to even, of
-    which :func:`train` makes the centers: everything is an integer, and the same in every order.
-    The table holds the centers times ``amax / 2^15`` as FP16. Then each weight takes the entry
-    nearest to it among those stored: its code is the number of midpoints below it, each a float32
-    sum, halved; subnormal numbers count as zero.
+    A row is divided by its largest magnitude and rounded to multiples of 2^-15, half to even;
+    :func:`train` finds the centers of these integers, whose sums don't depend on their order. The
+    table holds the centers times ``amax / 2^15`` as FP16. The code of a weight is the index of the
+    nearest stored entry: the number of midpoints below the weight, where a midpoint is half of a
+    float32 sum; subnormal numbers count as zero.
 
-    A row with a NaN or an infinity comes back NaN, its codes are 0.
+    A row with a NaN or an infinity dequantizes to NaN; its codes are 0.
     """
 
     families: ClassVar[tuple[Family, ...]] = (
@@ -79,7 +80,7 @@ class KMeans(Scheme, arrays="numerics.codebooks.kmeans_arrays"):
 
     @property
     def name(self) -> str:
-        """``kmeans`` with the bits of a code."""
+        """Name in the catalog: ``kmeans`` and the bits of a code."""
         return f"kmeans{self.code_bits}"
 
     def check_storable(self, shape: tuple[int, ...]) -> None:
@@ -88,7 +89,7 @@ class KMeans(Scheme, arrays="numerics.codebooks.kmeans_arrays"):
             raise ValueError(f"{self.name} has rows of up to {MAX_ROW} values, not {shape[-1]}")
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and tables of a tensor of this shape.
+        """Return the fields of a tensor of this shape: codes and tables of rows.
 
         Examples
         --------

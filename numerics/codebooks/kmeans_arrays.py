@@ -1,4 +1,4 @@
-"""Array code of k-means of rows: sorted values and their running sums stand for all comparisons."""
+"""Array code of k-means of rows: binary search in sorted values, cluster sums by prefix sums."""
 
 from functools import partial
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from numerics.codebooks.kmeans import MAX_ROUNDS, TRAINING_UNITS, KMeans
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.tensor import QuantizedTensor
 
-#: Tables of rows: centers in increasing order.
+#: Centers of each row in increasing order, in units of ``amax * 2^-15``.
 Centers = Int32[Array, "rows count"]
 
 
@@ -44,26 +44,26 @@ def train(values: Int32[Array, "rows n"], count: int) -> Centers:
 
 
 def means(totals: Centers, counts: Centers, centers: Centers) -> Centers:
-    """Return means, half rounded up, or the centers where there is nothing to average."""
+    """Return the means of clusters, rounded half up; an empty cluster keeps its center."""
     floors = totals // jnp.maximum(counts, 1)
     left = totals - floors * counts
     return jnp.where(counts == 0, centers, floors + (2 * left >= counts))
 
 
 class Rows(NamedTuple):
-    """Rows as training sees them: finite, and as integers."""
+    """Rows prepared for training: finite numbers, and the integers made of them."""
 
     is_poisoned: Bool[Array, " rows"]
-    #: The numbers, zeros in poisoned rows.
+    #: Numbers of the rows, zeros in rows with a NaN or an infinity.
     safe: Float32[Array, "rows n"]
     largest: Float32[Array, " rows"]
     values: Int32[Array, "rows n"]
 
 
 def prepare(x: Float32[Array, "*shape"]) -> Rows:
-    """Return rows over their largest magnitude, in units of 2^-15."""
+    """Return rows divided by their largest magnitude, as integers in units of 2^-15."""
     rows = x.reshape(-1, x.shape[-1])
-    # As integers: a maximum of floats may lose a NaN.
+    # The maximum is taken of the float bits as integers: a maximum of floats may drop a NaN.
     amax_bits = jnp.max(float_bits(rows) & MAGNITUDE_MASK, axis=1)
     is_poisoned = fence(amax_bits >= INFINITY_BITS)
     safe = jnp.where(is_poisoned[:, None], 0.0, rows)
@@ -74,7 +74,7 @@ def prepare(x: Float32[Array, "*shape"]) -> Rows:
 
 
 def stored_table(centers: Centers, rows: Rows) -> Float16[Array, "rows count"]:
-    """Return ``center / 2^15 * amax`` as FP16, NaN in poisoned rows."""
+    """Return ``center / 2^15 * amax`` as FP16, NaN in rows with a NaN or an infinity."""
     parts = centers.astype(jnp.float32) * (1 / TRAINING_UNITS)
     halves = encode(FP16, fence(multiply(parts, rows.largest[:, None])), overflow="satfinite")
     stored = lax.bitcast_convert_type(halves, SCALE_DTYPES[FP16])
@@ -83,12 +83,12 @@ def stored_table(centers: Centers, rows: Rows) -> Float16[Array, "rows count"]:
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: KMeans) -> QuantizedTensor:
-    """Return codes and tables."""
+    """Return the tensor as codes and tables of rows."""
     rows = prepare(x)
     stored = stored_table(train(rows.values, 1 << scheme.code_bits), rows)
     table = stored.astype(jnp.float32)
     middles = fence((table[:, 1:] + table[:, :-1]) * 0.5)
-    # Nothing is above a NaN: the codes of poisoned rows are 0.
+    # Comparisons with NaN midpoints are false, so the codes of poisoned rows are 0.
     codes = jnp.sum((rows.safe[:, None] > middles[:, :, None]).astype(jnp.int32), axis=1)
     code_field, codebook = scheme.layout(x.shape)
     arrays = {

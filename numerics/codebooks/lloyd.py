@@ -1,7 +1,7 @@
 """Codebooks of vectors by Lloyd's algorithm, in integers: the definition in plain Python.
 
-Vectors are integers of at most 2^13 in units of 2^-10. Nothing depends on the order of sums, so a
-codebook is the same on every machine, and nothing is drawn at random.
+Components of vectors are integers of magnitude at most 2^13 in units of 2^-10. Integer sums don't
+depend on their order and no random numbers are drawn, so a codebook is the same on every machine.
 """
 
 import math
@@ -13,13 +13,13 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-#: Vectors are integers in units of ``2**-UNIT_BITS``, and larger magnitudes saturate.
+#: Fraction bits of a vector's components, integers in units of ``2**-UNIT_BITS``.
 UNIT_BITS = 10
 MAX_UNITS = 8 << UNIT_BITS
-#: Entries are searched with norms up to ``2**NORM_BITS``, which makes float32 products exact.
+#: Largest norm in a search is ``2**NORM_BITS``, so that float32 dot products are exact.
 NORM_BITS = 11
 MAX_ROUNDS = 20
-#: Vectors that train each entry, and that train a codebook at most.
+#: Number of training vectors for each entry, and the largest number for a codebook.
 VECTORS_PER_ENTRY = 64
 MAX_VECTORS = 1 << 16
 
@@ -27,10 +27,10 @@ Vector = Sequence[int]
 
 
 def spread(count: int, total: int) -> "Int[np.ndarray, ' count']":
-    """Return ``count`` of the numbers below ``total``, all of them in turn if there are fewer.
+    """Return ``count`` of the numbers below ``total``, which repeat if ``count`` is larger.
 
-    They are multiples of a step near the golden section of ``total`` that has no divisor in common
-    with it, modulo ``total``: near to evenly spread, but not on the columns of a matrix.
+    The numbers are multiples, modulo ``total``, of a step near the golden section of ``total`` and
+    coprime to it: nearly evenly spaced, but not aligned with the columns of a matrix.
 
     >>> spread(5, 10).tolist(), spread(5, 3).tolist()
     ([0, 7, 4, 1, 8], [0, 2, 1, 0, 2])
@@ -42,12 +42,12 @@ def spread(count: int, total: int) -> "Int[np.ndarray, ' count']":
 
 
 def training_set(entries: int, total: int) -> "Int[np.ndarray, ' chosen']":
-    """Return which of ``total`` vectors train a codebook: 64 an entry, 65536 at most."""
+    """Return the indices of the training vectors among ``total``: 64 per entry, 65536 at most."""
     return spread(min(total, VECTORS_PER_ENTRY * entries, MAX_VECTORS), total)
 
 
 def search_shift(vectors: Sequence[Vector], codebook: Sequence[Vector]) -> int:
-    """Return the bits that a search drops, so that no norm exceeds 2^11.
+    """Return the number of low bits that a search drops, so that no norm exceeds 2^11.
 
     >>> search_shift([[3, 4]], [[0, 2048]]), search_shift([[2048, 1]], [[0, 0]])
     (0, 1)
@@ -57,9 +57,9 @@ def search_shift(vectors: Sequence[Vector], codebook: Sequence[Vector]) -> int:
 
 
 def nearest(vectors: Sequence[Vector], codebook: Sequence[Vector]) -> list[int]:
-    """Return which entry is nearest to each vector, the first of equals.
+    """Return the index of the entry nearest to each vector, the first of equals.
 
-    Both are first divided by 2 to the :func:`search_shift` and rounded, half up.
+    Vectors and entries are first divided by ``2**search_shift`` and rounded half up.
 
     >>> nearest([[3, 0], [-1, 2], [2, 0]], [[0, 0], [4, 0], [0, 2]])
     [1, 2, 0]
@@ -78,9 +78,9 @@ def nearest(vectors: Sequence[Vector], codebook: Sequence[Vector]) -> list[int]:
 def train(vectors: Sequence[Vector], count: int) -> list[list[int]]:
     """Return the ``count`` entries that Lloyd's algorithm finds for vectors.
 
-    It starts from the vectors of :func:`spread`. An entry moves to the mean of the vectors nearest
-    to it, half rounded up, and stays where it has none. It ends when nothing moves, or after 20
-    rounds. The entries are then rounded to FP16, whose units these are or smaller.
+    The initial entries are the vectors at the indices of :func:`spread`. An entry moves to the mean
+    of the vectors nearest to it, rounded half up, and stays if it has none. Training ends when no
+    entry moves, or after 20 rounds. The entries are then rounded to FP16 significands.
 
     >>> train([[0, 0], [10, 10], [0, 1], [11, 10], [0, 3], [3000, 2049]], 3)
     [[0, 1], [3000, 2048], [11, 10]]
@@ -99,6 +99,6 @@ def train(vectors: Sequence[Vector], count: int) -> list[list[int]]:
 
 
 def _mean(vectors: Sequence[Vector]) -> list[int]:
-    """Return the mean of vectors, half rounded up; nothing of none."""
+    """Return the mean of vectors, rounded half up; an empty list for no vectors."""
     count = len(vectors)
     return [(2 * sum(parts) + count) // (2 * count) for parts in zip(*vectors, strict=True)]

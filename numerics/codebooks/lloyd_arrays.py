@@ -20,7 +20,7 @@ def to_units(x: Float32[Array, "*shape"]) -> Int32[Array, "*shape"]:
 
 
 def from_units(codebook: Codebook) -> Float32[Array, "entries d"]:
-    """Return the numbers that integers stand for."""
+    """Return the float32 values of integers in units of 2^-10."""
     return codebook.astype(jnp.float32) * 2.0**-UNIT_BITS
 
 
@@ -37,17 +37,17 @@ def train(vectors: Vectors, count: int) -> Codebook:
 
     start = vectors[spread(count, len(vectors))]
     _, codebook, _ = lax.while_loop(is_moving, move, (jnp.int32(0), start, start - 1))
-    # As FP16, of 11 bits; integers of up to 13 bits are far from its ends.
+    # FP16 keeps 11 significant bits; integers of up to 13 bits neither overflow nor underflow.
     return fence(codebook.astype(jnp.float16).astype(jnp.int32))
 
 
 def train_on_some(vectors: Vectors, count: int) -> Codebook:
-    """Return a codebook for vectors, trained on :func:`numerics.codebooks.lloyd.training_set`."""
+    """Return a codebook trained on the subset :func:`numerics.codebooks.lloyd.training_set`."""
     return train(fence(vectors[training_set(count, len(vectors))]), count)
 
 
 def subtract(vectors: Vectors, codebook: Codebook, codes: Int32[Array, " n"]) -> Vectors:
-    """Return what is left of vectors after their entries, within the range of a search."""
+    """Return the residuals of vectors less their entries, saturated to the range of a search."""
     return fence(jnp.clip(vectors - codebook[codes], -MAX_UNITS, MAX_UNITS))
 
 

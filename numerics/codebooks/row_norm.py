@@ -1,4 +1,4 @@
-"""Euclidean norms of rows, and scales made of them."""
+"""Euclidean norms of rows, and FP16 scales proportional to them."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -17,10 +17,10 @@ def squared_norms(rows: Float32[Array, "*lead k"]) -> Float32[Array, "*lead"]:
 
 
 def norm_scales(rows: Float32[Array, "rows k"], *, over: float) -> Float16[Array, " rows"]:
-    """Return the norm of each row over a constant, as FP16.
+    """Return the norm of each row divided by ``over``, as FP16.
 
-    A row of zeros, subnormal numbers included, has scale 0, so that it comes back as zeros; one
-    with a NaN or an infinity has scale NaN.
+    A row of zeros and subnormal numbers has scale 0, so that it dequantizes to zeros; a row with a
+    NaN or an infinity has scale NaN.
 
     Examples
     --------

@@ -1,16 +1,16 @@
-"""Nearest entries of codebooks of integers, exactly, by float32 matrix products.
+"""Exact nearest entries of integer codebooks by float32 matrix products.
 
-Products of integers are exact as long as every partial sum stays below 2^24, so the result is the
-same in whatever order they are added: on every machine, in every batch.
+Dot products of integers are exact in float32 while every partial sum stays below 2^24, so the
+result doesn't depend on the order of additions, the machine or the batch.
 """
 
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float32, Int32, Num
 
-#: Numbers that are compared at once, to stay in the cache.
+#: Number of scores computed at once, so that they stay in the cache.
 SCORES_AT_ONCE = 1 << 18
-#: Vectors are searched in integers whose norm is about this at most: ``|2 x . c| <= 2^23``.
+#: Largest norm in a search is ``2**NORM_BITS``, so that ``|2 x . c| <= 2^23``.
 NORM_BITS = 11
 
 
@@ -21,10 +21,11 @@ def best_index(
     *,
     count: Int32[Array, ""] | None = None,
 ) -> Int32[Array, " n"]:
-    """Return which ``directions @ vector - offsets`` is largest, the first of equals.
+    """Return the index of the largest ``directions @ vector - offsets``, the first of equals.
 
-    All numbers are integers, and sums of magnitudes are below 2^24; the caller sees to it. Only the
-    first ``count`` vectors are searched, if it is given; what the others get means nothing.
+    All numbers are integers; the caller ensures that sums of magnitudes are below 2^24. If
+    ``count`` is given, only the first ``count`` vectors are searched; the other results are
+    undefined.
 
     Examples
     --------
@@ -56,11 +57,11 @@ def best_index(
 
 
 def nearest(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> Int32[Array, " n"]:
-    """Return the entry nearest to each vector, the first of equals.
+    """Return the index of the entry nearest to each vector, the first of equals.
 
-    Exact while no norm exceeds 2^11. Beyond that, vectors and codebook are first divided by the
-    power of two that makes it so, and rounded half up. Where there are no more vectors than
-    entries, vectors that are all entries are found without comparing them with every other one.
+    The search is exact while no norm exceeds 2^11. For larger norms, vectors and codebook are first
+    divided by the smallest sufficient power of two and rounded half up. If the vectors are at most
+    as many as the entries, those that equal an entry are found by sorting, without scores.
 
     Examples
     --------
@@ -75,7 +76,7 @@ def nearest(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> Int3
     offsets = jnp.sum(table * table, axis=1)
     if len(vectors) > len(codebook):
         return best_index(shifted, 2 * table, offsets)
-    # No more vectors than entries: a codebook that was trained on them has nearly all of them.
+    # At most as many vectors as entries: nearly all vectors equal an entry trained on them.
     same = first_equal(shifted, table)
     is_found = same < len(codebook)
     order = jnp.argsort(is_found, stable=True)
@@ -85,9 +86,9 @@ def nearest(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> Int3
 
 
 def first_equal(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> Int32[Array, " n"]:
-    """Return the first entry that equals each vector, a number from ``k`` on where there is none.
+    """Return the index of the first entry equal to each vector, at least ``k`` if there is none.
 
-    By sorting both together; components are from -2^15 to 2^15 - 1.
+    Entries and vectors are sorted together; components are from -2^15 to 2^15 - 1.
 
     Examples
     --------
@@ -96,7 +97,7 @@ def first_equal(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> 
     """
     rows = jnp.concatenate([codebook, vectors])
     padded = jnp.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
-    # Two components a key; the entries come before the vectors that equal them.
+    # A key packs two components; the stable sort puts entries before the vectors equal to them.
     keys = padded[:, 0::2] << 16 | padded[:, 1::2] & 0xFFFF
     place = jnp.arange(len(rows), dtype=jnp.int32)
     *ordered, order = lax.sort((*keys.T, place), num_keys=keys.shape[1] + 1)

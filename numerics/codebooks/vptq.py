@@ -1,4 +1,4 @@
-"""Vectors down the columns of a matrix: what VPTQ stores, made from the weights alone.
+"""VPTQ's storage format, vectors along the columns of a matrix, from the weights alone.
 
 Source: VPTQ, arXiv:2409.17066, sections 3.2 to 3.4, and its code.
 """
@@ -14,7 +14,7 @@ from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.family import NUMBER, PERCENT, Family
 from numerics.schemes.scheme import Field, Scheme
 
-#: Longest vectors, so that the squared norms of a search fit into 32 bits.
+#: Most weights in a vector, so that the squared norms of a search fit in 32 bits.
 MAX_LENGTH = 16
 MAX_CODE_BITS = 16
 MAX_COLUMNS = 1 << 16
@@ -22,7 +22,7 @@ MAX_COLUMNS = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codebook:
-    """Entries of a codebook, ``2**bits`` vectors of ``length`` numbers."""
+    """Size of a codebook: ``2**bits`` entries of ``length`` numbers."""
 
     length: int
     bits: int
@@ -39,16 +39,17 @@ class Codebook:
 class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
     """Vectors of one column and ``length`` rows: ``value = (C[i] + R[j]) * scale + bias``.
 
-    Every column has its least value as ``bias`` and its range as ``scale``, both FP16, and is
-    stored as multiples of 2^-13 between 0 and 1. The codebook ``C`` is
-    :func:`numerics.codebooks.lloyd.train` of its vectors, and ``R`` of what ``C`` leaves; both are
-    searched for the nearest entry. The share ``outliers`` of the columns has a codebook of its own
-    and no residual. VPTQ takes those of largest mean squared input, orders the columns by it, and
-    weighs vectors by it too; without inputs, order and choice go by the squared norm of columns,
-    and weights are equal. Nothing is compensated.
+    The ``bias`` of a column is its least value and its ``scale`` is its range, both FP16; the
+    column is then rounded to multiples of 2^-13 between 0 and 1. The codebook ``C`` is
+    :func:`numerics.codebooks.lloyd.train` of these vectors, and ``R`` that of the residuals of
+    ``C``; a vector takes the nearest entry of each. The fraction ``outliers`` of the columns has a
+    separate codebook without a residual. VPTQ uses calibration data: it orders columns and chooses
+    outliers by the mean squared input and weights the vectors by it. This scheme orders and chooses
+    columns by their squared norm, with equal weights, and applies no error feedback.
 
-    Leading axes are rows too, and rows are filled up to whole vectors with zeros. A column with a
-    NaN or an infinity comes back NaN, its codes are 0, and it counts as zeros in training.
+    Leading axes are flattened into rows, and columns are padded with zeros to whole vectors. A
+    column with a NaN or an infinity dequantizes to NaN; its codes are 0, and it counts as zeros in
+    training.
     """
 
     families: ClassVar[tuple[Family, ...]] = (
@@ -76,7 +77,7 @@ class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
 
     @property
     def name(self) -> str:
-        """Length and entries as in the names of models; percent, length, entries of outliers."""
+        """Name in the catalog: lengths and entries as in VPTQ's model names, outliers last."""
         residual = f"{1 << self.residual_bits}" if self.residual_bits else "0"
         name = f"vptq-v{self.main.length}-k{1 << self.main.bits}-{residual}"
         if self.outlier_codebook is None:
@@ -85,16 +86,16 @@ class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
         return f"{name}-o{100 * self.outliers:g}-v{outlier.length}-k{1 << outlier.bits}"
 
     def check_storable(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`ValueError` for more columns than 16 bits tell apart."""
+        """Raise :class:`ValueError` for more columns than a 16-bit index can number."""
         if shape[-1] > MAX_COLUMNS:
             raise ValueError(f"{self.name} has up to {MAX_COLUMNS} columns, not {shape[-1]}")
 
     def outlier_columns(self, columns: int) -> int:
-        """Return how many of the columns have the outliers' codebook."""
+        """Return the number of columns that use the outlier codebook."""
         return math.ceil(self.outliers * columns)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return the arrays of a tensor of this shape.
+        """Return the fields of a tensor of this shape.
 
         Examples
         --------
@@ -120,7 +121,7 @@ class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
 
 
 def _pair(prefix: str, codebook: Codebook, rows: int, columns: int) -> tuple[Field, Field]:
-    """Return the fields of codes and their codebook."""
+    """Return the fields of the codes and of their codebook."""
     dtype = np.dtype(np.uint8 if codebook.bits <= 8 else np.uint16)
     codes = (-(-rows // codebook.length), columns)
     table = (1 << codebook.bits, codebook.length)
@@ -143,5 +144,5 @@ def _by_name(match: re.Match[str]) -> Vptq:
 def _code_bits(entries: int) -> int:
     """Return log2 of the number of codebook entries."""
     if entries & (entries - 1) or entries < 2:
-        raise ValueError(f"a codebook has a power of two of entries, such as 256, not {entries}")
+        raise ValueError(f"the entries of a codebook are a power of two such as 256, not {entries}")
     return entries.bit_length() - 1

@@ -17,9 +17,9 @@ from numerics.codebooks.vptq import Codebook, Vptq
 from numerics.formats import FP16, SCALE_DTYPES
 from numerics.schemes.tensor import QuantizedTensor
 
-#: One column of the matrix a row.
+#: The transposed matrix: each row holds one of its columns.
 Columns = Float32[Array, "columns rows"]
-#: Units of columns, 2^-13, in those of codebooks, 2^-10.
+#: Unit of codebooks, 2^-10, over the unit of normalized columns, 2^-13.
 SHARPER = 8
 
 
@@ -72,7 +72,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 
 def _of_codes(name: str, special: int) -> slice:
-    """Return which of the ordered columns an array of codes is about."""
+    """Return the slice of the ordered columns that an array of codes covers."""
     return slice(None, special) if name.startswith("outlier") else slice(special, None)
 
 
@@ -85,7 +85,7 @@ def _as_half(x: Float32[Array, " columns"]) -> Float32[Array, " columns"]:
 def _to_units(
     columns: Columns, scales: Float32[Array, " columns"], biases: Float32[Array, " columns"]
 ) -> Int32[Array, "columns rows"]:
-    """Return multiples of 2^-13 between 0 and 1; zeros where a column is constant."""
+    """Return ``(column - bias) / scale`` between 0 and 1 in units of 2^-13; 0 if constant."""
     parts = divide(fence(columns - biases[:, None]), scales[:, None])
     parts = jnp.where(scales[:, None] > 0, parts, 0.0)
     return lloyd_arrays.to_units(jnp.clip(parts, 0.0, 1.0) * float(SHARPER))
@@ -94,7 +94,7 @@ def _to_units(
 def _encode(
     units: Int32[Array, "columns rows"], prefix: str, codebook: Codebook, residual_bits: int
 ) -> dict[str, Array]:
-    """Return codes, one column a column, and codebooks."""
+    """Return codes of shape (vectors, columns), and the codebooks."""
     padded = jnp.pad(units, ((0, 0), (0, -units.shape[1] % codebook.length)))
     vectors = fence(padded.reshape(-1, codebook.length))
     arrays = {}
@@ -110,7 +110,7 @@ def _encode(
 
 
 def _decode(q: QuantizedTensor, prefix: str) -> Columns:
-    """Return the entries of codes, in the order of the codes' columns."""
+    """Return the entries that codes select, columns in the order of the codes."""
     table = q.arrays[f"{prefix}codebook"].astype(jnp.float32)
     codes = q.arrays[f"{prefix}codes"].astype(jnp.int32).T
     return table[codes].reshape(len(codes), -1)

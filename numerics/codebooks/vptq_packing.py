@@ -1,7 +1,7 @@
-"""The streams of indices in VPTQ's files.
+"""The bit streams of indices in VPTQ's files.
 
-Source: the code of VPTQ, arXiv:2409.17066 (``main`` branch), whose own reader fails for residuals
-wider than indices and for streams below half a word; here both work.
+Source: the code of VPTQ, arXiv:2409.17066 (``main`` branch). Its reader fails for residuals wider
+than indices and for streams shorter than half a word; this one reads both.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ def pack_indices(
     residuals: Sequence[int] | None = None,
     residual_bits: int = 0,
 ) -> UInt32[np.ndarray, " words"]:
-    """Return a row of vectors as words: ``residual << bits | index``, low bits first.
+    """Return the indices of a row as words: fields ``residual << bits | index``, low bits first.
 
-    The last word is filled up with zeros. Raises :class:`ValueError` for numbers that don't fit.
+    Zeros pad the last word. Raises :class:`ValueError` for numbers that don't fit in their bits.
 
     >>> [f"{word:08X}" for word in pack_indices([1, 2, 3, 4095], bits=12)]
     ['03002001', '0000FFF0']
@@ -40,7 +40,7 @@ def pack_indices(
 def unpack_indices(
     words: UInt32[np.ndarray, " words"], *, bits: int, residual_bits: int = 0, count: int
 ) -> tuple[UInt32[np.ndarray, " count"], UInt32[np.ndarray, " count"]]:
-    """Return the ``count`` indices and residuals of words.
+    """Return the first ``count`` indices and residuals stored in words.
 
     >>> words = pack_indices([7], bits=3, residuals=[300], residual_bits=12)
     >>> [part.tolist() for part in unpack_indices(words, bits=3, residual_bits=12, count=1)]

@@ -12,24 +12,24 @@ from numerics.conformance.pack import DATA, Arrays, canonical, read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How one array of a foreign file compares."""
+    """Comparison of one array of a foreign file with the pack's."""
 
     file: str
     array: str
     compared: int
     different: int
-    #: The first difference in words, empty without one.
+    #: Description of the first difference, empty if there is none.
     first: str = ""
 
 
 def check_directory(directory: Path) -> list[Verdict]:
-    """Compare every ``formats/*.npz`` and ``schemes/*.npz`` under ``directory`` with ours.
+    """Compare every ``formats/*.npz`` and ``schemes/*.npz`` under ``directory`` with the pack.
 
     Raises
     ------
     ValueError
-        If a file can't be read, is none of the pack's, has no arrays, or has one of another name,
-        shape or type.
+        If a file cannot be read, is not in the pack, has no arrays, or has an array whose name,
+        shape or type differs.
     """
     paths = sorted([*directory.glob("formats/*.npz"), *directory.glob("schemes/*.npz")])
     if not paths:

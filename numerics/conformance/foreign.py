@@ -1,4 +1,4 @@
-"""Read NumPy zip files that nobody vouches for."""
+"""Read NumPy zip files from untrusted sources."""
 
 import io
 import math
@@ -12,12 +12,12 @@ from numpy.lib import format as npy
 
 from numerics.conformance.pack import Arrays
 
-#: No file of the pack comes near; larger ones are refused unread.
+#: Largest accepted file, in bytes; the files of the pack are much smaller.
 MAX_BYTES = 1 << 26
-#: Bytes of a header that describes an array.
+#: Largest size of the header of an array, in bytes.
 MAX_HEADER = 4096
 SUFFIX = ".npy"
-#: What :mod:`zipfile` and its decompressors raise for files that are broken or made to do harm.
+#: Exceptions of :mod:`zipfile` and its decompressors for damaged or malicious files.
 _FAULTS = (
     EOFError,
     NotImplementedError,
@@ -32,12 +32,12 @@ _FAULTS = (
 def read_foreign(path: Path) -> Arrays:
     """Return the arrays of numbers of a file.
 
-    Memory goes by the bytes that are there, not by what headers claim, and nothing is unpickled.
+    Memory is allocated for the bytes present, not for the sizes in headers; nothing is unpickled.
 
     Raises
     ------
     ValueError
-        If it is no zip file of arrays of numbers, is damaged, or has more than :data:`MAX_BYTES`.
+        If the file is not a zip of arrays of numbers, is damaged or exceeds :data:`MAX_BYTES`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -53,7 +53,7 @@ def _members(archive: zipfile.ZipFile) -> Iterator[tuple[str, np.ndarray]]:
         raise ValueError(f"{size} bytes, more than {MAX_BYTES}")
     for info in infos:
         if not info.filename.endswith(SUFFIX):
-            raise ValueError(f"{info.filename!r} is no array: it doesn't end in {SUFFIX}")
+            raise ValueError(f"{info.filename!r} is not an array: it doesn't end in {SUFFIX}")
         content = io.BytesIO(archive.read(info))
         yield info.filename.removesuffix(SUFFIX), _array(content, info.filename)
 

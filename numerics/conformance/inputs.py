@@ -1,4 +1,4 @@
-"""Inputs that tell number formats and scale rules apart."""
+"""Inputs that distinguish number formats and scale rules."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt32
 
 from numerics.formats import Format
 
-#: Float32 numbers taken on each side of a value or midpoint.
+#: Number of float32 neighbours on each side of a value or midpoint.
 NEIGHBOURS = 3
 #: Rows and length of a block tensor; groups of 128 leave a shorter last one of 32.
 ROWS, LENGTH = 2, 288
@@ -19,7 +19,7 @@ LANDMARKS = (0, 1, 0x7FFFFF, 0x800000, 0x3F800000, 0x7F7FFFFF, INFINITY)
 
 
 def format_inputs(fmt: Format) -> UInt32[np.ndarray, " n"]:
-    """Return the bits of the float32 numbers around everything that decides a rounding."""
+    """Return the bits of float32 numbers around all values, midpoints and limits of a format."""
     values = sorted({abs(value) for value in fmt.values if math.isfinite(value)})
     middles = [(low + high) / 2 for low, high in itertools.pairwise(values)]
     beyond = values[-1] + (values[-1] - values[-2]) / 2
@@ -40,10 +40,11 @@ def has_nan(fmt: Format) -> bool:
 def block_tensors() -> dict[str, Float32[np.ndarray, "rows length"]]:
     """Return the block tensors by letter.
 
-    A: random, exponents of their own. B: magnitudes just at, below and above powers of two. C: the
-    same around 6, 7, 7.5, 28, 127, 448 times them. D: multiples of an eighth, where ties are. E:
-    one large value among small ones. F: zeros, a single -0, a NaN, infinities. G: subnormals and
-    the largest exponents. H: bfloat16 numbers. I: ordinary weights.
+    A: a random exponent for each 16 values. B: largest magnitudes at, just below and just above
+    powers of two. C: largest magnitudes around 6, 7, 7.5, 28, 127 and 448 times powers of two. D:
+    multiples of 1/8, which give ties. E: one large value among small ones. F: zeros, a single -0, a
+    NaN, infinities. G: subnormal numbers and the largest exponents. H: bfloat16 numbers. I: weights
+    of a normal distribution.
     """
     rng = np.random.default_rng(20240229)
     normal = rng.standard_normal((9, ROWS, LENGTH)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Make the conformance pack; ``python -m numerics.conformance.pack`` writes it anew."""
+"""Make the conformance pack; ``python -m numerics.conformance.pack`` rewrites all files."""
 
 from pathlib import Path
 from typing import get_args
@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from numerics.conformance.inputs import block_tensors, format_inputs
-from numerics.formats import FloatFormat, Format, Overflow
-from numerics.names.catalog import FORMATS, SCHEMES
+from numerics.formats import FORMATS, FloatFormat, Format, Overflow
+from numerics.names.catalog import SCHEMES
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import quantize
 
 DATA = Path(__file__).parent / "data"
-#: Formats of more bits have no file.
+#: Largest width, in bits, of a format that has a file in the pack.
 MAX_BITS = 8
 NAN_BITS = 0x7FC00000
 
@@ -21,16 +21,16 @@ Arrays = dict[str, np.ndarray]
 
 
 def packed_formats() -> dict[str, Format]:
-    """Return the formats that the pack has."""
+    """Return the formats in the pack."""
     return {name: fmt for name, fmt in FORMATS.items() if fmt.bits <= MAX_BITS}
 
 
 def packed_schemes() -> dict[str, Scheme]:
-    """Return the schemes that the pack has: those that are defined in every bit."""
+    """Return the schemes in the pack: those whose results are defined in every bit."""
     return {name: scheme for name, scheme in SCHEMES.items() if scheme.is_exact}
 
 
-#: Columns of a row that blocks of every size fill.
+#: Row length that is a multiple of every block size.
 WHOLE = 256
 
 
@@ -49,7 +49,7 @@ def format_arrays(fmt: Format) -> Arrays:
 
 
 def scheme_arrays(scheme: Scheme) -> Arrays:
-    """Return what a scheme stores of each block tensor, and the values that come back."""
+    """Return the stored arrays and the dequantized values of each block tensor."""
     arrays: Arrays = {}
     for letter, tensor in block_tensors().items():
         q = quantize(jnp.asarray(_whole_blocks(tensor, scheme)), scheme)
@@ -59,7 +59,7 @@ def scheme_arrays(scheme: Scheme) -> Arrays:
 
 
 def _whole_blocks(tensor: np.ndarray, scheme: Scheme) -> np.ndarray:
-    """Return the first :data:`WHOLE` columns for schemes that store no other rows."""
+    """Return the tensor, cut to :data:`WHOLE` columns for schemes that need whole blocks."""
     try:
         scheme.check_shape(tensor.shape)
     except ValueError:
@@ -79,7 +79,7 @@ def canonical(bits: np.ndarray) -> np.ndarray:
 
 
 def read(path: Path) -> Arrays:
-    """Return the arrays of one of our own files."""
+    """Return the arrays of a file of the pack."""
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
 

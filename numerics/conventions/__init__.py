@@ -1,1 +1,1 @@
-"""Schemes as one library or paper computes them, where libraries disagree."""
+"""Schemes with the exact arithmetic of one library or paper, where libraries disagree."""

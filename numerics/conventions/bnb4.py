@@ -1,4 +1,4 @@
-"""The 4-bit types of bitsandbytes: NF4 and FP4, by the reciprocal of the largest magnitude."""
+"""The 4-bit types of bitsandbytes: NF4 and FP4, scaled by the reciprocal of ``amax``."""
 
 import math
 from collections.abc import Sequence
@@ -19,11 +19,12 @@ NAMES = {NF4: "nf4-bnb", FP4_BNB: "fp4-bnb"}
 class Bnb4(Scheme, arrays="numerics.conventions.bnb4_arrays"):
     """Blocks of 64 with their largest magnitude as float32 scale: ``value = element(code) * amax``.
 
-    Codes are of ``x * (1 / amax)``, both rounded to float32, which is now and then another one than
-    that of ``x / amax``; ties go down. A block of zeros has scale 0. Rows are cut into blocks each
-    on its own. :func:`quantize_block` is the definition; source: ``quantize_4bit`` of bitsandbytes
-    0.50 on a processor, which agrees in every bit, NaN included, but for two: subnormal numbers
-    count as zeros here, and an infinite number is like NaN, there an infinite scale.
+    A code is that of ``x * (1 / amax)``, both operations rounded to float32; it sometimes differs
+    from that of ``x / amax``. Ties go down. A block of zeros has scale 0. Each row is cut into
+    blocks separately. :func:`quantize_block` is the definition. Source: ``quantize_4bit`` of
+    bitsandbytes 0.50 on a CPU, which agrees in every bit, NaN included, with two exceptions:
+    subnormal numbers count as zeros here, and an infinity is treated as NaN, where bitsandbytes
+    stores an infinite scale.
 
     Examples
     --------
@@ -38,13 +39,13 @@ class Bnb4(Scheme, arrays="numerics.conventions.bnb4_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the block where it is not 64."""
+        """Name in the catalog, with the block size if it is not 64."""
         suffix = "" if self.size == BLOCK else f":g{self.size}"
         return NAMES[self.element] + suffix
 
     @property
     def group_size(self) -> int:
-        """Values of a block."""
+        """Number of values in a block."""
         return self.size
 
     @property
@@ -63,7 +64,7 @@ class Bnb4(Scheme, arrays="numerics.conventions.bnb4_arrays"):
 
 
 def quantize_block(element: TableFormat, values: Sequence[float]) -> tuple[list[int], np.float32]:
-    """Return codes and scale of a block; NaN and the codes of 1 if a value is not finite.
+    """Return codes and scale of a block; if a value is not finite, NaN and the codes of 1.
 
     >>> quantize_block(FP4_BNB, [1.0, -3.0, 0.0, 2.0, 0.001])
     ([4, 11, 0, 2, 8], np.float32(3.0))
@@ -73,7 +74,7 @@ def quantize_block(element: TableFormat, values: Sequence[float]) -> tuple[list[
         return [element.encode(1.0)] * len(x), np.float32(np.nan)
     amax = max(abs(v) for v in x)
     reciprocal = np.float32(1) / max(amax, np.float32(MIN_NORMAL))
-    # A subnormal reciprocal counts as the smallest normal one: amax is beyond 2^126.
+    # For amax above 2^126 the reciprocal is subnormal; it is raised to the smallest normal number.
     reciprocal = max(reciprocal, np.float32(MIN_NORMAL))
     units = [min(max(v * reciprocal, np.float32(-1)), np.float32(1)) for v in x]
     return [element.encode(float(unit)) for unit in units], amax

@@ -53,15 +53,15 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 
 def in_units(x: Groups) -> tuple[Groups, PerGroupFloat]:
-    """Return groups in units of their largest magnitude, and that magnitude."""
+    """Return groups divided by their largest magnitude, and that magnitude."""
     amax = from_bits(jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1))
-    # Whatever the reciprocal for zeros, they stay zeros.
+    # The reciprocal of a block of zeros doesn't matter: its values stay zeros.
     reciprocal = divide(jnp.ones_like(amax), jnp.maximum(amax, np.float32(MIN_NORMAL)))
     reciprocal = fence(jnp.maximum(reciprocal, np.float32(MIN_NORMAL)))
     return jnp.clip(multiply(x, reciprocal[..., None]), -1, 1), amax
 
 
 def flushed(x: Float32[Array, "*shape"]) -> Float32[Array, "*shape"]:
-    """Return numbers with zeros in place of subnormal ones."""
+    """Return numbers with subnormal ones replaced by zeros."""
     bits = float_bits(x)
     return from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, sign_bits(x), bits))

@@ -1,4 +1,4 @@
-"""DINT with an integer range that is not symmetric: the full one, and one with a zero point."""
+"""DINT with an asymmetric integer range: the full range, or a range with a zero point."""
 
 import math
 from collections.abc import Sequence
@@ -18,24 +18,24 @@ HALVES = np.finfo(np.float16)
 
 
 class Kind(StrEnum):
-    """Which integers there are beside the two halves; ``half = 2^(n-1)``."""
+    """Integers that are coded along with +1/2 and -1/2; ``half = 2^(n-1)``."""
 
     #: ``1 - half`` to ``half - 2`` in two's complement, ``s = max(max(x) / (half - 2), -min(x) /
     #: (half - 1))``; code ``half - 1`` is +1/2, code ``half`` is -1/2.
     FULL = "f"
-    #: 0 to ``2^n - 3`` less a zero point z, ``s = (high - low) / (2^n - 3)`` of the range with 0
-    #: inside, ``z = clip(rint(-low / s), 0, 2^n - 3)``; the last two codes are +1/2 and -1/2.
+    #: 0 to ``2^n - 3`` minus a zero point z, ``s = (high - low) / (2^n - 3)`` of the range extended
+    #: to 0, ``z = clip(rint(-low / s), 0, 2^n - 3)``; the last two codes are +1/2 and -1/2.
     ASYMMETRIC = "a"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dint(Scheme, arrays="numerics.conventions.dint_arrays"):
-    """Integers and two halves beside zero, FP16 scales; :func:`quantize_group` is the definition.
+    """Integers, +1/2 and -1/2, with FP16 scales; :func:`quantize_group` is the definition.
 
-    Numbers up to 1/4 of a step are 0, below 3/4 a half, others integers, ties to even, saturated.
-    Subnormal numbers count as zeros, a group of zeros has scale 1, and a NaN or an infinity makes
-    the scale NaN and the codes 0. Source: dINT, Lee et al., EMNLP 2023, section 4.2; ``dint4`` is
-    the symmetric one.
+    Magnitudes up to 1/4 of a step round to 0, those below 3/4 to 1/2, larger ones to the nearest
+    integer, ties to even, saturated. Subnormal numbers count as zeros, a group of zeros has scale
+    1, and a NaN or an infinity makes the scale NaN and the codes 0. Source: dINT, Lee et al., EMNLP
+    2023, section 4.2; ``dint4`` is the symmetric variant.
 
     Examples
     --------
@@ -63,18 +63,18 @@ class Dint(Scheme, arrays="numerics.conventions.dint_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is not 128."""
+        """Name in the catalog, with the group size if it is not 128."""
         suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
         return f"dint{self.bits}-{self.kind}{suffix}"
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     @property
     def integer_range(self) -> tuple[int, int]:
-        """Least and largest integer, before the zero point."""
+        """Least and largest integer before the zero point is subtracted."""
         if self.kind is Kind.FULL:
             return 1 - (1 << (self.bits - 1)), (1 << (self.bits - 1)) - 2
         return 0, (1 << self.bits) - 3

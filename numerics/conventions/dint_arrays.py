@@ -1,4 +1,4 @@
-"""Array code of dINT with other than symmetric ranges: the twin of ``dint.quantize_group``."""
+"""Array code of dINT with asymmetric ranges: the twin of ``dint.quantize_group``."""
 
 from functools import partial
 
@@ -39,7 +39,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: Dint) -> QuantizedTensor:
 
 @jax.jit
 def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
-    """Return ``(integer - zero_point) * scale``, or half a scale."""
+    """Return ``(integer - zero_point) * scale``, or ``+-scale / 2`` for the codes of 1/2."""
     scheme = q.scheme
     assert isinstance(scheme, Dint)
     blocks = grouping.split_groups(q.codes, PerGroup(scheme.size))
@@ -82,7 +82,7 @@ def _codes(
     least, most = scheme.integer_range
     plus, minus = scheme.half_codes
     magnitude = jnp.abs(ratio)
-    # Beyond the range of int32 they saturate all the same.
+    # Clipped before the conversion to int32, which would overflow; such codes saturate anyway.
     nearest = jnp.clip(jnp.round(ratio), -(1 << scheme.bits), 1 << scheme.bits)
     integer = jnp.where(magnitude <= 0.25, 0, nearest).astype(jnp.int32) + zeros[..., None]
     code = jnp.clip(integer, least, most) & ((1 << scheme.bits) - 1)

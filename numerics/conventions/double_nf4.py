@@ -1,7 +1,7 @@
-"""NF4 whose scales are quantized in their turn: QLoRA's double quantization.
+"""NF4 with quantized scales: QLoRA's double quantization.
 
-Scales take the nearest value of the dynamic map. The native CPU kernel of bitsandbytes 0.50.2 takes
-its neighbour for about 2 of 1,000 scales, which lie near the middle of two values.
+Scales are rounded to the nearest value of the dynamic map. The native CPU kernel of bitsandbytes
+0.50.2 picks the neighbouring value for about 2 of 1,000 scales, which lie near a midpoint.
 """
 
 import functools
@@ -14,7 +14,7 @@ from numerics.formats import NF4, Format, TableFormat
 from numerics.schemes.scheme import Field, Scheme
 
 BLOCK = 64
-#: Scales that share a scale of their own.
+#: Number of block scales that share one second-level scale; QLoRA, arXiv:2305.14314.
 SCALES_PER_BLOCK = 256
 SCALE_CODE_BITS = 8
 #: Decades of the dynamic map.
@@ -23,11 +23,11 @@ DECADES = 7
 
 @functools.cache
 def dynamic_map() -> TableFormat:
-    """Return the 8-bit format of scales: magnitudes in decades, more of them in the higher ones.
+    """Return the 8-bit format of scales: decades of magnitudes, denser in the higher decades.
 
-    Decade i has the ``2^i`` middles between equally spaced bounds from 0.1 to 1, times ``10^(i -
-    6)``, with both signs; 0 and 1 stand alone. Each bound is rounded once to float32. Source:
-    Dettmers, arXiv:1511.04561, as ``create_dynamic_map`` of bitsandbytes computes it.
+    Decade i has the ``2^i`` midpoints between equally spaced bounds from 0.1 to 1, times
+    ``10^(i - 6)``, with both signs; 0 and 1 are added. Each bound is rounded once to float32.
+    Source: Dettmers, arXiv:1511.04561, as ``create_dynamic_map`` of bitsandbytes computes it.
 
     >>> table = dynamic_map().table
     >>> len(table), table[0], table[127], table[-1]
@@ -43,7 +43,7 @@ def dynamic_map() -> TableFormat:
 
 
 def _bounds(gaps: int) -> list[np.float32]:
-    """Return numbers from 0.1 to 1, counted from the nearer end, each rounded once."""
+    """Return equally spaced numbers from 0.1 to 1, computed from the nearer end, rounded once."""
     first = np.float32(0.1)
     step = float((np.float32(1) - first) / np.float32(gaps))
     exact = [
@@ -58,12 +58,13 @@ class DoubleNf4(Scheme, arrays="numerics.conventions.double_nf4_arrays"):
     """NF4 in blocks of 64 with scales of 8 bits: ``value = nf4(code) * s``.
 
     ``s = map(scale_code) * t + offset``, where ``offset`` is the mean of the largest magnitudes of
-    all blocks, and ``t`` the largest difference to it among 256 blocks. Codes are of the largest
-    magnitude itself, not of ``s``, which can be negative for blocks of small numbers.
+    all blocks, and ``t`` the largest difference from it among 256 blocks. Codes are found by
+    dividing by the block's largest magnitude, not by ``s``, which can be negative for blocks of
+    small numbers.
 
-    All is float32, quotients are products with a reciprocal of at least 2^-126, as in bitsandbytes;
-    subnormal numbers count as zeros. A NaN or an infinity anywhere makes every scale NaN and every
-    code 0. ``double_nf4_reference`` has the definition.
+    Numbers are float32 and quotients are products with a reciprocal of at least 2^-126, as in
+    bitsandbytes; subnormal numbers count as zeros. A NaN or an infinity anywhere makes every scale
+    NaN and every code 0. ``double_nf4_reference`` has the definition.
 
     Examples
     --------
@@ -73,12 +74,12 @@ class DoubleNf4(Scheme, arrays="numerics.conventions.double_nf4_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name."""
+        """Name in the catalog."""
         return "nf4-dq"
 
     @property
     def group_size(self) -> int:
-        """Values of a block."""
+        """Number of values in a block."""
         return BLOCK
 
     @property
@@ -87,7 +88,7 @@ class DoubleNf4(Scheme, arrays="numerics.conventions.double_nf4_arrays"):
         return (NF4,)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, codes of scales, their scales and the offset."""
+        """Return the fields: codes, codes of scales, second-level scales and the offset."""
         groups = (*shape[:-1], -(-shape[-1] // BLOCK))
         blocks = (-(-int(np.prod(groups)) // SCALES_PER_BLOCK),)
         byte, float32 = np.dtype(np.uint8), np.dtype(np.float32)

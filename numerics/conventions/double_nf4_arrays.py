@@ -22,7 +22,7 @@ from numerics.schemes.tensor import QuantizedTensor
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: DoubleNf4) -> QuantizedTensor:
-    """Return codes, codes of scales, their scales and the offset."""
+    """Return the tensor as codes, codes of scales, second-level scales and the offset."""
     is_bad = jnp.max(float_bits(x) & MAGNITUDE_MASK) >= INFINITY_BITS
     x = flushed(jnp.where(is_bad, 0, x))
     codes, amaxes = [], []
@@ -63,6 +63,6 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 
 def encode_scales(unit: Groups) -> Int32[Array, "*lead group"]:
-    """Return the codes of the dynamic map nearest to numbers, ties to the lower."""
+    """Return the codes of the nearest values of the dynamic map, ties to the lower value."""
     thresholds = jnp.asarray(dynamic_map().thresholds, jnp.float32)
     return jnp.searchsorted(thresholds, unit, side="left").astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""Double quantization one number at a time, in float32 step by step, as bitsandbytes computes."""
+"""Scalar definition of double quantization, with the float32 operations of bitsandbytes."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Float = np.float32
 
 
 def quantize_block(values: Sequence[float], table: TableFormat) -> tuple[list[int], Float]:
-    """Return the codes of a block in units of its largest magnitude, and that magnitude.
+    """Return the codes of a block divided by its largest magnitude, and that magnitude.
 
     >>> codes, amax = quantize_block([2.0, -1.0, 0.0], NF4)
     >>> [round(NF4.decode(code), 3) for code in codes], amax
@@ -28,7 +28,7 @@ def quantize_block(values: Sequence[float], table: TableFormat) -> tuple[list[in
 
 
 def quantize_scales(amaxes: Sequence[Float]) -> tuple[list[int], list[Float], Float]:
-    """Return the codes of scales, the scale of each 256 of them, and the offset.
+    """Return the codes of scales, the scale of each 256 scales, and the offset.
 
     >>> codes, scales, offset = quantize_scales([np.float32(1), np.float32(3)])
     >>> [dynamic_map().decode(code) for code in codes], scales, offset
@@ -48,7 +48,7 @@ def quantize_scales(amaxes: Sequence[Float]) -> tuple[list[int], list[Float], Fl
 def quantize_blocks(
     blocks: Sequence[Sequence[float]],
 ) -> tuple[list[list[int]], list[int], list[Float], Float]:
-    """Return codes of each block, and what :func:`quantize_scales` returns of all."""
+    """Return the codes of each block, and the result of :func:`quantize_scales` for all blocks."""
     if not all(math.isfinite(v) for block in blocks for v in block):
         count = -(-len(blocks) // SCALES_PER_BLOCK)
         nan = Float(np.nan)
@@ -58,7 +58,7 @@ def quantize_blocks(
 
 
 def scale_of(code: int, scale: Float, offset: Float) -> Float:
-    """Return the scale of a block: ``map(code) * scale + offset``, rounded twice.
+    """Return the scale of a block: ``map(code) * scale + offset``, each operation rounded.
 
     >>> scale_of(255, np.float32(1), np.float32(2))
     np.float32(3.0)

@@ -1,4 +1,4 @@
-"""Schemes of libraries by name, each with its source."""
+"""Catalog entries of the libraries' schemes: name, scheme, source."""
 
 import dataclasses
 

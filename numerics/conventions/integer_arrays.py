@@ -76,7 +76,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 def _quantize_groups(
     x: Groups, scheme: IntegerScheme
 ) -> tuple[Int32[Array, "*lead group"], Shaped[Array, "*lead"], Int32[Array, "*lead"]]:
-    """Return integers, scales and zero points of groups."""
+    """Return codes (as integers), scales and zero points of groups."""
     is_bad = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1) >= INFINITY_BITS
     x = jnp.where(is_bad[..., None], 0, x)
     low, high = _range(x, scheme.convention)

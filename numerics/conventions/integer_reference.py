@@ -1,7 +1,7 @@
-"""Integer conventions one group at a time, in float32 step by step, as their sources compute.
+"""Scalar definitions of the integer conventions, with the float32 operations of their sources.
 
-What all share beyond the sources: subnormal numbers count as zeros, scales are at least 2^-126
-and finite, and a group with a NaN or an infinity has NaN for its scale and zeros for codes.
+All of them differ from their sources in edge cases: subnormal numbers count as zeros, scales are
+finite and at least 2^-126, and a group with a NaN or an infinity has a NaN scale and codes 0.
 """
 
 import math
@@ -13,9 +13,9 @@ from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.conventions.integers import CLIPS, UNSIGNED, Convention
 
 Float = np.float32
-#: Least range of SmoothQuant, AWQ and QuaRot.
+#: Lower bound on the range of values in SmoothQuant, AWQ and QuaRot.
 LEAST_RANGE = Float(1e-5)
-#: Scale of zeros in compressed-tensors: the step of float32 at 1.
+#: Scale of an all-zero group in compressed-tensors: the float32 epsilon.
 ZERO_SCALE = Float(2.0**-23)
 
 
@@ -84,7 +84,7 @@ def signed_max_scale(x: Sequence[Float], half: int) -> np.float16:
 def find_zero_point(
     x: Sequence[Float], scale: np.floating, convention: Convention, bits: int
 ) -> int:
-    """Return the integer that stands for zero: 0 where the convention has none."""
+    """Return the zero point of a group, 0 in conventions without zero points."""
     half, top = 1 << (bits - 1), (1 << bits) - 1
     low, high = value_range(x, convention)
     match convention:
@@ -101,7 +101,7 @@ def find_zero_point(
 
 
 def code(x: Float, scale: np.floating, zero_point: int, convention: Convention, bits: int) -> int:
-    """Return the integer of one number."""
+    """Return the code of one number as an integer."""
     half, top = 1 << (bits - 1), (1 << bits) - 1
     ratio = x / Float(scale)
     if convention in UNSIGNED:
@@ -110,7 +110,7 @@ def code(x: Float, scale: np.floating, zero_point: int, convention: Convention, 
 
 
 def value_range(x: Sequence[Float], convention: Convention) -> tuple[Float, Float]:
-    """Return the least and largest value that a convention takes the range from."""
+    """Return the least and largest value of the range that a convention maps to integers."""
     low, high = min(x), max(x)
     if convention is not Convention.AWQ:
         low, high = min(low, Float(0)), max(high, Float(0))
@@ -119,10 +119,10 @@ def value_range(x: Sequence[Float], convention: Convention) -> tuple[Float, Floa
 
 
 def spread(low: Float, high: Float) -> Float:
-    """Return ``high - low``, finite."""
+    """Return ``high - low``, at most the largest float32 number."""
     return min(high - low, Float(MAX_FLOAT32))
 
 
 def stored(scale: Float) -> Float:
-    """Return a scale that is at least the smallest normal number."""
+    """Return the scale, raised to the smallest normal float32 number if it is smaller."""
     return max(scale, Float(MIN_NORMAL))

@@ -1,4 +1,4 @@
-"""Integer schemes by the convention of a library: what scale, what zero point, which is rounded."""
+"""Integer schemes by the convention of a library: scale, zero point and order of rounding."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,28 +14,28 @@ BITS = range(2, 9)
 
 
 class Convention(StrEnum):
-    """How a group becomes integers of n bits; ``half = 2^(n-1)``, ``top = 2^n - 1``.
+    """Rule that maps a group to integers of n bits; ``half = 2^(n-1)``, ``top = 2^n - 1``.
 
-    Scales are float32 unless said otherwise, ``z`` is the zero point, ``low`` and ``high`` are the
-    least and largest value, widened to contain 0 except in AWQ.
+    Scales are float32 unless stated otherwise, ``z`` is the zero point, ``low`` and ``high`` are
+    the least and largest value, extended to contain 0 except in AWQ.
     """
 
-    #: ``s = max(amax, 1e-5) / (half - 1)``, no code beyond ``half - 1`` arises; SmoothQuant.
+    #: ``s = max(amax, 1e-5) / (half - 1)``, so that codes are at most ``half - 1``; SmoothQuant.
     SMOOTHQUANT = "smoothquant"
-    #: ``s = max(high - low, 1e-5) / top`` of the range as it is, even without 0 inside,
+    #: ``s = max(high - low, 1e-5) / top`` of the unextended range, which may not contain 0,
     #: ``z = clip(-rint(low / s), 0, top)``, ``code = clip(rint(x / s) + z, 0, top)``; AWQ.
     AWQ = "awq"
-    #: As AWQ with 0 inside, ``s = (high - low) / top``; all zeros have -1 to 1 for range; GPTQ.
+    #: ``s = (high - low) / top``, codes as in AWQ; a group of zeros has the range -1 to 1; GPTQ.
     GPTQ = "gptq"
-    #: As GPTQ with ``z = half`` and ``low = -amax``, or 0 if no value is negative, ``high = amax``:
-    #: without negative values all beyond ``7 / 15 * amax`` (n = 4) saturates; GPTQ with ``--sym``.
+    #: As GPTQ with ``z = half``, ``high = amax`` and ``low = -amax``, or 0 if no value is negative,
+    #: in which case values above ``7 / 15 * amax`` (n = 4) saturate; GPTQ with ``--sym``.
     GPTQ_SYM = "gptq-sym"
     #: ``s = max(amax, 1e-5) / (half - 1)``, codes from ``-half``; the weights of QuaRot.
     QUAROT = "quarot"
     #: ``s = 0.9 * amax / (half - 1)``, codes from ``-half``, scale 1 for zeros; the activations of
     #: QuaRot.
     QUAROT_ACT = "quarot-act"
-    #: As GPTQ with 0.95 of the range; the cache of QuaRot.
+    #: As GPTQ with 0.95 of the range; the KV cache of QuaRot.
     QUAROT_KV = "quarot-kv"
     #: ``s = amax / (top / 2)``, codes from ``-half``, scale 2^-23 for zeros; compressed-tensors.
     COMPRESSED = "ct"
@@ -44,13 +44,13 @@ class Convention(StrEnum):
     #: 2^-23 for zeros; compressed-tensors.
     COMPRESSED_ASYM = "ct-asym"
     #: ``s = m / -half`` in FP16, where ``m`` is the value of largest magnitude, the first of
-    #: equals: m has the code ``-half``, and scales can be negative; the grid of GGUF Q4_0.
+    #: equals; its code is ``-half``, and scales can be negative; the grid of GGUF Q4_0.
     SIGNED_MAX = "signedmax"
 
 
-#: What of the range is kept, where it is not all.
+#: Fraction of the range that is kept, in conventions that clip.
 CLIPS = {Convention.QUAROT_ACT: 0.9, Convention.QUAROT_KV: 0.95}
-#: Conventions whose codes are 0 to 2^n - 1; the others have two's complement.
+#: Conventions with codes from 0 to 2^n - 1; the others store two's complement.
 UNSIGNED = (Convention.AWQ, Convention.GPTQ, Convention.GPTQ_SYM, Convention.QUAROT_KV)
 #: Conventions that store a zero point for each group.
 WITH_ZERO_POINTS = (
@@ -59,7 +59,7 @@ WITH_ZERO_POINTS = (
     Convention.QUAROT_KV,
     Convention.COMPRESSED_ASYM,
 )
-#: Groups that the sources have, where it is not one for the row.
+#: Group size of the source; conventions not listed have one group per row.
 GROUPS = {
     Convention.AWQ: 128,
     Convention.QUAROT_KV: 128,
@@ -73,8 +73,8 @@ GROUPS = {
 class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
     """Integers by a :class:`Convention`: ``value = code * s`` or ``(code - z) * s``.
 
-    ``size`` is the group, ``None`` for one scale a row. ``integer_reference`` has
-    the definition.
+    ``size`` is the group size, ``None`` for one scale per row. ``integer_reference`` has the
+    definition.
 
     Examples
     --------
@@ -105,13 +105,13 @@ class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is another than the source's."""
+        """Name in the catalog, with the group size if it differs from the source's."""
         is_default = self.size == GROUPS.get(self.convention)
         return f"int{self.bits}-{self.convention}" + ("" if is_default else f":g{self.size}")
 
     @property
     def group_size(self) -> int | None:
-        """Values of a full group."""
+        """Number of values in a full group, ``None`` for one group per row."""
         return self.size
 
     @property
@@ -124,7 +124,7 @@ class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
         return (*shape[:-1], 1 if self.size is None else -(-shape[-1] // self.size))
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, scales and, where there are, zero points."""
+        """Return the fields: codes, scales and, if the convention has them, zero points."""
         groups = self.scale_shape(shape)
         scale = np.dtype(np.float16 if self.has_half_scales else np.float32)
         fields = [

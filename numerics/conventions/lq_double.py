@@ -1,4 +1,4 @@
-"""Normal floats whose scales are quantized above their least one: LQ-LoRA's double quantization.
+"""Normal floats with scales quantized relative to the least scale: LQ-LoRA's double quantization.
 
 Source: LQ-LoRA, arXiv:2311.12023, section 3.1 and appendix, and its code.
 """
@@ -26,10 +26,11 @@ SECOND = {"fp32": FP32, "fp16": FP16, "bf16": BF16}
 class LqDouble(Scheme, arrays="numerics.conventions.lq_double_arrays"):
     """NF2, NF3 or NF4 with scales of few bits: ``value = nf(code) * s``, ``s = q * step + least``.
 
-    ``least`` is the least of the largest magnitudes of all groups. Of ``super_block`` groups, row
-    after row, ``t`` is the largest difference to it, stored as ``second``, 1 if all are equal;
+    The unquantized scale of a group is its largest magnitude; ``least`` is the least of all groups.
+    For each ``super_block`` consecutive groups (row by row) ``t`` is the largest difference from
+    ``least``, 1 if all are equal, stored in the format ``second``;
     ``step = t / (2^scale_bits - 1)``, at least 2^-126, and ``q = rint(difference / step)``. Codes
-    are of the scale that comes back; a group whose scale is 0 comes back 0.
+    are found by dividing by the dequantized scale; a group of scale 0 dequantizes to zeros.
     :func:`quantize_groups` is the definition.
 
     Subnormal numbers count as zeros. A NaN or an infinity anywhere makes ``least`` and every ``t``
@@ -78,7 +79,7 @@ class LqDouble(Scheme, arrays="numerics.conventions.lq_double_arrays"):
 
     @property
     def name(self) -> str:
-        """The bits, and what is not as in QLoRA: 8 bits, fp32, 256 scales, groups of 64."""
+        """Name in the catalog: bits, and options that differ from QLoRA's."""
         words = [
             f"-s{self.scale_bits}" * (self.scale_bits != DEFAULT_SCALE_BITS),
             f"-{self.second.name}" * (self.second != FP32),
@@ -89,7 +90,7 @@ class LqDouble(Scheme, arrays="numerics.conventions.lq_double_arrays"):
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     @property
@@ -104,11 +105,11 @@ class LqDouble(Scheme, arrays="numerics.conventions.lq_double_arrays"):
 
     @property
     def top(self) -> int:
-        """Largest code of a scale."""
+        """Largest code of a quantized scale."""
         return (1 << self.scale_bits) - 1
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, codes of scales, what scales them and the least scale."""
+        """Return the fields: codes, codes of scales, ``t`` of super-blocks, the least scale."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
         blocks = (-(-math.prod(groups) // self.super_block),)
         byte, second = np.dtype(np.uint8), SCALE_DTYPES[self.second]
@@ -159,7 +160,7 @@ def step_of(t: Float, scheme: LqDouble) -> Float:
 
 
 def scale_of(code: int, step: Float, least: Float) -> Float:
-    """Return the scale of a group, ``code * step + least`` rounded twice, at most the largest.
+    """Return the scale of a group: ``code * step + least``, each operation rounded, kept finite.
 
     >>> scale_of(3, np.float32(0.5), np.float32(1))
     np.float32(2.5)

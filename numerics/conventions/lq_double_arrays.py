@@ -21,7 +21,7 @@ from numerics.schemes.tensor import QuantizedTensor
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: LqDouble) -> QuantizedTensor:
-    """Return codes, codes of scales, what scales them and the least scale."""
+    """Return the tensor as codes, codes of scales, ``t`` of super-blocks and the least scale."""
     is_bad = jnp.max(float_bits(x) & MAGNITUDE_MASK) >= INFINITY_BITS
     x = flushed(jnp.where(is_bad, 0, x))
     groups = grouping.split_groups(x, PerGroup(scheme.size))
@@ -75,7 +75,7 @@ def _steps(tops: Array, scheme: LqDouble) -> Float32[Array, " blocks"]:
 def _scales(
     codes: Array, tops: Array, least: Float32[Array, ""], scheme: LqDouble
 ) -> Float32[Array, " groups"]:
-    """Return the scales of groups as they come back."""
+    """Return the dequantized scales of groups."""
     steps = jnp.repeat(_steps(tops, scheme), scheme.super_block)[: codes.size]
     products = fence(flushed(multiply(codes.astype(jnp.float32), steps)))
     scales = products + least

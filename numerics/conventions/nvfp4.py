@@ -1,4 +1,4 @@
-"""NVFP4 as libraries compute it: E2M1 in blocks of 16, E4M3 scales, one float32 for the tensor."""
+"""NVFP4 of three libraries: E2M1 in blocks of 16, E4M3 scales, a float32 scale of the tensor."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,20 +12,20 @@ BLOCK = 16
 
 
 class Library(StrEnum):
-    """Whose arithmetic; ``amax`` is of the tensor, ``b`` of the block, all is float32.
+    """Library whose float32 arithmetic is used.
 
-    Codes are E2M1, ties to even, saturated. The catalog's ``nvfp4`` differs from the one of
-    modelopt by signs of zero alone.
+    ``amax`` is the largest magnitude of the tensor, ``b`` that of the block. Codes are E2M1, ties
+    to even, saturated. The catalog's ``nvfp4`` differs from modelopt's only in signs of zero.
     """
 
     #: ``g = amax / 2688``, ``s = e4m3(max(b / (6 * g), 2^-9))``, 1 for a block of zeros, ``code(x /
     #: (s * g))``; -0 has the code of +0, and the code of -0 the value +0.
     MODELOPT = "modelopt"
-    #: ``g = amax / 2688``, ``s = e4m3(max(b / 6 / g, 2^-6))``, ``code(x * (1 / g / s))``: products
-    #: with a reciprocal, and no subnormal scale.
+    #: ``g = amax / 2688``, ``s = e4m3(max(b / 6 / g, 2^-6))``, ``code(x * (1 / g / s))``: a product
+    #: with a reciprocal; scales are never subnormal.
     TORCHAO = "torchao"
-    #: ``h = 2688 / amax``, which is what is stored, ``s = e4m3(h * (b / 6))``, 1/8 if that is 0,
-    #: ``code(x / (s / h))``; -0 has the code of +0. If h overflows it is 1.
+    #: ``h = 2688 / amax``, the stored scale of the tensor, 1 if it overflows,
+    #: ``s = e4m3(h * (b / 6))``, 1/8 if that is 0, ``code(x / (s / h))``; -0 has the code of +0.
     COMPRESSED = "ct"
 
 
@@ -33,9 +33,9 @@ class Library(StrEnum):
 class Nvfp4(Scheme, arrays="numerics.conventions.nvfp4_arrays"):
     """NVFP4 by a :class:`Library`: ``value = code * (s * g)``, or ``code * (s / h)``.
 
-    Beyond the libraries: subnormal numbers count as zeros, a tensor of zeros has 1 for g and h, g
-    is at least 2^-117 and h at most 2^117, and a tensor with a NaN or an infinity has NaN for its
-    scales and zeros for codes. ``nvfp4_reference`` has the definition.
+    Edge cases differ from the libraries: subnormal numbers count as zeros, g and h of a tensor of
+    zeros are 1, g is at least 2^-117 and h at most 2^117, and a tensor with a NaN or an infinity
+    has NaN scales and codes 0. ``nvfp4_reference`` has the definition.
 
     Examples
     --------
@@ -47,12 +47,12 @@ class Nvfp4(Scheme, arrays="numerics.conventions.nvfp4_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name."""
+        """Name in the catalog."""
         return f"nvfp4-{self.library}"
 
     @property
     def group_size(self) -> int:
-        """Values of a block."""
+        """Number of values in a block."""
         return BLOCK
 
     @property
@@ -62,7 +62,7 @@ class Nvfp4(Scheme, arrays="numerics.conventions.nvfp4_arrays"):
 
     @property
     def alternatives(self) -> tuple[str, ...]:
-        """NVFP4 with statistics of each token alone, and with the tensor's scale given before."""
+        """Names of NVFP4 schemes with per-token scales, and with a precomputed tensor scale."""
         return "nvfp4:token", "nvfp4:scale=<number>"
 
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -70,7 +70,7 @@ class Nvfp4(Scheme, arrays="numerics.conventions.nvfp4_arrays"):
         return (*shape[:-1], -(-shape[-1] // BLOCK))
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, block scales and what scales the tensor."""
+        """Return the fields: codes, block scales and the scale of the tensor."""
         byte, float32 = np.dtype(np.uint8), np.dtype(np.float32)
         top = "global_scale" if self.library is Library.COMPRESSED else "tensor_scale"
         return (

@@ -1,4 +1,4 @@
-"""Array code of NVFP4 as libraries compute it: the twin of ``nvfp4_reference``."""
+"""Array code of the libraries' NVFP4: the twin of ``nvfp4_reference``."""
 
 from functools import partial
 
@@ -103,7 +103,7 @@ def _codes(
 
 
 def _unit(scales: PerBlock, top: Float32[Array, ""], library: Library) -> PerBlock:
-    """Return what a code of 1 stands for."""
+    """Return the value of the E2M1 number 1.0 in each block."""
     if library is Library.COMPRESSED:
         return divide(scales, top)
     return multiply(scales, top)

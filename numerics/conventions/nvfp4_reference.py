@@ -1,4 +1,4 @@
-"""NVFP4 of libraries one number at a time, in float32 step by step; see :class:`nvfp4.Library`."""
+"""Scalar definition of the libraries' NVFP4 in float32; see :class:`nvfp4.Library`."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from numerics.formats import E2M1, E4M3
 Float = np.float32
 #: The largest value of E2M1 times the largest of E4M3.
 LARGEST = Float(6 * 448)
-#: The bound of g, and of its reciprocal, under which products with a block scale are normal.
+#: Lower bound on g and on 1 / h, so that products with a block scale are normal numbers.
 LEAST = Float(2.0**-117)
 
 
 def find_top_scale(values: Sequence[float], library: Library) -> Float:
-    """Return g of a tensor, for compressed-tensors h.
+    """Return the scale of a tensor: h for compressed-tensors, g for the other libraries.
 
     >>> find_top_scale([-5376.0, 1.0], Library.TORCHAO), find_top_scale([-1.0], Library.COMPRESSED)
     (np.float32(2.0), np.float32(2688.0))
@@ -76,7 +76,7 @@ def scale_code(amax: Float, top: Float, library: Library) -> int:
 
 
 def flushed(values: Sequence[float]) -> list[Float]:
-    """Return float32 numbers, subnormal ones as zeros of their sign."""
+    """Return float32 numbers with subnormal ones replaced by zeros of their sign."""
     return [flush(Float(v)) for v in values]
 
 

@@ -1,4 +1,4 @@
-"""FP4 weights as FP8 by shifts of their exponent: no multiplier between weight and operand."""
+"""Cast of FP4 weights to FP8 by shifting their exponent, which needs no multiplier."""
 
 from numerics.formats import E2M1, E4M3, E5M2, FloatFormat
 from numerics.formats.base import check_code
@@ -9,10 +9,10 @@ SIGN, FIELD_HALF = 3, 0b001
 def shift_cast(code: int, shift: int, *, target: FloatFormat) -> int:
     """Return the FP8 code of ``e2m1(code) * 2^shift``, by integer operations on the fields.
 
-    A normal number's field moves by ``shift`` and the difference of the biases; what falls below
-    the smallest normal number is rounded half to even. Nothing is lost for shifts from -8 to 6 in
-    E4M3, and from -15 to 13 in E5M2; more than that upwards is refused. Source: ZeroQuant-FP,
-    arXiv:2307.09782, section 3.
+    The exponent field of a normal number changes by ``shift`` and the difference of the biases;
+    results below the smallest normal number are rounded half to even. The cast is exact for shifts
+    from -8 to 6 in E4M3, and from -15 to 13 in E5M2; larger shifts raise ValueError. Source:
+    ZeroQuant-FP, arXiv:2307.09782, section 3.
 
     >>> [hex(shift_cast(code, -3, target=E4M3)) for code in (0, 1, 2, 3, 7, 15)]
     ['0x0', '0x18', '0x20', '0x24', '0x34', '0xb4']
@@ -26,7 +26,7 @@ def shift_cast(code: int, shift: int, *, target: FloatFormat) -> int:
         return sign << (target.bits - 1)
     field, mantissa = magnitude >> 1, magnitude & 1
     if magnitude == FIELD_HALF:
-        # One half is subnormal in E2M1: 1.0 of the binade below.
+        # The code of 0.5 is subnormal in E2M1: it becomes 1.0 of the next lower binade.
         field, mantissa = 0, 0
     field += target.bias - E2M1.bias + shift
     significand = (2 | mantissa) << (target.mantissa_bits - 1)
@@ -49,8 +49,8 @@ def shifted_to_even(number: int, places: int) -> int:
 
 
 def check_target(target: FloatFormat, shift: int) -> None:
-    """Raise :class:`ValueError` for other targets than FP8 and shifts that would overflow."""
+    """Raise :class:`ValueError` for targets other than FP8 and for shifts that overflow."""
     if target not in (E4M3, E5M2):
         raise ValueError(f"FP4 is cast to fp8_e4m3 or fp8_e5m2, not {target.name}")
     if E2M1.max * 2.0**shift > target.max:
-        raise ValueError(f"6 * 2^{shift} is beyond {target.max:g}, the largest of {target.name}")
+        raise ValueError(f"6 * 2^{shift} is above {target.max:g}, the largest {target.name} value")

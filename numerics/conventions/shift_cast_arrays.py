@@ -10,9 +10,9 @@ from jaxtyping import Int32, UInt8
 from numerics.conventions.shift_cast import FIELD_HALF, SIGN, check_target
 from numerics.formats import E2M1, FloatFormat
 
-#: Bound on shifts; larger ones give the same zero or largest number.
+#: Magnitude at which shifts are clipped; larger shifts give the same zero or largest number.
 MAX_SHIFT = 64
-#: More places than this leave nothing of a significand.
+#: Right-shift amount that reduces every significand to zero.
 MAX_PLACES = 8
 
 

@@ -1,4 +1,4 @@
-"""One bit a value: the sign, and the mean magnitude of the group."""
+"""One bit per value: its sign, scaled by the mean magnitude of the group."""
 
 import math
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ DEFAULT_GROUP = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signs(Scheme, arrays="numerics.conventions.signs_arrays"):
-    """INT1: code 1 is ``+s``, which zeros have too, and code 0 is ``-s``, with ``s = mean |x|``.
+    """INT1: code 1 (also of zeros) is ``+s`` and code 0 is ``-s``, with ``s = mean |x|``.
 
-    That is the scale of least squared error. It is FP16, at most its largest number; a group of
-    zeros has scale 0, the one that stands for it. :func:`quantize_signs` is the definition. Source:
-    XNOR-Net, arXiv:1603.05279, section 3.1, there with a scale for each filter.
+    The mean is the scale of least squared error. It is rounded to FP16, saturated; a group of zeros
+    has scale 0 and dequantizes to zeros. :func:`quantize_signs` is the definition. Source:
+    XNOR-Net, arXiv:1603.05279, section 3.1, with a scale for each filter there.
 
     Examples
     --------
@@ -34,12 +34,12 @@ class Signs(Scheme, arrays="numerics.conventions.signs_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is not 128."""
+        """Name in the catalog, with the group size if it is not 128."""
         return "int1" if self.size == DEFAULT_GROUP else f"int1:g{self.size}"
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
@@ -53,9 +53,9 @@ class Signs(Scheme, arrays="numerics.conventions.signs_arrays"):
 
 
 def quantize_signs(values: Sequence[float]) -> tuple[list[int], np.float16]:
-    """Return codes and scale of a group; NaN and codes 0 if a value is not finite.
+    """Return codes and scale of a group; if a value is not finite, NaN and codes 0.
 
-    Sums are float32 by halves; subnormal numbers count as zeros.
+    The sum is a pairwise float32 sum; subnormal numbers count as zeros.
 
     >>> quantize_signs([0.5, -1.5, 0.0, 2.0])
     ([1, 0, 1, 1], np.float16(1.0))

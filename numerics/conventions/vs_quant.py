@@ -1,4 +1,4 @@
-"""Integers in short vectors whose scales are integers under one scale for the row: VS-Quant."""
+"""VS-Quant: integers in short vectors, with integer vector scales times one scale of the row."""
 
 import math
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ BITS = range(2, 9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VsQuant(Scheme, arrays="numerics.conventions.vs_quant_arrays"):
-    """Symmetric integers of n bits: ``value = code * (q * g)``, q m bits a vector, g FP16 a row.
+    """Symmetric n-bit integers: ``value = code * (q * g)``, m-bit q per vector, FP16 g per row.
 
-    A vector's own scale is ``s = amax / (2^(n-1) - 1)``, and codes are ``rint(x / s)``, as if it
-    were kept. Then ``g = fp16(max(s) / top)`` and ``q = rint(s / g)``, at most ``top = 2^m - 1``.
-    :func:`quantize_row` is the definition. Source: Dai et al., arXiv:2102.04503, section 4, with 8
-    bits for scales unless said otherwise.
+    The unquantized scale of a vector is ``s = amax / (2^(n-1) - 1)``; codes are ``rint(x / s)``,
+    computed with s before it is quantized. Then ``g = fp16(max(s) / top)`` and ``q = rint(s / g)``,
+    at most ``top = 2^m - 1``. :func:`quantize_row` is the definition. Source: Dai et al.,
+    arXiv:2102.04503, section 4, with m = 8 unless stated otherwise.
 
     Subnormal numbers count as zeros, s is at least 2^-126, and a NaN or an infinity makes the
     scale of its row NaN and the row's codes 0.
@@ -57,19 +57,19 @@ class VsQuant(Scheme, arrays="numerics.conventions.vs_quant_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with bits of scales where not 8 and the vector where it is not 16."""
+        """Name in the catalog, with the scale bits if not 8 and the vector size if not 16."""
         scale = "" if self.scale_bits == DEFAULT_SCALE_BITS else f"-s{self.scale_bits}"
         suffix = "" if self.size == DEFAULT_VECTOR else f":g{self.size}"
         return f"int{self.bits}-vs{scale}{suffix}"
 
     @property
     def largest_scale(self) -> int:
-        """Largest scale of a vector."""
+        """Largest integer scale of a vector."""
         return (1 << self.scale_bits) - 1
 
     @property
     def group_size(self) -> int:
-        """Values of a vector."""
+        """Number of values in a vector."""
         return self.size
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
@@ -86,7 +86,7 @@ class VsQuant(Scheme, arrays="numerics.conventions.vs_quant_arrays"):
 def quantize_row(
     vectors: Sequence[Sequence[float]], *, bits: int, scale_bits: int = DEFAULT_SCALE_BITS
 ) -> tuple[list[list[int]], list[int], np.float16]:
-    """Return the integers of each vector of a row, the vectors' scales and the row's.
+    """Return the codes of each vector of a row, the integer vector scales and the row's scale.
 
     >>> quantize_row([[1785.0, -255.0], [14.0, 7.0]], bits=4)
     ([[7, -1], [7, 4]], [255, 2], np.float16(1.0))
@@ -108,7 +108,7 @@ def quantize_row(
 
 
 def vector_scale(amax: np.float32, bits: int) -> np.float32:
-    """Return the scale of a vector by itself, 0 for zeros.
+    """Return the unquantized scale of a vector, 0 for a vector of zeros.
 
     >>> vector_scale(np.float32(14), 4)
     np.float32(2.0)

@@ -1,4 +1,4 @@
-"""ZeroQuant-FP: E2M1 groups whose scales are one real number shifted, and the cast to FP8."""
+"""ZeroQuant-FP: E2M1 groups with scales that are power-of-two fractions of one scale per row."""
 
 import math
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from numerics.formats import E2M1, Format
 from numerics.schemes.scheme import Field, Scheme
 
 DEFAULT_GROUP = 256
-#: Shifts of which the cast to E4M3 loses nothing.
+#: Largest shift for which the cast to E4M3 is exact.
 MAX_SHIFT = 8
 SHIFT_BITS = 4
-#: Least scale of a row whose last shift is a normal number.
+#: Least scale of a row, so that its largest shift is still a normal number.
 LEAST_SCALE = 2.0 ** (MAX_SHIFT - 126)
 
 
 class Rounding(StrEnum):
-    """How ``log2(S / s)`` becomes a shift."""
+    """Rounding of ``log2(S / s)`` to a shift."""
 
     FLOOR = "floor"
-    #: By the products of S with ``sqrt(2) / 2^k`` as float32 numbers; up from there.
+    #: Compares s with the float32 product of S and ``sqrt(2) / 2^k``; ties round up.
     NEAREST = "nearest"
     CEIL = "ceil"
 
 
-#: What S is multiplied by, beside ``2^-k``, to be compared with s.
+#: Factor on ``S * 2^-k`` before it is compared with s.
 FACTORS = {
     Rounding.FLOOR: np.float32(1),
     Rounding.NEAREST: np.float32(math.sqrt(2)),
@@ -41,11 +41,11 @@ FACTORS = {
 class ZeroQuantM2(Scheme, arrays="numerics.conventions.zeroquant_arrays"):
     """E2M1 groups with scales ``S / 2^k``: ``value = code * (S / 2^k)``.
 
-    ``S = max(s)`` of the row, float32, where ``s = amax / 6`` of a group, and k is
-    ``log2(S / s)`` rounded as ``rounding`` says, at most 8. Codes are of the scale so constrained.
-    The paper's rounding of k is not known: rounded down nothing saturates, rounded up the largest
-    values do. The other constraint, M1, is ``fp4_e2m1:g256:e8m0:rceil``, ``rfloor`` or
-    ``rnearest``.
+    ``S = max(s)`` of the row in float32, where ``s = amax / 6`` of a group, and k is
+    ``log2(S / s)`` rounded by ``rounding``, at most 8. Codes are found with the constrained scale
+    ``S / 2^k``. The paper doesn't state the rounding of k: rounded down no value saturates, rounded
+    up the largest values do. The paper's other constraint, M1, is ``fp4_e2m1:g256:e8m0:rceil``,
+    ``rfloor`` or ``rnearest``.
     :func:`quantize_row` is the definition. Source: ZeroQuant-FP, arXiv:2307.09782, section 3.
 
     Subnormal numbers count as zeros, S is at least 2^-118, 1 for zeros, and a NaN or an infinity
@@ -64,13 +64,13 @@ class ZeroQuantM2(Scheme, arrays="numerics.conventions.zeroquant_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the rounding where it is not down, the group where not 256."""
+        """Name in the catalog, with the rounding if not down, the group size if not 256."""
         rounding = "" if self.rounding is Rounding.FLOOR else f"-{self.rounding}"
         return f"zqfp4-m2{rounding}" + ("" if self.size == DEFAULT_GROUP else f":g{self.size}")
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     @property
@@ -112,7 +112,7 @@ def quantize_row(
 
 
 def reaches(top: np.float32, scale: np.float32, shift: int, rounding: Rounding) -> bool:
-    """Whether a group of this scale is shifted by as much.
+    """Whether a group of this scale is shifted by at least ``shift``.
 
     >>> [reaches(np.float32(1.5), np.float32(1), 1, rounding) for rounding in Rounding]
     [False, True, True]

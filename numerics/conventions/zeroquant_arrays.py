@@ -17,7 +17,7 @@ from numerics.schemes import grouping
 from numerics.schemes.granularity import PerGroup
 from numerics.schemes.tensor import QuantizedTensor
 
-#: What each shift divides by.
+#: Factor ``2^-k`` of each shift k.
 UNITS = np.float32(2.0) ** -np.arange(MAX_SHIFT + 1, dtype=np.float32)
 
 

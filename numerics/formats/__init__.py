@@ -2,54 +2,29 @@
 
 The methods here are the definition and read like it; :mod:`numerics.arithmetic.cast` is their array
 twin. A code is the stored bits read as an unsigned integer, so ``values[code]`` is its value, two's
-complement formats included.
+complement formats included. :data:`numerics.formats.constants.FORMATS` has every named format.
 """
 
 from numerics.formats.base import MAX_LISTED_BITS as MAX_LISTED_BITS
 from numerics.formats.base import Format as Format
 from numerics.formats.base import Real as Real
-from numerics.formats.base import floor_log2 as floor_log2
-from numerics.formats.constants import APOT3 as APOT3
-from numerics.formats.constants import APOT4 as APOT4
-from numerics.formats.constants import APOT5 as APOT5
 from numerics.formats.constants import BF16 as BF16
-from numerics.formats.constants import DINT3 as DINT3
-from numerics.formats.constants import DINT4 as DINT4
-from numerics.formats.constants import DINT5 as DINT5
-from numerics.formats.constants import DINT6 as DINT6
-from numerics.formats.constants import DINT7 as DINT7
-from numerics.formats.constants import DINT8 as DINT8
-from numerics.formats.constants import E1M2 as E1M2
 from numerics.formats.constants import E2M0 as E2M0
 from numerics.formats.constants import E2M1 as E2M1
-from numerics.formats.constants import E2M2 as E2M2
-from numerics.formats.constants import E2M3 as E2M3
-from numerics.formats.constants import E3M0 as E3M0
-from numerics.formats.constants import E3M1 as E3M1
-from numerics.formats.constants import E3M2 as E3M2
 from numerics.formats.constants import E3M4 as E3M4
 from numerics.formats.constants import E4M3 as E4M3
 from numerics.formats.constants import E4M3_ALL as E4M3_ALL
 from numerics.formats.constants import E4M3_IEEE as E4M3_IEEE
-from numerics.formats.constants import E4M3B11FNUZ as E4M3B11FNUZ
-from numerics.formats.constants import E4M3FNUZ as E4M3FNUZ
 from numerics.formats.constants import E5M2 as E5M2
-from numerics.formats.constants import E5M2FNUZ as E5M2FNUZ
 from numerics.formats.constants import E8M0 as E8M0
-from numerics.formats.constants import FLINT3 as FLINT3
-from numerics.formats.constants import FLINT4 as FLINT4
-from numerics.formats.constants import FLINT5 as FLINT5
+from numerics.formats.constants import FORMATS as FORMATS
 from numerics.formats.constants import FP4_BNB as FP4_BNB
 from numerics.formats.constants import FP16 as FP16
 from numerics.formats.constants import FP32 as FP32
-from numerics.formats.constants import MXINT8 as MXINT8
+from numerics.formats.constants import INTEGERS as INTEGERS
 from numerics.formats.constants import NF2 as NF2
 from numerics.formats.constants import NF3 as NF3
 from numerics.formats.constants import NF4 as NF4
-from numerics.formats.constants import POT3 as POT3
-from numerics.formats.constants import POT4 as POT4
-from numerics.formats.constants import POT4_LOG as POT4_LOG
-from numerics.formats.constants import POT5 as POT5
 from numerics.formats.constants import SCALE_DTYPES as SCALE_DTYPES
 from numerics.formats.constants import TERNARY as TERNARY
 from numerics.formats.floating import FloatFormat as FloatFormat
@@ -58,4 +33,3 @@ from numerics.formats.floating import float_format as float_format
 from numerics.formats.integer import IntFormat as IntFormat
 from numerics.formats.power_of_two import PowerOfTwoFormat as PowerOfTwoFormat
 from numerics.formats.table import TableFormat as TableFormat
-from numerics.formats.table import mirrored as mirrored

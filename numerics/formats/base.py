@@ -1,11 +1,11 @@
-"""What every format is: a finite set of values with codes."""
+"""The base class of formats: a finite set of values with codes."""
 
 import functools
 import math
 from abc import ABC, abstractmethod
 from fractions import Fraction
 
-#: Formats wider than this have too many codes to list.
+#: Largest width, in bits, of a format whose values can be listed.
 MAX_LISTED_BITS = 16
 
 Real = int | float | Fraction
@@ -17,7 +17,7 @@ class Format(ABC):
     Attributes
     ----------
     name : str
-        What texts and tables call the format.
+        Name of the format in texts and tables.
     bits : int
         Bits of a code.
     """
@@ -40,7 +40,7 @@ class Format(ABC):
     @property
     @abstractmethod
     def unit(self) -> float | None:
-        """Power of two that divides every value, ``None`` where there is none."""
+        """Power of two that divides every value, ``None`` if there is no such number."""
 
     @abstractmethod
     def encode(self, x: Real) -> int:
@@ -63,7 +63,7 @@ class Format(ABC):
 
     @property
     def half_range(self) -> float:
-        """Half the distance from ``min`` to ``max``: what an absmax scale maps to the maximum."""
+        """Half the distance from ``min`` to ``max``: the value that absmax scales map amax to."""
         return (self.max - self.min) / 2
 
     @property
@@ -86,7 +86,7 @@ def _values(fmt: Format) -> tuple[float, ...]:
 
 
 def check_code(fmt: Format, code: int) -> None:
-    """Raise :class:`ValueError` unless ``fmt`` has such a code."""
+    """Raise :class:`ValueError` unless ``code`` is a code of ``fmt``."""
     if not 0 <= code < 2**fmt.bits:
         raise ValueError(f"a code of {fmt.name} is between 0 and {2**fmt.bits - 1}, not {code}")
 

@@ -8,12 +8,12 @@ from typing import Literal
 
 from numerics.formats.base import Format, Real, check_code, floor_log2
 
-#: What becomes of a number beyond the largest value of a floating-point format.
+#: Result of rounding a number larger than the largest value of a floating-point format.
 #: ``"ieee"``: infinity, or NaN in a format without infinity, or the largest value in one without
-#: either. ``"sat"``: the largest value, but infinity itself as under ``"ieee"``. ``"satfinite"``:
-#: the largest value, infinity too. NaN stays NaN under each.
+#: either. ``"sat"``: the largest value, except that infinity is converted as under ``"ieee"``.
+#: ``"satfinite"``: the largest value, for infinity too. NaN stays NaN under all three.
 Overflow = Literal["ieee", "sat", "satfinite"]
-#: Codes at the top of each sign's range that are not finite, by the bits of the mantissa.
+#: Number of codes at the top of each sign's range that are not finite, by mantissa bits.
 SPECIAL_CODES: dict[str, Callable[[int], int]] = {
     "none": lambda mantissa_bits: 0,
     "nan": lambda mantissa_bits: 1,
@@ -29,8 +29,8 @@ class FloatFormat(Format):
     Field widths don't count the implicit leading one. ``specials`` says which codes are not
     numbers: ``"none"``; ``"nan"``, the all-ones code of each sign; ``"ieee"``, the whole top
     exponent; ``"fnuz"``, the code of a negative zero, which is NaN. Stored exponent 0 is subnormal.
-    Zero is signed but in ``"fnuz"``. Ties go to the even significand, which without mantissa bits
-    is the next power of two.
+    Zero has a sign except in ``"fnuz"``. Ties go to the even significand; without mantissa bits
+    that is the next power of two.
 
     Examples
     --------
@@ -74,17 +74,17 @@ class FloatFormat(Format):
 
     @property
     def min_exponent(self) -> int:
-        """Exponent of the smallest normal value, and of all subnormal ones."""
+        """Exponent of the smallest normal value and of all subnormal values."""
         return 1 - self.bias
 
     @property
     def smallest(self) -> float:
-        """Smallest positive value, a subnormal one."""
+        """Smallest positive value, which is subnormal."""
         return math.ldexp(1.0, self.min_exponent - self.mantissa_bits)
 
     @property
     def unit(self) -> float:
-        """The smallest positive value: it divides all others."""
+        """The smallest positive value, which divides all others."""
         return self.smallest
 
     @property
@@ -95,12 +95,12 @@ class FloatFormat(Format):
 
     @property
     def inf_code(self) -> int | None:
-        """Code of positive infinity, if there is one."""
+        """Code of positive infinity, ``None`` in formats without infinity."""
         return self.max_code + 1 if self.specials == "ieee" else None
 
     @property
     def nan_code(self) -> int | None:
-        """Code of the positive quiet NaN, or of the only one, if there is one."""
+        """Code of the positive quiet NaN, or of the only NaN; ``None`` in formats without NaN."""
         if self.specials == "none":
             return None
         if self.specials == "fnuz":
@@ -109,7 +109,7 @@ class FloatFormat(Format):
         return self.max_code + 1 + quiet_bit
 
     def infinity_code(self, overflow: Overflow) -> int:
-        """Magnitude code of what infinity becomes; the sign bit where it is the only NaN."""
+        """Magnitude code that infinity is converted to; the code of NaN in ``"fnuz"``."""
         if overflow == "satfinite" or self.specials == "none":
             return self.max_code
         return self.max_code + 1
@@ -124,7 +124,7 @@ class FloatFormat(Format):
         magnitude = abs(Fraction(x))
         exponent = max(floor_log2(magnitude), self.min_exponent)
         significand = round(magnitude / Fraction(2) ** (exponent - self.mantissa_bits))
-        # The hidden bit of a normal significand, and a carry out of it, step the exponent field.
+        # The hidden bit of a normal significand and a carry out of it increment the exponent field.
         code = ((exponent - self.min_exponent) << self.mantissa_bits) + significand
         if code > self.max_code:
             code = self.infinity_code(overflow) if overflow == "ieee" else self.max_code

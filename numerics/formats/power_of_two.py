@@ -11,9 +11,9 @@ from numerics.formats.base import Format, Real, check_code, floor_log2
 class PowerOfTwoFormat(Format):
     """Powers of two ``2^(code - bias)``, no sign and no zero; the all-ones code is NaN.
 
-    ``encode`` rounds to the nearest in value, ties up; what is not a positive number, or rounds
-    above the largest, is NaN; what is below the smallest is the smallest. Scale rules of MX choose
-    the exponent themselves instead.
+    ``encode`` rounds to the nearest in value, ties up. Numbers that are not positive, and numbers
+    that round above the largest value, become NaN; smaller numbers become the smallest value. The
+    scale rules of MX choose the exponent themselves.
 
     Examples
     --------

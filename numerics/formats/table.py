@@ -11,17 +11,17 @@ import numpy as np
 
 from numerics.formats.base import Format, Real, check_code
 
-#: A table of more units than this has no useful unit.
+#: Largest number of units in a value, exclusive, for which ``unit`` is defined.
 MAX_UNITS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFormat(Format):
-    """Values listed in increasing order; the code is the index, or what ``codes`` says.
+    """Values listed in increasing order; the code of a value is its index unless ``codes`` is set.
 
-    ``encode`` counts the ``thresholds`` that ``x`` exceeds; it exceeds the ones of ``ties_up``
-    already when equal. The values are float32 numbers, and so are the thresholds: the midpoints,
-    rounded, as bitsandbytes computes them, unless ``boundaries`` says otherwise.
+    ``encode`` counts the thresholds below ``x``; one equal to ``x`` counts where ``ties_up`` is
+    true. Values and thresholds are float32 numbers. The thresholds are the rounded midpoints, as
+    bitsandbytes computes them, unless ``boundaries`` is given.
 
     Examples
     --------
@@ -32,12 +32,12 @@ class TableFormat(Format):
 
     name: str
     table: tuple[float, ...]
-    #: For each threshold whether a number on it goes up; empty: none does.
+    #: Whether a number equal to a threshold rounds up, for each threshold; empty: all round down.
     ties_up: tuple[bool, ...] = ()
-    #: The thresholds where they are not the midpoints.
+    #: Thresholds that replace the midpoints.
     boundaries: tuple[float, ...] = ()
-    #: The code of each value; empty: its index. Two zeros may have one each. A code that no value
-    #: has reads the last value.
+    #: Code of each value; empty: its index. Two zeros may have a code each. Unused codes decode to
+    #: the last value.
     codes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -51,7 +51,9 @@ class TableFormat(Format):
             raise ValueError(f"the values of {self.name} must be float32 numbers")
         gaps = len(self.table) - 1
         if len(self.ties_up) not in (0, gaps) or len(self.boundaries) not in (0, gaps):
-            raise ValueError(f"{self.name} has {gaps} gaps between values, and as many thresholds")
+            raise ValueError(
+                f"{self.name} has {gaps} gaps between values and needs a threshold for each"
+            )
 
     @property
     def bits(self) -> int:  # type: ignore[override]
@@ -70,19 +72,19 @@ class TableFormat(Format):
 
     @property
     def unit(self) -> float | None:
-        """Largest power of two that divides every value, ``None`` if they need too many of it."""
+        """Largest power of two that divides every value, ``None`` above :data:`MAX_UNITS` units."""
         unit = 2.0 ** min(_trailing_exponent(value) for value in self.table if value)
         largest = max(abs(self.min), abs(self.max)) / unit
         return unit if largest < MAX_UNITS else None
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """What separates each pair of neighbours, as float32."""
+        """Float32 decision threshold between each pair of neighbouring values."""
         middles = ((low + high) / 2 for low, high in pairwise(self.table))
         return self.boundaries or tuple(float(np.float32(middle)) for middle in middles)
 
     def goes_up(self, index: int) -> bool:
-        """Whether a number on a threshold goes to the value above it."""
+        """Whether a number equal to a threshold rounds to the value above it."""
         return bool(self.ties_up) and self.ties_up[index]
 
     def encode(self, x: Real) -> int:
@@ -96,13 +98,13 @@ class TableFormat(Format):
         return self.codes[index] if self.codes else index
 
     def decode(self, code: int) -> float:
-        """Return the value of a code; codes that no value has read the last value."""
+        """Return the value of a code; unused codes decode to the last value."""
         check_code(self, code)
         codes = self.codes or range(len(self.table))
         return self.table[codes.index(code) if code in codes else -1]
 
     def _has_a_code_each(self) -> bool:
-        """Whether ``codes`` differ, are as many as the values and have the bits of an index."""
+        """Whether ``codes`` has a distinct code of ``bits`` bits for each value."""
         distinct = set(self.codes)
         return len(distinct) == len(self.table) == len(self.codes) and (
             distinct <= set(range(1 << self.bits))
@@ -126,8 +128,3 @@ def mirrored(name: str, magnitudes: Sequence[int | float], **rules: Any) -> Tabl
     positive = [float(np.float32(m)) for m in magnitudes]
     table = (*(-m for m in reversed(positive)), 0.0, *positive)
     return TableFormat(name=name, table=table, **rules)
-
-
-def ties_away(magnitudes: Sequence[int | float]) -> tuple[bool, ...]:
-    """Return the ties of a mirrored table that go away from zero."""
-    return (False,) * len(magnitudes) + (True,) * len(magnitudes)

@@ -26,7 +26,7 @@ def search_affine(
     """Fit ``scale * code - minimum`` with codes 0 to ``last``; ggml's ``make_qkx2_quants``.
 
     Candidates have ``last``, then ``last + first + 0.1 n`` steps from the least value to the
-    greatest for n up to ``steps``; a better fit's minimum is the least value of those that follow.
+    greatest for n up to ``steps``; the minimum of a better fit replaces the least value.
     The error is the weighted sum of squares, or of magnitudes.
     """
     low, high = jnp.minimum(jnp.min(x, axis=0), 0), jnp.max(x, axis=0)
@@ -57,7 +57,7 @@ def search_affine(
 
 
 class _Affine(NamedTuple):
-    """The best fit so far, and the least value and inverse step that its codes come from."""
+    """The best fit so far, with the least value and the inverse step of its codes."""
 
     error: PerGroup
     scale: PerGroup

@@ -1,4 +1,4 @@
-"""What a GGUF block type is: how its bytes are laid out and what its codes stand for."""
+"""The description of a GGUF block type: the layout of its bytes and the meaning of its codes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from numerics.gguf.planes import PLACES, Plane, Trits
 class Rule(StrEnum):
     """How the quantizer of a type chooses ``d``, ``m`` and codes; all in float32.
 
-    ``d`` and ``m`` are stored in FP16, but codes are chosen by the unrounded ones.
+    ``d`` and ``m`` are stored in FP16, but codes are chosen with the unrounded numbers.
     """
 
     #: ``d = x / levels[0]`` for the x of largest magnitude, the first of equals;
@@ -26,7 +26,8 @@ class Rule(StrEnum):
     #: Each group of a block by :func:`numerics.gguf.searches.search_affine`, which minimizes the
     #: error in magnitude weighted by magnitudes.
     AFFINE_MAGNITUDE = "affine magnitude"
-    #: The same search for the squared error, weighted by the root mean square plus the magnitude.
+    #: Each group by :func:`numerics.gguf.searches.search_affine`, which minimizes the squared error
+    #: weighted by the root mean square plus the magnitude.
     AFFINE_SQUARE = "affine square"
     #: Each group by :func:`numerics.gguf.searches.search_symmetric`.
     SYMMETRIC = "symmetric"
@@ -49,7 +50,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factors:
-    """Integers that multiply ``d``, or ``dmin``: one for every few values of a block."""
+    """Integers that multiply ``d`` or ``dmin``, one per group of a block."""
 
     planes: tuple[Plane, ...]
     #: ``factor = (number ^ flip) - minus``; 128 and 128 make an int8.
@@ -58,7 +59,7 @@ class Factors:
 
     @property
     def count(self) -> int:
-        """Factors of a block."""
+        """Number of factors of a block."""
         return max(plane.first + plane.count for plane in self.planes)
 
     @property
@@ -69,7 +70,7 @@ class Factors:
         return min(values), max(values)
 
     def value(self, number: int) -> int:
-        """Return the factor that the bits ``number`` stand for.
+        """Return the factor with the bits ``number``.
 
         >>> Factors(planes=(), flip=128, minus=128).value(255)
         -1
@@ -85,16 +86,16 @@ class BlockType:
     """
 
     name: str
-    #: Values of a block.
+    #: Number of values of a block.
     values: int
-    #: Bytes of a block.
+    #: Number of bytes of a block.
     size: int
     codes: tuple[Plane, ...] | tuple[Trits, ...]
-    #: What each code stands for.
+    #: Level of each code.
     levels: tuple[int, ...]
-    #: Byte where ``d`` lies: FP16, or for ``Rule.POWER`` an E8M0 of twice ``d``.
+    #: Byte offset of ``d``: FP16, or for ``Rule.POWER`` an E8M0 of twice ``d``.
     d_at: int
-    #: Byte where the FP16 ``m`` lies, or ``dmin`` if there are factors for it.
+    #: Byte offset of the FP16 ``m``, or of ``dmin`` if ``m`` has factors.
     m_at: int | None = None
     d_factors: Factors | None = None
     m_factors: Factors | None = None
@@ -106,17 +107,17 @@ class BlockType:
 
     @property
     def groups(self) -> int:
-        """Groups of a block that have a scale each."""
+        """Number of groups of a block, which have a scale each."""
         return 1 if self.d_factors is None else self.d_factors.count
 
     @property
     def index_bits(self) -> float:
-        """Bits of all codes of a block; a trit of five in a byte has 1.6."""
+        """Bits of all codes of a block; with five trits in a byte a trit has 1.6 bits."""
         if isinstance(self.codes[0], Trits):
             return self.values * 8 / len(PLACES)
         return 8.0 * sum(part.size for part in self.codes)
 
     @property
     def largest(self) -> int:
-        """Largest magnitude that levels of both signs have."""
+        """Largest magnitude of which both signs are levels."""
         return min(max(self.levels), -min(self.levels))

@@ -7,9 +7,9 @@ from numerics.gguf.planes import Plane, Trits
 
 BLOCK, SUPER_BLOCK = 32, 256
 TWOS_COMPLEMENT = (*range(128), *range(-128, 0))
-#: The values of E2M1 times two; the code of negative zero is a plain zero.
+#: Values of E2M1 times two; the code of negative zero decodes to zero.
 E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
-#: The non-linear table of IQ4.
+#: Non-linear levels of IQ4.
 IQ4_LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
 

@@ -13,7 +13,7 @@ from numerics.gguf.block_type import BlockType, Factors, Rule
 from numerics.gguf.block_types import TWOS_COMPLEMENT
 from numerics.gguf.unpacking import read_codes, read_factors, read_half
 
-#: ``d`` of Rule.POWER is ``2**(byte - 128)``, a normal number from byte 2 on.
+#: Exponent bias of ``d`` under Rule.POWER, ``2**(byte - 128)``; ``d`` is normal from byte 2 on.
 E8M0_HALF_BIAS = 128
 FIRST_NORMAL = 2
 
@@ -21,7 +21,7 @@ FIRST_NORMAL = 2
 def decode(
     block_type: BlockType, blocks: UInt8[Array, "*lead bytes"]
 ) -> Float32[Array, "*lead values"]:
-    """Return the values of blocks; the products are exact, whatever the compiler contracts."""
+    """Return the values of blocks; products are exact, so that contraction changes nothing."""
     codes = read_codes(block_type, blocks)
     if block_type.rule is Rule.POWER:
         return values_by_power(block_type, codes, blocks[..., block_type.d_at])
@@ -46,7 +46,7 @@ def values_of(
 def values_by_power(
     block_type: BlockType, codes: UInt8[Array, "*lead values"], scales: UInt8[Array, "*lead"]
 ) -> Float32[Array, "*lead values"]:
-    """Return ``2**(scale - 128) * level``; beyond float32 it is infinite."""
+    """Return ``2**(scale - 128) * level``; infinite on float32 overflow."""
     levels, scale = levels_of(block_type, codes), scales.astype(jnp.int32)[..., None]
     normal = from_bits((jnp.maximum(scale, FIRST_NORMAL) - 1) << MANTISSA_BITS)
     subnormal = multiply_by_power_of_two(levels, jnp.minimum(scale, 1) - E8M0_HALF_BIAS)
@@ -56,7 +56,7 @@ def values_by_power(
 def levels_of(
     block_type: BlockType, codes: UInt8[Array, "*lead values"]
 ) -> Float32[Array, "*lead values"]:
-    """Return what codes stand for."""
+    """Return the levels of codes."""
     levels = block_type.levels
     if levels == TWOS_COMPLEMENT:
         return lax.bitcast_convert_type(codes, jnp.int8).astype(jnp.float32)

@@ -1,4 +1,4 @@
-"""What a quantizer returns, and how it becomes bytes or values."""
+"""The result of a quantizer, and its conversion to bytes or values."""
 
 from typing import NamedTuple
 
@@ -17,9 +17,9 @@ Factors = Float32[Array, "*lead factors"]
 
 
 class Encoded(NamedTuple):
-    """Codes of blocks with d and m not yet rounded; the byte of d under ``Rule.POWER``.
+    """Codes of blocks with d and m not yet rounded; under ``Rule.POWER`` d is its byte.
 
-    With factors, ``m`` is the positive number that is subtracted.
+    With factors, ``m`` is the positive number to subtract.
     """
 
     codes: Codes
@@ -49,7 +49,7 @@ def to_blocks(block_type: BlockType, encoded: Encoded) -> UInt8[Array, "*lead by
 
 
 def to_values(block_type: BlockType, encoded: Encoded) -> Values:
-    """Return what the bytes of blocks decode to."""
+    """Return the values that the bytes of blocks decode to."""
     if block_type.rule is Rule.POWER:
         return values_by_power(block_type, encoded.codes, encoded.d)
     d, m = _scales(encoded.d, encoded.d_factors), None

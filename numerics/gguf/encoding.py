@@ -35,11 +35,12 @@ IsTiny = Bool[Array, "*lead"]
 
 #: Largest d whose reciprocal is a normal number.
 MAX_D = 2.0**126
-#: Blocks below 2^-90 are lifted to where XLA computes as IEEE 754 says.
+#: Bits of 2^-90; blocks of smaller magnitudes are scaled up by 2^LIFT, so that XLA, which flushes
+#: subnormal numbers, computes them as IEEE 754 defines.
 TINY_BITS = (BIAS - 90) << MANTISSA_BITS
 LIFT = 64
-#: What the smallest subnormal number is lifted to, the smallest normal one, and the largest number
-#: whose reciprocal is infinite.
+#: Lifted values of the smallest subnormal number, of the smallest normal number, and of the largest
+#: number whose reciprocal is infinite.
 LIFTED_UNIT, LIFTED_NORMAL, LIFTED_INVERTIBLE = 2.0 ** (LIFT - 149), 2.0 ** (LIFT - 126), 2.0**-64
 
 
@@ -55,16 +56,16 @@ def encode(block_type: BlockType, x: Values) -> Encoded:
 
 
 def _lifted(x: Values) -> tuple[Values, IsTiny]:
-    """Return numbers, in blocks of tiny ones ``2^LIFT`` times as large, and which blocks those are.
+    """Return the numbers, times ``2^LIFT`` in tiny blocks, and which blocks are tiny.
 
-    FP16 has a zero for d and m of such a block all the same. In other blocks subnormal numbers are
-    the smallest normal ones here, since of them only the sign may come to something.
+    In FP16, d and m of a tiny block are zero in any case. In other blocks subnormal numbers are
+    replaced by the smallest normal number of their sign, because only their sign can matter.
     """
     bits = float_bits(x)
     magnitudes = bits & MAGNITUDE_MASK
     amax = jnp.max(magnitudes, axis=-1, keepdims=True)
     is_tiny = (amax > 0) & (amax < TINY_BITS)
-    # Not by arithmetic, so that what comes before can't be contracted with what follows.
+    # Bit operations instead of arithmetic, which XLA could contract with operations around it.
     is_subnormal = (magnitudes < HIDDEN_BIT) & (magnitudes > 0)
     raised = from_bits(jnp.where(is_subnormal, sign_bits(x) | HIDDEN_BIT, bits))
 
@@ -79,7 +80,7 @@ def _extreme(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     magnitudes = bits & MAGNITUDE_MASK
     amax = jnp.max(magnitudes, axis=-1)
     half_range = -block_type.levels[0]
-    # d has the other sign than the first of the largest, and so has its reciprocal.
+    # d and its reciprocal have the opposite sign of the first value of largest magnitude.
     is_negative = _is_first_negative(bits, magnitudes == amax[..., None])
     d_sign = jnp.where(is_negative, 0, ~MAGNITUDE_MASK)
     magnitude = _divided(from_bits(amax), half_range, is_tiny)
@@ -92,10 +93,10 @@ def _extreme(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
 
 def _range(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     last = len(block_type.levels) - 1
-    # As integers, since the least and the greatest of floats may miss a NaN.
+    # Compared as integers, because float minimum and maximum may ignore a NaN.
     order = ordered_bits(x)
     low, high = _from_order(jnp.min(order, axis=-1)), _from_order(jnp.max(order, axis=-1))
-    # A least value of zero has the sign of the first zero.
+    # A least value that is zero has the sign of the first zero.
     low = jnp.where((low == 0) & _is_first_negative(order, x == 0), np.float32(-0.0), low)
     d = _divided(high - low, last, is_tiny)
     quotients = multiply(x - low[..., None], _reciprocal(d, is_tiny)[..., None])
@@ -111,7 +112,7 @@ def _absmax(block_type: BlockType, x: Values, is_tiny: IsTiny) -> Encoded:
     whole = magnitude.astype(jnp.int32)
     rounded = whole + (magnitude - whole.astype(jnp.float32) >= 0.5)
     level = jnp.where(sign_bits(x) != 0, -rounded, rounded)
-    # Levels from -1 count from 0; levels from 0 are those of two's complement.
+    # Codes of levels from -1 start at 0; levels from 0 are in two's complement.
     codes = level - min(block_type.levels[0], 0)
     return _poisoned(codes, d, amax >= INFINITY_BITS)
 
@@ -138,7 +139,7 @@ def _floor_log2(magnitude_bits: Int32[Array, "*lead"]) -> Int32[Array, "*lead"]:
 
 
 def _carried(power: int) -> int:
-    """Return how many float32 numbers below ``2**power`` have a logarithm that rounds to it.
+    """Return the number of float32 values below ``2**power`` whose logarithm rounds to ``power``.
 
     The logarithm of ``2**power * (1 - n / 2**24)`` is ``power - n / 2**24 / ln(2)``; it rounds up
     within half a unit in the last place, of the numbers next to ``power`` in its direction.
@@ -158,20 +159,20 @@ _CARRIED = np.array([_carried(field - BIAS + 1) for field in range(256)], np.int
 def _is_first_negative(
     bits: Int32[Array, "*lead values"], is_meant: Bool[Array, "*lead values"]
 ) -> Bool[Array, "*lead"]:
-    """Whether of the numbers that are meant the first is negative; not so if there is none."""
-    # Twice its place, plus its sign.
+    """Whether the first of the selected numbers is negative; false if none is selected."""
+    # Key: twice the position, plus the sign.
     place = 2 * np.arange(bits.shape[-1], dtype=np.int32) + lax.shift_right_logical(bits, 31)
     first = jnp.min(jnp.where(is_meant, place, 2 * bits.shape[-1]), axis=-1)
     return first & 1 == 1
 
 
 def _from_order(order: Int32[Array, "*lead"]) -> PerBlock:
-    """Return the numbers with these :func:`ordered_bits`, zero without sign."""
+    """Return the numbers with these :func:`ordered_bits`; zeros are positive."""
     return from_bits(jnp.where(order == -1, 0, order ^ ((order >> 31) & MAGNITUDE_MASK)))
 
 
 def _divided(number: PerBlock, by: int, is_tiny: IsTiny) -> PerBlock:
-    """Return a quotient; one of a lifted block that was subnormal is a multiple of its unit."""
+    """Return a quotient; in a lifted block one that was subnormal is rounded to LIFTED_UNIT."""
     quotient = divide(number, float(by))
     units = jnp.minimum(number * np.float32(1 / LIFTED_UNIT), np.float32(2.0**30))
     whole, rest = jnp.divmod(units.astype(jnp.int32), by)
@@ -182,7 +183,7 @@ def _divided(number: PerBlock, by: int, is_tiny: IsTiny) -> PerBlock:
 
 
 def _reciprocal(d: PerBlock, is_tiny: IsTiny) -> PerBlock:
-    """Return ``1 / d`` of numbers that are not negative, 0 where it is no normal number."""
+    """Return ``1 / d`` for numbers that are not negative, 0 if it is not a normal number."""
     is_invertible = d > jnp.where(is_tiny, np.float32(LIFTED_INVERTIBLE), 0)
     has_one = is_invertible & (d <= np.float32(MAX_D))
     return jnp.where(has_one, divide(jnp.ones_like(d), d), np.float32(0))

@@ -4,7 +4,7 @@ from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.gguf.scheme import GgufScheme
 
 SOURCE = "block type {} of GGUF, as gguf.quants 0.19 defines it byte for byte"
-#: Types whose quantizers are searches, which gguf.quants leaves out.
+#: Types whose quantizers are searches, which gguf.quants does not implement.
 SEARCHED = "block type {} of GGUF, quantized as ggml 0.13.1 does without an importance matrix"
 
 

@@ -1,11 +1,11 @@
-"""Where the bits of a code lie in a block: planes of bits, or digits of base 3."""
+"""The position of codes in a block: planes of bits, or digits of base 3."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Place values of the digits of a byte, the first one highest.
+#: Place values of the digits of a byte, highest first.
 PLACES = (81, 27, 9, 3, 1)
-#: Values of five digits.
+#: Number of values of five digits.
 TRIT_CODES = 243
 
 
@@ -13,33 +13,33 @@ TRIT_CODES = 243
 class Plane:
     """Some bits of the ``count`` codes from ``first`` on.
 
-    Of ``stride`` bytes the lowest ``bits`` belong to the first ``stride`` codes, the next ``bits``
-    to the codes that follow; when the bytes are full or the codes done, the next ``stride`` bytes
-    come. With a stride of 16, byte i of Q4_0 holds codes i and i + 16.
+    The lowest ``bits`` of ``stride`` bytes hold the first ``stride`` codes, the next ``bits`` the
+    next codes. When the bytes are full, the next ``stride`` bytes follow. With a stride of 16, byte
+    i of Q4_0 holds codes i and i + 16.
     """
 
     offset: int
     count: int
     bits: int
     stride: int
-    #: Where in a byte the first codes lie.
+    #: Bit offset of the first codes in their byte.
     shift: int = 0
     first: int = 0
-    #: Where in the code these bits belong.
+    #: Bit offset of the plane in a code.
     to: int = 0
 
     @property
     def per_byte(self) -> int:
-        """Codes that a byte takes part in."""
+        """Number of codes with bits in one byte."""
         return min(8 // self.bits, self.count // self.stride)
 
     @property
     def size(self) -> int:
-        """Bytes of the plane."""
+        """Number of bytes of the plane."""
         return self.count // self.per_byte
 
     def read(self, block: Sequence[int], index: int) -> int:
-        """Return what the plane adds to code ``index``.
+        """Return the bits of the plane in code ``index``.
 
         >>> Plane(offset=1, count=4, bits=4, stride=2).read([0, 0x3A, 0x4B], 3)
         4
@@ -50,7 +50,7 @@ class Plane:
         return (block[at] >> shift & (1 << self.bits) - 1) << self.to
 
     def write(self, block: bytearray, codes: Sequence[int]) -> None:
-        """Put these bits of a block's codes into bytes that are zero there."""
+        """Write the bits of the plane of a block's codes into bytes that are zero there."""
         for index, code in enumerate(codes[self.first : self.first + self.count]):
             at, shift = self._place(index)
             block[at] |= (code >> self.to & (1 << self.bits) - 1) << shift
@@ -66,8 +66,8 @@ class Plane:
 class Trits:
     """Codes 0, 1 and 2: digit n of byte i is code ``first + n * stride + i``.
 
-    The byte is ``ceil(256 * number / 243)``, so that a multiplication by a power of 3 and one by 3
-    bring a digit above bit 7.
+    The byte is ``ceil(256 * number / 243)``: multiplied by a power of 3 modulo 256 and then by 3,
+    it has the digit above bit 7.
     """
 
     offset: int
@@ -77,16 +77,16 @@ class Trits:
 
     @property
     def digits(self) -> int:
-        """Digits of a byte in use."""
+        """Number of digits used in a byte."""
         return self.count // self.stride
 
     @property
     def size(self) -> int:
-        """Bytes of these codes."""
+        """Number of bytes of these codes."""
         return self.stride
 
     def read(self, block: Sequence[int], index: int) -> int:
-        """Return code ``index``, 0 for one that lies elsewhere.
+        """Return code ``index``, 0 if it is not stored here.
 
         >>> Trits(offset=0, count=5, stride=1).read([byte_of_trits((2, 0, 1, 1, 2))], 2)
         1
@@ -97,7 +97,7 @@ class Trits:
         return (block[self.offset + byte] * PLACES[-1 - digit] % 256) * 3 >> 8
 
     def write(self, block: bytearray, codes: Sequence[int]) -> None:
-        """Put those of a block's codes that lie here into its bytes."""
+        """Write the codes stored here into the bytes of a block."""
         own = codes[self.first : self.first + self.count]
         for byte in range(self.stride):
             block[self.offset + byte] = byte_of_trits(own[byte :: self.stride])

@@ -1,4 +1,4 @@
-"""One block at a time, as the definitions read; what the array code is tested against."""
+"""The reference for tests of the array code: one block at a time, as ggml's definitions read."""
 
 import math
 import struct
@@ -11,9 +11,9 @@ from numerics.gguf.block_type import BlockType, Factors, Rule
 from numerics.gguf.search_reference import encode_super_block
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
-#: ``d`` of Rule.POWER is ``2**(byte - 128)``.
+#: Exponent bias of ``d`` under Rule.POWER, ``2**(byte - 128)``.
 E8M0_HALF_BIAS = 128
-#: FP16 without sign and payload.
+#: FP16 NaN without sign and payload.
 QUIET_NAN = 0x7E00
 
 
@@ -72,10 +72,10 @@ def _to_float32(value: float) -> float:
 def encode_block(block_type: BlockType, values: Sequence[float]) -> bytes:
     """Return the bytes of a block of float32 values.
 
-    1 / d counts as 0 where it is infinite or subnormal, and exponents of ``Rule.POWER`` below 0 as
-    0, which is where ggml's conversions to integers are undefined or d is beyond FP16. A block
-    with a value, or a d, that is not finite has the codes 0 and d and m NaN; under ``Rule.POWER``,
-    which has no NaN, all its values are infinite.
+    An infinite or subnormal 1 / d counts as 0, as do negative exponents of ``Rule.POWER``: there
+    ggml's conversions to integers are undefined or d overflows FP16. A block with a value, or a d,
+    that is not finite has codes 0 and NaN for d and m; under ``Rule.POWER``, which has no NaN, all
+    its values are infinite.
 
     >>> from numerics.gguf.block_types import BLOCK_TYPES
     >>> encode_block(BLOCK_TYPES["q4_0"], [-8.0, 1.0] + [0.0] * 14 + [7.0] + [0.0] * 15).hex()
@@ -108,7 +108,7 @@ def _write_factors(factors: Factors | None, values: Sequence[int], block: bytear
             plane.write(block, numbers)
 
 
-#: Codes of a block and its d and m.
+#: Codes, d and m of a block.
 Encoded = tuple[list[int], list[np.float32]]
 
 
@@ -124,7 +124,7 @@ def _extreme(block_type: BlockType, x: np.ndarray) -> Encoded:
 
 def _range(block_type: BlockType, x: np.ndarray) -> Encoded:
     last = len(block_type.levels) - 1
-    # The first of equals, as ggml's loop has it, whose zeros may differ in sign.
+    # The first of equal values, as in ggml's loop; zeros may differ in sign.
     low, high = x[np.argmin(x)], x[np.argmax(x)]
     d = (high - low) / np.float32(last)
     if not np.isfinite(d):
@@ -147,7 +147,7 @@ def _power(block_type: BlockType, x: np.ndarray) -> Encoded:
         return [block_type.levels.index(max(block_type.levels))] * x.size, [np.float32(255)]
     exponent = 0
     if amax > 0:
-        # log2 in float64, rounded to float32: just below a power of two it is that power's.
+        # log2 in float64, rounded to float32: just below a power of two it rounds to an integer.
         exponent = max(math.floor(np.float32(math.log2(amax))) - 2 + 127, 0)
     d = 2.0 ** (exponent - E8M0_HALF_BIAS)
     errors = [[abs(level * d - float(v)) for level in block_type.levels] for v in x]

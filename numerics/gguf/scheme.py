@@ -11,10 +11,10 @@ from numerics.schemes.scheme import Field, Scheme, StorageKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
-    """Blocks as they lie in a GGUF file, of rows that are whole blocks.
+    """Blocks as stored in a GGUF file; rows must be whole blocks.
 
     The quantizers are those of ggml without an importance matrix. A block with a NaN or an infinity
-    comes back NaN, and in MXFP4, whose scales have no NaN in GGUF, infinite.
+    dequantizes to NaN; in MXFP4, whose scales have no NaN in GGUF, to infinities.
 
     Examples
     --------
@@ -27,7 +27,7 @@ class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
 
     def __post_init__(self) -> None:
         if self.type_name not in BLOCK_TYPES:
-            raise ValueError(f"'{self.type_name}' is none of {', '.join(BLOCK_TYPES)}")
+            raise ValueError(f"'{self.type_name}' is not one of {', '.join(BLOCK_TYPES)}")
 
     @property
     def name(self) -> str:
@@ -45,12 +45,12 @@ class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
 
     @property
     def block_type(self) -> BlockType:
-        """Bytes and levels of a block."""
+        """Layout and levels of a block."""
         return BLOCK_TYPES[self.type_name]
 
     @property
     def group_size(self) -> int:
-        """Values of a block."""
+        """Number of values of a block."""
         return self.block_type.values
 
     def check_storable(self, shape: tuple[int, ...]) -> None:
@@ -58,14 +58,14 @@ class GgufScheme(Scheme, arrays="numerics.gguf.arrays"):
         self._check_rows(shape)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return the blocks: codes, scales and all, row by row."""
+        """Return the blocks, which hold codes and scales, row by row."""
         self._check_rows(shape)
         row_bytes = shape[-1] // self.group_size * self.block_type.size
         byte = np.dtype(np.uint8)
         return (Field(name="blocks", shape=(*shape[:-1], row_bytes), bits=8, dtype=byte),)
 
     def bits_per_weight(self, shape: tuple[int, ...], *, kind: StorageKind = "full") -> float:
-        """Return the storage of one value; codes lie in the same bytes as scales."""
+        """Return the storage of one value; codes and scales share the blocks."""
         if kind == "index":
             return self.block_type.index_bits / self.group_size
         return Scheme.bits_per_weight(self, shape, kind=kind)

@@ -1,7 +1,7 @@
 """The searches of the K types and of IQ4 one group at a time, as ggml's C code reads.
 
-What the array code of ``searches`` and ``super_blocks`` is tested against. All numbers are float32
-and every operation rounds. A group is divided by a power of two before it is searched.
+The reference for tests of ``searches`` and ``super_blocks``. All numbers are float32 and every
+operation rounds. A group is divided by a power of two before it is searched.
 """
 
 import math
@@ -29,7 +29,7 @@ class Group(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Codes, d and m before they are rounded to FP16, and their factors."""
+    """Codes, d and m before rounding to FP16, and their factors."""
 
     codes: list[int]
     heads: list[np.float32]
@@ -64,7 +64,7 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 
 def unscaled(number: np.float32, x: np.ndarray) -> np.float32:
-    """Return a number found for the scaled group in units of the group; subnormal ones are 0."""
+    """Return a result for the scaled group in units of the original; subnormal results are 0."""
     original = F(np.ldexp(number, exponent(x)))
     return original if abs(original) >= MIN_NORMAL else ZERO
 

@@ -6,9 +6,9 @@ wins. Sums run over the values of a group in order, and every product is rounded
 it is added, as in ggml's C code where the compiler contracts nothing.
 
 A group is a column: axis 0 runs over values, the last axis over groups. Callers divide groups by
-powers of two so that the largest magnitude lies in [1, 2). That changes no choice except where
-ggml's products of sums, of up to eight values each, leave the range of float32: in groups whose
-largest magnitude lies below 2^-15 or above 2^14.
+powers of two so that the largest magnitude is in [1, 2). That changes no choice unless ggml's
+products of sums, each of degree up to eight in the values, leave the range of float32: in groups
+whose largest magnitude is below 2^-15 or above 2^14.
 """
 
 from collections.abc import Callable
@@ -28,16 +28,16 @@ PerGroup = Float32[Array, " groups"]
 Pair = tuple[Array, Array]
 Triple = tuple[Array, Array, Array]
 
-#: Steps by which a candidate's number of levels differs from that of the type; ggml's ``0.1f``.
+#: Difference between candidates in the number of steps of a group; ggml's ``0.1f``.
 STEP = np.float32(0.1)
-#: Candidates on each side of the first one in the search of Q6_K, and of IQ4.
+#: Candidates on each side of the first, in the searches of Q6_K and of IQ4.
 SYMMETRIC_STEPS, LEVEL_STEPS = 9, 7
 #: Passes of the refinement of Q3_K.
 PASSES = 5
 
 
 class Found(NamedTuple):
-    """The scale of each group, and codes and the subtracted minimum where the search has them."""
+    """The scale of each group, with codes and the subtracted minimum if the search has them."""
 
     scale: PerGroup
     codes: Columns | None = None
@@ -47,7 +47,7 @@ class Found(NamedTuple):
 def search_symmetric(x: Columns, *, half: int) -> Found:
     """Fit ``scale * (code - half)`` weighted by squares; ggml's ``make_qx_quants``, type 1.
 
-    Candidates map the largest magnitude to ``-half`` and to up to 0.9 more and less.
+    Candidates map the value of largest magnitude to ``-half`` and to up to 0.9 more or less.
     """
     turned, sign, largest = _turned(x)
     offsets = [0, *(n for n in range(-SYMMETRIC_STEPS, SYMMETRIC_STEPS + 1) if n)]
@@ -62,8 +62,8 @@ def search_symmetric(x: Columns, *, half: int) -> Found:
 def search_refined(x: Columns, *, half: int) -> Found:
     """Fit as :func:`search_symmetric` from one candidate, code by code; ``make_q3_quants``.
 
-    ggml refines only groups whose value of largest magnitude is negative: in others the sum that
-    it asks to be positive never is.
+    ggml refines only groups whose value of largest magnitude is negative; in other groups the sum
+    that must be positive never is.
     """
     turned, sign, largest = _turned(x)
     levels = jnp.clip(jnp.round(_each([np.float32(half)], largest) * turned), -half, half - 1)
@@ -97,14 +97,14 @@ def search_levels(x: Columns, levels: tuple[int, ...]) -> Found:
     """Fit ``scale * levels[code]`` weighted by squares; ``quantize_row_iq4_nl_impl``.
 
     The first candidate maps the value of largest magnitude to the magnitude of the lowest level,
-    the others to that level and to up to 7 more and less.
+    the others to that level and to up to 7 more or less.
     """
     turned, sign, largest = _turned(x)
     lowest = np.float32(levels[0])
     steps = range(-LEVEL_STEPS, LEVEL_STEPS + 1)
     first = jnp.ones_like(largest) / (largest / fence(jnp.full_like(largest, -lowest)))
     others = _each([np.float32(n) + lowest for n in steps], largest)
-    # Turned values have their extreme below zero, so the signs of the scales change as well.
+    # Values are negated so that their extreme is negative; the signs of the scales change too.
     inverse = -jnp.concatenate([first[None], others])
     level_of = lambda x_i: level_near(inverse * x_i, levels)  # noqa: E731
     # ggml multiplies by the level before the value here.
@@ -114,14 +114,14 @@ def search_levels(x: Columns, levels: tuple[int, ...]) -> Found:
 
 
 def code_near(x: Float32[Array, "*shape"], levels: tuple[int, ...]) -> Float32[Array, "*shape"]:
-    """Return the index of the nearest level, the upper one of two that are equally near."""
+    """Return the index of the nearest level; ties go to the upper level."""
     middles = [np.float32((a + b) / 2) for a, b in pairwise(levels)]
     codes: Array = sum((jnp.where(x >= m, 1.0, 0.0) for m in middles), jnp.zeros_like(x))
     return codes
 
 
 def level_near(x: Float32[Array, "*shape"], levels: tuple[int, ...]) -> Float32[Array, "*shape"]:
-    """Return the nearest level, the upper one of two that are equally near."""
+    """Return the nearest level; ties go to the upper level."""
     level = jnp.full_like(x, levels[0])
     for low, high in pairwise(levels):
         level = jnp.where(x >= np.float32((low + high) / 2), np.float32(high), level)
@@ -134,7 +134,7 @@ def _best_scale(
     like: Float32[Array, "candidates groups"],
     moment: Callable[[Array, Array, Array], Array],
 ) -> tuple[PerGroup, Array]:
-    """Return the least-squares scale of the best candidate, and which it is."""
+    """Return the least-squares scale and the index of the best candidate."""
 
     def add(sums: Pair, x_i: Array) -> tuple[Pair, None]:
         level, w_i = level_of(x_i), rounded_positive(x_i * x_i)
@@ -154,9 +154,9 @@ def _best_scale(
 
 
 def _turned(x: Columns) -> tuple[Columns, PerGroup, PerGroup]:
-    """Return columns with their value of largest magnitude below zero, its sign, its magnitude.
+    """Return columns with a negative value of largest magnitude; its sign and magnitude in ``x``.
 
-    Of equal magnitudes the first decides.
+    The first of equal magnitudes decides.
     """
     magnitudes = jnp.abs(x)
     extreme = jnp.take_along_axis(x, jnp.argmax(magnitudes, axis=0)[None], axis=0)[0]
@@ -182,7 +182,7 @@ def _power(weight: Array, level: Array) -> Array:
 def rounded_positive(product: Array) -> Array:
     """Return a product that is not negative, rounded before anything is added to it.
 
-    No compiler contracts across the integer operation.
+    Compilers do not contract across the integer operation.
     """
     return from_bits(jnp.minimum(float_bits(product), NAN_BITS))
 

@@ -2,8 +2,8 @@
 
 A block is divided into groups, each of which is searched for a scale and perhaps a minimum
 (``searches``). The scales become integers times ``d``, which is stored in FP16, and the codes are
-chosen anew for what is stored. Groups that the stored numbers make zero keep the codes of the
-search, as in ggml's files.
+chosen again for the stored numbers. Groups whose stored scale is zero keep the codes of the search,
+as in ggml's files.
 """
 
 from collections.abc import Callable
@@ -42,15 +42,16 @@ PerGroup = Float32[Array, "*lead groups"]
 
 #: Groups searched at once; the sums of their candidates fit a core's cache.
 CHUNK = 512
-#: Least magnitude of a group, and of a scale of Q6_K, that is not zero; ggml's GROUP_MAX_EPS.
+#: Least magnitude of a group, and of a scale of Q6_K, that is not treated as zero; ggml's
+#: GROUP_MAX_EPS.
 LEAST_MAGNITUDE = np.float32(1e-15)
-#: Adding it to a float32 number below 2^22 leaves the nearest integer in the low bits.
+#: Addend that leaves the nearest integer of a float32 number below 2^22 in the low bits.
 NEAREST_MAGIC = np.float32(12582912.0)
 NEAREST_OFFSET = 0x40_0000
 
 
 def encode(block_type: BlockType, x: Values) -> Encoded:
-    """Return codes, factors, d and m of blocks; NaN for d of one that has no finite values."""
+    """Return codes, factors, d and m of blocks; d is NaN in blocks that are not finite."""
     groups = x.reshape(*x.shape[:-1], block_type.groups, block_type.values // block_type.groups)
     encoded = ENCODERS[block_type.rule](block_type, groups)
     is_bad = jnp.any((float_bits(x) & MAGNITUDE_MASK) >= INFINITY_BITS, axis=-1)
@@ -89,12 +90,12 @@ def _affine(block_type: BlockType, x: Groups) -> Encoded:
 
 
 def _shared(block_type: BlockType, scales: PerGroup) -> tuple[PerBlock, PerGroup]:
-    """Return the number that a block stores for scales that are not negative, and its factors."""
+    """Return d and factors of a block whose scales are not negative."""
     assert block_type.d_factors is not None
     largest = block_type.d_factors.range[1]
     top = jnp.maximum(jnp.max(scales, axis=-1), 0)
     inverse = jnp.where(top > 0, jnp.full_like(top, largest) / top, 0)
-    # A scale just below zero wraps around, as the unsigned byte of ggml does.
+    # A scale just below zero wraps around, as in ggml's unsigned byte.
     factors = jnp.minimum(_nearest(inverse[..., None] * scales) & 0xFF, largest)
     return divide(top, float(largest)), factors.astype(jnp.float32)
 
@@ -121,7 +122,7 @@ def _symmetric(block_type: BlockType, x: Groups) -> Encoded:
 def _signed_factors(
     block_type: BlockType, scale: PerGroup, extreme: PerBlock, has_scale: Array
 ) -> tuple[PerBlock, PerGroup]:
-    """Return d and factors that give the extreme scale the lowest; zero bits without a scale."""
+    """Return d and factors, the lowest for the extreme scale; zero bits without a scale."""
     assert block_type.d_factors is not None
     low, high = block_type.d_factors.range
     inverse = jnp.where(has_scale, jnp.full_like(extreme, low) / extreme, 0)
@@ -175,7 +176,7 @@ def _searched(search: Callable[[Columns], Found], x: Groups) -> Found:
     padded = jnp.pad(scaled, ((0, -count % chunk), (0, 0)))
     chunks = padded.reshape(-1, chunk, flat.shape[1]).swapaxes(1, 2)
     scale, codes, minimum = lax.map(search, chunks)
-    # A zero of GGUF's quantizers: neither scale nor minimum, and code 0.
+    # A group of zeros in GGUF's quantizers has scale 0, minimum 0 and code 0.
     is_zero = jnp.max(jnp.abs(flat), axis=-1) < LEAST_MAGNITUDE
 
     def unscaled(numbers: Array) -> PerGroup:

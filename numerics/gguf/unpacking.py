@@ -45,7 +45,7 @@ def read_factors(factors: Factors, blocks: Blocks) -> Float32[Array, "*lead fact
 def write_factors(
     factors: Factors, values: Float32[Array, "*lead factors"]
 ) -> Iterator[tuple[int, Blocks]]:
-    """Yield the bytes of the factors of blocks and where they lie; those of one place add up."""
+    """Yield bytes of the factors of blocks with their offsets; bytes of one offset are added."""
     numbers = ((values.astype(jnp.int32) + factors.minus) ^ factors.flip).astype(jnp.uint8)
     for plane in factors.planes:
         own = numbers[..., plane.first : plane.first + plane.count]

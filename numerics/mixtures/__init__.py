@@ -1,1 +1,1 @@
-"""Mixtures: several formats, and a rule that picks one of them for each group."""
+"""Mixtures: several candidate formats, one of which is chosen for each group, row or tensor."""

@@ -1,4 +1,4 @@
-"""BitMoD: per group the best of four small floats, each with its own special value.
+"""BitMoD: the best of four small float formats for each group, each with one special value.
 
 Source: BitMoD, arXiv:2411.11745, section III and table IV.
 """
@@ -14,26 +14,26 @@ from numerics.mixtures.special_value import SpecialValueFormat
 from numerics.schemes.family import NUMBER, Family
 from numerics.schemes.scheme import Field, Scheme
 
-#: The special values by the bits of a weight: extra resolution of each sign, then extra asymmetry.
+#: Special values by the bits of a weight: +-extra resolution, then +-extra asymmetry; table IV.
 SPECIAL_VALUES = {3: (3.0, -3.0, 6.0, -6.0), 4: (5.0, -5.0, 8.0, -8.0)}
 BASES = {3: E2M0, 4: E2M1}
 DEFAULT_GROUP = 128
-#: What the 8-bit terms of the processing elements hold with room.
+#: Largest magnitude of a special value, which the 8-bit terms of the processing elements can hold.
 MAX_SPECIAL = 64
 SELECTOR_BITS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
-    """Groups in the candidate whose squared error is least, the first one of equals.
+    """Groups in the candidate format of least squared error, the first of equals.
 
     A candidate's scale is ``amax / largest`` in FP16, where ``largest`` is the largest magnitude of
-    its values, whichever sign it has. Values are divided by the scale as stored and rounded to the
-    nearest, ties to the lower. Errors are squares of float32 differences, added in float32 by
-    halves (:func:`numerics.schemes.scales.tree_sum`); the paper's code adds them in FP16, which
-    chooses otherwise where squares underflow.
+    its values, of either sign. Weights are divided by the stored scale and rounded to the nearest
+    value, ties to the lower one. Errors are the pairwise float32 sums
+    (:func:`numerics.schemes.scales.tree_sum`) of squared float32 differences; the paper's code adds
+    them in FP16, which chooses another candidate where squares underflow.
 
-    ``specials`` are the values that stand in the code of negative zero, one a candidate.
+    ``specials`` are the values assigned to the code of negative zero, one per candidate.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -67,7 +67,7 @@ class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is not 128."""
+        """Name in the catalog, with the group size if it is not 128."""
         specials = SPECIAL_VALUES[self.weight_bits]
         kinds = {specials: "", specials[:2]: "-er", specials[2:]: "-ea"}
         known = kinds.get(self.specials)
@@ -78,7 +78,7 @@ class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     @property

@@ -22,7 +22,7 @@ from numerics.schemes.tensor import QuantizedTensor
 
 
 class Choice(NamedTuple):
-    """Selector of each group, and its scale as stored and as float32."""
+    """Selector of each group, and its scale in the stored type and as float32."""
 
     selectors: Int32[Array, "*lead"]
     stored: Array
@@ -51,7 +51,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: BitMod) -> QuantizedTensor:
 def codes_of(
     x: Groups, selectors: Int32[Array, "*lead"], scales: PerGroupFloat, scheme: BitMod
 ) -> UInt8[Array, "*lead group"]:
-    """Return the codes of groups in chosen candidates with given scales."""
+    """Return the codes of groups, given the selectors and the scales."""
     normalized = divide(x, scales[..., None])
     sign_code = jnp.uint8(BASES[scheme.weight_bits].sign_code)
     is_special = _in_cell(normalized, selectors, scheme)
@@ -112,9 +112,9 @@ def _choose(x: Groups, scheme: BitMod) -> Choice:
 def _squared_errors(
     x: Groups, formats: list[SpecialValueFormat], scales: PerGroupFloat, scheme: BitMod
 ) -> list[PerGroupFloat]:
-    """Return the errors of formats with the same scales.
+    """Return the squared errors of formats that have the same scales.
 
-    One sum of all of them lets the compiler find quotients and values of the base only once.
+    One sum over the stacked formats lets XLA compute quotients and base values only once.
     """
     normalized = divide(x, scales[..., None])
     base = _base_values(normalized, scheme)
@@ -148,7 +148,7 @@ def _of_candidate(numbers: list[float], selectors: Int32[Array, "*lead"]) -> Per
 
 
 def _base_values(x: Groups, scheme: BitMod) -> Groups:
-    """Return the nearest value of the base, ties to the lower; zero has no sign."""
+    """Return the nearest value of the base format, ties to the lower value; zeros are positive."""
     magnitudes = _magnitudes(scheme)
     ordered, value = _ordered_magnitudes(x), jnp.zeros(x.shape, jnp.float32)
     for threshold, upper in zip(_threshold_bits(scheme), magnitudes[1:], strict=True):
@@ -165,7 +165,7 @@ def _base_codes(x: Groups, scheme: BitMod) -> UInt8[Array, "*lead group"]:
 
 
 def _ordered_magnitudes(x: Groups) -> Int32[Array, "*lead group"]:
-    """Return magnitudes as integers, one more for negative numbers, whose ties go to the larger."""
+    """Return float magnitudes as integers, plus 1 for negative numbers, whose ties go outwards."""
     bits = float_bits(x)
     return (bits & MAGNITUDE_MASK) + lax.shift_right_logical(bits, 31)
 

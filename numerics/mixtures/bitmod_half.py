@@ -1,4 +1,4 @@
-"""BitMoD as its published code computes it, in FP16; scales of groups also as codes.
+"""BitMoD as its published code computes it, in FP16; optionally with quantized group scales.
 
 Source: BitMoD, arXiv:2411.11745, sections III-A and III-C, and its code.
 """
@@ -19,9 +19,9 @@ from numerics.ternary.reference import tree_sum
 
 Half = np.float16
 LEAST_SCALE, LARGEST_SCALE = Half(1e-5), Half(1e4)
-#: No candidate with a larger error is taken; without one the group is zeros.
+#: Mean squared error from which a candidate is rejected; a group without a candidate is zeros.
 WORST_ERROR = Half(1e3)
-#: Candidates with the same largest value share a scale of the row.
+#: FP16 scales per row with ``scale_bits``: candidates with the same largest value share one.
 SCALES_OF_ROW = 2
 
 
@@ -29,20 +29,20 @@ SCALES_OF_ROW = 2
 class BitModHalf(Scheme, arrays="numerics.mixtures.bitmod_half_arrays"):
     """Groups in the candidate of least squared error, every step rounded to FP16.
 
-    Weights are FP16 numbers ``w``, values ``v`` of the tables of the code: twice those of FP4. A
-    candidate's scale ``s`` is ``amax / largest``, at least 1e-5. A weight takes the value nearest
-    to ``w / s``, the lower one of two, and comes back as ``v * s``. The error is the mean of
-    ``(v * s - w)^2``, added in float32 (:func:`numerics.schemes.scales.tree_sum`), and the first
-    candidate of least error below 1000 is taken; a group without one is zeros. Small squares
-    underflow: in groups of standard deviation 0.005 every fourth choice is another than
-    :class:`BitMod`'s.
+    Weights ``w`` are FP16 numbers and values ``v`` are those of the published code's tables: twice
+    the FP4 values. A candidate's scale ``s`` is ``amax / largest``, at least 1e-5. A weight is
+    rounded to the value nearest to ``w / s``, ties to the lower one, and dequantizes to ``v * s``.
+    The error is the mean of ``(v * s - w)^2``, added in float32
+    (:func:`numerics.schemes.scales.tree_sum`); the first candidate of least error below 1000 is
+    chosen, and a group without such a candidate becomes zeros. Small squares underflow: in groups
+    of standard deviation 0.005 every fourth choice differs from that of :class:`BitMod`.
 
-    With ``scale_bits`` the scales of a row become codes ``q = rint(s / c)``, not negative, with
-    ``c = max(s) / (2^scale_bits - 1)`` for each candidate by itself, and a weight comes back as
+    With ``scale_bits`` the scales of a row become unsigned codes ``q = rint(s / c)``, with
+    ``c = max(s) / (2^scale_bits - 1)`` for each candidate separately, and a weight dequantizes to
     ``(v * c) * q``.
 
-    A group with a NaN or an infinity in FP16 comes back NaN, its codes are 0; with ``scale_bits``
-    so does its row.
+    A group with a NaN or an infinity in FP16 dequantizes to NaN and its codes are 0; with
+    ``scale_bits`` its whole row does.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -67,14 +67,14 @@ class BitModHalf(Scheme, arrays="numerics.mixtures.bitmod_half_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is not 128."""
+        """Name in the catalog, with the group size if it is not 128."""
         kind = f"s{self.scale_bits}-ref" if self.scale_bits else "fp16"
         suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
         return f"bitmod-fp{self.weight_bits}-{kind}{suffix}"
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     @property
@@ -111,7 +111,7 @@ class BitModHalf(Scheme, arrays="numerics.mixtures.bitmod_half_arrays"):
 def quantize_row(
     values: Sequence[float], scheme: BitModHalf
 ) -> tuple[list[int], list[int], list[np.float16]]:
-    """Return codes, selectors of groups, and what a row without NaN comes back as.
+    """Return the codes, selectors and dequantized values of a row without NaN.
 
     >>> quantize_row([12.0, -6.0, 3.4, 0.9], BitModHalf(weight_bits=4))[1:]
     ([0], [np.float16(12.0), np.float16(-6.0), np.float16(3.0), np.float16(1.0)])
@@ -136,7 +136,7 @@ def quantize_row(
 
 
 def largest_units(fmt: SpecialValueFormat) -> float:
-    """Return the largest magnitude in the code's units."""
+    """Return the largest magnitude in the units of BitMoD's code."""
     return fmt.largest / fmt.unit
 
 

@@ -1,7 +1,7 @@
 """Array code of BitMoD in FP16: the twin of ``bitmod_half.quantize_row``.
 
-Halves are float32 numbers, rounded after every step: single operations on halves, rounded to
-float32 and then to FP16, are what FP16 arithmetic gives, for float32 has more than twice the bits.
+FP16 numbers are held as float32 and rounded to FP16 after every operation. One operation rounded to
+float32 and then to FP16 equals the FP16 operation, since float32 has more than twice the precision.
 """
 
 from functools import partial
@@ -33,12 +33,12 @@ from numerics.schemes.tensor import QuantizedTensor
 
 
 class Trial(NamedTuple):
-    """What one candidate gives: everything but ``places`` for each group."""
+    """Result of one candidate: one number per group in each array but ``places``."""
 
     scales: Array
     scale_codes: Array
     of_row: Array
-    #: Places in the table of values, block by block.
+    #: Index of each weight in the table of values, one array per block.
     places: list[Array]
     errors: Array
 
@@ -108,7 +108,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 
 def _half(x: Float32[Array, "*shape"]) -> Float32[Array, "*shape"]:
-    """Round to FP16, to infinity beyond its numbers."""
+    """Round to FP16, to infinity on overflow; the result is held as float32."""
     rounded: Array = fence(round_to(FP16, x, overflow="ieee"))
     return rounded
 
@@ -120,7 +120,7 @@ def _is_bad(block: Groups) -> Array:
 def _try(
     blocks: list[Array], groups: tuple[int, ...], fmt: SpecialValueFormat, scheme: BitModHalf
 ) -> Trial:
-    """Return scales, places in the table of values, and errors of one candidate."""
+    """Return scales, table indices and errors of one candidate."""
     amax = grouping.join_scales([jnp.max(jnp.abs(block), axis=-1) for block in blocks], groups)
     raw = _half(divide(amax, largest_units(fmt)))
     scales = fence(jnp.clip(raw, np.float32(LEAST_SCALE), np.float32(LARGEST_SCALE)))
@@ -162,11 +162,11 @@ def _chosen(of_candidates: list[Array], selectors: Int32[Array, "*groups"]) -> A
 
 
 def _table(fmt: SpecialValueFormat) -> TableFormat:
-    """Return the values in the units of BitMoD's code, in increasing order."""
+    """Return the table of values in the units of BitMoD's code, in increasing order."""
     return TableFormat(name=fmt.name, table=tuple(value / fmt.unit for value in fmt.grid))
 
 
 def _codes_of_table(fmt: SpecialValueFormat) -> list[int]:
-    """Return the code of each value of the table, filled up to all codes."""
+    """Return the code of each value of the table, padded to the number of codes."""
     codes = [fmt.encode(value) for value in fmt.grid]
     return codes + [0] * (2**fmt.bits - len(codes))

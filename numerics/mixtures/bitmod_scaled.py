@@ -1,4 +1,4 @@
-"""BitMoD with scales of groups as its hardware reads them: 8-bit codes under one scale of the row.
+"""BitMoD with group scales as its hardware reads them: 8-bit codes times one scale of the row.
 
 Source: BitMoD, arXiv:2411.11745, sections III-C and IV.
 """
@@ -23,9 +23,10 @@ class BitModScaled(Scheme, arrays="numerics.mixtures.bitmod_scaled_arrays"):
     """``value = number(code) * (q * c)``, 8-bit ``q`` of the group and FP16 ``c`` of the row.
 
     Candidates are chosen as in :class:`BitMod`, with FP16 scales ``s`` of groups. Then
-    ``c = FP16(max(s) / 255)``, ``q = RNE(s / c)``, at least 1, and codes come from division by
-    ``q * c``. The published code has one ``c`` for each candidate (:class:`BitModHalf`), which its
-    hardware has no place for. A row with a NaN or an infinity comes back NaN, its codes are 0.
+    ``c = FP16(max(s) / 255)``, ``q = RNE(s / c)``, at least 1, and weights are divided by ``q * c``
+    to find the codes. The published code has one ``c`` per candidate (:class:`BitModHalf`), which
+    the published hardware can't store. A row with a NaN or an infinity dequantizes to NaN; its
+    codes are 0.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -39,19 +40,19 @@ class BitModScaled(Scheme, arrays="numerics.mixtures.bitmod_scaled_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is not 128."""
+        """Name in the catalog, with the group size if it is not 128."""
         suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
         return f"bitmod-fp{self.weight_bits}-s{SCALE_BITS}-hw{suffix}"
 
     @property
     def plain(self) -> BitMod:
-        """The scheme that chooses candidates."""
+        """The scheme that chooses the candidate of each group, with FP16 scales."""
         specials = SPECIAL_VALUES[self.weight_bits]
         return BitMod(weight_bits=self.weight_bits, specials=specials, size=self.size)
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     @property
@@ -77,7 +78,7 @@ class BitModScaled(Scheme, arrays="numerics.mixtures.bitmod_scaled_arrays"):
 
 
 def second_level(scales: Sequence[float]) -> tuple[list[int], np.float16]:
-    """Return the codes of the scales of a row's groups, and the scale of the row.
+    """Return the codes of a row's group scales, and the scale of the row.
 
     >>> second_level([0.5, 127.5, 31.75])
     ([1, 255, 64], np.float16(0.5))

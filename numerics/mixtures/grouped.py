@@ -1,4 +1,4 @@
-"""Groups in one of several formats, each with an absmax scale: BitMoD's version of ANT.
+"""Groups in one of several formats with absmax scales: BitMoD's version of ANT.
 
 Source: the code of BitMoD, arXiv:2411.11745 (``mixed_ant``), after ANT, arXiv:2208.14286.
 """
@@ -18,12 +18,11 @@ DEFAULT_GROUP = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
-    """Groups in the candidate of least squared error, the first one of equals.
+    """Groups in the candidate format of least squared error, the first of equals.
 
-    A candidate quantizes a group as its :class:`numerics.ElementScheme` with FP16 scales does.
-    Errors are squares of float32 differences, added by :func:`numerics.schemes.scales.tree_sum`;
-    BitMoD's code adds them in FP16. A group with a NaN or an infinity comes back NaN, its codes are
-    0.
+    A candidate quantizes a group as :class:`numerics.ElementScheme` with FP16 scales does. Errors
+    are sums (:func:`numerics.schemes.scales.tree_sum`) of squared float32 differences; BitMoD's
+    code adds them in FP16. A group with a NaN or an infinity dequantizes to NaN; its codes are 0.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -34,12 +33,12 @@ class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is not 128."""
+        """Name in the catalog, with the group size if it is not 128."""
         return self.label + ("" if self.size == DEFAULT_GROUP else f":g{self.size}")
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     @property
@@ -49,7 +48,7 @@ class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
 
     @property
     def schemes(self) -> tuple[ElementScheme, ...]:
-        """What quantizes a group, by selector."""
+        """The scheme of each candidate, in the order of selectors."""
         return tuple(
             ElementScheme(element=fmt, granularity=PerGroup(self.size), scale_format=FP16)
             for fmt in self.candidates

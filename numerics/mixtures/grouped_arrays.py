@@ -56,6 +56,6 @@ def _errors(
 
 
 def _spread(of_groups: Array, shape: tuple[int, ...], scheme: Grouped) -> Array:
-    """Return what belongs to a group for each of its values."""
+    """Repeat per-group numbers for each value of their group."""
     spread: Array = jnp.repeat(of_groups, scheme.size, axis=-1)[..., : shape[-1]]
     return spread

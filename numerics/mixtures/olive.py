@@ -1,4 +1,4 @@
-"""Outliers that take the code of their neighbour, the victim, which becomes zero: OliVe.
+"""OliVe: an outlier marks the code of its neighbour, the victim, whose value becomes zero.
 
 Source: OliVe, arXiv:2304.07493, sections 3 and 4, and its code (ANT-Quantization).
 """
@@ -19,13 +19,13 @@ Float = np.float32
 
 
 class Normal(StrEnum):
-    """What values there are that are no outliers."""
+    """Value set of the codes that are not outliers."""
 
     FLINT = "flint"
     INT = "int"
 
 
-#: Normal magnitudes by kind and bits of a code, in units in which outliers begin beyond 32.
+#: Magnitudes of normal (not outlier) codes by kind and bits of a code; outliers are above 32.
 NORMAL: dict[tuple[Normal, int], tuple[int | float, ...]] = {
     (Normal.FLINT, 3): (0, 8, 16, 32),
     (Normal.FLINT, 4): (0, 2, 4, 6, 8, 12, 16, 32),
@@ -34,33 +34,37 @@ NORMAL: dict[tuple[Normal, int], tuple[int | float, ...]] = {
     (Normal.INT, 4): (0, 4, 8, 12, 16, 20, 24, 28),
     (Normal.INT, 5): tuple(range(0, 32, 2)),
 }
-#: Outliers: floats with two exponent bits, of which the smallest, 32 itself, is left out.
+#: Magnitudes of outliers by bits of a code: floats with two exponent bits, without the smallest.
 OUTLIERS = {
     3: (64, 128, 256),
     4: (48, 64, 96, 128, 192, 256, 384),
     5: (40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448),
 }
 THRESHOLD = 32
-#: Percent of the first alpha that are tried, as the scripts for language models do.
+#: Factors on the first alpha that are tried, as in OliVe's scripts for language models.
 TRIALS = tuple(percent / 100 for percent in range(75, 250, 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Olive(Scheme, arrays="numerics.mixtures.olive_arrays"):
-    """Rows of pairs: two normal codes, or an outlier beside the mark of its victim.
+    """Rows of pairs: two normal codes, or an outlier code and the mark of its victim.
 
-    A row's scale is ``alpha / top``, where ``top`` is the largest normal value: 32 of flint, 24, 28
-    or 30 of integers, between which OliVe's code chooses by its mode. A number over the scale goes
-    to the nearest of normal values and outliers, ties to the larger one. Two numbers that follow
-    one another are a pair: if one is an outlier the other becomes zero, the right one if both are.
-    Codes are sign and place among the magnitudes; the code of negative zero marks a victim, and the
-    other code of its pair is read among the outliers, whose places start at 1. ``alpha`` starts
-    from ``max(|m + 3 d|, |m - 3 d|)`` with mean and standard deviation (of n - 1) of the row, and
-    is the one of :data:`TRIALS` with the least squared error, the first of equals.
+    A row's scale is ``alpha / top``, where ``top`` is the largest normal value: 32 for flint, 24,
+    28 or 30 for integers; OliVe's code selects flint or integers by its mode. A number divided by
+    the scale is rounded to the nearest normal value or outlier, ties to the larger one. Two
+    consecutive numbers are a pair: if one is an outlier the other becomes zero, the right one if
+    both are.
 
-    Numbers are float32, sums are :func:`numerics.schemes.scales.tree_sum`. A row of equal numbers
-    has no deviation but its mean; one of zeros has scale 1. The last number of an odd row has no
-    pair and is no outlier. A row with a NaN or an infinity comes back NaN, its codes are 0.
+    A code is a sign and an index into the magnitudes. The code of negative zero marks a victim; the
+    other code of its pair is an index into the outliers, which start at 1. The first ``alpha`` is
+    ``max(|m + 3 d|, |m - 3 d|)`` with the mean ``m`` and the standard deviation ``d`` (n - 1) of
+    the row; of its multiples by :data:`TRIALS` the one with the least squared error is taken, the
+    first of equals.
+
+    Numbers are float32, sums are :func:`numerics.schemes.scales.tree_sum`. The deviation of a row
+    of equal numbers is 0, so its ``alpha`` is its mean; a row of zeros has scale 1. The last number
+    of a row of odd length is unpaired and not an outlier. A row with a NaN or an infinity
+    dequantizes to NaN; its codes are 0.
     """
 
     bits: int
@@ -72,17 +76,17 @@ class Olive(Scheme, arrays="numerics.mixtures.olive_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name."""
+        """Name in the catalog."""
         return f"olive{self.bits}" + ("" if self.normal is Normal.FLINT else f"-{self.normal}")
 
     @property
     def magnitudes(self) -> tuple[int | float, ...]:
-        """Normal magnitudes in order."""
+        """Normal magnitudes in increasing order."""
         return NORMAL[self.normal, self.bits]
 
     @property
     def table(self) -> TableFormat:
-        """Normal values and outliers in order."""
+        """Format of all normal values and outliers in increasing order."""
         magnitudes = (*self.magnitudes, *OUTLIERS[self.bits])
         values = sorted({float(sign * m) for m in magnitudes for sign in (1, -1)})
         ties = (True,) * (len(values) - 1)
@@ -121,7 +125,7 @@ def first_alpha(row: Sequence[np.float32]) -> np.float32:
 
 
 def round_pairs(row: Sequence[np.float32], scale: np.float32, scheme: Olive) -> list[float]:
-    """Return what numbers become over a scale, victims as zeros.
+    """Return numbers divided by the scale and rounded, victims as zeros.
 
     >>> row = [np.float32(x) for x in (90, 40, 3, 31)]
     >>> round_pairs(row, np.float32(1), Olive(bits=4))
@@ -140,7 +144,7 @@ def round_pairs(row: Sequence[np.float32], scale: np.float32, scheme: Olive) -> 
 
 
 def search_row(values: Sequence[float], scheme: Olive) -> tuple[np.float32, list[float]]:
-    """Return the scale of a row and its numbers over the scale."""
+    """Return the best scale of a row, and the row divided by it and rounded."""
     row = flushed(values)
     if not any(row):
         return Float(1), [0.0] * len(row)

@@ -45,7 +45,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: Olive) -> QuantizedTensor:
 
 @jax.jit
 def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
-    """Return values times scale; a code beside a mark is an outlier."""
+    """Return values times scale; a code whose pair is the mark is an outlier."""
     scheme = q.scheme
     assert isinstance(scheme, Olive)
     pairs = _paired(q.codes)
@@ -92,7 +92,7 @@ def _squares(difference: Rows) -> PerRow:
 
 
 def _rounded(rows: Rows, scales: PerRow, scheme: Olive) -> Rows:
-    """Return numbers over the scale as values, victims as zeros."""
+    """Return numbers divided by the scale and rounded, victims as zeros."""
     values = round_element(scheme.table, divide(rows, scales[:, None]))
     if rows.shape[1] % 2:
         values = values.at[:, -1].set(jnp.clip(values[:, -1], -THRESHOLD, THRESHOLD))
@@ -103,7 +103,7 @@ def _rounded(rows: Rows, scales: PerRow, scheme: Olive) -> Rows:
 
 
 def _codes(values: Rows, scheme: Olive) -> Array:
-    """Return sign and place of values; the mark beside outliers."""
+    """Return codes (sign and index) of values; the victims of outliers get the mark."""
     size = jnp.abs(values)
     is_outlier = size > THRESHOLD
     place = sum((size >= value).astype(jnp.int32) for value in scheme.magnitudes[1:])
@@ -115,7 +115,7 @@ def _codes(values: Rows, scheme: Olive) -> Array:
 
 
 def _paired(x: Array) -> Array:
-    """Return values two by two, an odd row filled up with zero."""
+    """Return values in pairs; a row of odd length is padded with a zero."""
     padding = [(0, 0)] * (x.ndim - 1) + [(0, x.shape[-1] % 2)]
     filled: Array = jnp.pad(x, padding).reshape(*x.shape[:-1], -1, 2)
     return filled

@@ -1,4 +1,4 @@
-"""One format for a tensor and a scale for each row, both found by trying.
+"""One format for a tensor and a scale for each row, both found by exhaustive search.
 
 Source: ANT, arXiv:2208.14286, section 4, and its code; LLM-FP4, arXiv:2310.16836, section 3.
 """
@@ -14,7 +14,7 @@ from numerics.schemes.scheme import Field, Scheme
 from numerics.ternary.reference import flushed, tree_sum
 
 Float = np.float32
-#: A selector has 2 bits, or more where there are more candidates.
+#: Fewest bits of a selector; more than four candidates need more.
 SELECTOR_BITS = 2
 MAX_CANDIDATES = 8
 
@@ -24,12 +24,12 @@ class Searched(Scheme, arrays="numerics.mixtures.searched_arrays"):
     """``value = number(code) * scale`` with the candidate and the scales of least squared error.
 
     A trial's scale is ``alpha / top``, where ``alpha = amax * factor`` for a factor of ``trials``
-    and ``top`` is the candidate's largest value. Each row keeps its best trial, the first of
+    and ``top`` is the candidate's largest value. Each row takes its best trial, the first of
     equals; the tensor takes the candidate whose rows have the least sum of squared errors, the
     first of equals. Numbers are float32, sums are :func:`numerics.schemes.scales.tree_sum`.
 
-    A row of zeros has scale 1. A row with a NaN or an infinity comes back NaN, its codes are 0, and
-    its error counts as zero.
+    A row of zeros has scale 1. A row with a NaN or an infinity dequantizes to NaN, its codes are 0,
+    and its error counts as zero.
     """
 
     label: str
@@ -46,7 +46,7 @@ class Searched(Scheme, arrays="numerics.mixtures.searched_arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name."""
+        """Name in the catalog."""
         return self.label
 
     @property
@@ -92,7 +92,7 @@ def search_row(
 
 
 def squared_error(row: Sequence[np.float32], values: Sequence[np.float32]) -> np.float32:
-    """Return the sum of squared differences, products below 2^-126 as zeros.
+    """Return the sum of squared differences; squares below 2^-126 count as zeros.
 
     >>> squared_error([np.float32(1), np.float32(3)], [np.float32(2), np.float32(3)])
     np.float32(1.0)

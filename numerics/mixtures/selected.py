@@ -1,4 +1,4 @@
-"""A weight of a mixture with its group's selector in front: one code that says the value alone."""
+"""Weights of mixtures with the group's selector in the upper bits: self-contained codes."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from numerics.formats import Format, Real
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectedFormat(Format):
-    """Codes of one of some candidates, after the number of the candidate in the upper bits.
+    """Codes of several candidate formats, with the index of the candidate in the upper bits.
 
-    A processing element that takes weights of mixed groups reads exactly this; ``encode`` takes
-    the first candidate that comes nearest.
+    Processing elements for mixtures read weights in this form; ``encode`` takes the first candidate
+    with the nearest value.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class SelectedFormat(Format):
 
     @property
     def unit(self) -> float | None:
-        """Smallest unit of the candidates, all of which are powers of two."""
+        """Smallest unit of the candidates, whose units are all powers of two."""
         units = [fmt.unit for fmt in self.candidates]
         return min(unit for unit in units if unit) if all(units) else None
 
@@ -63,6 +63,6 @@ class SelectedFormat(Format):
     def decode(self, code: int) -> float:
         """Return the value of a code with its selector."""
         index, code = divmod(code, 2**self.code_bits)
-        # Selectors that no candidate has mean the last.
+        # Selectors without a candidate select the last one.
         value: float = self.candidates[min(index, len(self.candidates) - 1)].decode(code)
         return value

@@ -1,4 +1,4 @@
-"""Small floats whose code of negative zero stands for another value."""
+"""Small floats whose code of negative zero stands for a special value."""
 
 import math
 from bisect import bisect_left
@@ -28,7 +28,7 @@ class SpecialValueFormat(Format):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """Name of the base with the special value."""
+        """Name of the base format, then the special value."""
         return f"{self.base.name}{self.special:+g}"
 
     @property
@@ -48,7 +48,7 @@ class SpecialValueFormat(Format):
 
     @property
     def largest(self) -> float:
-        """Largest magnitude, which the scale maps a group's largest magnitude to."""
+        """Largest magnitude; a group's largest magnitude is scaled to it."""
         return max(-self.min, self.max)
 
     @property
@@ -63,7 +63,7 @@ class SpecialValueFormat(Format):
 
     @property
     def cell(self) -> tuple[float, float]:
-        """The ends of what rounds to the special value: above the first, up to the second."""
+        """Interval that rounds to the special value: above the first end, up to the second."""
         grid = (-math.inf, *self.grid, math.inf)
         index = grid.index(self.special)
         return (grid[index - 1] + self.special) / 2, (self.special + grid[index + 1]) / 2

@@ -1,4 +1,4 @@
-"""The one form in which a name that is not known is refused."""
+"""The error message for unknown names."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -17,13 +17,13 @@ def unknown(
     Parameters
     ----------
     kind
-        What the name should name, such as ``"format"``.
+        Kind of thing that was looked up, such as ``"format"``.
     name
-        The name as it was given.
+        The unknown name.
     choices
         All names of the kind.
     see
-        A command that lists them; without it they stand in the message if none is close.
+        Command that lists them; without it the message does, unless there is a suggestion.
     near
         Suggestions of the caller; by default the choice that is nearest in spelling.
 

@@ -7,8 +7,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from numerics.formats import FP16, FP32, FloatFormat, Format, IntFormat, TableFormat, float_format
-from numerics.names.catalog import CATALOG, FORMATS, GROUP, SCHEMES, Entry, int_format
+from numerics.formats import (
+    FORMATS,
+    FP16,
+    FP32,
+    INTEGERS,
+    FloatFormat,
+    Format,
+    IntFormat,
+    TableFormat,
+    float_format,
+)
+from numerics.names.catalog import CATALOG, GROUP, SCHEMES, Entry
 from numerics.names.families import find_member
 from numerics.names.suggest import unknown
 from numerics.schemes.element import (
@@ -29,13 +39,13 @@ GRANULARITIES: dict[str, Granularity] = {
     str(granularity): granularity for granularity in (PerTensor(), PerChannel(), PerToken())
 }
 SCALE_FORMATS = {name: fmt for fmt, name in SCALE_NAMES.items()}
-#: Values of a table that a text lists; codes have at most 8 bits.
+#: Largest number of values in ``table(...)``; codes have at most 8 bits.
 MAX_TABLE = 256
 TOKENS = (
     f"{', '.join(GRANULARITIES)}, g<size>, {', '.join(ZeroPoint)}, {TWO_LEVEL}, {STATIC}<number>, "
     f"a scale format ({', '.join(SCALE_FORMATS)}) or a scale rule ({', '.join(ScaleRule)})"
 )
-#: Formats of elements that are not the name of a scheme as well.
+#: Names of element formats that are not names of schemes.
 ELEMENTS = tuple(
     name
     for name, fmt in FORMATS.items()
@@ -49,14 +59,14 @@ def parse_scheme(text: str, *, group_size: int | None = None, role: Role = "weig
     The text is a name of the catalog or an element format, then, each after a colon and in any
     order: the granularity (``tensor``, ``channel``, ``token``, ``g128``), ``asym`` or
     ``floatmin``, the scale format (``fp32``, ``fp16``, ``bf16``, ``e4m3``, ``e8m0``), the scale
-    rule. ``table(-1,0,0.5,2)`` is the format of those values. Without more weights have groups of
-    128 with FP16 scales, which map a group's largest magnitude to half the range of the format. In
-    the roles ``"activation"`` and ``"kv"`` integer and float formats have float32 scales, one for
-    each token unless the text or ``group_size`` says groups.
+    rule. ``table(-1,0,0.5,2)`` is the format of those values. By default weights have groups of 128
+    with FP16 scales, which map a group's largest magnitude to half the range of the format. In the
+    roles ``"activation"`` and ``"kv"`` integer and float formats have float32 scales, one for each
+    token unless the text or ``group_size`` gives groups.
 
     Under a second level of scales, which ``nvfp4`` has and ``two-level`` adds, ``token`` and
-    ``tensor`` say what it is for: ``nvfp4:token`` has one float32 for each token. ``scale=0.05``
-    gives the scale of a tensor beforehand, the second level where there is one: as in
+    ``tensor`` set its granularity: ``nvfp4:token`` has one float32 for each token. ``scale=0.05``
+    sets a static scale for the tensor, or a static second level where there is one, as in
     ``int8:scale=0.05`` and ``nvfp4:scale=0.0005``. Only such schemes and those with a scale for
     each token or group suit activations and caches.
 
@@ -102,7 +112,7 @@ def _entry(head: str) -> Entry:
         return CATALOG[head]
     if FORMATS.get(head) in SCALE_NAMES:
         raise ValueError(
-            f"'{head}' is a format of scales here, not of elements; as in int4:g32:{head}"
+            f"'{head}' is a scale format here, not an element format; as in int4:g32:{head}"
         )
     element = FORMATS[head] if head in ELEMENTS else _small_float(head) or _table(head)
     if element is None and (member := find_member(head, _element)) is not None:
@@ -121,7 +131,7 @@ def _entry(head: str) -> Entry:
 
 
 def _element(name: str) -> Format | None:
-    """Return the format of elements that a name means: its own, or of a scheme of one element."""
+    """Return the element format of a name: a format, or a scheme with one element format."""
     scheme = SCHEMES.get(name)
     if name in FORMATS or not isinstance(scheme, ElementScheme):
         return FORMATS.get(name) or _small_float(name)
@@ -129,10 +139,9 @@ def _element(name: str) -> Format | None:
 
 
 def _small_float(head: str) -> Format | None:
-    """Return the format of a text such as ``e3m2`` or ``fp6_e3m2``, a named one where there is.
+    """Return the format of a text such as ``e3m2`` or ``fp6_e3m2``: a named format if one matches.
 
-    The names of ml_dtypes that say what codes are special, such as ``float8_e4m3fn``, mean the same
-    formats here.
+    Names of ml_dtypes with a suffix for the special codes, such as ``float8_e4m3fn``, are accepted.
     """
     if special := re.fullmatch(r"(?:fp\d_|float\d_)?(e\dm\d)(fn|b11|b11fnuz|fnuz)", head):
         suffix = {"fn": "", "b11": "b11fnuz"}.get(special[2], special[2])
@@ -148,7 +157,7 @@ def _small_float(head: str) -> Format | None:
 
 
 def _table(head: str) -> Format | None:
-    """Return the format of the values that ``table(-1,0,0.5,2)`` lists, in any order."""
+    """Return the format of a text such as ``table(-1,0,0.5,2)``; values may have any order."""
     match = re.fullmatch(r"table\((.*)\)", head)
     if match is None:
         return None
@@ -158,7 +167,7 @@ def _table(head: str) -> Format | None:
             values = sorted({np.float32(word) + np.float32(0) for word in words})
     except ValueError:
         raise ValueError(
-            f"'{head}' has a value that is no number; as in table(-1,0,0.5,2)"
+            f"'{head}' has a value that is not a number; as in table(-1,0,0.5,2)"
         ) from None
     if not 2 <= len(values) <= MAX_TABLE or not np.isfinite(values).all() or values[-1] <= 0:
         raise ValueError(
@@ -169,12 +178,12 @@ def _table(head: str) -> Format | None:
 
 
 def _regrouped(scheme: Scheme, tokens: list[str], text: str, group_size: int | None) -> Scheme:
-    """Return a scheme of which a text can change only the group."""
+    """Return a scheme whose text can change only the group."""
     sizes = set() if group_size is None else {group_size}
     for token in tokens:
         match = re.fullmatch(r"g(\d+)", token)
         if match is None:
-            raise ValueError(f"'{token}' in '{text}' is no group, such as g64")
+            raise ValueError(f"'{token}' in '{text}' is not a group, such as g64")
         sizes.add(int(match[1]))
     if len(sizes) > 1:
         raise ValueError(f"'{text}' and group_size={group_size} say different groups")
@@ -182,7 +191,7 @@ def _regrouped(scheme: Scheme, tokens: list[str], text: str, group_size: int | N
 
 
 def _changes(tokens: list[str], text: str, *, has_two_levels: bool) -> dict[str, Any]:
-    """Return the fields of a scheme that the tokens set."""
+    """Return the fields of a scheme set by the tokens."""
     changes: dict[str, Any] = {}
     levels = [t for t in tokens if GRANULARITIES.get(t) in (PerTensor(), PerToken())]
     is_two_level = has_two_levels or TWO_LEVEL in tokens
@@ -193,7 +202,7 @@ def _changes(tokens: list[str], text: str, *, has_two_levels: bool) -> dict[str,
         if field == "granularity" and token in levels and is_two_level:
             field = "second_level"
         if field in changes:
-            raise ValueError(f"'{text}' says its {field.replace('_', ' ')} twice")
+            raise ValueError(f"'{text}' gives its {field.replace('_', ' ')} twice")
         changes[field] = value
     return changes
 
@@ -213,7 +222,7 @@ def _field(token: str, text: str) -> tuple[str, Any]:
         return "second_level", PerTensor()
     if token.startswith(STATIC):
         return "static_scale", _number(token.removeprefix(STATIC), text)
-    raise ValueError(f"'{token}' in '{text}' is none of {TOKENS}")
+    raise ValueError(f"'{token}' in '{text}' is not one of {TOKENS}")
 
 
 def _number(word: str, text: str) -> float:
@@ -236,12 +245,12 @@ def _change_group(
     if not isinstance(said, PerGroup):
         raise ValueError(f"'{text}' has one scale per {said}, no group for group_size={group_size}")
     if changes.get("granularity", wanted) != wanted:
-        raise ValueError(f"'{text}' says its group, and group_size={group_size} another")
+        raise ValueError(f"'{text}' gives its group, and group_size={group_size} another")
     changes["granularity"] = wanted
 
 
 def _check_fixed(scheme: ElementScheme, changes: dict[str, Any], head: str) -> None:
-    """Refuse to change what belongs to the definition of a scheme."""
+    """Raise :class:`ValueError` for a change of something that the scheme's definition fixes."""
     for field, value in changes.items():
         is_free = field in ("rule", "second_level", "static_scale")
         if not is_free and value != getattr(scheme, field):
@@ -253,13 +262,13 @@ def _check_fixed(scheme: ElementScheme, changes: dict[str, Any], head: str) -> N
 
 
 def _apply(scheme: ElementScheme, changes: dict[str, Any]) -> ElementScheme:
-    """Return the scheme with some fields changed and the rest made to fit."""
+    """Return the scheme with some fields changed and element format and rule adapted."""
     zero_point = changes.get("zero_point", scheme.zero_point)
     scale_format = changes.get("scale_format", scheme.scale_format)
     element = scheme.element
     if isinstance(element, IntFormat) and zero_point is not scheme.zero_point:
         kind = "narrow" if zero_point is ZeroPoint.NONE else "unsigned"
-        element = int_format(element.bits, kind=kind)
+        element = INTEGERS[element.bits, kind]
     if zero_point is not scheme.zero_point or scale_format != scheme.scale_format:
         changes = {"rule": default_rule(element, scale_format, zero_point)} | changes
     return dataclasses.replace(scheme, element=element, **changes)

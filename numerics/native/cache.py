@@ -1,4 +1,4 @@
-"""Where files are kept that can be fetched or made again."""
+"""The directory for cached downloads and builds."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ CACHE_VARIABLE = "QSIM_CACHE"
 
 
 def cache_directory() -> Path:
-    """Return ``QSIM_CACHE``, else qsim in the user's cache."""
+    """Return ``$QSIM_CACHE`` if set, else ``qsim`` in the user's cache directory."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

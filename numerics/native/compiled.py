@@ -1,7 +1,7 @@
-"""Loops in C++ for what takes long in NumPy: compiled at first use, kept in the user's cache.
+"""C++ loops that are slow in NumPy: compiled on first use and kept in the user's cache.
 
-Nothing depends on them. Where there is no compiler, or it fails, there is no library, and NumPy
-does the same. Where the cache can't be written a process compiles for itself.
+They are optional. Without a compiler, or if compilation fails, callers use equivalent NumPy code.
+If the cache is not writable, each process compiles its own library.
 """
 
 import ctypes
@@ -17,23 +17,23 @@ from numerics.native.cache import cache_directory
 from numerics.native.kept import build_once
 
 COMPILERS = ("g++", "clang++")
-#: A product and the sum it is added to may be rounded once.
+#: Compiler flags; they allow fused multiply-adds.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast")
 TIMEOUT_S = 60
 
 
 @functools.cache
 def library(source: Path, **macros: str | int) -> ctypes.CDLL | None:
-    """Return the compiled ``source`` with these macros, None where that can't be had."""
+    """Return the compiled ``source`` with these macros, ``None`` if it cannot be compiled."""
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         return None
     command = [compiler, *FLAGS, *(f"-D{name}={text}" for name, text in macros.items())]
     try:
-        # All macros of the compiler tell its version and what the processor has.
+        # The predefined macros identify the compiler version and the processor's features.
         known = _run([*command, "-dM", "-E", "-x", "c++", os.devnull])
         made_of = [source.read_text(encoding="utf-8"), *command, known]
-        # Loading a damaged file ends the process: what is loaded was checked, and is nobody else's.
+        # Loading a damaged file crashes: load a private copy of a file whose hash was checked.
         with tempfile.TemporaryDirectory(prefix="qsim-") as folder:
             path = Path(folder) / f"{source.stem}.so"
             build = [*command, "-shared", "-fPIC", "-o", str(path), str(source)]
@@ -45,7 +45,7 @@ def library(source: Path, **macros: str | int) -> ctypes.CDLL | None:
 
 
 def _run(command: list[str]) -> str:
-    """Return what a compiler says; raise SubprocessError if it fails or takes too long."""
+    """Return the output of a compiler; raise SubprocessError on failure or timeout."""
     done = process.run(command, timeout_s=TIMEOUT_S)
     done.check_returncode()
     return done.stdout

@@ -1,4 +1,4 @@
-"""Files that take long to build, kept in a folder by the hash of all that they are made of."""
+"""A build cache: files that take long to build, stored under the hash of their inputs."""
 
 import hashlib
 import os
@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-#: What all files of a folder may take; those of all PEs take 18 MB.
+#: Size limit of a folder; the builds of all PEs take 18 MB.
 LIMIT_BYTES = 128 * 2**20
 
 
 def build_once(
     target: Path, made_of: Iterable[str], build: Callable[[], object], *, memory: Path | None
 ) -> None:
-    """Have ``build`` make a file that can be run, unless ``memory`` has it of the same parts.
+    """Build an executable file, or copy it from ``memory`` if that has one of the same inputs.
 
-    ``made_of`` is all that the file depends on: sources, commands and versions of tools. A kept
-    file has its hash before it, so that a damaged one is built anew, and so is one that another
-    user may have written, since it is to be run. What can't be kept is built each time. Those that
-    were used longest ago are removed when all together take more than :data:`LIMIT_BYTES`.
+    ``made_of`` lists all inputs: sources, commands and versions of tools. A cached file starts with
+    its hash. Damaged files are rebuilt, as are files that another user may have written, because
+    they are executed. A file that cannot be cached is built each time. The least recently used
+    files are removed when the folder exceeds :data:`LIMIT_BYTES`.
     """
     if memory is None:
         build()
@@ -37,7 +37,7 @@ def build_once(
 
 
 def _recall(known: Path) -> bytes | None:
-    """Return a kept file, ``None`` if there is none that is whole."""
+    """Return a cached file, ``None`` if it is missing, damaged or not safe to run."""
     try:
         with known.open("rb") as file:
             is_safe = _is_of_this_user(os.fstat(file.fileno()))
@@ -53,7 +53,7 @@ def _recall(known: Path) -> bytes | None:
 
 
 def _is_of_this_user(file: os.stat_result) -> bool:
-    """Whether only this user, or the system's, may have written a file."""
+    """Whether only this user or root can have written a file."""
     return file.st_uid in (0, os.getuid()) and not file.st_mode & stat.S_IWOTH
 
 
@@ -64,7 +64,7 @@ def _remember(known: Path, content: bytes) -> None:
 
 
 def put_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole, or not at all where that can't be."""
+    """Write a file atomically, or not at all if the system refuses."""
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,10 +76,10 @@ def put_whole(path: Path, content: bytes) -> None:
 
 
 def _trim(folder: Path) -> None:
-    """Remove the files that were used longest ago, beyond :data:`LIMIT_BYTES`."""
+    """Remove the least recently used files until the rest fit :data:`LIMIT_BYTES`."""
     used: list[tuple[float, int, Path]] = []
     for path in folder.iterdir():
-        # Another process may have removed it.
+        # Another process may have removed the file.
         with suppress(FileNotFoundError):
             used.append((path.stat().st_mtime, path.stat().st_size, path))
     total = 0

@@ -1,4 +1,4 @@
-"""Other programs, run to their end: such as compilers and simulators."""
+"""Child processes with a timeout, such as compilers and simulators."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ def run(
     given: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program, and end it with all that it started if it takes too long.
+    """Run a program; on a timeout, end it and all processes that it started.
 
     Raises
     ------
     subprocess.TimeoutExpired
-        It took too long.
+        The program ran longer than the timeout.
     """
     process = subprocess.Popen(
         command,

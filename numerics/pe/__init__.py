@@ -1,1 +1,1 @@
-"""What processing elements compute: the arithmetic that hardware has to equal, bit for bit."""
+"""Bit-exact models of processing elements (PEs), which the hardware has to match."""

@@ -1,17 +1,17 @@
 """BitMoD's PE: FP16 activations times terms of weights, aligned to the largest exponent.
 
-BitMoD, arXiv:2411.11745, section IV-B, with the widths of its published Verilog. A cycle takes one
-term of each lane's weight:
+Source: BitMoD, arXiv:2411.11745, section IV-B, with the widths of its published Verilog. A cycle
+processes one term of each lane's weight:
 
 1. each lane's exponent is that of its activation plus the term's; the largest is the cycle's;
 2. significands, with guard bits below, shift right to the cycle's exponent and are added;
 3. the sum shifts left by the term's significance; sum and accumulator shift right to the larger of
    their exponents, are added, and the new accumulator shifts right until it fits.
 
-Lanes whose term is 0 take part in the first step. Shifts drop bits, of magnitudes in step 2 and of
-two's complement numbers in step 3, or round them to nearest, ties to even. Where the Verilog goes
-wrong this does not: subnormal activations have the exponent of the smallest normal ones, and both
-sides of the accumulator are aligned. Codes of NaN and infinities count as 0.
+Lanes whose term is 0 take part in the first step. Shifts truncate (magnitudes in step 2, two's
+complement numbers in step 3) or round to nearest, ties to even. Two faults of the published Verilog
+are corrected: subnormal activations have the exponent of the smallest normal number, and both
+addends of the accumulator are aligned. Codes of NaN and infinities count as 0.
 """
 
 from collections.abc import Sequence
@@ -22,25 +22,25 @@ from typing import Literal, NamedTuple
 from numerics.formats import FP16
 from numerics.pe.terms import Term, TermGenerator
 
-#: What a right shift does with the bits that it drops.
+#: Rounding of a right shift.
 Rounding = Literal["truncate", "nearest"]
 MANTISSA_BITS = FP16.mantissa_bits
-#: Exponent of the unit of FP16 significands, beside their exponent field.
+#: Exponent of an FP16 significand's unit at exponent field 0: the field is added to it.
 UNIT_EXPONENT = -FP16.bias - MANTISSA_BITS
-#: Bits of exponents, as in the Verilog.
+#: Width in bits of exponents in BitMoD's published Verilog.
 EXPONENT_BITS = 6
 MOST_FIELD = (1 << FP16.exponent_bits) - 2
 
 
 class Aligned(NamedTuple):
-    """A number ``mantissa * 2^(exponent - 25 - guard bits)``, in units of the weights' terms."""
+    """The number ``mantissa * 2^(exponent - 25 - guard bits)`` in units of the weights' terms."""
 
     mantissa: int
     exponent: int
 
 
 class Parts(NamedTuple):
-    """Sign, significand and exponent field of an FP16 number; its exponent is 1 if subnormal."""
+    """Sign, significand and exponent field of an FP16 number; exponent 1 for subnormal numbers."""
 
     sign: int
     significand: int
@@ -61,7 +61,7 @@ def fp16_parts(code: int) -> Parts:
 
 
 def shifted(number: int, places: int, rounding: Rounding) -> int:
-    """Return a number shifted right: its floor, or the nearest, ties to even.
+    """Return a number shifted right, rounded down or to nearest, ties to even.
 
     >>> shifted(7, 1, "truncate"), shifted(7, 1, "nearest"), shifted(-5, 1, "nearest")
     (3, 4, -2)
@@ -73,7 +73,7 @@ def shifted(number: int, places: int, rounding: Rounding) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignedDot:
-    """Dot products of groups as the PE computes them, a beat of lanes after another.
+    """Dot products of groups in the PE's arithmetic; a beat has one weight for each lane.
 
     Examples
     --------
@@ -103,17 +103,17 @@ class AlignedDot:
         return total
 
     def check(self, length: int) -> None:
-        """Raise ValueError if groups of a length can't be taken."""
+        """Raise ValueError if the PE can't process groups of this length."""
         if length % self.lanes:
-            raise ValueError(f"groups of {length} values for {self.lanes} lanes; give a multiple")
+            raise ValueError(f"groups of {length} values are not a multiple of {self.lanes} lanes")
         cycles, most = (
             length // self.lanes * self.generator.cycles,
             2 ** (self.accumulator_bits - 2),
         )
         if cycles > most:
             raise ValueError(
-                f"groups of {length} values take {cycles} cycles; with an accumulator of"
-                f" {self.accumulator_bits} bits {most} are proved"
+                f"groups of {length} values take {cycles} cycles; an accumulator of"
+                f" {self.accumulator_bits} bits is proved for up to {most}"
             )
         if self.most_exponent(length) >= 2**EXPONENT_BITS:
             raise ValueError(
@@ -121,7 +121,7 @@ class AlignedDot:
             )
 
     def beat(self, terms: Sequence[Term], parts: Sequence[Parts]) -> Aligned:
-        """Return the sum of a cycle's products, at the largest of their exponents."""
+        """Return the sum of the products of one cycle, aligned to their largest exponent."""
         exponents = [p.exponent + t.exponent for t, p in zip(terms, parts, strict=True)]
         top = max(exponents)
         total = 0
@@ -132,7 +132,7 @@ class AlignedDot:
         return Aligned(total, top)
 
     def accumulated(self, total: Aligned, added: int, top: int, significance: int) -> Aligned:
-        """Return the accumulator after one more sum of products."""
+        """Return the accumulator after the sum of one cycle is added."""
         exponent = max(total.exponent, top)
         both = shifted(total.mantissa, exponent - total.exponent, self.rounding) + shifted(
             added << significance, exponent - top, self.rounding
@@ -140,7 +140,7 @@ class AlignedDot:
         return self.normalized(Aligned(both, exponent))
 
     def normalized(self, number: Aligned) -> Aligned:
-        """Return a number shifted right until its mantissa fits; rounding may take one more."""
+        """Return a number shifted right until its mantissa fits; rounding may add one shift."""
         mantissa, exponent = number
         magnitude = ~mantissa if mantissa < 0 else mantissa
         places = max(magnitude.bit_length() - (self.accumulator_bits - 1), 0)
@@ -150,21 +150,21 @@ class AlignedDot:
         return Aligned(found, exponent + places)
 
     def value(self, result: Aligned) -> Fraction:
-        """Return what a result is worth."""
+        """Return the exact value of a result, in units of the weights' terms."""
         exponent = UNIT_EXPONENT - self.guard_bits + result.exponent
         return result.mantissa * Fraction(2) ** exponent * Fraction(self.generator.unit)
 
     @property
     def most_field(self) -> int:
-        """Largest exponent of a cycle."""
+        """Largest exponent that one cycle can have."""
         return MOST_FIELD + self.generator.most_exponent
 
     def most_exponent(self, length: int) -> int:
-        """Return what no accumulator's exponent goes beyond.
+        """Return an upper bound on the accumulator's exponent after groups of this length.
 
-        The sum of a cycle is below ``2^d`` at :attr:`most_field`, so that the accumulator after
-        ``n`` cycles is at most ``n * 2^d``: rounding keeps that, for it is monotone and
-        ``n * 2^d`` itself is on the grid, as long as ``n`` is within what :meth:`check` lets pass.
+        The sum of a cycle is below ``2^d`` at :attr:`most_field`, so the accumulator after ``n``
+        cycles is at most ``n * 2^d``. Rounding preserves this bound because it is monotone and
+        ``n * 2^d`` is representable for every ``n`` that :meth:`check` accepts.
         """
         cycles = length // self.lanes * self.generator.cycles
         sum_bits = (
@@ -178,13 +178,13 @@ class AlignedDot:
         return self.most_field + max(int(grown), 0)
 
     def error_bound(self, exponent: int, length: int) -> Fraction:
-        """Return what a result with an exponent differs at most from the exact dot product.
+        """Return a bound on the error of a result with this exponent against the exact dot product.
 
-        Exponents never fall, so that every unit that was ever dropped is at most the result's. In
-        a cycle each lane but the one of the largest exponent loses less than a unit times
-        ``2^significance``, and the accumulator less than a unit, for of its two sides only one
-        shifts and a floor of a floor is a floor. Rounding to nearest loses half a unit in place of
-        one; the accumulator may do it twice, the first time in at most half of the unit.
+        The accumulator's exponent never decreases, so every rounding unit is at most the result's.
+        In a cycle each lane except the one of the largest exponent loses less than one unit times
+        ``2^significance``. The accumulator loses less than one unit, because only one of its two
+        addends shifts and the floor of a floor is a floor. Rounding to nearest loses half a unit
+        instead; the accumulator may round twice, the first time with at most half the unit.
         """
         is_nearest = self.rounding == "nearest"
         lane, total = (Fraction(1, 2), Fraction(3, 4)) if is_nearest else (Fraction(1), Fraction(1))

@@ -1,6 +1,6 @@
-"""Many groups through BitMoD's PE at once: the array twin of :mod:`numerics.pe.aligned`.
+"""Array code of BitMoD's PE: the twin of :mod:`numerics.pe.aligned`.
 
-All is 32-bit integers in JAX; :func:`check_bits` refuses PEs whose sums need more.
+All numbers are 32-bit integers; :func:`check_bits` rejects PEs whose sums need more bits.
 """
 
 from functools import partial, reduce
@@ -20,31 +20,32 @@ _SIZES = np.where(_FIELDS == 31, 0, _MANTISSAS + ((_FIELDS > 0) << MANTISSA_BITS
 #: Signed significand and exponent of every FP16 code.
 SIGNIFICANDS = np.where(_CODES >> 15, -_SIZES, _SIZES)
 EXPONENTS = np.where(_FIELDS == 31, 1, np.maximum(_FIELDS, 1))
-#: Sums of a cycle have fewer bits, and a shift by this many changes nothing more.
+#: Bits that the sum of a cycle may need; larger shifts give the same result as a shift by this.
 MOST_BITS = 28
-#: Two's complement numbers that float32 holds exactly.
+#: Bits of the widest two's complement number that float32 holds exactly.
 MOST_ACCUMULATOR_BITS = 25
-#: Rows of codes that are computed at once.
+#: Number of rows of codes computed at once.
 BLOCK = 1 << 16
 
-#: Mantissas and exponents of accumulators.
+#: Accumulators: arrays of mantissas and exponents.
 State = tuple[Array, Array]
 
 
 def check_bits(pe: AlignedDot) -> None:
-    """Raise ValueError if sums of a cycle don't fit in 32-bit integers with room to shift.
+    """Raise ValueError for a PE that 32-bit integers and float32 can't model exactly.
 
-    Or if float32 doesn't hold every accumulator.
+    The sum of a cycle has to fit in 32-bit integers with room to shift, and every accumulator in
+    float32.
     """
     if pe.accumulator_bits > MOST_ACCUMULATOR_BITS:
         raise ValueError(
-            f"an accumulator of {pe.accumulator_bits} bits; float32 holds results of up to"
-            f" {MOST_ACCUMULATOR_BITS}"
+            f"an accumulator of {pe.accumulator_bits} bits is too wide; float32 holds results of"
+            f" up to {MOST_ACCUMULATOR_BITS}"
         )
     significand = MANTISSA_BITS + 1 + pe.guard_bits + (pe.lanes - 1).bit_length()
     bits = max(significand + max(pe.generator.significances), pe.accumulator_bits) + 1
     if bits > MOST_BITS:
-        raise ValueError(f"sums of {bits} bits; {MOST_BITS} are computed in 32-bit integers")
+        raise ValueError(f"sums of {bits} bits are too wide; the limit is {MOST_BITS}")
 
 
 def aligned_dots(
@@ -52,7 +53,7 @@ def aligned_dots(
     weight_codes: Integer[np.ndarray, "*rows k"],
     codes: Integer[np.ndarray, "*rows k"],
 ) -> tuple[Int64[np.ndarray, "*rows"], Int64[np.ndarray, "*rows"]]:
-    """Return mantissas and exponents of the accumulators after groups of rows of codes."""
+    """Return mantissas and exponents of the accumulators after each group of rows of codes."""
     length = codes.shape[-1]
     pe.check(length)
     check_bits(pe)
@@ -69,7 +70,7 @@ def aligned_dots(
 
 @partial(jax.jit, static_argnames="pe")
 def _groups(pe: AlignedDot, weights: UInt[Array, "rows k"], codes: UInt[Array, "rows k"]) -> State:
-    """Return the accumulators of rows of codes."""
+    """Return the accumulators after one group per row of codes."""
     beats = [each.T.reshape(-1, pe.lanes, len(codes)) for each in (weights, codes)]
     return accumulators(pe, *beats, shape=(len(codes),))
 
@@ -81,7 +82,7 @@ def accumulators(
     *,
     shape: tuple[int, ...],
 ) -> State:
-    """Return accumulators of a shape, to which the weights and the codes of a lane broadcast."""
+    """Return accumulators of ``shape``, to which weights and activations of a lane broadcast."""
 
     def add_beat(state: State, beat: tuple[Array, Array]) -> tuple[State, None]:
         for step, significance in enumerate(pe.generator.significances):
@@ -97,7 +98,7 @@ def accumulators(
 def _beat(
     pe: AlignedDot, step: int, weights: UInt[Array, " lanes *n"], codes: UInt[Array, " lanes *t"]
 ) -> State:
-    """Return the sums of a cycle's products, at the largest of their exponents."""
+    """Return the sums of one cycle's products, aligned to the largest of their exponents."""
     signs, powers = (jnp.asarray(table[step])[weights] for table in term_tables(pe.generator))
     wide = codes.astype(jnp.int32)
     field, mantissa = wide >> MANTISSA_BITS & 31, wide & (1 << MANTISSA_BITS) - 1
@@ -121,7 +122,7 @@ def accumulated(
     added: Int32[Array, "*rows"],
     top: Int32[Array, "*rows"],
 ) -> State:
-    """Return accumulators after one more sum each, whose significance is already in it."""
+    """Return accumulators after a sum, already shifted by its significance, is added to each."""
     larger = jnp.maximum(exponents, top)
     both = shifted(mantissas, larger - exponents, pe.rounding)
     both = both + shifted(added, larger - top, pe.rounding)
@@ -135,7 +136,7 @@ def accumulated(
 def shifted(
     numbers: Int32[Array, "*shape"], places: Int32[Array, "*rows"], rounding: Rounding
 ) -> Int32[Array, "*rows"]:
-    """Return numbers shifted right: their floor, or the nearest, ties to even."""
+    """Return numbers shifted right, rounded down or to nearest, ties to even."""
     places = jnp.minimum(places, MOST_BITS)
     floor: Array = numbers >> places
     if rounding == "truncate":

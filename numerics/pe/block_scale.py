@@ -1,11 +1,11 @@
-"""Dot products whose blocks are scaled after their sums, exactly: by multiplying integers.
+"""Exact dot products with block scales applied to block sums, in integers.
 
     sum over blocks of scale * sum(w * a)
 
-A scale is one number or the product of two, one of the weights and one of the activations, each in
-a format whose values are multiples of a unit: INT8, FP16 (at most 65504 * 2^24, 40 bits), or E4M3
-twice for NVFP4. A block's scale is fetched once and multiplied once. Sources: MixPE,
-arXiv:2411.16158, dequantization after the group; NVFP4 as its FP32 scale of the tensor leaves it.
+A scale is one number or the product of a weight scale and an activation scale, in formats whose
+values are multiples of a unit: INT8, FP16 (at most 65504 * 2^24, 40 bits), or E4M3 twice for NVFP4.
+A block's scale is fetched once and multiplied once. Sources: MixPE, arXiv:2411.16158,
+dequantization after the group; NVFP4 without the FP32 scale of its tensor.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ from numerics.pe.exact_dot import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockScaled:
-    """Formats of the elements and of a block's scales, and the elements of a block.
+    """Formats of the elements and of a block's scales, and the number of elements in a block.
 
-    Codes of scales that are no number count as 0.
+    Codes of scales that are not a number count as 0.
     """
 
     weights: Format
@@ -41,7 +41,7 @@ class BlockScaled:
 
     @property
     def unit(self) -> float:
-        """What 1 of a sum stands for.
+        """Value of the integer 1 in a sum.
 
         >>> from numerics import FORMATS
         >>> fp4, e4m3 = FORMATS["fp4_e2m1"], FORMATS["fp8_e4m3"]
@@ -58,9 +58,9 @@ class BlockScaled:
         codes: Sequence[int],
         scale_codes: Sequence[Sequence[int]],
     ) -> int:
-        """Return the sum of blocks, each times its scales; the last may be shorter.
+        """Return the sum of blocks, each times its scales; the last block may be shorter.
 
-        ``scale_codes`` has the codes of each format, one for a block.
+        ``scale_codes`` has a sequence of codes for each scale format, one code for each block.
 
         >>> from numerics import FORMATS
         >>> int8 = FORMATS["int8"]
@@ -80,9 +80,9 @@ class BlockScaled:
     def dots(
         self, weight_codes: np.ndarray, codes: np.ndarray, scale_codes: Sequence[np.ndarray]
     ) -> np.ndarray:
-        """Return the sums of rows, as int64; the last block of each may be shorter.
+        """Return the dot products of rows as int64; the last block of a row may be shorter.
 
-        Codes have shape (rows, length), those of scales (rows, blocks).
+        Codes have shape (rows, length), codes of scales (rows, blocks).
         """
         length = codes.shape[-1]
         need = self.largest_sum(length)
@@ -95,7 +95,7 @@ class BlockScaled:
         return np.asarray(found.sum(axis=-1))
 
     def block_sums(self, weight_codes: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """Return the sums of blocks before their scales, shape (rows, blocks), as int64."""
+        """Return the unscaled sums of blocks, shape (rows, blocks), as int64."""
         rows, length = codes.shape
         end = length - length % self.block
         whole, rest = (slice(0, end), self.block), (slice(end, None), length - end)
@@ -114,7 +114,7 @@ class BlockScaled:
         )
 
     def largest_sum(self, length: int) -> int:
-        """Return the largest magnitude of a sum of so many elements."""
+        """Return the largest magnitude of a scaled sum of ``length`` elements."""
         of_elements = largest_sum(self.weights, self.activations, length)
         return prod(map(_largest, self.scales)) * of_elements
 
@@ -131,7 +131,7 @@ class BlockScaled:
 
 
 def check_scales(sums: np.ndarray, scale_codes: Sequence[np.ndarray]) -> None:
-    """Raise ValueError if there isn't one code of each scale for every sum of a block."""
+    """Raise ValueError unless every block sum has one code of each scale."""
     for scales in scale_codes:
         if scales.shape != sums.shape:
             raise ValueError(
@@ -140,7 +140,7 @@ def check_scales(sums: np.ndarray, scale_codes: Sequence[np.ndarray]) -> None:
 
 
 def _integers(fmt: Format, codes: np.ndarray) -> np.ndarray:
-    """Return values in units; what is no number counts as 0."""
+    """Return the values of codes in units of the format; NaN and infinities count as 0."""
     values = np.asarray(decode(fmt, jnp.asarray(codes, code_dtype(fmt))), np.float64)
     assert fmt.unit is not None
     return np.where(np.isfinite(values), values / fmt.unit, 0).astype(np.int64)

@@ -1,14 +1,13 @@
-"""Dot products whose blocks are scaled by powers of two: shifts into one fixed-point sum.
+"""Dot products with power-of-two block scales: block sums shifted into one fixed-point sum.
 
-A block's E8M0 scales, one of the weights and perhaps one of the activations, add their codes, and
-the block's sum is shifted by what that is above ``lowest``, the sum of codes that stands for one
-unit of the result. The exact sum of all scales would take 508 bits more than one block's, so the
-result has a window of ``shifts`` scales. Below it a block's sum is shifted right and rounded down,
-off by less than one unit; above it the scale counts as the window's largest. With every block in
-the window, as :meth:`BlockShifted.is_exact` tells, all is exact.
+The codes of a block's E8M0 scales (of the weights, optionally also of the activations) are added.
+The block's sum is shifted left by their sum minus ``lowest``, the sum of codes that stands for one
+unit of the result. A result exact for all scales would need 508 bits more than a block's sum, so
+the result has a window of ``shifts`` scales. A block below the window is shifted right and rounded
+down, an error of less than one unit; a scale above the window saturates to the window's largest.
+The result is exact if every block is in the window (:meth:`BlockShifted.is_exact`).
 
-Sources: OCP MX v1.0, dot products of MX blocks; MixPE, arXiv:2411.16158, for scales that are powers
-of two.
+Sources: OCP MX v1.0, dot products of MX blocks; MixPE, arXiv:2411.16158, for power-of-two scales.
 """
 
 from collections.abc import Sequence
@@ -20,13 +19,13 @@ from numerics.formats import E8M0, Format
 from numerics.pe.block_scale import BlockScaled, check_scales
 from numerics.pe.exact_dot import LARGEST_SUM, exact_dot, largest_sum
 
-#: The code that is no number; a block with such a scale counts as 0.
+#: E8M0 code of NaN; a block with such a scale counts as 0.
 NAN_CODE = 0xFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockShifted:
-    """Formats of the elements, how many E8M0 scales a block has, and the window of scales."""
+    """Formats of the elements, number of E8M0 scales per block, and size of the scale window."""
 
     weights: Format
     activations: Format
@@ -35,7 +34,7 @@ class BlockShifted:
     shifts: int = 32
 
     def unit(self, lowest: int) -> float:
-        """Return what 1 of a sum stands for.
+        """Return the value of the integer 1 in a sum.
 
         >>> from numerics.formats import E2M1
         >>> mxfp4 = BlockShifted(weights=E2M1, activations=E2M1, scales=2, block=32)
@@ -51,7 +50,7 @@ class BlockShifted:
         scale_codes: Sequence[Sequence[int]],
         lowest: int,
     ) -> int:
-        """Return the sum of blocks, each shifted by its scales; the last may be shorter.
+        """Return the sum of blocks, each shifted by its scales; the last block may be shorter.
 
         >>> from numerics import FORMATS
         >>> int8 = FORMATS["int8"]
@@ -79,9 +78,9 @@ class BlockShifted:
         scale_codes: Sequence[np.ndarray],
         lowest: np.ndarray,
     ) -> np.ndarray:
-        """Return the sums of rows, as int64; the last block of each may be shorter.
+        """Return the dot products of rows as int64; the last block of a row may be shorter.
 
-        Codes have shape (rows, length), those of scales (rows, blocks), ``lowest`` (rows,).
+        Codes have shape (rows, length), codes of scales (rows, blocks), ``lowest`` (rows,).
         """
         need = self.largest_sum(codes.shape[-1])
         if need >= LARGEST_SUM:
@@ -90,14 +89,14 @@ class BlockShifted:
         check_scales(sums, scale_codes)
         by_format = np.stack([np.asarray(codes, np.int64) for codes in scale_codes])
         shift = by_format.sum(axis=0) - lowest[:, None]
-        # Shifts of 63 leave the sign, as longer ones would.
+        # A shift by 63 leaves only the sign, like all larger shifts.
         lower = sums >> np.clip(-shift, 0, 63)
         shifted = np.where(shift < 0, lower, sums << np.clip(shift, 0, self.shifts - 1))
         is_number = (by_format != NAN_CODE).all(axis=0)
         return np.asarray(np.where(is_number, shifted, 0).sum(axis=-1))
 
     def is_exact(self, scale_codes: Sequence[Sequence[int]], lowest: int) -> bool:
-        """Whether the scales of all blocks are in the window.
+        """Whether the scales of all blocks are in the window, so that the sum is exact.
 
         >>> from numerics.formats import E2M1
         >>> mxfp4 = BlockShifted(weights=E2M1, activations=E2M1, scales=2, block=32)
@@ -114,7 +113,7 @@ class BlockShifted:
         )
 
     def largest_sum(self, length: int) -> int:
-        """Return the largest magnitude of a sum of so many elements."""
+        """Return the largest magnitude of a sum of ``length`` elements."""
         return largest_sum(self.weights, self.activations, length) << (self.shifts - 1)
 
     def sum_bits(self, length: int) -> int:
@@ -128,5 +127,5 @@ class BlockShifted:
 
     @property
     def lowest_bits(self) -> int:
-        """Bits of the largest sum of a block's codes."""
+        """Bits of the largest sum of a block's scale codes."""
         return (self.scales * ((1 << E8M0.bits) - 1)).bit_length()

@@ -1,7 +1,7 @@
-"""Dot products of codes of vectors: E8P, and sums of entries of loadable codebooks.
+"""Dot products of vector-quantized weights: E8P, and additive codebooks in a loadable table.
 
-The entries of E8P are fixed and whole numbers of quarters. AQLM and VPTQ have FP16 entries that
-belong to a layer; :func:`integer_entries` rounds them to 8 bits, and from there on all is exact.
+The entries of E8P are fixed multiples of 1/4. AQLM and VPTQ have FP16 entries for each layer;
+:func:`integer_entries` rounds them to 8 bits, and the dot products of the rounded ones are exact.
 Sources: QuIP#, arXiv:2402.04396, section 4; AQLM, arXiv:2401.06118, section 3; VPTQ,
 arXiv:2409.17066, section 3.
 """
@@ -13,14 +13,14 @@ from jaxtyping import Float, Integer
 
 from numerics.codebooks import e8p
 
-#: Bits of an entry's numbers in a loadable codebook.
+#: Bits of each component of an entry in a loadable codebook.
 ENTRY_BITS = 8
-#: A codebook: vectors of integers.
+#: A codebook: entries that are vectors of integers.
 Codebook = Sequence[Sequence[int]]
 
 
 def e8p_dot(codes: Sequence[int], activations: Sequence[int]) -> int:
-    """Return ``sum(w * a)`` of eight weights a code, in quarters times the activations' unit.
+    """Return ``sum(w * a)`` with eight weights per code, in units of 1/4 activation unit.
 
     >>> e8p_dot([0x0000, 0x0001], [1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0])
     5
@@ -32,16 +32,16 @@ def e8p_dot(codes: Sequence[int], activations: Sequence[int]) -> int:
 def e8p_dots(
     codes: Integer[np.ndarray, "rows blocks"], activations: Integer[np.ndarray, "rows n"]
 ) -> Integer[np.ndarray, " rows"]:
-    """Return the dot products of rows, as int64."""
+    """Return the dot products of rows of codes as int64."""
     weights = e8p.points()[codes].reshape(len(codes), -1).astype(np.int64)
     _check_lengths(weights.shape[1], activations.shape[1])
     return np.asarray(np.einsum("rn,rn->r", weights, activations.astype(np.int64)))
 
 
 def largest_e8p_sum(length: int, largest_activation: int) -> int:
-    """Return the largest magnitude of a sum of ``length`` products.
+    """Return the largest magnitude of a dot product of ``length`` weights.
 
-    The magnitudes of a point sum to 42 quarters at most.
+    The magnitudes of a point sum to at most 42/4.
 
     >>> largest_e8p_sum(16, 128) == 2 * 42 * 128
     True
@@ -53,7 +53,7 @@ def largest_e8p_sum(length: int, largest_activation: int) -> int:
 def additive_dot(
     codebooks: Sequence[Codebook], codes: Sequence[Sequence[int]], activations: Sequence[int]
 ) -> int:
-    """Return ``sum((C_1[i_1] + C_2[i_2] + ...) * a)``: vectors along a row, as AQLM has them.
+    """Return ``sum((C_1[i_1] + C_2[i_2] + ...) * a)`` with AQLM's vectors, along a row.
 
     ``codes`` has one code of each codebook for each vector.
 
@@ -67,10 +67,10 @@ def additive_dot(
 def column_dot(
     codebooks: Sequence[Codebook], codes: Sequence[Sequence[int]], activations: Sequence[int]
 ) -> list[int]:
-    """Return the sums of several rows at once: vectors down a column, as VPTQ has them.
+    """Return the dot products of several rows with VPTQ's vectors, along a column.
 
-    Every activation meets all numbers of one vector, which belong to as many rows. The scales and
-    biases of VPTQ's columns belong to the activations, before those are rounded.
+    Every activation multiplies all components of one vector, one for each row. The scales and
+    biases of VPTQ's columns are applied to the activations before those are rounded.
 
     >>> column_dot([[[1, 2], [3, 4]], [[0, 0], [-1, 1]]], [[1, 1], [0, 0]], [10, 1])
     [21, 52]
@@ -95,7 +95,7 @@ def additive_dots(
     codes: Integer[np.ndarray, "rows vectors books"],
     activations: Integer[np.ndarray, "rows n"],
 ) -> Integer[np.ndarray, " rows"]:
-    """Return the sums of :func:`additive_dot` of rows, as int64."""
+    """Return :func:`additive_dot` of each row as int64."""
     weights = decoded(codebooks, codes).reshape(len(codes), -1)
     _check_lengths(weights.shape[1], activations.shape[1])
     return np.asarray(np.einsum("rn,rn->r", weights, activations.astype(np.int64)))
@@ -106,7 +106,7 @@ def column_dots(
     codes: Integer[np.ndarray, "rows vectors books"],
     activations: Integer[np.ndarray, "rows vectors"],
 ) -> Integer[np.ndarray, "rows size"]:
-    """Return the sums of :func:`column_dot`, ``size`` of each row of codes, as int64."""
+    """Return :func:`column_dot` of each row of codes, ``size`` sums each, as int64."""
     weights = decoded(codebooks, codes)
     return np.asarray(np.einsum("rvs,rv->rs", weights, activations.astype(np.int64)))
 
@@ -114,7 +114,7 @@ def column_dots(
 def decoded(
     codebooks: Integer[np.ndarray, "books entries size"], codes: Integer[np.ndarray, "*rows books"]
 ) -> Integer[np.ndarray, "*rows size"]:
-    """Return the sums of entries, as int64."""
+    """Return the sums of one entry of each codebook as int64."""
     total = np.zeros((*codes.shape[:-1], codebooks.shape[-1]), np.int64)
     for book, entries in enumerate(codebooks):
         total += np.take(entries, codes[..., book], axis=0)
@@ -124,17 +124,17 @@ def decoded(
 def integer_entries(
     codebooks: Float[np.ndarray, "books entries size"],
 ) -> tuple[Integer[np.ndarray, "books entries size"], float]:
-    """Return entries of 8 bits and their scale: ``entry * scale`` is within half a scale of each.
+    """Return 8-bit entries and their scale; ``entry * scale`` is within ``scale / 2`` of the input.
 
-    The scale is the largest magnitude over 127, one for all codebooks, so that their entries may be
-    added; it joins the scale of a row. Rounding is to even.
+    The scale is the largest magnitude over 127, shared by all codebooks so that their entries can
+    be added; it is multiplied into the scale of a row. Ties round to even.
 
     >>> entries, scale = integer_entries(np.array([[[254.0, -3.0]], [[1.0, 0.5]]]))
     >>> entries.tolist(), scale
     ([[[127, -2]], [[0, 0]]], 2.0)
     """
     if not np.isfinite(codebooks).all():
-        raise ValueError("codebooks have NaN or infinities; entries have to be finite")
+        raise ValueError("codebooks have NaN or infinities; entries must be finite")
     limit = 2 ** (ENTRY_BITS - 1) - 1
     largest = float(np.abs(codebooks).max())
     scale = largest / limit if largest else 1.0
@@ -142,7 +142,7 @@ def integer_entries(
 
 
 def largest_additive_sum(codebooks: int, products: int, largest_activation: int) -> int:
-    """Return the largest magnitude of a sum of products, whatever the codebooks are loaded with.
+    """Return the largest magnitude of a dot product over all contents of the codebooks.
 
     >>> largest_additive_sum(2, 128, 128)
     4194304
@@ -153,4 +153,4 @@ def largest_additive_sum(codebooks: int, products: int, largest_activation: int)
 
 def _check_lengths(weights: int, activations: int) -> None:
     if weights != activations:
-        raise ValueError(f"codes of {weights} weights for {activations} activations; give as many")
+        raise ValueError(f"codes of {weights} weights for {activations} activations must match")

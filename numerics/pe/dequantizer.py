@@ -1,9 +1,9 @@
-"""What follows BitMoD's PE: groups times their scales, a bit a cycle, and the sum of a channel.
+"""The bit-serial dequantizer after BitMoD's PE: group sums times their scales, added in FP32.
 
-BitMoD, arXiv:2411.11745, section IV-B: scales of groups are unsigned integers of 8 bits, second to
-one floating-point scale of the channel. The mantissa of a group is added for each one bit of its
-scale, the highest first, while its exponent passes through. That is exact in the bits of both
-together: 15 + 8 = 23. One accumulator a column adds the groups of a channel; here it is FP32 and
+Source: BitMoD, arXiv:2411.11745, section IV-B. Scales of groups are unsigned 8-bit integers, times
+one floating-point scale of the channel. The mantissa of a group is shifted and added for each 1 bit
+of its scale, most significant bit first; its exponent is unchanged. The product is exact in
+15 + 8 = 23 bits. One accumulator per column adds the groups of a channel; here it is FP32 and
 rounds each addition to nearest, ties to even.
 """
 
@@ -23,13 +23,13 @@ SCALE_BITS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDot:
-    """BitMoD's PE with its dequantizer: groups times their scales, added in FP32."""
+    """BitMoD's PE with its dequantizer: group sums times 8-bit scales, added in FP32."""
 
     model: AlignedDot
 
 
 def dequantized(group: Aligned, scale: int) -> Aligned:
-    """Return a group times its scale.
+    """Return the sum of a group times its scale.
 
     >>> dequantized(Aligned(-1000, 20), 200)
     Aligned(mantissa=-200000, exponent=20)
@@ -42,23 +42,23 @@ def dequantized(group: Aligned, scale: int) -> Aligned:
 
 
 def check_accumulator(model: AlignedDot) -> None:
-    """Raise ValueError if FP32 doesn't hold every group times its scale."""
+    """Raise ValueError if FP32 can't hold every group sum times its scale exactly."""
     most = FP32.mantissa_bits + 2 - SCALE_BITS
     if model.accumulator_bits > most:
         raise ValueError(
-            f"an accumulator of {model.accumulator_bits} bits; with {SCALE_BITS}-bit scales, FP32"
-            f" holds groups of up to {most}"
+            f"an accumulator of {model.accumulator_bits} bits is too wide; with {SCALE_BITS}-bit"
+            f" scales, FP32 holds group sums of up to {most}"
         )
 
 
 def check_scales(least: int, largest: int) -> None:
-    """Raise ValueError unless scales from the least to the largest have 8 bits."""
+    """Raise ValueError unless the least and the largest scale fit in 8 unsigned bits."""
     if least < 0 or largest >> SCALE_BITS:
-        raise ValueError(f"scales of {least} to {largest}; they are of 0 to {2**SCALE_BITS - 1}")
+        raise ValueError(f"scales must be 0 to {2**SCALE_BITS - 1}, not {least} to {largest}")
 
 
 def column(groups: Sequence[Aligned], scales: Sequence[int], *, guard_bits: int = 3) -> float:
-    """Return the FP32 sum of a channel's groups times their scales, in units of the terms.
+    """Return the FP32 sum of a channel's group sums times their scales, in units of the terms.
 
     >>> one = Aligned(2**12, 16)  # 2^12 * 2^(16 - 28) = 1
     >>> column([one, one], [3, 100])
@@ -76,9 +76,9 @@ def columns(
     *,
     guard_bits: int = 3,
 ) -> Float32[np.ndarray, "*rows"]:
-    """Return the sums of many channels."""
+    """Return :func:`column` of many channels."""
     check_scales(int(scales.min()), int(scales.max()))
-    # Both factors of a product are small enough for FP32 to hold it.
+    # A product has at most 24 bits, so FP32 holds it exactly.
     products = (mantissas * scales).astype(np.float32)
     parts = np.ldexp(products, (exponents + UNIT_EXPONENT - guard_bits).astype(np.int32))
     total = np.zeros(parts.shape[:-1], np.float32)

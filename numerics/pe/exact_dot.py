@@ -1,8 +1,7 @@
-"""Dot products of codes in exact integers: what a multiply-accumulate unit has to give.
+"""Exact integer dot products of codes: the reference for multiply-accumulate units.
 
-Every value of a format with a ``unit`` is a whole number of units, so that the sum of products is a
-whole number of products of units. :func:`exact_dot` is the definition, :func:`exact_dots` the same
-for arrays.
+Every value of a format with a ``unit`` is a multiple of the unit, so a dot product is a multiple of
+the product of both units. :func:`exact_dot` is the definition, :func:`exact_dots` its array twin.
 """
 
 from collections.abc import Sequence
@@ -17,19 +16,19 @@ from jax.typing import ArrayLike
 
 from numerics.formats import Format
 
-#: Products of int64 stay exact below this.
+#: Upper bound on the magnitude of sums that are computed in int64.
 LARGEST_SUM = 2**62
 
 
 def integer_value(fmt: Format, code: int) -> int:
-    """Return the value of a code in units of the format; codes of no number count as 0.
+    """Return the value of a code in units of the format; NaN and infinities count as 0.
 
     >>> from numerics.formats import E2M1
     >>> [integer_value(E2M1, code) for code in range(8)]
     [0, 1, 2, 3, 4, 6, 8, 12]
     """
     if fmt.unit is None:
-        raise ValueError(f"the values of {fmt.name} are no multiples of one unit")
+        raise ValueError(f"the values of {fmt.name} are not multiples of one unit")
     value = fmt.decode(code)
     return int(value / fmt.unit) if isfinite(value) else 0
 
@@ -43,7 +42,7 @@ def integer_table(fmt: Format) -> tuple[int, ...]:
 def exact_dot(
     weights: Format, activations: Format, weight_codes: Sequence[int], codes: Sequence[int]
 ) -> int:
-    """Return ``sum(w * a)`` of two rows of codes, in products of the formats' units.
+    """Return ``sum(w * a)`` of two rows of codes, in units of the product of both units.
 
     >>> from numerics import FORMATS
     >>> exact_dot(FORMATS["fp4_e2m1"], FORMATS["int8"], [3, 15], [2, 255])
@@ -56,7 +55,7 @@ def exact_dot(
 def exact_dots(
     weights: Format, activations: Format, weight_codes: np.ndarray, codes: np.ndarray
 ) -> np.ndarray:
-    """Return the dot products of rows of codes, each of shape (rows, length), as int64."""
+    """Return the dot products of rows of codes as int64; both have shape (rows, length)."""
     need = largest_sum(weights, activations, weight_codes.shape[-1])
     if need >= LARGEST_SUM:
         raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
@@ -70,14 +69,14 @@ def exact_dots(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _narrow_dots(weights: Format, activations: Format, left: ArrayLike, right: ArrayLike) -> Array:
-    """Return sums that fit in 32 bits: XLA looks values up ten times faster than numpy."""
+    """Return dot products that fit in 32 bits; XLA's table lookup is 10x as fast as NumPy's."""
     tables = (jnp.asarray(integer_table(fmt), jnp.int32) for fmt in (weights, activations))
     ours, theirs = (t[jnp.asarray(codes)] for t, codes in zip(tables, (left, right), strict=True))
     return jnp.sum(ours * theirs, axis=-1)
 
 
 def largest_sum(weights: Format, activations: Format, length: int) -> int:
-    """Return the largest magnitude of a sum of ``length`` products.
+    """Return the largest magnitude of a dot product of ``length`` elements.
 
     >>> from numerics import FORMATS
     >>> largest_sum(FORMATS["int4"], FORMATS["int8"], 2)
@@ -93,7 +92,7 @@ def _largest(fmt: Format) -> int:
 
 
 def sum_bits(weights: Format, activations: Format, length: int) -> int:
-    """Return the bits of a two's complement number that holds every sum of ``length`` products.
+    """Return the two's complement bits that hold every dot product of ``length`` elements.
 
     >>> from numerics import FORMATS
     >>> sum_bits(FORMATS["int8"], FORMATS["int8"], 128)

@@ -1,8 +1,9 @@
-"""Matrix products whose groups are summed without rounding, for values of any size.
+"""Matrix products with exact sums of groups, for values of any magnitude.
 
-:func:`numerics.grouped_dot` rounds each segment of the operand with the smaller groups. A PE that
-holds sums over several scales of blocks rounds later; this is its definition without its operands:
-values in, each group's sum exact, then the steps of :mod:`numerics.dot` in float32.
+:func:`numerics.grouped_dot` rounds each segment of the operand with the smaller groups. A PE whose
+accumulator spans several block scales rounds later. This module defines its result for
+dequantized values: the sum of each group is exact, the following steps are those of
+:mod:`numerics.dot` in float32.
 """
 
 import numpy as np
@@ -47,7 +48,7 @@ def scaled_sum(
     scales: Float32[np.ndarray, "n _"],
     token_scales: Float32[np.ndarray, " t"],
 ) -> Float32[np.ndarray, "t n"]:
-    """Return sums of groups times their scales, added in float32, as :mod:`numerics.dot` says."""
+    """Return group sums times their scales, added in float32 in :mod:`numerics.dot` order."""
     is_of_rows = scales.shape[1] < len(values)
     total = np.zeros(values.shape[1:], np.float32)
     for index, segment in enumerate(values):

@@ -1,7 +1,8 @@
-"""Dot products of ternary weights by tables of the activations' sums: TL1 and TL2 of bitnet.cpp.
+"""Dot products of ternary weights by lookup tables: TL1 and TL2 of bitnet.cpp.
 
-The codes of weights are places in a table that is built once for a few activations and read by all
-columns. Source: bitnet.cpp, arXiv:2502.11880, section 3, and its code.
+A table holds the sums of two or three activations for all ternary weights. It is built once and
+read by all columns, with the codes of weights as indices. Source: bitnet.cpp, arXiv:2502.11880,
+section 3, and its code.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,11 @@ from jaxtyping import Integer
 
 from numerics.ternary.packings import tl1_table, tl2_table
 
-#: Weights that one code of each stands for.
+#: Number of weights per code of TL1 and TL2.
 TL1_WEIGHTS, TL2_WEIGHTS = 2, 3
-#: Entries of the tables; codes from there on are those of no weights, and count as 0.
+#: Number of table entries of TL1 and TL2; larger codes are unused and count as 0.
 TL1_ENTRIES, TL2_ENTRIES = 9, 14
-#: Bits of a code, for a triple without its sign.
+#: Bits of a TL1 code, and of a TL2 magnitude (its sign is stored separately).
 CODE_BITS = 4
 
 
@@ -33,7 +34,7 @@ def tl1_codes(trits: Integer[np.ndarray, "*rows n"]) -> Integer[np.ndarray, "*ro
 def tl2_codes(
     trits: Integer[np.ndarray, "*rows n"],
 ) -> tuple[Integer[np.ndarray, "*rows triples"], Integer[np.ndarray, "*rows triples"]]:
-    """Return magnitudes and signs of ``9 * t0 + 3 * t1 + t2``; the sign of a negative one is 1.
+    """Return magnitudes and signs of ``9 * t0 + 3 * t1 + t2``; sign 1 means negative.
 
     >>> [part.tolist() for part in tl2_codes(np.array([0, 1, -1, -1, 0, 0]))]
     [[2, 9], [0, 1]]
@@ -44,7 +45,7 @@ def tl2_codes(
 
 
 def tl1_dot(codes: Sequence[int], activations: Sequence[int]) -> int:
-    """Return the sum of the tables' entries at the codes, one table for two activations.
+    """Return the sum of the table entries at the codes, with one table per two activations.
 
     >>> tl1_dot([0, 5], [3, -5, 1, 7])
     9
@@ -55,10 +56,10 @@ def tl1_dot(codes: Sequence[int], activations: Sequence[int]) -> int:
 
 
 def tl2_dot(magnitudes: Sequence[int], signs: Sequence[int], activations: Sequence[int]) -> int:
-    """Return the sum of the tables' entries at the magnitudes, negated where a sign is 1.
+    """Return the sum of the table entries at the magnitudes, negated where a sign is 1.
 
-    The table has half of the 27 sums, as the others are their negatives: ``(v + m) ^ m`` with
-    ``m`` 0 or -1.
+    The table has 14 of the 27 sums; the others are their negatives, ``(v + m) ^ m`` with the sign
+    mask ``m`` 0 or -1.
 
     >>> tl2_dot([2, 9], [0, 1], [3, -5, 7, 1, 0, 0])
     -13
@@ -93,20 +94,20 @@ def _dots(weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
 
 
 def _split(values: np.ndarray, size: int) -> np.ndarray:
-    """Return the last axis as groups."""
+    """Return the last axis split into groups of ``size``."""
     if values.shape[-1] % size:
-        raise ValueError(f"a row of {values.shape[-1]} values; give a multiple of {size}")
+        raise ValueError(f"a row of {values.shape[-1]} values is not a multiple of {size}")
     return values.reshape(*values.shape[:-1], -1, size)
 
 
 def _trits(first: int, entries: int, size: int) -> np.ndarray:
-    """Return the weights of every code, zeros for those of no weights."""
+    """Return the weights of every code, zeros for unused codes."""
     places = np.arange(first, first + entries)[:, None]
     digits = places // 3 ** np.arange(size)[::-1] % 3 - 1
     return np.pad(digits.astype(np.int8), ((0, (1 << CODE_BITS) - entries), (0, 0)))
 
 
 _TL1_TRITS = _trits(0, TL1_ENTRIES, TL1_WEIGHTS)
-#: By magnitude, and then the negatives.
+#: Weights of TL2 codes: those of the 16 magnitudes, then their negatives.
 _TL2_TRITS = _trits(TL2_ENTRIES - 1, TL2_ENTRIES, TL2_WEIGHTS)
 _TL2_TRITS = np.concatenate([_TL2_TRITS, -_TL2_TRITS])

@@ -1,11 +1,11 @@
-"""Matrix products as PEs whose sums round compute them, in JAX, so that models can run so.
+"""Matrix products in JAX with the arithmetic of PEs whose sums round, to run models with it.
 
-Activations are rounded to FP16, which is all that these PEs read. Each group of weights starts a
-new accumulator; groups that end within a beat go on with zeros. A group's result, rounded to
-float32 where that doesn't hold it, is multiplied by the scale and added to the ones before it as
-:mod:`numerics.dot` says, both in float32. Two PEs add in FP32 themselves: :class:`ColumnDot` groups
-times their 8-bit scales, so that only the row's scale is left, and :class:`Fp16Dot` the products of
-a whole row.
+Activations are rounded to FP16, the only activation format of these PEs. Each group of weights
+starts a new accumulator; a group that ends within a beat is padded with zeros. A group's result,
+rounded to float32 if necessary, is multiplied by its scale and added to the previous groups in the
+order of :mod:`numerics.dot`, both in float32. Two PEs accumulate in FP32 themselves:
+:class:`ColumnDot` adds group sums times their 8-bit scales, so that only the scale of the row is
+left, and :class:`Fp16Dot` adds the products of a whole row.
 """
 
 from collections.abc import Callable
@@ -32,14 +32,14 @@ from numerics.pe.rounding import RoundingPe, aligned_model, check_pe, group_leng
 from numerics.pe.running import RunningDot
 from numerics.schemes.tensor import QuantizedTensor
 
-#: What groups are worth, shape (t, n), of their codes: weights (beats, lanes, n), activations
-#: (beats, lanes, t).
+#: Function from the codes of a group, weights (beats, lanes, n) and activations (beats, lanes, t),
+#: to the group's results, shape (t, n).
 GroupValue = Callable[[Array, Array], Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PeMatrix:
-    """A quantized matrix whose products are those of a PE; a JAX pytree."""
+    """A quantized matrix and the PE that multiplies it; a JAX pytree."""
 
     weight: QuantizedTensor
     pe: RoundingPe
@@ -50,12 +50,12 @@ jax.tree_util.register_dataclass(PeMatrix, data_fields=["weight"], meta_fields=[
 
 @jax.jit
 def pe_product(x: Float32[Array, "t k"], matrix: PeMatrix) -> Float32[Array, "t n"]:
-    """Return ``x @ weight.T`` with every sum rounded as the PE rounds it.
+    """Return ``x @ weight.T`` with every sum rounded like in the PE.
 
     Raises
     ------
     ValueError
-        The PE reads no such weights, or can't take groups as long.
+        The PE doesn't support the weights' scheme or group length.
     """
     weight, pe = matrix.weight, matrix.pe
     rows, length = weight.shape
@@ -80,9 +80,9 @@ def pe_product(x: Float32[Array, "t k"], matrix: PeMatrix) -> Float32[Array, "t 
 
 
 def fp16_product(x: Float32[Array, "t k"], codes: UInt16[Array, "n k"]) -> Float32[Array, "t n"]:
-    """Return ``x @ weight.T`` of FP16 codes of weights, one product after another added in FP32.
+    """Return ``x @ weight.T`` of FP16 weight codes, accumulated sequentially in FP32.
 
-    Products are exact, so that it is all one whether a machine fuses them with the additions.
+    Products are exact, so a fused multiply-add gives the same result as separate operations.
     """
     weights, inputs = (_fp16_numbers(each).T for each in (codes, encode(FP16, x)))
 
@@ -102,7 +102,7 @@ def _fp16_numbers(codes: UInt16[Array, "*shape"]) -> Float32[Array, "*shape"]:
 
 
 def _power(exponents: Int32[Array, "*shape"]) -> Float32[Array, "*shape"]:
-    """Return powers of two, all of which are normal numbers."""
+    """Return ``2**exponents``; the results must be normal numbers."""
     found: Array = from_bits((exponents + BIAS) << FLOAT32_MANTISSA_BITS)
     return found
 
@@ -113,7 +113,7 @@ def _sum_of_groups(
     codes: Integer[Array, "groups beats lanes t"],
     scales: Float32[Array, "n groups"],
 ) -> Float32[Array, "t n"]:
-    """Return values of groups, each times its scale, added in float32."""
+    """Return the float32 sum of group results times their scales."""
 
     def add_group(total: Array, each: tuple[Array, Array, Array]) -> tuple[Array, None]:
         of_weights, of_codes, scale = each
@@ -127,7 +127,7 @@ def _sum_of_groups(
 def _groups_of(
     codes: Integer[Array, "rows k"], group: int, lanes: int
 ) -> Integer[Array, "groups beats lanes rows"]:
-    """Return codes by groups, beats and lanes; code 0 is the number 0."""
+    """Return codes by groups, beats and lanes, padded with code 0, whose value is 0."""
     rows, length = codes.shape
     codes = jnp.pad(codes, ((0, 0), (0, -length % group)))
     codes = codes.reshape(rows, -1, group)
@@ -140,7 +140,7 @@ def _aligned_value(
     weights: Integer[Array, "beats lanes n"],
     codes: Integer[Array, "beats lanes t"],
 ) -> Float32[Array, "t n"]:
-    """Return what BitMoD's accumulators are worth after a group, in values of the weights."""
+    """Return the values of BitMoD's accumulators after a group, in units of the weights."""
     shape = codes.shape[-1], weights.shape[-1]
     mantissas, exponents = accumulators(pe, weights[:, :, None], codes[:, :, :, None], shape=shape)
     values = mantissas.astype(jnp.float32) * _power(exponents + UNIT_EXPONENT - pe.guard_bits)
@@ -150,7 +150,7 @@ def _aligned_value(
 def _running_value(
     pe: RunningDot, weights: Integer[Array, "beats 1 n"], codes: Integer[Array, "beats 1 t"]
 ) -> Float32[Array, "t n"]:
-    """Return what MixPE's accumulators are worth after a group, rounded to float32."""
+    """Return the values of MixPE's accumulators after a group, rounded to float32."""
     values = jnp.asarray(integer_table(pe.weights), jnp.int32)[weights[:, 0]]
     significands, exponents = (
         jnp.asarray(table, jnp.int32)[codes[:, 0]] for table in (SIGNIFICANDS, EXPONENTS)

@@ -1,4 +1,4 @@
-"""PEs whose sums round: which quantized matrices each of them reads, and in what codes."""
+"""PEs whose sums round: the quantized matrices that each supports, and the codes it reads."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +25,7 @@ WINDOWS = WindowFormat()
 
 
 def check_pe(scheme: Scheme, pe: RoundingPe, length: int) -> None:
-    """Raise ValueError if a PE can't read a scheme's rows of some length.
+    """Raise ValueError if a PE can't read rows of this length in a scheme.
 
     >>> from numerics import SCHEMES
     >>> from numerics.pe.models import bitmod_floats
@@ -34,7 +34,7 @@ def check_pe(scheme: Scheme, pe: RoundingPe, length: int) -> None:
     if isinstance(pe, Fp16Dot):
         return
     if not _reads(scheme, pe):
-        raise ValueError(f"the PE reads {_wanted(pe)}; {scheme.name} has others")
+        raise ValueError(f"the PE reads {_wanted(pe)}, not {scheme.name}")
     group = group_length(scheme, length)
     if isinstance(pe, RunningDot):
         pe.check(group)
@@ -70,12 +70,12 @@ def _wanted(pe: AlignedDot | SpecialDot | ColumnDot | RunningDot) -> str:
 
 
 def aligned_model(pe: AlignedDot | SpecialDot | ColumnDot) -> AlignedDot:
-    """Return the model of a PE's groups."""
+    """Return the model that computes the group sums of a PE."""
     return pe if isinstance(pe, AlignedDot) else pe.model
 
 
 def group_length(scheme: Scheme, length: int) -> int:
-    """Return the values of a full group of rows of a length."""
+    """Return the number of values in a full group of rows of this length."""
     return min(scheme.group_size or length, length)
 
 
@@ -85,10 +85,10 @@ def _is_plain(scheme: ElementScheme) -> bool:
 
 
 def pe_codes(weight: QuantizedTensor, pe: RoundingPe) -> UInt8[Array, "n k"]:
-    """Return codes as the PE reads them.
+    """Return codes in the encoding that the PE reads.
 
-    Those of BitMoD have the group's selector in front, or become those of :class:`WindowFormat`
-    where the special value comes from a register.
+    BitMoD's codes get the group's selector in their upper bits; a PE with the special value in a
+    register reads codes of :class:`WindowFormat`.
     """
     scheme, codes = weight.scheme, weight.codes
     if not isinstance(scheme, BitMod | BitModScaled):

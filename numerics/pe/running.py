@@ -1,10 +1,10 @@
-"""MixPE's W4A16 with a short accumulator, aligned to the largest exponent so far.
+"""MixPE's W4A16 PE with a short accumulator, aligned to the largest exponent so far.
 
-MixPE, arXiv:2411.16158, adds the significand shifted for each one bit of the weight, which gives an
-exact product with the activation's exponent. An accumulator of every exponent would need 52 bits
-for 128 of them; this one keeps ``guard_bits`` bits below the products of the largest exponent that
-the group has had. Whichever of product and accumulator has the smaller exponent shifts right and
-drops its lowest bits, as two's complement numbers do. Codes of NaN and infinities count as 0.
+MixPE, arXiv:2411.16158, adds the shifted significand for each 1 bit of the weight, which gives an
+exact product with the activation's exponent. An exact accumulator of 128 products would need 52
+bits; this one keeps ``guard_bits`` bits below the products of the largest exponent so far in the
+group. The product or the accumulator, whichever has the smaller exponent, is shifted right and
+truncated in two's complement. Codes of NaN and infinities count as 0.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from numerics.pe.aligned import MANTISSA_BITS, UNIT_EXPONENT, Aligned, fp16_part
 from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS
 from numerics.pe.exact_dot import integer_table, integer_value
 
-#: Bits of the accumulators of matrix products.
+#: Most bits of an accumulator in the array code.
 ACCUMULATOR_BITS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningDot:
-    """Dot products of FP16 activations and weights of a few bits.
+    """Dot products of FP16 activations and low-bit weights.
 
     Examples
     --------
@@ -41,7 +41,7 @@ class RunningDot:
     guard_bits: int = 10
 
     def with_accumulator(self, bits: int, length: int) -> "RunningDot":
-        """Return the model whose guard bits make accumulators of so many bits.
+        """Return the model with the guard bits that give an accumulator of ``bits`` bits.
 
         >>> from numerics import FORMATS
         >>> RunningDot(weights=FORMATS["int4"]).with_accumulator(24, 128).guard_bits
@@ -50,23 +50,23 @@ class RunningDot:
         Raises
         ------
         ValueError
-            Products alone need more.
+            The accumulator is too narrow for the products, or wider than 32 bits.
         """
         least = self.sum_bits(length) - self.guard_bits
         if not least <= bits <= ACCUMULATOR_BITS:
             raise ValueError(
-                f"an accumulator of {bits} bits; groups of {length} products take {least} to"
-                f" {ACCUMULATOR_BITS}"
+                f"an accumulator for groups of {length} products has {least} to"
+                f" {ACCUMULATOR_BITS} bits, not {bits}"
             )
         return replace(self, guard_bits=bits - least)
 
     def check(self, length: int) -> None:
-        """Raise ValueError if accumulators of groups of a length have more than 32 bits."""
+        """Raise ValueError if groups of this length need accumulators of more than 32 bits."""
         bits = self.sum_bits(length)
         if bits > ACCUMULATOR_BITS:
             raise ValueError(
-                f"groups of {length} values take accumulators of {bits} bits; {ACCUMULATOR_BITS}"
-                " are computed, take shorter groups"
+                f"groups of {length} values need accumulators of {bits} bits; the limit is"
+                f" {ACCUMULATOR_BITS}, take shorter groups"
             )
 
     def group(self, weight_codes: Sequence[int], codes: Sequence[int]) -> Aligned:
@@ -84,11 +84,11 @@ class RunningDot:
     def groups(
         self, weight_codes: Integer[np.ndarray, "*rows k"], codes: Integer[np.ndarray, "*rows k"]
     ) -> tuple[Int64[np.ndarray, "*rows"], Int64[np.ndarray, "*rows"]]:
-        """Return mantissas and exponents of the accumulators after groups of rows of codes."""
+        """Return mantissas and exponents of the accumulators after each group of rows of codes."""
         values = np.array(integer_table(self.weights), np.int64)[weight_codes]
         products = values * SIGNIFICANDS[codes] << self.guard_bits
         exponents = EXPONENTS[codes]
-        # The largest exponent so far, and the one before.
+        # The largest exponent after each product, and before it.
         after = np.maximum.accumulate(exponents, axis=-1)
         before = np.concatenate([np.zeros_like(after[..., :1]), after[..., :-1]], axis=-1)
         added = products >> after - exponents
@@ -98,7 +98,7 @@ class RunningDot:
         return total, after[..., -1]
 
     def sum_bits(self, length: int) -> int:
-        """Return the bits of an accumulator of groups of a length.
+        """Return the bits of the accumulator for groups of this length.
 
         >>> from numerics import FORMATS
         >>> RunningDot(weights=FORMATS["int4"]).sum_bits(128)  # 128 * 8 * 2047 * 2^10 < 2^31
@@ -109,14 +109,14 @@ class RunningDot:
         return largest.bit_length() + 1
 
     def value(self, result: Aligned) -> Fraction:
-        """Return what a result is worth, in units of the weights."""
+        """Return the exact value of a result, in units of the weights."""
         exponent = UNIT_EXPONENT - self.guard_bits + result.exponent
         return result.mantissa * Fraction(2) ** exponent
 
     def error_bound(self, exponent: int, length: int) -> Fraction:
-        """Return what a result with an exponent differs at most from the exact dot product.
+        """Return a bound on the error of a result with this exponent against the exact dot product.
 
-        Each product but the first drops less than a unit of the exponent of its time, from itself
-        or from the accumulator; no such unit is larger than the result's.
+        Each product except the first truncates itself or the accumulator by less than one unit of
+        the exponent at that time, which is at most the unit of the result.
         """
         return (length - 1) * self.value(Aligned(1, exponent))

@@ -1,8 +1,8 @@
-"""BitMoD's floats with a special value from a register, which a group may set as it likes.
+"""BitMoD's floats with the special value in a register that each group can set.
 
-BitMoD, arXiv:2411.11745, section IV-A: the code of minus zero stands for a special value. Here that
-is a sign above five bits of a magnitude in halves, as the two windows of the term generator see it;
-of a magnitude with more one bits they see the two highest.
+Source: BitMoD, arXiv:2411.11745, section IV-A: the code of minus zero stands for a special value.
+The register has a sign and a 5-bit magnitude in units of 1/2, the input of the term generator's two
+windows, which use the two highest 1 bits of the magnitude and ignore the others.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SPECIAL_BITS = WINDOW_BITS + 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowFormat(Format):
-    """Every sign and magnitude of the two windows.
+    """Sign and 5-bit magnitude in units of 1/2; only the two highest 1 bits count.
 
     >>> windows = WindowFormat()
     >>> windows.decode(0b0_10000), windows.decode(0b1_01010), windows.decode(0b0_11100)
@@ -32,25 +32,25 @@ class WindowFormat(Format):
 
     @property
     def min(self) -> float:
-        """Two ones at the top, negative."""
+        """Least value: the two highest bits set, negative."""
         return -self.max
 
     @property
     def max(self) -> float:
-        """Two ones at the top."""
+        """Largest value: the two highest bits set."""
         return (3 << (WINDOW_BITS - 2)) * WINDOW_UNIT
 
     @property
     def unit(self) -> float:
-        """Halves."""
+        """Value of the lowest bit, 1/2."""
         return WINDOW_UNIT
 
     def encode(self, x: Real) -> int:
-        """Return the least code of the nearest value."""
+        """Return the smallest code of the value nearest to ``x``."""
         return min(range(1 << self.bits), key=lambda code: abs(self.decode(code) - x))
 
     def decode(self, code: int) -> float:
-        """Return the value of the two highest ones."""
+        """Return the value of the two highest 1 bits, with the sign."""
         sign, size = divmod(code, 1 << WINDOW_BITS)
         high = 1 << size.bit_length() >> 1
         low = 1 << (size - high).bit_length() >> 1
@@ -60,7 +60,7 @@ class WindowFormat(Format):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialDot:
-    """The aligned PE for codes of ``base``, with a special value for its minus zero.
+    """The aligned PE for codes of ``base`` whose minus zero stands for a special value.
 
     >>> from numerics.formats import E2M1
     >>> pe = SpecialDot(base=E2M1)
@@ -74,7 +74,7 @@ class SpecialDot:
 
     @property
     def model(self) -> AlignedDot:
-        """The PE for values of the windows."""
+        """The model of the PE for codes of :class:`WindowFormat`."""
         generator = WindowTerms(WindowFormat())
         return AlignedDot(
             generator=generator, lanes=self.lanes, accumulator_bits=self.accumulator_bits
@@ -82,13 +82,13 @@ class SpecialDot:
 
     @property
     def minus_zero(self) -> int:
-        """The code whose value is special."""
+        """The code of ``base`` that stands for the special value."""
         return 1 << (self.base.bits - 1)
 
     def window_codes(
         self, codes: Integer[np.ndarray, "*shape"], specials: Integer[np.ndarray, "*shape"]
     ) -> Int64[np.ndarray, "*shape"]:
-        """Return codes of :class:`WindowFormat`."""
+        """Return codes of ``base`` as codes of :class:`WindowFormat`."""
         values = [self.base.decode(code) for code in range(1 << self.base.bits)]
         signs = [int(value < 0) << WINDOW_BITS for value in values]
         table = [s | int(abs(v) / WINDOW_UNIT) for s, v in zip(signs, values, strict=True)]
@@ -101,5 +101,5 @@ class SpecialDot:
         specials: Integer[np.ndarray, "rows k"],
         codes: Integer[np.ndarray, "rows k"],
     ) -> tuple[Int64[np.ndarray, " rows"], Int64[np.ndarray, " rows"]]:
-        """Return mantissas and exponents of the accumulators after groups."""
+        """Return mantissas and exponents of the accumulators after each group."""
         return aligned_dots(self.model, self.window_codes(weights, specials), codes)

@@ -1,8 +1,8 @@
-"""Weights as sums of signed powers of two, one a cycle: what a bit-serial PE reads.
+"""Weights as sums of signed powers of two, one per cycle of a bit-serial PE.
 
-BitMoD, arXiv:2411.11745, section IV-A, equation 4: a weight is the sum of its terms
+Source: BitMoD, arXiv:2411.11745, section IV-A, equation 4: a weight is the sum of its terms
 ``(-1)^sign * bit * 2^exponent * 2^significance``. All lanes of a cycle share the significance. The
-terms of every code make the weight's value, in units of its generator.
+terms of a code add up to its value in units of the term generator.
 """
 
 from abc import ABC, abstractmethod
@@ -14,15 +14,15 @@ import numpy as np
 from numerics.formats import Format, IntFormat
 from numerics.pe.exact_dot import integer_value
 
-#: Bits of a value that both windows see, the lowest worth a half; BitMoD, section IV-A.
+#: Bits of a magnitude covered by both windows, the lowest worth 1/2; BitMoD, section IV-A.
 WINDOW_BITS = 5
-#: Unit of values in windows.
+#: Value of the lowest bit of a magnitude in the windows.
 WINDOW_UNIT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A signed power of two, or nothing where ``bit`` is 0.
+    """A signed power of two, or zero if ``bit`` is 0.
 
     >>> Term(sign=1, exponent=2, bit=1, significance=1).value
     -8
@@ -42,14 +42,14 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class TermGenerator(ABC):
-    """Terms of every code of a format of weights."""
+    """Interface: the terms of every code of a weight format."""
 
     weights: Format
 
     @property
     @abstractmethod
     def unit(self) -> float:
-        """What a term of value 1 is worth."""
+        """Weight value that a term of value 1 stands for."""
 
     @property
     @abstractmethod
@@ -63,7 +63,7 @@ class TermGenerator(ABC):
 
     @property
     def cycles(self) -> int:
-        """Terms of a weight."""
+        """Number of terms, and so of cycles, per weight."""
         return len(self.significances)
 
     @abstractmethod
@@ -75,8 +75,8 @@ class TermGenerator(ABC):
 class BoothTerms(TermGenerator):
     """Radix-4 Booth digits of a two's complement number, lowest first.
 
-    Digit ``k`` is ``b[2k - 1] + b[2k] - 2 b[2k + 1]``, of -2 .. 2; its term has the digit's sign,
-    exponent 1 if it is two, and significance ``2k``.
+    Digit ``k`` is ``b[2k - 1] + b[2k] - 2 b[2k + 1]``, from -2 to 2; its term has the digit's sign,
+    exponent 1 if its magnitude is 2, and significance ``2k``.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class BoothTerms(TermGenerator):
     def __post_init__(self) -> None:
         fmt = self.weights
         if not isinstance(fmt, IntFormat) or fmt.decode((1 << fmt.bits) - 1) != -1:
-            raise ValueError(f"{fmt.name} is no two's complement number; Booth digits are of those")
+            raise ValueError(f"Booth digits need a two's complement format, not {fmt.name}")
 
     @property
     def unit(self) -> float:
@@ -98,12 +98,12 @@ class BoothTerms(TermGenerator):
 
     @property
     def significances(self) -> tuple[int, ...]:
-        """One for each two bits."""
+        """Significance of each digit: 0, 2, 4 and so on."""
         return tuple(range(0, self.weights.bits, 2))
 
     @property
     def most_exponent(self) -> int:
-        """That of a digit of two."""
+        """Largest exponent of a term, that of the digits 2 and -2."""
         return 1
 
     def terms(self, code: int) -> tuple[Term, ...]:
@@ -116,7 +116,7 @@ class BoothTerms(TermGenerator):
 
 
 def _digit(bits: int, significance: int) -> Term:
-    """Return the term of three neighbouring bits."""
+    """Return the term of the Booth digit of three adjacent bits."""
     digit = (bits & 1) + (bits >> 1 & 1) - 2 * (bits >> 2)
     size = abs(digit)
     return Term(
@@ -126,9 +126,10 @@ def _digit(bits: int, significance: int) -> Term:
 
 @dataclass(frozen=True, slots=True)
 class WindowTerms(TermGenerator):
-    """Leading ones of two windows of four bits, the low one first, which is one place lower.
+    """Leading ones of two 4-bit windows, one bit apart, the low window first.
 
-    The low window doesn't see the bit that the high one found. Values have at most two one bits.
+    The high window finds the leading 1 bit, which is then cleared for the low window. Values have
+    at most two 1 bits.
 
     Examples
     --------
@@ -142,23 +143,23 @@ class WindowTerms(TermGenerator):
             size = self._size(code)
             if size >= 1 << WINDOW_BITS or size.bit_count() > 2:
                 raise ValueError(
-                    f"{self.weights.name} has the value {self.weights.decode(code):g}; two windows"
-                    " hold two one bits of 8, 4, 2, 1 and 1/2"
+                    f"{self.weights.name} has the value {self.weights.decode(code):g}; windows hold"
+                    " sums of at most two of 8, 4, 2, 1 and 1/2"
                 )
 
     @property
     def unit(self) -> float:
-        """Halves."""
+        """Weight value of a term of value 1: 1/2."""
         return WINDOW_UNIT
 
     @property
     def significances(self) -> tuple[int, ...]:
-        """The low window, and the high one."""
+        """Significance of the low window, then of the high one."""
         return 0, 1
 
     @property
     def most_exponent(self) -> int:
-        """The upper end of a window."""
+        """Largest exponent of a term, that of a window's highest bit."""
         return WINDOW_BITS - 2
 
     def terms(self, code: int) -> tuple[Term, ...]:
@@ -177,20 +178,20 @@ class WindowTerms(TermGenerator):
         )
 
     def _size(self, code: int) -> int:
-        """Return the magnitude of a code in units of the windows."""
+        """Return the magnitude of a code in units of 1/2."""
         if self.weights.unit is None or self.weights.unit < WINDOW_UNIT:
-            raise ValueError(f"the values of {self.weights.name} are no multiples of 1/2")
+            raise ValueError(f"the values of {self.weights.name} are not multiples of 1/2")
         return int(abs(integer_value(self.weights, code)) * self.weights.unit / WINDOW_UNIT)
 
 
 def _leading_one(number: int) -> int:
-    """Return the largest power of two within a number; 0 of 0."""
+    """Return the largest power of two that is at most ``number``; 0 for 0."""
     return 1 << number.bit_length() >> 1
 
 
 @cache
 def term_tables(generator: TermGenerator) -> tuple[np.ndarray, np.ndarray]:
-    """Return sign times bit, and exponent, of every code's terms, each (cycles, codes)."""
+    """Return ``+-bit`` and the exponent of every code's terms, each of shape (cycles, codes)."""
     rows = [generator.terms(code) for code in range(2**generator.weights.bits)]
     signs = [[(-1) ** t.sign * t.bit for t in row] for row in rows]
     exponents = [[t.exponent for t in row] for row in rows]

@@ -1,7 +1,7 @@
-"""Dot products of weights with a zero point, which is taken off after the sum.
+"""Dot products of weights with a zero point, which is subtracted after the sum.
 
-``sum((w - z) * a) = sum(w * a) - z * sum(a)``: the second sum doesn't depend on the weights, so
-that all columns share it. Source: MixPE, arXiv:2411.16158, dequantization after the group.
+``sum((w - z) * a) = sum(w * a) - z * sum(a)``: the second sum doesn't depend on the weights, so all
+columns share it. Source: MixPE, arXiv:2411.16158, dequantization after the group.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numerics.pe.exact_dot import LARGEST_SUM, exact_dots, integer_table, intege
 
 
 def row_sum(activations: Format, codes: Sequence[int]) -> int:
-    """Return ``sum(a)``, in units of the format: one for all columns of weights.
+    """Return ``sum(a)`` in units of the format; all columns of weights share it.
 
     >>> from numerics import FORMATS
     >>> row_sum(FORMATS["int8"], [2, 255])
@@ -29,9 +29,9 @@ def zero_point_dot(
     codes: Sequence[int],
     zero: int,
 ) -> int:
-    """Return ``sum(w * a) - z * sum(a)``, in products of the formats' units.
+    """Return ``sum(w * a) - z * sum(a)`` in units of the product of both formats' units.
 
-    The code of the zero point is one of the weights' codes.
+    The zero point is a code of the weight format.
 
     >>> from numerics import FORMATS
     >>> activations = [-77 % 256, 127, -128 % 256, 3]
@@ -50,7 +50,7 @@ def zero_point_dots(
     codes: np.ndarray,
     zeros: np.ndarray,
 ) -> np.ndarray:
-    """Return the dot products of columns with rows of activations, as int64.
+    """Return the dot products of columns of weights with rows of activations as int64.
 
     ``weight_codes`` has shape (groups, columns, length), ``codes`` (groups, length), ``zeros``
     (groups, columns).
@@ -67,7 +67,7 @@ def zero_point_dots(
 
 
 def largest_difference(weights: Format, activations: Format, length: int) -> int:
-    """Return the largest magnitude of ``length`` products with the zero point taken off.
+    """Return the largest magnitude of a zero-point dot product of ``length`` elements.
 
     >>> from numerics import FORMATS
     >>> largest_difference(FORMATS["uint4"], FORMATS["int8"], 128)
@@ -78,7 +78,7 @@ def largest_difference(weights: Format, activations: Format, length: int) -> int
 
 
 def difference_bits(weights: Format, activations: Format, length: int) -> int:
-    """Return the bits of a two's complement number that holds every such difference.
+    """Return the two's complement bits that hold every zero-point dot product.
 
     >>> from numerics import FORMATS
     >>> difference_bits(FORMATS["uint4"], FORMATS["int8"], 128)

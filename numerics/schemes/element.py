@@ -8,43 +8,28 @@ from typing import ClassVar
 import numpy as np
 
 from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
-from numerics.formats import (
-    BF16,
-    E2M1,
-    E2M3,
-    E3M2,
-    E4M3,
-    E5M2,
-    E8M0,
-    FP16,
-    FP32,
-    MXINT8,
-    SCALE_DTYPES,
-    TERNARY,
-    Format,
-    IntFormat,
-    TableFormat,
-)
+from numerics.formats import Format, IntFormat, TableFormat
+from numerics.formats import constants as c
 from numerics.schemes.granularity import Granularity, PerGroup, PerTensor, PerToken
 from numerics.schemes.scheme import Field, Scheme
 
 MX_BLOCK = 32
 NVFP4_BLOCK = 16
-#: Element formats of OCP MX v1.0 and the names that they give to its schemes.
+#: Element formats of OCP MX v1.0 with the names of their schemes.
 MX_NAMES = {
-    E2M1: "mxfp4",
-    E2M3: "mxfp6_e2m3",
-    E3M2: "mxfp6_e3m2",
-    E4M3: "mxfp8_e4m3",
-    E5M2: "mxfp8_e5m2",
-    MXINT8: "mxint8",
+    c.E2M1: "mxfp4",
+    c.E2M3: "mxfp6_e2m3",
+    c.E3M2: "mxfp6_e3m2",
+    c.E4M3: "mxfp8_e4m3",
+    c.E5M2: "mxfp8_e5m2",
+    c.MXINT8: "mxint8",
 }
 
 
-#: Words of a text for a second level of scales, and before a scale given beforehand.
+#: Token of a second level of scales; start of the token of a static scale.
 TWO_LEVEL, STATIC = "two-level", "scale="
-#: Scale formats by the name that texts have for them.
-SCALE_NAMES = {FP32: "fp32", FP16: "fp16", BF16: "bf16", E4M3: "e4m3", E8M0: "e8m0"}
+#: Scale formats with their names in texts.
+SCALE_NAMES = {c.FP32: "fp32", c.FP16: "fp16", c.BF16: "bf16", c.E4M3: "e4m3", c.E8M0: "e8m0"}
 
 
 class ScaleRule(StrEnum):
@@ -58,33 +43,33 @@ class ScaleRule(StrEnum):
     ABSMEAN = "absmean"
     #: ``2^(floor(log2 amax) - max_exponent)``; OCP MX v1.0, section 6.3.
     FLOOR = "floor"
-    #: Least power of two for which nothing saturates, ``2^ceil(log2(amax / max))``; the default of
+    #: Least power of two at which no value saturates, ``2^ceil(log2(amax / max))``; the default of
     #: cuBLAS, cuDNN and Transformer Engine.
     RCEIL = "rceil"
     #: ``2^floor(log2(amax / max))``, at least 2^-127.
     RFLOOR = "rfloor"
-    #: ``2^rint(log2(amax / max))``, at least 2^-127: the thresholds are ``max * sqrt(2)`` and ``max
-    #: / sqrt(2)`` as float32, up from there.
+    #: ``2^rint(log2(amax / max))``, at least 2^-127; the thresholds are ``max * sqrt(2)`` and ``max
+    #: / sqrt(2)`` as float32, and an amax equal to one rounds up.
     RNEAREST = "rnearest"
     #: ``2^(ceil(log2 amax) - max_exponent)``; the CEIL of torchao.
     CEIL = "ceil"
-    #: As FLOOR, with amax rounded to the bits of the element's mantissa first, half up; the EVEN of
-    #: torchao.
+    #: ``2^(floor(log2 amax) - max_exponent)`` with amax first rounded half up to the element's
+    #: mantissa bits; the EVEN of torchao.
     EVEN = "even"
 
 
 class ZeroPoint(StrEnum):
-    """What code stands for zero."""
+    """The representation of zero."""
 
     #: Code 0: no zero point.
     NONE = "sym"
-    #: A code of its own in each group: ``(code - zero_point) * scale``, as in GPTQ and AWQ.
+    #: An integer zero point per group: ``(code - zero_point) * scale``, as in GPTQ and AWQ.
     INTEGER = "asym"
-    #: None: ``code * scale + minimum``, the minimum in the format of the scale, as in GGUF Q4_1.
+    #: A minimum per group in the format of the scale: ``code * scale + minimum``, as in GGUF Q4_1.
     MINIMUM = "floatmin"
 
 
-#: Rules of the MX schemes that have names.
+#: Scale rules of the named MX schemes.
 MX_RULES = (ScaleRule.FLOOR, ScaleRule.RCEIL, ScaleRule.CEIL, ScaleRule.EVEN)
 POWER_OF_TWO_RULES = (*MX_RULES, ScaleRule.RFLOOR, ScaleRule.RNEAREST)
 
@@ -94,22 +79,22 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     """How the values of a tensor become codes.
 
     In every scheme codes come from division by the scale *as stored*, rounded half to even (a
-    table: to the lower value), saturated. What all schemes share beyond that:
+    table: to the lower value), saturated. All schemes share these rules too:
 
     - A group of zeros has scale 1 (power-of-two scales: the smallest) and codes of zero. Float
       formats keep the sign of zero. With other scales than powers of two a magnitude below 2^-126
       is a zero.
-    - A scale too small for its format is the smallest positive one (at least 2^-126); one too
-      large is the largest finite one, and its values saturate.
-    - A group with a NaN or an infinity is *poisoned*: its scale is NaN and so is every value that
-      comes back; its codes are 0. Under a tensor scale the whole tensor is the group.
+    - A scale too small for its format becomes the smallest positive one (at least 2^-126); one too
+      large becomes the largest finite one, and values saturate.
+    - A group with a NaN or an infinity is *poisoned*: its scale and all its dequantized values are
+      NaN, and its codes are 0. Under a tensor scale the whole tensor is the group.
 
-    ``second_level`` is that of NVFP4: one float32 for the tensor, or for each token, which block
-    scales and values are divided by, ``amax / (half_range * scale_format.max)``.
+    A second level of scales, as in NVFP4, is one float32 for the tensor, or for each token, by
+    which block scales and values are divided: ``amax / (half_range * scale_format.max)``.
 
-    ``static_scale`` is a scale given beforehand, for example from a calibration set, in place of
-    one found from the tensor: the scale of the tensor, or the second level for the tensor. Values
-    beyond the range saturate. Where it is the only scale, infinities saturate and a NaN is a zero.
+    A static scale is given beforehand, for example from a calibration set, instead of found from
+    the tensor. It is the scale of the tensor, or the second level for the tensor. Values outside
+    the range saturate. Where it is the only scale, infinities saturate and a NaN becomes zero.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -131,7 +116,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
     @property
     def name(self) -> str:
-        """Canonical text: :func:`numerics.parse_scheme` makes the same scheme of it in any role."""
+        """Canonical text, which :func:`numerics.parse_scheme` reads back in any role."""
         fixed = _fixed_name(self)
         if fixed is not None:
             return fixed
@@ -143,14 +128,14 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
         parts = [self.element.name.removeprefix("u"), str(self.granularity)]
         if self.zero_point is not ZeroPoint.NONE:
             parts.append(self.zero_point.value)
-        if self.rule is not default_rule(self.element, FP32, self.zero_point):
+        if self.rule is not default_rule(self.element, c.FP32, self.zero_point):
             parts.append(self.rule.value)
         parts.append(SCALE_NAMES[self.scale_format])
         return ":".join([*parts, *two_level, *per_token, *static])
 
     @property
     def group_size(self) -> int | None:
-        """Values of a full group, ``None`` unless there is a scale per group."""
+        """Number of values of a full group, ``None`` unless there is a scale per group."""
         return self.granularity.size if isinstance(self.granularity, PerGroup) else None
 
     @property
@@ -161,11 +146,11 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
     @property
     def has_power_of_two_scales(self) -> bool:
         """Whether scales are powers of two, applied by exponent arithmetic."""
-        return self.scale_format == E8M0
+        return self.scale_format == c.E8M0
 
     @property
     def alternatives(self) -> tuple[str, ...]:
-        """The same elements with statistics of each token alone, and with a scale given before."""
+        """Names of schemes with these elements and a scale per token or a static scale."""
         if not self.mixes_rows:
             return ()
         if self.second_level is not None:
@@ -195,6 +180,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
         Examples
         --------
+        >>> from numerics.formats import E2M1, FP16
         >>> fp4 = ElementScheme(element=E2M1, granularity=PerGroup(128), scale_format=FP16)
         >>> [(field.name, field.shape, field.bits) for field in fp4.layout((64, 256))]
         [('codes', (64, 256), 4), ('scales', (64, 2), 16)]
@@ -202,7 +188,7 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
         (4.125, 4.0)
         """
         codes, groups = np.dtype(np.uint8), self.scale_shape(shape)
-        stored = SCALE_DTYPES[self.scale_format]
+        stored = c.SCALE_DTYPES[self.scale_format]
         is_static = self.static_scale is not None
         fields = [
             Field(name="codes", shape=shape, bits=self.element.bits, dtype=codes, is_index=True),
@@ -226,8 +212,8 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
                 Field(
                     name="tensor_scale",
                     shape=() if self.second_level == PerTensor() else (*shape[:-1], 1),
-                    bits=FP32.bits,
-                    dtype=SCALE_DTYPES[FP32],
+                    bits=c.FP32.bits,
+                    dtype=c.SCALE_DTYPES[c.FP32],
                     is_given=is_static,
                 )
             )
@@ -235,16 +221,16 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
 
 
 def default_rule(element: Format, scale_format: Format, zero_point: ZeroPoint) -> ScaleRule:
-    """Return the rule that goes without saying."""
-    if scale_format == E8M0:
+    """Return the default scale rule."""
+    if scale_format == c.E8M0:
         return ScaleRule.FLOOR
     if zero_point is not ZeroPoint.NONE:
         return ScaleRule.MINMAX
-    return ScaleRule.ABSMEAN if element == TERNARY else ScaleRule.ABSMAX
+    return ScaleRule.ABSMEAN if element == c.TERNARY else ScaleRule.ABSMAX
 
 
 def _fixed_name(scheme: ElementScheme) -> str | None:
-    """Return the name of a scheme that is one of MX, else ``None``."""
+    """Return the name of an MX scheme, ``None`` for other schemes."""
     if scheme.granularity == PerGroup(MX_BLOCK) and scheme.has_power_of_two_scales:
         name = MX_NAMES.get(scheme.element) if scheme.rule in MX_RULES else None
         return f"{name}-{scheme.rule}" if name and scheme.rule is not ScaleRule.FLOOR else name
@@ -252,20 +238,20 @@ def _fixed_name(scheme: ElementScheme) -> str | None:
 
 
 def _static_text(scale: float) -> str:
-    """Return ``scale=0.05`` with as few digits as tell float32 numbers apart."""
+    """Return ``scale=0.05`` with the fewest digits that identify the float32 number."""
     return STATIC + str(np.float32(scale)).removesuffix(".0")
 
 
 def _has_nvfp4_blocks(scheme: ElementScheme) -> bool:
     """Whether elements, blocks and block scales are those of NVFP4, under a second level."""
     blocks = (scheme.element, scheme.granularity, scheme.scale_format, scheme.rule)
-    nvfp4 = (E2M1, PerGroup(NVFP4_BLOCK), E4M3, ScaleRule.ABSMAX)
+    nvfp4 = (c.E2M1, PerGroup(NVFP4_BLOCK), c.E4M3, ScaleRule.ABSMAX)
     return blocks == nvfp4 and scheme.second_level is not None
 
 
 def _check_element(scheme: ElementScheme) -> None:
-    if scheme.element == E8M0 or scheme.element.bits > 8:
-        raise ValueError(f"{scheme.element.name} is a format of scales, not of elements")
+    if scheme.element == c.E8M0 or scheme.element.bits > 8:
+        raise ValueError(f"{scheme.element.name} is a scale format, not an element format")
 
 
 def _check_scale(scheme: ElementScheme) -> None:
@@ -300,7 +286,7 @@ def _check_zero_point(scheme: ElementScheme) -> None:
 def _check_second_level(scheme: ElementScheme) -> None:
     if scheme.second_level is None:
         return
-    if scheme.scale_format != E4M3 or scheme.group_size is None:
+    if scheme.scale_format != c.E4M3 or scheme.group_size is None:
         raise ValueError(
             f"a second level of scales goes with e4m3 scales of groups, not "
             f"{SCALE_NAMES[scheme.scale_format]} scales per {scheme.granularity}"
@@ -314,13 +300,13 @@ def _check_static_scale(scheme: ElementScheme) -> None:
         return
     has_level = scheme.second_level == PerTensor()
     is_plain = scheme.second_level is None and scheme.zero_point is ZeroPoint.NONE
-    is_one = is_plain and (scheme.granularity, scheme.scale_format) == (PerTensor(), FP32)
+    is_one = is_plain and (scheme.granularity, scheme.scale_format) == (PerTensor(), c.FP32)
     if not (has_level or is_one) or scheme.rule is not ScaleRule.ABSMAX:
         raise ValueError(
             f"a scale given beforehand is one float32 for the tensor, absmax and without zero "
             f"point, as in int8:{STATIC}0.05 or nvfp4:{STATIC}0.0005"
         )
-    least = MIN_NORMAL / (E4M3.smallest if has_level else 1)
+    least = MIN_NORMAL / (c.E4M3.smallest if has_level else 1)
     if not least <= scheme.static_scale <= MAX_FLOAT32:
         raise ValueError(
             f"a scale given beforehand is a number from {least:.3g} to {MAX_FLOAT32:.3g}, "

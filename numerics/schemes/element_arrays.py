@@ -27,7 +27,7 @@ from numerics.schemes.tensor import QuantizedTensor
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTensor:
     """Return the codes of ``x`` and its side data."""
-    tensor_scale = second_level(x, scheme)
+    tensor_scale = find_second_level(x, scheme)
     by_row = rows_of(tensor_scale)
     blocks = grouping.split_groups(x, scheme.granularity)
     sides = [find_side_data(block, scheme, by_row) for block in blocks]
@@ -51,7 +51,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> QuantizedTen
 @partial(jax.jit, static_argnames="scheme")
 def fake_quantize(x: Float32[Array, "*shape"], scheme: ElementScheme) -> Float32[Array, "*shape"]:
     """Return ``dequantize(quantize(x))`` without making the codes."""
-    by_row = rows_of(second_level(x, scheme))
+    by_row = rows_of(find_second_level(x, scheme))
     rounded = []
     for block in grouping.split_groups(x, scheme.granularity):
         side = find_side_data(block, scheme, by_row)
@@ -73,16 +73,16 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 
 def element_scheme_of(q: QuantizedTensor) -> ElementScheme:
-    """Return the scheme of a tensor, which must be an element scheme."""
+    """Return the scheme of a tensor; raise :class:`ValueError` unless it is an element scheme."""
     if not isinstance(q.scheme, ElementScheme):
-        raise ValueError(f"{q.scheme.name} is no scheme of one element format with scales")
+        raise ValueError(f"{q.scheme.name} is not a scheme of one element format with scales")
     return q.scheme
 
 
 def split_quantized(
     q: QuantizedTensor,
 ) -> list[tuple[UInt8[Array, "rows _ _"], SideData]]:
-    """Return codes and side data of the full groups and, if any, of the shorter last ones."""
+    """Return codes and side data of the full groups and of the shorter last groups, if any."""
     blocks = grouping.split_groups(q.codes, element_scheme_of(q).granularity)
     side = SideData(scales=q.scales, zero_points=q.zero_points, minimums=q.minimums)
     leaves, structure = jax.tree.flatten(side)
@@ -92,21 +92,21 @@ def split_quantized(
 
 
 def rows_of(tensor_scale: Array | None) -> SecondLevel | None:
-    """Return a second level of scales as it broadcasts to the scales of (rows, groups)."""
+    """Return the second level of scales in a shape that broadcasts to (rows, groups)."""
     if tensor_scale is None or tensor_scale.ndim == 0:
         return tensor_scale
     return tensor_scale.reshape(-1, 1)
 
 
-def second_level(x: Float32[Array, "*shape"], scheme: ElementScheme) -> SecondLevel | None:
-    """Return the scale of the tensor, or of each token, that block scales are divided by."""
+def find_second_level(x: Float32[Array, "*shape"], scheme: ElementScheme) -> SecondLevel | None:
+    """Return the second level of scales, by which block scales are divided."""
     return None if scheme.second_level is None else find_tensor_scale(x, scheme)
 
 
 def element_codes(
     x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> UInt8[Array, "*lead group"]:
-    """Return the codes of groups under side data that is given."""
+    """Return the codes of groups under the given side data."""
     normalized = normalize(x, side, scheme, tensor_scale)
     if scheme.zero_point is ZeroPoint.INTEGER:
         codes = _asymmetric_codes(normalized, side, scheme).astype(jnp.uint8)
@@ -120,7 +120,7 @@ def element_codes(
 def restored_values(
     x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Groups:
-    """Return the numbers that the codes of groups stand for, without making the codes."""
+    """Return the dequantized values of groups without making the codes."""
     return restore(_element_values(x, side, scheme, tensor_scale), side, scheme, tensor_scale)
 
 
@@ -136,7 +136,7 @@ def _element_values(
 
 
 def _asymmetric_codes(x: Groups, side: SideData, scheme: ElementScheme) -> Groups:
-    """Return ``clip(round(x) + zero_point)``: rounded before the shift, as GPTQ and AWQ do."""
+    """Return ``clip(round(x) + zero_point)``: rounded before the shift, as in GPTQ and AWQ."""
     assert side.zero_points is not None and isinstance(scheme.element, IntFormat)
     shifted = jnp.round(x) + side.zero_points.astype(jnp.float32)[..., None]
     return jnp.clip(shifted, 0, scheme.element.max)

@@ -13,9 +13,9 @@ from numerics.formats import Format
 if TYPE_CHECKING:
     from numerics.schemes.scheme import Scheme
 
-#: Returns the element format that a name means, ``None`` if there is none.
+#: Function that returns the element format of a name, ``None`` if there is none.
 Find = Callable[[str], Format | None]
-#: Pattern of a whole number, short enough to be cheap.
+#: Pattern of a whole number of few digits.
 NUMBER = r"(\d{1,5})"
 #: Pattern of a percentage below 100.
 PERCENT = r"(\d{1,2}(?:\.\d{1,4})?)"
@@ -25,13 +25,14 @@ PERCENT = r"(\d{1,2}(?:\.\d{1,4})?)"
 class Family:
     """Schemes of one kind, by the spelling of their names."""
 
-    #: The spelling, as it is shown to users.
+    #: Spelling shown to users.
     form: str
-    #: Regular expression that matches the whole of each name.
+    #: Regular expression of the whole name.
     pattern: str
-    #: Makes the scheme from the match; raises :class:`ValueError` for parameters out of range.
+    #: Function that makes the scheme from the match; raises :class:`ValueError` for parameters out
+    #: of range.
     make: Callable[[re.Match[str], Find], "Scheme"]
-    #: Catalog name of a member, whose source is that of the whole family.
+    #: Catalog name of a member, whose source holds for the whole family.
     like: str
 
 

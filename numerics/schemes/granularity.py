@@ -31,8 +31,8 @@ class PerToken:
 class PerGroup:
     """One scale for each ``size`` consecutive values along the last axis.
 
-    Where ``size`` does not divide the axis, the last group is shorter, and its scale comes from
-    its own values alone.
+    If ``size`` does not divide the axis, the last group is shorter, and its scale comes from its
+    own values alone.
     """
 
     size: int

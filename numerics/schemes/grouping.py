@@ -1,4 +1,4 @@
-"""Tensors as groups that share a scale, and back."""
+"""Split tensors into groups that share a scale, and join them again."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -10,7 +10,7 @@ from numerics.schemes.granularity import Granularity, PerGroup, PerTensor
 def split_groups(
     x: Shaped[Array, "*shape"], granularity: Granularity
 ) -> list[Shaped[Array, "rows _ _"]]:
-    """Return the full groups and, if the rows don't divide evenly, the shorter last ones."""
+    """Return the full groups and, unless their size divides the rows, the shorter last groups."""
     is_one_group = isinstance(granularity, PerTensor)
     rows = x.reshape(1, -1) if is_one_group else x.reshape(-1, x.shape[-1])
     count, length = rows.shape
@@ -42,7 +42,7 @@ def join_groups(
 def join_scales(
     scales: list[Shaped[Array, "rows _"]], shape: tuple[int, ...]
 ) -> Shaped[Array, "*lead groups"]:
-    """Return what there is one of for each group, in the shape of the scales."""
+    """Join per-group values into one array of the shape of the scales."""
     return _concatenate(scales).reshape(shape)
 
 

@@ -1,8 +1,8 @@
-"""Scales: found from a group, rounded to their format, taken out of values and put back.
+"""Scales: found from a group and rounded to their format; values divided and multiplied by them.
 
 All functions work on groups along the last axis and on one entry of side data per group. The side
-data that :func:`find_side_data` returns is what is stored; :func:`normalize` and :func:`restore`
-read only that, so that whoever holds codes and side data gets the same numbers.
+data that :func:`find_side_data` returns is stored; :func:`normalize` and :func:`restore` read only
+that, so a reader of stored codes and side data gets the same numbers.
 """
 
 import math
@@ -40,21 +40,21 @@ from numerics.schemes.granularity import PerToken
 
 Groups = Float32[Array, "*lead group"]
 PerGroupFloat = Float32[Array, "*lead"]
-#: Second level of scales: one number, or one for each row of groups.
+#: Second level of scales: one number for the tensor, or one for each row of groups.
 SecondLevel = Float32[Array, ""] | Float32[Array, "*lead_and_1"]
-#: Levels of a sum that are computed at once; more would be long to compile.
+#: Levels of a summation tree between fences; more levels compile slowly.
 TREE_LEVELS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideData:
-    """What is stored for each group beside its codes."""
+    """The stored arrays with one entry per group."""
 
-    #: In the array type of the scale format.
+    #: Scale, in the array type of the scale format.
     scales: Shaped[Array, "*lead"]
-    #: The code that stands for zero, or nothing.
+    #: Code that represents zero; ``None`` without zero points.
     zero_points: UInt8[Array, "*lead"] | None = None
-    #: The least value of the group in the scale format, or nothing.
+    #: Least value of the group, in the scale format; ``None`` without minimums.
     minimums: Shaped[Array, "*lead"] | None = None
 
 
@@ -66,7 +66,7 @@ jax.tree_util.register_dataclass(
 def find_tensor_scale(x: Float32[Array, "*shape"], scheme: ElementScheme) -> SecondLevel:
     """Return the second level of scales: ``amax / (half_range * scale_format.max)``.
 
-    It is at least so large that its product with any block scale is a normal float32.
+    It is large enough that its product with any block scale is a normal float32.
     """
     if scheme.static_scale is not None:
         given: Array = jnp.float32(scheme.static_scale)
@@ -93,7 +93,7 @@ def find_side_data(
             side = SideData(scales=_power_of_two_scales(x, scheme))
         case _:
             side = SideData(scales=_symmetric_scales(x, scheme, tensor_scale))
-    # Or the compiler would find the scale anew for each value.
+    # Without the fence XLA would compute the scale again for each value.
     return fence(side)
 
 
@@ -114,7 +114,7 @@ def scale_exponents(side: SideData) -> tuple[Int32[Array, "*lead"], Bool[Array, 
 def is_poisoned(
     side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Bool[Array, "*lead"]:
-    """Return which groups have a NaN for a scale."""
+    """Return which groups have a NaN as their scale."""
     if scheme.has_power_of_two_scales:
         return scale_exponents(side)[1]
     return jnp.isnan(scale_values(side, scheme, tensor_scale))
@@ -123,7 +123,7 @@ def is_poisoned(
 def normalize(
     x: Groups, side: SideData, scheme: ElementScheme, tensor_scale: SecondLevel | None
 ) -> Groups:
-    """Return values in units of the scale: what is rounded to the element format."""
+    """Return values divided by their scale, to be rounded to the element format."""
     if scheme.has_power_of_two_scales:
         return divide_by_power_of_two(x, scale_exponents(side)[0][..., None])
     if side.minimums is not None:
@@ -172,7 +172,7 @@ def _power_of_two_scales(x: Groups, scheme: ElementScheme) -> Shaped[Array, "*le
         rounded = amax_bits + (HIDDEN_BIT >> (mantissa_bits(scheme.element) + 1))
     codes = jnp.clip((rounded >> MANTISSA_BITS) - top, 0, E8M0.nan_code - 1)
     if scheme.rule is ScaleRule.CEIL:
-        # Below 2^-126 only an element of exponent 0 tells 2^-127 from what lies above it.
+        # For a subnormal amax, 2^-127 is the only power of two that matters (element exponent 0).
         least = jnp.where(amax_bits < HIDDEN_BIT, HIDDEN_BIT >> 1, amax_bits & ~MANTISSA_MASK)
         ceiling = (amax_bits >> MANTISSA_BITS) + (amax_bits > least)
         codes = jnp.clip(ceiling - top, 0, E8M0.nan_code - 1)
@@ -190,14 +190,14 @@ def _power_of_two_scales(x: Groups, scheme: ElementScheme) -> Shaped[Array, "*le
 
 
 def mantissa_bits(element: Format) -> int:
-    """Return the bits behind the leading one of the largest value."""
+    """Return the number of bits after the leading one of the largest value."""
     if isinstance(element, FloatFormat):
         return element.mantissa_bits
     return element.bits - 2
 
 
 def _scaled_bits(value: float, codes: Int32[Array, "*lead"]) -> Int32[Array, "*lead"]:
-    """Return the float32 bits of a number times the scale with this code, subnormal ones cut."""
+    """Return the float32 bits of a number times the scale of a code; subnormals are truncated."""
     exponent, mantissa = divmod(int(np.float32(value).view(np.int32)), HIDDEN_BIT)
     field = codes + exponent - E8M0.bias
     below = jnp.clip(1 - field, 0, MANTISSA_BITS)
@@ -250,7 +250,8 @@ def store_scale(
 ) -> Shaped[Array, "*lead"]:
     """Round a scale to its format, within its positive finite numbers.
 
-    ``amax_bits`` tells a group of zeros, whose scale is 1, and a poisoned one, whose scale is NaN.
+    ``amax_bits`` identifies groups of zeros, whose scale is 1, and poisoned groups, whose scale is
+    NaN.
     """
     assert isinstance(fmt, FloatFormat)
     lowest = max(fmt.smallest, MIN_NORMAL)
@@ -271,9 +272,9 @@ def _to_scale_format(x: PerGroupFloat, fmt: Format) -> Shaped[Array, "*lead"]:
 
 
 def tree_sum(x: Groups) -> PerGroupFloat:
-    """Sum along the last axis in a defined order: the upper half onto the lower, until one is left.
+    """Sum along the last axis in a defined order: add the upper half to the lower, repeatedly.
 
-    The axis counts as filled up with zeros to a power of two.
+    The axis is padded with zeros to a power of two.
     """
     level = 0
     while x.shape[-1] > 1:

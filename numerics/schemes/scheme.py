@@ -1,7 +1,7 @@
-"""What every scheme is: a way from numbers to stored arrays and back.
+"""The base class of schemes, which convert numbers to stored arrays and back.
 
-A scheme is a frozen description. Its array code is a module of its own, imported when it is first
-used, so that making, reading and costing a scheme needs no JAX. A new scheme is one class::
+A scheme is a frozen description. Its array code is a separate module, imported on first use, so
+that describing a scheme and computing its storage does not need JAX. A new scheme is one class::
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Mine(Scheme, arrays="package.mine_arrays"):
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
     from numerics.schemes.tensor import QuantizedTensor
 
-#: What ``bits_per_weight`` counts. ``"index"``: what says which value each number has, the codes
-#: alone. ``"full"``: scales, zero points, selectors, codebooks too. ``"stored"``: the same in the
-#: files of the source where those are known, else each array filled up to whole bytes.
+#: Arrays that ``bits_per_weight`` counts. ``"index"``: the codes only. ``"full"``: all arrays, with
+#: scales, zero points, selectors and codebooks. ``"stored"``: all arrays as in the files of the
+#: source where their layout is known, else each padded to whole bytes.
 StorageKind = Literal["index", "full", "stored"]
-#: Rows of two matrices, primes that no size of a side array equals in both, and their groups.
+#: Rows of two probe matrices, primes that no size of a side array equals in both; groups per row.
 PROBE_ROWS = (1009, 2003)
 PROBE_GROUPS = 256
 
@@ -47,15 +47,15 @@ class Field:
 
     name: str
     shape: tuple[int, ...]
-    #: Bits of an entry in storage; codes of fewer than 8 bits have a byte each in memory.
+    #: Bits of an entry in storage; in memory codes of fewer than 8 bits have a byte each.
     bits: int
     #: Array type in memory.
     dtype: np.dtype[np.generic]
-    #: Whether its bits count as ``"index"``.
+    #: Whether the bits of the array count as ``"index"``.
     is_index: bool = False
-    #: Whether its bits count as ``"full"``: not where the source's own count leaves them out.
+    #: Whether the bits of the array count as ``"full"``; the sources of some schemes omit some.
     is_counted: bool = True
-    #: Whether the scheme fixes its content beforehand, so that it does not depend on the tensor.
+    #: Whether the content is fixed by the scheme and independent of the tensor.
     is_given: bool = False
 
     @property
@@ -66,7 +66,7 @@ class Field:
 
 @runtime_checkable
 class ArrayCode(Protocol):
-    """The array module of a scheme.
+    """The array code of a scheme: a module with these functions.
 
     JAX can trace its functions, with the scheme as a static argument. A module may also have
     ``fake_quantize(x, scheme)``, which returns ``dequantize(quantize(x, scheme))`` bit for bit in
@@ -90,13 +90,13 @@ class Scheme(ABC):
 
     #: Module with the functions of :class:`ArrayCode`, given as ``class X(Scheme, arrays=...)``.
     arrays: ClassVar[str]
-    #: Whether the group size is a choice of the user, in a field ``size``.
+    #: Whether the user chooses the group size, in a field ``size``.
     has_free_group: ClassVar[bool] = False
-    #: The spellings of names that contain parameters.
+    #: Families of names that contain parameters.
     families: ClassVar[tuple[Family, ...]] = ()
 
     def __init_subclass__(cls, *, arrays: str | None = None) -> None:
-        # A dataclass with slots makes its class anew, without the keyword.
+        # A dataclass with slots creates its class a second time, without the keyword.
         if arrays is not None:
             cls.arrays = arrays
         elif not hasattr(cls, "arrays"):
@@ -111,15 +111,15 @@ class Scheme(ABC):
 
     @property
     def is_exact(self) -> bool:
-        """Whether its results are defined in every bit, on every machine."""
+        """Whether results are defined in every bit, on every machine."""
         return True
 
     @property
     def mixes_rows(self) -> bool:
-        """Whether a row's values depend on other rows, so that a token would see later ones.
+        """Whether a row's values depend on other rows, so that a token would depend on later ones.
 
-        It follows from :meth:`layout`: an array that is found from the tensor and has no entries of
-        its own for each row is found from all rows. An example is the scale of a tensor.
+        Derived from :meth:`layout`: an array that depends on the tensor and does not have entries
+        per row, such as a tensor scale, depends on all rows.
         """
         columns = (self.group_size or 1) * PROBE_GROUPS
         layouts = [(rows, self.layout((rows, columns))) for rows in PROBE_ROWS]
@@ -131,17 +131,17 @@ class Scheme(ABC):
 
     @property
     def alternatives(self) -> tuple[str, ...]:
-        """Names of schemes for activations and caches, to offer in place of one that mixes rows."""
+        """Names of similar schemes that suit activations and caches, if this one mixes rows."""
         return ("int8", "mxfp8_e4m3")
 
     @property
     def group_size(self) -> int | None:
-        """Consecutive values of a row that share side data; ``None`` without such groups."""
+        """Number of consecutive values of a row that share side data; ``None`` without groups."""
         return None
 
     @property
     def formats(self) -> tuple[Format, ...]:
-        """Formats of elements that the scheme chooses from; none for codebooks of vectors."""
+        """Element formats that the scheme chooses from; empty for codebooks of vectors."""
         return ()
 
     def with_group_size(self, size: int) -> "Scheme":
@@ -159,7 +159,7 @@ class Scheme(ABC):
         """Raise :class:`ValueError` if the scheme stores no tensor of this shape."""
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`ValueError` for what is not storable, and for rows shorter than a group."""
+        """Raise :class:`ValueError` unless the shape can be stored and rows fill a group."""
         self.check_storable(shape)
         size = self.group_size
         if size is not None and size > shape[-1]:
@@ -178,7 +178,7 @@ class Scheme(ABC):
         return sum(field.total_bits for field in fields) / math.prod(shape)
 
     def stored_bits(self, shape: tuple[int, ...]) -> int:
-        """Return what a tensor of this shape takes in a file, in whole bytes for each array."""
+        """Return the size of a tensor of this shape in a file, in whole bytes for each array."""
         return sum(-(-field.total_bits // 8) * 8 for field in self.layout(shape))
 
     def quantize(self, x: "Float32[Array, '*shape']") -> "QuantizedTensor":

@@ -1,4 +1,4 @@
-"""Quantized tensors as bytes: what they take on disk, array by array, and back bit for bit."""
+"""Quantized tensors as bytes: the arrays as they are stored on disk, and back bit for bit."""
 
 from collections.abc import Mapping
 

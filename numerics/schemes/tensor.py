@@ -1,4 +1,4 @@
-"""Quantized tensors: the arrays of a tensor under a scheme, and the round trip through them."""
+"""Quantized tensors: the arrays of a tensor under a scheme; quantization and dequantization."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class QuantizedTensor:
     """The arrays of ``scheme.layout(shape)`` by name; a JAX pytree.
 
     Codes of fewer than 8 bits have a byte each. In an element scheme ``value = element(code) *
-    scale``, or ``(code - zero_point) * scale``, or ``code * scale + minimum``; under a tensor
-    scale, ``scale`` is its product with the block scale, rounded.
+    scale``, or ``(code - zero_point) * scale``, or ``code * scale + minimum``; under a second level
+    of scales, ``scale`` is the rounded product of both levels.
     """
 
     arrays: Mapping[str, Array]
@@ -41,17 +41,17 @@ class QuantizedTensor:
 
     @property
     def zero_points(self) -> Array | None:
-        """Code that stands for zero in each group, if the scheme has them."""
+        """Code that represents zero in each group, if the scheme has zero points."""
         return self.arrays.get("zero_points")
 
     @property
     def minimums(self) -> Array | None:
-        """Least value of each group in the format of the scale, if the scheme has them."""
+        """Least value of each group in the format of the scale, if the scheme has minimums."""
         return self.arrays.get("minimums")
 
     @property
     def tensor_scale(self) -> Array | None:
-        """Float32 scale of the whole tensor, if the scheme has one."""
+        """Second level of scales, for the tensor or each token, if the scheme has one."""
         return self.arrays.get("tensor_scale")
 
     def dequantize(self) -> Float32[Array, "*shape"]:
@@ -63,7 +63,7 @@ class QuantizedTensor:
         return self.scheme.bits_per_weight(self.shape, kind=kind)
 
 
-#: What of a tensor is not array: names of the arrays, scheme, shape.
+#: The static part of the pytree: array names, scheme, shape.
 _Static = tuple[tuple[str, ...], Scheme, tuple[int, ...]]
 
 
@@ -73,7 +73,7 @@ def _flatten(q: QuantizedTensor) -> tuple[tuple[tuple[DictKey, Any], ...], _Stat
 
 
 def _unflatten(static: _Static, leaves: Iterable[Any]) -> QuantizedTensor:
-    """Rebuild around whatever JAX puts in place of arrays, hence without checking types."""
+    """Rebuild a tensor; types are not checked, because JAX may pass placeholders for arrays."""
     names, scheme, shape = static
     q = object.__new__(QuantizedTensor)
     object.__setattr__(q, "arrays", dict(zip(names, leaves, strict=True)))
@@ -102,7 +102,7 @@ def quantize(x: Shaped[Array | np.ndarray, "*shape"], scheme: Scheme) -> Quantiz
 def fake_quantize(
     x: Shaped[Array | np.ndarray, "*shape"], scheme: Scheme
 ) -> Float32[Array, "*shape"]:
-    """Return ``quantize(x, scheme).dequantize()``, bit for bit, by fewer steps where there are.
+    """Return ``quantize(x, scheme).dequantize()``, bit for bit, in fewer steps if possible.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Solvers: codes that minimise a layer's output error, and the linear algebra that they need."""
+"""Solvers: codes that minimise the output error of a layer, and the linear algebra for them."""

@@ -1,4 +1,4 @@
-"""Clip search: scales for which a rounded group has the least, perhaps weighted, error."""
+"""Clip search: the scales for which a group has the least (optionally weighted) rounding error."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""GPTQ for any scheme: columns are rounded in turn, each with the error of those before fed back.
+"""GPTQ for any scheme: columns are rounded in turn with error feedback from earlier columns.
 
 The LDLQ form (QuIP, arXiv:2307.13304; equal to GPTQ, arXiv:2210.17323): with ``H = (I + A) D
 (I + A)^T`` and ``A`` strictly upper triangular, column j is rounded from ``w_j + sum_{i<j} (w_i -
@@ -20,13 +20,13 @@ from numerics.schemes.tensor import QuantizedTensor
 from numerics.solvers.hessian import Factor, Order, factorize
 from numerics.solvers.rounder import Rounder, depends_on_neighbours, rounder_of
 
-#: Columns whose feedback is one matrix product.
+#: Number of columns in a block; the feedback of a block to later columns is one matrix product.
 BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
-    """Codes of a layer and what they cost."""
+    """Codes of a layer and their loss."""
 
     weight: QuantizedTensor
     #: ``sum e^2``: equal to ``tr(D H D^T)`` with the damped Hessian.
@@ -44,14 +44,14 @@ def gptq(
     damping: float = 0.01,
     clip: bool = True,
 ) -> Solution:
-    """Quantize a matrix so that its outputs change least.
+    """Quantize a matrix with the least change of its layer's outputs.
 
     Parameters
     ----------
     weight : array (out, in)
         Float weights.
     hessian : array (in, in)
-        ``sum x x^T`` of the layer's inputs, in any scale.
+        ``sum x x^T`` of the layer's inputs; a constant factor doesn't matter.
     scheme : Scheme
         Any scheme with a code for each value.
     order : {"activation", "natural", "group"}
@@ -71,7 +71,7 @@ def gptq(
     rounder = rounder_of(scheme, matrix.shape)
     scheme.check_shape(matrix.shape)
     factor = factorize(hessian, damping=damping, order=order, group_size=scheme.group_size)
-    # A column that no token activates is lost: it would only widen the range of its group.
+    # A column that no calibration token activates is zeroed: it would widen its group's range.
     live = jnp.asarray(np.where(factor.dead, np.float32(0), matrix))
     importance = jnp.asarray(np.diag(hessian).astype(np.float32)) if clip else None
     side = _fit(live, importance, rounder)
@@ -82,13 +82,12 @@ def gptq(
 def solve_columns(
     weight: Float32[Array, "out n"], side: Any, factor: Factor, rounder: Rounder
 ) -> tuple[Array, float]:
-    """Return codes in the matrix's own order, and ``sum e^2``, under side data that is fixed.
+    """Return codes in the original column order, and ``sum e^2``, for fixed side data.
 
     Raises
     ------
     ValueError
-        The codes stand for other values together than they do alone, so that no column solver
-        can choose them.
+        The value of a code depends on its neighbours, so that a column solver can't choose it.
     """
     order = jnp.asarray(factor.order)
     by_column = rounder.columns(side, weight.shape)
@@ -116,7 +115,7 @@ def _columns(
     diagonal: Float32[Array, " n"],
     rounder: Rounder,
 ) -> tuple[Array, Array, Array]:
-    """Round the columns, here rows, from the first to the last: codes, values and loss."""
+    """Round the columns (rows of the transposed arrays) in order: codes, values and loss."""
     count, rows = weight.shape
     padding = -count % BLOCK
     starts = jnp.arange(0, count + padding, BLOCK)

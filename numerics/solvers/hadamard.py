@@ -1,4 +1,4 @@
-"""Hadamard matrices of every size that a construction without tables reaches.
+"""Hadamard matrices by the constructions of Paley and Sylvester, without tables.
 
 A size ``n = K * 2^p`` is the Kronecker product of a Paley matrix of order K (R. Paley, "On
 orthogonal matrices", 1933) and Sylvester's matrix of order ``2^p``. Paley I: ``K = q + 1`` for a
@@ -61,7 +61,7 @@ def hadamard(n: int) -> Int[np.ndarray, "n n"]:
 
 
 def paley(order: int) -> Int[np.ndarray, "n n"]:
-    """Return Paley's matrix of this order (the 1x1 matrix for order 1)."""
+    """Return the Paley matrix of an order (the 1x1 matrix for order 1)."""
     if order == 1:
         return np.ones((1, 1), np.int8)
     q = paley_field(order)
@@ -81,7 +81,7 @@ def paley(order: int) -> Int[np.ndarray, "n n"]:
 
 
 def paley_field(order: int) -> int | None:
-    """Return the size q of the field of Paley's matrix of this order, ``None`` without one."""
+    """Return the field size q of the Paley matrix of an order, ``None`` if there is no such q."""
     if order % 4:
         return None
     if (order - 1) % 4 == 3 and prime_power(order - 1) is not None:
@@ -104,7 +104,7 @@ def prime_power(q: int) -> tuple[int, int] | None:
 def quadratic_character(q: int) -> Int[np.ndarray, "q q"]:
     """Return ``chi(a - b)`` for all elements a and b of GF(q): 1 for squares, -1 otherwise, 0 at 0.
 
-    An element is the number whose digits in base p are its coefficients.
+    An element of GF(p^k) is indexed by the number whose base-p digits are its coefficients.
     """
     found = prime_power(q)
     assert found is not None
@@ -132,9 +132,10 @@ def _times(
 
 
 def _irreducible(p: int, k: int) -> Int[np.ndarray, " k"]:
-    """Return ``m`` such that ``x^k - m(x)`` is irreducible over GF(p): the first without factors.
+    """Return the first ``m`` for which ``x^k - m(x)`` is irreducible over GF(p).
 
-    For k of 2 and 3, all that Paley matrices of usual widths need, no root means no factor.
+    For k = 2 and 3, which suffice for the usual layer widths, a polynomial without a root is
+    irreducible.
     """
     if k == 1:
         return np.zeros(1, int)

@@ -1,7 +1,7 @@
 """The Hessian of a layer's output error, damped, ordered and factorised in float64.
 
-For ``y = W x`` and codes that stand for ``W + D`` the squared error of the outputs over the
-calibration tokens is ``tr(D H D^T)`` with ``H = X^T X``, up to a factor that no code depends on.
+For ``y = W x`` and quantized weights ``W + D`` the squared error of the outputs over the
+calibration tokens is ``tr(D H D^T)`` with ``H = X^T X``, up to a factor that doesn't change codes.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Factor:
 
     #: Column of the matrix at each position of the order.
     order: Int[np.ndarray, " n"]
-    #: ``R``, in the order.
+    #: The factor ``R``, rows and columns in ``order``.
     root: Float[np.ndarray, "n n"]
     #: Columns (not positions) that no calibration token activates.
     dead: Bool[np.ndarray, " n"]
@@ -38,7 +38,7 @@ class Factor:
 
     @property
     def feedback(self) -> Float[np.ndarray, "n n"]:
-        """``A`` of ``H = (I + A) D (I + A)^T``: strictly upper triangular, in the order."""
+        """``A`` of ``H = (I + A) D (I + A)^T``: strictly upper triangular, columns in ``order``."""
         return np.triu(self.root / np.diag(self.root), 1)
 
 

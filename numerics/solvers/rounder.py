@@ -1,12 +1,12 @@
-"""What a solver asks of a scheme: side data from a matrix, then codes column by column.
+"""The interface of a scheme to a solver: side data of a matrix, then codes column by column.
 
-``fit`` finds the side data of all groups (scales, zero points, selectors); ``columns`` spreads it
-over the columns; ``round`` gives codes and values of single columns under side data that is fixed.
-A solver chooses codes in any order, and ``tensor`` joins them with the side data, unchanged.
+``fit`` finds the side data of all groups (scales, zero points, selectors); ``columns`` broadcasts
+it to columns; ``round`` returns codes and values of a single column for fixed side data. A solver
+chooses codes in any order, and ``tensor`` combines them with the unchanged side data.
 
-Every scheme with one code for each value has a rounder: :class:`ElementRounder` works by the
-scheme's own arithmetic, :class:`TableRounder` by the values that the codes of each column stand
-for, which it asks of ``dequantize``.
+Every scheme with one code for each value has a rounder: :class:`ElementRounder` uses the scheme's
+own arithmetic, :class:`TableRounder` a table of the values of each column's codes, which it gets
+from ``dequantize``.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ from numerics.schemes import grouping
 from numerics.schemes.element import ElementScheme
 from numerics.schemes.element_arrays import (
     element_codes,
+    find_second_level,
     restored_values,
     rows_of,
-    second_level,
 )
 from numerics.schemes.granularity import PerTensor
 from numerics.schemes.scales import SecondLevel, SideData, find_side_data
@@ -37,13 +37,13 @@ Matrix = Float32[Array, "out n"]
 #: Side data, as a pytree of arrays.
 Side = Any
 
-#: Largest number of codes whose values a table may hold for each column.
+#: Largest number of codes for which :class:`TableRounder` holds a table of values per column.
 MOST_CODES = 64
 
 
 @runtime_checkable
 class Rounder(Protocol):
-    """A scheme as a solver uses it; hashable, since it is static where JAX compiles."""
+    """The interface of a scheme to a solver; hashable, because it is a static argument of jit."""
 
     @property
     def scheme(self) -> Scheme:
@@ -53,14 +53,14 @@ class Rounder(Protocol):
         """Return the side data of every group, found from the weights.
 
         ``importance`` is the diagonal of the Hessian: the clip of each group then minimises the
-        weighted squared error. Without it the scheme's own rule stands.
+        weighted squared error. Without it the scheme's own scale rule applies.
         """
 
     def columns(self, side: Side, shape: tuple[int, ...]) -> Side:
-        """Return side data by column: leaves begin with the axis of columns, then rows."""
+        """Return side data broadcast to columns; the axes of each leaf start (columns, rows)."""
 
     def check(self, weight: Matrix, side: Side) -> None:
-        """Raise :class:`ValueError` if the scheme's own codes mean other values by column."""
+        """Raise :class:`ValueError` if a code's value depends on codes of other columns."""
 
     def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
         """Return codes and values of one column under its side data."""
@@ -71,20 +71,20 @@ class Rounder(Protocol):
 
 #: Fractions of a group's range that the clip search tries; 1 comes first and wins ties.
 CLIPS = tuple(1 - i / 40 for i in range(21))
-#: The same for power-of-two scales, where only the exponent can change.
+#: Factors that the clip search tries on power-of-two scales; 1 comes first and wins ties.
 POWER_OF_TWO_CLIPS = (1.0, 0.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
 class ElementRounder:
-    """Rounds as an element scheme does: any element format, scale format and zero point."""
+    """The rounder of element schemes: any element format, scale format and zero point."""
 
     scheme: ElementScheme
 
     def fit(self, weight: Matrix, importance: Float32[Array, " n"] | None) -> Side:
         """Return scales and zero points of the groups, and the scale of the tensor if any."""
         scheme = self.scheme
-        tensor_scale = second_level(weight, scheme)
+        tensor_scale = find_second_level(weight, scheme)
         by_row = rows_of(tensor_scale)
         blocks = grouping.split_groups(weight, scheme.granularity)
         if importance is None:
@@ -114,7 +114,7 @@ class ElementRounder:
         return spread, tensor_scale
 
     def check(self, weight: Matrix, side: Side) -> None:
-        """Accept every element scheme: each value has a code of its own."""
+        """Accept every element scheme: a code's value doesn't depend on other columns."""
 
     def round(self, column: Float32[Array, " out"], side: Side) -> tuple[UInt8[Array, " out"], Any]:
         """Return codes and values of one column."""
@@ -139,7 +139,7 @@ class ElementRounder:
     def _clipped(
         self, block: Array, importance: Array, tensor_scale: SecondLevel | None
     ) -> SideData:
-        """Return the side data of each group's best clip."""
+        """Return the side data of the best clip of each group."""
         clips = POWER_OF_TWO_CLIPS if self.scheme.has_power_of_two_scales else CLIPS
 
         def attempt(best: tuple[SideData, Array], clip: Array) -> tuple[Any, None]:
@@ -168,23 +168,23 @@ class ElementRounder:
 
 @dataclass(frozen=True, slots=True)
 class TableRounder:
-    """Rounds to the nearest of the values that a column's codes stand for; ties to the lower code.
+    """Rounding to the nearest value in a table of a column's codes; ties to the lower code.
 
-    For every scheme with one code for each value whose meaning depends on side data only:
-    mixtures, tables with double quantization, k-means. Side data are those of ``quantize``.
+    It serves every scheme with one code for each value whose value depends on side data only:
+    mixtures, tables with double quantization, k-means. The side data are those of ``quantize``.
     """
 
     scheme: Scheme
 
     def fit(self, weight: Matrix, importance: Float32[Array, " n"] | None) -> Side:
-        """Return the side data that the scheme itself finds; it has no clip search."""
+        """Return the side data of ``quantize``; ``importance`` is ignored (no clip search)."""
         del importance
         arrays = dict(self.scheme.quantize(weight).arrays)
         del arrays["codes"]
         return arrays
 
     def columns(self, side: Side, shape: tuple[int, ...]) -> Side:
-        """Return the values of all codes by column, (in, codes, out)."""
+        """Return the values of all codes for each column, shape (in, codes, out)."""
         count = 2 ** _code_bits(self.scheme, shape)
 
         def values(code: Array) -> Array:
@@ -194,9 +194,9 @@ class TableRounder:
         return jnp.moveaxis(jax.lax.map(values, jnp.arange(count, dtype=jnp.uint8)), 0, 1)
 
     def check(self, weight: Matrix, side: Side) -> None:
-        """Look the scheme's own codes up in the columns' values, and refuse others than it means.
+        """Raise :class:`ValueError` if table values differ from dequantized ones.
 
-        In OliVe, for one, a code means an outlier only beside the code of a victim.
+        The check fails for OliVe, where a code is an outlier only if its neighbour is a victim.
         """
         own = self.scheme.quantize(weight)
         found = jnp.take_along_axis(side, own.codes.T[:, None], axis=1)[:, 0].T
@@ -216,12 +216,12 @@ class TableRounder:
 
 
 def rounder_of(scheme: Scheme, shape: tuple[int, ...]) -> Rounder:
-    """Return how a solver rounds to a scheme.
+    """Return the rounder of a scheme.
 
     Raises
     ------
     ValueError
-        The scheme has no code for each single value, or too many codes for a table.
+        The scheme doesn't have one code per value, or has too many codes for a table.
     """
     if isinstance(scheme, ElementScheme):
         return ElementRounder(scheme)
@@ -234,20 +234,20 @@ def rounder_of(scheme: Scheme, shape: tuple[int, ...]) -> Rounder:
 
 
 def depends_on_neighbours(scheme: Scheme) -> str:
-    """Return why no column solver can choose the codes of a scheme."""
+    """Return the error message for a scheme in which a code's value depends on its neighbours."""
     return (
-        f"a code of {scheme.name} stands for another value beside other codes; "
-        "column solvers take schemes whose values have a code each"
+        f"the value of a {scheme.name} code depends on neighbouring codes; "
+        "column solvers need schemes with one independent code per value"
     )
 
 
 def _code_bits(scheme: Scheme, shape: tuple[int, ...]) -> int:
-    """Return the bits of a value's code; refuse schemes that have none."""
+    """Return the bits of a code; raise ValueError without one code per value."""
     fields = {field.name: field for field in scheme.layout(shape)}
     codes = fields.get("codes")
     if codes is None or codes.shape != shape or codes.dtype != np.uint8:
         raise ValueError(
-            f"{scheme.name} has no code for each single value, which a column solver rounds to; "
-            "element formats, mixtures and tables have"
+            f"{scheme.name} doesn't have one code per value, which column solvers need; "
+            "use an element format, a mixture or a table"
         )
     return codes.bits

@@ -1,4 +1,4 @@
-"""The asymmetric target: weights that undo the error of quantized inputs.
+"""The asymmetric target: weights that compensate the error of quantized inputs.
 
 With inputs ``x_q`` where the float model has ``x``, the codes that minimise ``|W_q x_q - W x|^2``
 are those of plain GPTQ for ``W* = W + W G (H + damping)^-1``, ``G = sum (x - x_q) x_q^T`` and
@@ -16,7 +16,7 @@ def asymmetric_target(
     *,
     damping: float = 0.01,
 ) -> Float[np.ndarray, "out n"]:
-    """Return ``W*`` in float64.
+    """Return the target ``W* = W + W G (H + damping)^-1`` in float64.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def asymmetric_target(
     hessian : array (in, in)
         ``sum x_q x_q^T`` over the calibration tokens.
     shift : array (in, in)
-        ``sum (x - x_q) x_q^T`` over the same tokens, in the same scale.
+        ``sum (x - x_q) x_q^T`` over the tokens of ``hessian``, with its constant factor.
     damping : float
         Relative to the mean of the Hessian's diagonal.
     """

@@ -1,1 +1,1 @@
-"""Structures: what a tensor is split into before and beside its codes."""
+"""Structures: sparsity, outliers, low-rank parts and nested codes of a quantized tensor."""

@@ -1,6 +1,6 @@
 """Nested codes: the upper bits of an 8-bit code are the code of each lower precision.
 
-Source: Any-Precision LLM, arXiv:2402.10517, section 3.2, with the same weight for every value.
+Source: Any-Precision LLM, arXiv:2402.10517, section 3.2, with equal weights for all values.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SEED_BITS, PARENT_BITS = 3, 8
 
 
 def upscale(values: Sequence[int], codes: Sequence[int], centers: Sequence[int]) -> list[int]:
-    """Return codes of one bit more for sorted integers: each cluster is cut in two.
+    """Return codes with one more bit for sorted integers: each cluster is cut in two.
 
     >>> upscale([-9, -8, 0, 1, 2, 11], [0, 0, 1, 1, 1, 1], [-8, 4])
     [0, 1, 2, 2, 2, 3]
@@ -31,12 +31,12 @@ def upscale(values: Sequence[int], codes: Sequence[int], centers: Sequence[int])
 
 
 def cut(cluster: Sequence[int]) -> int:
-    """Return how many values of a sorted cluster are its lower half.
+    """Return the number of values in the lower part of a sorted cluster cut in two.
 
-    Bisection for a cut whose halves have their means' midpoint between them, which is where Lloyd's
-    algorithm rests, though not always where squared errors are least; as the code of Any-Precision
-    LLM (flash1dkmeans, arXiv:2412.15295) does it, with means and midpoint in float32. Equal values
-    then stay together, in the lower half.
+    Bisection finds a cut with the midpoint of both parts' means between the parts. That is a fixed
+    point of Lloyd's algorithm, though not always the least squared error. Means and midpoint are
+    float32, as in the code of Any-Precision LLM (flash1dkmeans, arXiv:2412.15295). Equal values are
+    not cut apart; they are in the lower part.
 
     >>> cut([7, 8, 12, 19]), cut([5, 5, 5]), cut([4]), cut([])
     (2, 3, 1, 0)
@@ -59,7 +59,7 @@ def _mean(values: Sequence[int]) -> np.float32:
 
 
 def centers_of(values: Sequence[int], codes: Sequence[int], parents: Sequence[int]) -> list[int]:
-    """Return the means of clusters, half rounded up; the parent's center for an empty one.
+    """Return the means of clusters, rounded half up; the parent's center for an empty cluster.
 
     >>> centers_of([-9, -8, 0, 1, 2, 2], [0, 1, 2, 2, 2, 2], [-8, 4])
     [-9, -8, 1, 4]
@@ -72,7 +72,7 @@ def centers_of(values: Sequence[int], codes: Sequence[int], parents: Sequence[in
 
 
 def nested(values: Sequence[int], seed_bits: int, bits: int) -> tuple[list[int], list[int]]:
-    """Return codes and centers of sorted integers, from k-means of few clusters on.
+    """Return codes and centers of sorted integers: k-means with few clusters, then upscaling.
 
     >>> nested([-9, -8, 0, 1, 2, 11], 1, 2)
     ([0, 1, 2, 2, 2, 3], [-9, -8, 1, 11])
@@ -88,14 +88,14 @@ def nested(values: Sequence[int], seed_bits: int, bits: int) -> tuple[list[int],
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnyPrecision(Scheme, arrays="numerics.structures.any_precision_arrays"):
-    """Rows with tables of their own, ``value = codebook[row, code]``, in ``bits`` bits.
+    """A table for each row, ``value = codebook[row, code]``, read with codes of ``bits`` bits.
 
-    A row is made integers as in :class:`numerics.codebooks.kmeans.KMeans`. k-means makes 8
-    clusters of them, of which :func:`upscale` makes 16 and so on: the code of ``b`` bits is the
-    upper part of the code of 8 bits. The paper starts from k-means++, at random; here it is the
-    same start as in k-means. Tables are FP16.
+    A row is converted to integers as in :class:`numerics.codebooks.kmeans.KMeans`. k-means finds 8
+    clusters, which :func:`upscale` cuts into 16, 32 and so on: the code of ``b`` bits is the upper
+    part of the code of 8 bits. The paper starts from random k-means++; this scheme starts from the
+    quantiles of :func:`numerics.codebooks.kmeans.train`. Tables are FP16.
 
-    A row with a NaN or an infinity comes back NaN, its codes are 0.
+    A row with a NaN or an infinity dequantizes to NaN; its codes are 0.
     """
 
     bits: int
@@ -105,7 +105,7 @@ class AnyPrecision(Scheme, arrays="numerics.structures.any_precision_arrays"):
 
     @property
     def name(self) -> str:
-        """``any-precision`` with the bits of a code."""
+        """Name in the catalog: ``any-precision`` and the bits of a code."""
         return f"any-precision-{self.bits}"
 
     def check_storable(self, shape: tuple[int, ...]) -> None:
@@ -125,11 +125,11 @@ class AnyPrecision(Scheme, arrays="numerics.structures.any_precision_arrays"):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllPrecisions(Scheme, arrays="numerics.structures.any_precision_arrays"):
-    """The codes of 8 bits with the tables of every precision from 3 bits on, read as 8 bits."""
+    """8-bit codes with the tables of every precision from 3 to 8 bits; dequantized with 8 bits."""
 
     @property
     def name(self) -> str:
-        """The catalog's name."""
+        """Name in the catalog."""
         return "any-precision"
 
     def check_storable(self, shape: tuple[int, ...]) -> None:

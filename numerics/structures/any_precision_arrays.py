@@ -13,16 +13,16 @@ from numerics.codebooks.kmeans_arrays import Centers
 from numerics.schemes.tensor import QuantizedTensor
 from numerics.structures.any_precision import PARENT_BITS, SEED_BITS, AllPrecisions, AnyPrecision
 
-#: Sorted integers, and their running sums from 0 on.
+#: Sorted integers of each row; ``Sums`` are their prefix sums, the first of which is 0.
 Values = Int32[Array, "rows n"]
 Sums = Int32[Array, "rows n_and_1"]
-#: Places of clusters in rows.
+#: Index in the sorted row at which each cluster starts or ends.
 Ends = Int32[Array, "rows clusters"]
 
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: AnyPrecision | AllPrecisions) -> QuantizedTensor:
-    """Return codes and their table; the tables of all precisions for :class:`AllPrecisions`."""
+    """Return codes and their table; for :class:`AllPrecisions` the tables of all precisions."""
     if isinstance(scheme, AllPrecisions):
         arrays = _arrays(x, PARENT_BITS)
     else:
@@ -32,21 +32,21 @@ def quantize(x: Float32[Array, "*shape"], scheme: AnyPrecision | AllPrecisions) 
 
 
 def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
-    """Return the entries of the codes, of 8 bits where there are tables of all precisions."""
+    """Return the entries of the codes; :class:`AllPrecisions` reads its 8-bit table."""
     is_nested = isinstance(q.scheme, AllPrecisions)
     values: Array = kmeans_arrays.dequantize(at(q, PARENT_BITS) if is_nested else q)
     return values
 
 
 def at(q: QuantizedTensor, bits: int) -> QuantizedTensor:
-    """Return the tensor in fewer bits: the upper bits of the codes, and their table."""
+    """Return the tensor at a lower precision: the upper bits of the codes, and their table."""
     scheme = AnyPrecision(bits=bits)
     arrays = {"codes": q.codes >> (PARENT_BITS - bits), "codebook": q.arrays[f"codebook_{bits}"]}
     return QuantizedTensor(arrays=arrays, scheme=scheme, shape=q.shape)
 
 
 def _arrays(x: Float32[Array, "*shape"], bits: int) -> dict[str, Array]:
-    """Return codes of so many bits, and the tables up to them."""
+    """Return the codes of ``bits`` bits, and the tables of all precisions up to ``bits``."""
     rows = kmeans_arrays.prepare(x)
     ordered = fence(jnp.sort(rows.values, axis=1))
     sums = fence(jnp.pad(jnp.cumsum(ordered, axis=1), ((0, 0), (1, 0))))
@@ -68,7 +68,7 @@ def _arrays(x: Float32[Array, "*shape"], bits: int) -> dict[str, Array]:
 def _upscale(
     ordered: Values, sums: Sums, codes: Int32[Array, "rows n"], centers: Centers
 ) -> tuple[Int32[Array, "rows n"], Int32[Array, "rows finer"]]:
-    """Return codes and centers of one bit more."""
+    """Return codes and centers with one more bit."""
     count = centers.shape[1]
     ends = jax.vmap(lambda row: jnp.searchsorted(row, jnp.arange(count + 1)))(codes)
     cuts = _cuts(ordered, sums, ends[:, :-1], ends[:, 1:])
@@ -82,7 +82,7 @@ def _upscale(
 
 
 def _cuts(ordered: Values, sums: Sums, start: Ends, stop: Ends) -> Ends:
-    """Return where the upper half of each cluster starts, as plain Python does."""
+    """Return where the upper part of each cluster starts, equal to ``any_precision.cut``."""
 
     def at(where: Ends) -> Ends:
         return jnp.take_along_axis(ordered, jnp.clip(where, 0, ordered.shape[1] - 1), axis=1)

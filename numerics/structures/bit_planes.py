@@ -1,4 +1,4 @@
-"""Codes as planes of bits, so that a lower precision reads the first planes only.
+"""Codes as bit planes, so that a lower precision reads only the first planes.
 
 Source: the kernels of Any-Precision LLM, arXiv:2402.10517, section 4.2, and its code.
 """
@@ -8,16 +8,16 @@ from jaxtyping import Int, UInt8, UInt32
 
 PARENT_BITS = 8
 WORD_BITS = 32
-#: Codes whose words lie together.
+#: Number of codes in a chunk, whose words are stored together.
 CHUNK = 1024
 
 
 def pack(codes: UInt8[np.ndarray, "rows n"]) -> UInt32[np.ndarray, "8 rows words"]:
     """Return the planes of 8-bit codes, upper bits first.
 
-    Word ``t`` of a chunk of ``32 T`` codes (1024, or what is left of a row) holds the codes ``8 t``
-    to ``8 t + 7`` in its upper byte, then those ``8 T``, ``16 T`` and ``24 T`` places on; the first
-    code of a byte is its upper bit.
+    Word ``t`` of a chunk of ``32 T`` codes (1024, or the rest of a row) holds the codes ``8 t`` to
+    ``8 t + 7`` in its upper byte, then the codes ``8 T``, ``16 T`` and ``24 T`` positions later;
+    the first code of a byte is its upper bit.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def pack(codes: UInt8[np.ndarray, "rows n"]) -> UInt32[np.ndarray, "8 rows words
 def unpack(
     planes: UInt32[np.ndarray, "bits rows words"],
 ) -> UInt8[np.ndarray, "rows n"]:
-    """Return the codes of as many bits as there are planes.
+    """Return codes with one bit for each given plane.
 
     Examples
     --------
@@ -52,9 +52,9 @@ def unpack(
 
 
 def _order(length: int) -> Int[np.ndarray, " length"]:
-    """Return the codes in the order of their bits."""
+    """Return the indices of a row's codes in the order in which their bits are stored."""
     if length % WORD_BITS:
-        raise ValueError(f"planes have rows of a multiple of {WORD_BITS} codes, not {length}")
+        raise ValueError(f"bit planes need rows of a multiple of {WORD_BITS} codes, not {length}")
     chunks = [
         np.arange(start, min(start + CHUNK, length)).reshape(4, -1, 8).swapaxes(0, 1).ravel()
         for start in range(0, length, CHUNK)

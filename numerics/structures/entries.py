@@ -1,4 +1,4 @@
-"""The schemes of structures by name, each with its source."""
+"""Catalog entries of the structured schemes: name, scheme, source."""
 
 from numerics.formats import E2M1, NF3, IntFormat
 from numerics.schemes.scheme import Scheme
@@ -22,7 +22,7 @@ _LQ = "LQ-LoRA, arXiv:2311.12023, section 3.1, FP16 scales of groups"
 _INT4 = IntFormat(name="int4", bits=4)
 _INT8 = IntFormat(name="int8", bits=8)
 
-#: Scheme and source by the names of the catalog.
+#: Scheme and source by catalog name.
 ENTRIES: dict[str, tuple[Scheme, str]] = {
     scheme.name: (scheme, source)
     for scheme, source in (

@@ -1,4 +1,4 @@
-"""A quantized matrix and a matrix of low rank beside it.
+"""The sum of a quantized matrix and a matrix of low rank.
 
 Source: LoRC of ZeroQuant-V2, arXiv:2303.08302, section 5, and of ZeroQuant-FP, arXiv:2307.09782;
 the decomposition of LQ-LoRA, arXiv:2311.12023, section 3.1.
@@ -24,16 +24,16 @@ MAX_ROUNDS = 20
 class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
     """``value = dense + left @ right``, the factors of rank ``rank`` in FP16.
 
-    The dense part has symmetric groups with FP16 scales. Without ``rounds`` it is the matrix as
-    quantized, and the factors are what its error has of the largest singular values,
-    ``left = U sqrt(S)`` and ``right = sqrt(S) V^T``: LoRC. With rounds the factors come first, from
-    the matrix itself, then what they leave is quantized, and so on; the round of least squared
-    error is taken: LQ-LoRA, with equal weights, which goes on until the error grows and takes the
-    round after the best one.
+    The dense part has symmetric groups with FP16 scales. With ``rounds=0`` (LoRC) it is the
+    quantized matrix, and the factors are the truncated SVD of its error, ``left = U sqrt(S)`` and
+    ``right = sqrt(S) V^T``. With rounds (LQ-LoRA, with equal weights) the factors of the matrix
+    come first, then the residual is quantized, and the two steps alternate; the round of least
+    squared error is taken. LQ-LoRA iterates until the error grows and takes the round after the
+    best one.
 
-    Singular values and products are float32 by the machine's own libraries: an approximation, whose
-    last bits differ between machines, not a definition of bits. Leading axes are rows. A group with
-    a NaN or an infinity comes back NaN, and its error counts as zero.
+    The SVD and the product of the factors are float32 by the machine's libraries: their last bits
+    differ between machines, so this scheme is not bit-exact. Leading axes are flattened into rows.
+    A group with a NaN or an infinity dequantizes to NaN, and its error counts as zero.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -61,20 +61,20 @@ class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise ValueError(f"a low rank is at least 1, not {self.rank}")
+            raise ValueError(f"a low-rank part has a rank of at least 1, not {self.rank}")
         if not 0 <= self.rounds <= MAX_ROUNDS:
             raise ValueError(f"there are 0 to {MAX_ROUNDS} rounds, not {self.rounds}")
 
     @property
     def name(self) -> str:
-        """Element, method and rank, with the group where it is not 128."""
+        """Name in the catalog: element, method and rank, and the group size if it is not 128."""
         method = f"lq{self.rounds}x" if self.rounds else "lorc"
         suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
         return f"{self.element.name}-{method}{self.rank}{suffix}"
 
     @property
     def is_exact(self) -> bool:
-        """False: singular vectors are the machine's own."""
+        """False, because singular vectors differ between machines."""
         return False
 
     @property
@@ -95,7 +95,7 @@ class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
         )
 
     def rank_of(self, shape: tuple[int, ...]) -> int:
-        """Return the rank of the factors: a small matrix has no larger one than its sides."""
+        """Return the rank of the factors, at most the smaller side of the matrix."""
         return min(self.rank, math.prod(shape[:-1]), shape[-1])
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:

@@ -16,20 +16,20 @@ from numerics.structures.low_rank import LowRank
 
 
 class Factors(NamedTuple):
-    """Two matrices whose product has a low rank."""
+    """FP16 factors of the low-rank part."""
 
     left: Float16[Array, "rows rank"]
     right: Float16[Array, "rank columns"]
 
     @property
     def product(self) -> Float32[Array, "rows columns"]:
-        """The product in float32."""
+        """The low-rank matrix ``left @ right`` in float32."""
         left, right = self.left.astype(jnp.float32), self.right.astype(jnp.float32)
         return fence(jnp.matmul(left, right, precision=lax.Precision.HIGHEST))
 
 
 def factorize(matrix: Float32[Array, "rows columns"], rank: int) -> Factors:
-    """Return the factors of what a matrix has of its largest singular values."""
+    """Return the factors of the truncated SVD of a matrix."""
     left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
     root = jnp.sqrt(values[:rank])
     return Factors(_as_half(left[:, :rank] * root), _as_half(root[:, None] * right[:rank]))
@@ -45,7 +45,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: LowRank) -> QuantizedTensor:
     left = _matrix(jnp.where(jnp.isfinite(x), x, 0.0))
     for _ in range(scheme.rounds):
         factors = factorize(left, scheme.rank)
-        # A sum with a NaN or an infinity is one, so that the dense part keeps them.
+        # A NaN or an infinity survives the subtraction, so that the dense part keeps it.
         dense = scheme.dense.quantize(x - factors.product.reshape(x.shape))
         left = _left(x, dense)
         error = jnp.sum((left - factors.product) ** 2)
@@ -62,7 +62,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: LowRank) -> QuantizedTensor:
 
 @jax.jit
 def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
-    """Return the sum of both parts."""
+    """Return the sum of the dense and the low-rank part."""
     scheme = q.scheme
     assert isinstance(scheme, LowRank)
     arrays = {"codes": q.codes, "scales": q.scales}
@@ -77,7 +77,7 @@ def _joined(dense: QuantizedTensor, factors: Factors, scheme: LowRank) -> Quanti
 
 
 def _left(x: Float32[Array, "*shape"], dense: QuantizedTensor) -> Float32[Array, "rows columns"]:
-    """Return what the dense part leaves, zero where that is no number."""
+    """Return the residual of the dense part, zero where it is not finite."""
     left = _matrix(x - dense.dequantize())
     return fence(jnp.where(jnp.isfinite(left), left, 0.0))
 

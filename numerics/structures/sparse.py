@@ -1,4 +1,4 @@
-"""N:M sparsity: of each M consecutive numbers the N of largest magnitude are kept, and quantized.
+"""N:M sparsity: the N largest magnitudes of each M consecutive numbers are kept and quantized.
 
 Source: Accelerating Sparse Deep Neural Networks, arXiv:2104.08378, sections 3 and 4.1 (2:4 by
 magnitude, positions of two bits); for activations, the blocks of Q-Sparse, arXiv:2407.10969.
@@ -22,7 +22,7 @@ MAX_BLOCK = 16
 
 
 def kept(block: Sequence[float], count: int) -> list[int]:
-    """Return where the ``count`` numbers of largest magnitude are, the first of equals.
+    """Return the positions of the ``count`` largest magnitudes, the first of equals.
 
     >>> kept([0.5, -3.0, 0.5, -0.25], 2), kept([0.0, 0.0, 0.0, 0.0], 2)
     ([0, 1], [0, 1])
@@ -33,12 +33,12 @@ def kept(block: Sequence[float], count: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sparse(Scheme, arrays="numerics.structures.sparse_arrays"):
-    """``keep`` of each ``block`` consecutive numbers, the others zero.
+    """``keep`` of each ``block`` consecutive numbers; the others are zero.
 
     The tensor with those zeros is quantized in symmetric groups with FP16 scales
-    (:class:`numerics.schemes.element.ElementScheme`); codes are stored for what is kept, with its
-    position in its block. A NaN counts as the largest magnitude. Rows are filled up to blocks with
-    zeros, which come last. A group with a NaN or an infinity comes back NaN.
+    (:class:`numerics.schemes.element.ElementScheme`); each kept number is stored as its code and
+    its position in the block. A NaN counts as the largest magnitude. Rows are padded to whole
+    blocks with zeros, which are kept last. A group with a NaN or an infinity dequantizes to NaN.
     """
 
     has_free_group: ClassVar[bool] = True
@@ -67,13 +67,13 @@ class Sparse(Scheme, arrays="numerics.structures.sparse_arrays"):
 
     @property
     def name(self) -> str:
-        """Element, numbers kept and block, with the group where it is not 128."""
+        """Name in the catalog: element, N, M, and the group size if it is not 128."""
         suffix = "" if self.size == DEFAULT_GROUP else f":g{self.size}"
         return f"{self.element.name}-{self.keep}-of-{self.block}{suffix}"
 
     @property
     def group_size(self) -> int:
-        """Values of a group, zeros included."""
+        """Number of values in a group, zeros included."""
         return self.size
 
     @property
@@ -83,7 +83,7 @@ class Sparse(Scheme, arrays="numerics.structures.sparse_arrays"):
 
     @property
     def dense(self) -> ElementScheme:
-        """The scheme of the tensor with its zeros."""
+        """The scheme that quantizes the masked tensor, zeros included."""
         return ElementScheme(
             element=self.element, granularity=PerGroup(self.size), scale_format=FP16
         )

@@ -14,7 +14,7 @@ from numerics.structures.sparse import Sparse
 
 
 def keep_mask(x: Float32[Array, "*shape"], scheme: Sparse) -> Bool[Array, "*shape"]:
-    """Whether fewer than ``keep`` numbers of a block come before each, by magnitude and place."""
+    """Whether each number is kept: fewer than ``keep`` of its block are larger or equal earlier."""
     keys = _blocks(float_bits(x) & MAGNITUDE_MASK, scheme.block, 0)
     before = jnp.zeros(keys.shape, jnp.int32)
     for shift in range(1, scheme.block):
@@ -27,13 +27,13 @@ def keep_mask(x: Float32[Array, "*shape"], scheme: Sparse) -> Bool[Array, "*shap
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: Sparse) -> QuantizedTensor:
-    """Return codes and positions of what is kept, and scales."""
+    """Return codes and positions of the kept numbers, and scales."""
     mask = fence(keep_mask(x, scheme))
     dense = scheme.dense.quantize(jnp.where(mask, x, 0.0))
     blocks = _blocks(mask, scheme.block, 1)
     place = jnp.arange(scheme.block)
     count = jnp.cumsum(blocks, axis=-1)
-    # In a block filled up, more than ``keep`` may be marked; the first of them are stored.
+    # In a padded block more than ``keep`` numbers may be marked; the first ones are stored.
     positions = jnp.stack(
         [
             jnp.sum(jnp.where(blocks & (count == number), place, 0), axis=-1)
@@ -72,12 +72,12 @@ def fake_quantize(x: Float32[Array, "*shape"], scheme: Sparse) -> Float32[Array,
 def _masked(
     values: Float32[Array, "*shape"], mask: Bool[Array, "*shape"]
 ) -> Float32[Array, "*shape"]:
-    """Return zeros but where numbers are kept or poisoned."""
+    """Return the numbers that are kept or not finite, zeros elsewhere."""
     return jnp.where(mask | jnp.isnan(values), values, 0.0)
 
 
 def _blocks(x: Shaped[Array, "*shape"], block: int, fill: int) -> Shaped[Array, "*lead blocks b"]:
-    """Return the blocks of rows, filled up."""
+    """Return the blocks of rows, the last one padded with ``fill``."""
     widths = [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % block)]
     return jnp.pad(x, widths, constant_values=fill).reshape(*x.shape[:-1], -1, block)
 

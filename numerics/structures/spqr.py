@@ -1,4 +1,4 @@
-"""Small groups whose scales and zeros are quantized themselves, and outliers beside them: SpQR.
+"""SpQR: small groups whose scales and zero points are also quantized, and FP16 outliers.
 
 Source: SpQR, arXiv:2306.03078, section 4, and its code, without calibration.
 """
@@ -13,37 +13,39 @@ from numerics.formats import FP16, FP32, SCALE_DTYPES, Format
 from numerics.schemes.family import NUMBER, PERCENT, Family
 from numerics.schemes.scheme import Field, Scheme
 
-#: Values of a group, and rows whose scales, and zeros, are quantized together.
+#: Number of values in a group, and number of rows whose scales (or zeros) are quantized together.
 GROUP = 16
 #: Bits of the codes of scales and of zeros.
 STATISTICS_BITS = 3
 MAX_COLUMNS = 1 << 16
-#: Codes that SpQR's kernel reads, and what it reads them from: a word for each group.
+#: Bits of the codes that SpQR's kernel reads, and bits of its word for each group.
 KERNEL_BITS, KERNEL_WORD_BITS = 3, 64
 OUTLIER_ARRAYS = ("outliers", "outlier_columns", "row_starts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpQR(Scheme, arrays="numerics.structures.spqr_arrays"):
-    """Groups of 16 of a row: ``value = scale * (code - zero)``, where the zero is no integer.
+    """Groups of 16 values of a row: ``value = scale * (code - zero)`` with a fractional zero.
 
-    The fit of a group is ``scale = (max - min) / (2^bits - 1)``, ``zero = -min / scale``. Where
-    that scale is below 2^-126 and all count as the same ``c``, they are ``|c|`` and ``-sign(c)``,
-    which keeps ``c``; SpQR's code fits -1 to 1 there, and a group of zeros does not come back. The
-    16 scales that 16 rows have in the same columns become codes of 3 bits in equal steps from the
-    least to the largest, and so do their zeros; the least and the step are stored in ``second``.
-    SpQR stores the step and a zero, least over step, which is large for FP16 where scales are
-    alike. Codes are ``RNE(w / max(scale, 1e-9) + zero)``, saturated, with scale and zero as they
-    come back.
+    The fit of a group is ``scale = (max - min) / (2^bits - 1)``, ``zero = -min / scale``. A group
+    whose scale is below 2^-126 counts as a constant ``c`` and has the scale ``|c|`` and the zero
+    ``-sign(c)``, which reproduces ``c``; SpQR's code fits the range -1 to 1 there, which doesn't
+    reproduce a group of zeros. The 16 scales that 16 rows have in the same columns are quantized to
+    3 bits in equal steps from the least to the largest, and so are their zeros; ``second`` is the
+    format of the least and the step. SpQR stores the step and the zero point least / step, which
+    overflows FP16 when scales are nearly equal. Codes are ``RNE(w / max(scale, 1e-9) + zero)``,
+    saturated, with the dequantized scale and zero.
 
-    The share ``outliers`` of the values is stored as FP16 with its column, and is left out of the
-    fit: those which the squared error of their group sinks most without, when the other 15 are
-    fitted by themselves, as in SpQR with a Hessian of one. SpQR takes all beyond a threshold
-    instead. Their code is that of zero. They replace the value of the code, or, if ``adds``, are
-    added to it as SpQR's kernel does, though zero is no multiple of the scale.
+    The fraction ``outliers`` of the values is stored as FP16 with the column index and excluded
+    from the fit: those whose removal reduces the squared error of their group most when the other
+    15 values are fitted alone, as in SpQR with an identity Hessian. SpQR takes all values above a
+    threshold instead. The code of an outlier is that of zero. An outlier replaces the value of its
+    code or, with ``adds``, is added to it as in SpQR's kernel, although the value of that code is
+    not exactly zero.
 
-    Leading axes are rows too. The last group of a row, and the last 16 rows, may be short. A NaN or
-    an infinity makes all of its 16 x 16 values NaN, and counts as zero otherwise.
+    Leading axes are flattened into rows. The last group of a row, and the last tile of 16 rows, may
+    be shorter. A NaN or an infinity makes its tile of 16 x 16 values NaN, and counts as zero in the
+    fit.
     """
 
     families: ClassVar[tuple[Family, ...]] = (
@@ -75,26 +77,26 @@ class SpQR(Scheme, arrays="numerics.structures.spqr_arrays"):
 
     @property
     def name(self) -> str:
-        """Bits, percent of outliers, and what differs from the default."""
+        """Name in the catalog: bits, percent of outliers, and options that are not the default."""
         share = f"-o{100 * self.outliers:g}" if self.outliers else ""
         return f"spqr-{self.bits}{share}{'-add' * self.adds}{'-fp32' * (self.second == FP32)}"
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return GROUP
 
     def check_storable(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`ValueError` for more columns than 16 bits tell apart."""
+        """Raise :class:`ValueError` for more columns than a 16-bit index can number."""
         if shape[-1] > MAX_COLUMNS:
             raise ValueError(f"{self.name} has up to {MAX_COLUMNS} columns, not {shape[-1]}")
 
     def outlier_count(self, shape: tuple[int, ...]) -> int:
-        """Return how many values of a tensor of this shape are outliers."""
+        """Return the number of outliers in a tensor of this shape."""
         return math.ceil(self.outliers * math.prod(shape))
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, codes of scales and zeros, their least and step, and outliers.
+        """Return the fields: codes, codes of scales and zeros, their least and step, outliers.
 
         Examples
         --------
@@ -118,16 +120,16 @@ class SpQR(Scheme, arrays="numerics.structures.spqr_arrays"):
             fields += [
                 Field(name="outliers", shape=count, bits=FP16.bits, dtype=half),
                 Field(name="outlier_columns", shape=count, bits=16, dtype=word),
-                # The paper's average bits leave out where rows start.
+                # The paper's average bits don't count the offsets of rows.
                 Field(name="row_starts", shape=(rows + 1,), bits=32, dtype=index, is_counted=False),
             ]
         return tuple(fields)
 
     def stored_bits(self, shape: tuple[int, ...]) -> int:
-        """Return what the files of SpQR's kernel take, which have codes of 3 bits only.
+        """Return the bits in the files of SpQR's kernel, which supports codes of 3 bits only.
 
-        A group is a word of 64 bits, statistics and a share of the second level included; outliers
-        follow. Other codes are stored as the layout says.
+        A group is one 64-bit word with its codes, its statistics and a share of the second level;
+        outliers are stored after the groups. Other code widths are counted by the layout.
 
         >>> SpQR(bits=3).bits_per_weight((64, 256), kind="stored")
         4.0

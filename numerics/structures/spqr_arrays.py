@@ -17,17 +17,17 @@ from numerics.schemes.scales import tree_sum
 from numerics.schemes.tensor import QuantizedTensor
 from numerics.structures.spqr import GROUP, STATISTICS_BITS, SpQR
 
-#: Values by row and group, zeros where there are none.
+#: Values by row and group, padded with zeros; ``Inside`` marks values that are not padding.
 Groups = Float32[Array, "rows groups 16"]
 Inside = Bool[Array, "rows groups 16"]
-#: What there is one of for each group.
+#: One number for each group.
 PerGroup = Float32[Array, "rows groups"]
-#: Divisors are at least this.
+#: Lower bound on divisors, as in SpQR's code.
 LEAST = 1e-9
 
 
 class _Quantized(NamedTuple):
-    """Scales or zeros of all groups: codes, least and step as stored, and what comes back."""
+    """Scales or zeros of all groups: codes, stored least and step, and dequantized values."""
 
     codes: Int32[Array, "rows groups"]
     stored: Array
@@ -36,7 +36,7 @@ class _Quantized(NamedTuple):
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: SpQR) -> QuantizedTensor:
-    """Return codes, statistics and outliers."""
+    """Return codes, quantized scales and zeros, and outliers."""
     rows = x.reshape(-1, x.shape[-1])
     finite = fence(jnp.where(jnp.isfinite(rows), rows, 0.0))
     groups, inside = _groups(finite), _groups(jnp.ones(rows.shape, bool))
@@ -70,7 +70,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: SpQR) -> QuantizedTensor:
 
 @jax.jit
 def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
-    """Return ``scale * (code - zero)``, and the outliers."""
+    """Return ``scale * (code - zero)`` with the outliers put in or added."""
     scheme = q.scheme
     assert isinstance(scheme, SpQR)
     count, length = math.prod(q.shape[:-1]), q.shape[-1]
@@ -92,7 +92,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 
 def _groups(rows: Array) -> Array:
-    """Return the groups of rows, filled up with zeros."""
+    """Return the groups of rows, the last one padded with zeros."""
     padded = jnp.pad(rows, ((0, 0), (0, -rows.shape[1] % GROUP)))
     return padded.reshape(len(rows), -1, GROUP)
 
@@ -102,13 +102,13 @@ def _rows(groups: Array, length: int) -> Array:
 
 
 def _tiles(per_group: Array) -> Array:
-    """Return what groups have as tiles of 16 rows; the last row stands for those there are not."""
+    """Return per-group numbers in tiles of 16 rows; the last row is repeated to fill a tile."""
     padded = jnp.pad(per_group, ((0, -len(per_group) % GROUP), (0, 0)), mode="edge")
     return padded.reshape(-1, GROUP, per_group.shape[1])
 
 
 def _fit(groups: Groups, fitted: Inside, bits: int) -> tuple[PerGroup, PerGroup]:
-    """Return scale and zero of each group; both 0 where nothing is fitted."""
+    """Return scale and zero of each group; both are 0 for a group without fitted values."""
     low = fence(jnp.min(jnp.where(fitted, groups, jnp.inf), axis=2))
     high = fence(jnp.max(jnp.where(fitted, groups, -jnp.inf), axis=2))
     is_empty = low > high
@@ -121,7 +121,7 @@ def _fit(groups: Groups, fitted: Inside, bits: int) -> tuple[PerGroup, PerGroup]
 
 
 def _second_level(of: PerGroup, scheme: SpQR) -> _Quantized:
-    """Return the statistics as codes of 3 bits, from the least to the largest of 16 rows."""
+    """Quantize scales or zeros to 3 bits between the least and the largest of 16 rows."""
     tiles = _tiles(of)
     least = _rounded(jnp.min(tiles, axis=1), scheme.second)
     low = least.astype(jnp.float32)
@@ -150,7 +150,7 @@ def _codes(groups: Groups, scales: _Quantized, zeros: _Quantized, bits: int) -> 
 
 
 def _rounded(x: Array, fmt: Format) -> Array:
-    """Round to a format of statistics, to its finite numbers."""
+    """Round to ``fmt``, saturating to its finite numbers."""
     if fmt == FP32:
         return fence(x)
     codes = encode(FP16, fence(x), overflow="satfinite")
@@ -160,7 +160,7 @@ def _rounded(x: Array, fmt: Format) -> Array:
 def _outliers(
     groups: Groups, inside: Inside, shape: tuple[int, ...], scheme: SpQR
 ) -> Int32[Array, " outliers"]:
-    """Return the places, in order, whose groups gain most from being without them."""
+    """Return the sorted indices of the values whose removal reduces their group's error most."""
     whole = _errors(groups, inside, scheme.bits)
     gains = [
         whole - _errors(groups, inside & (jnp.arange(GROUP) != place), scheme.bits)
@@ -172,7 +172,7 @@ def _outliers(
 
 
 def _errors(groups: Groups, fitted: Inside, bits: int) -> PerGroup:
-    """Return the squared error of each group by itself, scale and zero in float32."""
+    """Return the squared error of each group with unquantized scale and zero in float32."""
     scale, zero = _fit(groups, fitted, bits)
     divisor = jnp.maximum(scale, LEAST)[..., None]
     codes = jnp.clip(fence(divide(groups, divisor)) + zero[..., None], 0, 2**bits - 1)

@@ -1,7 +1,7 @@
-"""Top-K sparsity of activations: the codes of largest magnitude of each token, the others zero.
+"""Top-K sparsity of activations: each token keeps its codes of largest magnitude.
 
 Source: Q-Sparse, arXiv:2407.10969, sections 2.1 and 2.2, on quantized activations; the division by
-the norm, which belongs to its layer, is not part of the format.
+the norm is part of the layer there, not of this format.
 """
 
 import math
@@ -21,9 +21,9 @@ from numerics.schemes.scheme import Field, Scheme
 class TopK(Scheme, arrays="numerics.structures.top_k_arrays"):
     """Rows quantized per token with float32 scales, of which ``percent`` of the codes are stored.
 
-    Of a row of n numbers ``ceil(n * percent / 100)`` codes are kept, those of largest magnitude,
-    the first of equals; a bit for each number says whether it is kept. A row with a NaN or an
-    infinity comes back NaN, and keeps its first codes.
+    A row of n numbers keeps the ``ceil(n * percent / 100)`` codes of largest magnitude, the first
+    of equals; one mark bit per number marks the kept ones. A row with a NaN or an infinity
+    dequantizes to NaN and keeps its first codes.
     """
 
     families: ClassVar[tuple[Family, ...]] = (
@@ -44,7 +44,7 @@ class TopK(Scheme, arrays="numerics.structures.top_k_arrays"):
 
     @property
     def name(self) -> str:
-        """Element and percent."""
+        """Name in the catalog: element and percent."""
         return f"{self.element.name}-top{self.percent}"
 
     @property
@@ -54,11 +54,11 @@ class TopK(Scheme, arrays="numerics.structures.top_k_arrays"):
 
     @property
     def dense(self) -> ElementScheme:
-        """The scheme of the row with all its codes."""
+        """The scheme that quantizes all numbers of a row."""
         return ElementScheme(element=self.element, granularity=PerToken(), scale_format=FP32)
 
     def kept(self, length: int) -> int:
-        """Return how many numbers of a row are kept."""
+        """Return the number of codes kept in a row of this length."""
         return math.ceil(length * self.percent / 100)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:

@@ -15,7 +15,7 @@ from numerics.structures.top_k import TopK
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Float32[Array, "*shape"], scheme: TopK) -> QuantizedTensor:
-    """Return the codes that are kept, marks and scales."""
+    """Return the kept codes, marks and scales."""
     dense = scheme.dense.quantize(x)
     magnitudes = fence(float_bits(dense.dequantize()) & MAGNITUDE_MASK)
     _, found = lax.top_k(magnitudes, scheme.kept(x.shape[-1]))
@@ -30,7 +30,7 @@ def quantize(x: Float32[Array, "*shape"], scheme: TopK) -> QuantizedTensor:
 
 @jax.jit
 def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
-    """Return the numbers of the codes where the marks are, zeros elsewhere."""
+    """Return the numbers of the kept codes at their marks, zeros elsewhere."""
     scheme = q.scheme
     assert isinstance(scheme, TopK)
     is_kept = q.arrays["marks"] == 1

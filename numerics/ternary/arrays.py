@@ -29,7 +29,7 @@ THRESHOLD = 0.7
 
 @partial(jax.jit, static_argnames="scheme")
 def quantize(x: Values, scheme: Scheme) -> QuantizedTensor:
-    """Return the arrays of the layout."""
+    """Return the tensor as the arrays of its scheme's layout."""
     bits = float_bits(x)
     flushed = from_bits(jnp.where((bits & MAGNITUDE_MASK) < HIDDEN_BIT, 0, bits))
     match scheme:
@@ -46,7 +46,7 @@ def quantize(x: Values, scheme: Scheme) -> QuantizedTensor:
 
 @jax.jit
 def dequantize(q: QuantizedTensor) -> Values:
-    """Return the numbers that the arrays stand for."""
+    """Return the values of the tensor's codes times their scales, plus offsets if there are any."""
     scheme = q.scheme
     match scheme:
         case BitNetTernary():
@@ -75,7 +75,7 @@ def _absmean(x: Values) -> Arrays:
 
 
 def _sum_by_runs(x: Float32[Array, " n"]) -> Float32[Array, ""]:
-    """Return the sum of magnitudes: the tree of the sums of runs, each added in order."""
+    """Return the sum of magnitudes: runs of 64 added in order, then the pairwise sum of runs."""
     runs = jnp.pad(x, (0, -x.size % RUN)).reshape(-1, RUN)
     total = runs[:, 0]
     for place in range(1, RUN):

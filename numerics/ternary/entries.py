@@ -1,4 +1,4 @@
-"""The ternary and binary schemes by name, each with its source."""
+"""Catalog entries of the ternary and binary schemes: name, scheme, source."""
 
 from numerics.schemes.scheme import Scheme
 from numerics.ternary.schemes import BitNetInt8, BitNetTernary, ColumnBinary, Twn

@@ -1,4 +1,4 @@
-"""How bitnet.cpp packs ternary weights: I2_S, TL1 and TL2.
+"""The packed ternary formats of bitnet.cpp: I2_S, TL1 and TL2.
 
 Weights are integers -1, 0 and 1. Source: bitnet.cpp, arXiv:2502.11880, section 3, and its code.
 """
@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Int8, UInt8, UInt16
 
 Isa = Literal["x86", "neon"]
-#: Bytes of an I2_S block, each of four weights that lie as far apart.
+#: Bytes of an I2_S block, and distance in weights between the four weights of a byte.
 I2_S_STRIDES = {"x86": 32, "neon": 16}
-#: Bytes after the codes of I2_S, of which the first four are the scale.
+#: Bytes after the codes of I2_S; the first four are the float32 scale.
 I2_S_TAIL = 32
-#: Rows of a TL1 line, which come next to each other.
+#: Rows of a TL1 line whose codes are adjacent in the file.
 TL1_ROWS = 16
-#: A row of TL2 is a multiple of this.
+#: Weights in a row of TL2 are a multiple of this.
 TL2_WIDTH = 96
 
 
@@ -24,7 +24,7 @@ def pack_i2_s(
 ) -> UInt8[np.ndarray, " bytes"]:
     """Return codes ``trit + 1``, first weights in the high bits, then the float32 scale.
 
-    The order is that of the machine the file was made on: blocks of 128 weights on x86, of 64 on
+    The order depends on the machine that wrote the file: blocks of 128 weights on x86, of 64 on
     ARM.
 
     >>> pack_i2_s(np.resize(np.int8([-1, 0, 1]), 64), 0.25, isa="neon")[:6].tobytes().hex()
@@ -54,10 +54,11 @@ def unpack_i2_s(
 def pack_tl1(
     trits: Int8[np.ndarray, "m k"], *, block_rows: int, block_width: int, line_rows: int
 ) -> UInt8[np.ndarray, " bytes"]:
-    """Return the indices ``3 * t0 + t1 + 4`` of pairs along a row, two in a byte, high ones first.
+    """Return the indices ``3 * t0 + t1 + 4`` of pairs along a row, two per byte, high one first.
 
-    Blocks of ``block_rows`` by ``block_width``, in them lines of ``line_rows``, in them pieces of
-    ``256 / line_rows`` weights, in them 16 rows of four weights each, row by row.
+    The file nests, from the outside in: blocks of ``block_rows`` by ``block_width`` weights, lines
+    of ``line_rows`` rows, pieces of ``256 / line_rows`` weights, and 16 rows of four weights each,
+    row by row.
     """
     tiles = _tl1_tiles(trits.shape, block_rows, block_width, line_rows)
     pairs = trits.reshape(tiles).transpose(TL1_ORDER)
@@ -90,7 +91,10 @@ TL1_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
 def _tl1_tiles(
     shape: tuple[int, ...], block_rows: int, block_width: int, line_rows: int
 ) -> tuple[int, ...]:
-    """Return rows as blocks, lines, sixteens, rows; columns as blocks, pieces, fours, weights."""
+    """Return the sizes of the axes into which rows (four) and columns (four) are split.
+
+    Rows: blocks, lines, sets of 16 rows, rows. Columns: blocks, pieces, sets of four, weights.
+    """
     rows, width = shape
     piece = 256 // line_rows
     _check_multiple(rows, block_rows, "TL1 along rows")
@@ -107,9 +111,9 @@ def pack_tl2(
 ) -> tuple[UInt8[np.ndarray, "m sixths"], UInt16[np.ndarray, "m words"]]:
     """Return magnitudes and signs of ``9 * t0 + 3 * t1 + t2``, triples along a row.
 
-    Two 4-bit magnitudes fill a byte, the first one high; of 16 signs the first is the highest bit,
-    and 1 where the number is negative. Rows stay rows;
-    :func:`numerics.ternary.tl2_tiles.tile` brings the magnitudes into the order of the kernel.
+    A byte holds two 4-bit magnitudes, the first one high; a word holds 16 signs, the first in the
+    highest bit, 1 for a negative number. Rows are kept in order;
+    :func:`numerics.ternary.tl2_tiles.tile` reorders the magnitudes for the kernel.
     """
     rows, width = trits.shape
     _check_multiple(width, TL2_WIDTH, "TL2 along a row")
@@ -135,9 +139,9 @@ def unpack_tl2(
 
 
 def tl2_bits_per_weight(rows: int, width: int, *, allocated: bool = False) -> float:
-    """Return the bits of a matrix whose columns beyond a multiple of 96 are in TL1.
+    """Return the bits per weight of a matrix whose columns after a multiple of 96 are in TL1.
 
-    ``allocated``: what bitnet.cpp makes room for, ``(k - 256) * m * 5 / 24 + 256 * m / 4`` bytes.
+    ``allocated`` counts the buffer of bitnet.cpp: ``(k - 256) * m * 5 / 24 + 256 * m / 4`` bytes.
 
     >>> round(tl2_bits_per_weight(14336, 4096), 4), tl2_bits_per_weight(1536, 1536)
     (1.6719, 1.6666666666666667)
@@ -149,7 +153,7 @@ def tl2_bits_per_weight(rows: int, width: int, *, allocated: bool = False) -> fl
 
 
 def tl1_table(b0: int, b1: int) -> list[int]:
-    """Return ``t0 * b0 + t1 * b1`` by the index of a pair.
+    """Return the table of ``t0 * b0 + t1 * b1``, indexed by the code of a pair.
 
     >>> tl1_table(3, -5)
     [2, -3, -8, 5, 0, -5, 8, 3, -2]
@@ -158,7 +162,7 @@ def tl1_table(b0: int, b1: int) -> list[int]:
 
 
 def tl2_table(b0: int, b1: int, b2: int) -> list[int]:
-    """Return ``t0 * b0 + t1 * b1 + t2 * b2`` by the magnitude of a triple, which is not negative.
+    """Return the table of ``t0 * b0 + t1 * b1 + t2 * b2``, indexed by the magnitude of a triple.
 
     >>> tl2_table(3, -5, 7)
     [0, 7, -12, -5, 2, 1, 8, 15, -4, 3, 10, -9, -2, 5]

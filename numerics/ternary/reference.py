@@ -1,8 +1,8 @@
-"""Ternary and binary quantizers one number at a time, as the definitions read.
+"""Scalar definitions of the ternary and binary quantizers.
 
-Sums are float32 in the order of :func:`numerics.schemes.scales.tree_sum`, BitNet's of runs of 64
-numbers that are added one after the other first; other orders give other last bits. Subnormal
-numbers count as zeros, and reciprocals are at least 2^-126.
+Sums are pairwise float32 sums (:func:`numerics.schemes.scales.tree_sum`); BitNet's mean first adds
+runs of 64 numbers in sequence. Another order changes the last bits. Subnormal numbers count as
+zeros, and reciprocals are at least 2^-126.
 """
 
 import math
@@ -13,18 +13,18 @@ import numpy as np
 from numerics.arithmetic.float32 import MIN_NORMAL
 
 Float = np.float32
-#: BitNet's least mean, and least maximum of a token.
+#: Lower bound of BitNet's mean magnitude of a tensor, and of its maximum of a token.
 EPSILON = Float(1e-5)
-#: Numbers whose magnitudes BitNet's mean adds in order.
+#: Number of magnitudes that BitNet's mean adds in sequence before the pairwise sum.
 RUN = 64
 
 
 def quantize_absmean(values: Sequence[float]) -> tuple[list[int], Float]:
     """Return trits and scale s of all values of a tensor: ``trit = clip(rint(x * s), -1, 1)``.
 
-    ``s = 1 / max(mean(abs(x)), 1e-5)``, and a trit stands for ``trit / s``. NaN for s and trits
-    -1 if the mean is not finite. Source: BitNet b1.58, arXiv:2402.17764, section 2, as its code
-    rounds.
+    ``s = 1 / max(mean(abs(x)), 1e-5)``, and the value of a trit is ``trit / s``. If the mean is not
+    finite, s is NaN and all trits are -1. Source: BitNet b1.58, arXiv:2402.17764, section 2, with
+    the rounding of its code.
 
     >>> quantize_absmean([0.5, -0.125, 0.25, -1.125])
     ([1, 0, 0, -1], np.float32(2.0))
@@ -42,9 +42,10 @@ def quantize_absmean(values: Sequence[float]) -> tuple[list[int], Float]:
 def quantize_token(values: Sequence[float]) -> tuple[list[int], Float]:
     """Return int8 codes and scale s of a token: ``code = rint(x * s)`` from -127 to 127.
 
-    ``s = 127 * (1 / max(max(abs(x)), 1e-5))``, both rounded, as torch divides a number by a tensor,
-    and a code stands for ``code / s``. NaN for s and codes 0 if a value is not finite. Source: as
-    :func:`quantize_absmean`.
+    ``s = 127 * (1 / max(max(abs(x)), 1e-5))`` with both operations rounded, as torch divides a
+    number by a tensor; the value of a code is ``code / s``. If a value is not finite, s is NaN and
+    all codes are 0. Source: BitNet b1.58, arXiv:2402.17764, section 2, with the rounding of its
+    code.
 
     >>> quantize_token([127.0, -2.5, 63.5])
     ([127, -2, 64], np.float32(1.0))
@@ -57,10 +58,11 @@ def quantize_token(values: Sequence[float]) -> tuple[list[int], Float]:
 
 
 def quantize_twn(values: Sequence[float]) -> tuple[list[int], np.float16]:
-    """Return trits and FP16 scale of a group: trits of numbers beyond ``0.7 * mean(abs(x))``.
+    """Return trits and FP16 scale of a group: signs of numbers above ``0.7 * mean(abs(x))``.
 
-    The scale is the mean magnitude of those numbers, 1 if there are none. NaN for the scale and
-    trits -1 if a value is not finite. Source: Ternary Weight Networks, arXiv:1605.04711, section 2.
+    The scale is the mean magnitude of those numbers, 1 if there are none. If a value is not finite,
+    the scale is NaN and all trits are -1. Source: Ternary Weight Networks, arXiv:1605.04711,
+    section 2.
 
     >>> quantize_twn([1.0, -3.0, 0.25, 0.0])
     ([1, -1, 0, 0], np.float16(2.0))
@@ -81,11 +83,11 @@ def quantize_twn(values: Sequence[float]) -> tuple[list[int], np.float16]:
 
 
 def quantize_column(values: Sequence[float]) -> tuple[list[int], np.float16, np.float16]:
-    """Return sign bits, a and b of a column, which stand for ``b + a`` (bit 1) and ``b - a``.
+    """Return sign bits, a and b of a column; the value is ``b + a`` for bit 1, else ``b - a``.
 
-    ``b = mean(w)`` and ``a = mean(abs(w - b))``, both rounded to FP16, but the bit is the sign of
-    w itself, 1 for zero. NaN for a and b and bits 0 if b or a is not finite. Source: FBI-LLM,
-    arXiv:2407.07093, section 3.1, whose training takes 0 for the sign of zero.
+    ``b = mean(w)`` and ``a = mean(abs(w - b))``, both rounded to FP16. The bit is the sign of w,
+    not of ``w - b``, and 1 for zero. If a or b is not finite, both are NaN and all bits are 0.
+    Source: FBI-LLM, arXiv:2407.07093, section 3.1, whose training takes 0 for the sign of zero.
 
     >>> quantize_column([0.5, 0.25])
     ([1, 1], np.float16(0.125), np.float16(0.375))
@@ -102,7 +104,7 @@ def quantize_column(values: Sequence[float]) -> tuple[list[int], np.float16, np.
 
 
 def tree_sum(x: Sequence[Float]) -> Float:
-    """Sum the upper half onto the lower, filled up to a power of two, until one is left."""
+    """Return the pairwise sum: padded to a power of two, the upper half is added to the lower."""
     numbers = list(x) + [Float(0)] * ((1 << (len(x) - 1).bit_length()) - len(x))
     with np.errstate(over="ignore", invalid="ignore"):
         while len(numbers) > 1:
@@ -112,7 +114,7 @@ def tree_sum(x: Sequence[Float]) -> Float:
 
 
 def one_over(statistic: Float) -> Float:
-    """Return the reciprocal of a number that is at least 1e-5, itself at least 2^-126.
+    """Return the reciprocal of ``max(statistic, 1e-5)``, at least 2^-126.
 
     >>> one_over(np.float32(0.5)), one_over(np.float32(0.0))
     (np.float32(2.0), np.float32(100000.0))
@@ -121,6 +123,6 @@ def one_over(statistic: Float) -> Float:
 
 
 def flushed(values: Sequence[float]) -> list[Float]:
-    """Return float32 numbers, subnormal ones as zeros."""
+    """Return float32 numbers with subnormal ones replaced by zeros."""
     numbers = [Float(v) for v in values]
     return [Float(0) if abs(v) < MIN_NORMAL else v for v in numbers]

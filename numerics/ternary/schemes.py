@@ -26,7 +26,7 @@ class BitNetTernary(Scheme, arrays="numerics.ternary.arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name."""
+        """Name in the catalog."""
         return "bitnet-ternary"
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
@@ -52,7 +52,7 @@ class BitNetInt8(Scheme, arrays="numerics.ternary.arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name."""
+        """Name in the catalog."""
         return "bitnet-int8"
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
@@ -65,10 +65,10 @@ class BitNetInt8(Scheme, arrays="numerics.ternary.arrays"):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twn(Scheme, arrays="numerics.ternary.arrays"):
-    """Weights -1, 0 and 1 beyond a threshold, a scale a group: ``reference.quantize_twn``.
+    """Weights -1, 0 and 1 by a threshold, one scale per group: ``reference.quantize_twn``.
 
     The code is the weight plus one; ``value = (code - 1) * scale``. The paper has one scale for
-    each filter; the last group of a row, or its only one, may be shorter.
+    each filter. The last group of a row may be shorter.
 
     Examples
     --------
@@ -82,12 +82,12 @@ class Twn(Scheme, arrays="numerics.ternary.arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name, with the group where it is not 128."""
+        """Name in the catalog, with the group size if it is not 128."""
         return "twn" if self.size == DEFAULT_GROUP else f"twn:g{self.size}"
 
     @property
     def group_size(self) -> int:
-        """Values of a group."""
+        """Number of values in a group."""
         return self.size
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
@@ -103,9 +103,9 @@ class Twn(Scheme, arrays="numerics.ternary.arrays"):
 class ColumnBinary(Scheme, arrays="numerics.ternary.arrays"):
     """Signs with a scale and an offset for each column: ``reference.quantize_column``.
 
-    A column is all that multiplies one input: the next to last axis. Signs are bits, eight of a row
-    in a byte, low bits first; ``value = offset + scale`` where the bit is 1, else ``offset -
-    scale``.
+    A column holds all weights of one input, along the next to last axis. Eight sign bits of a row
+    are packed in a byte, low bits first; ``value = offset + scale`` if the bit is 1, else
+    ``offset - scale``.
 
     Examples
     --------
@@ -115,11 +115,11 @@ class ColumnBinary(Scheme, arrays="numerics.ternary.arrays"):
 
     @property
     def name(self) -> str:
-        """The catalog's name."""
+        """Name in the catalog."""
         return "fbi-binary"
 
     def check_storable(self, shape: tuple[int, ...]) -> None:
-        """Raise :class:`ValueError` for a tensor without columns."""
+        """Raise :class:`ValueError` for a tensor of fewer than two dimensions."""
         if len(shape) < 2:
             raise ValueError(f"{self.name} needs a matrix, not a tensor of shape {list(shape)}")
 

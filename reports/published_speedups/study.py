@@ -13,7 +13,7 @@ import numpy as np
 
 from hw.accelerator import Accelerator, load_accelerator
 from hw.pe_record import PeRecord, load_record
-from numerics.names.catalog import FORMATS
+from numerics.formats import FORMATS
 from numerics.pe.exact_dot import integer_table
 from roofline.accelerator import published_bitmod as bitmod
 from roofline.accelerator import published_mixpe as mixpe

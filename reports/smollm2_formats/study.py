@@ -98,9 +98,9 @@ def _text(points: Points, dithered: Points) -> str:
         ),
         activations=points.ranked(
             "w=int8,a=int8", "w=fp8_e4m3,a=fp8_e4m3", "w=fp4,a=fp4:g128", "w=mxfp4,a=mxfp4",
-            "w=nvfp4,a=nvfp4",
+            "w=nvfp4,a=nvfp4:token",
         ),
-        cache=points.ranked("kv=int8", "kv=fp8_e4m3", "kv=fp4:g64", "kv=mxfp4", "kv=nvfp4"),
+        cache=points.ranked("kv=int8", "kv=fp8_e4m3", "kv=fp4:g64", "kv=mxfp4", "kv=nvfp4:token"),
         eight_bits=_nearer(points, "int8", "fp8_e4m3"),
         eight_bit_inputs=_nearer(points, "w=int8,a=int8", "w=fp8_e4m3,a=fp8_e4m3"),
         floatmin=points.loss("int4-floatmin"),

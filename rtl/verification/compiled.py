@@ -117,8 +117,9 @@ module branchless(A, B, S, Y);
 endmodule
 """
 UNSETTLED = -2
-#: CXXRTL sees feedback where one bit of a wire depends on another bit of it.
-SPLIT = ("splitnets",)
+#: What ``write_cxxrtl`` prints where one bit of a wire depends on another bit of it. Wires of one
+#: bit each are without such feedback, but g++ takes up to six times as long to compile them.
+FEEDBACK = "Design contains feedback wires"
 
 
 @dataclass(slots=True)
@@ -252,12 +253,7 @@ def _compile(pe: ProcessingElement, text: str, folder: Path, memory: Path | None
     compiler = need_program("g++", "g++")
     import pyosys
 
-    top = module_name(pe)
-    # In PEs of several cycles a branch skips what other cycles do, which is worth more.
-    logic = ["techmap -map branchless.v"] if pe.cycles == 1 else []
-    steps = ["read_verilog pe.v", f"hierarchy -top {top}", "proc", *SPLIT, *logic]
-    steps.append("write_cxxrtl -g0 -O6 pe.cc")
-    name = top.replace("_", "__")
+    name = module_name(pe).replace("_", "__")
     harness = HARNESS.replace("@NAME@", name).replace("@PUTS@", _puts(pe.operand_layout))
     include = Path(pyosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
     flags = ["-O3", "-std=c++17", "-fPIC", f"-I{include}"]
@@ -266,15 +262,26 @@ def _compile(pe: ProcessingElement, text: str, folder: Path, memory: Path | None
     def build() -> None:
         for file, content in files.items():
             (folder / file).write_text(content, encoding="utf-8")
-        run_yosys(steps, folder)
+        if FEEDBACK in run_yosys(_steps(pe), folder):
+            run_yosys(_steps(pe, split=True), folder)
         ccache = ccache_program()
         cached = [ccache, compiler] if ccache else [compiler]
         _build([*cached, *flags, "-c", "-o", "pe.o", "harness.cc"], folder)
         _build([compiler, "-shared", "-o", "pe.so", "pe.o"], folder)
 
-    made_of = [*files.values(), *steps, *flags, f"pyosys {version('pyosys')}", compiler_version()]
+    made_of = [*files.values(), FEEDBACK, *_steps(pe), *_steps(pe, split=True), *flags]
+    made_of += [f"pyosys {version('pyosys')}", compiler_version()]
     build_once(folder / "pe.so", made_of, build, memory=memory)
     return folder / "pe.so"
+
+
+def _steps(pe: ProcessingElement, *, split: bool = False) -> list[str]:
+    """Return the Yosys commands that turn ``pe.v`` into ``pe.cc``, perhaps by wires of one bit."""
+    # In PEs of several cycles a branch skips what other cycles do, which is worth more.
+    logic = ["techmap -map branchless.v"] if pe.cycles == 1 else []
+    splits = ["splitnets"] if split else []
+    start = ["read_verilog pe.v", f"hierarchy -top {module_name(pe)}", "proc"]
+    return [*start, *splits, *logic, "write_cxxrtl -g0 -O6 pe.cc"]
 
 
 def _build(command: list[str], folder: Path) -> None:

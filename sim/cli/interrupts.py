@@ -8,8 +8,14 @@ import signal
 import sys
 import warnings
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 EXIT_INTERRUPTED = 130
+#: Seconds after which an interrupt that was dropped is raised again.
+AGAIN_S = 0.02
 MESSAGE = "qsim: interrupted; run the same command to go on\n"
 
 
@@ -41,9 +47,19 @@ class Interrupts:
             os._exit(EXIT_INTERRUPTED)
         self.seen = True
         # Objects that are left half-made may complain in their destructors.
-        sys.unraisablehook = _ignore
+        sys.unraisablehook = self._unraisable
         warnings.simplefilter("ignore")
         raise KeyboardInterrupt
+
+    def _unraisable(self, lost: "UnraisableHookArgs") -> None:
+        """Print nothing; raise an interrupt again that Python dropped in a destructor.
+
+        Later, since an exception raised here is dropped too.
+        """
+        if issubclass(lost.exc_type, KeyboardInterrupt) and hasattr(signal, "setitimer"):
+            self.seen = False
+            signal.signal(signal.SIGALRM, self._answer)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -52,7 +68,3 @@ def _is_importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _ignore(*_: object) -> None:
-    """Print nothing."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cyclopts import Parameter
 
+from sim.calibration.options import BUILT_IN, CalibrationOptions
 from sim.cli.output import print_line
 from sim.errors import writing
 from sim.options import Count, Names
@@ -21,6 +22,9 @@ class QuantizeOptions:
     """File to make if it ends in .gguf, such as model.gguf, else a directory."""
     group_size: Count | None = None
     """Consecutive weights that share a scale, for formats that leave it open."""
+    method: str | None = None
+    """Method of 'qsim methods' that chooses the codes, such as gptq; rounding to nearest if not
+    given."""
     skip: Names = ()
     """Patterns of layers to keep as they are, such as '*.down_proj'."""
     embeddings: str | None = None
@@ -30,7 +34,9 @@ class QuantizeOptions:
     """Type of lm_head where it is not the embedding; as for --embeddings."""
 
 
-def quantize(model: str, *, options: QuantizeOptions) -> None:
+def quantize(
+    model: str, *, options: QuantizeOptions, calibration: CalibrationOptions = BUILT_IN
+) -> None:
     """Write a model as a GGUF file or as a packed checkpoint.
 
     Block types and mixes of GGUF, such as q4_0, q4_k_m and tq2_0, make a file that llama.cpp loads.
@@ -44,12 +50,16 @@ def quantize(model: str, *, options: QuantizeOptions) -> None:
     """
     from sim.quantized.writer import TableTypes, write_model
     from sim.sources.catalog import open_model
+    from sim.sweep.command import is_calibrated, read_calibration
     from sim.sweep.recipe_file import make_recipe
 
-    recipe = make_recipe(options.format, group_size=options.group_size, skip=options.skip)
+    recipe = make_recipe(
+        options.format, group_size=options.group_size, skip=options.skip, method=options.method
+    )
     tables = TableTypes(embeddings=options.embeddings, head=options.head)
     source = open_model(model)
+    read = read_calibration(calibration, source) if is_calibrated([recipe]) else None
     with writing(options.out):
-        path = write_model(source, recipe, options.out, tables)
+        path = write_model(source, recipe, options.out, tables, read)
     files = [path] if path.is_file() else list(path.iterdir())
     print_line(f"{path}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sim.calibration.options import BUILT_IN, CalibrationOptions
 from sim.cli.output import print_line
 from sim.cli.words import only_model, without_models
 from sim.errors import UserError
@@ -14,7 +15,9 @@ RECIPE_SUFFIX = ".toml"
 DEFAULT = SweepOptions()
 
 
-def sweep(*words: str, options: SweepOptions = DEFAULT) -> None:
+def sweep(
+    *words: str, options: SweepOptions = DEFAULT, calibration: CalibrationOptions = BUILT_IN
+) -> None:
     """Measure what storing a model in other number formats does to its predictions.
 
     Every point is compared with the float32 model on the same windows of text. Finished points are
@@ -29,7 +32,7 @@ def sweep(*words: str, options: SweepOptions = DEFAULT) -> None:
     from sim.report import print_table, write_report
     from sim.sweep.command import run_sweep
 
-    outcome = run_sweep(options)
+    outcome = run_sweep(options, calibration)
     write_report(
         outcome.results, options.out, provenance=outcome.provenance, earlier=outcome.earlier
     )

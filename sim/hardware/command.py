@@ -15,8 +15,7 @@ from pathlib import Path
 from amaranth.hdl import UnusedElaboratable
 
 from hw.pe_record import PeRecord, list_records, load_record, write_record
-from numerics.formats import Format
-from numerics.names.catalog import FORMATS
+from numerics.formats import FORMATS, Format
 from numerics.native.cache import cache_directory
 from numerics.schemes.scheme import Scheme
 from rtl.catalog import PES, find_pe

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.progress import track
 from safetensors.numpy import save_file
 
-from numerics import Scheme, quantize
+from numerics import QuantizedTensor, Scheme, quantize
 from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.gguf.scheme import GgufScheme
 from numerics.schemes.storage import to_bytes
+from sim.calibration.text import Calibration
 from sim.errors import UserError
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names, tensor_shapes
 from sim.names.gguf_mix import FILE_TYPES, GgufMix
@@ -28,6 +29,7 @@ from sim.sources.packed_description import FILE_NAME, TOKENIZER, WEIGHTS, Descri
 from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
 from sim.sweep.recipe import Recipe, Rule, embedding_names, plan
+from sim.sweep.weights import calibrated_codes
 
 #: Name of the GGUF file in a directory.
 GGUF_NAME = "model.gguf"
@@ -49,7 +51,11 @@ class TableTypes:
 
 
 def write_model(
-    source: ModelSource, recipe: Recipe, out: Path, tables: TableTypes = TableTypes()
+    source: ModelSource,
+    recipe: Recipe,
+    out: Path,
+    tables: TableTypes = TableTypes(),
+    calibration: Calibration | None = None,
 ) -> Path:
     """Quantize ``source`` by the weight schemes of ``recipe`` into a new file or directory.
 
@@ -59,11 +65,13 @@ def write_model(
 
     Other schemes make a directory with ``qsim.json``, ``tokenizer.json`` and ``model.safetensors``
     (codes and side data as ``NAME.weight.codes`` and so on, bytes; norms, biases and kept layers in
-    the smallest float type that holds their values).
+    the smallest float type that holds their values). Codes are those that the recipe's methods
+    choose, the calibrated ones on the windows of ``calibration``.
     """
     if out.exists():
         raise UserError(f"{out} exists already; name a new file or directory")
-    schemes = plan(recipe, source.config).weights
+    planned = plan(recipe, source.config)
+    schemes = planned.weights
     blocks = {name: s for name, s in schemes.items() if isinstance(s, GgufScheme)}
     wants_file = out.suffix.lower() == ".gguf"
     is_gguf = len(blocks) == len(schemes) and (bool(blocks) or wants_file)
@@ -82,7 +90,8 @@ def write_model(
             vocabulary = general_keys(source) | vocabulary_keys(source)
             write_gguf(source, gguf_plan, staging / GGUF_NAME, vocabulary, _tracked)
         else:
-            _write_packed(source, recipe, schemes, tables, staging)
+            codes = calibrated_codes(source, planned, calibration)
+            _write_packed(source, recipe, schemes, tables, staging, codes)
         for path in (staging, *staging.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
         os.replace(staging / GGUF_NAME if wants_file else staging, out)
@@ -139,6 +148,7 @@ def _write_packed(
     schemes: dict[str, Scheme],
     tables: TableTypes,
     directory: Path,
+    codes: Mapping[str, QuantizedTensor],
 ) -> None:
     tokenizer = source.tokenizer()
     description = Description(
@@ -149,23 +159,29 @@ def _write_packed(
         config=source.config,
         bos_id=tokenizer.bos_id,
     )
-    save_file(_tensors(source, schemes, tables), directory / WEIGHTS, metadata={"format": "qsim"})
+    tensors = _tensors(source, schemes, tables, codes)
+    save_file(tensors, directory / WEIGHTS, metadata={"format": "qsim"})
     tokenizer.backend.save(str(directory / TOKENIZER))
     (directory / FILE_NAME).write_text(description.to_json(), encoding="utf-8")
 
 
 def _tensors(
-    source: ModelSource, schemes: dict[str, Scheme], tables: TableTypes
+    source: ModelSource,
+    schemes: dict[str, Scheme],
+    tables: TableTypes,
+    codes: Mapping[str, QuantizedTensor],
 ) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
     chosen = {f"{EMBED_TOKENS}.weight": tables.embeddings, f"{LM_HEAD}.weight": tables.head}
     for name in _tracked(list(tensor_shapes(source.config))):
-        values, scheme = source.read(name), schemes.get(name.removesuffix(".weight"))
+        layer = name.removesuffix(".weight")
+        values, scheme = source.read(name), schemes.get(layer)
         if scheme is None:
             is_table = name in chosen
             tensors[name] = _table(values, chosen[name]) if is_table else smallest_type(values)
         else:
-            packed = to_bytes(quantize(jnp.asarray(values), scheme))
+            found = codes.get(layer)
+            packed = to_bytes(quantize(jnp.asarray(values), scheme) if found is None else found)
             tensors |= {f"{name}.{array}": stored for array, stored in packed.items()}
     return tensors
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from numerics import CATALOG
+from sim.calibration.options import BUILT_IN, CalibrationOptions
 from sim.calibration.text import Calibration
 from sim.errors import UserError
 from sim.provenance import ReportProvenance, command_line, created, machine, versions
@@ -35,7 +36,7 @@ class SweepOutcome:
     provenance: ReportProvenance
 
 
-def run_sweep(options: SweepOptions) -> SweepOutcome:
+def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN) -> SweepOutcome:
     """Measure every recipe of the options and return the points; progress goes to stderr."""
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out} is a file; name a directory")
@@ -61,7 +62,7 @@ def run_sweep(options: SweepOptions) -> SweepOutcome:
         windows=windows,
         recipes=recipes,
         directory=options.out,
-        calibration=read_calibration(options, source) if is_calibrated(recipes) else None,
+        calibration=read_calibration(calibration, source) if is_calibrated(recipes) else None,
     )
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
         results = sweep.run(observer)
@@ -75,12 +76,16 @@ def is_calibrated(recipes: Sequence[Recipe]) -> bool:
     return any(rule.method is not None for recipe in recipes for rule in recipe.rules)
 
 
-def read_calibration(options: SweepOptions, source: ModelSource) -> Calibration:
+def read_calibration(options: CalibrationOptions, source: ModelSource) -> Calibration:
     """Return the windows that calibrated methods read."""
     text = read_text(options.calibration) if options.calibration else calibration_text()
-    length = options.sequence or options.context
     windows = take_windows(
-        text, source.tokenizer(), tokens=options.calibration_tokens, context=length, spread=True
+        text,
+        source.tokenizer(),
+        tokens=options.calibration_tokens,
+        context=min(options.sequence, source.config.max_positions),
+        spread=True,
+        options=("--calibration-tokens", "--sequence"),
     )
     return Calibration(text=text, tokens=windows.tokens)
 

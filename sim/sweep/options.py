@@ -42,12 +42,6 @@ class SweepOptions:
     methods: Annotated[Names, Parameter(name="--method")] = ()
     """Methods of 'qsim methods' that choose the codes, such as rtn, gptq or gptq(damping=0.1); each
     format is measured with each."""
-    calibration: Path | None = None
-    """UTF-8 text that calibrated methods read; the built-in calibration text if not given."""
-    calibration_tokens: Count = 16384
-    """Tokens to calibrate on, in windows of --sequence, evenly over the text."""
-    sequence: Count | None = None
-    """Length of a calibration window in tokens; that of --context if not given."""
     skip: Names = ()
     """Patterns of layers to keep in float32, such as '*.down_proj'. Embeddings and lm_head are
     always kept unless a recipe names them."""

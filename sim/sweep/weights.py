@@ -71,7 +71,7 @@ class WeightLoader:
         wanted = {
             name: plan.weights.get(_layer(name)) for name in tensor_shapes(self.source.config)
         }
-        self._chosen = self._solve(plan)
+        self._chosen = calibrated_codes(self.source, plan, self.calibration)
         changed = [
             n
             for n, s in wanted.items()
@@ -93,18 +93,6 @@ class WeightLoader:
             return params
         return bit_true_params(self.source, params, point, self._chosen)
 
-    def _solve(self, plan: Plan) -> dict[str, QuantizedTensor]:
-        """Return the codes of all layers that have a calibrated method."""
-        if not plan.methods:
-            return {}
-        if self.calibration is None:
-            raise ValueError(f"recipe {plan.recipe.name} needs a calibration text")
-        solvers = {n: plan.methods.get(n, Rtn()) for n in plan.weights}
-        solved = quantize_model(
-            self.source, self.calibration.tokens, plan.weights, solvers, plan.numerics
-        )
-        return {name: codes for name, codes in solved if name in plan.methods}
-
     def _write(self, name: str, matrix: np.ndarray, scheme: Scheme | None) -> None:
         self._schemes.pop(name, None)
         self._sqnr_db.pop(_layer(name), None)
@@ -122,6 +110,19 @@ class WeightLoader:
         if chosen is None:
             # Calibrated codes depend on the whole plan, so that no other plan may keep them.
             self._schemes[name] = scheme
+
+
+def calibrated_codes(
+    source: ModelSource, plan: Plan, calibration: Calibration | None
+) -> dict[str, QuantizedTensor]:
+    """Return the codes of all layers that have a calibrated method, by layer name."""
+    if not plan.methods:
+        return {}
+    if calibration is None:
+        raise ValueError(f"recipe {plan.recipe.name} needs a calibration text")
+    solvers = {name: plan.methods.get(name, Rtn()) for name in plan.weights}
+    solved = quantize_model(source, calibration.tokens, plan.weights, solvers, plan.numerics)
+    return {name: codes for name, codes in solved if name in plan.methods}
 
 
 def bit_true_params(

@@ -36,23 +36,32 @@ class Windows:
 
 
 def take_windows(
-    text: Text, encoder: Encoder, *, tokens: int, context: int, spread: bool
+    text: Text,
+    encoder: Encoder,
+    *,
+    tokens: int,
+    context: int,
+    spread: bool,
+    options: tuple[str, str] = ("--tokens", "--context"),
 ) -> Windows:
     """Cut ``tokens // context`` windows from ``text``.
 
     They are consecutive from the start of the text, or with ``spread`` taken evenly over all of
     it. A model with a start-of-sequence token has it as the first position of every window.
+    ``options`` names the two options that chose ``tokens`` and ``context``, for messages.
     """
+    more, shorter = options
     if tokens < context:
         raise UserError(
             f"{tokens} tokens are less than one window of {context}; "
-            f"raise --tokens to {context} or lower --context"
+            f"raise {more} to {context} or lower {shorter}"
         )
     ids = encoder.encode(text.content)
     prefix = [] if encoder.bos_id is None else [encoder.bos_id]
     count, step = tokens // context, context - len(prefix)
     if len(ids) < count * step:
-        raise UserError(_too_short(text.name, len(ids), count=count, step=step, context=context))
+        what = f"text {text.name} has {len(ids)} tokens, too short for"
+        raise UserError(f"{what} {_what_fits(len(ids) // step, count, context, options)}")
     starts = np.arange(count) * step
     if spread and count > 1:
         starts = np.arange(count) * (len(ids) - step) // (count - 1)
@@ -64,17 +73,11 @@ def take_windows(
     )
 
 
-def _too_short(name: str, length: int, *, count: int, step: int, context: int) -> str:
-    fits = length // step
+def _what_fits(fits: int, count: int, context: int, options: tuple[str, str]) -> str:
+    more, shorter = options
     if fits == 0:
-        return (
-            f"text {name} has {length} tokens, too short for one window of {context}; "
-            f"give a longer text or lower --context"
-        )
-    return (
-        f"text {name} has {length} tokens, too short for {count} windows of {context}; "
-        f"lower --tokens to {fits * context}"
-    )
+        return f"one window of {context}; give a longer text or lower {shorter}"
+    return f"{count} windows of {context} tokens; lower {more} to {fits * context}"
 
 
 def _describe(count: int, context: int, *, spread: bool, has_prefix: bool) -> str:

@@ -1,1 +1,1 @@
-"""What tests of several files share; pytest has ``tests`` on its path."""
+"""Helpers shared by several test files; pytest has ``tests`` on its path."""

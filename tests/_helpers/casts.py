@@ -1,12 +1,12 @@
-"""Casts of any number of inputs by one compiled program a format."""
+"""Casts of any number of inputs by one compiled program per format."""
 
 import jax.numpy as jnp
 import numpy as np
 
 from numerics import encode
 
-#: Inputs of a cast, always as many, so that all tests share one program a format. Odd, so that
-#: vectors of the processor leave some over.
+#: Number of inputs of every compiled cast, so that all tests share one program per format; odd, so
+#: that it is not a multiple of the processor's vector length.
 COUNT = 2**16 + 7
 
 

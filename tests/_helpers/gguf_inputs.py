@@ -1,4 +1,4 @@
-"""Inputs of the GGUF quantizers and how to ask ``gguf`` for its answer."""
+"""Inputs of the GGUF quantizers, and the results of the ``gguf`` package for them."""
 
 import gguf
 import numpy as np
@@ -23,7 +23,7 @@ def foreign_bytes(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def raw_blocks(name: str, count: int = 24) -> np.ndarray:
-    """Random bytes, then blocks of one byte all over; some have infinite or NaN scales."""
+    """Return random blocks, then blocks that repeat one byte; some scales are infinite or NaN."""
     block_type = BLOCK_TYPES[name]
     rng = np.random.default_rng(block_type.size)
     raw = rng.integers(0, 256, (count, block_type.size), np.uint8)
@@ -32,7 +32,7 @@ def raw_blocks(name: str, count: int = 24) -> np.ndarray:
 
 
 def rows() -> np.ndarray:
-    """Rows of finite numbers whose d has a normal reciprocal, or that are zero."""
+    """Return rows of finite numbers: zeros, or rows whose scale d has a normal reciprocal."""
     rng = np.random.default_rng(5)
     normal = rng.standard_normal((6, WIDTH))
     found = [
@@ -53,7 +53,7 @@ def rows() -> np.ndarray:
 
 
 def halves(rng: np.random.Generator) -> np.ndarray:
-    """Values half way between codes, under a d that is a power of two."""
+    """Return values halfway between codes for a scale d that is a power of two."""
     sets = []
     for largest in (-8, -16, 127, 1, 6):
         x = (rng.integers(-2 * abs(largest), 2 * abs(largest), (2, WIDTH)) + 0.5) / 2
@@ -63,7 +63,7 @@ def halves(rng: np.random.Generator) -> np.ndarray:
 
 
 def below_powers(rng: np.random.Generator) -> np.ndarray:
-    """Blocks whose amax is a power of two less up to 47 units in the last place."""
+    """Return blocks whose amax is up to 47 units in the last place below a power of two."""
     exponents = np.repeat(np.float32([-100, -60, -17, -9, -3, -1, 0, 1, 2, 3, 5, 8, 40, 100]), 48)
     below = np.exp2(exponents).view(np.int32) - np.tile(np.arange(48), 14)
     amax = below.astype(np.int32).view(np.float32)
@@ -73,7 +73,7 @@ def below_powers(rng: np.random.Generator) -> np.ndarray:
 
 
 def specials() -> np.ndarray:
-    """Rows with NaN, infinities, numbers next to overflow and subnormal ones."""
+    """Return rows with NaN, infinities, numbers near overflow, and subnormal numbers."""
     rng = np.random.default_rng(6)
     normal = rng.standard_normal((11, WIDTH)).astype(np.float32)
     x = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-#: Exponent bits, mantissa bits, bias, special codes.
+#: Exponent bits, mantissa bits, bias and special codes of each format.
 FLOATS = {
     "fp4_e2m1": (2, 1, 1, "none"),
     "fp6_e2m3": (2, 3, 1, "none"),
@@ -45,11 +45,11 @@ MAX_FLOAT32 = np.finfo(np.float32).max
 
 @dataclass
 class Quantized:
-    """What the reference makes of a tensor."""
+    """A tensor quantized by the reference."""
 
     codes: np.ndarray
     values: np.ndarray
-    #: In the array type of the library's scales.
+    #: Scales in the array type that the library stores.
     scales: np.ndarray
     zero_points: np.ndarray | None = None
     minimums: np.ndarray | None = None
@@ -58,7 +58,7 @@ class Quantized:
 
 @functools.cache
 def positive_values(name: str) -> np.ndarray:
-    """Finite values of the codes without sign, ascending, by the formula of the definition."""
+    """Return the finite values of codes without sign, ascending, by the format's definition."""
     exponent_bits, mantissa_bits, bias, specials = FLOATS[name]
     count = 2 ** (exponent_bits + mantissa_bits)
     special_codes = {"none": 0, "fnuz": 0, "nan": 1, "ieee": 2**mantissa_bits}[specials]
@@ -70,13 +70,13 @@ def positive_values(name: str) -> np.ndarray:
 
 
 def encode_float(name: str, x: np.ndarray) -> np.ndarray:
-    """Codes of the nearest values, ties to the even significand, saturated; no NaN."""
+    """Return the codes of the nearest values, ties to even, saturated; inputs have no NaN."""
     values = positive_values(name)
     middles = (values[1:] + values[:-1]) / 2
     magnitude = np.abs(x.astype(np.float64))
     index = np.searchsorted(middles, magnitude, side="left")
     tie = (index < len(middles)) & (magnitude == middles[np.minimum(index, len(middles) - 1)])
-    # Without mantissa every significand is odd: ties between powers of two go up.
+    # Without mantissa bits every significand is odd: ties between powers of two round up.
     is_odd = (index % 2 == 1) | ((FLOATS[name][1] == 0) & (index > 0))
     index = index + (tie & is_odd)
     sign = np.signbit(x).astype(np.int64) << sum(FLOATS[name][:2])
@@ -90,7 +90,7 @@ def decode_float(name: str, codes: np.ndarray) -> np.ndarray:
 
 
 def boundary_inputs(name: str) -> np.ndarray:
-    """Every value, every midpoint, and beyond, each with three float32 neighbours either side."""
+    """Return values, midpoints and overflows, each with three float32 neighbours on either side."""
     values = positive_values(name)
     step = values[-1] - values[-2]
     points = np.concatenate(
@@ -128,7 +128,7 @@ def quantize(x: np.ndarray, scheme) -> Quantized:
 
 
 def flush(x: np.ndarray) -> np.ndarray:
-    """Subnormal float32 numbers as zeros of their sign."""
+    """Replace subnormal float32 numbers by zeros of their sign."""
     return np.where(np.abs(x) < MIN_NORMAL, np.copysign(np.float32(0), x), x).astype(np.float32)
 
 
@@ -181,7 +181,7 @@ def _quantize_mx(x: np.ndarray, scheme) -> Quantized:
 
 
 def _even_exponent(amax: np.ndarray, element) -> np.ndarray:
-    """Exponent of amax rounded to the element's mantissa, half up, less that of the largest."""
+    """Return the exponent of amax, rounded to the element's mantissa, less the maximum's."""
     bits = FLOATS[element.name][1] if element.name in FLOATS else element.bits - 2
     significand, exponent = np.frexp(amax)
     carries = np.floor(significand * 2.0 ** (bits + 1) + 0.5) >= 2.0 ** (bits + 1)
@@ -265,7 +265,7 @@ def _tensor_scale(rows: np.ndarray, scheme) -> np.float32:
 
 
 def element_max(element) -> float:
-    """Largest value, by the name of the format."""
+    """Return the largest value of a format, looked up by its name."""
     if element.name in FLOATS:
         return float(positive_values(element.name)[-1])
     if hasattr(element, "table"):
@@ -274,7 +274,7 @@ def element_max(element) -> float:
 
 
 def round_element(element, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and values nearest to ``x``."""
+    """Return the codes and values nearest to ``x``."""
     if element.name in FLOATS:
         codes = encode_float(element.name, x)
         return codes, decode_float(element.name, codes)
@@ -290,14 +290,14 @@ def round_element(element, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _dint_codes(element, values: np.ndarray) -> np.ndarray:
-    """Two's complement, the halves in place of its largest and its least integer."""
+    """Return dINT codes: two's complement with +-1/2 for the largest and the least integer."""
     half = 1 << (element.bits - 1)
     integers = np.select([values == 0.5, values == -0.5], [half - 1, -half], values)
     return integers.astype(np.int64) % (2 * half)
 
 
 def _nearest_in_table(element, x: np.ndarray) -> np.ndarray:
-    """Indices of the nearest values by the rule of the family, told by its name."""
+    """Return the indices of the nearest values, with the tie rule of the format's family."""
     table = np.array(element.table)
     if element.name == "pot4_log":
         positive = np.float32(np.sqrt(2.0) * 2.0 ** np.arange(-1, 6))
@@ -308,7 +308,7 @@ def _nearest_in_table(element, x: np.ndarray) -> np.ndarray:
         return np.searchsorted(middles, x, side="right")
     codes = np.searchsorted(middles, x, side="left")
     if element.name.startswith("dint"):
-        # Ties go to the even integer; of 0, 1/2 and 1 never to 1/2.
+        # Ties go to the even integer; ties between 0, 1/2 and 1 never go to 1/2.
         at = np.minimum(codes, len(middles) - 1)
         above = table[np.minimum(codes + 1, len(table) - 1)]
         codes = codes + ((x == middles[at]) & (codes < len(middles)) & (above % 2 == 0))
@@ -319,7 +319,7 @@ def _nearest_in_table(element, x: np.ndarray) -> np.ndarray:
 
 
 def pairwise_sum(x: np.ndarray) -> np.ndarray:
-    """Sum of the upper half onto the lower half of an axis filled up to a power of two."""
+    """Return the pairwise sum: padded to a power of two, the upper half is added to the lower."""
     width = 1 << (x.shape[1] - 1).bit_length()
     x = np.pad(x, ((0, 0), (0, width - x.shape[1])))
     while x.shape[1] > 1:
@@ -329,7 +329,7 @@ def pairwise_sum(x: np.ndarray) -> np.ndarray:
 
 
 def block_sets(shape: tuple[int, int] = (16, 288)) -> dict[str, np.ndarray]:
-    """Tensors that have told implementations apart: each is float32 of the same shape."""
+    """Return float32 tensors of one shape on which implementations have disagreed."""
     rng = np.random.default_rng(20240917)
     normal = rng.standard_normal(shape)
     exponents = rng.integers(-20, 21, (shape[0], shape[1] // 16, 1))
@@ -359,7 +359,7 @@ def block_sets(shape: tuple[int, int] = (16, 288)) -> dict[str, np.ndarray]:
 
 
 def _with_amax(rng, shape: tuple[int, int], values: list[float]) -> np.ndarray:
-    """Blocks of 16 whose largest magnitude is one of the values or a float32 next to it."""
+    """Return blocks of 16 whose largest magnitude is one of ``values`` or a float32 neighbour."""
     targets = np.float32(values)
     targets = np.concatenate(
         [targets, np.nextafter(targets, np.float32(0)), np.nextafter(targets, np.float32(np.inf))]
@@ -372,7 +372,7 @@ def _with_amax(rng, shape: tuple[int, int], values: list[float]) -> np.ndarray:
 
 
 def _ties(rng, shape: tuple[int, int]) -> np.ndarray:
-    """Midpoints of neighbouring values, in blocks whose scale is a power of two in some scheme."""
+    """Return midpoints of adjacent values, in blocks with a power-of-two scale in some scheme."""
     rows = []
     for index in range(shape[0]):
         name = list(FLOATS)[index % 5]
@@ -385,9 +385,9 @@ def _ties(rng, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _ties_of_odd_scales(rng, shape: tuple[int, int]) -> np.ndarray:
-    """Rows of exact ties in units of a float16 scale whose reciprocal is far from a float32.
+    """Return rows of exact ties for an FP16 scale whose reciprocal has a large rounding error.
 
-    A product with the reciprocal is off the tie.
+    Multiplying by the float32 reciprocal instead of dividing misses the tie.
     """
     every = (np.arange(1024, 2048) / 2048).astype(np.float16).astype(np.float64)
     error = np.abs(every * (1 / every).astype(np.float32) - 1)

@@ -1,4 +1,4 @@
-"""What every scheme does with numbers and arrays that nobody wants to quantize."""
+"""Every scheme on special numbers and unusual arrays: NaN, infinities, subnormals, empty axes."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from numerics.formats import E2M1
 
 RNG = np.random.default_rng(8)
 SHAPE = (8, 256)
-#: Blocks of 32 that GGUF defines: ggml compares with NaN as it comes, and no number is poison.
+#: GGUF blocks of 32 without poisoning: ggml's comparisons with NaN are reproduced as they are.
 WITHOUT_POISON = {"mxfp4-gguf"}
-#: Columns are scaled or moved by something of their own, so that zeros need not come back as zeros.
+#: Schemes with a scale or offset per column, which need not return zeros for zeros.
 BY_COLUMN = {"fbi-binary", "vptq-v8-k256-256", "vptq-v6-k4096-0-o1-v4-k4096"}
 #: One scheme of each class by default, but for those that take long to compile or to train.
 LONG = ("aqlm-1x16", "any-precision", "e8p")
@@ -62,7 +62,7 @@ def test_strange_numbers_have_defined_results(name):
     for value in (np.nan, np.inf, -np.inf):
         back = np.asarray(quantize(jnp.asarray(spoiled(value)), scheme).dequantize())
         assert name in WITHOUT_POISON or not np.isfinite(back[2, 40])
-    # Where products overflow there is no number, and never another one.
+    # Where a product overflows the result is infinite or NaN, never a finite number.
     huge = np.clip(normal(), -3, 3) * np.float32(1e38)
     back = np.asarray(quantize(jnp.asarray(huge), scheme).dequantize())
     good = np.isfinite(back)

@@ -49,7 +49,7 @@ def same_bits(x, y) -> bool:
     return np.array_equal(np.asarray(x).view(np.uint32), np.asarray(y).view(np.uint32))
 
 
-#: The others differ in widths and scales alone.
+#: Pairs tested by default; others differ only in widths and scales.
 DIFFERENT = (1, 3, 6, 9, 11, 12, 13, 14)
 ALL_PAIRS = [
     pytest.param(pair, marks=[pytest.mark.slow] * (i not in DIFFERENT))
@@ -75,7 +75,7 @@ def test_compiled_into_a_larger_function_it_is_the_same(pair):
 def test_it_is_the_product_of_the_dequantized_operands_but_for_float32_rounding(pair):
     a, w = operands(pair)
     x, y = (np.asarray(q.dequantize(), np.float64) for q in (a, w))
-    # A rounding each of: integer, two scales, sum, in at most 13 segments.
+    # One rounding each for the integer, two scales and the sum, in at most 13 segments.
     bound = 4 * 13 * 2.0**-24 * (np.abs(x) @ np.abs(y).T)
     assert (np.abs(np.asarray(grouped_dot(a, w)) - x @ y.T) <= bound).all()
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_computed_exactly_is_refused_in_one_line():
         "values of int4:g32:floatmin:fp16 are not integers times a scale; use asym, not floatmin"
     )
     assert refused("fp8_e5m2:token:fp32", "fp8_e5m2") == (
-        "a sum of 100 products of fp8_e5m2 and fp8_e5m2 needs 71 bits, more than the 53 of "
+        "a dot product of 100 values of fp8_e5m2 and fp8_e5m2 needs 71 bits, more than the 53 of "
         "float64; use smaller groups or narrower formats"
     )
     assert refused("int4:g24", "int4:g32") == ("groups of 32 values can't be cut into groups of 24")

@@ -17,7 +17,7 @@ def blocks(array) -> np.ndarray:
 
 
 def raw_bytes(array) -> np.ndarray:
-    """What there is one of for each block, as bytes."""
+    """Return the per-block values as bytes."""
     flat = np.ascontiguousarray(np.asarray(array)).reshape(-1, 1)
     return flat.view(np.uint8)
 
@@ -81,7 +81,7 @@ def test_gguf_makes_the_same_q4_1_of_values_off_the_ties():
 
 
 def test_gguf_makes_the_same_mxfp4_of_values_off_the_ties():
-    # Its ties go to zero, and its logarithm is wrong just below powers of two: neither is here.
+    # gguf rounds ties to zero, and its logarithm is wrong just below powers of two; x has neither.
     rng = np.random.default_rng(10)
     values = np.array([0.5, 1, 1.5, 2, 3, 4, 6])
     x = rng.choice(values, (ROWS, WIDTH)) * rng.uniform(0.95, 1.05, (ROWS, WIDTH))

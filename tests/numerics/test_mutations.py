@@ -1,7 +1,7 @@
 """The tests of exactness fail when the arithmetic is a little wrong.
 
-Each mutation is a mistake that other implementations have made. It takes the place of one function,
-and the tests of the other files that guard it are run anew: they pass before and fail after.
+Each mutation is a mistake of other implementations. It replaces one function, and the tests in
+other files that guard the function run again: they pass before and fail after.
 """
 
 import importlib.util
@@ -24,8 +24,7 @@ from numerics.arithmetic.float32 import (
     MAGNITUDE_MASK,
     MANTISSA_BITS,
 )
-from numerics.formats import E2M1, E4M3, E8M0, SCALE_DTYPES
-from numerics.names.catalog import FORMATS
+from numerics.formats import E2M1, E4M3, E8M0, FORMATS, SCALE_DTYPES
 from numerics.schemes import scales
 
 
@@ -71,7 +70,7 @@ def load_file(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def checks() -> dict[str, Callable[[], None]]:
-    """Tests of other files, with nothing left to fill in."""
+    """Tests of other files, as functions without arguments."""
     casts, tensors, blocks = load_file("cast"), load_file("tensor"), gold.block_sets()
 
     def of_cast(fmt):
@@ -89,7 +88,7 @@ def checks() -> dict[str, Callable[[], None]]:
 
 @pytest.fixture
 def fresh():
-    """Compile anew, and again after the test."""
+    """Clear compiled programs before and after the test."""
     jax.clear_caches()
     yield
     jax.clear_caches()

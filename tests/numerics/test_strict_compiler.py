@@ -13,10 +13,11 @@ from _helpers import gold
 
 from numerics import Scheme, fake_quantize, grouped_dot, parse_scheme, quantize
 
-#: Removes the reciprocal rewrite, and with the older instruction set fused multiply-adds.
+#: XLA flags that disable the reciprocal rewrite and, with an older instruction set, fused
+#: multiply-adds.
 STRICT = "--xla_disable_hlo_passes=algsimp --xla_cpu_max_isa=AVX"
 TEXTS = ("int4:fp32", "int8:floatmin:g32:fp32", "fp4", "nf4", "mxfp4-rceil", "nvfp4", "ternary")
-#: One of each other way to compute.
+#: One scheme for each other way to compute.
 MORE = (
     "q4_0", "q4_1", "q8_0", "tq1_0", "mxfp4-gguf", "bitmod-fp4", "bitmod-fp4-fp16", "ant4",
     "olive4-int", "int4-awq", "int4-ct-asym", "nvfp4-ct", "nvfp4-torchao", "twn", "bitnet-ternary",
@@ -26,7 +27,7 @@ SETS = ("exponents", "largest values", "ties", "tiny")
 
 
 def results(inputs: dict[str, np.ndarray], texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """Values of every scheme on every input, and one product, as bits."""
+    """Return the values of every scheme on every input, and one matrix product, as bits."""
     found = {}
     for text in texts:
         scheme = parse_scheme(text)
@@ -39,12 +40,16 @@ def results(inputs: dict[str, np.ndarray], texts: Sequence[str]) -> dict[str, np
 
 
 def fitting(x: np.ndarray, scheme: Scheme) -> np.ndarray:
-    """Return as many copies of rows beside one another as blocks of every size fill."""
+    """Return copies of rows side by side, so that blocks of every size are full."""
     try:
         scheme.check_shape(x.shape)
     except ValueError:
         return np.tile(x, 256)
     return x
+
+
+#: Import path of the other process: the project and the test helpers.
+PATHS = [str(Path(__file__).parents[n]) for n in (2, 1)]
 
 
 @pytest.mark.parametrize("texts", [TEXTS, pytest.param(MORE, marks=pytest.mark.slow)])
@@ -53,7 +58,7 @@ def test_a_strict_compiler_gives_the_same_bits(tmp_path, texts):
     np.savez(tmp_path / "inputs.npz", **inputs)
     subprocess.run(
         [sys.executable, __file__, tmp_path / "inputs.npz", tmp_path / "strict.npz", *texts],
-        env=os.environ | {"XLA_FLAGS": STRICT, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"XLA_FLAGS": STRICT, "PYTHONPATH": os.pathsep.join(PATHS)},
         check=True,
     )
     strict = np.load(tmp_path / "strict.npz")

@@ -313,7 +313,7 @@ def test_corners_have_the_extremes():
         ({"accumulator_bits": 18}, "18 bits is too narrow .* need 19"),
         ({"lanes": 0}, "0 lanes"),
         ({"lanes": 129}, "129 lanes for groups of 128"),
-        ({"weights": FORMATS["nf4"]}, "no multiples of one unit"),
+        ({"weights": FORMATS["nf4"]}, "not multiples of one unit"),
         ({"weights": FORMATS["int4"], "product": AddSkip}, "int4 has the value 2"),
         ({"product": FloatProduct}, "not a floating-point format"),
     ],

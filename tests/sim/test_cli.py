@@ -264,9 +264,10 @@ def test_a_packed_model_that_does_not_fit_the_disk_is_one_line(tiny_model, tmp_p
     """Safetensors and tokenizers report a full disk in exceptions of their own."""
     # JAX keeps what it compiles in files, too.
     uncached = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    for name in ("int8:g32", "q8_0"):
+    # The tiny model's tokenizer has no merges, without which llama.cpp loads no file.
+    for model, name in ((tiny_model, "int8:g32"), ("embedded", "q8_0")):
         out = tmp_path / "packed"
-        arguments = ["quantize", tiny_model, "--format", name, "--out", out]
+        arguments = ["quantize", model, "--format", name, "--out", out, "--skip", "*.down_proj"]
         done = qsim(*arguments, program=LIMITED.replace("100_000", "10_000"), env=uncached)
         last = done.stderr.splitlines()[-1]
         assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from numerics.names.catalog import FORMATS
+from numerics.formats import FORMATS
 from numerics.pe.bit_planes import PARENT_BITS, plane_dots
 from rtl.arithmetic.group_sum import accumulator_width, signed_codes
 from rtl.element import Obligation, ProcessingElement

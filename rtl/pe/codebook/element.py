@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from amaranth.hdl import signed as signed_shape
 
-from numerics.names.catalog import FORMATS
+from numerics.formats import FORMATS
 from numerics.pe.codebook_dot import additive_dots, column_dots
 from rtl.arithmetic.group_sum import accumulator_width, pack_columns, signed_codes
 from rtl.element import Obligation, ProcessingElement

@@ -5,7 +5,7 @@ from amaranth.hdl import signed as signed_shape
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from numerics.names.catalog import FORMATS
+from numerics.formats import FORMATS
 from numerics.pe.column_signs import BITS, column_sign_bits
 from rtl.arithmetic.adders import add_all
 from rtl.arithmetic.group_sum import GroupSum, column_sums

@@ -7,7 +7,7 @@ import numpy as np
 from amaranth.hdl import Cat, Module, Mux
 
 from numerics.codebooks import e8p
-from numerics.names.catalog import FORMATS
+from numerics.formats import FORMATS
 from numerics.pe.codebook_dot import e8p_dots
 from rtl.arithmetic.group_sum import accumulator_width, signed_codes
 from rtl.element import Obligation, ProcessingElement

@@ -9,8 +9,7 @@ from amaranth.hdl import signed as signed_shape
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from numerics.formats import TableFormat
-from numerics.names.catalog import FORMATS
+from numerics.formats import FORMATS, TableFormat
 from numerics.pe.exact_dot import sum_bits
 from rtl.arithmetic.adders import add_all
 from rtl.arithmetic.group_sum import GroupSum, column_sums

@@ -14,54 +14,36 @@ from hypothesis import strategies as st
 
 from numerics import FORMATS, decode, encode, round_to
 from numerics.arithmetic.cast import round_element
-from numerics.formats import (
-    BF16,
-    E2M1,
-    E2M3,
-    E3M2,
-    E3M4,
-    E4M3,
-    E4M3_IEEE,
-    E4M3B11FNUZ,
-    E4M3FNUZ,
-    E5M2,
-    E5M2FNUZ,
-    E8M0,
-    FP16,
-    FP32,
-    NF4,
-    FloatFormat,
-    IntFormat,
-    TableFormat,
-)
+from numerics.formats import FloatFormat, IntFormat, TableFormat
+from numerics.formats import constants as c
 
 DTYPES = {
-    E2M1: ml_dtypes.float4_e2m1fn,
-    E2M3: ml_dtypes.float6_e2m3fn,
-    E3M2: ml_dtypes.float6_e3m2fn,
-    E4M3: ml_dtypes.float8_e4m3fn,
-    E5M2: ml_dtypes.float8_e5m2,
-    E4M3_IEEE: ml_dtypes.float8_e4m3,
-    E3M4: ml_dtypes.float8_e3m4,
-    E4M3FNUZ: ml_dtypes.float8_e4m3fnuz,
-    E4M3B11FNUZ: ml_dtypes.float8_e4m3b11fnuz,
-    E5M2FNUZ: ml_dtypes.float8_e5m2fnuz,
-    E8M0: ml_dtypes.float8_e8m0fnu,
-    FP16: np.float16,
-    BF16: ml_dtypes.bfloat16,
+    c.E2M1: ml_dtypes.float4_e2m1fn,
+    c.E2M3: ml_dtypes.float6_e2m3fn,
+    c.E3M2: ml_dtypes.float6_e3m2fn,
+    c.E4M3: ml_dtypes.float8_e4m3fn,
+    c.E5M2: ml_dtypes.float8_e5m2,
+    c.E4M3_IEEE: ml_dtypes.float8_e4m3,
+    c.E3M4: ml_dtypes.float8_e3m4,
+    c.E4M3FNUZ: ml_dtypes.float8_e4m3fnuz,
+    c.E4M3B11FNUZ: ml_dtypes.float8_e4m3b11fnuz,
+    c.E5M2FNUZ: ml_dtypes.float8_e5m2fnuz,
+    c.E8M0: ml_dtypes.float8_e8m0fnu,
+    c.FP16: np.float16,
+    c.BF16: ml_dtypes.bfloat16,
 }
 GFLOAT = {
-    E2M1: gfloat.formats.format_info_ocp_e2m1,
-    E2M3: gfloat.formats.format_info_ocp_e2m3,
-    E3M2: gfloat.formats.format_info_ocp_e3m2,
-    E4M3: gfloat.formats.format_info_ocp_e4m3,
-    E5M2: gfloat.formats.format_info_ocp_e5m2,
+    c.E2M1: gfloat.formats.format_info_ocp_e2m1,
+    c.E2M3: gfloat.formats.format_info_ocp_e2m3,
+    c.E3M2: gfloat.formats.format_info_ocp_e3m2,
+    c.E4M3: gfloat.formats.format_info_ocp_e4m3,
+    c.E5M2: gfloat.formats.format_info_ocp_e5m2,
 }
-ELEMENTS = [f for f in FORMATS.values() if f.bits <= 8 and f != E8M0]
-#: Each has a neighbour among those that are not slow.
+ELEMENTS = [f for f in FORMATS.values() if f.bits <= 8 and f != c.E8M0]
+#: Every third format is a default test; the others are slow.
 SOME = [pytest.param(fmt, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, fmt in enumerate(ELEMENTS)]
 by_name = {"ids": lambda fmt: fmt.name}
-#: A prime, so that no bit of the pattern stays in step with it.
+#: Step through bit patterns: a prime, so that every bit varies.
 STRIDE = 977
 ALL_FLOAT16 = np.arange(2**16, dtype=np.uint16).view(np.float16)
 ALL_BFLOAT16 = np.arange(2**16, dtype=np.uint16).view(ml_dtypes.bfloat16)
@@ -82,14 +64,14 @@ def assert_codes_equal_ml_dtypes(fmt, x: np.ndarray) -> None:
     expected = foreign_codes(fmt, x)
     if isinstance(fmt, FloatFormat) and fmt.nan_code is None:
         codes, expected, x = (v[~np.isnan(x)] for v in (codes, expected, x))
-    elif fmt in (FP16, BF16):
+    elif fmt in (c.FP16, c.BF16):
         # Payloads of NaN are not part of the contract.
         is_nan = np.isnan(x)
         assert np.isnan(float32(codes[is_nan].view(DTYPES[fmt]))).all()
         codes, expected, x = (v[~is_nan] for v in (codes, expected, x))
     wrong = codes != expected
-    if fmt == E8M0:
-        # ml_dtypes takes subnormal numbers above 2^-127 to 2^-126, though the former is nearer.
+    if fmt == c.E8M0:
+        # ml_dtypes rounds subnormal numbers above 2^-127 to 2^-126, although 2^-127 is nearer.
         wrong &= ~((x > 2.0**-127) & (x < 1.5 * 2.0**-127))
     assert not wrong.any(), (x[wrong][:8], codes[wrong][:8], expected[wrong][:8])
 
@@ -178,7 +160,7 @@ def test_arrays_equal_scalars_next_to_every_tie_of_integers_and_tables(fmt):
     assert encoded(fmt, x).tolist() == [fmt.encode(v) for v in x.tolist()]
 
 
-@pytest.mark.parametrize("fmt", [*ELEMENTS, E8M0], **by_name)
+@pytest.mark.parametrize("fmt", [*ELEMENTS, c.E8M0], **by_name)
 def test_every_code_decodes_to_the_scalar_value(fmt):
     codes = np.arange(2**fmt.bits, dtype=np.uint8)
     values = np.asarray(decode(fmt, jnp.asarray(codes)))
@@ -187,7 +169,7 @@ def test_every_code_decodes_to_the_scalar_value(fmt):
     assert np.array_equal(np.signbit(values), np.signbit(expected))
 
 
-@pytest.mark.parametrize("fmt", [FP16, BF16], **by_name)
+@pytest.mark.parametrize("fmt", [c.FP16, c.BF16], **by_name)
 def test_every_16_bit_code_decodes_exactly(fmt):
     codes = np.arange(2**16, dtype=np.uint16)
     values = np.asarray(decode(fmt, jnp.asarray(codes)))
@@ -196,9 +178,9 @@ def test_every_16_bit_code_decodes_exactly(fmt):
 
 def test_float32_passes_through():
     x = jnp.float32([1.5, -0.0, 1e-45, np.inf])
-    assert encode(FP32, x).dtype == jnp.uint32
-    # Compared as integers: arithmetic on subnormal numbers is not what is tested here.
-    assert np.array_equal(encode(FP32, round_to(FP32, x)), np.asarray(x).view(np.uint32))
+    assert encode(c.FP32, x).dtype == jnp.uint32
+    # Compared as integers, because this test is not about arithmetic on subnormal numbers.
+    assert np.array_equal(encode(c.FP32, round_to(c.FP32, x)), np.asarray(x).view(np.uint32))
 
 
 @pytest.mark.parametrize("fmt", SOME, **by_name)
@@ -215,7 +197,9 @@ def _satfinite(fmt) -> dict:
     return {"overflow": "satfinite"} if isinstance(fmt, FloatFormat) else {}
 
 
-@pytest.mark.parametrize("fmt", [E2M1, E4M3, E5M2, NF4, FORMATS["int4"], FP16, E8M0], **by_name)
+@pytest.mark.parametrize(
+    "fmt", [c.E2M1, c.E4M3, c.E5M2, c.NF4, FORMATS["int4"], c.FP16, c.E8M0], **by_name
+)
 def test_eager_compiled_mapped_and_fused_casts_are_identical(fmt):
     x = jnp.asarray(float32(ALL_FLOAT16[::16])).reshape(8, -1)
     compiled = encode(fmt, x)
@@ -229,19 +213,23 @@ def test_eager_compiled_mapped_and_fused_casts_are_identical(fmt):
 
 def test_nan_without_a_code_saturates_or_is_zero():
     nan = jnp.float32([np.nan, -np.nan])
-    assert encode(E2M1, nan).tolist() == [7, 15]
-    assert encode(NF4, nan).tolist() == [15, 0]
+    assert encode(c.E2M1, nan).tolist() == [7, 15]
+    assert encode(c.NF4, nan).tolist() == [15, 0]
     assert encode(FORMATS["int4"], nan).tolist() == [0, 0]
 
 
 def test_codes_take_the_smallest_type():
     x = jnp.float32([1.0])
-    assert [encode(f, x).dtype for f in (E4M3, FP16, FP32)] == [jnp.uint8, jnp.uint16, jnp.uint32]
+    assert [encode(f, x).dtype for f in (c.E4M3, c.FP16, c.FP32)] == [
+        jnp.uint8,
+        jnp.uint16,
+        jnp.uint32,
+    ]
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(patterns=st.lists(st.integers(0, 2**32 - 1), min_size=64, max_size=64))
-@pytest.mark.parametrize("fmt", [E2M1, E3M2, E5M2, FORMATS["int5"]], **by_name)
+@pytest.mark.parametrize("fmt", [c.E2M1, c.E3M2, c.E5M2, FORMATS["int5"]], **by_name)
 def test_rounding_is_monotone_idempotent_odd_and_within_half_a_gap(fmt, patterns):
     x = np.sort(float32(np.array(patterns, np.uint32).view(np.float32)))
     x = np.where(np.isfinite(x), x, np.float32(1))
@@ -262,5 +250,5 @@ def _reachable(fmt) -> list[float]:
 
 
 def test_a_format_that_is_not_one_is_refused():
-    with pytest.raises(TypeError, match=r"^e8m0 is a format of scales, not of elements$"):
-        round_element(E8M0, jnp.float32([1.0]))
+    with pytest.raises(TypeError, match=r"^e8m0 is a scale format, not an element format$"):
+        round_element(c.E8M0, jnp.float32([1.0]))

@@ -18,14 +18,14 @@ SMALL = Additive(codebooks=2, code_bits=3)
 
 
 def nearest_entries(vectors, table):
-    """`lloyd.nearest` with NumPy integers: exact, and fast for many entries."""
+    """Return what `lloyd.nearest` returns, by NumPy integers: exact, and fast for many entries."""
     shift = lloyd.search_shift(vectors.tolist(), table.tolist())
     vectors, table = ((x + ((1 << shift) >> 1)) >> shift for x in (vectors, table))
     return ((vectors[:, None] - table) ** 2).sum(2).argmin(1)
 
 
 def trained_table(vectors, count):
-    """`lloyd.train` with NumPy integers."""
+    """Return what `lloyd.train` returns, by NumPy integers."""
     table = vectors[lloyd.spread(count, len(vectors))]
     for _ in range(lloyd.MAX_ROUNDS):
         is_owner = nearest_entries(vectors, table) == np.arange(count)[:, None]
@@ -38,7 +38,7 @@ def trained_table(vectors, count):
 
 
 def residual_arrays(vectors, codebooks, code_bits):
-    """`residual_codes` with NumPy integers."""
+    """Return what `residual_codes` returns, by NumPy integers."""
     left, tables, codes = np.array(vectors), [], []
     for _ in range(codebooks):
         chosen = lloyd.training_set(1 << code_bits, len(left))
@@ -49,7 +49,7 @@ def residual_arrays(vectors, codebooks, code_bits):
 
 
 def reference(x, scheme, search):
-    """Codebooks, codes, scales and values of rows."""
+    """Return codebooks, codes, scales and values of rows by the definition."""
     squares = np.pad(x * x, ((0, 0), (0, (1 << (x.shape[1] - 1).bit_length()) - x.shape[1])))
     while squares.shape[1] > 1:
         squares = squares[:, : squares.shape[1] // 2] + squares[:, squares.shape[1] // 2 :]
@@ -122,7 +122,7 @@ def test_training_with_as_many_entries_as_vectors_equals_plain_python():
 
 
 def test_dropped_bits_cost_little():
-    """Of long vectors the search drops bits; the entry it finds is all but nearest."""
+    """The search drops bits of long vectors; the error of its entry is nearly the least."""
     vectors = np.round(RNG.normal(0, 1024, (120, 8))).astype(np.int32)
     table = vectors[:8] + 100
     assert lloyd.search_shift(vectors.tolist(), table.tolist()) == 2

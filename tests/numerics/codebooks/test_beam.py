@@ -85,7 +85,7 @@ def test_a_wide_beam_is_exhaustive():
 
 
 def test_a_beam_has_a_width():
-    with pytest.raises(ValueError, match=r"^a beam has a width of at least 1, not 0$"):
+    with pytest.raises(ValueError, match=r"^the width of a beam is at least 1, not 0$"):
         search(HESSIAN, 0)
 
 
@@ -110,5 +110,5 @@ def test_a_beam_of_one_is_the_general_search_with_less_work():
         half[0], codes, codebooks=half[1], scales=half[2], hessian=half[3], width=1
     )
     almost = losses(weights, decode(in_float32, books, scales), hessian)
-    # Sums of 640 products in float32, and a choice between entries that are as good.
+    # Float32 sums of 640 terms; the choice between entries of nearly equal loss may differ.
     assert almost == pytest.approx(better, rel=1e-4)

@@ -1,4 +1,4 @@
-"""Compiled loops find the codes of NumPy, or leave them to it."""
+"""Compiled loops of beam search: codes equal to NumPy's, or a fallback to NumPy."""
 
 import shutil
 
@@ -18,7 +18,7 @@ TYPES = [np.float32, np.float64]
 
 
 def layer(dtype, *, rows=40, groups=6, d=4, codebooks=2, entries=16, exact=False):
-    """Return what is left, codes and the rest: small integers, or of normal distribution."""
+    """Return residual, codes and keyword arguments: small integers or normal random numbers."""
     random = np.random.default_rng(0)
 
     def numbers(*shape, most):
@@ -53,7 +53,7 @@ def test_codes_are_those_of_numpy_where_sums_are_exact(dtype, shape):
     # All sums are integers, the largest of scale^2 * curve: far below 2^24.
     largest = 4 * 4 * given["codebooks"].shape[2] ** 2 * np.abs(given["hessian"]).max()
     assert largest < 2**22
-    # Entries of few values are often equal, and so are losses: the first of them wins.
+    # Entries of few distinct values often have equal losses: the first entry wins.
     expected = beam_one.best_codes(left, codes, **given)
     found = codes_by_loops(left, codes, **given)
     assert np.array_equal(found, expected)
@@ -65,7 +65,7 @@ def test_codes_are_as_good_as_those_of_numpy_where_sums_are_rounded(dtype):
     left, codes, given = layer(dtype, rows=100, groups=40, d=8, entries=64)
     expected = beam_one.best_codes(left, codes, **given)
     found = codes_by_loops(left, codes, **given)
-    # A choice between entries that are as good may differ, and what comes after it.
+    # Choices between entries of nearly equal loss may differ, and then later choices too.
     assert (found != expected).mean() < 1e-3
     weights = left + decode(codes, given["codebooks"], given["scales"])
 

@@ -24,7 +24,7 @@ X[5] *= np.float32(1e-38)
 
 
 def reference(x, bits):
-    """Codes and tables of rows."""
+    """Return codes and tables of rows by the definition."""
     codes, tables = [], []
     for row in x:
         row = np.where(np.abs(row) < 2.0**-126, 0, row).astype(np.float32)
@@ -73,7 +73,7 @@ def test_no_center_is_better_placed_at_the_end():
 
 @pytest.mark.parametrize(("scheme", "most"), [(SCHEMES[0], 0.03454), (SCHEMES[1], 0.0102)])
 def test_normal_weights_have_about_the_least_error_there_is(scheme, most):
-    """The best eight levels for a normal distribution have error 0.03454, sixteen 0.0095 (Max)."""
+    """The best 8 levels of a normal distribution have error 0.03454, the best 16 0.0095 (Max)."""
     x = RNG.standard_normal((16, 1024)).astype(np.float32)
     error = np.mean((np.asarray(fake_quantize(jnp.asarray(x), scheme)) - x) ** 2)
     assert 0.9 * most < error < most

@@ -30,7 +30,7 @@ def squared_norms(columns):
 
 
 def one_codebook(units, codebook):
-    """Codes by column, the codebook in units, and what is left, for columns in units."""
+    """Return codes by column, the codebook and the residual, all in integer units."""
     vectors = np.pad(units, ((0, 0), (0, -units.shape[1] % codebook.length)))
     vectors = vectors.reshape(-1, codebook.length)
     chosen = lloyd.training_set(1 << codebook.bits, len(vectors))
@@ -41,7 +41,7 @@ def one_codebook(units, codebook):
 
 
 def reference(x, scheme):
-    """Arrays by name, and values."""
+    """Return arrays by name, and dequantized values, by the definition."""
     columns = x.T
     order = np.argsort(-squared_norms(columns), kind="stable")
     biases, scales = half(columns.min(1)), half(columns.max(1) - columns.min(1))

@@ -1,4 +1,4 @@
-"""The streams of VPTQ's indices."""
+"""Packing of VPTQ's index streams: published vectors, round trips and refusals."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def as_hex(words):
     return [f"{word:08X}" for word in words]
 
 
-# codebooks_ternary_structured, section 2.4 (VP-1).
+# Vectors of codebooks_ternary_structured, section 2.4 (VP-1).
 def test_vectors():
     plain = pack_indices(INDICES, bits=12)
     assert as_hex(plain) == ["03002001", "8007FFF0", "00A00900"]

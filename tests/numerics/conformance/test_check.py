@@ -11,7 +11,7 @@ from numerics.conformance.pack import DATA, read
 
 @pytest.fixture
 def copy(tmp_path):
-    """Return a directory with the codes of two formats and what a scheme stores."""
+    """Return a directory with the codes of two formats and the arrays of a scheme."""
     for name in ("formats/fp4_e2m1.npz", "schemes/mxfp4.npz"):
         (tmp_path / name).parent.mkdir()
         shutil.copyfile(DATA / name, tmp_path / name)
@@ -89,7 +89,7 @@ def header(shape, kind="|u1"):
         ("codes.npy", header("(1,)", "<U1") + b"abcd", "has <U1, not numbers"),
         ("codes.npy", header("__import__('os')"), "malformed node"),
         ("codes.npy", b"hello", "cannot read"),
-        ("codes", header("(1,)") + b"a", "'codes' is no array: it doesn't end in .npy"),
+        ("codes", header("(1,)") + b"a", "'codes' is not an array: it doesn't end in .npy"),
         ("../c\x1b[31m.npy", header("(1,)") + b"a", r"has an array '../c\\x1b\[31m'; ours are"),
     ],
 )
@@ -104,7 +104,7 @@ def test_arrays_that_lie_are_refused_unallocated(tmp_path, member, content, mess
 @pytest.mark.parametrize(
     ("at", "damage"),
     [
-        (8, b"\x63\x00"),  # a compression that there isn't
+        (8, b"\x63\x00"),  # unknown compression
         (6, b"\x01\x00"),  # encrypted
         (None, bytes(40)),  # deflated data overwritten
     ],

@@ -1,4 +1,4 @@
-"""The shipped pack is what the definitions give, and what the array casts give."""
+"""The shipped pack equals the results of the scalar definitions and of the array casts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The 4-bit types of bitsandbytes against their definition; ``test_oracles`` has the library."""
+"""The 4-bit types of bitsandbytes against their definition; ``test_oracles`` tests the library."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def test_results_are_the_same_however_they_are_run():
     assert np.array_equal(np.asarray(larger(x)), expected)
 
 
-# bitsandbytes 0.50 gives these codes for a block with NaN, and NaN as its scale.
+# For a block with NaN, bitsandbytes 0.50 returns these codes and a NaN scale.
 @pytest.mark.parametrize(("element", "code"), [(NF4, 15), (FP4_BNB, 3)])
 def test_what_is_not_finite_poisons_its_block(element, code):
     x = X.copy()

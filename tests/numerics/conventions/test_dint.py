@@ -1,4 +1,4 @@
-"""DINT with other than symmetric ranges against scalar definition and published vectors."""
+"""DINT with asymmetric ranges against its scalar definition and published vectors."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_arrays_are_the_definition(kind, n):
             assert np.array_equal(bits(values[part]), bits(wanted))
 
 
-# ptq_and_pe_papers, section 2.6, where the scale is not rounded to FP16.
+# Vectors of ptq_and_pe_papers, section 2.6, where the scale is not rounded to FP16.
 def test_full_vectors():
     group = [0.5, -0.25, 0.125, 1.0, -1.5, 0.75, 0.3, -0.1]
     codes, scale, _ = quantize_group(group, FULL)
@@ -73,12 +73,12 @@ def test_error_of_gaussian_groups():
     assert np.mean((values - x) ** 2) == pytest.approx(0.012302, rel=0.01)
 
 
-# All positive: the full range is that of 6 steps, the asymmetric one has 13.
+# For positive numbers the full range has 6 steps, the asymmetric range 13.
 def test_asymmetric_groups():
     codes, scale, zero = quantize_group([13.0, 6.5, 0.5, 0.2, 0.0], ASYMMETRIC)
     assert (codes, scale, zero) == ([13, 6, 14, 0, 0], 1, 0)
     assert quantize_group([13.0], FULL)[1] == np.float16(13 / 6)
-    # The halves lie beside the real zero, wherever the zero point is.
+    # The codes of +1/2 and -1/2 don't depend on the zero point.
     codes, scale, zero = quantize_group([-9.0, 4.0, -0.5, 0.5, 0.0], ASYMMETRIC)
     assert (codes, scale, zero) == ([0, 13, 15, 14, 9], 1, 9)
 

@@ -1,7 +1,7 @@
-"""Inputs on which the field's sources disagree: each one's answer beside ours, by name.
+"""Inputs on which libraries disagree: the result of each library and of qsim, by name.
 
-Libraries of the default installation are called; what others do is written down from their
-sources where no frozen result of them exists.
+Libraries of the default installation are called; results of other libraries are frozen files, or
+computed as in their source code.
 """
 
 import math
@@ -24,7 +24,7 @@ def block(*values: float) -> np.ndarray:
 
 
 def half_away(x: float) -> float:
-    """Microxcaling's ``nearest``: half away from zero on E2M1's steps."""
+    """Round to E2M1 with ties away from zero: microxcaling's ``nearest``."""
     step = 2.0 ** (max(math.floor(math.log2(x)), 0) - 1)
     return math.floor(x / step + 0.5) * step
 
@@ -41,7 +41,7 @@ def test_ties_go_to_even_and_with_microxcaling_away_from_zero():
 @pytest.mark.parametrize("exponent", [3, 5, 7, 40, 100])
 def test_a_logarithm_in_float32_is_one_too_high_just_below_powers_of_two(exponent):
     amax = np.nextafter(np.float32(2.0**exponent), np.float32(0))
-    # Microxcaling and brevitas take it so; bits say the other.
+    # Microxcaling and brevitas use this logarithm; the exponent field gives the other result.
     assert np.floor(np.log2(amax)) == exponent
     scale = np.asarray(quantize(block(amax), parse_scheme("mxfp4")).scales, np.float64)
     assert scale.item() == 2.0 ** (exponent - 1 - 2)
@@ -57,7 +57,7 @@ def test_a_logarithm_in_float32_is_one_too_high_just_below_powers_of_two(exponen
     ],
 )
 def test_beyond_the_largest_e4m3(x, ieee, sat, satfinite, all_codes):
-    # torch saturates infinity too, ml_dtypes nothing; qtorch counts 480 as a number.
+    # torch also saturates infinity, ml_dtypes never saturates; qtorch has a value 480.
     policies = {"ieee": ieee, "sat": sat, "satfinite": satfinite}
     for policy, expected in policies.items():
         found = E4M3.decode(E4M3.encode(x, overflow=policy))
@@ -73,10 +73,10 @@ def test_scales_of_zero_and_below():
     for x, code in ((0.0, 255), (-1.0, 255), (1.5, 128), (2.0**-130, 0), (math.nan, 255)):
         theirs = np.float32(x).astype(ml_dtypes.float8_e8m0fnu).view(np.uint8)
         assert E8M0.encode(x) == theirs == code
-    # This version of gfloat keeps values below the range.
+    # This version of gfloat doesn't saturate values below the range.
     info = gfloat.formats.format_info_ocp_e8m0
     assert gfloat.round_float(info, 2.0**-130) != E8M0.decode(0) == 2.0**-127
-    # The scale of a block is a floor, no rounded number.
+    # The scale of a block is rounded down to a power of two, not to nearest.
     scales = quantize(block(1.5), parse_scheme("mxfp8_e4m3")).scales
     assert np.asarray(scales, np.float64).item() == 2.0**-8
 
@@ -97,7 +97,7 @@ def test_integers_saturate_and_with_ml_dtypes_wrap():
 
 
 def test_smallest_scales_are_what_is_stored():
-    # torchao divides by 2^-126 where it stores 2^-127: its values are half of these.
+    # torchao divides by 2^-126 but stores 2^-127, so its values are half of these.
     x = block(2.0**-118)
     found = quantize(x, parse_scheme("mxfp8_e4m3"))
     assert np.asarray(found.scales).view(np.uint8).item() == 1

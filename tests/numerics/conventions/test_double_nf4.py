@@ -1,4 +1,4 @@
-"""Double quantization: scalar definition, and what bitsandbytes made of the same tensors."""
+"""Double quantization against its scalar definition and frozen results of bitsandbytes."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def oracles() -> dict[str, np.ndarray]:
 
 
 def tensors() -> list[np.ndarray]:
-    """Tensors of 260 short blocks, four of them beyond the first 256, and of whole ones."""
+    """Return tensors of 260 short blocks (two second-level scales) and of full blocks."""
     rng = np.random.default_rng(10)
     found = []
     for shape in SHAPES:
@@ -74,7 +74,7 @@ def test_arrays_are_the_definition():
                 assert np.array_equal(bits(values[part]), bits(wanted))
 
 
-# The offset is a mean, which torch adds up in another order.
+# The offset is a mean; torch adds its terms in another order.
 def test_codes_of_bitsandbytes(oracles):
     for name in ("normal", "tails", "zeros", "tiny", "many"):
         prefix = f"{name}/nf4-dq/"
@@ -97,7 +97,8 @@ def test_a_reciprocal_makes_other_codes_than_a_quotient(oracles):
     assert (np.asarray(plain.codes) != oracles["many/nf4-dq/codes"]).sum() > 10
 
 
-# The offset is 16.675; a scale of 0.01 is 0.2001 of 83.325 below it, for which the map has 0.2055.
+# The offset is 16.675 and t is 83.325. A scale of 0.01 is 0.2 t below the offset; the nearest map
+# value is -0.2055, so the dequantized scale is negative.
 def test_a_scale_below_zero_turns_the_sign():
     x = np.zeros((1, 6 * BLOCK), np.float32)
     x[0, ::BLOCK] = [0.01] * 5 + [100]

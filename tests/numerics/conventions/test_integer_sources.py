@@ -18,7 +18,7 @@ X = [
 
 
 def back(rows, convention, *, bits=4) -> list[list[float]]:
-    """Values that come back of rows, each a group, by the definition."""
+    """Return the dequantized values of rows, each one group, by the definition."""
     values = []
     for row in rows:
         integers, scale, zero = quantize_group(row, convention, bits=bits)
@@ -26,7 +26,7 @@ def back(rows, convention, *, bits=4) -> list[list[float]]:
     return values
 
 
-# ptq_and_pe_papers, section 5.1; printed to eight places.
+# Vectors of ptq_and_pe_papers, section 5.1, printed to eight decimal places.
 @pytest.mark.parametrize(
     ("rows", "convention", "bits", "wanted"),
     [
@@ -56,7 +56,7 @@ def test_published_vectors(rows, convention, bits, wanted):
     np.testing.assert_allclose(back(rows, convention, bits=bits), wanted, rtol=0, atol=6e-8)
 
 
-# bitmod, section 8: FP16 weights and scales, integers of BitMoD's code; scale, zero point, codes.
+# Vector of bitmod, section 8, with FP16 weights and scales: scale, zero point and codes.
 BITMOD_A = "224c a86a 1dbc 2d0d a567 29fa abb5 1481"
 BITMOD_INTEGERS = {
     "int6": (0.0025463104248046875, None, [5, -14, 2, 31, -8, 18, -24, 0]),
@@ -80,7 +80,7 @@ def test_plain_integers_with_half_scales_are_those_of_bitmods_code(name):
     assert np.asarray(q.codes).tolist() == [[code % 2 ** int(name[3]) for code in codes]]
 
 
-# The vectors of QuaRot's asymmetric activations have the whole range: clip ratio 1 is GPTQ.
+# QuaRot's published vectors of asymmetric activations have clip ratio 1, which equals GPTQ.
 def test_quarot_without_clipping_is_gptq():
     scales, zeros = zip(*(quantize_group(r, Convention.GPTQ, bits=4)[1:] for r in X), strict=True)
     np.testing.assert_allclose(scales, [0.6, 0.38, 0.2, 0.49333334], atol=3e-8)
@@ -94,8 +94,8 @@ def test_quarot_keeps_95_percent_of_a_cache():
     assert (integers, zero) == ([0, 15], 4)
 
 
-# number_formats, section 2.5: x / s = 0.5 under a zero point of 1. AWQ and GPTQ round to 0 and
-# add 1; compressed-tensors adds, then rounds 1.5 to 2. Its codes start at -8.
+# Vector of number_formats, section 2.5: x / s = 0.5 with a zero point of 1. AWQ and GPTQ round to 0
+# and add 1; compressed-tensors adds 1, then rounds 1.5 to 2. Its codes start at -8.
 def test_the_zero_point_is_added_before_or_after_rounding():
     group = [0.5, -1.0, 14.0]
     for convention in (Convention.AWQ, Convention.GPTQ):
@@ -110,7 +110,7 @@ def test_a_range_without_zero():
     group = [10.0, 11.0, 12.5]
     assert quantize_group(group, Convention.AWQ, bits=4)[1] == np.float32(2.5) / np.float32(15)
     assert quantize_group(group, Convention.GPTQ, bits=4)[1] == np.float32(12.5) / np.float32(15)
-    # A zero point of -60 is clipped to 0, and with it every value to 15 steps.
+    # A zero point of -60 is clipped to 0, so every value saturates at 15 steps.
     assert back([group], Convention.AWQ) == [[2.5, 2.5, 2.5]]
     np.testing.assert_allclose(back([group], Convention.GPTQ), [[10, 10.833333, 12.5]], rtol=1e-6)
 
@@ -125,7 +125,7 @@ def test_four_scales_of_one_symmetric_group():
     assert back([group], Convention.SIGNED_MAX)[0][0] == 7.5
 
 
-# Without a negative value GPTQ leaves the low end at 0 but the zero point in the middle.
+# Without negative values GPTQ's range starts at 0, but its zero point stays in the middle.
 def test_gptq_sym_saturates_half_of_a_positive_group():
     group = [15.0, 7.0, 8.0, 3.0]
     assert back([group], Convention.GPTQ_SYM) == [[7, 7, 7, 3]]
@@ -152,8 +152,8 @@ def test_a_group_of_zeros(convention, scale, zero_point):
     assert (found, zero, integers) == (scale, zero_point, [zero_point] * 2)
 
 
-# Divides by the scale as stored, where GGUF multiplies by the reciprocal of the unrounded one
-# and adds a half: 3.5 steps are 4 or 3, and 0.5 steps 0 or 1.
+# The scheme divides by the stored scale; GGUF multiplies by the reciprocal of the unrounded scale,
+# adds 1/2 and truncates: 3.5 steps give 4 or 3, and 0.5 steps 0 or 1.
 def test_signed_max_has_the_scale_of_q4_0_but_not_its_ties():
     x = np.zeros((1, 32), np.float32)
     x[0, :4] = [-8, 2.5, 0.5, -0.5]

@@ -17,7 +17,7 @@ def scheme_of(convention, *, size=SIZE, bits=4) -> IntegerScheme:
 
 
 def tensors() -> np.ndarray:
-    """Tensors below each other, so that each scheme is compiled once."""
+    """Return all test tensors stacked as rows, so that each scheme is compiled once."""
     rng = np.random.default_rng(7)
     normal = rng.standard_normal((ROWS, WIDTH))
     found = [normal, normal * 2.0 ** rng.integers(-12, 12, (ROWS, WIDTH)), normal * 1e-7]
@@ -33,7 +33,7 @@ def tensors() -> np.ndarray:
 
 
 def expected(x: np.ndarray, scheme: IntegerScheme):
-    """Codes, scales, zero points and values by the scalar definition."""
+    """Return codes, scales, zero points and values by the scalar definition."""
     mask, size = (1 << scheme.bits) - 1, scheme.size or x.shape[-1]
     codes, values = np.zeros(x.shape, np.uint8), np.zeros_like(x)
     scales, zeros = [], []

@@ -1,4 +1,4 @@
-"""LQ-LoRA's double quantization: scalar definition, storage and what is refused."""
+"""LQ-LoRA's double quantization: scalar definition, storage and refused parameters."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from tests.numerics.conventions.test_double_nf4 import bits, tensors
 SCHEMES = [
     pytest.param(
         LqDouble(bits=b, scale_bits=s, second=second, super_block=block, size=size),
-        # Each takes seconds to compile.
+        # Each combination takes seconds to compile.
         marks=[pytest.mark.slow] * (b < 4),
     )
     for b, s, second, block, size in (
@@ -51,7 +51,7 @@ def test_arrays_are_the_definition(scheme):
                 assert bits(values[part]).tolist() == bits(wanted).tolist()
 
 
-# codebooks_ternary_structured, section 8.1 (NF-1).
+# Bits per weight from codebooks_ternary_structured, section 8.1 (NF-1).
 @pytest.mark.parametrize(
     ("name", "expected"),
     {

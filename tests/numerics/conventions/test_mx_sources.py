@@ -1,6 +1,6 @@
 """MX blocks by torchao, qwix and brevitas, frozen by ``tests/golden/numerics/make_mx.py``.
 
-Where their logarithms in float32 are off, the exponent that bits give is the right one.
+Where their float32 logarithms are wrong, the exponent field of the number is the reference.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ def amaxes(x: np.ndarray) -> np.ndarray:
 
 
 def each(of_blocks: np.ndarray) -> np.ndarray:
-    """A block's value for each of its elements."""
+    """Repeat the number of each block for its elements."""
     return np.repeat(of_blocks, BLOCK, axis=-1)
 
 
@@ -59,7 +59,7 @@ def test_torchaos_rceil_is_one_too_low_a_hair_above_the_largest_value(golden, el
     differs = scales != golden[f"{theirs}/scales"]
     assert differs.any() and is_hair_above(amaxes(x)[differs], LARGEST[element]).all()
     assert (scales[differs] == golden[f"{theirs}/scales"][differs] + 1).all()
-    # Theirs saturates, ours does not: the definition's scale holds every number of the block.
+    # torchao saturates, qsim does not: the defined scale is large enough for every element.
     held = 2.0 ** (scales - 127) * LARGEST[element]
     assert (amaxes(x) <= held).all()
     same = ~each(differs)
@@ -86,5 +86,5 @@ def test_brevitas_takes_floor_but_for_the_exponent_just_below_powers_of_two(gold
     in_block = (ours != theirs).reshape(len(x), -1, BLOCK).any(axis=-1)
     mantissas = np.frexp(amaxes(x))[0]
     assert in_block.any() and (mantissas[in_block] == 1 - 2.0**-24).all()
-    # It tells most of these exponents apart.
+    # brevitas computes the right exponent for some of the blocks with this mantissa.
     assert (mantissas == 1 - 2.0**-24).sum() > in_block.sum()

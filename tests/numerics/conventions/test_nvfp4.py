@@ -11,7 +11,7 @@ SHAPE = (3, 72)
 
 
 def tensors() -> list[np.ndarray]:
-    """Tensors of one shape, so that each scheme is compiled once."""
+    """Return tensors of one shape, so that each scheme is compiled once."""
     rng = np.random.default_rng(9)
     normal = rng.standard_normal(SHAPE)
     tail = normal * 2.0 ** -rng.integers(0, 17, (*SHAPE[:1], SHAPE[1] // 8)).repeat(8, axis=1)
@@ -53,7 +53,7 @@ def codes_and_scales(rows, library) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(q.codes), np.asarray(q.scales).view(np.uint8)
 
 
-# number_formats, section 4.2: the scale byte of a block of zeros, and the sign of zero.
+# Scale byte of a block of zeros, from number_formats, section 4.2.
 @pytest.mark.parametrize(("library", "byte"), [("torchao", 0x08), ("modelopt", 0x38), ("ct", 0x20)])
 def test_a_block_of_zeros(library, byte):
     rows = np.ones((1, 32))
@@ -67,7 +67,7 @@ def test_the_sign_of_zero_and_of_tiny_numbers(library, minus_zero):
     assert codes[0, :4].tolist() == [7, 0, minus_zero, 8]
 
 
-# A block 2^-9 of the largest has a subnormal scale, which torchao raises to 2^-6.
+# A block whose amax is 2^-9 of the tensor's has a subnormal scale; torchao raises it to 2^-6.
 def test_only_torchao_has_no_subnormal_scales():
     rows = np.ones((1, 32)) * 2688
     rows[0, 16:] = 6 * 2.0**-9

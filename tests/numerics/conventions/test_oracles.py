@@ -1,4 +1,4 @@
-"""What the libraries made of the same tensors, frozen by ``tests/golden/numerics``."""
+"""Schemes against the libraries' results for the test tensors, frozen in ``tests/golden``."""
 
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def test_quotients_and_reciprocals_make_other_nf4_codes(oracles):
 
 
 def test_mxfp4_of_modelopt_rounds_ties_toward_zero_and_zero_to_minus_zero(oracles):
-    # Its scale is ceil(log2(amax / 6)), ours floor(log2(amax)) - 2 or the one of rceil.
+    # modelopt's scale exponent is ceil(log2(amax / 6)); ours is floor(log2(amax)) - 2, or rceil.
     x, theirs = oracles["ties/x/x"], of(oracles, "ties", "mxfp4-modelopt")
     ours = quantize(x, parse_scheme("mxfp4-rceil"))
     assert np.array_equal(np.ravel(ours.scales).view(np.uint8), np.ravel(theirs["scales"]))
@@ -104,7 +104,7 @@ def test_mxfp4_of_modelopt_rounds_ties_toward_zero_and_zero_to_minus_zero(oracle
     assert np.array_equal(differs & (x != 0), is_tie)
 
 
-# The sets are of use only where the libraries differ on them.
+# The test tensors are useful only if the libraries disagree on them.
 def test_the_sets_tell_the_libraries_apart(oracles):
     def codes(name, scheme):
         return np.asarray(quantize(oracles[f"{name}/x/x"], ENTRIES[scheme][0]).codes)

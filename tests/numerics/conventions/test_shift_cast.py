@@ -13,7 +13,7 @@ DTYPES = {E4M3: ml_dtypes.float8_e4m3fn, E5M2: ml_dtypes.float8_e5m2}
 LARGEST_SHIFT = {E4M3: 6, E5M2: 13}
 
 
-# ptq_and_pe_papers, section 4.4.
+# Vectors of ptq_and_pe_papers, section 4.4.
 @pytest.mark.parametrize(
     ("target", "shift", "codes"),
     [
@@ -71,7 +71,7 @@ def test_arrays_saturate_beyond_the_range():
 @pytest.mark.parametrize(
     ("code", "shift", "target", "message"),
     [
-        (7, 7, E4M3, r"6 \* 2\^7 is beyond 448, the largest of fp8_e4m3"),
+        (7, 7, E4M3, r"6 \* 2\^7 is above 448, the largest fp8_e4m3 value"),
         (0, 0, E3M4, "FP4 is cast to fp8_e4m3 or fp8_e5m2, not fp8_e3m4"),
         (16, 0, E4M3, ".*16.*"),
     ],

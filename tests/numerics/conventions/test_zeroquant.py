@@ -9,7 +9,7 @@ from numerics.formats import E2M1
 
 SIZE, ROWS, WIDTH = 32, 6, 72
 W = [[0.5, -0.25, 0.125, 1.0], [-1.5, 0.75, 0.3, -0.1], [0.02, 0.04, -0.06, 0.08]]
-#: What comes back of W under M1, and under M2 where its rows are the groups of one.
+#: Dequantized W under M1, and under M2 with the rows of W as the groups of one row.
 CONSTRAINED = [
     [0.5, -0.25, 0.125, 1],
     [-1.5, 0.75, 0.25, -0.125],
@@ -55,7 +55,7 @@ def test_arrays_are_the_definition(rounding):
         assert np.array_equal(bits(values[row]), bits(wanted))
 
 
-# ptq_and_pe_papers, section 4.6; the rows of W are groups of one row for M2.
+# Vectors of ptq_and_pe_papers, section 4.6; for M2 the rows of W are the groups of one row.
 def test_m1_vectors():
     q = quantize(np.float32(W), parse_scheme("fp4_e2m1:g4:e8m0:rceil"))
     assert np.asarray(q.scales).astype(np.float32).ravel().tolist() == [0.25, 0.25, 0.015625]
@@ -83,8 +83,8 @@ def error(x: np.ndarray, scheme) -> float:
     return float(np.sum((np.asarray(quantize(x, scheme).dequantize()) - x) ** 2) / np.sum(x**2))
 
 
-# Section 4.3. The errors of M1 depend on where the deviation lies between powers of two, which
-# the specification does not say; its figure lies between the extremes.
+# Errors of ptq_and_pe_papers, section 4.3. The error of M1 depends on the standard deviation
+# relative to powers of two, which the specification doesn't state; its error is in between.
 def test_errors_of_gaussian_rows():
     x = np.random.default_rng(13).standard_normal((64, 4096)).astype(np.float32)
     real, m1, m2 = parse_scheme("fp4_e2m1:g256:fp32"), SCHEMES["zqfp4-m1"], SCHEMES["zqfp4-m2"]

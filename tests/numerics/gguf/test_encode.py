@@ -55,13 +55,14 @@ def test_array_bytes_are_those_of_gguf_and_of_the_definition(name):
     assert np.array_equal(bits_of(decoded), bits_of(np.float32(values)))
     rounded = fake_quantize(np.concatenate([x, strange]), scheme)
     assert np.array_equal(bits_of(rounded), bits_of(restored))
-    # A NaN or an infinity spoils its block, and no other.
+    # A NaN or an infinity poisons its block only.
     is_good = np.isfinite(strange[:4].reshape(4, -1, scheme.group_size)).all(axis=-1)
     found = np.isfinite(restored[len(x) : len(x) + 4])
     assert np.array_equal(found, np.repeat(is_good, scheme.group_size, axis=1))
 
 
-#: Least power of two as a block's largest for which ggml's conversions to integers are defined.
+#: Exponents of the least largest magnitude of a block for which ggml's conversions to integers are
+#: defined.
 LEAST = {
     "q4_0": -124,
     "q5_0": -123,
@@ -86,7 +87,7 @@ def test_blocks_of_subnormal_numbers_have_the_bytes_of_gguf(name):
     x[:, ::size] = np.where(rng.integers(0, 2, (12, 512 // size)), 1, -1)
     powers = 2.0 ** (LEAST[name] + np.arange(12) % 6)[:, None]
     x = np.float32(x * powers)
-    # Beside a block of ordinary numbers, and one of zeros.
+    # Together with a block of ordinary numbers and a block of zeros.
     x[-1, size:], x[-2, :size] = 0.25, 0
     found = np.asarray(quantize(x, scheme).arrays["blocks"])
     assert np.array_equal(found, inputs.foreign_bytes(name, x))

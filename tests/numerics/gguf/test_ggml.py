@@ -14,7 +14,7 @@ from numerics.gguf.entries import ENTRIES
 from numerics.gguf.reference import encode_block
 from numerics.gguf.unpacking import read_codes
 
-#: Of the blocks of the rows, those whose values are kept.
+#: Indices of the blocks whose values are frozen.
 STEP = 5
 
 
@@ -54,7 +54,7 @@ def test_scales_and_codes_are_those_of_the_c_library(ggml, name):
         assert np.array_equal(ours[:, at : at + size], theirs[:, at : at + size])
     codes = read_codes(kind, jnp.asarray(ours)), read_codes(kind, jnp.asarray(theirs))
     assert np.array_equal(*codes)
-    # Nothing else is in a block.
+    # A block contains nothing else.
     assert np.array_equal(ours, theirs)
 
 
@@ -75,8 +75,8 @@ def test_values_are_those_of_the_c_library(ggml, name):
     assert np.array_equal(bits_of(found), bits_of(wanted))
 
 
-#: How blocks begin whose least value is a zero or underflows, and whether ggml gives m a sign.
-#: The array code of gguf has the sign of whichever zero NumPy comes upon.
+#: First values of blocks whose least value is zero or underflows, and whether ggml's m has a sign.
+#: gguf.quants takes the sign of an unspecified zero.
 LEAST_ZEROS = [
     ((-0.0, 0.0), True),
     ((0.0, -0.0), False),

@@ -13,7 +13,7 @@ from numerics.gguf.scheme import GgufScheme
 from numerics.schemes.storage import from_bytes, to_bytes
 
 SCHEMES = {name: scheme for name, (scheme, _) in ENTRIES.items()}
-#: Bits of codes, and of everything: the specification's table.
+#: Bits per weight of the codes and of all arrays, from the specification's table.
 BITS = {
     "q4_0": (4, 4.5), "q4_1": (4, 5), "q5_0": (5, 5.5), "q5_1": (5, 6), "q8_0": (8, 8.5),
     "tq1_0": (1.6, 1.6875), "tq2_0": (2, 2.0625),
@@ -53,7 +53,7 @@ def test_blocks_have_one_size():
     assert SCHEMES["q4_0"].with_group_size(32) == SCHEMES["q4_0"]
     with pytest.raises(ValueError, match=r"^q4_0 is defined with blocks of 32, not 64$"):
         SCHEMES["q4_0"].with_group_size(64)
-    with pytest.raises(ValueError, match=r"^'q9_0' is none of q4_0, q4_1, "):
+    with pytest.raises(ValueError, match=r"^'q9_0' is not one of q4_0, q4_1, "):
         GgufScheme(type_name="q9_0")
 
 

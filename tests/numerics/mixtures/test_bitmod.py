@@ -25,7 +25,7 @@ EA_PLUS = [8, 6, 4, 3, 2, 1.5, 1, 0.5, 0, -0.5, -1, -1.5, -2, -3, -4, -6]
 ER_PLUS = [6, 5, 4, 3, 2, 1.5, 1, 0.5, 0, -0.5, -1, -1.5, -2, -3, -4, -6]
 TIES_3 = [4, 3.5, 2.5, 1.5, 0.5, -0.5, -1.5, -3, -4]
 TIES_4 = [6, 5.5, 4.5, 3.5, 2.5, 1.75, 1.25, 0.75, 0.25, -0.25, -0.75, -1.25, -2.5, -3.5, -5, -6]
-# Weights, bits, special value chosen, scale, values in its units.
+# Rows: weights, bits per weight, chosen special value, scale, values divided by the scale.
 VECTORS = [
     (A, 4, 8, 0.00986480712890625, [1, -3, 0.5, 8, -2, 4, -6, 0]),
     (A, 3, -3, 0.0197296142578125, [1, -2, 0, 4, -1, 2, -3, 0]),
@@ -41,7 +41,7 @@ VECTORS = [
 
 @pytest.mark.parametrize(("weights", "bits", "special", "scale", "values"), VECTORS)
 def test_vectors_of_the_published_code(weights, bits, special, scale, values):
-    # Zeros up to the same size change no scale and no choice, and all share one program.
+    # Padding with zeros to one size changes neither scale nor choice; all share one program.
     more = 16 - len(weights)
     x = jnp.asarray(np.pad(np.float32(weights)[None], ((0, 0), (0, more))))
     q = quantize(x, parse_scheme(f"bitmod-fp{bits}:g16"))
@@ -53,7 +53,7 @@ def test_vectors_of_the_published_code(weights, bits, special, scale, values):
 
 
 def reference(x, bits, specials, size):
-    """Selectors, scales and values of rows, group by group."""
+    """Return selectors, scales and values of rows, group by group."""
     selectors, scales, values = [], [], []
     for row, start in itertools.product(range(len(x)), range(0, x.shape[1], size)):
         group = x[row, start : start + size]
@@ -140,5 +140,7 @@ def test_storage_counts_selectors():
     scheme = parse_scheme("bitmod-fp3")
     assert scheme.bits_per_weight((4, 256)) == 3 + 18 / 128
     assert parse_scheme("bitmod-fp3:g64").name == "bitmod-fp3:g64"
-    with pytest.raises(ValueError, match=r"^'asym' in 'bitmod-fp3:asym' is no group, such as g64$"):
+    with pytest.raises(
+        ValueError, match=r"^'asym' in 'bitmod-fp3:asym' is not a group, such as g64$"
+    ):
         parse_scheme("bitmod-fp3:asym")

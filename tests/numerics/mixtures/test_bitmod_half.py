@@ -20,7 +20,7 @@ D = halves("27ae 211f a51f 291f aa66 2666 a3ae 1d1f")
 RNG = np.random.default_rng(2)
 X = np.float32(RNG.standard_normal((6, 300)) * np.float32([[0.02], [0.005], [1]] * 2))
 X[2, :128], X[5, 130:140] = 0, 1e-7
-#: Each number of bits and each kind once; the other pairs take long to compile and are slow.
+#: Schemes that cover each bit width and each scale type once; other combinations are slow.
 SCHEMES = [
     pytest.param(parse_scheme(f"bitmod-fp{n}-{kind}"), marks=marks, id=f"fp{n}-{kind}")
     for n, kind, marks in (
@@ -50,7 +50,7 @@ def test_vectors_of_the_published_code(weights, bits, selector, values):
     assert np.array_equal(np.asarray(q.dequantize())[0], np.float32(halves(values)))
 
 
-#: Scales as codes of 8 bits; one shape for all tests, since it takes long to compile.
+#: Scheme with 8-bit scale codes; tests use one shape, because it takes long to compile.
 CODED = BitModHalf(weight_bits=4, scale_bits=8, size=8)
 CODED_X = np.tile(np.float32(np.concatenate([A, B, C[:8], D])), (4, 1))
 
@@ -115,7 +115,7 @@ def test_what_is_no_number_in_fp16_poisons_its_row_where_scales_are_codes():
 
 
 def test_a_group_without_a_candidate_is_zeros():
-    # As long as the vector of the published code, whose program serves.
+    # The length of the published vector, so that its compiled program is reused.
     x = np.zeros((1, len(C)), np.float32)
     x[0, :4] = 60000.0, 41000.0, -29000.0, 9000.0
     q = quantize(jnp.asarray(x), BitModHalf(weight_bits=3, size=len(C)))

@@ -1,4 +1,4 @@
-"""BitMoD with scales as its hardware reads them."""
+"""BitMoD with 8-bit group scales against its definition."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Groups in one of several formats against the candidates by themselves."""
+"""Groups in one of several formats against the schemes of the candidates alone."""
 
 import jax
 import jax.numpy as jnp

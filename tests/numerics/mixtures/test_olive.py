@@ -83,7 +83,7 @@ def test_integers_end_at_28_and_24_which_alpha_is_divided_by():
 
 def test_five_bits_have_steps_of_two_or_of_a_half_and_fifteen_outliers():
     flint, whole = (Olive(bits=5, normal=kind) for kind in (Normal.FLINT, Normal.INT))
-    # Twice flint of five bits, of which the largest value is 64; floats from 32 on without 32.
+    # Doubled 5-bit flint values end at 64; outliers are floats above 32.
     assert [2 * m for m in flint.magnitudes] == [*range(9), 10, 12, 14, 16, 24, 32, 64]
     floats = [2**e * (4 + m) // 4 for e in range(5, 9) for m in range(4)]
     assert list(flint.table.table[-16:]) == floats

@@ -1,4 +1,4 @@
-"""Schemes whose names say their numbers."""
+"""Schemes whose names contain their parameters."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from numerics import CATALOG, parse_scheme, quantize
 from numerics.names.families import FAMILIES, find_member
 
-#: A name that the catalog doesn't list, and what it is called.
+#: Names that the catalog does not list, with their canonical names.
 NAMES = {
     "int3-awq": "int3-awq", "int3-gptq-sym": "int3-gptq-sym", "int2-vs:g32": "int2-vs:g32",
     "dint5-f": "dint5-f", "bitmod-fp4+5-7:g64": "bitmod-fp4-+5-7:g64",
@@ -19,7 +19,7 @@ NAMES = {
 }  # fmt: skip
 
 
-#: Their neighbours have other numbers, and are compiled as long.
+#: Names whose schemes are compiled by default; the others differ in numbers only.
 FEW = ("int3-awq", "bitmod-fp4+5-7:g64", "kmeans2", "nf4-lq2x8")
 
 
@@ -48,7 +48,7 @@ def test_every_family_has_the_member_whose_source_it_takes():
     ("name", "message"),
     {
         "int9-awq": "integer conventions have 2 to 8 bits, not 9",
-        "vptq-v8-k100-0": "a codebook has a power of two of entries, such as 256, not 100",
+        "vptq-v8-k100-0": "the entries of a codebook are a power of two such as 256, not 100",
         "bitmod-fp4-+5.3": "a special value is a multiple of 0.5 up to 64 and not 0, not 5.3",
         "bitmod-fp3-+0": "a special value is a multiple of 1 up to 64 and not 0, not 0",
         "nofloat-lorc8": "'nofloat' is not an element format, such as int4, fp4 or nf3",

@@ -100,14 +100,14 @@ REFUSED = [
         ),
     ),
     ("int8:channel", 64, "'int8:channel' has one scale per channel, no group for group_size=64"),
-    ("int8:g32", 64, "'int8:g32' says its group, and group_size=64 another"),
-    ("int8:g32:channel", None, "'int8:g32:channel' says its granularity twice"),
-    ("int8:fp16:fp32", None, "'int8:fp16:fp32' says its scale format twice"),
+    ("int8:g32", 64, "'int8:g32' gives its group, and group_size=64 another"),
+    ("int8:g32:channel", None, "'int8:g32:channel' gives its granularity twice"),
+    ("int8:fp16:fp32", None, "'int8:fp16:fp32' gives its scale format twice"),
     (
         "int8:g",
         None,
         (
-            "'g' in 'int8:g' is none of tensor, channel, token, g<size>, sym, asym, floatmin, "
+            "'g' in 'int8:g' is not one of tensor, channel, token, g<size>, sym, asym, floatmin, "
             "two-level, scale=<number>, a scale format (fp32, fp16, bf16, e4m3, e8m0) or a "
             "scale rule (absmax, minmax, absmean, floor, rceil, rfloor, rnearest, ceil, even)"
         ),
@@ -138,7 +138,9 @@ def test_a_table_of_the_users_own_values():
 
 @pytest.mark.parametrize("text", ["1", "", "a,b", "1,nan", "1e50,2", "-2,-1", "1,1.0"])
 def test_what_is_no_table_is_refused(text):
-    with pytest.raises(ValueError, match=r"no number|2 to 256 finite values, the largest above 0"):
+    with pytest.raises(
+        ValueError, match=r"not a number|2 to 256 finite values, the largest above 0"
+    ):
         parse_scheme(f"table({text})")
     with pytest.raises(ValueError, match=r"^unknown format 'table\(1,2'"):
         parse_scheme("table(1,2")
@@ -159,7 +161,9 @@ def test_names_that_say_which_codes_are_special_are_known(text, name):
 
 
 def test_formats_that_are_no_elements_are_told_so():
-    with pytest.raises(ValueError, match=r"^'e8m0' is a format of scales here, not of elements; "):
+    with pytest.raises(
+        ValueError, match=r"^'e8m0' is a scale format here, not an element format; "
+    ):
         parse_scheme("e8m0")
     with pytest.raises(ValueError, match=r"^unknown format 'e5m2fn'"):
         parse_scheme("e5m2fn")

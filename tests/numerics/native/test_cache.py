@@ -1,4 +1,4 @@
-"""Where files are kept."""
+"""The cache directory."""
 
 from numerics.native.cache import cache_directory
 

@@ -1,4 +1,4 @@
-"""Libraries are made once, and where none can be had there is none."""
+"""Libraries are built once; without a compiler the result is None."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from numerics.native import compiled
 from numerics.native.compiled import COMPILERS, library
 
-# A library that is loaded stays loaded; each test wants a look at the files.
+# A loaded library stays loaded; each test must see the files.
 load = library.__wrapped__
 TEXT = 'extern "C" int answer() { return ANSWER; }'
 needs_compiler = pytest.mark.skipif(
@@ -30,7 +30,7 @@ def source(monkeypatch, tmp_path):
 
 @pytest.fixture
 def commands(monkeypatch):
-    """What the compiler is asked for."""
+    """Arguments of the compiler."""
     asked, run = [], compiled._run
 
     def spy(command):
@@ -46,7 +46,7 @@ def kept(source):
 
 
 def replace_compiler(monkeypatch, folder, script):
-    """Put a shell script in the place of all compilers."""
+    """Replace all compilers by a shell script."""
     path = folder / "compiler"
     path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     path.chmod(0o755)
@@ -122,7 +122,7 @@ def test_a_compiler_that_takes_too_long_is_ended_with_all_that_it_started(
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
-# What dlopen maps and then reads beyond the end of a file ends the process.
+# Damaged libraries; dlopen crashes when it reads mapped memory past the end of the file.
 DAMAGES = {
     "empty": lambda content: b"",
     "cut": lambda content: content[:4097],

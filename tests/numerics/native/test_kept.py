@@ -1,4 +1,4 @@
-"""What is kept of builds: the right file of the same parts, and no more than there is room for."""
+"""The build cache: the right file for the same inputs, and its size limit."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from numerics.native.kept import build_once
 
 @pytest.fixture
 def builder(tmp_path):
-    """A function that has a file built of some parts; it returns its text, and whether it was."""
+    """A function that builds a file from inputs; returns its text and whether it was built."""
 
     def build(*parts, text="built"):
         target, done = tmp_path / "target", []

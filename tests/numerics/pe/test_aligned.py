@@ -1,4 +1,4 @@
-"""BitMoD's aligned PE: published vectors, its array twin, and its bounds."""
+"""BitMoD's aligned PE: published vectors, its array twin, and its error bounds."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -25,11 +25,11 @@ PES = [
     for generator in (WindowTerms(FP4), BoothTerms(FORMATS["int8"]), BoothTerms(FORMATS["int6"]))
     for rounding in ("truncate", "nearest")
 ] + [AlignedDot(generator=WindowTerms(FP4), lanes=2, guard_bits=0, accumulator_bits=9)]
-#: Each kind of terms, each rounding and the small accumulator; others are pairs of the same.
+#: PEs that cover each term generator, each rounding and the small accumulator once.
 FEW = [
     pytest.param(pe, marks=[pytest.mark.slow] * (i not in (0, 3, 6))) for i, pe in enumerate(PES)
 ]
-#: Activations and the terms of one cycle: signs, exponents, bits.
+#: Published cycles: activations, and signs, exponents and bits of the terms; then the result.
 CYCLES = [
     ([0x3C00, 0xB800, 0x3555, 0x4000], "0101", "2031", "1111", Aligned(6484, 17)),
     ([0x3C00, 0xB800, 0x3555, 0x4000], "0101", "2031", "1110", Aligned(14676, 17)),
@@ -38,14 +38,14 @@ CYCLES = [
 
 
 def exact(pe, weights, codes):
-    """Return the exact dot product, a fraction."""
+    """Return the exact dot product as a fraction."""
     values = np.array(integer_table(pe.generator.weights)) * pe.generator.weights.unit
-    # Products have at most 14 bits, so that only their sum needs fractions.
+    # Products have at most 14 bits, so float holds them; only their sum needs fractions.
     return sum(map(Fraction, (values[list(weights)] * NUMBERS[list(codes)]).tolist()))
 
 
 def spread(random, fmt, rows, length, *, fields=(0, 32)):
-    """Return weights, and activations with exponent fields of a range."""
+    """Return random weights, and activations with exponent fields in the range ``fields``."""
     weights = random.integers(0, 2**fmt.bits, (rows, length))
     codes = random.integers(0, 2**16, (rows, length)) & 0x83FF
     return weights, codes | random.integers(*fields, (rows, length)) << 10
@@ -139,7 +139,7 @@ def test_accumulators_around_powers_of_two(pe):
 
 def test_equal_exponents_that_fit_lose_nothing():
     pe = PES[0]
-    # 1 * 1 and 1 * -1 in 2's complement of the first candidate: sums of few bits.
+    # Codes 2 and 10 of the first candidate are 1 and -1, so sums have few bits.
     weights, codes = [2, 10] * 4, [0x3C00, 0x4000] * 4
     assert pe.value(pe.group(weights, codes)) == exact(pe, weights, codes) == -4
 
@@ -152,11 +152,11 @@ def test_shifts_round_as_fractions_do(places):
 
 
 def test_groups_that_it_cannot_take():
-    with pytest.raises(ValueError, match=r"^groups of 6 values for 4 lanes; give a multiple$"):
+    with pytest.raises(ValueError, match=r"^groups of 6 values are not a multiple of 4 lanes$"):
         PES[0].group([0] * 6, [0] * 6)
     with pytest.raises(
         ValueError,
-        match=r"^groups of 65536 values take 32768 cycles; with an accumulator of 15 bits 8192 are",
+        match=r"^groups of 65536 values take 32768 cycles; an accumulator of 15 bits is proved",
     ):
         PES[0].check(65536)
     with pytest.raises(ValueError, match=r"^exponents of up to 68 don't fit in 6 bits$"):

@@ -1,4 +1,4 @@
-"""Planes of bits against the middles of the parts of a range."""
+"""Bit-plane dot products against weights at the centers of uniform intervals."""
 
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ PLANES = range(1, 9)
 
 
 def plane_dots(codes, activations, planes):
-    """Sums of rows that are all read in as many planes."""
+    """Return the dot products of rows that are all read in ``planes`` planes."""
     return bit_planes.plane_dots(codes, activations, np.full(len(codes), planes))
 
 

@@ -1,4 +1,4 @@
-"""Scales after the block, against fractions and against the schemes' values."""
+"""Dot products with block scales, against fractions and against the schemes' values."""
 
 import dataclasses
 from fractions import Fraction
@@ -56,7 +56,7 @@ def test_sums_are_those_of_fractions(kind):
 def test_nvfp4_is_the_dot_product_of_the_scheme_s_values():
     random = np.random.default_rng(1)
     quantized = SCHEMES["nvfp4"].quantize(jnp.float32(random.normal(size=(16, 64))))
-    # Without the scale of the tensor, values have 8 bits and float64 has their products' sums.
+    # Without the tensor's scale values have 8 bits, so float64 holds the dot products exactly.
     arrays = {**quantized.arrays, "tensor_scale": jnp.float32(1)}
     values = np.float64(dataclasses.replace(quantized, arrays=arrays).dequantize())
     codes, scales = np.asarray(quantized.codes), np.asarray(quantized.scales).view(np.uint8)

@@ -1,4 +1,4 @@
-"""Powers of two as scales, against fractions and against the MX scheme's values."""
+"""Dot products with power-of-two block scales, against fractions and the MX scheme's values."""
 
 from fractions import Fraction
 
@@ -25,7 +25,7 @@ def random_codes(random, kind, low, high):
 
 
 def exact(kind, weights, codes, scales, lowest):
-    """Return the sum of a row as a fraction of the result's unit, without any window."""
+    """Return the exact sum of a row, without a window, as a fraction of the result's unit."""
     total = Fraction(0)
     for block in range(BLOCKS):
         part = slice(block * kind.block, (block + 1) * kind.block)
@@ -75,7 +75,7 @@ def test_mxfp4_is_the_dot_product_of_the_scheme_s_values():
     of_blocks = [scales[:8].reshape(8, 3), scales[8:].reshape(8, 3)]
     lowest = sum(part.astype(int).min() for part in of_blocks)
     found = MXFP4.dots(codes[:8], codes[8:], of_blocks, np.full(8, lowest))
-    # Values have 3 bits and scales within few binades, so float64 has the sums.
+    # Values have 3 bits and scales span few binades, so float64 holds the sums exactly.
     assert np.array_equal(found * MXFP4.unit(int(lowest)), (values[:8] * values[8:]).sum(axis=1))
 
 

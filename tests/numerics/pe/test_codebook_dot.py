@@ -1,4 +1,4 @@
-"""Dot products of codes of vectors, against the values that the schemes decode."""
+"""Dot products of vector-quantized weights, against the schemes' dequantized values."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +35,7 @@ def test_e8p_is_the_values_of_the_scheme():
     values = np.asarray(QuantizedTensor(arrays=arrays, scheme=E8P(), shape=(64, 32)).dequantize())
     activations = activations_of(64, 32)
     found = e8p_dots(codes, activations)
-    # Quarters below 3 times 8-bit integers: exact in float64.
+    # Multiples of 1/4 below 3 times 8-bit integers are exact in float64.
     assert np.array_equal(found, 4 * (values.astype(np.float64) * activations).sum(axis=1))
     for row in range(64):
         assert e8p_dot(codes[row].tolist(), activations[row].tolist()) == found[row]
@@ -67,7 +67,7 @@ def test_sums_of_entries_are_the_values_of_aqlm():
 
 def test_sums_of_columns_are_the_values_of_vptq():
     scheme = Vptq(main=Codebook(length=6, bits=4), residual_bits=4)
-    # VPTQ's entries are between 0 and 1 in units of 2^-13 over a scale of its own.
+    # The scale SHARPER cancels the unit of columns, so that values are sums of integer entries.
     entries, codes = RANDOM.integers(-128, 128, (2, 16, 6)), RANDOM.integers(0, 16, (2, 5, 40))
     arrays = {
         "codes": jnp.asarray(codes[0], jnp.uint8),
@@ -93,7 +93,7 @@ def test_entries_of_8_bits_are_within_half_a_scale():
     entries, scale = integer_entries(codebooks)
     assert abs(entries).max() == 127
     assert (abs(entries * scale - codebooks.astype(np.float64)) <= scale / 2).all()
-    # Whole numbers of the scale come back as they were.
+    # Multiples of the scale are reproduced exactly.
     again, same = integer_entries((entries * 0.25).astype(np.float16))
     assert same == 0.25 and np.array_equal(again, entries)
     assert integer_entries(np.zeros((1, 2, 8), np.float16))[1] == 1.0

@@ -1,4 +1,4 @@
-"""Scales a bit at a time, and the sum of a channel."""
+"""BitMoD's dequantizer: bit-serial scales, and the FP32 sum of a channel."""
 
 from fractions import Fraction
 
@@ -43,7 +43,7 @@ def test_a_group_of_a_published_vector():
     group = wide.group(weights, codes)
     assert wide.value(group) == Fraction(711023, 131072)
     assert wide.value(dequantized(group, 21)) == 113.91817474365234
-    # The PE's own widths come near.
+    # The PE's own accumulator width gives nearly the published number.
     pe = AlignedDot(generator=WindowTerms(fmt))
     assert 0 < abs(pe.value(dequantized(pe.group(weights, codes), 21)) - 113.918175) < 0.05
 
@@ -56,8 +56,8 @@ def test_additions_round_one_after_another():
 
 
 def test_scales_of_more_bits_are_refused():
-    with pytest.raises(ValueError, match=r"^scales of 256 to 256; they are of 0 to 255$"):
+    with pytest.raises(ValueError, match=r"^scales must be 0 to 255, not 256 to 256$"):
         dequantized(Aligned(1, 1), 256)
     one = np.ones((1, 1), int)
-    with pytest.raises(ValueError, match=r"^scales of -1 to -1; they"):
+    with pytest.raises(ValueError, match=r"^scales must be 0 to 255, not -1 to -1$"):
         columns(one, one, -one)

@@ -40,7 +40,7 @@ def test_widths_hold_the_extremes_and_no_less(names):
 
 
 def test_formats_without_a_unit_are_refused():
-    with pytest.raises(ValueError, match="no multiples of one unit"):
+    with pytest.raises(ValueError, match="not multiples of one unit"):
         integer_table(FORMATS["nf4"])
 
 

@@ -22,7 +22,7 @@ def test_groups_are_rounded_once(is_of_groups):
         for index, start in enumerate(range(0, 10, 4)):
             pairs = zip(a[token, start : start + 4], w[row, start : start + 4], strict=True)
             exact = sum(Fraction(float(x)) * Fraction(float(y)) for x, y in pairs)
-            # Fewer than 53 bits, so that one rounding follows.
+            # The sum has fewer than 53 bits, so float64 holds it and only float32 rounds it.
             assert Fraction(float(exact)) == exact
             segment = np.float32(float(exact))
             total += segment * scales[row, index] if is_of_groups else segment

@@ -29,7 +29,7 @@ def test_every_code_is_its_number_and_those_of_no_number_are_zero():
 def test_arrays_equal_the_definition():
     random = np.random.default_rng(0)
     rows = random.integers(0, 2**16, (2, 60, 12), dtype=np.uint16)
-    # Numbers near one another, so that rounding and cancellation happen.
+    # Exponents are close to each other, so that sums round and cancel.
     rows[:, 30:] = rows[:, 30:] & 0x83FF | random.integers(14, 18, (2, 30, 12)) << 10
     expected = [fp16_mac(w, a) for w, a in zip(*rows.tolist(), strict=True)]
     assert same_bits(fp16_macs(*rows), expected)

@@ -1,4 +1,4 @@
-"""Table lookups against the dot products of the ternary weights that the codes stand for."""
+"""Dot products by table lookup against those of the ternary weights."""
 
 import itertools
 
@@ -56,7 +56,7 @@ def test_codes_are_those_of_the_file():
     random = np.random.default_rng(2)
     trits = random.integers(-1, 2, (16, 96), dtype=np.int8)
     packed = pack_tl1(trits[:, :64], block_rows=16, block_width=64, line_rows=16)
-    # A piece of 16 weights of a line is 4 bytes a row, two codes each, in 4 times 16 rows.
+    # A piece of 16 weights has 4 bytes per row with two codes each, in 4 steps of 16 rows.
     stored = np.stack([packed >> 4, packed & 15], axis=-1).reshape(-1, 16, 2)
     assert np.array_equal(stored.transpose(1, 0, 2).reshape(16, -1), tl1_codes(trits[:, :64]))
     magnitudes, words = pack_tl2(trits)
@@ -84,9 +84,9 @@ def test_largest_sums_occur():
 
 
 def test_rows_of_part_of_a_code_are_refused():
-    with pytest.raises(ValueError, match="a row of 5 values; give a multiple of 3"):
+    with pytest.raises(ValueError, match="a row of 5 values is not a multiple of 3"):
         tl2_codes(np.zeros((2, 5), int))
-    with pytest.raises(ValueError, match="a row of 3 values; give a multiple of 2"):
+    with pytest.raises(ValueError, match="a row of 3 values is not a multiple of 2"):
         tl1_dot([4], [1, 2, 3])
     with pytest.raises(ValueError, match="argument 2 is longer"):
         tl2_dot([1, 2], [0, 0], [1, 2, 3])

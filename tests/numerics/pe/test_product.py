@@ -1,4 +1,4 @@
-"""Matrix products through PEs whose sums round: each group against its plain definition."""
+"""Matrix products of PEs whose sums round: each group against the scalar definition."""
 
 from fractions import Fraction
 
@@ -17,7 +17,7 @@ from rtl.catalog import ROUNDING
 
 SLOW = pytest.mark.slow
 RANDOM = np.random.default_rng(7)
-#: Rows end within a group, and groups within a beat.
+#: Length of rows, not a multiple of the group, and of groups, not a multiple of a beat.
 LENGTH, GROUP = 50, 18
 
 
@@ -42,14 +42,14 @@ def scheme_of(name):
 
 
 def activations(rows, length=LENGTH):
-    """Numbers of all sizes that FP16 has, subnormal and zero ones among them."""
+    """Return numbers over the whole FP16 range, subnormal numbers and zeros included."""
     sizes = np.exp2(RANDOM.integers(-26, 15, (rows, length)))
     x = RANDOM.normal(size=(rows, length)) * sizes * (RANDOM.random((rows, length)) > 0.1)
     return x.astype(np.float32)
 
 
 def expected(x, weight, name):
-    """Return the definition: the scalar PE for each group, then float32 for scales and sums."""
+    """Return the scalar definition: the PE for each group, then scales and sums in float32."""
     pe = ROUNDING[name]
     codes = np.clip(x, -65504, 65504).astype(np.float16).view(np.uint16).astype(int)
     total = np.zeros((len(x), weight.shape[0]), np.float32)
@@ -95,7 +95,7 @@ def test_codes_that_a_pe_reads_stand_for_the_values_of_the_weights():
     assert {5.0, -5.0, 8.0, -8.0} & set(values.ravel().tolist())
 
 
-#: The others are one of them with another format or rounding.
+#: One PE of each kind; the other PEs differ from these only in format or rounding.
 DIFFERENT = ("bitmod-fp4-aligned", "bitmod-fp4-special", "fp16-mac", "mixpe-w4a16-running")
 
 
@@ -152,18 +152,18 @@ def test_poisoned_groups_stay_poisoned_and_large_activations_saturate():
 @pytest.mark.parametrize(
     "scheme,name,words",
     [
-        ("int4", "bitmod-fp4-aligned", "codes of bitmod-fp4, with one scale a group; int4:g128"),
-        ("bitmod-fp4-er", "bitmod-fp4-aligned", "bitmod-fp4-er has others"),
-        ("int8:asym", "bitmod-int8-aligned", "has others"),
+        ("int4", "bitmod-fp4-aligned", "bitmod-fp4, with one scale a group, not int4:g128"),
+        ("bitmod-fp4-er", "bitmod-fp4-aligned", "one scale a group, not bitmod-fp4-er$"),
+        ("int8:asym", "bitmod-int8-aligned", "one scale a group, not int8:g128:asym"),
         ("int8", "bitmod-int4-aligned", "codes of int4"),
-        ("bitmod-fp3", "bitmod-fp4-special", "fp4_e2m1 with a special value, .* bitmod-fp3 has"),
+        ("bitmod-fp3", "bitmod-fp4-special", "fp4_e2m1 with a special value, .* not bitmod-fp3$"),
         ("bitmod-fp4", "bitmod-fp4-column", "with 8-bit scales of groups and one of the row"),
-        ("int4:g256", "mixpe-w4a16-running", "accumulators of 33 bits; 32 are computed"),
+        ("int4:g256", "mixpe-w4a16-running", "accumulators of 33 bits; the limit is 32"),
         ("int4:asym", "mixpe-w4a16-running", "codes of int4, with one scale a group"),
         (
             "bitmod-fp4:g65536",
             "bitmod-fp4-aligned",
-            "32768 cycles; with .* 15 bits 8192 are proved",
+            "32768 cycles; .* 15 bits is proved for up to 8192",
         ),
     ],
 )

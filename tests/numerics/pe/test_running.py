@@ -1,4 +1,4 @@
-"""The accumulator that follows the largest exponent: its array twin, its bound, its width."""
+"""MixPE's accumulator aligned to the largest exponent so far: array twin, bound and width."""
 
 from fractions import Fraction
 
@@ -44,7 +44,8 @@ def test_arrays_equal_the_definition_within_its_bound(pe):
         errors = [abs(pe.value(r) - exact(pe, *row)) for r, row in zip(found, rows, strict=True)]
         bounds = [pe.error_bound(result.exponent, 30) for result in found]
         assert all(e <= b for e, b in zip(errors, bounds, strict=True))
-        # Guard bits hold what exponents differ by; subnormals have the smallest normal one.
+        # The result is exact if exponents differ by at most the guard bits; a subnormal number has
+        # the smallest normal exponent.
         assert any(errors) == (fields[1] - 1 - max(fields[0], 1) > pe.guard_bits)
 
 
@@ -62,7 +63,7 @@ def test_any_group_is_within_its_bound(pe, pairs):
 
 def test_a_bound_is_nearly_reached():
     pe, count = PES[1], 50
-    # A product of one unit at a smaller exponent loses nearly all of a unit, again and again.
+    # Each product of one unit at a small exponent loses nearly one unit of the accumulator.
     weights, codes = [1] + [15] * count, [0x3C00] + [0x0001] * count
     result = pe.group(weights, codes)
     error = abs(pe.value(result) - exact(pe, weights, codes))

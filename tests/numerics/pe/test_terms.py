@@ -1,4 +1,4 @@
-"""Terms of weights: their sums, their limits, and published digits."""
+"""Term generators: the sums of terms, the limits of formats, and published digits."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from numerics.formats import TableFormat
 from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.terms import BoothTerms, WindowTerms, term_tables
 
-#: Digits of radix-4 Booth recoding, lowest first.
+#: Published digits of radix-4 Booth recoding: format, value, digits from the lowest.
 DIGITS = [
     ("int8", -128, [0, 0, 0, -2]),
     ("int8", -108, [0, 1, 1, -2]),
@@ -70,7 +70,7 @@ def test_cycles_a_weight():
 
 def test_the_low_window_does_not_see_what_the_high_one_took():
     terms = [WindowTerms(FORMATS["fp4_e2m1"]).terms(code) for code in range(8)]
-    # Halves of 0, .5, 1, 1.5, 2, 3, 4, 6.
+    # Magnitudes 0, 0.5, 1, 1.5, 2, 3, 4 and 6 in units of 1/2.
     assert [(low.value, high.value) for low, high in terms] == [
         (0, 0),
         (1, 0),
@@ -85,13 +85,15 @@ def test_the_low_window_does_not_see_what_the_high_one_took():
 
 @pytest.mark.parametrize("value", [7.0, 16.0, 5.5])
 def test_values_of_more_terms_are_refused(value):
-    with pytest.raises(ValueError, match=f"^odd has the value {value:g}; two windows hold"):
+    with pytest.raises(ValueError, match=f"^odd has the value {value:g}; windows hold"):
         WindowTerms(TableFormat(name="odd", table=(0.0, value)))
 
 
 def test_other_units_and_formats_are_refused():
-    with pytest.raises(ValueError, match=r"^the values of quarter are no multiples of 1/2$"):
+    with pytest.raises(ValueError, match=r"^the values of quarter are not multiples of 1/2$"):
         WindowTerms(TableFormat(name="quarter", table=(0.0, 0.25)))
     for name in ("fp4_e2m1", "uint4"):
-        with pytest.raises(ValueError, match=f"^{name} is no two's complement number; Booth"):
+        with pytest.raises(
+            ValueError, match=f"^Booth digits need a two's complement format, not {name}"
+        ):
             BoothTerms(FORMATS[name])

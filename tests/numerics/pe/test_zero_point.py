@@ -1,4 +1,4 @@
-"""Zero points taken off after the sum, against weights that had theirs taken off before."""
+"""Zero points subtracted after the sum, against weights with the zero point subtracted before."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The array modules of schemes: what each has to hold, and how a new scheme names its own."""
+"""The array modules of schemes: their functions, and how a new scheme names its module."""
 
 import inspect
 import typing
@@ -37,10 +37,10 @@ def test_schemes_have_no_array_methods_of_their_own(kind):
     assert not {"quantize", "dequantize", "fake_quantize"} & set(vars(kind))
 
 
-# What somebody else writes to add a scheme: a class, and two functions.
+# All that a new scheme needs: a class and two functions.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed(Scheme, arrays=__name__):
-    """The signs alone."""
+    """A scheme that stores signs only."""
 
     @property
     def name(self) -> str:

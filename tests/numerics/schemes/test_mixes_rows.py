@@ -1,4 +1,4 @@
-"""Whether rows depend on one another: what a scheme says of itself against an experiment.
+"""Whether rows depend on one another: the property ``mixes_rows`` against an experiment.
 
 Rows are tokens in activations and caches, where a token must not depend on later ones.
 """
@@ -23,9 +23,9 @@ MIXING = {
     "nvfp4-ct", "nvfp4-modelopt", "nvfp4-torchao", "fp4_e2m1:g32:e4m3:two-level", "ternary:tensor",
 }  # fmt: skip
 EARLIER, LATER, COLUMNS = 8, 56, 256
-#: Codebooks that take minutes to train; their structure is that of the other AQLM and VPTQ ones.
+#: Codebooks that take minutes to train and have the structure of other AQLM and VPTQ schemes.
 LONG = ("aqlm-1x16", "vptq-v6-k4096-0-o1-v4-k4096")
-#: What can poison or stretch a shared statistic.
+#: Changes that can poison or widen a shared statistic.
 SPECIALS = (np.nan, np.inf, 1e30)
 
 
@@ -140,7 +140,7 @@ REFUSED = {
     "int8:scale=1e-44": (
         "a scale given beforehand is a number from 1.18e-38 to 3.4e+38, not 9.80909e-45"
     ),
-    "int8:scale=1:scale=2": "'int8:scale=1:scale=2' says its static scale twice",
+    "int8:scale=1:scale=2": "'int8:scale=1:scale=2' gives its static scale twice",
 }
 
 

@@ -1,4 +1,4 @@
-"""How scales are found and stored: facts that can be checked by hand."""
+"""Computation and storage of scales: facts that can be checked by hand."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Schemes: storage, names and what does not go together."""
+"""Schemes: storage, names and invalid combinations."""
 
 import dataclasses
 
@@ -98,7 +98,7 @@ def test_schemes_are_hashable_and_equal_by_value():
 REFUSED = [
     (
         {"element": FORMATS["fp16"]},
-        r"fp16 is a format of scales, not of elements",
+        r"fp16 is a scale format, not an element format",
     ),
     (
         {"scale_format": FORMATS["fp8_e5m2"]},
@@ -158,7 +158,7 @@ def test_a_scheme_takes_keywords_only():
         ElementScheme(FORMATS["int4"], PerGroup(128), FORMATS["fp16"])
 
 
-# codebooks_ternary_structured, section 9: what the sources' own files take.
+# codebooks_ternary_structured, section 9: sizes of the sources' own files.
 def test_stored_bits_are_those_of_the_sources_files():
     kinds = ("index", "full", "stored")
     aqlm, spqr = parse_scheme("aqlm-2x12"), parse_scheme("spqr-3")

@@ -8,7 +8,7 @@ from numerics.schemes.storage import from_bytes, stored_bytes, to_bytes
 
 RNG = np.random.default_rng(3)
 X = np.float32(RNG.standard_normal((8, 288)) * np.exp2(RNG.integers(-9, 9, (8, 288))))
-#: Whose last groups are shorter; the others take a shape that is compiled for other tests too.
+#: Schemes tested with a shorter last group; others reuse a shape that other tests compile.
 SHORTER = ("int2", "int3-asym", "fp6_e2m3", "int4-vs", "bitmod-fp3", "kmeans3")
 
 
@@ -17,9 +17,9 @@ def bits(array):
 
 
 KINDS = {type(scheme): name for name, scheme in reversed(SCHEMES.items())}
-#: Their search for codes compiles for seconds; families have smaller ones.
+#: Schemes whose search compiles for seconds; smaller members of their families are tested.
 LONG = ("any-precision",)
-#: One of each kind; others store such arrays in another number, perhaps of other bits.
+#: One scheme of each kind; others differ in the number and bits of their arrays.
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] * (name not in KINDS.values() or name in LONG))
     for name in SCHEMES

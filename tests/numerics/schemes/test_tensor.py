@@ -53,7 +53,8 @@ IN_BETWEEN = {
     "int8:g32:e8m0", "int8:floatmin:g32:fp32", "int8:channel", "int4:tensor:bf16",
     "fp8_e5m2:token:bf16", "fp8_e5m2", "fp4_e3m0", "pot4_log", "int4_full:g128:fp16",
     "int4:asym:g64:bf16", "int3:floatmin:g40:bf16", "zqfp4-m1-floor", "zqfp4-m1-nearest",
-    "apot3", "apot5", "pot3", "dint5", "dint6", "dint7",
+    "apot3", "apot5", "pot3", "dint5", "dint6", "dint7", "dint8", "int8", "mxfp6_e3m2",
+    "int4:g16:e4m3:two-level",
 }  # fmt: skip
 REPRESENTATIVE = (
     "int4",
@@ -95,7 +96,7 @@ def test_scales_codes_and_values_equal_the_reference(text, blocks):
         for field in ("scales", "zero_points", "minimums"):
             actual, wanted = getattr(q, field), getattr(expected, field)
             assert (actual is None) == (wanted is None), (name, field)
-            # Side data of poisoned groups, but for the scale itself, is unspecified.
+            # Side data of poisoned groups other than the scale is unspecified.
             known = ~np.isnan(expected.scales.astype(np.float32))
             if field == "scales" and actual is not None:
                 assert np.array_equal(np.isnan(np.asarray(actual).astype(np.float32)), ~known)
@@ -122,12 +123,16 @@ def test_fake_quantize_equals_the_round_trip_in_every_bit(text, blocks):
         assert same_bits(values, quantize(jnp.asarray(x), scheme).dequantize()), name
 
 
-X = np.random.default_rng(3).standard_normal((6, 200)).astype(np.float32)
+#: Of the shape of the block sets, so that all tests share one compiled program a scheme.
+X = np.random.default_rng(3).standard_normal((16, 288)).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    "text", ["nvfp4", *(pytest.param(t, marks=pytest.mark.slow) for t in ("int8-asym", "mxfp4"))]
-)
+def slow(*texts):
+    """Mark schemes whose arithmetic another one of the same test has."""
+    return [pytest.param(text, marks=pytest.mark.slow) for text in texts]
+
+
+@pytest.mark.parametrize("text", ["nvfp4", *slow("int8-asym", "mxfp4")])
 def test_eager_results_are_the_compiled_ones(text):
     scheme, x = parse_scheme(text), jnp.asarray(X[:, :128])
     with jax.disable_jit():
@@ -135,7 +140,7 @@ def test_eager_results_are_the_compiled_ones(text):
     assert same_bits(eager, fake_quantize(x, scheme))
 
 
-@pytest.mark.parametrize("text", ["int4", "int4-floatmin", "mxfp4"])
+@pytest.mark.parametrize("text", ["int4-floatmin", "mxfp4", *slow("int4")])
 def test_mapped_results_are_those_of_the_rows(text):
     scheme, x = parse_scheme(text), jnp.asarray(X)
     mapped = jax.vmap(lambda row: quantize(row, scheme))(x)
@@ -145,7 +150,13 @@ def test_mapped_results_are_those_of_the_rows(text):
     assert same_bits(values, fake_quantize(x, scheme))
 
 
-@pytest.mark.parametrize("text", [*REPRESENTATIVE, "ternary:fp32", "int8:floatmin:g32:fp32"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("int8-asym", "int4-floatmin", "mxfp4", "nvfp4", "ternary:fp32"),
+        *slow("int4", "fp4", "nf4", "mxint8-rceil", "int8:floatmin:g32:fp32"),
+    ],
+)
 def test_results_inside_a_larger_function_are_the_same(text):
     scheme, x = parse_scheme(text), jnp.asarray(X)
 
@@ -159,20 +170,26 @@ def test_results_inside_a_larger_function_are_the_same(text):
     assert same_bits(shifted, values + np.float32(0.1))
 
 
-@pytest.mark.parametrize("text", ["mxfp4", "int4-asym:g64", "ternary:g64"])
-def test_a_shorter_last_group_is_quantized_on_its_own(text):
-    scheme, x = parse_scheme(text), jnp.asarray(X)
-    full = 200 // scheme.group_size * scheme.group_size
+@pytest.mark.parametrize(
+    ("text", "width"),
+    [
+        ("mxfp4", 200),
+        ("ternary:g64", 288),
+        pytest.param("int4-asym:g64", 288, marks=pytest.mark.slow),
+    ],
+)
+def test_a_shorter_last_group_is_quantized_on_its_own(text, width):
+    scheme, x = parse_scheme(text), jnp.asarray(X[:, :width])
+    full = width // scheme.group_size * scheme.group_size
     parts = [fake_quantize(part, scheme) for part in (x[:, :full], x[:, full:])]
     assert same_bits(fake_quantize(x, scheme), np.concatenate(parts, axis=1))
-    assert quantize(x, scheme).scales.shape == (6, -(-200 // scheme.group_size))
+    assert quantize(x, scheme).scales.shape == (16, -(-width // scheme.group_size))
 
 
-@pytest.mark.parametrize("text", ["int4:g64", "mxfp4", "int8:token:fp32", "int8:asym:channel"])
 @pytest.mark.parametrize(
-    "shape",
-    [(2, 3, 200), *(pytest.param(s, marks=pytest.mark.slow) for s in ((1200,), (1, 2, 3, 200)))],
+    "text", ["mxfp4", "int8:asym:channel", *slow("int4:g64", "int8:token:fp32")]
 )
+@pytest.mark.parametrize("shape", [(2, 8, 288), *slow((4608,), (1, 2, 8, 288))])
 def test_any_rank_is_quantized_along_the_last_axis(text, shape):
     scheme = parse_scheme(text)
     x = jnp.asarray(X.reshape(shape))
@@ -223,11 +240,11 @@ def test_values_lie_within_half_a_step_of_the_input(text):
     q = quantize(x, scheme)
     scales = np.asarray(q.scales).astype(np.float64)
     size = scheme.group_size
-    steps = np.repeat(scales, size, axis=1)[:, :200]
+    steps = np.repeat(scales, size, axis=1)[:, :288]
     grid = np.unique([v for v in scheme.element.values if v >= scheme.element.min])
     widest = np.diff(grid).max()
-    # Of the step: half, as much again in the scale's own rounding error (2^-11 of the range, which
-    # is at most 255 steps), and in MX nothing more, since nothing saturates.
+    # Error in steps: half by rounding, at most another half by the rounding of the scale (2^-11 of
+    # the range, at most 255 steps). MX scales are exact and nothing saturates.
     slack = 0.5 * widest + (grid[-1] - grid[0]) * 2.0**-10
     assert (np.abs(np.asarray(q.dequantize(), np.float64) - X) <= steps * slack).all()
 

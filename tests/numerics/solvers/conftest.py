@@ -1,4 +1,4 @@
-"""The small layers that the solver tests share."""
+"""The small layers shared by the solver tests."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def vector_b() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (3, 8), inputs (12, 8) and Hessian whose codes the public GPTQ code gave."""
+    """Return weights (3, 8), inputs (12, 8) and Hessian of a vector from the public GPTQ code."""
     weight = (
         np.array(
             [

@@ -1,4 +1,4 @@
-"""GPTQ: published vectors, a float64 reference of six lines, and what holds for every scheme."""
+"""GPTQ: published vectors, a short float64 reference, and properties of every scheme."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from numerics import fake_quantize, parse_scheme
 from numerics.solvers.gptq import gptq
 from numerics.solvers.hessian import factorize, output_error
 
-#: One for each kind of side data: none but scales, zero point, float minimum, two levels, E8M0,
+#: One scheme for each kind of side data: scales only, zero point, float minimum, two levels, E8M0,
 #: selector, value table, codebook of a row.
 SCHEMES = (
     "fp4:g32",
@@ -21,7 +21,7 @@ SCHEMES = (
 
 
 def layer(rows=24, width=64, tokens=400, seed=0):
-    """Weights and the Hessian of inputs whose channels are correlated."""
+    """Return weights, and the Hessian of inputs with correlated channels."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(tokens, width)) @ rng.normal(size=(width, width))
     return rng.normal(size=(rows, width)).astype(np.float32), x.T @ x
@@ -83,7 +83,7 @@ def test_values_and_loss_equal_the_reference_in_float64(order):
 
     columns = factorize(hessian, order=order, group_size=32).order
     expected, loss = reference(weight, hessian, round_column, columns)
-    # A float32 sum lies elsewhere than the float64 one; within 1e-4 of a tie codes may differ.
+    # Float32 and float64 sums differ slightly, so codes of values near a tie may differ.
     assert (np.abs(values(found) - expected) < 1e-6).mean() > 0.999
     assert found.loss == pytest.approx(loss, rel=1e-3)
 
@@ -165,12 +165,12 @@ def test_wide_integers_lose_next_to_nothing():
 @pytest.mark.parametrize("name", ["aqlm-2x8", "e8p"])
 def test_schemes_without_a_code_for_each_value_are_refused(name):
     weight, hessian = layer(rows=16)
-    with pytest.raises(ValueError, match="no code for each single value"):
+    with pytest.raises(ValueError, match="have one code per value"):
         gptq(weight, hessian, parse_scheme(name))
 
 
 def test_schemes_whose_codes_depend_on_their_neighbours_are_refused():
     weight, hessian = layer(rows=16)
     weight[:, ::7] *= 6
-    with pytest.raises(ValueError, match="another value beside other codes"):
+    with pytest.raises(ValueError, match="depends on neighbouring codes"):
         gptq(weight, hessian, parse_scheme("olive4"))

@@ -1,11 +1,11 @@
-"""Hadamard matrices: every width of the usual models, and none where no construction is known."""
+"""Hadamard matrices: the widths of usual models, and refusal of sizes without a construction."""
 
 import numpy as np
 import pytest
 
 from numerics.solvers.hadamard import factor_size, hadamard, paley, paley_field
 
-#: Widths of hidden states and feed-forward layers of public models, and the order of their matrix.
+#: Order of the Paley matrix by width of hidden states and feed-forward layers of public models.
 WIDTHS = {
     576: 36, 1536: 12, 768: 12, 3072: 12, 704: 44, 5632: 44, 960: 60, 1152: 36, 9216: 36,
     2560: 20, 5120: 20, 10240: 20, 4864: 76, 6656: 52, 53248: 52, 21504: 84, 11008: 344,

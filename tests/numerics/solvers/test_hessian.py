@@ -1,4 +1,4 @@
-"""Factors of the Hessian: exact to float64, robust where calibration tokens are few."""
+"""Factors of the Hessian: float64 accuracy, and damping when there are few calibration tokens."""
 
 import numpy as np
 import pytest

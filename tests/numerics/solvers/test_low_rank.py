@@ -1,4 +1,4 @@
-"""LoRC: published vectors, and the weighted form against every other matrix of its rank."""
+"""LoRC: published vectors, and the weighted form against other matrices of its rank."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The asymmetric target: weights whose quantized inputs give the float outputs best."""
+"""The asymmetric target: weights that best reproduce float outputs from quantized inputs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The names of codebooks and structures."""
+"""The catalog names of codebook and structured schemes."""
 
 import pytest
 

@@ -28,7 +28,7 @@ def test_the_published_factors_come_out():
     assert singular == pytest.approx([0.06831627, 0.01544165, 0], abs=1e-6)
     found = product(low_rank_arrays.factorize(jnp.asarray(error), 1))
     expected = [[0, 0, -0.0380298, -0.0117605], [0, 0, 0.05269207, 0.01629472]]
-    half = 2e-3  # Factors are FP16, of 11 bits.
+    half = 2e-3  # Relative tolerance: factors are FP16 with 11 significant bits.
     assert found[:2] == pytest.approx(np.array(expected), rel=half, abs=1e-6)
     assert (dense + found)[0] == pytest.approx([0.5, -0.25, 0.12863687, 0.9882395], rel=1e-3)
     whole = product(low_rank_arrays.factorize(jnp.asarray(error), 2))
@@ -94,7 +94,7 @@ def test_names_storage_and_limits():
     assert (scheme.name, LQ.name) == ("fp4_e2m1-lorc8", "int3-lq4x4:g32")
     assert scheme.bits_per_weight((512, 256)) == 4.125 + 16 * 8 * (512 + 256) / (512 * 256)
     assert LowRank(element=E2M1, rank=25).layout(X.shape)[-1].shape == (24, 64)
-    with pytest.raises(ValueError, match=r"^a low rank is at least 1, not 0$"):
+    with pytest.raises(ValueError, match=r"^a low-rank part has a rank of at least 1, not 0$"):
         LowRank(element=E2M1, rank=0)
     with pytest.raises(ValueError, match=r"^there are 0 to 20 rounds, not 21$"):
         LowRank(element=E2M1, rank=2, rounds=21)

@@ -20,7 +20,7 @@ SCHEMES = [
 
 
 def reference(x, scheme):
-    """Positions, and which numbers are kept."""
+    """Return the positions of kept numbers, and the mask of kept numbers."""
     positions, mask = [], np.zeros(x.shape, bool)
     padded = np.pad(x, ((0, 0), (0, -x.shape[1] % scheme.block)))
     for number, row in enumerate(padded):

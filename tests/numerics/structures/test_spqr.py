@@ -63,14 +63,14 @@ def total(squares):
 
 
 def gain(group, place, bits):
-    """What the squared error of a group sinks by without one value."""
+    """Return the reduction of a group's squared error when one value is removed."""
     without = np.delete(group, place)
     squares = np.insert(error(without, bits)[: len(without)], place, 0)
     return total(error(group, bits)) - total(np.pad(squares, (0, 16 - len(squares))))
 
 
 def second_level(of, fmt):
-    """Codes, least and step of 16 rows or fewer, and what comes back."""
+    """Return codes, least and step of up to 16 rows, and the dequantized numbers."""
     store = (lambda x: np.float16(x)) if fmt == FP16 else F
     low = store(of.min())
     step = store((of.max() - F(low)) / F(7))
@@ -80,7 +80,7 @@ def second_level(of, fmt):
 
 
 def reference(x, scheme):
-    """Arrays by name, and values."""
+    """Return arrays by name, and dequantized values, by the definition."""
     bits, rows, columns = scheme.bits, *x.shape
     starts = range(0, columns, 16)
     outliers = np.zeros(x.shape, bool)

@@ -25,7 +25,7 @@ def trits(*shape) -> np.ndarray:
     return RNG.integers(-1, 2, shape).astype(np.int8)
 
 
-# BN-2
+# Vectors of BN-2, section 4.
 @pytest.mark.parametrize(("isa", "pattern"), [("x86", "244992"), ("neon", "186186")])
 def test_i2_s_vectors(isa, pattern):
     packed = pack_i2_s(np.int8(np.arange(128) % 3 - 1), 0.25, isa=isa)
@@ -45,8 +45,8 @@ def test_tl1_comes_back_and_has_the_order_of_its_tiles():
     packed = pack_tl1(x, **TL1)
     assert packed.size * 8 == 2 * x.size
     assert np.array_equal(unpack_tl1(packed, x.shape, **TL1), x)
-    # Byte 0 has four weights of row 0, byte 1 of row 1; byte 16 the next four of row 0, byte 32
-    # row 16, byte 64 the ninth weight of row 0, after 64 columns of 160 rows the next columns.
+    # Byte 0 has weights 0 to 3 of row 0, byte 1 those of row 1; byte 16 has weights 4 to 7 of row
+    # 0, byte 32 row 16, byte 64 weight 8 of row 0; the next 64 columns follow after 160 rows.
     for byte, row, column in [
         (0, 0, 0),
         (1, 1, 0),
@@ -70,18 +70,18 @@ def test_tl2_comes_back():
     assert magnitudes[0, 0] >> 4 == abs(first) and signs[0, 0] >> 15 == (first < 0)
 
 
-# BN-4: what bitnet.cpp's AVX2 kernel makes of codes that are all 2 and activations that are equal.
+# BN-4: results of bitnet.cpp's AVX2 kernel when all codes are 2 and all activations are equal.
 @pytest.mark.parametrize(("q", "found"), [(127, -8192), (64, -524288), (63, 516096)])
 def test_a_kernel_with_sums_of_16_bits_would_not_be_exact(q, found):
     ones, _ = unpack_i2_s(pack_i2_s(np.ones(4096, np.int8), 1.0, isa="x86"), isa="x86")
     products = (ones.astype(np.int32) + 1) * q
-    # Two neighbours of 32 bytes share one of 16 lanes, which adds up all blocks.
+    # Each of the 16 lanes adds two adjacent bytes of 32, over all blocks.
     lanes = products.reshape(-1, 4, 16, 2).sum(axis=(0, 1, 3)).astype(np.int16)
     assert lanes.sum(dtype=int) == found
     assert (lanes.sum(dtype=int) == products.sum()) == (q == 63)
 
 
-# BN-3
+# Vector of BN-3, section 4.
 def test_lookup_of_a_pair_and_of_a_triple_is_their_product():
     for t in itertools.product((-1, 0, 1), repeat=2):
         assert tl1_table(17, -90)[3 * t[0] + t[1] + 4] == t[0] * 17 + t[1] * -90

@@ -21,7 +21,7 @@ ROWS, WIDTH = 5, 72
 
 
 def tensors() -> list[np.ndarray]:
-    """Tensors of one shape, so that each scheme is compiled once."""
+    """Return tensors of one shape, so that each scheme is compiled once."""
     rng = np.random.default_rng(4)
     normal = rng.standard_normal((ROWS, WIDTH))
     found = [normal, normal * 2.0 ** rng.integers(-12, 12, (ROWS, WIDTH)), normal * 1e-7]
@@ -92,7 +92,7 @@ def test_columns_are_their_definition(x):
     assert same(q.dequantize(), signed + np.float32(b))
 
 
-# codebooks_ternary_structured, section 4.1 (BN-1).
+# Vectors of codebooks_ternary_structured, section 4.1 (BN-1).
 def test_bitnet_vectors():
     w = np.float32([[0.5, -0.2, 0.05, -1], [0.3, 0, -0.35, 0.8]])
     x = np.float32([[0.1, -0.25, 0.5, 1], [-3, 1.5, 0.75, 0.01]])
@@ -115,7 +115,8 @@ def test_an_all_zero_token():
     assert np.float32(q.scales) == np.float32(1.27e7) and not np.asarray(q.codes).any()
 
 
-# Section 5 (FB-1); its sign of zero is 0 in training, 1 in one bit.
+# Vectors of codebooks_ternary_structured, section 5 (FB-1). The sign of zero is 0 in training, but
+# bit 1 in this scheme.
 def test_column_vectors():
     w = np.float32([[0.5, -0.2, 0], [0.1, 0.4, -0.6]])
     q = quantize(w, FBI)
@@ -124,7 +125,7 @@ def test_column_vectors():
     np.testing.assert_allclose(q.arrays["offsets"], [[0.3, 0.1, -0.3]], **half)
     values = np.asarray(q.dequantize())
     np.testing.assert_allclose(values, [[0.5, -0.2, 0], [0.5, 0.4, -0.6]], atol=3e-4)
-    # Training decodes the zero weight to its offset alone.
+    # FBI-LLM's training dequantizes a zero weight to its offset.
     training = np.where(w == 0, np.asarray(q.arrays["offsets"]), values)
     np.testing.assert_allclose(training @ [1, 2, -1], [0.4, 1.9], atol=2e-3)
 

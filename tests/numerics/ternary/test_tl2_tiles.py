@@ -1,4 +1,4 @@
-"""TL2 in the order of its kernel."""
+"""The order of TL2 magnitudes in bitnet.cpp's x86 kernel."""
 
 import numpy as np
 import pytest

@@ -47,7 +47,7 @@ def test_energy_of_a_product_is_that_of_its_macs():
 
 def test_what_does_not_fit_or_is_not_known_is_told():
     with pytest.raises(
-        ValueError, match="row of 32 bitmod-fp4 takes 134890 um2, more than the 100"
+        ValueError, match="row of 32 bitmod-fp4 takes 134379 um2, more than the 100"
     ):
         elements(100)
     with pytest.raises(ValueError, match="record of bitmod-fp4 has no energy"):

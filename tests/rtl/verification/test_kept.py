@@ -14,7 +14,7 @@ PE = find_pe("int4x8-mac")
 def test_a_changed_pe_is_compiled_anew(tmp_path, monkeypatch):
     operands = PE.random(100, seed=0)
     text = verilog_text(PE)
-    wrong = text.replace("$signed(total) + ", "$signed(total) - ")
+    wrong = text.replace("$signed(state) + ", "$signed(state) - ")
     results = []
     for each in (text, wrong, text):
         with CompiledPe(PE, each, tmp_path) as model:

@@ -5,16 +5,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from numerics import SCHEMES
+from numerics import SCHEMES, fake_quantize
+from sim.calibration.text import Calibration
 from sim.errors import UserError
 from sim.model.params import ModelBuffers
 from sim.model.tensors import linear_names, tensor_shapes
 from sim.quantized.writer import TableTypes, write_model
 from sim.sources.catalog import open_model
 from sim.sources.packed_floats import smallest_type
+from sim.sources.text import Text
 from sim.sweep.recipe import plan
 from sim.sweep.recipe_file import make_recipe
-from sim.sweep.weights import WeightLoader
+from sim.sweep.weights import WeightLoader, calibrated_codes
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +194,18 @@ def test_a_format_without_a_gguf_type_makes_no_directory_named_as_a_file(tmp_pat
     with pytest.raises(UserError, match="has no block type in GGUF"):
         write_model(open_model("embedded"), make_recipe("fp4"), tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", ["clip", pytest.param("gptq", marks=pytest.mark.slow)])
+def test_codes_that_a_method_chose_read_back_as_chosen(source, tmp_path, method):
+    recipe = make_recipe("int3:g32:asym", method=method)
+    tokens = np.random.default_rng(0).integers(0, 250, (8, 32)).astype(np.int32)
+    text = Text(name="noise", content="", sha256="")
+    calibration = Calibration(text=text, tokens=tokens)
+    path = write_model(source, recipe, tmp_path / "model", calibration=calibration)
+    read = open_model(str(path))
+    chosen = calibrated_codes(source, plan(recipe, source.config), calibration)
+    for name, codes in chosen.items():
+        assert (read.read(f"{name}.weight") == np.asarray(codes.dequantize())).all()
+        nearest = np.asarray(fake_quantize(source.read(f"{name}.weight"), codes.scheme))
+        assert (read.read(f"{name}.weight") != nearest).any()

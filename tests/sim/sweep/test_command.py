@@ -15,7 +15,7 @@ def test_formats_that_do_not_fit_are_left_out_by_name():
     assert [recipe.name for recipe in kept] == ["int4", "tq2_0"]
     (line,) = refused
     assert line.startswith(
-        "tq1_0, layers.0.mlp.down_proj: tq1_0 stores rows of whole blocks of 256"
+        "tq1_0, layers.0.mlp.down_proj and 3 more: tq1_0 stores rows of whole blocks of 256"
     )
 
 

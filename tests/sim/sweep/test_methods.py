@@ -88,7 +88,7 @@ def test_rounding_to_nearest_after_a_calibrated_plan_writes_every_matrix_again(s
 @pytest.mark.parametrize(
     ("scheme", "method", "message"),
     [
-        ("aqlm-2x8", "gptq", "no code for each single value"),
+        ("aqlm-2x8", "gptq", "have one code per value"),
         ("bitmod-fp4:g32", "clip", "has no clip search"),
         ("int4:channel", "gptq(order=group)", "order 'group' needs a scheme with groups"),
     ],

@@ -96,8 +96,11 @@ def test_nothing_to_quantize_is_the_float_model():
         ),
         ("[[recipe]]\nname='a'\nweights=4", r": weights of recipe a must be a string, not 4$"),
         ("[[recipe]]\nname='a'\nweights='fp5'", r"^unknown format 'fp5'; did you mean 'fp4'"),
-        ("[[grid]]\nweights='fp4'", r": weights of a grid must be a list of str, as in weights = "),
-        ("[[grid]]\ngroup_size=['a']", r": group_size of a grid must be a list of int, as in "),
+        (
+            "[[grid]]\nweights='fp4'",
+            r": weights of a grid must be a list of strings, as in weights = ",
+        ),
+        ("[[grid]]\ngroup_size=['a']", r": group_size of a grid must be a list of numbers, as in "),
         ("[[grid]]\nbits=[4]", r": a grid has 'activations', .*, not 'bits'$"),
         ("[[recipe", r" is not a TOML file: "),
     ],

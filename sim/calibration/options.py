@@ -1,0 +1,27 @@
+"""The options that choose a calibration set, for every command with ``--method``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclopts import Parameter
+
+from sim.options import Count
+
+#: Length of a calibration window in tokens, unless a model has fewer positions.
+SEQUENCE = 512
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationOptions:
+    """Which text calibrated methods read."""
+
+    calibration: Path | None = None
+    """UTF-8 text that calibrated methods read; the built-in calibration text if not given."""
+    calibration_tokens: Count = 16384
+    """Tokens to calibrate on, in windows of --sequence, evenly over the text."""
+    sequence: Count = SEQUENCE
+    """Length of a calibration window in tokens, at most the model's positions."""
+
+
+BUILT_IN = CalibrationOptions()
