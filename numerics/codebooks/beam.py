@@ -95,7 +95,7 @@ def _pass(
     hessian: Hessian,
     width: int,
 ) -> Codes:
-    """Return the best codes after all places."""
+    """Return the best codes of each row after a pass over all groups and codebooks."""
     for group in range(beam.codes.shape[2]):
         for number, codebook in enumerate(codebooks):
             beam = _step(beam, (group, number), codebook, scales, hessian, width)
@@ -110,7 +110,7 @@ def _step(
     hessian: Hessian,
     width: int,
 ) -> _Beam:
-    """Return the best codes after every entry is tried at one place."""
+    """Return the beam after every entry is tried for one codebook of one group."""
     group, number = place
     size = codebook.shape[1]
     columns = slice(group * size, (group + 1) * size)

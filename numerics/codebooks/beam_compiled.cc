@@ -1,13 +1,13 @@
-// The loops of beam_compiled.py. LANES rows are searched together, and lie side by side.
+// The loops of beam_compiled.py. LANES rows are searched together; the rows are on the last axis.
 //
-// Given at compilation: REAL and INDEX, a float and an integer of one size, and SIZE, the weights of
-// a group. The names are those of beam_one.py, where each step is one line.
+// Compile-time macros: REAL and INDEX, a float and an integer type of the same size, and SIZE, the
+// number of weights in a group. Names are those of beam_one.py, where each step is one line.
 
 #include <cmath>
 #include <cstdint>
 
-// Two registers of rows, as each sum waits for the one before it. A tile is as many columns as the
-// registers have sums for.
+// Bytes of a vector register, and the most columns in a tile, whose sums all fit in registers. Rows
+// fill two registers (PARTS), because an addition has to wait for the previous one.
 #if defined(__AVX512F__)
 constexpr int BYTES = 64, MOST = 8;
 #elif defined(__AVX__)
@@ -53,7 +53,7 @@ static void take(const REAL *codebook, const Codes &codes, Lanes *entries) {
     for (int i = 0; i < SIZE; ++i) entries[i].row[r] = codebook[(int64_t)codes.row[r] * SIZE + i];
 }
 
-// The first entry of the least loss: square * curve + factors . entry.
+// Returns the first entry with the least loss, square * curve + factors . entry.
 static Codes search(const Lanes *factors, const Lanes &square, const REAL *codebook,
                     const REAL *curve, int64_t entries) {
   Reals factor[SIZE][PARTS], squared[PARTS], least[PARTS];
@@ -77,7 +77,7 @@ static Codes search(const Lanes *factors, const Lanes &square, const REAL *codeb
   return found;
 }
 
-// Whether no sum of the search overflows, so that no loss is a NaN.
+// Returns whether all sums of the search are finite, so that no loss is NaN.
 static bool is_finite(const Lanes *factors, const Lanes &square, const REAL *largest) {
   bool all = true;
   for (int r = 0; r < LANES; ++r) {
@@ -88,7 +88,7 @@ static bool is_finite(const Lanes *factors, const Lanes &square, const REAL *lar
   return all;
 }
 
-// Puts better codes of one group in place, and adds to left what they change.
+// Improves the codes of one group in place, and adds the change of the residual to left.
 static bool improve_group(Lanes *left, Codes *codes, const Lanes &scale, const REAL *hessian,
                           const REAL *codebook, const REAL *curve, const REAL *largest,
                           int64_t columns, int64_t group, int64_t codebooks, int64_t entries) {
@@ -125,7 +125,7 @@ extern "C" {
 
 int64_t lanes() { return LANES; }
 
-// c B c^T of each entry c, where B is what a group has to do with itself.
+// Computes c B c^T of each entry c, where B is the group's diagonal block of the Hessian.
 void find_curves(Lanes *curves,           // groups of the panel x blocks of entries
                  const REAL *hessian,     // groups of the panel x columns x SIZE
                  const Lanes *entries,    // blocks of entries x SIZE
@@ -144,14 +144,14 @@ void find_curves(Lanes *curves,           // groups of the panel x blocks of ent
       }
 }
 
-// Goes through a panel of groups for some blocks of rows; false if sums may not be finite.
+// Improves a panel of groups for some blocks of rows; returns false if sums may not be finite.
 bool improve(Lanes *left,           // blocks x columns
              Codes *codes,          // blocks x groups x codebooks
              const Lanes *scales,   // blocks
              const REAL *hessian,   // groups of the panel x columns x SIZE
              const REAL *books,     // codebooks x entries x SIZE
              const REAL *curves,    // groups of the panel x codebooks x entries
-             const REAL *largest,   // magnitudes of books and curves
+             const REAL *largest,   // largest magnitude of books, and of curves
              int64_t blocks, int64_t columns, int64_t codebooks, int64_t entries,
              int64_t first, int64_t last) {
   const int64_t groups = columns / SIZE;

@@ -131,7 +131,7 @@ def _ordered_keys(magnitudes: Units, is_odd: Bool[Array, " n"]) -> list[Int32[Ar
 
 
 def _other_key(magnitudes: Units, is_odd: Bool[Array, " n"]) -> Int32[Array, " n"]:
-    """Return the best key of the rows that are tried one by one, whose sums are all odd."""
+    """Return the best key of the 29 rows of squared norm 12, whose sums are all odd."""
     costs = magnitudes[None] * jnp.asarray(_MAGNITUDES[_OTHERS])[:, :, None]
     flip = jnp.where(is_odd, 0, 2 * jnp.min(costs, axis=1))
     scores = jnp.sum(costs, axis=1) - flip - _norm(int(_OTHERS[0]))

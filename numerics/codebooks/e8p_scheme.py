@@ -64,7 +64,7 @@ class E8P(Scheme, arrays="numerics.codebooks.e8p_arrays"):
         return TARGET_RMS[self.stages[-1]]
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return the codes of each stage and the scales of a tensor of this shape.
+        """Return the fields of codes of each stage and the scales.
 
         Examples
         --------

@@ -71,8 +71,8 @@ class Vptq(Scheme, arrays="numerics.codebooks.vptq_arrays"):
             raise ValueError(f"VPTQ has residuals of 0 to 16 bits, not {self.residual_bits}")
         if not 0 <= self.outliers < 1 or (self.outliers > 0) != (self.outlier_codebook is not None):
             raise ValueError(
-                f"a share of outlier columns is below 1 and has a codebook, not {self.outliers:g} "
-                f"with {self.outlier_codebook}"
+                "a fraction of outlier columns is below 1 and needs a codebook, "
+                f"not {self.outliers:g} with {self.outlier_codebook}"
             )
 
     @property

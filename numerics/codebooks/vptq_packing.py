@@ -30,7 +30,7 @@ def pack_indices(
     index = _numbers(indices, bits, "index")
     rest = _numbers([0] * len(index) if residuals is None else residuals, residual_bits, "residual")
     if len(rest) != len(index):
-        raise ValueError(f"there are {len(index)} indices and {len(rest)} residuals")
+        raise ValueError(f"{len(index)} indices need as many residuals, not {len(rest)}")
     rows = (rest << np.uint64(bits) | index).astype("<u8").view(np.uint8).reshape(-1, 8)
     lanes = np.unpackbits(rows, axis=1, bitorder="little")[:, : bits + residual_bits].reshape(-1)
     filled = np.pad(lanes, (0, -lanes.size % WORD_BITS))

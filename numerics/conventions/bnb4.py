@@ -54,7 +54,7 @@ class Bnb4(Scheme, arrays="numerics.conventions.bnb4_arrays"):
         return (self.element,)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and scales."""
+        """Return the fields of codes and scales."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
         byte, float32 = np.dtype(np.uint8), np.dtype(np.float32)
         return (

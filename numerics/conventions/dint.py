@@ -86,7 +86,7 @@ class Dint(Scheme, arrays="numerics.conventions.dint_arrays"):
         return high + 1, high + 2
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, scales and, if asymmetric, zero points."""
+        """Return the fields of codes, scales and, if asymmetric, zero points."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
         byte, float16 = np.dtype(np.uint8), np.dtype(np.float16)
         fields = [

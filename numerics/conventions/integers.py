@@ -101,7 +101,9 @@ class IntegerScheme(Scheme, arrays="numerics.conventions.integer_arrays"):
         if self.bits not in BITS:
             raise ValueError(f"integer conventions have 2 to 8 bits, not {self.bits}")
         if self.size is None and self.convention in GROUPS:
-            raise ValueError(f"{self.convention} has groups, such as {GROUPS[self.convention]}")
+            raise ValueError(
+                f"{self.convention} needs a group size, such as {GROUPS[self.convention]}"
+            )
 
     @property
     def name(self) -> str:

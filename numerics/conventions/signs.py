@@ -43,7 +43,7 @@ class Signs(Scheme, arrays="numerics.conventions.signs_arrays"):
         return self.size
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and scales."""
+        """Return the fields of codes and scales."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
         byte, half = np.dtype(np.uint8), np.dtype(np.float16)
         return (

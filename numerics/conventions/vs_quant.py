@@ -73,7 +73,7 @@ class VsQuant(Scheme, arrays="numerics.conventions.vs_quant_arrays"):
         return self.size
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, scales of vectors and scales of rows."""
+        """Return the fields of codes, scales of vectors and scales of rows."""
         vectors = (*shape[:-1], -(-shape[-1] // self.size))
         byte, half = np.dtype(np.uint8), np.dtype(np.float16)
         return (

@@ -79,7 +79,7 @@ class ZeroQuantM2(Scheme, arrays="numerics.conventions.zeroquant_arrays"):
         return (E2M1,)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, shifts of groups and scales of rows."""
+        """Return the fields of codes, shifts of groups and scales of rows."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
         byte, float32 = np.dtype(np.uint8), np.dtype(np.float32)
         return (

@@ -88,7 +88,7 @@ class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
         return tuple(SpecialValueFormat(base=base, special=value) for value in self.specials)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, scales and selectors of a tensor of this shape.
+        """Return the fields of codes, scales and selectors.
 
         Examples
         --------

@@ -85,7 +85,7 @@ class BitModHalf(Scheme, arrays="numerics.mixtures.bitmod_half_arrays"):
         ).formats
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, scales and selectors of a tensor of this shape.
+        """Return the fields of codes, scales and selectors.
 
         Examples
         --------

@@ -61,7 +61,7 @@ class BitModScaled(Scheme, arrays="numerics.mixtures.bitmod_scaled_arrays"):
         return self.plain.formats
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, scale codes, scales of rows and selectors of a tensor of this shape.
+        """Return the fields of codes, scale codes, scales of rows and selectors.
 
         Examples
         --------

@@ -55,7 +55,7 @@ class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
         )
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, scales and selectors of a tensor of this shape."""
+        """Return the fields of codes, scales and selectors."""
         groups, byte = (*shape[:-1], -(-shape[-1] // self.size)), np.dtype(np.uint8)
         bits = max(fmt.bits for fmt in self.candidates)
         selector_bits = (len(self.candidates) - 1).bit_length()

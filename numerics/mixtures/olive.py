@@ -98,7 +98,7 @@ class Olive(Scheme, arrays="numerics.mixtures.olive_arrays"):
         return 1 << (self.bits - 1)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and scales of a tensor of this shape.
+        """Return the fields of codes and scales.
 
         Examples
         --------

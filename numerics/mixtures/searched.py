@@ -55,7 +55,7 @@ class Searched(Scheme, arrays="numerics.mixtures.searched_arrays"):
         return self.candidates
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, scales of rows and the selector of a tensor of this shape."""
+        """Return the fields of codes, scales of rows and the selector."""
         bits, byte = max(fmt.bits for fmt in self.candidates), np.dtype(np.uint8)
         of_selector = max(SELECTOR_BITS, (len(self.candidates) - 1).bit_length())
         return (

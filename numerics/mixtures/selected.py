@@ -26,7 +26,7 @@ class SelectedFormat(Format):
     def __post_init__(self) -> None:
         widths = {fmt.bits for fmt in self.candidates}
         if len(widths) != 1:
-            raise ValueError(f"candidates of {self.name} have {sorted(widths)} bits; one width")
+            raise ValueError(f"all candidates of {self.name} need one width, not {sorted(widths)}")
 
     @property
     def code_bits(self) -> int:

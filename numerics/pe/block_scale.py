@@ -135,7 +135,7 @@ def check_scales(sums: np.ndarray, scale_codes: Sequence[np.ndarray]) -> None:
     for scales in scale_codes:
         if scales.shape != sums.shape:
             raise ValueError(
-                f"scales of shape {scales.shape} for {sums.shape[0]} rows of {sums.shape[1]} blocks"
+                f"scales must have shape {sums.shape}, one for each block, not {scales.shape}"
             )
 
 

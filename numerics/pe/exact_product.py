@@ -32,7 +32,7 @@ def exact_product(
     Raises
     ------
     ValueError
-        The values of a group span so many bits that 64 don't hold the sum.
+        The exact sum of a group doesn't fit in 64 bits.
     """
     values = np.stack(
         [

@@ -75,7 +75,7 @@ def tl2_dot(magnitudes: Sequence[int], signs: Sequence[int], activations: Sequen
 def tl1_dots(
     codes: Integer[np.ndarray, "*rows pairs"], activations: Integer[np.ndarray, "*rows n"]
 ) -> Integer[np.ndarray, "*rows"]:
-    """Return the sums of rows, as int64, from the weights that codes stand for."""
+    """Return the dot products of rows as int64, computed from the decoded weights."""
     return _dots(np.take(_TL1_TRITS, codes, axis=0), _split(activations, TL1_WEIGHTS))
 
 
@@ -84,7 +84,7 @@ def tl2_dots(
     signs: Integer[np.ndarray, "*rows triples"],
     activations: Integer[np.ndarray, "*rows n"],
 ) -> Integer[np.ndarray, "*rows"]:
-    """Return the sums of rows, as int64, from the weights that codes stand for."""
+    """Return the dot products of rows as int64, computed from the decoded weights."""
     codes = magnitudes + (signs << CODE_BITS)
     return _dots(np.take(_TL2_TRITS, codes, axis=0), _split(activations, TL2_WEIGHTS))
 

@@ -19,7 +19,7 @@ from numerics.pe.aligned import MANTISSA_BITS, UNIT_EXPONENT, Aligned, fp16_part
 from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS
 from numerics.pe.exact_dot import integer_table, integer_value
 
-#: Most bits of an accumulator in the array code.
+#: Most bits of an accumulator.
 ACCUMULATOR_BITS = 32
 
 

@@ -134,7 +134,7 @@ class WindowTerms(TermGenerator):
     Examples
     --------
     >>> from numerics.formats import E2M1
-    >>> [term.value for term in WindowTerms(E2M1).terms(5)]  # 3.0 is 1 + 2, in halves 2 + 4
+    >>> [term.value for term in WindowTerms(E2M1).terms(5)]  # 3.0 = 1 + 2; in units of 1/2: 2 + 4
     [2, 4]
     """
 

@@ -31,7 +31,7 @@ def low_rank_repair(
     rows, columns = matrix.shape
     most = min(rows, columns)
     if not 1 <= rank <= most:
-        raise ValueError(f"rank {rank} of a {rows}x{columns} matrix; 1 to {most}")
+        raise ValueError(f"a {rows}x{columns} matrix has ranks 1 to {most}, not {rank}")
     if hessian is None:
         left, values, right = np.linalg.svd(matrix, full_matrices=False)
         roots = np.sqrt(values[:rank])

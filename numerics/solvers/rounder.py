@@ -228,7 +228,7 @@ def rounder_of(scheme: Scheme, shape: tuple[int, ...]) -> Rounder:
     bits = _code_bits(scheme, shape)
     if 2**bits > MOST_CODES:
         raise ValueError(
-            f"{scheme.name} has {2**bits} codes a value; solvers take tables of {MOST_CODES}"
+            f"{scheme.name} has {2**bits} codes; column solvers support up to {MOST_CODES}"
         )
     return TableRounder(scheme)
 

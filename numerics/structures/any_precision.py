@@ -113,7 +113,7 @@ class AnyPrecision(Scheme, arrays="numerics.structures.any_precision_arrays"):
         _check_row(self, shape)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and tables of a tensor of this shape.
+        """Return the fields of codes and tables.
 
         Examples
         --------
@@ -137,7 +137,7 @@ class AllPrecisions(Scheme, arrays="numerics.structures.any_precision_arrays"):
         _check_row(self, shape)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and the six tables of a tensor of this shape.
+        """Return the fields of codes and the six tables.
 
         Examples
         --------

@@ -99,7 +99,7 @@ class LowRank(Scheme, arrays="numerics.structures.low_rank_arrays"):
         return min(self.rank, math.prod(shape[:-1]), shape[-1])
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return the dense part's arrays and the factors of a tensor of this shape.
+        """Return the fields of the dense part's arrays and the factors.
 
         Examples
         --------

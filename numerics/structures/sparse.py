@@ -89,7 +89,7 @@ class Sparse(Scheme, arrays="numerics.structures.sparse_arrays"):
         )
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, positions and scales of a tensor of this shape.
+        """Return the fields of codes, positions and scales.
 
         Examples
         --------

@@ -71,7 +71,9 @@ class SpQR(Scheme, arrays="numerics.structures.spqr_arrays"):
         if not 2 <= self.bits <= 8:
             raise ValueError(f"SpQR has codes of 2 to 8 bits, not {self.bits}")
         if not 0 <= self.outliers < 1:
-            raise ValueError(f"a share of outliers is at least 0 and below 1, not {self.outliers}")
+            raise ValueError(
+                f"a fraction of outliers is at least 0 and below 1, not {self.outliers}"
+            )
         if self.second not in (FP16, FP32):
             raise ValueError(f"SpQR's second level is fp16 or fp32, not {self.second.name}")
 

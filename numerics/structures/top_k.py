@@ -62,7 +62,7 @@ class TopK(Scheme, arrays="numerics.structures.top_k_arrays"):
         return math.ceil(length * self.percent / 100)
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes, marks and scales of a tensor of this shape.
+        """Return the fields of codes, marks and scales.
 
         Examples
         --------

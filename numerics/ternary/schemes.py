@@ -30,7 +30,7 @@ class BitNetTernary(Scheme, arrays="numerics.ternary.arrays"):
         return "bitnet-ternary"
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and the scale."""
+        """Return the fields of codes and the scale."""
         one = (1,) * len(shape)
         return (
             Field(name="codes", shape=shape, bits=TRIT_BITS, dtype=BYTE, is_index=True),
@@ -56,7 +56,7 @@ class BitNetInt8(Scheme, arrays="numerics.ternary.arrays"):
         return "bitnet-int8"
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and a scale for each token."""
+        """Return the fields of codes and a scale for each token."""
         return (
             Field(name="codes", shape=shape, bits=INT8_BITS, dtype=BYTE, is_index=True),
             Field(name="scales", shape=(*shape[:-1], 1), bits=32, dtype=FLOAT32),
@@ -91,7 +91,7 @@ class Twn(Scheme, arrays="numerics.ternary.arrays"):
         return self.size
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return codes and scales."""
+        """Return the fields of codes and scales."""
         groups = (*shape[:-1], -(-shape[-1] // self.size))
         return (
             Field(name="codes", shape=shape, bits=TRIT_BITS, dtype=BYTE, is_index=True),
@@ -124,7 +124,7 @@ class ColumnBinary(Scheme, arrays="numerics.ternary.arrays"):
             raise ValueError(f"{self.name} needs a matrix, not a tensor of shape {list(shape)}")
 
     def layout(self, shape: tuple[int, ...]) -> tuple[Field, ...]:
-        """Return signs, scales and offsets."""
+        """Return the fields of signs, scales and offsets."""
         row_bytes = -(-shape[-1] // SIGNS_OF_BYTE)
         columns = (*shape[:-2], 1, shape[-1])
         return (

@@ -68,8 +68,15 @@ def _message(error: BaseException) -> str | None:
 
 def _usage(error: "CycloptsError") -> str:
     """Return the message of a usage error; for a missing argument, with its help."""
-    from cyclopts.exceptions import ConsumeMultipleError, MissingArgumentError
+    from cyclopts.exceptions import (
+        ConsumeMultipleError,
+        MissingArgumentError,
+        UnusedCliTokensError,
+    )
 
+    if isinstance(error, UnusedCliTokensError):
+        command = " ".join(["qsim", *(error.command_chain or ())])
+        return f"{command} does not take {' '.join(error.unused_tokens or ())!r}; see --help"
     argument = error.argument
     if argument is None or not isinstance(error, MissingArgumentError | ConsumeMultipleError):
         return str(error)

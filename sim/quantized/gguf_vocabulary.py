@@ -2,8 +2,8 @@
 
 A GGUF source provides the keys. For other sources they are made from ``tokenizer.json`` and the
 settings files, in the forms that llama.cpp's ``llama-vocab.cpp`` loads: byte-level BPE (``gpt2``)
-with a pre-tokenizer of a known name, and SentencePiece BPE (``llama``), whose scores are the ranks of the
-merges. A tokenizer that these keys do not fully describe is also stored whole as
+with a pre-tokenizer of a known name, and SentencePiece BPE (``llama``), whose scores are the ranks
+of the merges. A tokenizer that these keys do not fully describe is also stored whole as
 ``tokenizer.huggingface.json``.
 """
 

@@ -73,7 +73,7 @@ def write_model(
     planned = plan(recipe, source.config)
     schemes = planned.weights
     blocks = {name: s for name, s in schemes.items() if isinstance(s, GgufScheme)}
-    wants_file = out.suffix == ".gguf"
+    wants_file = out.suffix.lower() == ".gguf"
     is_gguf = len(blocks) == len(schemes) and (bool(blocks) or wants_file)
     if wants_file and not is_gguf:
         known = ", ".join(dict.fromkeys((*BLOCK_TYPES, *FILE_TYPES)))
@@ -199,4 +199,7 @@ def _table(values: np.ndarray, kind: str | None) -> np.ndarray:
 
 def _tracked(items: list[Item]) -> Iterable[Item]:
     """Return the items, with a progress bar on the terminal."""
-    return track(items, "Quantizing", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    # A bar in a pipe or a file would be an empty line.
+    hidden = not console.is_terminal
+    return track(items, "Quantizing", console=console, transient=True, disable=hidden)

@@ -38,6 +38,8 @@ class ProgressObserver:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            # A bar in a pipe or a file would be an empty line.
+            disable=not console.is_terminal,
         )
         self._sweep = self._progress.add_task("tokens", total=None)
         self._total = self._measured = 0

@@ -37,7 +37,7 @@ from sim.errors import UserError, user_errors
 from sim.methods.steps import Solver
 from sim.methods.text import method_text, parse_method
 from sim.names.gguf_mix import GgufMix
-from sim.names.meaning import FLOAT, find_meaning
+from sim.names.meaning import FLOAT, OPERANDS, find_meaning
 from sim.sources.text import decoded
 from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule
 
@@ -48,9 +48,14 @@ Role = Literal["weight", "activation", "kv"]
 
 
 def make_scheme(name: str | None, role: Role, group_size: int | None = None) -> Scheme | None:
-    """Return the scheme of a name in a role; ``None`` for ``none`` and float32."""
+    """Return the scheme of a name in a role; ``None`` for ``none`` and float32.
+
+    >>> make_scheme("fp8", "activation") == make_scheme("fp8_e4m3", "activation")
+    True
+    """
     if name in FLOAT:
         return None
+    name = OPERANDS.get(name, name)
     with user_errors(ValueError):
         return parse_scheme(name, group_size=group_size, role=role)
 

@@ -149,7 +149,7 @@ def test_bad_sizes_are_refused():
         Codebook(length=17, bits=8)
     with pytest.raises(ValueError, match=r"^VPTQ has residuals of 0 to 16 bits, not 17$"):
         Vptq(main=Codebook(length=8, bits=8), residual_bits=17)
-    with pytest.raises(ValueError, match=r"^a share of outlier columns .* not 0.1 with None$"):
+    with pytest.raises(ValueError, match=r"^a fraction of outlier columns .* not 0.1 with None$"):
         Vptq(main=Codebook(length=8, bits=8), outliers=0.1)
     with pytest.raises(ValueError, match=r"has up to 65536 columns, not 65537$"):
         SMALL.check_shape((1, 65537))

@@ -43,7 +43,7 @@ def test_what_does_not_fit_is_refused():
         pack_indices([1, 4096], bits=12)
     with pytest.raises(ValueError, match=r"up to 32 bits, not 20 and 13$"):
         pack_indices([1], bits=20, residual_bits=13)
-    with pytest.raises(ValueError, match=r"^there are 2 indices and 1 residuals$"):
+    with pytest.raises(ValueError, match=r"^2 indices need as many residuals, not 1$"):
         pack_indices([1, 2], bits=4, residuals=[1], residual_bits=4)
     with pytest.raises(ValueError, match=r"^3 indices of 12 bits take 2 words, not 1$"):
         unpack_indices(np.zeros(1, np.uint32), bits=12, count=3)

@@ -189,7 +189,7 @@ def test_texts():
     ("bits", "size", "message"),
     [
         (9, 128, "integer conventions have 2 to 8 bits, not 9"),
-        (4, None, "awq has groups, such as 128"),
+        (4, None, "awq needs a group size, such as 128"),
     ],
 )
 def test_refusals(bits, size, message):

@@ -52,5 +52,5 @@ def test_the_weighted_form_gives_the_published_product_and_loss():
 
 @pytest.mark.parametrize("rank", [0, 4])
 def test_a_rank_that_no_factor_has_is_refused(rank):
-    with pytest.raises(ValueError, match=f"rank {rank} of a 3x4 matrix; 1 to 3"):
+    with pytest.raises(ValueError, match=f"^a 3x4 matrix has ranks 1 to 3, not {rank}$"):
         low_rank_repair(W, rank)

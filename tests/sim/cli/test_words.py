@@ -6,6 +6,7 @@ from hw.accelerator import list_accelerators
 from hw.machine import list_machines
 from numerics import CATALOG
 from roofline.runtime.gguf_mixes import MIXES
+from sim.cli import main
 from sim.cli.sweep import _with_words
 from sim.cli.words import names_model, only_model, without_models
 from sim.errors import UserError
@@ -51,3 +52,10 @@ def test_two_models_are_refused_and_one_given_twice_is_not():
 
 def test_commas_part_lists_but_not_tables():
     assert list(split("fp4,int4 , table(-1,0,1),")) == ["fp4", "int4", "table(-1,0,1)"]
+
+
+def test_a_word_that_a_command_does_not_take_is_named_without_a_list(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["quantize", "embedded", "--format", "fp4", "int4", "--out", "x"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "qsim: qsim quantize does not take 'int4'; see --help\n"

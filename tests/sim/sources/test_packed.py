@@ -189,6 +189,13 @@ def test_every_named_scheme_can_be_written(source, tmp_path, name):
     assert open_model(str(path)).read("layers.0.mlp.up_proj.weight").size
 
 
+@pytest.mark.parametrize("name", ["x.gguf", "x.GGUF"])
+def test_a_format_without_a_gguf_type_makes_no_directory_named_as_a_file(tmp_path, name):
+    with pytest.raises(UserError, match="has no block type in GGUF"):
+        write_model(open_model("embedded"), make_recipe("fp4"), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("method", ["clip", pytest.param("gptq", marks=pytest.mark.slow)])
 def test_codes_that_a_method_chose_read_back_as_chosen(source, tmp_path, method):
     recipe = make_recipe("int3:g32:asym", method=method)

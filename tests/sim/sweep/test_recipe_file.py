@@ -114,3 +114,9 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"^no recipe file at .*none\.toml; it is a TOML file with"):
         read_recipes(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("role", ["activations", "kv"])
+def test_fp8_means_e4m3_for_activations_and_cache(role):
+    rules = [make_recipe(None, **{role: name}).rules for name in ("fp8", "fp8_e4m3")]
+    assert rules[0] == rules[1]
