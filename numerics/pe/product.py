@@ -50,7 +50,7 @@ jax.tree_util.register_dataclass(PeMatrix, data_fields=["weight"], meta_fields=[
 
 @jax.jit
 def pe_product(x: Float32[Array, "t k"], matrix: PeMatrix) -> Float32[Array, "t n"]:
-    """Return ``x @ weight.T`` with every sum rounded like in the PE.
+    """Return ``x @ weight.T`` with every sum rounded as in the PE.
 
     Raises
     ------
