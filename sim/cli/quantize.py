@@ -49,6 +49,7 @@ def quantize(
         Model of 'qsim models', a directory, a .gguf file or a hub id.
     """
     from sim.quantized.writer import TableTypes, write_model
+    from sim.quantized.written_notes import written_notes
     from sim.sources.catalog import open_model
     from sim.sweep.command import is_calibrated, read_calibration
     from sim.sweep.recipe_file import make_recipe
@@ -63,3 +64,5 @@ def quantize(
         path = write_model(source, recipe, options.out, tables, read)
     files = [path] if path.is_file() else list(path.iterdir())
     print_line(f"{path}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")
+    for note in written_notes(source, path, tables):
+        print_line(f"note: {note}")

@@ -26,7 +26,7 @@ from sim.sources.source import Tensor, finished, is_linear
 from sim.sources.tokenizer import Tokenizer
 
 #: Architectures whose window llama.cpp leaves out (``models/llama.cpp``, ``models/phi3.cpp``).
-_WINDOWLESS = ("llama", "phi3")
+WINDOWLESS = ("llama", "phi3")
 WINDOW_NOTE = (
     "The sliding window of the file is applied, as in the model that it was converted from; "
     "llama.cpp leaves it out in this architecture."
@@ -61,7 +61,7 @@ class GgufFile:
         types = Counter(self.header.tensors[name].type.name for name in linear)
         notes = [_note(t, n, self.name) for t, n in types.items() if t not in _FLOAT_TYPES]
         architecture = self.header.metadata["general.architecture"]
-        if self.config.sliding_window is not None and architecture in _WINDOWLESS:
+        if self.config.sliding_window is not None and architecture in WINDOWLESS:
             notes.append(WINDOW_NOTE)
         return tuple(notes)
 

@@ -1,0 +1,53 @@
+"""Notes on a written model: where it differs from the model that it was made from."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+from sim.model.tensors import EMBED_TOKENS, LM_HEAD
+from sim.quantized.gguf_keys import architecture_of
+from sim.quantized.writer import GGUF_NAME, TableTypes
+from sim.sources.gguf_file import WINDOWLESS
+from sim.sources.packed_description import WEIGHTS
+from sim.sources.packed_floats import smallest_type
+from sim.sources.source import ModelSource
+
+#: Names of 16-bit float types in safetensors.
+NARROW = {"F16": "FP16", "BF16": "BF16"}
+
+
+def written_notes(source: ModelSource, path: Path, tables: TableTypes) -> list[str]:
+    """Return one line for each difference that a user did not ask for."""
+    if path.is_file() or (path / GGUF_NAME).exists():
+        return _window_notes(source)
+    return _rounding_notes(source, path / WEIGHTS, tables)
+
+
+def _window_notes(source: ModelSource) -> list[str]:
+    """Return a note if llama.cpp ignores the sliding window of a GGUF file."""
+    window, architecture = source.config.sliding_window, architecture_of(source.config)
+    if window is None or architecture not in WINDOWLESS:
+        return []
+    note = (
+        f"the file states the model's sliding window of {window} tokens, which qsim applies; "
+        f"llama.cpp ignores it in the architecture {architecture} and attends to all tokens"
+    )
+    return [note]
+
+
+def _rounding_notes(source: ModelSource, weights: Path, tables: TableTypes) -> list[str]:
+    """Return a note for each of embedding and head that was rounded to 16 bits by default."""
+    notes = []
+    with safe_open(weights, framework="numpy") as stored:
+        for layer, chosen, option in (
+            (EMBED_TOKENS, tables.embeddings, "--embeddings"),
+            (LM_HEAD, tables.head, "--head"),
+        ):
+            name = f"{layer}.weight"
+            if chosen is not None or name not in stored.keys():  # noqa: SIM118
+                continue
+            kind = NARROW.get(stored.get_slice(name).get_dtype())
+            if kind and smallest_type(source.read(name)).dtype == np.float32:
+                notes.append(f"{layer} is rounded to {kind}; {option} keep stores every value")
+    return notes
