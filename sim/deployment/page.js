@@ -1,5 +1,5 @@
 "use strict";
-// The grid is in `DATA`; a cell is what one model, machine and format give.
+// `DATA` holds the grid; a cell is the prediction for one model, machine and format.
 const $ = (id) => document.getElementById(id);
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#999999", "#555555"];
 const PHASE = { prefill: "#D55E00", decode: "#0072B2" };
@@ -18,7 +18,7 @@ function si(value) {
 const label = (x, y, words, more = "") => `<text x="${x}" y="${y}" ${more}>${text(words)}</text>`;
 const line = (x1, y1, x2, y2, more) => `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" ${more}/>`;
 
-// A drawing area with logarithmic or linear axes; returns mapping functions and the axes' marks.
+// Draws logarithmic or linear axes; returns functions from values to pixels, and the tick marks.
 function axes({ width, height, x, y, logX, logY, xName, yName, xTicks }) {
   const box = { left: 70, right: width - 20, top: 14, bottom: height - 44 };
   const scale = (value, [low, high], log, from, to) => {
@@ -50,7 +50,7 @@ function axes({ width, height, x, y, logX, logY, xName, yName, xTicks }) {
 const svg = (width, height, inside, name) =>
   `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${text(name)}">${inside}</svg>`;
 
-// The left end and baseline of words in the nearest free place beside a point; none if all are taken.
+// Returns left end and baseline of a label in the nearest free place next to a point, or nothing.
 function place(taken, box, px, py, words) {
   const wide = 6 * words.length;
   for (let d = 0; d < 130; d += 4) {
@@ -83,7 +83,7 @@ function roofline(cell) {
     `text-anchor="middle" transform="${turn}"`);
   const taken = [];
   for (let i = 0; i <= 100; i += 1) {
-    // The slope, with its words in the middle.
+    // The sloped line and the label in its middle take this place.
     const [px, py] = [a.atX(x[0]) + (dx * i) / 100, a.atY(x[0] * band) + (dy * i) / 100];
     const isNamed = Math.abs(i - 50) * Math.hypot(dx, dy) < 7000;
     taken.push({ left: px - 4, right: px + 4, top: py - (isNamed ? 20 : 4), bottom: py + 4 });
@@ -150,7 +150,7 @@ function memory(cell) {
     out += label(8 + i * 190, 52, `${name} ${si(bytes)}B`, `fill="${COLOURS[i]}" class="small"`);
     at += wide;
   });
-  // The memory of an accelerator has no size.
+  // Accelerators have no memory size in the data.
   if (cell.capacity_bytes === null) return svg(760, 60, out, "memory");
   const edge = 8 + (cell.capacity_bytes / most) * 740;
   out += line(edge, 2, edge, 40, 'class="roof"');

@@ -1,4 +1,4 @@
-"""Programs are ended with all that they started."""
+"""Programs that run too long are killed with their child processes."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ import pytest
 
 from rtl.toolchain import ToolError, run_program
 
-#: Starts a program that keeps the output open, and never ends.
+#: Program that starts a child, which keeps the output open and does not end.
 ENDLESS = """
 import subprocess, sys
 subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])

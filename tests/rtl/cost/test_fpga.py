@@ -1,4 +1,4 @@
-"""What PEs take of an FPGA: counts checked by hand, and what is told when something is missing."""
+"""FPGA resources of PEs: counts checked by hand, and messages when something is missing."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ def test_flip_flops_are_those_of_the_pe_alone():
     pe = find_pe("dint3-mac")
     with_dsp, without = fpga_costs(pe, ICE40)
     assert (with_dsp.uses_dsp, without.uses_dsp) == (True, False)
-    # The running sum, the result and its valid bit; none of the registers around it.
+    # Accumulator, result and its valid bit, without the shift registers around the PE.
     assert without.flip_flops == 2 * pe.result_shape.width + 1
     assert without.dsps == 0 and without.luts >= without.flip_flops
     assert 10 < without.fmax_mhz < 200 and without.verilog_sha256 == verilog_hash(pe)

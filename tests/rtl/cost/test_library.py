@@ -1,4 +1,4 @@
-"""Liberty files: syntax, functions, tables and units, and what is said of wrong ones."""
+"""Liberty files: syntax, functions, tables and units, and messages for wrong files."""
 
 import itertools
 import math
@@ -68,7 +68,7 @@ def test_tables_become_constants_in_the_files_units(small):
 
 
 def test_odd_tables_and_units_are_read_or_refused(small):
-    # Two loads alike, a load beyond the last, and no unit of capacitance.
+    # Two equal loads, a load above the largest, and no unit of capacitance.
     assert small('"0.01, 0.03"', '"0.01, 0.01"').cells["NAND"].delay_ps == pytest.approx(5500)
     assert small('"0.01, 0.03"', '"0.01, 0.02"').cells["NAND"].delay_ps == pytest.approx(5500)
     assert small("(1,pf)", '(1,"")').cells["NAND"].inputs["A"] == pytest.approx(8e12)

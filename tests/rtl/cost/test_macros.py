@@ -1,4 +1,4 @@
-"""Memories that are macros: a netlist without them, which computes the same with them beside it."""
+"""SRAM macros: a netlist with macros computes the same results as the PE."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from rtl.cost.cost import Stream, cost
 from rtl.cost.macros import Ram, has_macros
 from rtl.toolchain import ToolError
 
-#: The smallest books that are macros, of 64 entries.
+#: PE with the smallest codebooks (64 entries) that become macros.
 PE = replace(PES["aqlm-2x8"], name="aqlm-2x6", code_bits=6)
 NETS = {
     "address": [0, 1],
@@ -58,7 +58,7 @@ def test_a_netlist_beside_its_memories_computes_what_the_pe_does(tmp_path, monke
     spent = sum(m.energy_fj for m in record.memories) / 8
     assert record.energy_unit_delay_fj_per_mac > record.energy_no_delay_fj_per_mac > spent
     assert read_record(write_record(record, tmp_path)) == record
-    # Memories that forget are noticed.
+    # The check detects memories that lose their contents.
     monkeypatch.setattr(rtl.cost.macros.Ram, "write", lambda self, contents, nets: None)
     with pytest.raises(ToolError, match="the netlist of aqlm-2x6 computes"):
         cost(PE, stream=few(PE))

@@ -1,4 +1,4 @@
-"""Layers in the codes of PEs: what results come to, against numerics without a PE."""
+"""Layers on PEs: outputs compared with numerics without a PE."""
 
 import inspect
 from dataclasses import replace

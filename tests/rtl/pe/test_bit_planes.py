@@ -1,4 +1,4 @@
-"""Nested codes plane by plane: every input, cycles, and wrong signs."""
+"""Bit-serial dot products of nested codes: every input, cycles, and mutations."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""Scales behind the blocks: all kinds, small ones compiled, and parts gone wrong."""
+"""Block-scaled dot products: every kind of scale, compiled small PEs, and mutations."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""BitMoD's PE with its dequantizer: nothing waits, nothing is lost."""
+"""BitMoD's PE with its dequantizer: no stalls between groups, and exact results."""
 
 import inspect
 
@@ -25,7 +25,7 @@ def test_the_dequantizer_is_hidden_behind_groups_of_eight_cycles():
     operands = PE.random(300, seed=0)
     groups, beats, _ = operands["weights"].shape
     assert operands["ends_group"][0, :, 0].tolist() == [0, 0, 0, 1] * 3
-    # Two cycles a beat, whatever the scales; then the last group's eight bits.
+    # Two cycles per beat for any scale, then eight cycles for the last group's scale.
     assert run(operands) == (True, groups * beats * 2 + PE.latency)
 
 

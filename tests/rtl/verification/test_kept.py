@@ -1,4 +1,4 @@
-"""Models and benches of a changed PE are built anew, though others are kept."""
+"""The cache of compiled models and benches: a changed PE is built anew."""
 
 import numpy as np
 

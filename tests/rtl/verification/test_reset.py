@@ -1,4 +1,4 @@
-"""A register that loses its reset is noticed by the bench, if anything can be seen of it."""
+"""The bench detects every register without reset whose value can reach an output."""
 
 import re
 from itertools import count
@@ -10,9 +10,9 @@ from rtl.element import SHORT_SEED
 from rtl.verification.simulated import find_simulator, simulate, write_vectors
 from rtl.verilog.emit import module_name, verilog_text
 
-#: Registers that are written whenever they become valid: what they hold after a reset is not seen.
+#: Registers whose value after a reset is never read, since they are written before use.
 WRITTEN_FIRST = re.compile(r"(inner_|dequantizer_)?(result_*payload\w*|scales?|ends_\w+|lowest)$")
-#: The smallest PEs with a register of each kind.
+#: Smallest PEs that together have every kind of register.
 QUICK = ["bitmod-dequantizer"]
 
 

@@ -1,4 +1,4 @@
-"""The head of emitted Verilog: it has to be enough to use the file."""
+"""The head comment of emitted Verilog: it describes everything needed to use the file."""
 
 import re
 

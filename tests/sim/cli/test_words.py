@@ -27,7 +27,7 @@ def test_models_are_found_among_formats(tmp_path):
 
 
 def test_a_directory_named_as_a_format_is_no_model(tmp_path, monkeypatch):
-    """As after ``--out w4a8``."""
+    """A directory with the name of a format, as ``--out w4a8`` makes."""
     monkeypatch.chdir(tmp_path)
     for name in ("w4a8", "fp4", "q4_k_m"):
         (tmp_path / name).mkdir()

@@ -112,7 +112,7 @@ def test_widths_packings_and_mixes_are_listed_and_shown(capsys):
 
 
 def functions_of_numerics():
-    """Return the names of functions with an underscore inside, which no word of English has."""
+    """Return the words with an underscore, which are names of functions."""
     texts = [path.read_text("utf-8") for path in Path(numerics.__file__).parent.rglob("*.py")]
     names = {
         name for text in texts for name in re.findall(r"(?m)^def (_?[a-z]+(?:_[a-z0-9]+)+)\(", text)

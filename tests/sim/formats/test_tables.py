@@ -1,4 +1,4 @@
-"""What the list of formats says can be read."""
+"""Every name and spelling in the list of formats can be parsed."""
 
 from numerics import FORMATS, SCHEMES, parse_scheme
 from numerics.names.families import FAMILIES

@@ -1,4 +1,4 @@
-"""``qsim rtl`` as a user types it."""
+"""``qsim rtl`` on the command line: outputs, messages and exit codes."""
 
 import dataclasses
 import json
@@ -175,7 +175,7 @@ def test_verification_ends_well_or_not(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_ctrl_c_ends_all_that_verification_started(tmp_path):
-    """Their files go to a folder of temporary ones, which is empty afterwards."""
+    """Check that workers leave no temporary files."""
     environment = os.environ | {"TMPDIR": str(tmp_path), "QSIM_CACHE": str(tmp_path.parent / "new")}
     # A shell's background jobs ignore Ctrl-C, and so would what they start.
     program = (

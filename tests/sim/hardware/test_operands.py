@@ -1,4 +1,4 @@
-"""Energy on the codes of a layer."""
+"""``qsim rtl cost --operands``: energy measured on the codes of a layer."""
 
 import json
 from dataclasses import replace

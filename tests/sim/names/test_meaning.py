@@ -55,7 +55,7 @@ def test_a_group_size_is_for_weights_that_leave_it_open():
 
 
 def test_two_formats_for_one_role_are_refused():
-    with pytest.raises(UserError, match=r"^w4a8 means int8:token:fp32, and int4:token:fp32 is giv"):
+    with pytest.raises(UserError, match=r"^w4a8 means int8:token:fp32, but int4:token:fp32 is giv"):
         make_recipe("w4a8", "int4")
     assert make_recipe("w4a8", "int8").rules == make_recipe("w4a8").rules
 

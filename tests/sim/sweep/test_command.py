@@ -1,4 +1,4 @@
-"""What ``--format all`` leaves out is told."""
+"""``--format all`` reports the formats that it leaves out."""
 
 import pytest
 

@@ -18,7 +18,7 @@ from sim.sweep.windows import take_windows
 
 
 class Log:
-    """An observer that keeps what it sees."""
+    """An observer that records its calls."""
 
     def __init__(self):
         self.started = None
@@ -41,7 +41,7 @@ class Log:
 
 @pytest.fixture(scope="module")
 def finished(tiny_model, text_file, tmp_path_factory):
-    """A sweep that has run, what its observer heard, and its points."""
+    """A finished sweep, the calls of its observer, and its points."""
     source, text = open_model(str(tiny_model)), read_text(text_file)
     windows = take_windows(text, source.tokenizer(), tokens=128, context=32, spread=False)
     recipes = tuple(make_recipe(name) for name in ("int8:g64", "int4:g64", "ternary:g64"))
@@ -53,13 +53,13 @@ def finished(tiny_model, text_file, tmp_path_factory):
 
 @pytest.fixture
 def sweep(finished, tmp_path):
-    """The same sweep, nothing measured yet."""
+    """A sweep with an empty store."""
     return dataclasses.replace(finished[0], directory=tmp_path)
 
 
 @pytest.fixture
 def measured(finished, tmp_path):
-    """The same sweep with a store of its own that holds all points."""
+    """A sweep with a separate store that holds all points."""
     shutil.copytree(finished[0].directory, tmp_path, dirs_exist_ok=True)
     return dataclasses.replace(finished[0], directory=tmp_path)
 
@@ -136,7 +136,7 @@ def test_another_version_of_the_numerics_is_another_point(measured, monkeypatch)
 
 
 def test_order_does_not_change_a_number(finished, sweep):
-    """Buffers are reused between points; nothing of one may reach the next."""
+    """Check that buffers, which points reuse, carry nothing over to the next point."""
     reversed_sweep = dataclasses.replace(sweep, recipes=sweep.recipes[::-1])
     back = {p.recipe: p for p in reversed_sweep.run(Log())}
     for point in finished[2]:
@@ -203,7 +203,7 @@ def test_few_windows_have_no_error(finished):
 
 
 class Scaled:
-    """A source whose tensors with a word in their names are multiplied by a factor."""
+    """A source that multiplies the tensors whose names contain a word by a factor."""
 
     def __init__(self, source, word, factor):
         self.source, self.word, self.factor = source, word, np.float32(factor)

@@ -78,7 +78,7 @@ def test_a_line_is_json_whatever_is_measured(number):
 
 
 def test_every_measured_field_is_read_back_as_a_number():
-    """A field with floats that is missing in ``MEASURED`` would come back as a text."""
+    """Check that ``MEASURED`` has all float fields; others would be read back as strings."""
     floats = {f.name for f in dataclasses.fields(PointResult) if "float" in str(f.type)} - FINITE
     assert floats == MEASURED
 

@@ -9,7 +9,7 @@ from sim.sweep.windows import take_windows
 
 
 class Letters:
-    """A tokenizer whose ids are the characters' code points."""
+    """A tokenizer whose ids are Unicode code points."""
 
     def __init__(self, bos_id=None):
         self.bos_id = bos_id
