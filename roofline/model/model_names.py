@@ -120,7 +120,7 @@ def known_model(text: str) -> ModelShape:
     found = find_model(text)
     if found is not None and not _other_versions(text, found.name):
         return found
-    raise ValueError(unknown("model", text, list_models()))
+    raise ValueError(unknown("model", text, list_models(), see="qsim models"))
 
 
 def _other_versions(text: str, name: str) -> frozenset[str]:

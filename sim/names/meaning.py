@@ -13,6 +13,7 @@ from numerics import parse_scheme
 from numerics.names.catalog import SCHEMES
 from numerics.names.text import short_name
 from numerics.schemes.scheme import Scheme
+from roofline.runtime.gguf_mixes import MIXES as PREDICTED
 from roofline.runtime.serving_format import TERNARY_BITS, TERNARY_WEIGHTS, parse_format
 from sim.errors import UserError, user_errors
 from sim.names.gguf_mix import MIXES, GgufMix
@@ -66,6 +67,8 @@ def find_meaning(name: str | None, *, group_size: int | None = None) -> Meaning:
             f"'{name}' is not simulated: sweeps keep unquantized models in float32; "
             f"name a narrower format, or 'none' for float32 alone"
         )
+    if GGUF_PREFIX.sub("", text, count=1) in PREDICTED and text not in SCHEMES:
+        raise UserError(f"'{name}' is a format of qsim roofline alone: qsim can't quantize to it")
     with user_errors(ValueError):
         return Meaning(weights=parse_scheme(text, group_size=group_size))
 

@@ -65,3 +65,9 @@ def test_widths_of_floats_are_refused_with_what_works():
         find_meaning("fp16")
     with pytest.raises(UserError, match="give --activations or --kv alone"):
         find_meaning("w16a8")
+
+
+@pytest.mark.parametrize("name", ["iq2_xs", "gguf-iq2_xs", "iq4_kss", "gguf-mxfp4"])
+def test_a_format_that_only_predictions_know_is_named_as_such(name):
+    with pytest.raises(UserError, match="is a format of qsim roofline alone"):
+        find_meaning(name)
