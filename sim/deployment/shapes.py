@@ -74,7 +74,7 @@ def _lines(shape: ModelShape) -> Iterator[str]:
     attention = f"{shape.heads} heads of {shape.head_dim}, {shape.kv_heads} key/value heads"
     yield f"{shape.name}: {shape.title}"
     yield f"source: {shape.source}"
-    yield f"parameters: {shape.params / 1e9:.4g} B"
+    yield f"parameters: {_count(shape.params)}"
     yield f"layers: {shape.layers}, hidden size {shape.hidden}"
     yield f"attention: {attention}" + (f", window {shape.window}" if shape.window else "")
     if shape.experts is not None:
@@ -84,3 +84,13 @@ def _lines(shape: ModelShape) -> Iterator[str]:
         yield f"feed-forward: {shape.intermediate} wide{', gated' if shape.gated else ''}"
     yield f"vocabulary: {shape.vocabulary}{', tied head' if shape.tied else ''}"
     yield f"context: {shape.max_context} tokens"
+
+
+def _count(parameters: float) -> str:
+    """Return a number of parameters in millions or billions.
+
+    >>> _count(3_476_000), _count(8.03e9)
+    ('3.476 M', '8.03 B')
+    """
+    unit, name = (1e9, "B") if parameters >= 1e9 else (1e6, "M")
+    return f"{parameters / unit:.4g} {name}"
