@@ -37,8 +37,8 @@ def test_a_head_says_units_tables_and_the_streams_rules():
     text = "\n".join(head_of(find_pe("bitmod-fp4")))
     assert "in units of 2^-25" in text and "NaN and infinities count as 0" in text
     assert "with 2 above: 0 0.5 1 1.5 2 3 4 6 8 -0.5" in text
-    assert "last of 2 cycles" in text and "comes 1 cycle after" in text
-    assert "comes 9 cycles after" in " ".join(head_of(find_pe("bitmod-fp4-column")))
+    assert "last of 2 cycles" in text and "valid 1 cycle after" in text
+    assert "valid 9 cycles after" in " ".join(head_of(find_pe("bitmod-fp4-column")))
     assert "2^-2 * 2^(lowest - 254)" in "\n".join(head_of(find_pe("mxfp4-dot")))
 
 
