@@ -134,7 +134,7 @@ def is_accelerator(path: Path) -> bool:
 
 
 def is_accelerator_text(text: str) -> bool:
-    """Return whether the text of a file has such a key."""
+    """Return whether a file's text has a key that accelerators have and machines don't."""
     keys = "|".join(f"{one.name}\\b" for one in _NUMBERS)
     return re.search(rf"^ *({keys})", text, re.MULTILINE) is not None
 

@@ -65,7 +65,7 @@ AVX2_PORTS: dict[str, tuple[int, int]] = {
 }
 #: Instruction sets with an INT8 dot-product instruction.
 DOT_PRODUCTS = frozenset(OPS_PER_CYCLE) - {"avx2", "neon-a72"}
-#: Accumulator type of a product, by operand type.
+#: Accumulator type of a dot product, by operand type.
 ACCUMULATE = {"fp32": "fp32", "fp16": "fp32", "int8": "int32"}
 
 

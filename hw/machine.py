@@ -83,7 +83,7 @@ class Machine:
     #: Peak rates of matrix products; those of a CPU follow from ``cores``.
     peaks: tuple[Peak, ...] = ()
     cores: Cores | None = None
-    #: Speed of products with two of four weights zero, over the dense speed; None if not faster.
+    #: Speedup of matrix products with 2:4 structured sparsity over dense ones; None without.
     sparse_speedup: Sourced | None = None
     #: Peak FP32 rate of everything but matrix products.
     vector_tops: Sourced | None = None
@@ -136,13 +136,13 @@ class Machine:
 
     @property
     def dram_energy(self) -> DramEnergy:
-        """Energy of a bit of its memory."""
+        """Energy of reading or writing one bit of the memory."""
         return DRAM[self.dram]
 
     def ops_per_s(
         self, weights: str, activations: str | None = None, *, fastest: bool = True
     ) -> float | None:
-        """Return the peak of products of two operand types, or None if there is none.
+        """Return the peak rate of matrix products of two operand types, or None if unsupported.
 
         ``fastest`` takes the fastest of several accumulators, else the slowest and widest.
 
@@ -163,7 +163,7 @@ class Machine:
 
     @property
     def native_peaks(self) -> dict[str, float]:
-        """Peaks of operand types with themselves, by type.
+        """Peak of each operand type with weights and activations in that type.
 
         >>> load_machine("raspberry-pi-5").native_peaks["int8"]
         614400000000.0

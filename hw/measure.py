@@ -30,7 +30,7 @@ LAYER_WEIGHTS = 12 * WIDTH**2
 HEAD_WIDTH = 64
 CONTEXT = 256
 LAYER_CACHE = 2 * CONTEXT * WIDTH
-#: Bytes that are read at once at least, unless the memory is small.
+#: Least size in bytes of the buffer that is read, unless the memory is small.
 MIN_READ_BYTES = 512 << 20
 #: Share of the memory that a measurement takes at most.
 MAX_MEMORY_SHARE = 1 / 8
@@ -41,15 +41,15 @@ CACHE_SIZES = Path("/sys/devices/system/cpu/cpu0/cache")
 class Sizes:
     """Sizes of what is measured; the defaults are large enough for full rates."""
 
-    #: Sides of the square matrices of products.
+    #: Side lengths of the square matrices that are multiplied.
     sides: Sequence[int] = (1024, 2048)
     #: Tokens of the prompt that passes the layers.
     prompt: int = 512
     #: Bytes of the weights of all layers.
     layer_bytes: int = 256 << 20
-    #: Allocations of the layers: the place of matrices in memory changes how fast they are read.
+    #: Number of times the layers are allocated; addresses in memory change how fast they are read.
     allocations: int = 4
-    #: Bytes that are read at once; None for enough to pass all caches.
+    #: Size in bytes of the buffer that is read; None: at least four times the largest cache.
     read_bytes: int | None = None
 
 
@@ -68,7 +68,7 @@ class Ceiling:
 
     @property
     def best(self) -> float:
-        """Largest rate."""
+        """Largest rate of any repetition."""
         return max(self.rates)
 
     @property

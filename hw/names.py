@@ -58,7 +58,7 @@ def find_machine(text: str) -> Found:
     4
     """
     rest = text.strip().lower().replace(TIMES, "x")
-    # The X of a 7900 XTX is not the sign of a number of machines.
+    # The X in "7900 XTX" is part of a name, not a count of machines.
     if name := _named(rest):
         return Found(machine=load_machine(name))
     count, rest = _number(COUNT, rest)

@@ -23,7 +23,7 @@ MACHINE: dict[str, dict[str, str]] = {
         "bandwidth_gb_per_s": "memory bandwidth, 1e9 bytes/s",
         "capacity_gib": "memory size, 2**30 bytes; or capacity_gb",
         "capacity_gb": "memory size, 1e9 bytes; or capacity_gib",
-        "sparse_speedup": "speed of products with two of four weights zero, times the dense speed",
+        "sparse_speedup": "speedup of matrix products with 2:4 structured sparsity over dense ones",
         "vector_tops": "peak FP32 rate of everything but matrix products, 1e12 operations/s",
         "multiprocessors": "SMs of NVIDIA, compute units (pairs since RDNA) of AMD, cores of Apple",
         "clock_ghz": "clock of a GPU, 1e9 cycles/s",
@@ -86,7 +86,7 @@ ACCELERATOR: dict[str, dict[str, str]] = {
         "pe_leakage_uw": "leakage of one PE, microwatts",
     },
 }
-#: Value in the comments that offer keys which a file does not have.
+#: Example value in the comments for keys that a file does not have.
 EXAMPLE = '{ value = 1, source = "..." }'
 NOT_NUMBERS = frozenset(
     ["title", "vendor", "kind", "dram", "dram_confirmed", "aliases", "dataflow", "instructions"]

@@ -64,9 +64,9 @@ def read_toml(path: Path, cls: type[_T], **given: Any) -> _T:
         raise ValueError(f"{path}: not a TOML file: {error}") from None
     except ValueError:
         # Python refuses whole numbers of thousands of digits.
-        raise ValueError(f"{path}: a number of too many digits") from None
+        raise ValueError(f"{path}: a number has too many digits") from None
     except RecursionError:
-        raise ValueError(f"{path}: lists or tables too deep in one another") from None
+        raise ValueError(f"{path}: lists or tables are nested too deeply") from None
     return _Reader(path=path, text=text).dataclass(cls, table, (), given)
 
 
@@ -163,7 +163,7 @@ class _Reader:
         for i, key in enumerate(keys):
             name = re.escape(str(keys[i - 1] if isinstance(key, int) else key))
             if isinstance(key, int):
-                # One of several tables [[name]]; items of a list stand where the list does.
+                # Index of a table [[name]]; items of an inline list have the line of the list.
                 places = _places(rf"^\s*\[\[\s*{name}\s*\]\]", lines, 0)[key:]
             else:
                 places = _places(rf"(?:^|[\[{{,.])\s*{name}\s*(?:=|\]|\.)", lines, start)

@@ -94,7 +94,7 @@ def max_integer(q: QuantizedTensor) -> int:
 
 
 def integers(q: QuantizedTensor) -> Float32[Array, "rows k"]:
-    """Return the element values in units, minus zero points: integers, as float32.
+    """Return the element values over the format's unit, minus zero points: integers in float32.
 
     >>> from numerics import parse_scheme, quantize
     >>> integers(quantize(jnp.float32([[6.0, -1.5]]), parse_scheme("fp4:g2"))).tolist()

@@ -27,7 +27,7 @@ class Place:
 
 
 def beat_places(layout: data.StructLayout) -> list[Place]:
-    """Return the places of the fields of a beat, in the layout's order."""
+    """Return the bit positions of the fields of a beat, in the layout's order."""
     places = []
     for name, field in layout:
         shape = field.shape
@@ -41,9 +41,9 @@ def beat_places(layout: data.StructLayout) -> list[Place]:
 
 
 def beat_codes(layout: data.StructLayout, operands: Operands) -> list[np.ndarray]:
-    """Return the codes of each place for the beats of all groups in sequence.
+    """Return the codes of each field for the beats of all groups in sequence.
 
-    Each has the shape (beats, lanes) and the type of its place; ``last`` is among them.
+    Each array has the shape (beats, lanes) and the type of its field; ``last`` is among them.
 
     Raises
     ------

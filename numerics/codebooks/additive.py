@@ -51,7 +51,7 @@ class Additive(Scheme, arrays="numerics.codebooks.additive_arrays"):
     The scale of a row is its root mean square as FP16. Rows are divided by their scales, rounded to
     multiples of 2^-10 between -8 and 8 and padded with zeros to a multiple of eight; they give the
     vectors of :func:`residual_codes`: k-means for each codebook on the residual of those before,
-    then the nearest entry, the first of equals. AQLM then refines both with calibration data;
+    then the nearest entry, the first on ties. AQLM then refines both with calibration data;
     :func:`numerics.codebooks.beam.beam_search` finds better codes for given codebooks.
 
     Sums are float32 in the order of the codebooks. The tensor has one set of codebooks. A row of

@@ -59,7 +59,7 @@ def beam_search(
     """Return codes of lower loss, found by one pass over all groups and codebooks.
 
     A place is one codebook of one group. At each place every entry is tried in each of the
-    ``width`` best codes of a row, and the ``width`` best are kept, the first of equals. ``hessian``
+    ``width`` best codes of a row, and the ``width`` best are kept, the first on ties. ``hessian``
     is the mean of ``x x^T`` over the layer's inputs. With an identity Hessian groups are
     independent of each other; they may then be passed as rows, which have beams of their own. The
     arrays are all float64, as in the schemes, or all float32, as in AQLM's code, which takes about

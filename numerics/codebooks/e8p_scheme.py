@@ -13,9 +13,9 @@ from numerics.schemes.scheme import Field, Scheme
 class Stage(StrEnum):
     """A codebook of eight dimensions."""
 
-    #: 65536 points, 2 bits a weight.
+    #: Codebook of 65536 points, 2 bits per weight.
     E8P = "e8p"
-    #: 256 points, 1 bit a weight.
+    #: Codebook of 256 points, 1 bit per weight.
     E81B = "e81b"
 
 

@@ -57,7 +57,7 @@ def search_shift(vectors: Sequence[Vector], codebook: Sequence[Vector]) -> int:
 
 
 def nearest(vectors: Sequence[Vector], codebook: Sequence[Vector]) -> list[int]:
-    """Return the index of the entry nearest to each vector, the first of equals.
+    """Return the index of the entry nearest to each vector, the first on ties.
 
     Vectors and entries are first divided by ``2**search_shift`` and rounded half up.
 

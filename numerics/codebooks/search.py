@@ -21,7 +21,7 @@ def best_index(
     *,
     count: Int32[Array, ""] | None = None,
 ) -> Int32[Array, " n"]:
-    """Return the index of the largest ``directions @ vector - offsets``, the first of equals.
+    """Return the index of the largest ``directions @ vector - offsets``, the first on ties.
 
     All numbers are integers; the caller ensures that sums of magnitudes are below 2^24. If
     ``count`` is given, only the first ``count`` vectors are searched; the other results are
@@ -57,7 +57,7 @@ def best_index(
 
 
 def nearest(vectors: Int32[Array, "n d"], codebook: Int32[Array, "k d"]) -> Int32[Array, " n"]:
-    """Return the index of the entry nearest to each vector, the first of equals.
+    """Return the index of the entry nearest to each vector, the first on ties.
 
     The search is exact while no norm exceeds 2^11. For larger norms, vectors and codebook are first
     divided by the smallest sufficient power of two and rounded half up. If the vectors are at most

@@ -30,7 +30,7 @@ _FAULTS = (
 
 
 def read_foreign(path: Path) -> Arrays:
-    """Return the arrays of numbers of a file.
+    """Return the numeric arrays of an npz file by name.
 
     Memory is allocated for the bytes present, not for the sizes in headers; nothing is unpickled.
 

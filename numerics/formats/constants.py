@@ -151,8 +151,9 @@ NF4 = TableFormat(
         0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
     ),
 )  # fmt: skip
-#: The FP4 of bitsandbytes, ``{0, 1/16, 8, 12, 4, 6, 2, 3} / 12`` by code, then the negatives.
-#: Numbers up to zero have code 0, those between zero and the least threshold above it code 8.
+#: FP4 of bitsandbytes: values ``{0, 1/16, 8, 12, 4, 6, 2, 3} / 12`` of codes 0 to 7, and their
+#: negatives for codes 8 to 15. Positive numbers that round to zero get code 8; zero and negative
+#: numbers that round to zero get code 0.
 FP4_BNB = TableFormat(
     name="fp4_bnb",
     table=_float32(
@@ -163,11 +164,11 @@ FP4_BNB = TableFormat(
 )  # fmt: skip
 
 _ANT_POT = "ANT's code, arXiv:2208.14286: powers of two, nearest in value"
-#: Ties go up.
+#: Powers of two and zero, signed; ties go up.
 POT3 = _element(mirrored("pot3", [2**k for k in range(3)], ties_up=(True,) * 6), _ANT_POT)
-#: Ties go up.
+#: Powers of two and zero, signed; ties go up.
 POT4 = _element(mirrored("pot4", [2**k for k in range(7)], ties_up=(True,) * 14), _ANT_POT)
-#: Ties go up.
+#: Powers of two and zero, signed; ties go up.
 POT5 = _element(mirrored("pot5", [2**k for k in range(15)], ties_up=(True,) * 30), _ANT_POT)
 #: Powers of two; the thresholds are geometric means, and sqrt(1/2) below 1.
 POT4_LOG = _element(
@@ -175,11 +176,11 @@ POT4_LOG = _element(
     "the same powers of two, nearest in their logarithm",
 )
 _ANT_APOT = "additive powers of two, arXiv:1909.13144, as ANT lists them"
-#: Ties go up.
+#: Sums of two powers of two, signed; ties go up.
 APOT3 = _element(mirrored("apot3", (1, 2, 4), ties_up=(True,) * 6), _ANT_APOT)
-#: Ties go up.
+#: Sums of two powers of two, signed; ties go up.
 APOT4 = _element(mirrored("apot4", (1, 2, 3, 4, 6, 8, 10), ties_up=(True,) * 14), _ANT_APOT)
-#: Ties go up.
+#: Sums of two powers of two, signed; ties go up.
 APOT5 = _element(
     mirrored("apot5", (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 33, 36, 48), ties_up=(True,) * 30),
     _ANT_APOT,
@@ -187,9 +188,9 @@ APOT5 = _element(
 _ANT = "ANT, arXiv:2208.14286"
 #: Figure 6 of ANT and the tables of its code; ties go up, as there.
 FLINT3 = _element(mirrored("flint3", (1, 2, 4), ties_up=(True,) * 6), _ANT)
-#: Ties go up.
+#: ANT's flint, signed; ties go up.
 FLINT4 = _element(mirrored("flint4", (1, 2, 3, 4, 6, 8, 16), ties_up=(True,) * 14), _ANT)
-#: Ties go up.
+#: ANT's flint, signed; ties go up.
 FLINT5 = _element(
     mirrored("flint5", (*range(1, 9), 10, 12, 14, 16, 24, 32, 64), ties_up=(True,) * 30), _ANT
 )

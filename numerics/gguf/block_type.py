@@ -12,7 +12,7 @@ class Rule(StrEnum):
     ``d`` and ``m`` are stored in FP16, but codes are chosen with the unrounded numbers.
     """
 
-    #: ``d = x / levels[0]`` for the x of largest magnitude, the first of equals;
+    #: ``d = x / levels[0]`` for the x of largest magnitude, the first on ties;
     #: ``code = trunc(x * (1 / d) + 0.5 - levels[0])``, at most the last.
     EXTREME = "extreme"
     #: ``d = (max - min) / last``, ``m = min``, zeros without sign;
@@ -23,17 +23,17 @@ class Rule(StrEnum):
     #: ``d = 2**(floor(log2(amax)) - 3)`` with the logarithm rounded to float32; nearest level,
     #: ties towards zero.
     POWER = "power"
-    #: Each group of a block by :func:`numerics.gguf.searches.search_affine`, which minimizes the
-    #: error in magnitude weighted by magnitudes.
+    #: Search of :func:`numerics.gguf.searches.search_affine` per group for the least absolute
+    #: error weighted by magnitudes.
     AFFINE_MAGNITUDE = "affine magnitude"
-    #: Each group by :func:`numerics.gguf.searches.search_affine`, which minimizes the squared error
+    #: Search of :func:`numerics.gguf.searches.search_affine` per group for the least squared error
     #: weighted by the root mean square plus the magnitude.
     AFFINE_SQUARE = "affine square"
-    #: Each group by :func:`numerics.gguf.searches.search_symmetric`.
+    #: Search of :func:`numerics.gguf.searches.search_symmetric` per group.
     SYMMETRIC = "symmetric"
-    #: Each group by :func:`numerics.gguf.searches.search_refined`.
+    #: Search of :func:`numerics.gguf.searches.search_refined` per group.
     REFINED = "refined"
-    #: Each group by :func:`numerics.gguf.searches.search_levels`.
+    #: Search of :func:`numerics.gguf.searches.search_levels` per group.
     LEVELS = "levels"
 
     @property

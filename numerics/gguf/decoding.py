@@ -38,7 +38,7 @@ def values_of(
     d: Float32[Array, "*lead _"],
     m: Float32[Array, "*lead _"] | None,
 ) -> Float32[Array, "*lead values"]:
-    """Return ``d * level + m``, where each d and m belongs to an equal part of a block."""
+    """Return ``d * level + m``, with one d and one m for each of the equal groups of a block."""
     products = _each(levels_of(block_type, codes), d, jnp.multiply)
     return products if m is None else _each(products, m, jnp.add)
 

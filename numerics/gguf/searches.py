@@ -165,7 +165,7 @@ def _turned(x: Columns) -> tuple[Columns, PerGroup, PerGroup]:
 
 
 def _each(numbers: list[np.float32], divisor: PerGroup) -> Float32[Array, "candidates groups"]:
-    """Return each number divided by each divisor; the fence keeps XLA from reciprocals."""
+    """Return number / divisor for all pairs; fenced, so that XLA keeps the division."""
     shape = (len(numbers), *divisor.shape)
     table = fence(jnp.broadcast_to(np.array(numbers, np.float32)[:, None], shape))
     return table / fence(jnp.broadcast_to(divisor, shape))

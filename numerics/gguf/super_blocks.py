@@ -160,7 +160,7 @@ ENCODERS: dict[Rule, Callable[[BlockType, Groups], Encoded]] = {
 
 
 def _extreme(scale: PerGroup) -> PerBlock:
-    """Return the scale of largest magnitude in each block, the first of equals."""
+    """Return the scale of largest magnitude in each block, the first on ties."""
     place = jnp.argmax(jnp.abs(scale), axis=-1)
     return jnp.take_along_axis(scale, place[..., None], axis=-1)[..., 0]
 

@@ -25,7 +25,7 @@ SELECTOR_BITS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitMod(Scheme, arrays="numerics.mixtures.bitmod_arrays"):
-    """Groups in the candidate format of least squared error, the first of equals.
+    """Groups in the candidate format of least squared error, the first on ties.
 
     A candidate's scale is ``amax / largest`` in FP16, where ``largest`` is the largest magnitude of
     its values, of either sign. Weights are divided by the stored scale and rounded to the nearest

@@ -89,7 +89,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 
 def _choose(x: Groups, scheme: BitMod) -> Choice:
-    """Return the candidate of least squared error for each group, the first of equals."""
+    """Return the candidate of least squared error for each group, the first on ties."""
     amax_bits = jnp.max(float_bits(x) & MAGNITUDE_MASK, axis=-1)
     stored = {
         largest: fence(store_scale(divide(from_bits(amax_bits), largest), amax_bits, FP16))

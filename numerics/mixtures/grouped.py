@@ -18,7 +18,7 @@ DEFAULT_GROUP = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouped(Scheme, arrays="numerics.mixtures.grouped_arrays"):
-    """Groups in the candidate format of least squared error, the first of equals.
+    """Groups in the candidate format of least squared error, the first on ties.
 
     A candidate quantizes a group as :class:`numerics.ElementScheme` with FP16 scales does. Errors
     are sums (:func:`numerics.schemes.scales.tree_sum`) of squared float32 differences; BitMoD's

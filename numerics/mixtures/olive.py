@@ -59,7 +59,7 @@ class Olive(Scheme, arrays="numerics.mixtures.olive_arrays"):
     other code of its pair is an index into the outliers, which start at 1. The first ``alpha`` is
     ``max(|m + 3 d|, |m - 3 d|)`` with the mean ``m`` and the standard deviation ``d`` (n - 1) of
     the row; of its multiples by :data:`TRIALS` the one with the least squared error is taken, the
-    first of equals.
+    first on ties.
 
     Numbers are float32, sums are :func:`numerics.schemes.scales.tree_sum`. The deviation of a row
     of equal numbers is 0, so its ``alpha`` is its mean; a row of zeros has scale 1. The last number

@@ -61,7 +61,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 
 
 def _search(rows: Rows, scheme: Olive) -> PerRow:
-    """Return the scale of least squared error of each row, the first of equals."""
+    """Return the scale of least squared error of each row, the first on ties."""
     alpha, top = _first_alpha(rows), float(scheme.magnitudes[-1])
 
     def step(best: tuple[PerRow, PerRow], trial: Array) -> tuple[tuple[PerRow, PerRow], None]:

@@ -24,9 +24,9 @@ class Searched(Scheme, arrays="numerics.mixtures.searched_arrays"):
     """``value = number(code) * scale`` with the candidate and the scales of least squared error.
 
     A trial's scale is ``alpha / top``, where ``alpha = amax * factor`` for a factor of ``trials``
-    and ``top`` is the candidate's largest value. Each row takes its best trial, the first of
-    equals; the tensor takes the candidate whose rows have the least sum of squared errors, the
-    first of equals. Numbers are float32, sums are :func:`numerics.schemes.scales.tree_sum`.
+    and ``top`` is the candidate's largest value. Each row takes its best trial, the first on
+    ties; the tensor takes the candidate whose rows have the least sum of squared errors, the
+    first on ties. Numbers are float32, sums are :func:`numerics.schemes.scales.tree_sum`.
 
     A row of zeros has scale 1. A row with a NaN or an infinity dequantizes to NaN, its codes are 0,
     and its error counts as zero.

@@ -64,7 +64,7 @@ def dequantize(q: QuantizedTensor) -> Float32[Array, "*shape"]:
 def _search(
     rows: Rows, amax: PerRow, fmt: Format, trials: tuple[float, ...]
 ) -> tuple[PerRow, PerRow]:
-    """Return the best scale of each row and its squared error, the first of equals."""
+    """Return the best scale of each row and its squared error, the first on ties."""
 
     def step(best: tuple[PerRow, PerRow], factor: Array) -> tuple[tuple[PerRow, PerRow], None]:
         alpha = jnp.minimum(multiply(amax, factor), np.float32(MAX_FLOAT32))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-#: Size limit of a folder; the builds of all PEs take 18 MB.
+#: Size limit of a cache folder in bytes; the builds of all PEs take 18 MB.
 LIMIT_BYTES = 128 * 2**20
 
 

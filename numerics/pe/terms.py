@@ -92,7 +92,7 @@ class BoothTerms(TermGenerator):
 
     @property
     def unit(self) -> float:
-        """The unit of the integers."""
+        """Value of the integer 1, that is, of the weight format's unit."""
         assert self.weights.unit is not None
         return self.weights.unit
 

@@ -1,4 +1,4 @@
-"""Which values of a tensor share a scale."""
+"""Granularity of scales: the values of a tensor that share a scale."""
 
 from dataclasses import dataclass
 

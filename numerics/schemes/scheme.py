@@ -60,7 +60,7 @@ class Field:
 
     @property
     def total_bits(self) -> int:
-        """Bits of all entries."""
+        """Bits of all entries of the array."""
         return math.prod(self.shape) * self.bits
 
 

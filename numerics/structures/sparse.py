@@ -22,7 +22,7 @@ MAX_BLOCK = 16
 
 
 def kept(block: Sequence[float], count: int) -> list[int]:
-    """Return the positions of the ``count`` largest magnitudes, the first of equals.
+    """Return the positions of the ``count`` largest magnitudes, the first on ties.
 
     >>> kept([0.5, -3.0, 0.5, -0.25], 2), kept([0.0, 0.0, 0.0, 0.0], 2)
     ([0, 1], [0, 1])

@@ -22,7 +22,7 @@ class TopK(Scheme, arrays="numerics.structures.top_k_arrays"):
     """Rows quantized per token with float32 scales, of which ``percent`` of the codes are stored.
 
     A row of n numbers keeps the ``ceil(n * percent / 100)`` codes of largest magnitude, the first
-    of equals; one mark bit per number marks the kept ones. A row with a NaN or an infinity
+    on ties; one mark bit per number marks the kept ones. A row with a NaN or an infinity
     dequantizes to NaN and keeps its first codes.
     """
 

@@ -44,7 +44,7 @@ random.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One published number, ours, and ours with the other tool's assumptions."""
+    """One number of another tool, qsim's, and qsim's with that tool's assumptions."""
 
     tool: str
     what: str
@@ -55,7 +55,7 @@ class Figure:
 
 
 def total(found: list[Operator], name: str) -> float:
-    """Return the sum of one amount over operators."""
+    """Return the sum of one field (name) over operators."""
     return float(sum(getattr(operator, name) for operator in found))
 
 
@@ -124,7 +124,7 @@ def llm_analysis() -> list[Figure]:
     prompt, new, h, layers = 512, 32, SHAPE.hidden, SHAPE.layers
     rate, bandwidth = 0.7 * A100_OPS, 0.9 * A100_BANDWIDTH
     own, token = step(prompt), step(1, prompt + new - 1)
-    # Four products of attention, and two of an MLP as wide as four hidden sizes.
+    # Four matrix products of attention, and two of an MLP that is four hidden sizes wide.
     stack = layers * 12 * h**2
     ops = 2 * prompt * (stack + EMBEDDING) + 4 * h * prompt**2 * layers
     norms_bytes = 2 * layers * 2 * prompt * h * 2

@@ -80,7 +80,7 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 def ratios(one: PeRecord, base: PeRecord) -> tuple[float, float, float]:
-    """Return area and both energies a MAC over those of another PE."""
+    """Return the ratios of area and of both energies per MAC to those of a baseline PE."""
     return (
         one.area_um2_per_mac / base.area_um2_per_mac,
         one.energy_no_delay_fj_per_mac / base.energy_no_delay_fj_per_mac,
@@ -89,7 +89,7 @@ def ratios(one: PeRecord, base: PeRecord) -> tuple[float, float, float]:
 
 
 def efficiencies(one: PeRecord, base: PeRecord) -> str:
-    """Return how often area x energy a MAC goes into another's, for both counts of energy."""
+    """Return a baseline PE's area x energy per MAC over this PE's, for both energies."""
     area, *energies = ratios(one, base)
     return " / ".join(f"{1 / (area * energy):.2f}" for energy in energies)
 

@@ -184,7 +184,7 @@ def main() -> None:
 
 
 def facts(baseline: PeRecord) -> dict[str, str]:
-    """Return the numbers of the text."""
+    """Return the numbers to fill into the text of README.md."""
     bitmod_pe, w4a16 = load_record("bitmod-fp4"), load_record("mixpe-w4a16")
     rounding = cost(find_pe("fp16-mac"))
     assert rounding.energy_no_delay_fj_per_mac and baseline.energy_no_delay_fj_per_mac
@@ -209,7 +209,7 @@ def facts(baseline: PeRecord) -> dict[str, str]:
 
 
 def element_rows(baseline: PeRecord) -> list[list[str]]:
-    """Return MACs a cycle, and area and energy of a MAC over those of a baseline, both ways.
+    """Return rows: MACs a cycle, area and energy per MAC over a baseline, published and by RTL.
 
     The published ones: PEs of the array, MACs of a PE and cycle, energy of a PE and cycle.
     """
@@ -244,7 +244,7 @@ BitmodRow = tuple[str, str, str, float, float, float, float | None]
 
 
 def bitmod_rows(element: PeRecord) -> list[BitmodRow]:
-    """Model, design, task; speedup published, with whole buffers, corrected, and by our RTL."""
+    """Return rows: model, design, task; speedup published, with whole buffers, corrected, by RTL."""
     rows: list[BitmodRow] = []
     for name in bitmod.MODELS:
         for design, *bits in BITMOD_DESIGNS:
@@ -299,7 +299,7 @@ def held(machine: Accelerator, factor: int) -> Accelerator:
 
 
 def mixpe_rows(baseline: PeRecord) -> list[list[str]]:
-    """Design; run time over FP16 published, corrected, and by our RTL on the area of FP16."""
+    """Return rows: design; run time over FP16 published, corrected, and by RTL at equal area."""
     corrected = {
         design: mixpe_cycles(bits, load_accelerator(machine))
         for design, machine, bits in MIXPE_DESIGNS

@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def _nearer(points: Points, first: str, second: str) -> str:
-    """Say which of two recipes is nearer to float32, if the windows can tell."""
+    """Say which of two recipes is nearer to float32, if the difference exceeds its error."""
     mean, half = points.change(first, second)
     if half is not None and abs(mean) <= half:
         return f"{first} and {second} are equally near within the error"

@@ -52,13 +52,13 @@ class Gemm:
 
     @property
     def macs(self) -> int:
-        """Useful MACs of all products."""
+        """Useful MACs of all matrix products."""
         return self.tokens * self.inputs * self.outputs * self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GemmCost:
-    """Cycles, traffic and energy of the products of one :class:`Gemm` together."""
+    """Cycles, traffic and energy of all matrix products of one :class:`Gemm`."""
 
     cycles: int
     #: Lower bound of the cycles: every PE busy in every cycle, or weights at full bandwidth.
@@ -143,7 +143,7 @@ def array_shape(machine: Accelerator, phase: Phase) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tiles:
-    """How a product is split into tiles for an array."""
+    """Tiling of a GEMM for an array."""
 
     count: int
     #: Steps of one tile, each of ``lanes`` values.
@@ -210,7 +210,7 @@ def _compute_cycles(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int
 
 
 def _traffic_bytes(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int) -> tuple[int, int]:
-    """Return the bytes of one product, and the bytes that have to arrive before it starts."""
+    """Return the DRAM traffic of one GEMM, and its bytes that must be loaded before it starts."""
     bits = gemm.weight_bits + gemm.side_bits
     weight_row = ceil(gemm.inputs * bits / 8)
     input_row = ceil_div(gemm.inputs * machine.activation_bits, 8)
@@ -228,7 +228,7 @@ def _traffic_bytes(gemm: Gemm, machine: Accelerator, *, rows: int, columns: int)
 def _read_bytes(
     gemm: Gemm, machine: Accelerator, weight: int, inputs: int, *, is_one_tile: bool
 ) -> int:
-    """Return the bytes read of both operands, repeated reads included."""
+    """Return the bytes read from DRAM for both operands, repeated reads included."""
     half_weight, half_inputs = (
         machine.weight_buffer_bytes // 2,
         machine.activation_buffer_bytes // 2,

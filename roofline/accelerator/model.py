@@ -69,7 +69,7 @@ def _storage_bits(storage: Storage, width: int) -> WeightBits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCost:
-    """Cycles, traffic and energy of all products of a phase."""
+    """Cycles, traffic and energy of all GEMMs of a phase."""
 
     cycles: int
     compute_cycles: int
@@ -89,7 +89,7 @@ def model_gemms(
     kv_bits: float | None = None,
     head: WeightBits | None = None,
 ) -> Iterator[Gemm]:
-    """Yield the products of ``tokens`` new tokens, the last of which sees ``context`` tokens.
+    """Yield the GEMMs of ``tokens`` new tokens, the last of which sees ``context`` tokens.
 
     ``batch`` sequences share the linear layers; each has its own attention. ``kv_bits`` are the
     bits of a number in the KV cache with its share of a scale, by default the machine's own;
@@ -161,7 +161,7 @@ def model_cost(
     *,
     context: int = 256,
 ) -> ModelCost:
-    """Return the cost of a prompt of ``context`` tokens, or of one token after as many.
+    """Return the cost of a prompt of ``context`` tokens, or of one generated token after them.
 
     Examples
     --------

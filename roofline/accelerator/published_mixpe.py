@@ -48,7 +48,7 @@ class MixpeModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixpeDesign:
-    """An array whose PEs do ``(highest / bits)^2`` products a cycle, down to ``lowest`` bits."""
+    """An array whose PEs do ``(highest / bits)^2`` MACs a cycle, down to ``lowest`` bits."""
 
     rows: int
     columns: int
@@ -57,7 +57,7 @@ class MixpeDesign:
     #: Bits of both operands of matrix products, and of all other values.
     product_bits: int
     other_bits: int
-    #: Whether sums of groups are scaled after the product, not weights before it.
+    #: Whether group sums are scaled after the matrix product; if not, weights are before it.
     scales_after: bool = False
 
     def products_per_side(self, bits: int) -> int:
@@ -98,7 +98,7 @@ DESIGNS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layer:
-    """A product of (BATCH * patches^2, inputs) and (inputs, outputs), or a convolution as one."""
+    """A GEMM of (BATCH * patches^2, inputs) and (inputs, outputs), or a convolution as a GEMM."""
 
     inputs: int
     outputs: int

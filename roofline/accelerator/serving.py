@@ -1,4 +1,4 @@
-"""Requests on an accelerator: cycles of all products of a prompt and of a generated token."""
+"""Requests on an accelerator: cycles of all GEMMs of a prompt and of a generated token."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ FP16_CACHE, FP16_CACHE_BITS = "fp16", 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceleratorStep:
-    """All products of one step with their costs."""
+    """All GEMMs of one step with their costs."""
 
     products: tuple[tuple[Gemm, GemmCost], ...]
     clock_hz: float
@@ -36,7 +36,7 @@ class AcceleratorStep:
 
     @property
     def bound_s(self) -> float:
-        """Lower bound of the seconds of these products on the array."""
+        """Lower bound of the seconds of these GEMMs on the array."""
         return sum(cost.bound_cycles for _, cost in self.products) / self.clock_hz
 
     @property
@@ -56,7 +56,7 @@ class AcceleratorStep:
 
     @property
     def limit(self) -> str:
-        """The limit of most of the time, ``compute`` or ``memory``."""
+        """Limit, ``compute`` or ``memory``, of the GEMMs that take most of the cycles."""
         cycles = {"memory": 0, "compute": 0}
         for _, cost in self.products:
             cycles[cost.limiter] += cost.cycles
@@ -73,7 +73,7 @@ def accelerator_step(
     context: int,
     new: int | None = None,
 ) -> AcceleratorStep:
-    """Return the step of a prompt of ``context`` tokens, or of a token after as many.
+    """Return the step of a prompt of ``context`` tokens, or of one generated token after them.
 
     ``new`` tokens are those of one chunk of a prompt. A format's KV cache is used if it is not the
     default ``fp16``; then the machine's own is.

@@ -1,1 +1,1 @@
-"""What the kernels of an engine reach: weight paths, loops, tiles and efficiencies."""
+"""Speed of an engine's kernels: operand types, inner loops, tiles and share of the peak."""

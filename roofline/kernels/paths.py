@@ -45,20 +45,20 @@ class ProductPath:
     #: Vector operations to expand one weight, and their peak rate.
     dequantize_ops: float = 0.0
     dequantize_ops_per_s: float = 1.0
-    #: Vector operations to scale sums, for each operation of a product.
+    #: Vector operations to scale group sums, per operation of the matrix product.
     scaling_ops: float = 0.0
     #: Whether the peak counts every instruction of a loop that runs for each token.
     is_counted: bool = False
     #: Whether loops over INT8 products unpack weights once for several tokens.
     unpacks_in_loop: bool = False
-    #: Rate of such a loop for a single token; None where there is no such loop.
+    #: Peak of the loop for a single token, in operations/s; None without a separate loop.
     one_token_ops_per_s: float | None = None
     #: Bytes in flight of matrix-vector kernels on a GPU, over those of kernels that expand narrow
     #: weights; inf where only the memory limits them.
     bytes_in_flight: float = math.inf
-    #: Bytes moved for each weight where prompts expand a whole tensor before its product.
+    #: Bytes moved for each weight where a whole tensor is expanded before its GEMM in a prompt.
     expanded_bytes: float = 0.0
-    #: Whether the vendor's library multiplies prompts.
+    #: Whether the GEMMs of prompts run in the vendor's library, such as cuBLAS.
     is_library: bool = False
 
     @property
@@ -82,7 +82,7 @@ def weight_path(
     head: bool = False,
     fastest: bool = True,
 ) -> ProductPath:
-    """Return the path of a product of weights and activations.
+    """Return the path of a matrix product of weights and activations.
 
     ``fastest`` takes the peak with the narrowest accumulator where a machine has several, and the
     fastest kernels that any engine could have, as a bound needs it.
@@ -149,7 +149,7 @@ def _multiplied_activations(
 
 def _has_int8(machine: Machine, engine: Engine, *, fastest: bool) -> bool:
     """Return whether prompts are multiplied in INT8; a bound supposes kernels for every vendor."""
-    # CPUs, and GPUs without FP16 units, always do.
+    # CPUs, and GPUs without FP16 units, always multiply in INT8.
     fp16_rate = machine.ops_per_s("fp16") if machine.kind == "gpu" else None
     if fp16_rate is None:
         return True

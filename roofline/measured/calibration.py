@@ -114,7 +114,7 @@ def _fit_gpu() -> dict[str, float]:
 def _start_and_rate(
     points: Sequence[tuple[int, int, float]], byte_per_weight: float
 ) -> tuple[float, float]:
-    """Return slope in bytes/s and start in seconds of the line through two products."""
+    """Return slope in bytes/s and start in seconds of the line through two measurements."""
     (few, few_s), (many, many_s) = sorted(
         (outputs * inputs * byte_per_weight, time_us * 1e-6) for outputs, inputs, time_us in points
     )

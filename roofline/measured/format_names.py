@@ -16,7 +16,7 @@ from roofline.workload.memory import weight_bytes
 NUMBER = r"(?<![\d.])\d+(?:\.\d+)?(?![\d.])"
 #: A KV cache with its format, such as ``kv8`` or ``KV cache fp8``.
 CACHE = re.compile(r"kv[- ]?(?:cache)?[- ]?(int8|fp8|int4|fp16|bf16|16|8|4)\b")
-#: Bits of one weight of a file that a row may mean.
+#: Least and most bits per weight that the file size of a row may give.
 LEAST_BITS, MOST_BITS = 0.1, 64.0
 #: Words of formats that only CPUs run, such as those of bitnet.cpp's kernels.
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
@@ -76,7 +76,7 @@ def _as_machines_run_it(fmt: ServingFormat, text: str, machine: Machine) -> Serv
 
 
 def _with_cache(fmt: ServingFormat, words: str) -> ServingFormat:
-    """Return a format with the KV cache that a text names.
+    """Return a format with the KV cache format that a text names.
 
     Engines store the cache of FP8 models in FP8, and so do NVIDIA's checkpoints in NVFP4, whose
     ``hf_quant_config.json`` has ``"kv_cache_quant_algo": "FP8"``.

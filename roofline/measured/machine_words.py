@@ -196,13 +196,13 @@ def _count(text: str) -> int:
         is_by_core = int(match[1]) < 5 or match[2] == "p"
         return max(1, chips // 2) if is_by_core else chips
     patterns = (
-        # But the XT and XTX of a 7900 are names, and so is the X of a 5950X.
+        # XT and XTX in "7900 XTX" and X in "5950X" are parts of names.
         r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*)[ -]?(?=[a-z]|\d{4})",
         r"(?<![\w.])(\d{1,2})x *(?:$|[,;)])",
-        # But x86 is an architecture.
+        # "x86" is an architecture, not 86 machines.
         rf"(?:(?<=[ (])[x*](?!86\b) ?|(?<=\d)(?:\*|x(?!86\b)))(\d{{1,3}})\b{PARTS}",
         r"\btp ?=? ?(\d{1,2})\b",
-        # But 8-core GPU and 40 GPU cores are parts of one.
+        # "8-core GPU" and "40 GPU cores" are parts of one machine.
         r"\b(\d{1,3})[- ](?:gpus?|cards?|sockets?|chips?)\b(?![- ]?cores?)",
         # Two sockets of servers.
         r"(?<=[ (])([248])s\b",

@@ -95,7 +95,7 @@ def _steps(output: int) -> np.ndarray:
 
 
 def _columns(requests: Sequence[Request]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return batches, prompts and outputs; floats, since products of integers would overflow."""
+    """Return batches, prompts and outputs as floats, whose products do not overflow."""
     rows = np.array([(r.batch, r.prompt, r.output) for r in requests], float)
     return rows[:, 0], rows[:, 1], rows[:, 2]
 

@@ -52,7 +52,7 @@ EMPTY_PROMPT = 1
 MOST = 10_000_000
 #: Least and most tokens/s that a row may have.
 SLOWEST, FASTEST = 1e-9, 1e12
-#: Parameters of a model that a row may mean.
+#: Least and most parameters of a model that a row may have.
 LEAST_PARAMS, MOST_PARAMS = 1e5, 1e14
 MULTIPLIERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "": 1.0}
 

@@ -14,7 +14,7 @@ NOISE = frozenset(
      "v0", "gguf", "model", "the", "fp8", "awq", "gptq", "text", "128k", "4k", "preview", "latest",
      "nvidia", "nvfp4", "mxfp4", "hf", "ai", "thinking", "v")
 )  # fmt: skip
-#: Words for a size of a family, which the number of parameters gives too.
+#: Words for a model's size, redundant where the number of parameters is known.
 KINDS = frozenset(("mini", "small", "medium", "large"))
 #: Other names of families.
 FAMILIES = {

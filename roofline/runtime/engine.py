@@ -51,7 +51,7 @@ class GpuBackend:
     ubatch_tokens: int
     #: Prompt tokens from which weights are expanded to FP16 in memory before a library's GEMM.
     dequantize_from_tokens: int
-    #: Tokens of a tile in products of experts, of which each gets a part of the pass.
+    #: Tokens of a tile in GEMMs of experts; each expert gets a part of the pass's tokens.
     expert_tile_tokens: int
     #: FP32 bytes over the FP16 bytes that ``workload`` counts for activations.
     activation_factor: float
@@ -100,13 +100,14 @@ class Engine:
     int8_vendors: frozenset[str] = frozenset()
     #: Whether FP16 products accumulate in FP16 where a machine is faster that way.
     accumulates_fp16: bool = False
-    #: Whether deployments often store the KV cache and the head in 8 bits or less, which a bound
-    #: has to allow for, and whether FP4 weights meet FP4 activations on machines that multiply FP4.
+    #: Whether deployments often store the KV cache and the head in 8 bits or less; a bound then
+    #: assumes that they do.
     narrows_cache_and_head: bool = False
+    #: Whether activations of FP4 weights are quantized to FP4 on machines that multiply FP4.
     narrows_activations: bool = False
-    #: None where GPU kernels are fused and between them activations stay in FP16.
+    #: GPU backend with separate kernels; None where kernels are fused, with FP16 activations.
     gpu: GpuBackend | None = None
-    #: None where a prompt's tokens go one by one through the loop of a single token.
+    #: Tiles of CPU kernels; None where a prompt's tokens are multiplied one at a time.
     cpu_tiles: CpuTiles | None = None
     #: Whether CPU kernels use the dot-product instructions that a processor has.
     has_dot_products: bool = True
@@ -198,7 +199,7 @@ LLAMA_CPP_VERSIONS = (LLAMA_CPP_2023, LLAMA_CPP_MAY_2024, LLAMA_CPP)
 LLAMA_CPP_ARMV8 = replace(
     LLAMA_CPP, name="llama.cpp for armv8", until=10890, has_dot_products=False
 )
-#: A fork with tiles for every type, of which VNNI ones need AVX-512 (``HAVE_FANCY_SIMD``).
+#: Fork of llama.cpp with tiles for every type; VNNI tiles need AVX-512 (``HAVE_FANCY_SIMD``).
 IK_LLAMA_CPP = replace(
     LLAMA_CPP,
     name="ik_llama.cpp",

@@ -30,7 +30,7 @@ class OperatorTime:
 
     @property
     def bound(self) -> str:
-        """The limit of amounts that are numbers: ``compute``, ``memory``, ``ridge``, ``start``."""
+        """Limit of a single prediction: ``compute``, ``memory``, ``ridge`` or ``start``."""
         return str(self.bounds(1)[0])
 
     def bounds(self, rows: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def operator_times(
 def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> OperatorTime:
     """Return the time of an operator; ``missed`` is the share of its bytes not in a cache."""
     tokens = _tokens(operator)
-    # Vector operators, and products whose sharing is unknown, have no number of tokens.
+    # The number of tokens is not finite for vector operators and where reuse is unknown.
     few = np.where(np.isfinite(tokens), tokens, 0.0)
     passes, expansions = passes_of(operator, few, rates.overheads)
     extra_s = extra_bytes(operator, expansions, rates.overheads) / rates.bytes_per_s
@@ -72,7 +72,7 @@ def operator_time(operator: Operator, rates: Rates, *, missed: Amount = 1.0) -> 
 
 
 def _compute_s(operator: Operator, tokens: Amount, passes: Amount, rates: Rates) -> Amount:
-    """Return the time of products and vector operations, which run in parallel on most machines."""
+    """Return the time of GEMM and vector operations, which run in parallel on most machines."""
     few = np.where(np.isfinite(tokens), tokens, 0.0)
     filled = np.clip(tokens / rates.matrix_tokens, rates.least_share, 1.0)
     tiled = _tiled_share(operator, tokens / np.maximum(passes, 1.0), rates)
@@ -84,11 +84,11 @@ def _compute_s(operator: Operator, tokens: Amount, passes: Amount, rates: Rates)
 
 
 def _memory_s(operator: Operator, passes: Amount, rates: Rates, missed: Amount) -> Amount:
-    """Return the time of all bytes; weights that are expanded have a rate of their own."""
+    """Return the time of all traffic; weights that kernels expand have a separate rate."""
     between = np.where(rates.keeps_activations, 0.0, rates.overheads.activation_factor)
     again = np.maximum(passes - 1.0, 0.0) * operator.weight_bytes
     moved = operator.essential_bytes + again + between * operator.activation_bytes
-    # That rate is of a few tokens, but it bounds many: they never take less time than a few.
+    # The rate was measured for few tokens; it also bounds many, which never take less time.
     expanded_s = (operator.weight_bytes + again) / rates.vector_bytes_per_s
     return np.maximum(missed * moved / rates.bytes_per_s, expanded_s)
 

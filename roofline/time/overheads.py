@@ -14,7 +14,7 @@ from roofline.kernels.paths import ProductPath
 from roofline.workload.operator import Amount, Operator, OperatorRole
 from roofline.workload.setup import Setup
 
-#: Tokens for which kernels multiply a matrix by each of their vectors in one pass; llama.cpp's
+#: Most tokens that matrix-vector kernels multiply in one pass over the weights; llama.cpp's
 #: ``MMVQ_MAX_BATCH_SIZE``.
 VECTOR_TOKENS = 8
 
@@ -29,7 +29,7 @@ class Overheads:
     dequantize_from_tokens: Amount = np.inf
     #: Bytes moved to expand one weight in memory, in each pass over a prompt.
     expanded_bytes: Amount = 0.0
-    #: Tokens of the tiles of products of experts; 0 where they lose nothing at their edges.
+    #: Tokens of a tile in GEMMs of experts; 0 where partly filled tiles lose nothing.
     expert_tile_tokens: Amount = 0.0
     #: Factor on the bytes of activations.
     activation_factor: Amount = 1.0
@@ -86,7 +86,7 @@ def extra_bytes(operator: Operator, expansions: Amount, overheads: Overheads) ->
 
 
 def tokens_of_tiles(tokens: Amount, overheads: Overheads) -> Amount:
-    """Return the tokens that the tiles of a product of experts compute, empty rows included."""
+    """Return the tokens that the tiles of a GEMM of experts compute, empty rows included."""
     tile = np.where(tokens > VECTOR_TOKENS, overheads.expert_tile_tokens, 0.0)
     return np.maximum(tile * np.ceil(tokens / np.maximum(tile, 1.0)), tokens)
 

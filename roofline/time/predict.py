@@ -23,7 +23,7 @@ from roofline.workload.operators import operators
 from roofline.workload.setup import Setup
 from roofline.workload.step import Options, Step
 
-#: Products that an engine with rows of weights on several machines runs for one operator here.
+#: GEMMs that an engine with rows of weights on several machines runs for one operator here.
 SPLIT_PRODUCTS = {"qkv": 3, "gate and up": 2}
 
 
@@ -114,7 +114,7 @@ def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amou
 
 
 def _rows_link_s(setup: Setup, tokens: Amount, found: Sequence[Operator]) -> Amount:
-    """Return the seconds to send every product's inputs to other machines, and results back."""
+    """Return the seconds to send every GEMM's inputs to other machines, and results back."""
     backend = setup.runtime.gpu
     assert backend is not None
     linear = [op for op in found if op.kind == "linear"]

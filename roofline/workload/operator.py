@@ -33,9 +33,9 @@ class Operator:
     kv_bytes: Amount = 0.0
     #: Bytes of activations read and written, and of keys and values written.
     activation_bytes: Amount = 0.0
-    #: Number of weights that the product uses, each counted once: the work of expanding them.
+    #: Number of weights of the GEMM, each counted once: the work of expanding them.
     weights: Amount = 0.0
-    #: Columns of the product's result; of experts, the columns of all that a layer reads.
+    #: Columns of the GEMM's result, summed over the experts that a layer reads.
     outputs: Amount = np.inf
     #: New tokens of the step; each expert gets some of them.
     step_tokens: Amount = 0.0

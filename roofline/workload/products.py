@@ -47,7 +47,7 @@ def expert_load(experts: Experts, tokens: Amount, options: Options) -> tuple[Amo
 def linear(
     context: StepContext, name: str, parts: list[Part], layers: int, *, chosen: bool = False
 ) -> Operator:
-    """Return products that share their inputs; ``chosen`` ones belong to a mixture's experts."""
+    """Return GEMMs that share their inputs; ``chosen`` ones belong to a mixture's experts."""
     inputs = parts[0][1]
     outputs = sum(part[2] for part in parts)
     copies, tokens = _load(context, chosen=chosen)
@@ -93,7 +93,7 @@ def network(context: StepContext, prefix: str, width: int, layers: int) -> Itera
 
 
 def _load(context: StepContext, *, chosen: bool) -> tuple[Amount, Amount]:
-    """Return how many copies of a weight a layer reads, and the tokens that they get together."""
+    """Return how many experts a layer reads (1 without experts), and the tokens of all of them."""
     experts = context.shape.experts
     if not chosen or experts is None:
         return 1.0, context.tokens

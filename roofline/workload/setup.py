@@ -69,7 +69,7 @@ class Setup:
 
     @property
     def split(self) -> int:
-        """Number of machines that share a product with weights."""
+        """Number of machines that split the GEMM of a weight matrix."""
         return self.machines if self.parallel in ("tensor", "rows") else 1
 
     @property

@@ -65,11 +65,11 @@ class Options:
 
     #: Whether one kernel computes scores, softmax and values, and keeps scores on the chip.
     fused_attention: bool = True
-    #: Whether products that the causal mask hides are skipped.
+    #: Whether dot products that the causal mask hides are skipped.
     causal: bool = True
     #: Whether keys and values that several query heads share are read once.
     shares_kv: bool = True
-    #: Whether Q, K and V are one product, and gate and up another; else each reads its inputs.
+    #: Whether Q, K and V are one GEMM, and gate and up another; else each reads its inputs.
     fused_products: bool = True
     #: Whether the head computes all positions instead of the last.
     all_logits: bool = False
@@ -93,7 +93,7 @@ class StepContext:
     sequences: Amount
     #: Bytes of an activation that a matrix product reads.
     input_bytes: float
-    #: Bytes of an activation elsewhere, FP16 or wider.
+    #: Bytes of an activation between matrix products, FP16 or wider.
     value_bytes: float
 
 

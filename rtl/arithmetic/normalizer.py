@@ -75,7 +75,7 @@ class Normalizer(wiring.Component):
 
 
 class NormalizerReference(Normalizer):
-    """Reference of :class:`Normalizer`: a case for every shift, the smallest that fits first."""
+    """Reference of :class:`Normalizer`: tries every shift, and takes the smallest that fits."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the circuit."""

@@ -176,7 +176,7 @@ class ShiftAddFloat(ShiftAdd):
 
 
 def float_parts(m: Module, fmt: Format, code: Value) -> tuple[Value, Value, Value]:
-    """Return sign, significand with hidden bit, and exponent less that of subnormal numbers."""
+    """Return sign, significand with hidden bit, and exponent minus that of subnormal numbers."""
     assert isinstance(fmt, FloatFormat)
     mantissa = code[: fmt.mantissa_bits]
     exponent = code[fmt.mantissa_bits : fmt.bits - 1]
@@ -194,7 +194,7 @@ def float_parts(m: Module, fmt: Format, code: Value) -> tuple[Value, Value, Valu
 
 
 def _special_codes(fmt: FloatFormat, code: Value) -> list[Value]:
-    """Return conditions that are 1 for the codes of NaN and infinities, which count as 0."""
+    """Return conditions that hold for the codes of NaN and infinities, whose value here is 0."""
     special = _codes_of_no_number(fmt)
     top = set(range(2 ** (fmt.bits - 1) - 2**fmt.mantissa_bits, 2 ** (fmt.bits - 1)))
     if top <= special:
@@ -205,7 +205,7 @@ def _special_codes(fmt: FloatFormat, code: Value) -> list[Value]:
 
 @cache
 def _codes_of_no_number(fmt: Format) -> frozenset[int]:
-    """Return the codes of NaN and infinities, which count as 0."""
+    """Return the codes of NaN and infinities, whose value here is 0."""
     zeros = [code for code, value in enumerate(integer_table(fmt)) if value == 0]
     return frozenset(code for code in zeros if fmt.decode(code) != 0)
 

@@ -2,8 +2,8 @@
 
 A PE has more ports than a chip has pins, and paths from pins to flip-flops do not count for a clock
 rate. So the PE is placed between two shift registers: every path of the PE starts and ends at a
-flip-flop, and five pins suffice for any width. Yosys maps the PE as a separate module, so that its
-cells can be told from those of the shift registers by name; only the PE's cells are counted.
+flip-flop, and five pins suffice for any width. Yosys maps the PE as a separate module, so that the
+names of its cells differ from those of the shift registers; only the PE's cells are counted.
 """
 
 import json

@@ -110,17 +110,17 @@ class TilePe(ProcessingElement):
 
     @property
     def cycles(self) -> int:
-        """Cycles of a PE."""
+        """Cycles per beat of a PE."""
         return self.pe.cycles
 
     @property
     def latency(self) -> int:
-        """Cycles of a PE."""
+        """Cycles from the last beat of a group to its result, of a PE."""
         return self.pe.latency
 
     @property
     def numbers_per_result(self) -> int:
-        """Number of PEs, times the numbers of a PE's result."""
+        """Numbers in a result of the tile: one for each PE."""
         return self.columns
 
     @property
@@ -146,7 +146,7 @@ class TilePe(ProcessingElement):
         return self._widened([self.pe.random(groups, seed=seed + i) for i in self._seeds()])
 
     def corners(self) -> Operands:
-        """Return the extremes of a PE; in a group, each PE has the weights of another extreme."""
+        """Return a PE's corner cases; in one group, each PE has the weights of a different case."""
         found = self.pe.corners()
         return self._widened(
             [

@@ -34,7 +34,7 @@ class RowPe(ProcessingElement):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Weights and activations."""
+        """Fields of a beat: ``weights`` and ``activations``."""
         return tuple(
             Codes(name=name, lanes=self.lanes, format=fmt) for name, fmt in self.formats.items()
         )

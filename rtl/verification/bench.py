@@ -14,7 +14,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 #: Cycles without a transfer after which the bench fails.
 PATIENCE = 200
-#: Probability that the sink is ready; the bench alternates between the two every ``TURN`` cycles.
+#: Probabilities that the sink is ready, without and with back-pressure, for ``TURN`` cycles each.
 TAKEN_OFTEN, TAKEN_SELDOM = 0.8, 0.04
 TURN = 64
 #: Number of cycles of offered beats after two groups have filled the pipeline, before a reset.

@@ -12,7 +12,7 @@ from itertools import count
 
 #: A bit of a wire by its index, or a constant ``0``, ``1`` or ``x``.
 Bit = tuple[str, int] | str
-#: Least significant bit first.
+#: Bits of a signal, the least significant first.
 Signal = list[Bit]
 
 _TOKEN = re.compile(r"\{|\}|\[\d+(?::\d+)?\]|\d+(?:'[01xz]*)?|[\\$]\S+")

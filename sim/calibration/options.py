@@ -14,7 +14,7 @@ SEQUENCE = 512
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationOptions:
-    """Which text calibrated methods read."""
+    """The calibration text: its file, tokens and windows."""
 
     calibration: Path | None = None
     """UTF-8 text that calibrated methods read; the built-in calibration text if not given."""

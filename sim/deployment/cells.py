@@ -92,7 +92,7 @@ def _shares(parts: dict[str, float]) -> str:
 
 
 def grouped(one: Scenario) -> dict[tuple[str, str], OperatorPoint]:
-    """Return products and attention one by one, and the rest of a phase as one entry."""
+    """Return GEMMs and attention one by one, and the rest of a phase as one entry."""
     found: dict[tuple[str, str], OperatorPoint] = {}
     for point in one.points:
         is_small = not any(point.name.endswith(name) for names in KINDS.values() for name in names)

@@ -22,7 +22,7 @@ from sim.errors import UserError, user_errors
 MOST_SCENARIOS = 400
 #: Hardware threads of a core, at most, of any CPU in the catalog.
 THREADS_PER_CORE = 2
-#: Formats of which the widest that fits is suggested.
+#: Formats to suggest where a model does not fit, the widest first.
 OFFERED = ("fp16", "w8a16", "w6a16", "w4a16", "w3a16", "w2a16")
 
 

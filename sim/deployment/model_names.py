@@ -34,7 +34,7 @@ def model_text(text: str) -> RenderableType:
 
 
 def _has_weights(text: str) -> bool:
-    """Tell whether a name is that of a model to sweep, not of sizes."""
+    """Return whether a name is that of a model to sweep, not of sizes."""
     path = Path(text).expanduser()
     return text == EMBEDDED_ID or text in KNOWN or path.is_dir() or path.suffix.lower() == ".gguf"
 

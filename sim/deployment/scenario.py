@@ -15,7 +15,7 @@ CONTEXTS = (128, 512, 2048, 8192, 32768)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 #: Seconds of one token of each of ``batch`` sequences after ``context`` tokens.
 Tpot = Callable[[int, int], float]
-#: Pairs of tokens or sequences and seconds.
+#: Points (tokens of context or sequences in a batch, seconds).
 Curve = tuple[tuple[int, float], ...]
 
 
@@ -32,7 +32,7 @@ class OperatorPoint:
     time_s: float
     #: Limit of its time: ``compute``, ``memory``, ``ridge``, ``start`` or ``link``.
     bound: str
-    #: How its products run, such as ``native fp16``.
+    #: Operand path of its GEMMs, such as ``native fp16``.
     path: str
     #: Useful MACs of an array over the MACs that it could do in that time; None on a machine.
     utilization: float | None = None
@@ -68,7 +68,7 @@ class Scenario:
     #: Limit of most of the prefill time and of the decode time.
     prefill_bound: str
     decode_bound: str
-    #: How products with weights run.
+    #: Operand path of GEMMs with weights, such as ``native fp16``.
     path: str
     memory: MemoryUse
     #: Sequences that the memory holds.

@@ -50,7 +50,7 @@ class LayerOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostOptions:
-    """Library, operands and kind of the costs."""
+    """Cell library, operands and target (ASIC or FPGA) of the costs."""
 
     liberty: Path | None = None
     """Another cell library (liberty file); each of its tables is read at one point.

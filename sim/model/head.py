@@ -4,8 +4,8 @@ Position ``i`` predicts token ``i + 1``; the last position is not scored, so ``t
 ``t - 1`` scores.
 
 All work goes through the vocabulary in chunks that stay in the processor's cache, so that logits
-of a whole window exist only where a caller asks for them. What a chunk ``c`` of the vocabulary
-tells about two distributions adds up by the chain rule of relative entropy (Cover and Thomas,
+of a whole window exist only where a caller asks for them. The divergences of chunks ``c`` of the
+vocabulary add up by the chain rule of relative entropy (Cover and Thomas,
 *Elements of Information Theory*, theorem 2.5.3)::
 
     KL(p || q) = sum_c P_c KL(p(. | c) || q(. | c)) + KL(P || Q)

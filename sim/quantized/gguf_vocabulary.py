@@ -31,7 +31,8 @@ PREFIX = "tokenizer."
 SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 MAX_SETTINGS_BYTES = 2**24
 TEMPLATE_FILE = "chat_template.jinja"
-#: Text that tells known pre-tokenizers apart: letters, digits, white space, signs, contractions.
+#: Text that each known pre-tokenizer splits differently: letters, digits, white space, signs,
+#: contractions.
 PROBE = (
     "It's 1234567 o'clock, I'LL say we'Re done!!\n\n  two  spaces\tand\ttabs \r\n 3.14 x=y+1;\n"
     "    return {'a': [1, 22, 333]}  # naïve café 我想 работа ½ ٣٤ 🙂  \n \n"

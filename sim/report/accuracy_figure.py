@@ -26,7 +26,7 @@ from sim.report.style import drawing, new_figure, settle
 from sim.report.table import interval, shortened
 from sim.sweep.result import PointResult
 
-#: Okabe and Ito's colours, which colour-blind readers can tell apart, and a marker for each.
+#: Okabe and Ito's colours, which colour-blind readers can distinguish, and a marker for each.
 STYLES = {
     "INT": ("#0072B2", "o"),
     "FP": ("#D55E00", "s"),

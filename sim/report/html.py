@@ -162,7 +162,7 @@ def _glossary(rows: Sequence[Row]) -> str:
 
 
 def _next_steps(points: Sequence[PointResult]) -> str:
-    """Return commands that answer what this report leaves open."""
+    """Return a list of commands to run next, with their purposes."""
     first, steps = points[0], []
     if first.windows < MIN_WINDOWS:
         needed = MIN_WINDOWS * first.context

@@ -82,7 +82,7 @@ class DitheredSource:
         return generator.random(shape, np.float32) - np.float32(0.5)
 
     def has_grid(self, name: str) -> bool:
-        """Tell whether the source's values are on a grid."""
+        """Return whether the source's values are on a grid."""
         return self.source.has_grid(name)
 
     def grid_step(self, name: str) -> Tensor:

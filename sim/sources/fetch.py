@@ -41,7 +41,7 @@ def _place(model: KnownModel, member: Member) -> Path:
 
 
 def is_fetched(model: KnownModel) -> bool:
-    """Tell whether the model is in the cache, by the sizes of its files."""
+    """Return whether the model is in the cache, by the sizes of its files."""
     places = [(_place(model, member), member.size_bytes) for member in model.members]
     return all(path.is_file() and path.stat().st_size == size for path, size in places)
 

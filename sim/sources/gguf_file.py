@@ -79,7 +79,7 @@ class GgufFile:
         return finished(_ordered(values, piece), name=name, path=self.path)
 
     def has_grid(self, name: str) -> bool:
-        """Tell whether the stored values of ``name`` are equally spaced in blocks."""
+        """Return whether the stored values of ``name`` are equally spaced in blocks."""
         return self.header.tensors[self._piece(name).name].type in GRID_TYPES
 
     def grid_step(self, name: str) -> Tensor:

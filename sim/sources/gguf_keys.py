@@ -76,11 +76,11 @@ class Keys:
         return default if value is None else value
 
     def has(self, key: str) -> bool:
-        """Tell whether the file has a key."""
+        """Return whether the file has a key."""
         return self.prefix + key in self.header.metadata
 
     def has_tensor(self, *names: str) -> bool:
-        """Tell whether the file has any of some tensors."""
+        """Return whether the file has any of some tensors."""
         return any(name in self.header.tensors for name in names)
 
     def rows(self, tensor: str) -> int:

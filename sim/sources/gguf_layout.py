@@ -1,4 +1,4 @@
-"""Which tensors a GGUF file has, of which canonical tensors each is made, and in which order."""
+"""The tensors of a GGUF file: their order, and the canonical tensors that each is made of."""
 
 from dataclasses import dataclass
 

@@ -76,7 +76,7 @@ def _check_unused(
 
 
 def _is_constant(config: ModelConfig, name: str) -> bool:
-    """Tell whether a stored tensor is a constant that the forward pass computes itself."""
+    """Return whether a stored tensor is a constant that the forward pass computes itself."""
     if config.rope is not None and ROTARY.search(name):
         return True
     return config.family == "gpt2" and MASKS.search(name) is not None

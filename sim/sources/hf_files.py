@@ -111,7 +111,7 @@ def _list_file(file: Path) -> dict[str, StoredTensor]:
 
 
 def same_values(stored: Mapping[str, StoredTensor], one: str, other: str) -> bool:
-    """Tell whether two stored tensors of the same number of axes have equal values.
+    """Return whether two stored tensors of the same number of axes have equal values.
 
     Types may differ; numbers are compared as float32. NaN differs from everything.
     """

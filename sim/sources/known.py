@@ -18,7 +18,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Its name in the cache."""
+        """File name in the cache."""
         return self.path.rpartition("/")[2]
 
 

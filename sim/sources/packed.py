@@ -98,7 +98,7 @@ class PackedCheckpoint:
 
 
 def is_packed_checkpoint(path: Path) -> bool:
-    """Tell whether a directory is a packed checkpoint."""
+    """Return whether a directory is a packed checkpoint."""
     return (path / FILE_NAME).is_file()
 
 

@@ -47,7 +47,7 @@ class ModelSource(Protocol):
         """Return the canonical tensor ``name``, contiguous, as float32; it is not kept."""
 
     def has_grid(self, name: str) -> bool:
-        """Tell whether the stored values of ``name`` are equally spaced in blocks."""
+        """Return whether the stored values of ``name`` are equally spaced in blocks."""
 
     def grid_step(self, name: str) -> Tensor:
         """Return the distance of neighbouring stored values at each element of ``name``.
@@ -60,7 +60,7 @@ class ModelSource(Protocol):
 
 
 def is_linear(name: str) -> bool:
-    """Tell whether a canonical tensor is the weight of a linear layer inside a block."""
+    """Return whether a canonical tensor is the weight of a linear layer inside a block."""
     return name.startswith("layers.") and name.endswith("_proj.weight")
 
 

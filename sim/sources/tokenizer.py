@@ -55,7 +55,7 @@ class Tokenizer:
         return 1 + max(ids, default=-1)
 
     def encode(self, text: str) -> Int32[np.ndarray, " n"]:
-        """Token ids of ``text``, none added; refuse a token that the model has no embedding of."""
+        """Token ids of ``text`` without special tokens; refuse tokens without an embedding."""
         for name in self.without_rows:
             if name in text:
                 raise UserError(

@@ -92,7 +92,7 @@ def _special_tokens(
 
 
 def _names_a_token(name: str, value: object) -> bool:
-    """Tell whether a field names a special token of one model, such as ``image_token``."""
+    """Return whether a field names a special token of one model, such as ``image_token``."""
     return name.endswith("_token") and name not in NAMED and isinstance(value, str)
 
 

@@ -57,7 +57,7 @@ class ProgressObserver:
         self._progress.stop()
 
     def start(self, points: int, tokens: int) -> None:
-        """Set the totals."""
+        """Set the number of points, and of tokens of each."""
         self._total = points
         self._progress.update(self._sweep, total=points * tokens)
 

@@ -108,7 +108,7 @@ def evaluate(params, tokens):
 
 @jax.jit
 def mean_loss(params, tokens):
-    # Of what is not used, the logits, nothing is computed beyond their chunks.
+    # The unused logits exist one chunk of the vocabulary at a time.
     _, nll = reference_scores(hidden_states(params, tokens, CONFIG), params, CONFIG, tokens)
     return nll.mean()
 

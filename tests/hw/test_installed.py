@@ -1,4 +1,4 @@
-"""The kind of memory, as the firmware and Linux tell it."""
+"""The kind of memory, as the firmware and Linux report it."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_nothing_to_read_is_not_known(tmp_path):
 
 
 @pytest.mark.parametrize("code,name", [(0x1A, "ddr4"), (0x23, "lpddr5"), (0x18, None), (2, None)])
-def test_the_firmware_tells_the_type_of_a_memory_device(tmp_path, code, name):
+def test_the_firmware_reports_the_type_of_a_memory_device(tmp_path, code, name):
     empty, full = (tmp_path / f"firmware/dmi/entries/17-{n}" for n in range(2))
     for folder, record in ((empty, bytes(4)), (full, bytes([17, 92]) + bytes(16) + bytes([code]))):
         folder.mkdir(parents=True)
@@ -20,7 +20,7 @@ def test_the_firmware_tells_the_type_of_a_memory_device(tmp_path, code, name):
     assert installed_dram(tmp_path) == name
 
 
-def test_error_correction_tells_it_too(tmp_path):
+def test_the_memory_type_is_read_from_edac(tmp_path):
     for place, text in (("dimm0", "Empty\n"), ("dimm3", "Unbuffered-DDR5\n")):
         folder = tmp_path / "devices/system/edac/mc/mc0" / place
         folder.mkdir(parents=True)

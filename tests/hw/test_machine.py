@@ -98,7 +98,7 @@ def test_a_users_file(tmp_path):
         ('title = "Box"', 'title = "Box', ["not a TOML file"]),
     ],
 )
-def test_a_wrong_file_is_told_in_one_line(tmp_path, old, new, words):
+def test_a_wrong_file_is_reported_in_one_line(tmp_path, old, new, words):
     path = tmp_path / "box.toml"
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(ValueError) as error:

@@ -8,7 +8,7 @@ def ceiling(name, *rates):
     return Ceiling(name=name, rates=rates, setting="")
 
 
-def test_a_ceiling_is_the_best_and_scatter_is_told():
+def test_a_ceiling_is_the_best_and_scatter_is_reported():
     steady, shaken = ceiling("float32", 9.0, 10.0, 9.5), ceiling("read", 10.0, 7.0, 7.4)
     assert (steady.best, shaken.best) == (10.0, 10.0)
     found = Measurement(

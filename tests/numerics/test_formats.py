@@ -232,7 +232,7 @@ def test_tables_must_increase_and_be_float32():
         TableFormat(name="t", table=(0.0, 0.1))
 
 
-def test_a_table_may_have_a_length_that_is_no_power_of_two():
+def test_a_table_may_have_a_length_that_is_not_a_power_of_two():
     signs = TableFormat(name="signs", table=(-1.0, 0.0, 1.0))
     assert (signs.bits, signs.values) == (2, (-1.0, 0.0, 1.0, 1.0))
 

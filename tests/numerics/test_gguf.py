@@ -1,4 +1,4 @@
-"""GGUF block types that coincide with schemes: ``gguf`` decodes our codes and makes the same."""
+"""GGUF block types that coincide with schemes: ``gguf`` decodes our codes and encodes to them."""
 
 import gguf
 import jax.numpy as jnp

@@ -70,7 +70,7 @@ class BitPlanesPe(ProcessingElement, layer="rtl.pe.bit_planes.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """A note that no sweep compares, since no scheme has nested codes."""
+        """Reason why no sweep simulates this PE: no scheme has nested codes."""
         return "adds exactly, but reads codes that no format of a sweep has"
 
     @property

@@ -31,7 +31,7 @@ RANDOM_BLOCKS = 1.5
 TYPICAL_BLOCKS = 5
 #: Standard deviation of the exponents of typical scales, in powers of two.
 SCALE_SPREAD = 2
-#: Largest distances between a group's random scales and of its window from them, as exponents.
+#: Largest differences of exponents in random groups: between scales, and of window and scales.
 NEAR_SCALES, NEAR_WINDOW = 12, 16
 
 
@@ -175,7 +175,7 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """The sweep of the scheme, in which every block is rounded."""
+        """Comparison with the sweep of the scheme, in which every block is rounded."""
         return nearest.WINDOW if isinstance(self.model, BlockShifted) else nearest.BLOCKS
 
     @property

@@ -97,7 +97,7 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """The sweep of the scheme, whose codebooks are FP16."""
+        """Comparison with the sweep of the scheme, whose codebooks are FP16."""
         return nearest.rounded("codebooks")
 
     @property

@@ -87,7 +87,7 @@ class ColumnSignsPe(ProcessingElement, layer="rtl.pe.column_signs.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """The sweep of FBI-LLM's scheme."""
+        """Comparison with the sweep of FBI-LLM's scheme."""
         return nearest.rounded("scales and offsets of inputs")
 
     @property

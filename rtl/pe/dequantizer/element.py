@@ -106,7 +106,7 @@ class DequantizerPe(ProcessingElement):
 
     @property
     def nearest_sweep(self) -> str:
-        """A note that no sweep compares, since the operands are sums."""
+        """Reason why no sweep simulates this PE: its operands are sums."""
         return "is a part of a PE; its operands are sums of groups"
 
     def build(self) -> Dequantizer:

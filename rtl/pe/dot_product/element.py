@@ -59,7 +59,7 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """The sweep of the weights' format."""
+        """Comparison with the sweep of the weights' format."""
         if self.activations == FP16:
             return nearest.FP16_ACTIVATIONS
         return nearest.VALUES if self.weights.name == "binary" else nearest.PLAIN

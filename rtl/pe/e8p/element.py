@@ -30,7 +30,7 @@ class DecoderReference(Decoder):
     """Reference of :class:`Decoder`, from the rows and their parity instead of packed words."""
 
     def elaborate(self, platform: object) -> Module:
-        """Return a table of magnitudes, and the signs, whose product is given by the parity."""
+        """Return a table of magnitudes, and the signs; parity gives the product of all signs."""
         m = Module()
         row, signs = self.code[8:], self.code[:8]
         is_odd = Cat(row == i for i, h in enumerate(e8p.rows()) if e8p.is_odd(h)).any()
@@ -103,7 +103,7 @@ class E8pPe(ProcessingElement, layer="rtl.pe.e8p.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """The sweep of E8P."""
+        """Comparison with the sweep of E8P."""
         return nearest.VALUES
 
     @property

@@ -84,7 +84,7 @@ class Fp16MacPe(Fp16Pe, layer="rtl.pe.fp16_mac.layer"):
 
     @property
     def weights(self) -> Format:
-        """FP16."""
+        """Format of weights."""
         return FP16
 
     @property

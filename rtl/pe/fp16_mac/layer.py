@@ -14,7 +14,7 @@ from rtl.pe.rows_layer import fp16_codes, row_layer
 def layer(
     pe: Fp16MacPe, weight: np.ndarray, x: np.ndarray, *, lanes: int | None, tile: int | None
 ) -> Layer:
-    """Return a layer in which a result covers all inputs of an output."""
+    """Return a layer in FP16, whose groups are whole rows of the weight matrix."""
     pe = replace(with_lanes(pe, lanes or pe.lanes), length=weight.shape[1])
     return row_layer(
         pe,

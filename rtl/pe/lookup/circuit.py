@@ -45,7 +45,7 @@ def table(m: Module, activations: list[Value]) -> list[Value]:
 
 
 def weighted(number: int, activations: list[Value]) -> Value:
-    """Return the sum of activations, each times its ternary digit of a number."""
+    """Return the dot product of activations and the balanced ternary digits of a number."""
     total: Value = Value.cast(0)
     for trit, activation in zip(trits(number, len(activations)), activations, strict=True):
         if trit:

@@ -104,7 +104,7 @@ class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """The sweep of ternary weights."""
+        """Comparison with the sweep of ternary weights."""
         return nearest.PLAIN
 
     @property

@@ -18,8 +18,8 @@ from rtl.pe.fp16_mac.element import Fp16Codes
 from rtl.pe.special.circuit import SpecialCircuit, SpecialTerm, SpecialTermTable
 
 _WINDOWS = WindowFormat()
-#: Special values (sign, and magnitude in halves): 0, the ends of each sign, and values with one,
-#: two and more one bits.
+#: Special values (sign, and magnitude in units of 1/2): 0, the smallest and largest of each sign,
+#: and values with one, two and more one bits.
 _CORNERS = (0, 1, 16, 24, 31, 32, 33, 48, 63)
 
 
@@ -70,8 +70,8 @@ class SpecialPe(FloatingPe, layer="rtl.pe.special.layer"):
         scheme = SCHEMES[self.scheme()]
         assert isinstance(scheme, BitMod)
         words = (
-            f"value of code {self.dot.minus_zero}: sign, and magnitude in halves,"
-            " of which the two highest ones count"
+            f"value of code {self.dot.minus_zero}: sign, and magnitude in units of 1/2,"
+            " whose two highest one bits count"
         )
         label = f"{self.base.name} with a special value"
         return (

@@ -75,7 +75,7 @@ class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
 
     @property
     def nearest_sweep(self) -> str:
-        """The sweep of asymmetric weights."""
+        """Comparison with the sweep of asymmetric weights."""
         return nearest.PLAIN
 
     @property

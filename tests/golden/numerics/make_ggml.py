@@ -13,7 +13,7 @@ import numpy as np
 
 VERSION = b"0.13.1"
 WIDTH = 256
-#: Of the blocks of the rows, those whose values are kept.
+#: Interval between the blocks whose values are stored.
 STEP = 5
 TYPES = (
     "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4", "TQ1_0", "TQ2_0",

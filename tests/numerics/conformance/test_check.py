@@ -56,7 +56,7 @@ def test_any_nan_is_a_nan_in_values(copy):
         ("int4", {"codes": np.array([{}])}, "cannot read"),
     ],
 )
-def test_what_is_no_answer_is_refused(tmp_path, name, arrays, message):
+def test_files_with_wrong_names_or_arrays_are_refused(tmp_path, name, arrays, message):
     (tmp_path / "formats").mkdir()
     np.savez_compressed(tmp_path / "formats" / f"{name}.npz", **arrays)
     with pytest.raises(ValueError, match=message):

@@ -56,7 +56,7 @@ def test_a_logarithm_in_float32_is_one_too_high_just_below_powers_of_two(exponen
         (math.inf, math.nan, math.nan, 448.0, None),
     ],
 )
-def test_beyond_the_largest_e4m3(x, ieee, sat, satfinite, all_codes):
+def test_above_the_largest_e4m3(x, ieee, sat, satfinite, all_codes):
     # torch also saturates infinity, ml_dtypes never saturates; qtorch has a value 480.
     policies = {"ieee": ieee, "sat": sat, "satfinite": satfinite}
     for policy, expected in policies.items():

@@ -58,7 +58,7 @@ def test_nothing_is_lost_in_the_stated_range(target, shifts):
     )
 
 
-def test_arrays_saturate_beyond_the_range():
+def test_arrays_saturate_outside_the_range():
     codes, shifts = jnp.uint8([7, 15, 2, 0]), jnp.int32([7, 2**31 - 1, 9, 40])
     assert shift_cast_arrays.shift_cast(codes, shifts, target=E4M3).tolist() == [
         0x7E,

@@ -12,7 +12,7 @@ from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.gguf.entries import ENTRIES
 from numerics.gguf.reference import encode_block
 
-#: Types by the code that only they run; one of each kind is a default test.
+#: Block types whose searches have code of their own; the last three are slow tests.
 SEARCHED = ("q3_k", "q4_k", "q6_k", "iq4_xs", "q2_k", "q5_k", "iq4_nl")
 LATER = SEARCHED[4:]
 NAMES = [pytest.param(n, marks=[pytest.mark.slow] * (n in LATER)) for n in SEARCHED]

@@ -98,7 +98,7 @@ def test_results_are_the_same_however_they_are_run():
         assert np.array_equal(np.asarray(found), expected)
 
 
-def test_what_is_no_number_in_fp16_poisons_its_group():
+def test_nan_or_overflow_in_fp16_makes_its_group_nan():
     x = X.copy()
     x[2, 5], x[3, 200], x[4, 290] = np.nan, -np.inf, 70000
     values = quantize(jnp.asarray(x), parse_scheme("bitmod-fp3-fp16")).dequantize()
@@ -107,7 +107,7 @@ def test_what_is_no_number_in_fp16_poisons_its_group():
     assert np.array_equal(np.isnan(np.asarray(values)), bad)
 
 
-def test_what_is_no_number_in_fp16_poisons_its_row_where_scales_are_codes():
+def test_nan_or_overflow_in_fp16_makes_its_row_nan_where_scales_are_codes():
     x = CODED_X.copy()
     x[1, 5], x[2, 20], x[3, 30] = np.nan, -np.inf, 70000
     is_nan = np.isnan(np.asarray(quantize(jnp.asarray(x), CODED).dequantize()))

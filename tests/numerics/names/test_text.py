@@ -71,14 +71,14 @@ def test_group_size_changes_the_group():
     ("name", "guess"),
     [("fp5", "fp4"), ("mxfp8", "mxfp4"), ("itn8", "int8"), ("nvfp", "nvfp4"), ("E4M3X", "")],
 )
-def test_an_unknown_format_is_told_with_the_nearest_known(name, guess):
+def test_an_unknown_format_is_reported_with_the_nearest_known(name, guess):
     hint = rf"; did you mean '{guess}'\?" if guess else r";.*"
     message = rf"^unknown format '{name.lower()}'{hint} `qsim formats` lists all$"
     with pytest.raises(ValueError, match=message):
         parse_scheme(name)
 
 
-def test_an_unknown_format_far_from_any_is_told_without_a_guess():
+def test_an_unknown_format_far_from_any_is_reported_without_a_guess():
     with pytest.raises(ValueError, match=r"^unknown format 'zzz'; `qsim formats` lists all$"):
         parse_scheme("zzz")
 
@@ -137,7 +137,7 @@ def test_a_table_of_the_users_own_values():
 
 
 @pytest.mark.parametrize("text", ["1", "", "a,b", "1,nan", "1e50,2", "-2,-1", "1,1.0"])
-def test_what_is_no_table_is_refused(text):
+def test_invalid_tables_are_refused(text):
     with pytest.raises(
         ValueError, match=r"not a number|2 to 256 finite values, the largest above 0"
     ):
@@ -160,7 +160,7 @@ def test_names_that_say_which_codes_are_special_are_known(text, name):
     assert parse_scheme(text) == parse_scheme(name)
 
 
-def test_formats_that_are_no_elements_are_told_so():
+def test_formats_that_are_not_element_formats_are_refused():
     with pytest.raises(
         ValueError, match=r"^'e8m0' is a scale format here, not an element format; "
     ):

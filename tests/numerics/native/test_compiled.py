@@ -89,7 +89,7 @@ def test_without_a_home_there_is_no_library(source, monkeypatch):
 
 
 @needs_compiler
-def test_of_a_source_that_is_wrong_there_is_no_library(source):
+def test_a_wrong_source_gives_no_library(source):
     source.write_text("int answer() {", encoding="utf-8")
     assert load(source, ANSWER=42) is None
     assert not (source.parent / "cache").exists()
@@ -104,7 +104,7 @@ WRITE = 'shift $(($# - 2)); echo "no library" > "$1"'
     ["exit 1", "kill -9 $$", "true", f'case "$*" in *-shared*) {WRITE};; esac'],
     ids=["refuses", "ends", "makes nothing", "makes no library"],
 )
-def test_of_a_compiler_that_fails_there_is_no_library(source, monkeypatch, tmp_path, script):
+def test_a_failing_compiler_gives_no_library(source, monkeypatch, tmp_path, script):
     replace_compiler(monkeypatch, tmp_path, script)
     assert load(source, ANSWER=42) is None
 

@@ -74,7 +74,7 @@ def test_the_width_holds_the_extremes_and_no_less(kind):
     assert abs(kind.dots(*codes, scales).item()) == largest < 2 ** (bits - 1) <= 2 * largest
 
 
-def test_a_scale_that_is_no_number_counts_as_zero():
+def test_a_nan_scale_counts_as_zero():
     ones = np.full((1, 16), 2)
     one, nan = np.array([[0x38]]), np.array([[0x7F]])
     assert NVFP4.dots(ones, ones, [one, one]).item() * NVFP4.unit == 16.0

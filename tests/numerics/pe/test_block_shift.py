@@ -52,7 +52,7 @@ def test_in_the_window_all_is_exact_and_below_it_off_by_less_than_a_unit(kind):
     assert 0 < exact_ones < ROWS
 
 
-def test_every_shift_and_scales_that_are_no_numbers():
+def test_every_shift_and_nan_scales():
     codes = np.arange(256)
     elements = np.full((256, 32), 7), np.full((256, 32), 131)
     for lowest in (0, 100, 255):

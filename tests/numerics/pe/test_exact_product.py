@@ -30,7 +30,7 @@ def test_groups_are_rounded_once(is_of_groups):
         assert found[token, row] == total * token_scales[token]
 
 
-def test_values_that_span_too_many_bits_are_told():
+def test_values_that_span_too_many_bits_are_refused():
     one = np.ones((1, 1), np.float32)
     a = np.array([[2.0**40, 2.0**-10]])
     for w, words in ((a, "don't fit in 64 bits"), (a * [[2.0**40, 1.0]], "more than 62 bits")):

@@ -123,7 +123,7 @@ def test_fake_quantize_equals_the_round_trip_in_every_bit(text, blocks):
         assert same_bits(values, quantize(jnp.asarray(x), scheme).dequantize()), name
 
 
-#: Of the shape of the block sets, so that all tests share one compiled program a scheme.
+#: Random matrix with the shape of the block sets, so that all tests of a scheme compile once.
 X = np.random.default_rng(3).standard_normal((16, 288)).astype(np.float32)
 
 

@@ -18,7 +18,7 @@ SCHEMES = (
     "bitmod-fp4:g32",
     "nf4:g64",
 )
-#: Their clip searches compile for seconds; what they store is also compared without a clip.
+#: Schemes whose clip searches compile for seconds; their layout is also compared without a clip.
 LONG = ("int4-floatmin", "nvfp4", "mxfp4", "nf4:g64")
 
 

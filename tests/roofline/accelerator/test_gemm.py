@@ -1,4 +1,4 @@
-"""Cycles of one product on an accelerator."""
+"""Cycles of one GEMM on an accelerator."""
 
 from dataclasses import replace
 

@@ -45,7 +45,7 @@ def test_energy_of_a_product_is_that_of_its_macs():
     assert pj_per_mac == pytest.approx(RECORD.energy_no_delay_fj_per_mac / 1000, rel=0.01)
 
 
-def test_what_does_not_fit_or_is_not_known_is_told():
+def test_a_row_that_does_not_fit_or_a_record_without_energy_is_refused():
     with pytest.raises(
         ValueError, match="row of 32 bitmod-fp4 takes 134379 um2, more than the 100"
     ):

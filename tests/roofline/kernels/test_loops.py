@@ -68,7 +68,8 @@ def test_narrow_types_take_longer_and_tokens_share_their_unpacking():
     machine = "jetson-agx-orin-64gb-cpu"
     times = [products_s(machine, f"gguf-{name}", 1) for name in ("q8_0", "q4_k_m", "q4_0", "q6_k")]
     assert times == sorted(times)
-    # Two tokens take as long as one; many as long as their prompt.
+    # Two tokens take as long as one, since they share the unpacking of weights; for 64 tokens the
+    # time does not depend on the type.
     assert products_s(machine, "gguf-q4_0", 2) == pytest.approx(times[2])
     prompts = [products_s(machine, f"gguf-{name}", 64) for name in ("q8_0", "q4_0")]
     assert prompts[0] == pytest.approx(prompts[1])
@@ -161,7 +162,7 @@ def test_llama_cpp_of_2023_takes_prompts_through_loops():
     shared = [shares_unpacking(fmt, engine, machine.cores) for engine in engines]
     assert shared == [True, False]
     tiles, loops = (weight_path(machine, fmt, engine, fastest=False) for engine in engines)
-    # One rate for any number of tokens, that of one token of today's.
+    # llama.cpp of 2023 has one rate for any number of tokens: today's rate of a single token.
     assert loops.is_counted and loops.one_token_ops_per_s is None
     assert loops.ops_per_s == tiles.one_token_ops_per_s < tiles.ops_per_s
 
@@ -186,7 +187,7 @@ def test_a_vector_of_t_mac_takes_what_its_kernels_do():
     )
 
 
-def test_a_cortex_a72_has_no_arithmetic_on_halves():
+def test_a_cortex_a72_has_no_fp16_arithmetic():
     machine = load_machine("raspberry-pi-4")
     assert machine.native_peaks == {"fp32": 4 * 8 * 1.5e9, "int8": 4 * 16 * 1.5e9}
     assert weight_path(machine, parse_format("gguf-f16")).title == "dequantize to fp32"

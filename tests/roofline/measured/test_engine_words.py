@@ -88,12 +88,12 @@ def test_layers_read_no_faster_than_one_and_rows_wait_for_copies(tmp_path):
 
     one, layers = (token_s(d, "Llama-3-8B", "gguf-Q4_0") for d in ("A10G", "A10G x 4"))
     assert layers > one and layers == pytest.approx(one, rel=0.01)
-    # Seven products a layer and one more, each of which goes to three others and back.
+    # 7 matrix products in each of 32 layers and the head send inputs to 3 GPUs and results back.
     rows = token_s("A10G x 4 -sm row", "Llama-3-8B", "gguf-Q4_0")
     copies = 2 * 3 * 225 * HOST_COPY_US * 1e-6
     assert one / 4 + copies < rows < one + copies
     assert token_s("A10G x 4", "Llama-3-8B", "w4a16") < 0.7 * one
-    # Of large models the weights weigh more: llama.cpp's pull request 2448 has 1.34 and 0.92.
+    # Splitting rows pays off for large models only; llama.cpp, pull request 2448: 1.34 and 0.92.
     p40 = [token_s(d, "LLaMA-33B", "gguf-Q4_0") for d in ("P40", "P40 x 3 row split")]
     assert p40[0] / p40[1] == pytest.approx(1.34, rel=0.2)
     p40 = [token_s(d, "LLaMA-7B", "gguf-Q4_0") for d in ("P40", "P40 x 3 row split")]

@@ -98,7 +98,7 @@ def test_the_bound_leaves_out_no_usual_cache_or_head():
         fmt = read_format(text, "", shape, smallest=True)
         assert fmt.kv == kv
         assert fmt.head.bits_per_weight(4096, 4096) == pytest.approx(head, abs=0.01)
-    # The size of a file stays what it is.
+    # A file size given in the text is kept.
     sized = read_format("w4a16 (5.5 GB)", "", shape, smallest=True)
     assert weight_bytes(shape, sized) == pytest.approx(5.5e9, rel=1e-4)
 

@@ -103,7 +103,7 @@ def test_files_are_bounded(tmp_path):
         ({"gen_len": "1e12"}, "gen_len is '1e12'; a whole number"),
     ],
 )
-def test_a_row_that_cannot_be_is_told_and_the_others_count(tmp_path, changes, words):
+def test_an_impossible_row_is_reported_and_the_others_count(tmp_path, changes, words):
     row = {
         "device": "A100",
         "model": "llama-2-7b",
@@ -154,7 +154,7 @@ def test_cells_keep_their_line_ends(tmp_path):
 
 
 @pytest.mark.parametrize("rate", ["1e400", "nan", "-3", "inf", "0", "", "1e-400"])
-def test_a_rate_that_is_no_positive_number_is_told(tmp_path, rate):
+def test_a_rate_that_is_not_positive_is_reported(tmp_path, rate):
     path = tmp_path / "points.csv"
     path.write_text(f"{HEAD}i5-6500,LLaMA-7B,6.7e9,q4_0,,1,,128,decode,{rate},s\n")
     (row,) = read_points(path)

@@ -10,7 +10,7 @@ HEAD = (
 )
 
 
-#: Points that the fit uses too, which its factors therefore have to meet.
+#: Measurements that the efficiency factors were fitted to, so that predictions must be near.
 ROWS = (
     HEAD
     + """\
@@ -39,7 +39,7 @@ def table(tmp_path):
     return path
 
 
-def test_rows_are_scored_and_the_rest_is_told(table):
+def test_rows_are_scored_and_the_rest_is_reported(table):
     found = validate(table)
     assert [row.point.line for row in found.scored] == [2, 3, 4, 5, 6, 7, 14, 15]
     reasons = {row.line: row.reason for row in found.unmatched}
@@ -81,7 +81,7 @@ def test_the_bound_of_a_full_memory_uses_all_of_it(tmp_path):
     one = scored(tmp_path, "A100 80GB,Llama-2-7B,6.7e9,fp16,,,512,512,e2e_max,1")
     # Sequences that grow from 512 to 1024 have 768 tokens of 0.5 MiB on average.
     sequences = (80 * 2**30 - 13.477e9) / (768 * 524288)
-    # Which read weights and caches once a step, after a prompt that operations bound.
+    # Decode steps read weights and caches once; the prompt is compute-bound.
     step_s = 80 * 2**30 / 2039e9
     prompt_s = sequences * 512 * 2 * 6.48e9 / 312e12
     assert one.bound == pytest.approx(sequences * 512 / (512 * step_s + prompt_s), rel=0.06)

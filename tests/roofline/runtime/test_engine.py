@@ -63,7 +63,7 @@ def test_an_engine_is_one_record():
     engine = replace(LLAMA_CPP, name="llama.cpp with fused attention", gpu=fused)
     assert step_s(engine) < step_s(LLAMA_CPP)
     assert step_s(engine, machine="ryzen-7950x") == step_s(LLAMA_CPP, machine="ryzen-7950x")
-    # The same packing in another engine of fused kernels, which expand weights on the chip.
+    # GGUF packings in an engine with fused kernels, which expand weights on the chip.
     packings = LLAMA_CPP.packings | TENSOR_LIBRARY.packings
     library = replace(TENSOR_LIBRARY, name="a library that reads GGUF files", packings=packings)
     title = weight_path(load_machine("rtx-4090"), parse_format("gguf-q4_0"), library).title

@@ -73,7 +73,7 @@ def test_the_path_a_machine_really_takes(machine, text, title):
     assert path.title == title
 
 
-def test_llama_cpp_sums_halves_and_others_do_not():
+def test_only_llama_cpp_accumulates_in_fp16():
     machine = load_machine("rtx-4090")
     formats = [parse_format(text) for text in ("gguf-f16", "gguf-q4_0", "fp16", "w4a16")]
     engines = [None, LLAMA_CPP_MAY_2024, None, None]
@@ -82,7 +82,7 @@ def test_llama_cpp_sums_halves_and_others_do_not():
         for fmt, engine in zip(formats, engines, strict=True)
     ]
     assert rates == [330e12, 330e12, 165e12, 165e12]
-    # No run beats its products of INT8.
+    # The bound multiplies in INT8, the fastest path of any run.
     assert weight_path(machine, parse_format("gguf-q4_0")).ops_per_s == 660e12
 
 

@@ -17,7 +17,7 @@ def test_messages():
     # PCIe 4.0 x16 has 32 GB/s in one direction, and messages get three quarters.
     slower = PCIE_LATENCY_US * 1e-6
     assert send_s(load_machine("l40s"), 1e6) == pytest.approx(slower + 1e6 / 24e9)
-    # A bridge connects two A6000, and four talk over PCIe.
+    # Two A6000 are connected by an NVLink bridge, four by PCIe.
     a6000 = load_machine("rtx-a6000")
     assert all_gather_s(a6000, 2, 2e6) == pytest.approx(5e-6 + latency + 1e6 / (0.8 * 56e9))
     assert all_gather_s(a6000, 4, 4e6) == pytest.approx(5e-6 + 3 * (slower + 1e6 / 24e9))

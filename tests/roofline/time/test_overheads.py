@@ -56,7 +56,7 @@ def test_prompts_expand_weights_in_memory_once_a_pass():
 
 
 @pytest.mark.parametrize("machine", ["v100-sxm2", "rx-7900-xtx", "mi250x", "rtx-4090"])
-def test_one_more_sequence_is_no_cliff(machine):
+def test_one_more_sequence_is_not_a_cliff(machine):
     one = setup("llama-3-8b", "gguf-q4_k_m", machine)
     times = [step_ms(one, batch=batch, estimate="expected") for batch in (62, 63, 64)]
     assert times == sorted(times) and times[-1] < 1.03 * times[0]

@@ -24,7 +24,7 @@ def step_ms(one, batch=1, new=1, context=2047, estimate="bound"):
 
 
 def test_narrow_weights_come_at_the_rate_of_multiprocessors():
-    """A wide memory waits for them, in products of a few tokens as of one."""
+    """A wide memory waits for the multiprocessors, with one token or a few."""
     shape = load_model("llama-3-8b")
 
     def reached(name, fmt, batch=1):
@@ -66,7 +66,7 @@ def test_tiles_are_no_worse_than_vectors_one_after_the_other(machine):
 
 @pytest.mark.parametrize(
     "tokens,outputs,share",
-    # One wave of 64 tiles of 64 x 128; 16 x 32 tiles of 128 x 128 in five waves; a token alone.
+    # 64 tiles of 64 x 128 in one wave; 16 x 32 tiles of 128 x 128 in five waves; one token.
     [(128, 4096, 0.98 * 64 / 108), (2048, 4096, 512 / 540), (1, 4096, 1.0)],
 )
 def test_products_of_prompts_lose_the_edges_of_tiles_and_waves(tokens, outputs, share):
@@ -89,7 +89,7 @@ def test_one_token_fills_no_matrix_instruction(name, fill, least):
         step = predict_step(setup, [Sequences(batch=batch, new=1)], "expected")
         return next(float(op.compute_s) for op in step.operators if op.operator.name == "o")
 
-    # Each token costs the same until tokens share instructions, then as many as fill one cost one.
+    # ``fill`` tokens share instructions and take ``fill * least`` times as long as one token.
     assert products_s(1) * least * fill == pytest.approx(products_s(fill))
     assert products_s(2 * fill) == pytest.approx(2 * products_s(fill))
 

@@ -37,7 +37,7 @@ def test_a_multiplier_goes_to_one_dsp_block_or_to_tables(family):
     assert with_dsp.flip_flops == without.flip_flops == 2 * pe.result_shape.width + 1
 
 
-def test_a_chip_that_is_too_small_is_told():
+def test_a_chip_that_is_too_small_is_reported():
     arguments = ("--lp384", "--package", "qn32", "--pcf-allow-unconstrained")
     small = dataclasses.replace(ICE40, device="iCE40LP384", arguments=arguments)
     with pytest.raises(ToolError, match="int8-mac on iCE40LP384: ERROR: "):

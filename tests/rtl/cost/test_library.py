@@ -134,6 +134,6 @@ def test_functions_have_libertys_order_of_operators(text, expected):
 @pytest.mark.parametrize(
     "text", ["", "A +", "(A", "A)", "A $ B", "'A", "(" * 200 + "A" + ")" * 200]
 )
-def test_what_is_no_function_is_refused(text):
+def test_invalid_functions_are_refused(text):
     with pytest.raises(ValueError, match=r"function|left over|never ends|should stand|parenthes"):
         compiled(text)

@@ -15,7 +15,7 @@ from sim.cli import main
 from sim.hardware.run_layer import _sums, run_layer
 
 RANDOM = np.random.default_rng(0)
-#: 300 inputs are two groups and a short one; 7 outputs are no whole number of columns.
+#: 300 inputs are two groups and a short one; 7 outputs are not a multiple of the columns.
 WEIGHT = RANDOM.normal(0.0, 0.02, (7, 300)).astype(np.float32)
 X = RANDOM.normal(0.0, 2.0, (3, 300)).astype(np.float32)
 QUICK = ["int8-mac", "mixpe-w4a8-zero", "tl1-lookup", "aqlm-2x4", "mixpe-w4a16-running"]

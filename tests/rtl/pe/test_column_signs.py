@@ -23,7 +23,7 @@ def test_arrays_are_the_definition():
         assert found[row, column] == column_sign_dot(*(each.tolist() for each in rows))
 
 
-def test_columns_without_numbers_are_told():
+def test_columns_with_nan_or_infinity_are_refused():
     with pytest.raises(ValueError, match=r"^scales or offsets are NaN or infinite"):
         integer_columns(np.array([1.0]), np.array([np.nan]))
 

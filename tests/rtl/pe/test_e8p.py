@@ -1,4 +1,4 @@
-"""E8P in hardware: every code, and table bits and signs gone wrong."""
+"""E8P in hardware: every code, and mutations of table bits and signs."""
 
 import dataclasses
 

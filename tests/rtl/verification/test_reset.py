@@ -17,7 +17,7 @@ QUICK = ["bitmod-dequantizer"]
 
 
 def with_switches(text):
-    """Return Verilog whose registers keep their value at a reset if told so, and their names."""
+    """Return Verilog in which a switch disables the reset of each register, and their names."""
     place, names = count(), []
 
     def switched(match):

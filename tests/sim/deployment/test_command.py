@@ -371,7 +371,7 @@ def test_nothing_to_expect_beats_the_bound(capsys):
         (["w4a16"], False),
     ],
 )
-def test_how_llama_cpp_shares_a_model_is_told(capsys, options, is_told):
+def test_how_llama_cpp_shares_a_model_is_reported(capsys, options, is_told):
     code, out, _ = run(
         capsys, "roofline", "llama-3.1-8b", "--hw", "2x rtx-4090", "--json", "--format", *options
     )

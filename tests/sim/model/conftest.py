@@ -21,7 +21,7 @@ FAMILIES = Path(__file__).parents[2] / "golden" / "families"
 
 @dataclass(frozen=True)
 class GoldenModel:
-    """A small model and what transformers makes of it; see tests/golden/families."""
+    """A small model and the results of transformers for it; see tests/golden/families."""
 
     raw_config: dict[str, Any]
     raw: dict[str, np.ndarray]

@@ -140,7 +140,7 @@ def test_divergence_is_accurate(spread, step):
 
 
 def test_divergence_of_chunks_is_accurate():
-    """The same through all of ``scores``: hidden states of one value, so the head is the logits."""
+    """Checks ``scores`` as a whole; hidden states of one value 1 make the head the logits."""
     rng = np.random.default_rng(2)
     config = replace(CONFIG, vocab_size=49152, hidden_size=1)
     p = normal(rng, 49152, 1, spread=7.0)

@@ -11,12 +11,12 @@ def test_frequencies_are_those_of_transformers(case, golden_model):
         assert golden.config.rope is None
         return
     ours = inverse_frequencies(golden.config.rope, len(golden.tokens))
-    # transformers computes them in float32, by a power, a division and the scaling.
+    # transformers computes frequencies in float32: a power, a division and a scaling.
     np.testing.assert_allclose(ours, golden.inverse_frequencies, rtol=4 * 2.0**-24)
 
 
 def test_rotation_by_hand():
-    # Position 1 turns the pair (1, 0) by one radian; values beyond dim pass.
+    # Position 1 turns the pair (1, 0) by one radian; values after the first ``dim`` are unchanged.
     tables = rope_tables(RopeConfig(dim=2), 2)
     x = jnp.float32([[[1.0, 0.0, 5.0], [1.0, 0.0, 5.0]]])
     expected = [[[1.0, 0.0, 5.0], [np.cos(1.0), np.sin(1.0), 5.0]]]

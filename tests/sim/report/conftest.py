@@ -83,7 +83,7 @@ def windows_of(mean, error):
 
 
 def make_point(recipe, bits, loss, error, **other):
-    """Return a point whose KL divergence is the size of its loss and has a quarter of its error."""
+    """Return a point whose KL divergence is ``abs(loss)``, with a quarter of the loss's error."""
     noise = random.Random(recipe)
     has_weights = recipe != "float32" and not recipe.startswith("kv")
     kl, kl_error = abs(loss), None if error is None else error / 4

@@ -24,7 +24,7 @@ def without_windows(point):
 
 
 def shared(recipe, bits, kl, *, shift=0.0):
-    """Return a point whose windows differ much, alike in every such point, but for a shift."""
+    """Return a point with widely spread windows, equal in all such points apart from a shift."""
     windows = kl * (1 + 0.5 * np.array([1, -1, 2, -2, 3, -3, 0, 0])) + shift
     mean = float(windows.mean())
     return make_point(recipe, bits, mean, 0.1, window_kl=tuple(windows.tolist()))

@@ -93,7 +93,7 @@ def random_tensors(config: ModelConfig, seed: int = 0) -> Tensors:
 
 
 def raw_tensors(config: ModelConfig, tensors: Tensors) -> Tensors:
-    """The same weights by Hugging Face's names."""
+    """Return canonical weights under Hugging Face's names."""
     raw: Tensors = {}
     for name, tensor in tensors.items():
         recipe = hf_recipe(config, name)
@@ -146,7 +146,7 @@ def converter_permute(weights: np.ndarray, heads: int) -> np.ndarray:
 
 
 def gguf_tensors(architecture: str, config: ModelConfig, tensors: Tensors) -> Tensors:
-    """The same weights by GGUF's names, as the converter would store them."""
+    """Return canonical weights under GGUF's names, as the converter would store them."""
     stored: Tensors = {}
     layers = [("", "")] + [(f"layers.{i}.", f"blk.{i}.") for i in range(config.layers)]
     for prefix, gguf_prefix in layers:

@@ -55,7 +55,8 @@ def test_the_paired_test_removes_what_windows_share():
     noise = np.array([1, -1, 1, -1, 1, -1, 1, -1.0])
     assert paired_p_value(hard, hard + 1 + 0.1 * noise) < 1e-6
     assert paired_p_value(hard, hard) == 1.0 and paired_p_value(hard, hard + 1) == 0.0
-    # t = -sqrt(7) / 1 with mean 1 and deviation sqrt(8/7): stated as the distance in errors.
+    # Differences of mean 1 and standard deviation sqrt(8/7) have a standard error of 1/sqrt(7), so
+    # |t| = sqrt(7).
     p = paired_p_value(np.zeros(8), 1 + noise)
     assert t_quantile(7, 1 - p) == pytest.approx(math.sqrt(7))
 
