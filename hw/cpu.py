@@ -14,7 +14,7 @@ OPS_PER_CYCLE: dict[str, dict[str, int]] = {
     # maddubs and madd take the place of INT8 dot products.
     "avx2": {"fp32": 32, "int8": 64},
     "avx2-vnni": {"fp32": 32, "int8": 128},
-    # Two ports of 128 bits: the efficient cores of Intel's hybrids.
+    # Two ports of 128 bits: the efficiency cores of Intel's hybrids.
     "avx2-vnni-2x128": {"fp32": 16, "int8": 64},
     "avx512": {"fp32": 64, "fp16": 128, "int8": 256},
     # AVX-512 split into two 256-bit operations, as in Zen 4, or on one port, as in client chips.

@@ -53,9 +53,9 @@ class Obligation:
 
     what: str
     circuit: Callable[[], wiring.Component]
-    #: Returns the reference, a circuit with the same ports.
+    #: Constructor of the reference, a circuit with the same ports.
     reference: Callable[[], wiring.Component]
-    #: Bits of the inputs in all.
+    #: Total width in bits of all inputs.
     input_bits: int
 
 

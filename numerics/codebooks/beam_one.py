@@ -21,7 +21,7 @@ AHEAD = 8
 def best_codes(
     left: Matrix, codes: Codes, *, codebooks: Codebooks, scales: PerRow, hessian: Hessian
 ) -> Codes:
-    """Return the codes after a pass; ``left`` is the weights less the values of ``codes``."""
+    """Return the codes after a pass; ``left`` is the weights minus the values of ``codes``."""
     left, size = left.copy(), codebooks.shape[2]
     # The codes of all rows for one codebook of one group are contiguous.
     chosen = np.ascontiguousarray(np.moveaxis(codes, 0, 2))

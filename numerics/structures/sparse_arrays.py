@@ -14,7 +14,7 @@ from numerics.structures.sparse import Sparse
 
 
 def keep_mask(x: Float32[Array, "*shape"], scheme: Sparse) -> Bool[Array, "*shape"]:
-    """Whether each number is kept: fewer than ``keep`` of its block are larger or equal earlier."""
+    """Whether a number is among the ``keep`` largest magnitudes of its block, the first on ties."""
     keys = _blocks(float_bits(x) & MAGNITUDE_MASK, scheme.block, 0)
     before = jnp.zeros(keys.shape, jnp.int32)
     for shift in range(1, scheme.block):

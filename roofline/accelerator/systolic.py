@@ -28,7 +28,7 @@ class Stationary(StrEnum):
 
 
 class Timing(StrEnum):
-    """What is counted around the streaming of ``t`` values through ``r`` rows and ``c`` columns."""
+    """Rule for the cycles to stream ``t`` values through ``r`` rows and ``c`` columns of PEs."""
 
     #: ``Total Cycles`` of SCALE-Sim 3.0.0. A fold takes ``r + c + t - 2`` cycles, and
     #: ``r`` more to load a stationary operand; the last cycle has the number one less than the sum.

@@ -175,7 +175,7 @@ def _cpu_scatter(memory: float, wait_us: float, dequantize: float) -> float:
 
 
 def _cpu_wait_us(memory_share: float) -> float:
-    """Return the wait at a start in us: a token's time less its memory time, over all starts."""
+    """Return the wait at a start in us: a token's time minus its memory time, per kernel start."""
     machine = load_machine("threadripper-pro-7995wx")
     shape = load_model("tinyllama-1.1b")
     left = []

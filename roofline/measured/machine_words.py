@@ -204,7 +204,7 @@ def _count(text: str) -> int:
         r"\btp ?=? ?(\d{1,2})\b",
         # "8-core GPU" and "40 GPU cores" are parts of one machine.
         r"\b(\d{1,3})[- ](?:gpus?|cards?|sockets?|chips?)\b(?![- ]?cores?)",
-        # Two sockets of servers.
+        # "2s" stands for two sockets of a server.
         r"(?<=[ (])([248])s\b",
     )
     if re.search(r"\bdual\b", text):

@@ -20,7 +20,7 @@ class Experts:
     intermediate: int
     #: Total width of the experts that every token uses; 0 if there are none.
     shared_intermediate: int = 0
-    #: Layers at the start with one wide network in place of experts.
+    #: Number of leading layers with a dense feed-forward network in place of experts.
     dense_layers: int = 0
 
     def __post_init__(self) -> None:

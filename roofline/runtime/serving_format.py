@@ -37,7 +37,7 @@ class Lookup:
     weights: float
     #: Instructions of the loop for one vector of lookups: index, shuffles, sign, widening, sum.
     instructions: float
-    #: Instructions of the loop in AVX2; None where they are as many.
+    #: Instructions of the loop in AVX2; None where the number is that of NEON.
     avx2_instructions: float | None = None
 
 

@@ -33,7 +33,7 @@ class Overheads:
     expert_tile_tokens: Amount = 0.0
     #: Factor on the bytes of activations.
     activation_factor: Amount = 1.0
-    #: Extra bytes for each byte of activations that a prompt's product reads and writes, to convert
+    #: Extra bytes for each byte of activations that a prompt's GEMM reads and writes, to convert
     #: them for a library.
     converted_factor: Amount = 0.0
     #: Bytes moved for each attention score between kernels.

@@ -56,7 +56,7 @@ class Operator:
 
     @property
     def is_expert(self) -> bool:
-        """Whether it belongs to the chosen experts of a mixture."""
+        """Whether the operator belongs to the chosen experts of a mixture."""
         return self.name.startswith(EXPERT)
 
 

@@ -47,9 +47,9 @@ class Layer:
     #: Number of inputs (along the reduction axis) per result.
     group: int
     columns: int
-    #: Returns operands for outputs (pairs, columns), tokens (pairs,) and the index of a group.
+    #: Function from outputs (pairs, columns), tokens (pairs,) and a group index to operands.
     operands: Callable[[np.ndarray, np.ndarray, int], Operands]
-    #: Returns float32 values of results, shape (groups, tokens, outputs), before scaling.
+    #: Function from results, shape (groups, tokens, outputs), to float32 values before scaling.
     values: Callable[[np.ndarray], np.ndarray] = as_float32
     #: Scales of weights, shape (outputs, groups) or (outputs, 1).
     scales: np.ndarray
@@ -59,7 +59,7 @@ class Layer:
     offsets: np.ndarray | None = None
     #: Outputs computed by :mod:`numerics`, without the PE.
     expected: np.ndarray
-    #: Returns groups of some beats that load codebooks; ``None`` for PEs without codebooks.
+    #: Function from beats per group to groups that load codebooks; ``None`` without codebooks.
     prologue: Callable[[int], Operands] | None = None
     #: Rows of codes; ``None`` for PEs whose beats have further fields.
     rows: Rows | None = field(default=None)

@@ -24,7 +24,7 @@ from rtl.layer.layer import (
 )
 from rtl.pe.rows import RowPe
 
-#: Returns further fields of beats, from outputs, the index of a group, and the number of beats.
+#: Function from outputs, a group index and the number of beats to further fields of the beats.
 MoreFields = Callable[[np.ndarray, int, int], Operands]
 
 

@@ -31,7 +31,7 @@ CHUNK = 256
 Scored = Float32[Array, " scored"]
 Logits = Float32[Array, "scored v"]
 
-#: Returns the new carry and what is to be stacked, from carry, first token and number of tokens.
+#: Function from carry, first token and number of tokens to the new carry and the stacked result.
 Step = Callable[[Any, Int32[Array, ""] | int, int], tuple[Any, Any]]
 
 

@@ -40,7 +40,7 @@ class Points:
         return kl_text(self[recipe])
 
     def change(self, recipe: str, base: str) -> tuple[float, float | None]:
-        """Return the KL divergence of a recipe less that of another, and its interval.
+        """Return the KL divergence of a recipe minus that of another, and its interval.
 
         Windows are compared in pairs, so what they share does not count as error.
         """

@@ -122,7 +122,7 @@ class PointResult:
     #: Speed of the simulation (not of the format) in tokens/s; stored, but not reported.
     tokens_per_s: float
     wall_s: float
-    #: Mean of each window: divergence from float32; in ``window_delta_nats`` loss less float32's.
+    #: Mean of each window: divergence from float32; ``window_delta_nats``: loss minus float32's.
     window_kl: tuple[float, ...]
     window_delta_nats: tuple[float, ...]
     #: Caveats for the reader, such as a source whose weights already lie on a grid.

@@ -181,7 +181,7 @@ def _quantize_mx(x: np.ndarray, scheme) -> Quantized:
 
 
 def _even_exponent(amax: np.ndarray, element) -> np.ndarray:
-    """Return the exponent of amax, rounded to the element's mantissa, less the maximum's."""
+    """Return the exponent of amax, rounded to the element's mantissa, minus the maximum's."""
     bits = FLOATS[element.name][1] if element.name in FLOATS else element.bits - 2
     significand, exponent = np.frexp(amax)
     carries = np.floor(significand * 2.0 ** (bits + 1) + 0.5) >= 2.0 ** (bits + 1)

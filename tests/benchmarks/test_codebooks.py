@@ -47,7 +47,7 @@ TABLE = VECTORS[:256]
 
 
 def two_codebooks_trained(vectors):
-    """As many searches as 20 rounds of training on 16384 vectors and one of all take, twice."""
+    """Do the searches of two codebooks: 20 rounds on 16384 vectors, then one on all vectors."""
     trained = np.resize(vectors, (16384 * len(vectors) // len(VECTORS), 8))
     for _ in range(2):
         for _ in range(20):

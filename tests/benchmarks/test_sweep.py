@@ -73,7 +73,7 @@ def bench(request, tmp_path_factory):
 def test_a_point_costs_little_more_than_a_float_evaluation(bench, benchmark, recipe, limit):
     seconds = {FLOAT32: [], recipe: []}
     for candidate in (FLOAT32, recipe):
-        bench.seconds(candidate)  # compiles
+        bench.seconds(candidate)  # the first call compiles and is not timed
     compiled_before = len(bench.evaluator._compiled)
     for _ in range(ROUNDS):
         for candidate, times in seconds.items():

@@ -1,4 +1,4 @@
-"""The same bits from a compiler that may neither rewrite divisions nor fuse multiply-adds."""
+"""Codes do not change under a compiler that neither rewrites divisions nor fuses multiply-adds."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from numerics import Scheme, fake_quantize, grouped_dot, parse_scheme, quantize
 #: multiply-adds.
 STRICT = "--xla_disable_hlo_passes=algsimp --xla_cpu_max_isa=AVX"
 TEXTS = ("int4:fp32", "int8:floatmin:g32:fp32", "fp4", "nf4", "mxfp4-rceil", "nvfp4", "ternary")
-#: One scheme for each other way to compute.
+#: One scheme for each other kind of arithmetic.
 MORE = (
     "q4_0", "q4_1", "q8_0", "tq1_0", "mxfp4-gguf", "bitmod-fp4", "bitmod-fp4-fp16", "ant4",
     "olive4-int", "int4-awq", "int4-ct-asym", "nvfp4-ct", "nvfp4-torchao", "twn", "bitnet-ternary",

@@ -27,7 +27,7 @@ from rtl.verilog.emit import verilog_text, write_verilog
 
 #: A PE whose compiled model is verified by default.
 COMPILED = "fp8xfp4-dot"
-#: Proofs of some seconds are those of neighbours in other sizes; ``verify`` does them all.
+#: PEs whose proofs end in seconds; slow ones repeat a quick proof at another size.
 PROVED = [
     pytest.param(name, marks=[pytest.mark.slow] * (pe.proof_cost == "seconds"))
     for name, pe in sorted(PES.items())
@@ -80,7 +80,7 @@ def test_the_simulator_runs_the_file_that_users_get(tmp_path):
     operands = pe.random(200, seed=0)
     run = run_bench(pe, operands, verilog=path.read_text())
     assert (run.tests, run.failed, run.vectors) == (4, 0, 200)
-    # A sum that forgets to start again.
+    # Registers at the wrong clock edge.
     text = path.read_text()
     assert path.name == "mixpe_w4a8.v" and "module mixpe_w4a8(" in text
     wrong = text.replace("posedge clk", "negedge clk")
@@ -253,7 +253,7 @@ def test_a_serial_pe_takes_two_cycles_a_beat():
     assert prove(obligation).is_equal and not refute_wrong(obligation).is_equal
 
 
-#: A multiply-add a cycle of each lane, or of as many as there are terms to a weight.
+#: MACs per cycle: one per lane, or the lanes over the terms of a weight.
 MACS_PER_CYCLE = {
     "mixpe-w4a8": 1,
     "mixpe-w4a16": 1,

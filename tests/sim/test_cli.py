@@ -229,7 +229,7 @@ def test_two_sweeps_into_one_store_agree(sweep, tmp_path):
     assert len(stored(tmp_path / "results.sqlite")) == 3
 
 
-#: Sets a limit on file sizes and starts ``qsim``.
+#: Program that sets a limit on file sizes and starts ``qsim``.
 LIMITED = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

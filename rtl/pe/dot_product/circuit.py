@@ -12,7 +12,7 @@ from rtl.arithmetic.group_sum import GroupSum, accumulator_width
 from rtl.arithmetic.products import Product
 from rtl.arithmetic.terms import Serial
 
-#: Returns one lane's multiplier for the formats of weights and activations.
+#: Function from the formats of weights and activations to the multiplier of one lane.
 ProductFactory = Callable[[Format, Format], Product]
 
 

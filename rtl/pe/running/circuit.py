@@ -22,7 +22,7 @@ class SignificandProduct(wiring.Component):
     Members
     -------
     field
-        The activation's exponent, less that of subnormal numbers.
+        The activation's exponent minus that of subnormal numbers.
     """
 
     def __init__(self, model: RunningDot) -> None:

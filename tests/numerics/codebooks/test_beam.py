@@ -60,7 +60,7 @@ def test_codebooks_and_values_are_those_of_the_vector():
 def test_one_pass_finds_the_published_codes(width, codes, expected):
     found, loss = search(HESSIAN, width)
     assert found.tolist() == codes
-    assert loss == pytest.approx(expected, abs=1e-5)  # published from float32
+    assert loss == pytest.approx(expected, abs=1e-5)  # published numbers come from float32
 
 
 def test_groups_have_beams_of_their_own_for_the_squared_error_of_weights():

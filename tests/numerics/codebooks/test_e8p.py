@@ -19,7 +19,7 @@ HASHES = {
     "efc2c03c60acd955dc812ff2bade9ec6cc31259807e48473506161f3a9a230ce": e8p.packed_rows(),
     "ea3883a85a627590ca74626320a2a691943386a8c89ac72cdb6388bfe7da5cc0": e8p.points(),
 }
-# Points by code.
+# Points of the codebook by code.
 SPOTS = {
     0x0002: [-0.75, 0.25, -0.75, 0.25, 0.25, 0.25, 0.25, 0.25],
     0x0080: [-0.75, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, -0.75],

@@ -87,7 +87,7 @@ def test_blocks_of_subnormal_numbers_have_the_bytes_of_gguf(name):
     x[:, ::size] = np.where(rng.integers(0, 2, (12, 512 // size)), 1, -1)
     powers = 2.0 ** (LEAST[name] + np.arange(12) % 6)[:, None]
     x = np.float32(x * powers)
-    # Together with a block of ordinary numbers and a block of zeros.
+    # Blocks of ordinary numbers and of zeros beside the subnormal ones.
     x[-1, size:], x[-2, :size] = 0.25, 0
     found = np.asarray(quantize(x, scheme).arrays["blocks"])
     assert np.array_equal(found, inputs.foreign_bytes(name, x))

@@ -54,7 +54,7 @@ def test_scales_and_codes_are_those_of_the_c_library(ggml, name):
         assert np.array_equal(ours[:, at : at + size], theirs[:, at : at + size])
     codes = read_codes(kind, jnp.asarray(ours)), read_codes(kind, jnp.asarray(theirs))
     assert np.array_equal(*codes)
-    # A block contains nothing else.
+    # Blocks consist of d, m and codes only.
     assert np.array_equal(ours, theirs)
 
 

@@ -10,7 +10,7 @@ from roofline.accelerator.systolic import run_gemm
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "scalesim" / "cases.csv"
 #: ``Total Cycles`` of SCALE-Sim 3.0.0, mode CALC: (m, k, n), then weight, output and input
-#: stationary on 32 x 32, and the same on 128 x 128.
+#: stationary on 32 x 32, then all three on 128 x 128.
 SCALE_SIM = """
 32,32,32     125    93    125    413   285  413
 64,64,64     631    503   631    445   317  445

@@ -26,7 +26,7 @@ from roofline.model.model_names import find_model, known_model
         ("mistralai/Mistral-Large-Instruct-2411", None, "mistral-large-123b"),
         ("Qwen3-30B-A3B-Instruct-2507", None, "qwen3-30b-a3b"),
         ("nvidia/Llama-3.3-70B-Instruct-FP4", None, "llama-3.3-70b"),
-        # One of two sizes, and another model of the family.
+        # Ambiguous size; unknown model of a known family; size that contradicts the name.
         ("Mixtral-Instruct", None, None),
         ("Command-R-Plus", None, None),
         ("llama-2-7b", 70e9, "llama-2-70b"),

@@ -41,7 +41,7 @@ def test_narrow_weights_come_at_the_rate_of_multiprocessors():
     )
     assert reached("a100-sxm-80gb", "fp16") == pytest.approx(1.0)
     assert reached("rtx-4090", "w4a16") == pytest.approx(1.0)
-    # Starts take cycles.
+    # The start of a kernel takes a fixed number of cycles, so its time depends on the clock.
     fast, slow = (
         expected_factors(machine, weight_path(machine, parse_format("fp16"))).start_s
         for machine in map(load_machine, ("rtx-4090", "a100-sxm-40gb"))

@@ -74,7 +74,7 @@ def test_a_step_of_machines_that_share_experts():
     assert float(link_s(setup, 64)) == pytest.approx(2 * 32 * all_to_all_s(machine, 4, message))
     worst = predict_step(replace(setup, options=Options(routing="worst")), step, "expected")
     assert worst.time_s >= shared.time_s
-    # No way to share beats the bound.
+    # The bound is lower than the time of any way to distribute experts.
     assert predict_step(setup, step).time_s < shared.time_s
 
 

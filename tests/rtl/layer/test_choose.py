@@ -36,7 +36,7 @@ ERRORS = {
 
 
 class Golden:
-    """In the place of compiled code."""
+    """Stand-in for the compiled PE that returns the golden results."""
 
     def __init__(self, pe):
         self.pe = pe

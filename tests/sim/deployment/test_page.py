@@ -16,7 +16,8 @@ const errors = [];
 window.onerror = (message) => errors.push(String(message));
 console.error = (...words) => errors.push(words.join(" "));
 </script>"""
-#: Picks another machine, then another format, and leaves what it saw in the document.
+#: Script that picks another machine, then another format, and writes the figures it finds into
+#: the document.
 PICK = """<script>
 const seen = [document.getElementById("summary").innerText];
 for (const [id, value] of [["machine", "slow"], ["format", "<\\/script> w16"]]) {
@@ -31,7 +32,8 @@ out.id = "seen";
 out.textContent = JSON.stringify({ seen, circles, errors });
 document.body.append(out);
 </script></body>"""
-#: Leaves the boxes of the labels of roofline and memory in the units of its drawing, 760 by 430.
+#: Script that writes the labels' boxes of roofline and memory figures into the document, in units
+#: of the drawing, 760 by 430.
 BOXES = """<script>
 const words = document.querySelectorAll("#roofline text:not([transform]), #memory text");
 const boxes = [...words].map((one) => {
@@ -118,13 +120,13 @@ def test_labels_of_points_at_one_place_stand_apart_in_the_drawing(tmp_path):
     cells = {("m", "a", "f"): cell(1, names, capacity_bytes=None)}
     text = page(choices, cells, heading="h", assumptions=[], provenance={})
     found = seen(text.replace("</body>", BOXES), tmp_path)
-    # A memory of no size has no capacity.
+    # The figure has no capacity line where the memory size is unknown.
     assert [box["words"] for box in found if box["words"].startswith("weights")] == ["weights 1 GB"]
     assert not any(box["words"].startswith("capacity") for box in found)
     boxes = [box for box in found if box["words"] in names]
     assert len(boxes) == 2 * len(names)
     for box in boxes:
-        # Above the axis, 44 units from the lower end of 430.
+        # The box is inside the drawing and above the axis, which is 44 units from the lower end.
         assert box["x"] >= 0 and box["x"] + box["width"] <= 760
         assert box["y"] >= 0 and box["y"] + box["height"] <= 430 - 44
     for one, other in itertools.combinations(boxes, 2):

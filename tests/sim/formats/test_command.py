@@ -118,7 +118,7 @@ def functions_of_numerics():
         name for text in texts for name in re.findall(r"(?m)^def (_?[a-z]+(?:_[a-z0-9]+)+)\(", text)
     }
     assert len(names) > 100
-    # Symbols of formulas, too.
+    # "scale_code" is also a symbol of formulas, which may be shown.
     return names - {"scale_code"}
 
 

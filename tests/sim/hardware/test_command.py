@@ -50,7 +50,7 @@ def test_a_pe_takes_other_formats(capsys, tmp_path):
     text = path.read_text()
     head = "// fp4_e2m1-int6-like-int8-mac: dot products of fp4_e2m1 weights and int6 activations"
     assert text.startswith(head) and "module fp4_e2m1_int6_like_int8_mac(" in text
-    # 64 * 12 * 32 half units.
+    # The largest sum is 64 * 12 * 32 in units of 1/2, which fits in 16 bits.
     assert "in units of 2^-1" in text and "output [15:0] result__payload" in text
 
 

@@ -12,7 +12,7 @@ from sim.model.family_switches import USUAL, switches
 
 FAMILIES_GOLDEN = Path(__file__).parents[2] / "golden" / "families"
 
-#: Old names of what transformers 5 writes.
+#: Names in transformers 4 by names in transformers 5.
 OLD_NAMES = {"dtype": "torch_dtype"}
 
 

@@ -46,7 +46,7 @@ PARTS = [
 ]
 
 
-#: Other windows and activations of the same.
+#: Indices of parts that repeat a kind of part; they are slow tests.
 AGAIN = (1, 3, 5, 7, 14, 16, 17, 20)
 
 

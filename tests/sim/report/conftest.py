@@ -36,7 +36,7 @@ ROWS = [
     ("kv=int8", 32.0, 0.001, 0.0005),
     ("kv=fp8_e4m3", 32.0, 0.002, 0.0005),
 ]
-#: More of them, as dense as sweeps get.
+#: More rows, as close to each other as in large sweeps.
 MORE_ROWS = [
     ("int7", 7.13, 0.006, 0.002),
     ("int3-asym", 3.16, 1.9, 0.06),

@@ -22,7 +22,7 @@ def labels_of(axes):
 
 
 def check_labels(figure, points):
-    """Labels are in their axes, over no label, marker or legend; the front has all of its own."""
+    """Check that labels overlap nothing, and that every point of the front has its label."""
     figure.draw_without_rendering()
     front = {shortened(row.point.recipe, 36) for row in rank(points) if row.on_front}
     shown = [label.get_text() for axes in figure.axes for label in labels_of(axes)]

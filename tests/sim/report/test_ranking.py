@@ -18,7 +18,7 @@ def names(points):
 
 
 def without_windows(point):
-    """Return the point as of two windows, which give no error."""
+    """Return the point with two windows, too few for a standard error."""
     kl = (point.kl_mean,) * 2
     return dataclasses.replace(point, window_kl=kl, kl_mean_se=None, delta_nats_se=None)
 
@@ -73,7 +73,7 @@ def test_windows_are_compared_in_pairs():
 def test_claims_over_many_formats_need_more():
     """p = 0.03 is a finding for one format; for the best of twenty it is what chance gives."""
     base = make_point("base", 4.0, 0.3, 0.0)
-    # Eight differences with t = 2.7: a mean of one error times 2.7.
+    # The mean difference is 2.7 standard errors over eight windows, so t = 2.7.
     lucky = make_point("lucky", 5.0, 0.3 - 0.0027, 0.004)
     same = [make_point(f"same {i}", 5.0 + i / 100, 0.3, 0.004) for i in range(1, 20)]
     assert names(front([base, lucky])) == ["base", "lucky"]

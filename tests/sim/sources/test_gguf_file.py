@@ -124,11 +124,11 @@ LINEAR, NONE, FACTOR = gguf.RopeScalingType.LINEAR, gguf.RopeScalingType.NONE, "
         (LINEAR, {FACTOR: 4.0}, 4.0),
         (LINEAR, {}, None),
         (LINEAR, {FACTOR: 1.0}, None),
-        (None, {FACTOR: 4.0}, 4.0),  # the default of the type is linear
+        (None, {FACTOR: 4.0}, 4.0),  # no type means linear
         (None, {"rope.scale_linear": 2.0}, 2.0),
         (None, {FACTOR: 2.0, "rope.scale_linear": 2.0}, 2.0),
         (None, {FACTOR: 4.0, "rope.scale_linear": 2.0}, 4.0),
-        (None, {FACTOR: 0.0, "rope.scale_linear": 2.0}, None),  # 0: not scaled
+        (None, {FACTOR: 0.0, "rope.scale_linear": 2.0}, None),  # a factor of 0 means no scaling
         (NONE, {FACTOR: 4.0}, None),
         (NONE, {"rope.scale_linear": 4.0}, None),
     ],

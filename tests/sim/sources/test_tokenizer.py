@@ -215,7 +215,7 @@ def test_a_tokenizer_that_was_saved_truncating_does_not_truncate(tiny, tmp_path)
 
 @pytest.mark.parametrize(("tokens", "rows"), [(100_015, 102_400), (64_400, 65_536)])
 def test_padding_rows_of_real_models_are_accepted(tmp_path, tokens, rows):
-    # DeepSeek LLM 7B and LFM2.
+    # Tokens and embedding rows of DeepSeek LLM 7B and of LFM2.
     model = models.WordLevel({str(i): i for i in range(tokens)}, "0")
     tokenizer = Tokenizer(tokenizers.Tokenizer(model))
     assert tokenizer.checked(rows, tmp_path) is tokenizer
