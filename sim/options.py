@@ -22,26 +22,36 @@ def split(text: str) -> Iterator[str]:
 
     >>> list(split("fp4, int4:g64,table(-1,0,1)"))
     ['fp4', 'int4:g64', 'table(-1,0,1)']
+    >>> list(split("fp4, table(-1,0"))
+    ['fp4', 'table(-1,0']
     """
-    part, depth = "", 0
-    for letter in text + ",":
+    parts, depth = [""], 0
+    for letter in text:
         depth += (letter in "([") - (letter in ")]")
         if letter == "," and depth <= 0:
-            if part.strip():
-                yield part.strip()
-            part = ""
+            parts.append("")
         else:
-            part += letter
+            parts[-1] += letter
+    yield from filter(None, map(str.strip, parts))
 
 
 def _names(type_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
     return tuple(name for token in tokens for name in split(str(token.value)))
 
 
+def _check_one(type_: Any, name: str | None) -> None:
+    """Refuse a list where one name belongs."""
+    count = len(list(split(name or "")))
+    if count > 1:
+        raise ValueError(f"give one name, not {count}")
+
+
 #: A whole number above 0.
 Count = Annotated[int, Parameter(validator=Number(gt=0), converter=whole)]
 #: An option without a value.
 Flag = Annotated[bool, Parameter(show_default=False)]
+#: One name, of an option that takes no list.
+Name = Annotated[str, Parameter(validator=_check_one)]
 #: Names after one option or several, with commas or without: ``--format fp4,int4 nf4``.
 Names = Annotated[
     tuple[str, ...],

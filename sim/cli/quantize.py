@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from sim.calibration.options import BUILT_IN, CalibrationOptions
 from sim.cli.output import print_line
 from sim.errors import writing
-from sim.options import Count, Names
+from sim.options import Count, Name, Names
 
 
 @Parameter(name="*")
@@ -16,13 +16,13 @@ from sim.options import Count, Names
 class QuantizeOptions:
     """How to store a model, and where."""
 
-    format: str
+    format: Name
     """Format of 'qsim formats', as for qsim sweep, or a mix of llama.cpp such as q4_k_m."""
     out: Path
     """File to make if it ends in .gguf, such as model.gguf, else a directory."""
     group_size: Count | None = None
     """Consecutive weights that share a scale, for formats that leave it open."""
-    method: str | None = None
+    method: Name | None = None
     """Method of 'qsim methods' that chooses the codes, such as gptq; rounding to nearest if not
     given."""
     skip: Names = ()
@@ -49,9 +49,9 @@ def quantize(
         Model of 'qsim models', a directory, a .gguf file or a hub id.
     """
     from sim.quantized.writer import TableTypes, write_model
-    from sim.quantized.written_notes import written_notes
+    from sim.quantized.written_notes import unwritten_notes, written_notes
     from sim.sources.catalog import open_model
-    from sim.sweep.command import is_calibrated, read_calibration
+    from sim.sweep.command import read_calibration
     from sim.sweep.recipe_file import make_recipe
 
     recipe = make_recipe(
@@ -59,10 +59,10 @@ def quantize(
     )
     tables = TableTypes(embeddings=options.embeddings, head=options.head)
     source = open_model(model)
-    read = read_calibration(calibration, source) if is_calibrated([recipe]) else None
+    read = read_calibration(calibration, source, [recipe])
     with writing(options.out):
         path = write_model(source, recipe, options.out, tables, read)
     files = [path] if path.is_file() else list(path.iterdir())
     print_line(f"{path}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")
-    for note in written_notes(source, path, tables):
+    for note in (*unwritten_notes(recipe), *written_notes(source, path, tables)):
         print_line(f"note: {note}")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from sim.options import Count, Flag, Names
+from sim.options import Count, Flag, Name, Names
 
 
 @Parameter(name="*")
@@ -22,9 +22,9 @@ class RooflineOptions:
     .toml files."""
     formats: Annotated[Names, Parameter(name="--format")] = ("fp16",)
     """Formats of 'qsim formats', such as w4a16 fp8 nvfp4 q4_k_m i2_s; fp16 if not given."""
-    activations: str | None = None
+    activations: Name | None = None
     """Operand type of activations: fp16, fp8, int8, fp4, int4 or fp32."""
-    kv: str | None = None
+    kv: Name | None = None
     """Format of the KV cache, such as int8."""
     batch: Count = 1
     """Sequences at once."""

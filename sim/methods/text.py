@@ -60,11 +60,17 @@ def _options(step: type[Solver], text: str) -> dict[str, object]:
         if not equals:
             raise ValueError(f"option '{part}' of {step.name} has no value; write {part}=VALUE")
         if name not in names:
-            raise ValueError(unknown(f"option of {step.name}", name, names, see="qsim methods"))
+            raise ValueError(_unknown_option(step.name, name, names))
         if name in found:
             raise ValueError(f"option {name} of {step.name} is given twice")
         found[name] = _value(step.name, name, value, hints[name])
     return found
+
+
+def _unknown_option(step: str, name: str, names: list[str]) -> str:
+    if not names:
+        return f"{step} has no options; '{name}' is given"
+    return unknown(f"option of {step}", name, names, see=f"qsim methods show {step}")
 
 
 def _value(step: str, name: str, text: str, kind: typing.Any) -> object:

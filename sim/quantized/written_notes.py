@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
+from numerics.names.text import short_name
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD
 from sim.quantized.gguf_keys import architecture_of
 from sim.quantized.writer import GGUF_NAME, TableTypes
@@ -12,6 +13,7 @@ from sim.sources.gguf_file import WINDOWLESS
 from sim.sources.packed_description import WEIGHTS
 from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
+from sim.sweep.recipe import Recipe
 
 #: Names of 16-bit float types in safetensors.
 NARROW = {"F16": "FP16", "BF16": "BF16"}
@@ -22,6 +24,20 @@ def written_notes(source: ModelSource, path: Path, tables: TableTypes) -> list[s
     if path.is_file() or (path / GGUF_NAME).exists():
         return _window_notes(source)
     return _rounding_notes(source, path / WEIGHTS, tables)
+
+
+def unwritten_notes(recipe: Recipe) -> list[str]:
+    """Return a note on formats of activations and KV cache, which no file of weights states."""
+    rules = recipe.rules
+    parts = {
+        "--activations": next((r.activations for r in rules if r.activations), None),
+        "--kv": next((r.kv for r in rules if r.kv), None),
+    }
+    given = {option: short_name(scheme) for option, scheme in parts.items() if scheme is not None}
+    if not given:
+        return []
+    options = " ".join(f"{option} {name}" for option, name in given.items())
+    return [f"only the weights of {recipe.name} are stored; sweep the model with {options}"]
 
 
 def _window_notes(source: ModelSource) -> list[str]:

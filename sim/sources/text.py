@@ -19,13 +19,14 @@ class Text:
     sha256: str
 
 
-def read_text(path: Path) -> Text:
+def read_text(path: Path, *, option: str = "--text") -> Text:
     """Read a UTF-8 text file of at most 256 MiB, line ends translated as Python's text mode does.
 
-    The hash is that of the bytes as they are.
+    The hash is that of the bytes as they are. ``option`` names the option that gave the path, for
+    messages.
     """
     if not path.is_file():
-        raise UserError(f"no text file at {path}; --text takes the path of a UTF-8 file")
+        raise UserError(f"no text file at {path}; {option} takes the path of a UTF-8 file")
     size = path.stat().st_size
     if size > MAX_TEXT_BYTES:
         raise UserError(f"{path} has {size} bytes, more than {MAX_TEXT_BYTES}; give a part of it")

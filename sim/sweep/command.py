@@ -15,6 +15,7 @@ from sim.sources.dither import DitheredSource
 from sim.sources.embedded import calibration_text, held_out_text
 from sim.sources.source import ModelSource
 from sim.sources.text import Text, read_text
+from sim.sweep.distinct import distinct
 from sim.sweep.engine import Sweep
 from sim.sweep.options import SweepOptions
 from sim.sweep.progress import ProgressObserver
@@ -62,13 +63,14 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
         windows=windows,
         recipes=recipes,
         directory=options.out,
-        calibration=read_calibration(calibration, source) if is_calibrated(recipes) else None,
+        calibration=read_calibration(calibration, source, recipes),
     )
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
         results = sweep.run(observer)
     provenance = make_provenance(source.content_hash, text, seed=options.noise_seed)
-    earlier = [] if options.only else sweep.earlier()
-    return SweepOutcome(results=results, earlier=earlier, provenance=provenance)
+    points = distinct([*results, *([] if options.only else sweep.earlier())])
+    count = len(results)
+    return SweepOutcome(results=points[:count], earlier=points[count:], provenance=provenance)
 
 
 def is_calibrated(recipes: Sequence[Recipe]) -> bool:
@@ -76,9 +78,19 @@ def is_calibrated(recipes: Sequence[Recipe]) -> bool:
     return any(rule.method is not None for recipe in recipes for rule in recipe.rules)
 
 
-def read_calibration(options: CalibrationOptions, source: ModelSource) -> Calibration:
-    """Return the windows that calibrated methods read."""
-    text = read_text(options.calibration) if options.calibration else calibration_text()
+def read_calibration(
+    options: CalibrationOptions, source: ModelSource, recipes: Sequence[Recipe]
+) -> Calibration | None:
+    """Return the windows that calibrated methods read; ``None`` if no recipe has one.
+
+    Raises :class:`UserError` for a text that no recipe would read.
+    """
+    if not is_calibrated(recipes):
+        _check_unread(options)
+        return None
+    text = calibration_text()
+    if options.calibration:
+        text = read_text(options.calibration, option="--calibration")
     windows = take_windows(
         text,
         source.tokenizer(),
@@ -88,6 +100,15 @@ def read_calibration(options: CalibrationOptions, source: ModelSource) -> Calibr
         options=("--calibration-tokens", "--sequence"),
     )
     return Calibration(text=text, tokens=windows.tokens)
+
+
+def _check_unread(options: CalibrationOptions) -> None:
+    """Refuse a calibration text that rounding to nearest would ignore."""
+    if options.calibration is not None:
+        raise UserError(
+            f"--calibration {options.calibration} is read by calibrated methods only; add --method "
+            f"clip or --method gptq"
+        )
 
 
 def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sim.options import Count, Flag, Names
+from sim.options import Count, Flag, Name, Names
 from sim.sources.known import EMBEDDED_ID
 
 #: Value of :attr:`SweepOptions.product` for dot products in exact integers, group by group; for
@@ -36,9 +36,9 @@ class SweepOptions:
     """Spread the windows evenly over the text instead of taking them from its start."""
     group_size: Count | None = None
     """Consecutive weights that share a scale, for formats that leave it open."""
-    activations: str | None = None
+    activations: Name | None = None
     """Format of the inputs of the linear layers, quantized on the fly."""
-    kv: str | None = None
+    kv: Name | None = None
     """Format of the KV cache."""
     methods: Annotated[Names, Parameter(name="--method")] = ()
     """Methods of 'qsim methods' that choose the codes, such as rtn, gptq or gptq(damping=0.1); each

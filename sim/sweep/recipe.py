@@ -95,7 +95,7 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     cached = {n: s for n in caches if (s := recipe.rule_for(n).kv) is not None}
     shapes = tensor_shapes(config)
     rows = {n: shapes[f"{n}.weight"][-1] for n in names} | dict.fromkeys(caches, config.head_dim)
-    _check_tokens(inputs | cached)
+    check_tokens(inputs | cached)
     for schemes in (weights, inputs, cached):
         _check_rows(schemes, rows)
     if recipe.pe == EXACT:
@@ -190,8 +190,11 @@ def _left_out(refused: Mapping[str, ValueError]) -> str:
     return f"{name}{more}: {error}; {options} leaves {'them' if more else 'it'} out"
 
 
-def _check_tokens(schemes: Mapping[str, Scheme]) -> None:
-    """Raise UserError for schemes of activations or cache in which tokens depend on later ones."""
+def check_tokens(schemes: Mapping[str, Scheme]) -> None:
+    """Raise UserError for schemes of activations or cache in which tokens depend on later ones.
+
+    The keys of ``schemes`` name the layers or the options, for messages.
+    """
     for name, scheme in schemes.items():
         if scheme.mixes_rows:
             raise UserError(

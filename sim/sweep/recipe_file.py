@@ -39,12 +39,13 @@ from sim.methods.text import method_text, parse_method
 from sim.names.gguf_mix import GgufMix
 from sim.names.meaning import FLOAT, OPERANDS, find_meaning
 from sim.sources.text import decoded
-from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule
+from sim.sweep.recipe import EXACT, FLOAT32, Recipe, Rule, check_tokens
 
 MAX_FILE_BYTES = 2**20
 RULE_FIELDS = ("match", "weights", "activations", "kv", "method")
 GRID_FIELDS = ("weights", "activations", "kv", "group_size", "method")
 Role = Literal["weight", "activation", "kv"]
+ROLE_NAMES = {"activation": "activations", "kv": "KV cache"}
 
 
 def make_scheme(name: str | None, role: Role, group_size: int | None = None) -> Scheme | None:
@@ -57,7 +58,10 @@ def make_scheme(name: str | None, role: Role, group_size: int | None = None) -> 
         return None
     name = OPERANDS.get(name, name)
     with user_errors(ValueError):
-        return parse_scheme(name, group_size=group_size, role=role)
+        scheme = parse_scheme(name, group_size=group_size, role=role)
+    if role != "weight":
+        check_tokens({ROLE_NAMES[role]: scheme})
+    return scheme
 
 
 def make_rule(

@@ -128,6 +128,28 @@ def test_json_is_one_object_a_point(swept, capsys):
         (["--format", "int4", "--bit-true", "--pe", "x"], "qsim: --bit-true and --pe x exclude"),
         (["--format", "int4", "--dither-source"], "qsim: the weights of"),
         ([], "qsim: nothing to sweep; give --format fp4"),
+        (["--format", "int4", "--kv", "int8,fp8"], 'qsim: Invalid value "int8,fp8" for --kv. give'),
+        (
+            ["--format", "int4", "--kv", "int8:tensor", "--model", "nowhere"],
+            "qsim: KV cache: int8:tensor:fp32 has statistics over all tokens",
+        ),
+        (
+            ["--format", "int4", "--activations", "bitnet-ternary", "--model", "nowhere"],
+            "qsim: activations: bitnet-ternary has statistics over all tokens",
+        ),
+        (["--format", "table(-1,0"], "qsim: "),
+        (
+            ["--format", "int4", "--method", "gptq(damping=0.1"],
+            "qsim: method 'gptq(damping=0.1' is not of the form NAME",
+        ),
+        (
+            ["--format", "int4", "--calibration", "my.txt"],
+            "qsim: --calibration my.txt is read by calibrated methods only; add --method clip",
+        ),
+        (
+            ["--format", "int4", "--method", "clip", "--calibration", "no.txt"],
+            "qsim: no text file at no.txt; --calibration takes the path",
+        ),
         (["nowhere.toml"], "qsim: no recipe file at nowhere.toml"),
         (["--fromat", "int4"], "qsim: Unknown option"),
     ],

@@ -29,6 +29,8 @@ def test_texts_and_methods_name_each_other(text, method, canonical):
     [
         ("gptqq", "unknown method 'gptqq'; did you mean 'gptq'?"),
         ("gptq(ordr=natural)", "unknown option of gptq 'ordr'; did you mean 'order'?"),
+        ("gptq(size=2)", "unknown option of gptq 'size'; `qsim methods show gptq` lists all"),
+        ("rtn(order=natural)", "rtn has no options; 'order' is given"),
         ("gptq(order)", "option 'order' of gptq has no value; write order=VALUE"),
         ("gptq(order=best)", "option order of gptq is 'best'; it can be natural or activation or"),
         ("gptq(damping=much)", "option damping of gptq is 'much', not a number"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sim.quantized.writer import TableTypes, write_model
-from sim.quantized.written_notes import written_notes
+from sim.quantized.written_notes import unwritten_notes, written_notes
 from sim.sweep.recipe_file import make_recipe
 
 
@@ -32,6 +32,19 @@ def test_a_rounded_embedding_is_named_unless_it_is_kept(source, tmp_path):
     ]
     keep = TableTypes(embeddings="keep")
     assert not written_notes(odd, write_model(odd, recipe, tmp_path / "kept", keep), keep)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("w4a8", "--activations int8:token:fp32"),
+        ("w4a8kv8", "--activations int8:token:fp32 --kv int8:token:fp32"),
+        ("int4", None),
+    ],
+)
+def test_formats_of_activations_and_cache_are_not_in_the_file(name, options):
+    line = f"only the weights of {name} are stored; sweep the model with {options}"
+    assert unwritten_notes(make_recipe(name)) == ([line] if options else [])
 
 
 @pytest.mark.parametrize(("family", "is_ignored"), [("mistral", True), ("gemma2", False)])

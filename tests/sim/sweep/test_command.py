@@ -21,6 +21,6 @@ def test_formats_that_do_not_fit_are_left_out_by_name():
 
 def test_formats_none_of_which_fits_are_refused():
     source = open_model("embedded")
-    recipes = [make_recipe(name, kv="bitnet-ternary") for name in ("int4", "fp4")]
-    with pytest.raises(UserError, match=r"bitnet-ternary has statistics over all tokens"):
+    recipes = [make_recipe(name) for name in ("tq1_0", "tq2_0")]
+    with pytest.raises(UserError, match=r"tq1_0 stores rows of whole blocks of 256"):
         fitting(recipes, source, kept=("all",))
