@@ -15,6 +15,7 @@ from rich.progress import (
 from rich.text import Text
 
 from sim.errors import writing
+from sim.sweep.recipe import FLOAT32
 from sim.sweep.result import PointResult
 
 
@@ -78,10 +79,12 @@ class ProgressObserver:
             with writing("standard output"):
                 print(result.to_json(), flush=True)
             return
-        how = "in the store" if reused else f"{result.wall_s:.1f} s"
-        self._progress.console.print(
-            f"{result.recipe}: perplexity {result.perplexity:.4g}, "
-            f"{result.delta_nats:+.4f} nats ({how})",
-            highlight=False,
-            markup=False,
-        )
+        line = point_line(result, reused=reused)
+        self._progress.console.print(line, highlight=False, markup=False)
+
+
+def point_line(result: PointResult, *, reused: bool) -> str:
+    """Return the measurements of a point as one line; the float32 model has no divergence."""
+    how = "in the store" if reused else f"{result.wall_s:.1f} s"
+    kl = "" if result.recipe == FLOAT32.name else f"KL {result.kl_mean:.4f} nats, "
+    return f"{result.recipe}: {kl}perplexity {result.perplexity:.4g} ({how})"
