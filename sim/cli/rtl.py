@@ -145,8 +145,10 @@ def _costs(pes: tuple[str, ...], options: CostOptions) -> "Costs":
     from sim.hardware.command import costs
     from sim.hardware.fpga import fpga_records
 
-    if options.fpga is not None and (options.liberty or options.operands):
-        raise UserError("--fpga and --liberty or --operands exclude each other; drop the latter")
+    others = {"--liberty": options.liberty, "--operands": options.operands}
+    given = [name for name, path in others.items() if path is not None]
+    if options.fpga is not None and given:
+        raise UserError(f"--fpga uses no cell library and no operands; drop {' and '.join(given)}")
     with Console(stderr=True).status("synthesizing") as status:
 
         def tell(name: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from hw.pe_record import PeRecord
+from hw.pe_record import PeRecord, load_record
 from rtl.element import ProcessingElement
 from rtl.verification.verify import Verdict
 from sim.hardware.command import Costs
@@ -65,11 +65,11 @@ def layer_line(run: "LayerRun") -> str:
 def costs_table(
     records: Sequence[PeRecord], stale: Sequence[str], *, has_own_operands: bool
 ) -> RenderableType:
-    """Return a table of costs, relative to the INT8 baseline if it is among the records.
+    """Return a table of costs, relative to the INT8 baseline measured with the same library.
 
     The operands are named if the user gave them.
     """
-    base = next((record for record in records if record.name == BASELINE), None)
+    base = _baseline(records, has_own_operands=has_own_operands)
     rows = [
         (
             one.name + (" (stale)" if one.name in stale else ""),
@@ -106,6 +106,15 @@ def costs_table(
             f" {', '.join(stale)}; measure them again with --all."
         )
     return Group(table, *(Text(f"\n{note}") for note in notes))
+
+
+def _baseline(records: Sequence[PeRecord], *, has_own_operands: bool) -> PeRecord | None:
+    """Return the baseline: among the records, or the stored one where it compares with them."""
+    stored = [] if has_own_operands else [load_record(BASELINE)]
+    for record in (*records, *stored):
+        if record.name == BASELINE and all(one.library == record.library for one in records):
+            return record
+    return None
 
 
 def _of_memories(record: PeRecord) -> str:

@@ -62,6 +62,12 @@ def test_stored_costs_need_no_synthesis(capsys, monkeypatch):
     assert json.loads(out)["area_um2"] == load_record("int8-mac").area_um2
 
 
+def test_the_cost_of_one_pe_is_relative_to_the_stored_baseline(capsys):
+    area, base = (load_record(name).area_um2_per_mac for name in ("mixpe-w4a8", "int8-mac"))
+    row = run(capsys, "cost", "mixpe-w4a8")[1].splitlines()[1].split()
+    assert f"{area / base:.2f}" == row[5]
+
+
 def test_a_stale_record_is_reported(capsys, monkeypatch):
     monkeypatch.setattr(sim.hardware.command, "verilog_hash", lambda pe: "another")
     _, out, _ = run(capsys, "cost", "int8-mac")
