@@ -209,7 +209,8 @@ class Machine:
     @property
     def unconfirmed(self) -> tuple[str, ...]:
         """Names of the numbers that were not checked against their source."""
-        names = (name for name, number in numbers_of(self) if not number.confirmed)
+        # Peaks that differ in the accumulator only have the same name.
+        names = dict.fromkeys(name for name, one in numbers_of(self) if not one.confirmed)
         return tuple(names) if self.dram_confirmed else ("dram", *names)
 
 

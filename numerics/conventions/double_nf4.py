@@ -57,10 +57,10 @@ def _bounds(gaps: int) -> list[np.float32]:
 class DoubleNf4(Scheme, arrays="numerics.conventions.double_nf4_arrays"):
     """NF4 in blocks of 64 with scales of 8 bits: ``value = nf4(code) * s``.
 
-    ``s = map(scale_code) * t + offset``, where ``offset`` is the mean of the largest magnitudes of
-    all blocks, and ``t`` the largest difference from it among 256 blocks. Codes are found by
-    dividing by the block's largest magnitude, not by ``s``, which can be negative for blocks of
-    small numbers.
+    ``s = map(q) * t + offset``, where ``q`` is the code of the scale, ``offset`` the mean of the
+    largest magnitudes of all blocks, and ``t`` the largest difference from it among 256 blocks.
+    Codes are found by dividing by the block's largest magnitude, not by ``s``, which can be
+    negative for blocks of small numbers.
 
     Numbers are float32 and quotients are products with a reciprocal of at least 2^-126, as in
     bitsandbytes; subnormal numbers count as zeros. A NaN or an infinity anywhere makes every scale

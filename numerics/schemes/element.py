@@ -90,7 +90,8 @@ class ElementScheme(Scheme, arrays="numerics.schemes.element_arrays"):
       NaN, and its codes are 0. Under a tensor scale the whole tensor is the group.
 
     A second level of scales, as in NVFP4, is one float32 for the tensor, or for each token, by
-    which block scales and values are divided: ``amax / (half_range * scale_format.max)``.
+    which block scales and values are divided: the largest magnitude over the product of half the
+    distance from the lowest to the highest element (6 for FP4 E2M1) and the largest block scale.
 
     A static scale is given beforehand, for example from a calibration set, instead of found from
     the tensor. It is the scale of the tensor, or the second level for the tensor. Values outside

@@ -59,7 +59,8 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         if request.length > shape.max_context:
             raise UserError(
                 f"--prompt {request.prompt} and --output {request.output} make {request.length}"
-                f" tokens; {shape.name} has a context of {shape.max_context}"
+                f" tokens; {shape.name} has a context of {shape.max_context}; "
+                f"give smaller ones"
             )
     _check_arrays(options, devices)
     combinations = list(itertools.product(shapes, devices, formats))

@@ -327,7 +327,7 @@ def test_the_batch_that_is_offered_fits_and_no_larger_one(capsys, more):
         ([*BASIC, "--batch", "0"], ["--batch"]),
         ([*BASIC, "--prompt", "-3"], ["--prompt"]),
         ([*BASIC, "--output", "0"], ["--output"]),
-        ([*BASIC, "--prompt", "131072"], ["131200 tokens", "context of 131072"]),
+        ([*BASIC, "--prompt", "131072"], ["131200 tokens", "context of 131072; give smaller"]),
         (["roofline", "llama-2-70b", "--hw", "rtx-4090"], ["bytes are missing", "--format w2a16"]),
         (["roofline", "deepseek-v3", "--hw", "rtx-4090"], ["bytes are missing", "no width"]),
         (["roofline", "llama-2-13b", "--hw", "rtx-4090"], ["bytes are missing", "--format w8a16"]),
