@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hw.accelerator import Accelerator
 from roofline.accelerator.gemm import Gemm, Phase, gemm_cost
 from roofline.model.model_shape import ModelShape
+from roofline.runtime import gguf_mixes
 from roofline.runtime.serving_format import ServingFormat
 from roofline.runtime.storage import Storage
 
@@ -43,7 +44,7 @@ def head_bits(fmt: ServingFormat, width: int) -> WeightBits:
     """
     if fmt.mix is None:
         return _storage_bits(fmt.head, width)
-    return WeightBits(code_bits=8 * fmt.tensor_bytes("head", width, 1) / width)
+    return WeightBits(code_bits=fmt.size_factor * gguf_mixes.head_bits(fmt.mix, width))
 
 
 def weight_bits(fmt: ServingFormat, width: int) -> WeightBits:

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from hw.cpu import DOT_PRODUCTS, Cores
 from roofline.runtime.engine import Engine
-from roofline.runtime.gguf_mixes import MIXES
 from roofline.runtime.serving_format import ServingFormat
 
 #: Share of the counted rate that a loop reaches: bitnet.cpp's I2_S kernels of January 2026 take
@@ -74,7 +73,7 @@ def loop_instructions(fmt: ServingFormat, engine: Engine, cores: Cores) -> float
 
 def base_type(fmt: ServingFormat) -> str:
     """Return the type of most weights."""
-    return MIXES[fmt.mix].base if fmt.mix else fmt.weights.name
+    return fmt.mix.base if fmt.mix else fmt.weights.name
 
 
 def is_ternary(fmt: ServingFormat) -> bool:

@@ -7,7 +7,7 @@ from functools import cache
 from hw.machine import GIB, Machine
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.engine import engine_for
-from roofline.runtime.gguf_mixes import MIX_ALIASES, MIXES
+from roofline.runtime.gguf_mixes import MIXES
 from roofline.runtime.serving_format import TERNARY_BITS, ServingFormat, parse_format
 from roofline.runtime.storage import Storage
 from roofline.workload.memory import weight_bytes
@@ -18,6 +18,16 @@ NUMBER = r"(?<![\d.])\d+(?:\.\d+)?(?![\d.])"
 CACHE = re.compile(r"kv[- ]?(?:cache)?[- ]?(int8|fp8|int4|fp16|bf16|16|8|4)\b")
 #: Least and most bits per weight that the file size of a row may give.
 LEAST_BITS, MOST_BITS = 0.1, 64.0
+#: Mixes by other words of tables, in which a block type is the mix that files of its name have.
+MIX_ALIASES = {
+    "q3_k": "q3_k_m",
+    "q4_k": "q4_k_m",
+    "q5_k": "q5_k_m",
+    "q4": "q4_0",
+    "q5": "q5_0",
+    "q6": "q6_k",
+    "q8": "q8_0",
+}
 #: Words of formats that only CPUs run, such as those of bitnet.cpp's kernels.
 CPU_FORMATS = (*TERNARY_BITS, "t-mac", "tmac", "ternary", "bitnet", "tq1", "tq2")
 

@@ -62,6 +62,8 @@ class ModelShape:
     tied: bool = False
     #: Whether the feed-forward network is gated (SwiGLU and the like).
     gated: bool = True
+    #: Whether GGUF files hold q, k and v as one matrix, which has the type of v.
+    fused_qkv: bool = False
     norm: str = "rms"
     #: Number of learned position vectors; 0 with rotary embeddings.
     position_vectors: int = 0

@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from numerics.gguf.mixes import UNIFORM, Mix
 from numerics.names.suggest import unknown
 from roofline.model.model_shape import ModelShape
-from roofline.runtime.gguf_mixes import IK_BITS, MIX_ALIASES, MIXES
+from roofline.runtime.gguf_mixes import IK_BITS, MIXES, TYPE_BITS, mix_bits
 from roofline.runtime.storage import FP16, PLAIN, Storage, known_storages, kv_bits, weight_storage
 
 #: How weights are packed, which decides the engines that load them: tensors of a number format,
@@ -65,8 +66,8 @@ class ServingFormat:
     head: Storage = FP16
     embedding: Storage = FP16
     packing: Packing = "plain"
-    #: Key of :data:`roofline.runtime.gguf_mixes.MIXES`; None if the file is not a GGUF mix.
-    mix: str | None = None
+    #: Block types of a GGUF file; None for other files.
+    mix: Mix | None = None
     #: Table lookups in place of multiplications, in the packing ``lookup``; None elsewhere.
     lookup: Lookup | None = None
     #: Size of a known file over the size that the formats give; 1 where no file is known.
@@ -74,14 +75,18 @@ class ServingFormat:
     #: Share of activations that are not zero; a token reads the weights of these alone.
     kept_activations: float = 1.0
 
-    def tensor_bytes(self, tensor: str, inputs: int, outputs: int) -> float:
-        """Return the bytes of one weight: ``q``, ``k``, ``v``, ``o``, ``up``, ``head``, ...
+    def tensor_bytes(self, tensor: str, inputs: int, outputs: int, shape: ModelShape) -> float:
+        """Return the bytes of one weight of a model: ``q``, ``k``, ``v``, ``o``, ``up``, ...
 
-        >>> parse_format("gguf-q4_k_m").tensor_bytes("head", 4096, 128256) / (4096 * 128256)
+        In a GGUF mix it is the mean of all layers.
+
+        >>> from roofline.model.model_shape import load_model
+        >>> shape = load_model("llama-3.1-8b")
+        >>> parse_format("q4_k_m").tensor_bytes("head", 4096, 128256, shape) / (4096 * 128256)
         0.8203125
         """
         if self.mix is not None:
-            bits = MIXES[self.mix].bits(tensor)
+            bits = mix_bits(self.mix, tensor, inputs, shape)
             return self.size_factor * bits * inputs * outputs / 8
         storage = {"head": self.head, "embedding": self.embedding}.get(tensor, self.weights)
         return self.size_factor * storage.bytes(inputs, outputs)
@@ -104,10 +109,11 @@ def parse_format(
     """Return the serving format of a text.
 
     ``w4a16``, ``w8a8kv8`` and ``w4a16-g64`` give widths of integers; ``fp8`` and ``w8a8-fp8`` mean
-    weights and activations in FP8; ``q4_k_m`` or ``gguf-q4_k_m`` is a mix of llama.cpp; ``i2_s``,
-    ``tl1`` and ``tl2`` are packings of bitnet.cpp, ``tmac-2`` one of T-MAC; any other text is a
-    weight format as in a sweep, with FP16 activations unless ``activations`` names others;
-    ``int8-top54`` keeps 54 % of them (Q-Sparse).
+    weights and activations in FP8; ``q4_k_m``, ``gguf-q4_k_m`` and ``gguf-q2_k`` are mixes of
+    llama.cpp; ``q4_k`` and ``q2_k`` give all linear layers one GGUF block type; ``i2_s``, ``tl1``
+    and ``tl2`` are packings of bitnet.cpp, ``tmac-2`` one of T-MAC; any other text is a weight
+    format as in a sweep, with FP16 activations unless ``activations`` names others; ``int8-top54``
+    keeps 54 % of them (Q-Sparse).
 
     Examples
     --------
@@ -144,10 +150,11 @@ def _kept(activations: str) -> tuple[str, float]:
 
 
 def _format(text: str) -> ServingFormat:
+    if text in UNIFORM:
+        return _gguf(text, UNIFORM[text])
     mix = text.removeprefix("gguf-").removeprefix("gguf:")
-    mix = MIX_ALIASES.get(mix, mix)
     if mix in MIXES and (text.startswith("gguf") or mix not in (*PLAIN, "mxfp4")):
-        return _gguf(text, mix)
+        return _gguf(text, MIXES[mix])
     if text in TERNARY_BITS:
         return _ternary(text)
     if match := re.fullmatch(r"t-?mac-w?(\d)", text):
@@ -166,11 +173,10 @@ def _format(text: str) -> ServingFormat:
     )
 
 
-def _gguf(text: str, mix: str) -> ServingFormat:
-    bits = MIXES[mix].bits("up")
-    operand = {"f16": "fp16", "bf16": "fp16", "f32": "fp32"}.get(mix)
-    weights = Storage(name=mix, bits=bits, operand=operand)
-    packing: Packing = "ik" if mix in IK_BITS else "gguf"
+def _gguf(text: str, mix: Mix) -> ServingFormat:
+    operand = {"f16": "fp16", "bf16": "fp16", "f32": "fp32"}.get(mix.base)
+    weights = Storage(name=mix.name, bits=TYPE_BITS[mix.base], operand=operand)
+    packing: Packing = "ik" if mix.base in IK_BITS else "gguf"
     return ServingFormat(name=text, weights=weights, packing=packing, mix=mix)
 
 

@@ -63,7 +63,7 @@ def weight_bytes(shape: ModelShape, fmt: ServingFormat) -> float:
         if not op.is_expert:
             total += float(op.weight_bytes)
     if not shape.tied:
-        total += fmt.tensor_bytes("embedding", shape.hidden, shape.vocabulary)
+        total += fmt.tensor_bytes("embedding", shape.hidden, shape.vocabulary, shape)
     matrices = shape.linear_params + shape.head_params * (1 if shape.tied else 2)
     return total + 2.0 * (shape.params - matrices)
 

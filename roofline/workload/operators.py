@@ -53,7 +53,7 @@ def operators(
 
 
 def _embedding(context: StepContext) -> Operator:
-    row = context.format.tensor_bytes("embedding", context.shape.hidden, 1)
+    row = context.format.tensor_bytes("embedding", context.shape.hidden, 1, context.shape)
     written = context.tokens * context.shape.hidden * context.value_bytes
     return Operator(
         name="embedding", kind="vector", count=1, activation_bytes=context.tokens * row + written
@@ -118,7 +118,7 @@ def _head(context: StepContext) -> Iterator[Operator]:
         kind="linear",
         count=1,
         ops=2.0 * rows * shape.head_params,
-        weight_bytes=context.format.tensor_bytes("head", shape.hidden, shape.vocabulary),
+        weight_bytes=context.format.tensor_bytes("head", shape.hidden, shape.vocabulary, shape),
         activation_bytes=rows
         * (shape.hidden * context.input_bytes + shape.vocabulary * context.value_bytes),
         weights=shape.head_params,

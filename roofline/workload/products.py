@@ -51,7 +51,7 @@ def linear(
     inputs = parts[0][1]
     outputs = sum(part[2] for part in parts)
     copies, tokens = _load(context, chosen=chosen)
-    stored = sum(context.format.tensor_bytes(*part) for part in parts)
+    stored = sum(context.format.tensor_bytes(*part, context.shape) for part in parts)
     return Operator(
         name=name,
         kind="linear",

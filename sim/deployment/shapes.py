@@ -7,6 +7,7 @@ from rich.text import Text
 
 from roofline.model.model_shape import ModelShape, list_models, load_model
 from sim.model.config import ModelConfig
+from sim.names.gguf_mix import FUSED_QKV
 from sim.tables import FittingTable, numbers, words
 
 
@@ -59,6 +60,7 @@ def shape_of(config: ModelConfig, *, name: str, title: str) -> ModelShape:
         max_context=config.max_positions,
         tied=config.tie_embeddings,
         gated=config.gated_mlp,
+        fused_qkv=config.family in FUSED_QKV,
         norm=config.norm,
         position_vectors=config.max_positions if config.learned_positions else 0,
         window=config.sliding_window,

@@ -5,6 +5,7 @@ from functools import cache
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from numerics.gguf.mixes import MIXES, UNIFORM
 from numerics.gguf.scheme import GgufScheme
 from numerics.names.catalog import SCHEMES
 from numerics.names.text import short_name
@@ -13,8 +14,8 @@ from roofline.runtime.gguf_mixes import IK_BITS
 from roofline.runtime.serving_format import WIDTHS
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.tensors import tensor_shapes
-from sim.names.gguf_mix import MIXES, GgufMix
-from sim.names.meaning import Meaning, block_types, find_meaning, is_served
+from sim.names.gguf_mix import GgufMix
+from sim.names.meaning import Meaning, find_meaning, is_served
 from sim.tables import Column, FittingTable, numbers, words
 
 #: Names by bit widths that a sweep can simulate; ``w16a16`` is floating point.
@@ -64,7 +65,7 @@ def served_tables() -> RenderableType:
 
 def names() -> list[tuple[str, str]]:
     """Return the name and the kind of every mix."""
-    return [(f"gguf-{kind}" if kind in block_types() else kind, kind) for kind in MIXES]
+    return [(f"gguf-{kind}" if kind in UNIFORM else kind, kind) for kind in MIXES]
 
 
 def meaning_cells(meaning: Meaning) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 One name is a scheme of :mod:`numerics` (``int4:g128``, ``nvfp4``), widths of integers (``w4a16``,
 ``w8a8kv8``), a mix of GGUF block types (``q4_k_m``) or a packing of an engine (``i2_s``). The
-last kinds are defined in :mod:`roofline.runtime` and :mod:`sim.names.gguf_mix`, for sweeps and
+last kinds are defined in :mod:`roofline.runtime` and :mod:`numerics.gguf.mixes`, for sweeps and
 predictions alike.
 """
 
@@ -10,13 +10,14 @@ import re
 from dataclasses import dataclass
 
 from numerics import parse_scheme
+from numerics.gguf.mixes import MIXES, UNIFORM
 from numerics.names.catalog import SCHEMES
 from numerics.names.text import short_name
 from numerics.schemes.scheme import Scheme
 from roofline.runtime.gguf_mixes import MIXES as PREDICTED
 from roofline.runtime.serving_format import TERNARY_BITS, TERNARY_WEIGHTS, parse_format
 from sim.errors import UserError, user_errors
-from sim.names.gguf_mix import MIXES, GgufMix
+from sim.names.gguf_mix import GgufMix
 
 #: Names of the float32 model.
 FLOAT = (None, "none", "float32", "fp32", "f32")
@@ -80,16 +81,14 @@ def is_served(name: str) -> bool:
 
 
 def mix_of(name: str) -> GgufMix | None:
-    """Return the mix of a name: ``q4_k_m``, or ``gguf-q4_0`` for the mix of a block type."""
+    """Return the mix of a name: ``q4_k_m``, or ``gguf-q4_0`` for the mix of a block type.
+
+    Without prefix a block type is a scheme.
+    """
     text = name.strip().lower()
     key = GGUF_PREFIX.sub("", text, count=1)
-    is_mix = key in MIXES and (key != text or key not in block_types())
+    is_mix = key in MIXES and (key != text or key not in UNIFORM)
     return GgufMix(key) if is_mix else None
-
-
-def block_types() -> set[str]:
-    """Return the block types with a mix of that name; without prefix they name schemes."""
-    return {base for base, _ in MIXES.values()}
 
 
 def _served(text: str, group_size: int | None) -> Meaning:

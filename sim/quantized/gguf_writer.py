@@ -13,11 +13,12 @@ from gguf import GGMLQuantizationType
 
 from numerics import quantize
 from numerics.gguf.block_types import BLOCK_TYPES
+from numerics.gguf.mixes import fitting
 from numerics.gguf.scheme import GgufScheme
 from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD
-from sim.names.gguf_mix import GgufMix, fitting
+from sim.names.gguf_mix import GgufMix
 from sim.quantized.gguf_keys import (
     Metadata,
     add_metadata,

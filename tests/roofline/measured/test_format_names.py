@@ -121,6 +121,10 @@ def test_a_file_size_sets_the_bytes():
         ("awq-int4 g64", "w4a16-g64"),
         ("4-bit", "w4a16"),
         ("2:4 sparse fp16", "fp16"),
+        ("Q4_K", "gguf-q4_k_m"),
+        ("gguf-Q3_K", "gguf-q3_k_m"),
+        ("Q2_K", "gguf-q2_k"),
+        ("q4", "gguf-q4_0"),
     ],
 )
 def test_names_of_formats_in_tables(text, name):

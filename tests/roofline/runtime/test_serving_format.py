@@ -1,6 +1,7 @@
 """Formats: bits, kernels and the paths that machines take with them."""
 
 import pytest
+from _helpers.gguf_sizes import PUBLISHED
 
 from hw.machine import load_machine
 from roofline.kernels.paths import attention_path, weight_path
@@ -36,6 +37,15 @@ def test_a_mixture_is_as_large_as_its_file(model, bpw):
     shape = load_model(model)
     found = weight_bytes(shape, parse_format("gguf-q4_k_m")) * 8 / shape.params
     assert found == pytest.approx(bpw, abs=0.012)
+
+
+@pytest.mark.parametrize("mix", PUBLISHED)
+def test_mixes_are_as_large_as_llama_cpp_publishes(mix):
+    shape = load_model("llama-3.1-8b")
+    norms = (2 * shape.layers + 1) * shape.hidden
+    # Norms are in FP16 here and in float32 in the files.
+    size = weight_bytes(shape, parse_format(f"gguf-{mix}")) + 2 * norms
+    assert size * 8 / shape.params == pytest.approx(PUBLISHED[mix], abs=1e-4)
 
 
 def test_cache_bytes():

@@ -124,8 +124,8 @@ def test_two_of_four_is_faster_where_the_machine_has_that():
     assert 1.7 < times["a100-sxm-80gb", "int8"] / times["a100-sxm-80gb", "int8-2-of-4"] < 2.0
     assert times["t4", "int8"] == pytest.approx(times["t4", "int8-2-of-4"], rel=1e-9)
     # 5 bits a weight with positions, where there were 8, and a scale for 128.
-    read = {text: parse_format(text).tensor_bytes("up", 4096, 4096) for text in ("int8-2-of-4",)}
-    assert read["int8-2-of-4"] * 8 / 4096**2 == 5.125
+    read = parse_format("int8-2-of-4").tensor_bytes("up", 4096, 4096, load_model("llama-2-7b"))
+    assert read * 8 / 4096**2 == 5.125
 
 
 def test_activations_that_are_zero_read_no_weights():

@@ -3,6 +3,7 @@
 import pytest
 
 from numerics import CATALOG, parse_scheme
+from numerics.gguf.mixes import UNIFORM
 from roofline.runtime.serving_format import parse_format
 from sim.errors import UserError
 from sim.formats.lookup import is_format
@@ -43,6 +44,22 @@ def test_a_block_type_alone_is_a_scheme_and_with_its_prefix_a_file():
     assert find_meaning("q4_0").weights == parse_scheme("q4_0")
     assert mix_of("q4_0") is None and mix_of("gguf-q4_0") == GgufMix("q4_0")
     assert mix_of("Q4_K_M") == mix_of("gguf:q4_k_m") == GgufMix("q4_k_m")
+
+
+@pytest.mark.parametrize("name", UNIFORM)
+def test_a_block_type_is_that_of_a_prediction_too(name):
+    served = parse_format(name)
+    shape = (4096, 4096)
+    assert served.weights.bits == find_meaning(name).weights.bits_per_weight(shape, kind="full")
+    assert served.mix == UNIFORM[name]
+
+
+@pytest.mark.parametrize("name", ["gguf-q4_k", "gguf-q3_k", "q4", "q5", "q6", "q8"])
+def test_words_of_measured_tables_are_no_formats_of_commands(name):
+    with pytest.raises(UserError, match="unknown"):
+        find_meaning(name)
+    with pytest.raises(ValueError, match=f"unknown format '{name}'"):
+        parse_format(name)
 
 
 def test_a_group_size_is_for_weights_that_leave_it_open():
