@@ -18,7 +18,7 @@ from roofline.runtime.storage import Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightBits:
-    """Bits of one weight; all linear layers of a model have the same."""
+    """Bits of one weight, equal in all linear layers of a model."""
 
     code_bits: float
     #: Bits of scale and selector of a group; 0 if there are no groups.

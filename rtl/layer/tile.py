@@ -104,7 +104,7 @@ class TilePe(ProcessingElement):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The notes of the PE, and the number of PEs."""
+        """Lines for the Verilog's head: notes of the PE, and the number of PEs."""
         shared = f"{self.columns} PEs in lockstep, with separate weights and shared activations"
         return (*self.pe.notes, shared)
 

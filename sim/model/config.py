@@ -73,7 +73,7 @@ class ModelConfig:
     #: Norms before attention and MLP; ``False``: after each residual addition (OPT-350m).
     norm_first: bool = True
     final_norm: bool = True
-    #: Attention and MLP share one normalised input (Phi-2).
+    #: Whether attention and MLP share one normalised input (Phi-2).
     parallel_block: bool = False
     rope: RopeConfig | None = None
     #: Learned positions (GPT-2, OPT), and the row of position 0 in their table (2 in OPT).

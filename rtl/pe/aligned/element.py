@@ -48,7 +48,7 @@ class AlignedPe(FloatingPe, layer="rtl.pe.aligned.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, lanes, rounding."""
+        """Lines for the Verilog's head: formats, lanes, rounding."""
         model = self.model
         operands = f"{self.weights.name} weights and FP16 activations"
         shifts = f"{model.guard_bits} guard bits, shifts {model.rounding}"

@@ -56,7 +56,7 @@ class BitPlanesPe(ProcessingElement, layer="rtl.pe.bit_planes.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Operands, lanes, cycles and unit."""
+        """Lines for the Verilog's head: operands, lanes, cycles and unit."""
         return (
             f"{self.name}: dot products of nested codes and int8 activations; {self.source}",
             f"{self.lanes} lanes, groups of up to {self.length}, a cycle per plane read,",

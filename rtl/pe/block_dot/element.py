@@ -143,7 +143,7 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, blocks, scales."""
+        """Lines for the Verilog's head: formats, blocks, scales."""
         model = self.model
         scales = " and ".join(fmt.name for fmt in scale_formats(model))
         formats = f"{model.weights.name} weights and {model.activations.name} activations"

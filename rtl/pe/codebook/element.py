@@ -83,7 +83,7 @@ class AdditivePe(ProcessingElement, layer="rtl.pe.codebook.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Codebooks, entries and how they are loaded."""
+        """Lines for the Verilog's head: codebooks, entries and how they are loaded."""
         return (
             f"{self.name}: sums of {self.books} entries of 8 int8 numbers; {self.source}",
             f"{1 << self.code_bits} entries per codebook, groups of up to {self.length} values;",
@@ -232,7 +232,7 @@ class ColumnBooksPe(AdditivePe, layer="rtl.pe.codebook.columns_layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Rows, columns, and how codebooks are loaded."""
+        """Lines for the Verilog's head: rows, columns, and how codebooks are loaded."""
         return (
             f"{self.name}: sums of {self.books} entries of {self.rows} int8 numbers; {self.source}",
             f"{1 << self.code_bits} entries per codebook, {self.rows} rows,",

@@ -64,7 +64,7 @@ class ColumnPe(AlignedPe, layer="rtl.pe.column.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, lanes, rounding."""
+        """Lines for the Verilog's head: formats, lanes, rounding."""
         model = self.model
         operands = f"{self.weights.name} weights and FP16 activations"
         shifts = f"{model.guard_bits} guard bits, shifts {model.rounding}"

@@ -74,7 +74,7 @@ class ColumnSignsPe(ProcessingElement, layer="rtl.pe.column_signs.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Columns, activations and lengths."""
+        """Lines for the Verilog's head: columns, activations and lengths."""
         return (
             f"{self.name}: dot products of signs with scales and offsets; {self.source}",
             f"{self.columns} columns, {self.inputs} activations per beat, groups of {self.length}",

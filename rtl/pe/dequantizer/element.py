@@ -88,7 +88,7 @@ class DequantizerPe(ProcessingElement):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Operands and rounding."""
+        """Lines for the Verilog's head: operands and rounding."""
         return (
             f"{self.name}: groups times {self.weight_name}, summed in FP32; {self.source}",
             f"{self.cycles} cycles per group, each addition rounded to nearest, ties to even",

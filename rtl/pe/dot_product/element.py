@@ -45,7 +45,7 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, lanes and lengths."""
+        """Lines for the Verilog's head: formats, lanes and lengths."""
         formats = f"{self.weights.name} weights and {self.activations.name} activations"
         return (
             f"{self.name}: dot products of {formats}; {self.source}",

@@ -90,7 +90,7 @@ class E8pPe(ProcessingElement, layer="rtl.pe.e8p.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Codes, lengths and unit."""
+        """Lines for the Verilog's head: codes, lengths and unit."""
         return (
             f"{self.name}: dot products of E8P weights and int8 activations; {self.source}",
             f"{self.codes} codes per beat, groups of up to {self.length} values, sums in quarters",

@@ -94,7 +94,7 @@ class Fp16MacPe(Fp16Pe, layer="rtl.pe.fp16_mac.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats and rounding."""
+        """Lines for the Verilog's head: formats and rounding."""
         return (
             f"{self.name}: FP16 dot products, added in FP32; {self.source}",
             "each addition is rounded to nearest, ties to even",

@@ -90,7 +90,7 @@ class LookupPe(ProcessingElement, layer="rtl.pe.lookup.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Weights, columns, tables and lengths."""
+        """Lines for the Verilog's head: weights, columns, tables and lengths."""
         tables = f"{self.tables} tables of {self.size} int8 activations per beat"
         return (
             f"{self.name}: ternary weights by table lookup; {self.source}",

@@ -34,7 +34,7 @@ class RunningPe(FloatingPe, layer="rtl.pe.running.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats and guard bits."""
+        """Lines for the Verilog's head: formats and guard bits."""
         model = self.model
         formats = f"{model.weights.name} weights and FP16 activations"
         return (

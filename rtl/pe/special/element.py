@@ -99,7 +99,7 @@ class SpecialPe(FloatingPe, layer="rtl.pe.special.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes in the Verilog's head: formats, lanes, cycles and rounding."""
+        """Lines for the Verilog's head: formats, lanes, cycles and rounding."""
         guard, rounding = self.dot.model.guard_bits, self.dot.model.rounding
         return (
             f"{self.name}: dot products of {self.weight_name} and FP16 activations; {self.source}",

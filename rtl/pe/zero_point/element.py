@@ -60,7 +60,7 @@ class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Formats, columns, lengths and order of weights."""
+        """Lines for the Verilog's head: formats, columns, lengths and order of weights."""
         formats = f"{self.weights.name} weights and {self.activations.name} activations"
         return (
             f"{self.name}: dot products of {formats}; {self.source}",

@@ -124,7 +124,7 @@ CASES = {
 
 
 def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Matrices keep a vector's size, embeddings are of size one, norms are about their neutral."""
+    """Fill in random weights: matrices keep the size of vectors, norms are near the identity."""
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if parameter.ndim == 2:
@@ -134,7 +134,7 @@ def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
         elif name.endswith("bias"):
             value = 0.3 * noise
         else:
-            value = parameter.data.float() + 0.3 * noise  # fresh norm weights are neutral
+            value = parameter.data.float() + 0.3 * noise  # initial norm weights are the identity
         parameter.data = value.to(parameter.dtype)
 
 

@@ -144,7 +144,7 @@ def double_nf4(x: torch.Tensor) -> dict[str, np.ndarray]:
 
 
 def many_scales() -> np.ndarray:
-    """Rows of 320 blocks of NF4, the first of each with values beside the middles of codes.
+    """Rows of 320 blocks of NF4, the first of each with values next to midpoints of codes.
 
     There a quotient and a product with the reciprocal round to other codes.
     """

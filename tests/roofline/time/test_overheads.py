@@ -88,7 +88,7 @@ def test_vector_units_scale_the_sums_of_products_in_int8(name, share):
     at_peak_s = (
         down.operator.ops / machine.ops_per_s("int8") / fitted().cpu_dequantize_compute_share
     )
-    # Four slots of an instruction, of two operations, for 64 operations.
+    # 64 operations take four vector instructions of two operations for scaling.
     scaling = 8 * machine.vector_ops_per_s / machine.ops_per_s("int8")
     assert share == pytest.approx(min(1.0, scaling), rel=0.01)
     assert at_peak_s / float(down.compute_s) == pytest.approx(share, rel=0.01)
