@@ -12,7 +12,7 @@ from roofline.time.serving import Request, Speculation
 from roofline.workload.setup import Setup
 from roofline.workload.step import Options
 from sim.deployment.lookup import find_device, find_format
-from sim.deployment.model_names import find_shape
+from sim.deployment.model_names import find_shape, storage_note
 from sim.deployment.on_accelerator import on_accelerator
 from sim.deployment.on_machine import on_machine, suggestions
 from sim.deployment.options import RooflineOptions
@@ -20,6 +20,8 @@ from sim.deployment.scenario import Scenario
 from sim.errors import UserError, user_errors
 
 MOST_SCENARIOS = 400
+#: Formats if --format is not given.
+UNQUANTIZED = RooflineOptions().formats
 #: Hardware threads of a core, at most, of any CPU in the catalog.
 THREADS_PER_CORE = 2
 #: Formats to suggest where a model does not fit, the widest first.
@@ -65,12 +67,20 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
     _check_arrays(options, devices)
     combinations = list(itertools.product(shapes, devices, formats))
     scenarios = [_predict(*one, request, options, draft) for one in combinations]
+    if options.formats == UNQUANTIZED:
+        scenarios = _with_storage_notes(scenarios, options.models)
     if not any(one.fits for one in scenarios):
         shape, device, fmt = combinations[0]
         assert not isinstance(device, Accelerator)
         setup = _setup(shape, device, fmt, options)
         raise UserError(_too_large(scenarios[0], setup, options, draft))
     return scenarios
+
+
+def _with_storage_notes(scenarios: Sequence[Scenario], models: Sequence[str]) -> list[Scenario]:
+    """Return scenarios in FP16 with notes on models whose files store types of their own."""
+    notes = tuple(note for model in dict.fromkeys(models) if (note := storage_note(model)))
+    return [replace(one, notes=(*one.notes, *notes)) for one in scenarios]
 
 
 def _predict(

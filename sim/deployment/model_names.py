@@ -26,6 +26,19 @@ def find_shape(text: str) -> ModelShape:
     return _shape_of_source(text)[0]
 
 
+def storage_note(text: str) -> str | None:
+    """Return a note on a file with types of its own, which sizes leave out; ``None`` for others."""
+    from sim.sources.packed_description import FILE_NAME
+
+    path = Path(text).expanduser()
+    if path.suffix.lower() != ".gguf" and not (path / FILE_NAME).is_file():
+        return None
+    return (
+        f"{path.name} counts as FP16, whatever types it stores; give those with --format, such as "
+        f"--format q4_k_m"
+    )
+
+
 def model_text(text: str) -> RenderableType:
     """Return the sizes of a model and their source, and the notes of one that can be swept."""
     if text.endswith(FILE_SUFFIX) or not _has_weights(text):

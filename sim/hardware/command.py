@@ -28,6 +28,7 @@ from rtl.toolchain import ToolError, has_module
 from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
 from rtl.verilog.emit import write_verilog
 from sim.errors import UserError, os_error_text, user_errors, writing
+from sim.formats.lookup import is_format
 from sim.hardware.operands import read_codes, stream_of
 from sim.hardware.options import EmitOptions
 from sim.names.meaning import find_meaning
@@ -48,6 +49,11 @@ class Costs:
 
 def find_pes(names: Sequence[str]) -> list[ProcessingElement]:
     """Return PEs by their names; all PEs if no name is given."""
+    for name in names:
+        if name not in PES and is_format(name):
+            raise UserError(
+                f"{name} is a format; 'qsim rtl show {name}' lists the PEs that read it"
+            )
     with user_errors(ValueError):
         return [find_pe(name) for name in names] or list(PES.values())
 

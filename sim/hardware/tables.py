@@ -130,7 +130,7 @@ def _of_memories(record: PeRecord) -> str:
 def fpga_table(costs: Costs, family: str) -> RenderableType:
     """Return FPGA costs with and without DSP blocks, and relative to the INT8 baseline."""
     records, stale = costs.records, costs.stale
-    base = next((record for record in records if record.name == BASELINE), None)
+    base = _baseline(records, has_own_operands=False)
     rows = []
     for one in records:
         with_dsp, without = one.placed_on(family)

@@ -1,8 +1,11 @@
 """One name for a model in every command."""
 
+from dataclasses import replace
+
 import pytest
 
-from sim.deployment.model_names import find_shape
+from sim.deployment.command import RooflineOptions, run_roofline
+from sim.deployment.model_names import find_shape, storage_note
 from sim.deployment.shapes import shape_of
 from sim.errors import UserError
 from sim.sources.catalog import open_model
@@ -23,3 +26,20 @@ def test_a_known_model_has_its_built_in_sizes_without_being_fetched():
 def test_sizes_alone_cannot_be_swept():
     with pytest.raises(UserError, match=r"^of llama-3.1-8b only the sizes are built in, for qsim"):
         open_model("llama-3.1-8b")
+
+
+def test_a_file_with_types_of_its_own_counts_as_fp16_and_says_so(tmp_path):
+    (tmp_path / "qsim.json").touch()
+    for model in (str(tmp_path), "small.gguf"):
+        assert "counts as FP16, whatever types it stores; give those" in (storage_note(model) or "")
+    assert storage_note("embedded") is None
+
+
+def test_only_the_scenarios_of_that_file_have_the_note(tmp_path, monkeypatch):
+    monkeypatch.setattr("sim.deployment.command.storage_note", {"embedded": "its note"}.get)
+    options = RooflineOptions(
+        models=("embedded", "llama-2-7b"), machines=("a100-sxm-80gb",), prompt=128, output=64
+    )
+    assert [one.model for one in run_roofline(options) if "its note" in one.notes] == ["embedded"]
+    named = replace(options, formats=("w4a16",))
+    assert not any("its note" in one.notes for one in run_roofline(named))

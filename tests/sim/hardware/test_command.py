@@ -66,6 +66,9 @@ def test_the_cost_of_one_pe_is_relative_to_the_stored_baseline(capsys):
     area, base = (load_record(name).area_um2_per_mac for name in ("mixpe-w4a8", "int8-mac"))
     row = run(capsys, "cost", "mixpe-w4a8")[1].splitlines()[1].split()
     assert f"{area / base:.2f}" == row[5]
+    luts = [load_record(name).placed_on("ecp5")[1].luts for name in ("mixpe-w4a8", "int8-mac")]
+    row = run(capsys, "cost", "mixpe-w4a8", "--fpga", "ecp5")[1].splitlines()[1].split()
+    assert f"{luts[0] / luts[1]:.2f}" == row[-1]
 
 
 def test_a_stale_record_is_reported(capsys, monkeypatch):
@@ -271,6 +274,7 @@ def test_a_wrong_circuit_is_seen_in_a_layer(capsys, monkeypatch):
         (["emit", "mixpe-w4a8", "--out", "a.file"], ["a.file is a file"]),
         (["emit", "INT8-MAC", "--out", "x"], ["unknown PE 'INT8-MAC'; did you mean 'int8-mac'?"]),
         (["verify", "foo"], ["unknown PE 'foo'"]),
+        (["emit", "int4", "--out", "x"], ["int4 is a format; 'qsim rtl show int4' lists the PEs"]),
         (["run-layer", "foo"], ["unknown PE 'foo'"]),
         (["run-layer", "int8-mac", "--model", "foo"], ["unknown model 'foo'"]),
         (["run-layer", "int8-mac", "--layer", "layers.99.q"], ["no linear layer 'layers.99.q'"]),
