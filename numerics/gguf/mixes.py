@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from numerics.gguf.block_types import BLOCK, BLOCK_TYPES, SUPER_BLOCK
 
-#: Types that are no blocks; a file in one of them has it in all matrices.
+#: Types without blocks; a file in one of them has it in all matrices.
 FLOATS = ("f32", "f16", "bf16")
 #: Types that :mod:`numerics` does not encode, with blocks of 32 values; others have 256.
 SMALL_BLOCKS = ("mxfp4", "q6_0")
