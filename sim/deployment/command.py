@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from hw.accelerator import Accelerator
 from hw.names import Found
@@ -79,8 +80,11 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
 
 def _with_storage_notes(scenarios: Sequence[Scenario], models: Sequence[str]) -> list[Scenario]:
     """Return scenarios in FP16 with notes on models whose files store types of their own."""
-    notes = tuple(note for model in dict.fromkeys(models) if (note := storage_note(model)))
-    return [replace(one, notes=(*one.notes, *notes)) for one in scenarios]
+    notes = {Path(model).name: note for model in models if (note := storage_note(model))}
+    return [
+        replace(one, notes=(*one.notes, notes[one.model])) if one.model in notes else one
+        for one in scenarios
+    ]
 
 
 def _predict(
