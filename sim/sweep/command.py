@@ -9,6 +9,7 @@ from numerics import CATALOG
 from sim.calibration.options import BUILT_IN, CalibrationOptions
 from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.names.meaning import FLOAT
 from sim.provenance import ReportProvenance, command_line, created, machine, versions
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
@@ -117,6 +118,11 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
     if options.recipes is not None:
         recipes += read_recipes(options.recipes, skip=options.skip, pe=options.product)
     formats: Sequence[str | None] = _expand(options.formats)
+    if options.methods and all(name in FLOAT for name in formats):
+        raise UserError(
+            f"--method {','.join(options.methods)} is for the weights of --format; add --format "
+            f'int4, or in a recipe file write method = "gptq"'
+        )
     if not formats and (options.activations or options.kv):
         formats = [None]
     recipes += [

@@ -138,6 +138,8 @@ def test_json_is_one_object_a_point(swept, capsys):
             "qsim: activations: bitnet-ternary has statistics over all tokens",
         ),
         (["--format", "table(-1,0"], "qsim: "),
+        (["--format", "none", "--method", "gptq"], "qsim: --method gptq is for the weights of"),
+        (["--kv", "int8", "--method", "gptq"], "qsim: --method gptq is for the weights of"),
         (
             ["--format", "int4", "--method", "gptq(damping=0.1"],
             "qsim: method 'gptq(damping=0.1' is not of the form NAME",
