@@ -1,8 +1,8 @@
-"""The cells of qsim's library, and the text of their liberty file.
+"""The cells of the project's own library, and the text of their liberty file.
 
-Areas, input capacitances, leakage and internal energies come from the open NanGate 45 nm library
-(typical corner, 1.10 V, 25 C, drive X1). Delays are qsim's own round numbers for a fan-out of two
-gates, which serve to compare paths with one another. Wires are not counted.
+Areas, input capacitances, leakage and internal energies are facts read from the open NanGate 45 nm
+library (typical, 1.10 V, 25 C, drive X1). Delays are not: they are round numbers for a load of two
+gates, so that paths can be compared with one another. Wires are not counted.
 
 ``python -m rtl.cost.cells`` writes ``hw/liberty/qsim45.lib``.
 """

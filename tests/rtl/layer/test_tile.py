@@ -69,7 +69,7 @@ def test_weights_of_another_pe_are_noticed(monkeypatch):
 
 
 def test_a_tile_needs_pes_with_activations():
-    with pytest.raises(ValueError, match=r"^bitmod-dequantizer has no activations in its beats"):
+    with pytest.raises(ValueError, match=r"^bitmod-dequantizer has no activations that the PEs"):
         verilog_text(tile_of("bitmod-dequantizer", 2))
     with pytest.raises(ValueError, match=r"^a tile of 0 PEs; give at least 1$"):
         verilog_text(dataclasses.replace(TILE, columns=0))

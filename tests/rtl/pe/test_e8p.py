@@ -55,5 +55,5 @@ def test_wrong_places_are_refuted(monkeypatch):
 
 
 def test_lanes_of_whole_codes():
-    with pytest.raises(ValueError, match="12 lanes; codes have 8 weights"):
+    with pytest.raises(ValueError, match="12 lanes; a code has 8 weights"):
         verilog_text(dataclasses.replace(PE, lanes=12))
