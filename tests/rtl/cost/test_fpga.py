@@ -64,7 +64,7 @@ def test_placements_come_back_with_their_record(tmp_path):
     good = path.read_text()
     for old, new, words in (
         ('"fpga": [', '"fpga": 3, "x": [', "fpga must be a list"),
-        ('"luts"', '"lutz"', "has the keys"),
+        ('"luts"', '"lutz"', "must have the keys"),
         ('"fpga": [', '"fpga": [{}, ', "missing"),
     ):
         path.write_text(good.replace(old, new))

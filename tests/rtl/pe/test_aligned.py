@@ -111,9 +111,7 @@ def test_truncation_in_place_of_rounding_is_noticed(monkeypatch):
 def test_groups_that_are_too_long_are_refused():
     pe = find_pe("bitmod-fp4-aligned")
     assert isinstance(pe.model, AlignedDot)
-    with pytest.raises(
-        ValueError, match=r"values take 16384 cycles; an accumulator of 15 bits is .* 8192"
-    ):
+    with pytest.raises(ValueError, match=r"take 16384 cycles; .* 15 bits is .* 8192"):
         type(pe)(name="x", source="", model=pe.model, lanes=4, length=32768).build()
 
 
