@@ -6,19 +6,6 @@ from roofline.measured.table import COLUMNS
 from roofline.measured.validate import validate
 from roofline.time.serving import outcome
 
-HEAD = (
-    "device,model,params,weight_format,act_format,batch,prompt_len,gen_len,phase,tokens_per_s,"
-    "source\n"
-)
-
-
-def scored(tmp_path, text):
-    """Return what a row without its source scores."""
-    path = tmp_path / "row.csv"
-    path.write_text(f"{HEAD}{text},s\n")
-    (row,) = validate(path).scored
-    return row
-
 
 def scored_rows(tmp_path, texts):
     path = tmp_path / "rows.csv"
