@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from sim.model.online import Online
+
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
 
@@ -98,6 +100,8 @@ class ModelConfig:
     head_bias: bool = False
     #: Factor on the token embedding (Gemma: the square root of the hidden size).
     embedding_scale: float = 1.0
+    #: Hadamard transforms of activations at run time; ``None``: there are none.
+    online: Online | None = None
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
@@ -114,6 +118,8 @@ class ModelConfig:
             )
         if (self.rope is not None) == self.learned_positions:
             raise ValueError("positions must be either rotary or learned")
+        if self.online is not None:
+            self.online.check(self)
 
     @property
     def score_scale(self) -> float:

@@ -15,6 +15,7 @@ from sim.model.forward import add_residual, feed_forward, normalize, queries_key
 from sim.model.head import logits
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.linear import linear
+from sim.model.online import before_o
 from sim.model.params import Params
 from sim.model.rope import RopeTables, rope_tables
 
@@ -93,7 +94,7 @@ def _block(
     start = (index, 0, 0, position, 0)
     cache = jax.lax.dynamic_update_slice(cache, jnp.stack([k, v])[None], start)
     kept = jax.lax.dynamic_index_in_dim(cache, index, 0, keepdims=False)
-    mixed = _attend(q[:, 0], kept, position, window, config)
+    mixed = before_o(_attend(q[:, 0], kept, position, window, config), config)
     attended = linear(mixed, layer["o"], layer.get("o_bias"), None)
     if config.parallel_block:
         return attended + feed_forward(normed, layer, config, FLOAT)[0] + x, cache

@@ -20,6 +20,7 @@ from sim.model.layer_numerics import LayerNumerics as LayerNumerics
 from sim.model.layer_numerics import segments
 from sim.model.linear import linear
 from sim.model.norm import layer_norm, rms_norm
+from sim.model.online import after_rope, before_down, before_o
 from sim.model.params import Params as Params
 from sim.model.rope import RopeTables, rope_tables, rotate
 
@@ -141,14 +142,16 @@ def block(
 ) -> tuple[Hidden, Sites]:
     """One transformer layer: its output, and what each of its linear layers reads.
 
-    The inputs are those before ``numerics`` rounds them, by name of the buffer in ``layer``.
+    The inputs are those after online transforms and before ``numerics`` rounds them, by name of
+    the buffer in ``layer``.
     """
     normed = normalize(x, layer, "attn_norm", config) if config.norm_first else x
     sites = {"qkv": normed}
     q, k, v = queries_keys_values(normed, layer, config, numerics, rope)
-    sites["o"] = attention(
+    mixed = attention(
         q, k, v, scale=config.score_scale, softcap=config.attention_softcap, window=window
     )
+    sites["o"] = before_o(mixed, config)
     attended = linear(sites["o"], layer["o"], layer.get("o_bias"), numerics.o)
     if not config.parallel_block:
         x = add_residual(x, attended, layer, "attn", config)
@@ -196,6 +199,7 @@ def queries_keys_values(
         q, k = normalize(q, layer, "q_norm", config), normalize(k, layer, "k_norm", config)
     if rope is not None:
         q, k = rotate(q, rope), rotate(k, rope)
+    q, k = after_rope(q, config), after_rope(k, config)
     if numerics.kv is not None:
         k, v = fake_quantize(k, numerics.kv), fake_quantize(v, numerics.kv)
     return q, k, v
@@ -215,4 +219,5 @@ def feed_forward(
         inner = activate(gate) * up
     else:
         inner = activate(inner)
+    inner = before_down(inner, config)
     return linear(inner, layer["down"], layer.get("down_bias"), numerics.down), inner

@@ -2,7 +2,8 @@
 
 A JSON object with ``format`` ("qsim-quantized"), ``version`` (2), ``model`` and ``source_sha256``
 of the model it was made of, ``recipe`` (name), ``matrices`` (the scheme's text by layer name),
-``config`` (the fields of :class:`sim.model.config.ModelConfig`) and ``bos_id``.
+``config`` (the fields of :class:`sim.model.config.ModelConfig`; ``online`` only where the model has
+online transforms) and ``bos_id``.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from typing import Any
 from numerics import Scheme, parse_scheme
 from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
+from sim.model.online import Online
 from sim.sources.files import read_json
 
 #: Files of a packed checkpoint.
@@ -37,6 +39,9 @@ class Description:
 
     def to_json(self) -> str:
         """Return the text of ``qsim.json``."""
+        config = dataclasses.asdict(self.config)
+        if self.config.online is None:
+            del config["online"]
         fields: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
@@ -44,7 +49,7 @@ class Description:
             "source_sha256": self.source_sha256,
             "recipe": self.recipe,
             "matrices": {name: scheme.name for name, scheme in self.matrices.items()},
-            "config": dataclasses.asdict(self.config),
+            "config": config,
             "bos_id": self.bos_id,
         }
         return json.dumps(fields, indent=1) + "\n"
@@ -79,8 +84,9 @@ def _schemes(texts: dict[str, Any]) -> dict[str, Scheme]:
 
 
 def _config(fields: dict[str, Any]) -> ModelConfig:
-    rope = fields.get("rope")
-    config: ModelConfig = _build(ModelConfig, fields | {"rope": rope and _build(RopeConfig, rope)})
+    parts = {"rope": RopeConfig, "online": Online}
+    built = {name: _build(kind, fields[name]) for name, kind in parts.items() if fields.get(name)}
+    config: ModelConfig = _build(ModelConfig, fields | built)
     return config
 
 
