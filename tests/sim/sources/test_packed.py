@@ -6,13 +6,16 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from numerics import SCHEMES, fake_quantize
+from numerics.solvers.rotation import Hadamard
 from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.model.online import Online
 from sim.model.params import ModelBuffers
 from sim.model.tensors import linear_names, tensor_shapes
 from sim.quantized.writer import TableTypes, write_model
 from sim.sources.catalog import open_model
 from sim.sources.packed_floats import smallest_type
+from sim.sources.rotated import RotatedSource
 from sim.sources.text import Text
 from sim.sweep.recipe import plan
 from sim.sweep.recipe_file import make_recipe
@@ -69,6 +72,15 @@ def test_layers_that_are_kept_come_back_too(source, tmp_path):
     assert same(read.read(f"{kept}.weight"), source.read(f"{kept}.weight"))
     assert read.source_types == {"int4:g32:fp16": len(read.description.matrices)}
     assert len(read.description.matrices) == len(linear_names(source.config)) - source.config.layers
+
+
+def test_a_rotated_model_keeps_its_online_transforms(source, packed, tmp_path):
+    online = Online(down=96, o=4, qk=16)
+    rotated = RotatedSource(source=source, residual=Hadamard(size=64), online=online)
+    read = open_model(str(write_model(rotated, make_recipe("int4:g32"), tmp_path / "model")))
+    assert read.config == rotated.config and read.config.online == online
+    # Files of models without them are as before.
+    assert "online" not in json.loads((packed / "qsim.json").read_text())["config"]
 
 
 def test_the_tokenizer_comes_along(source, packed):
@@ -144,6 +156,7 @@ def change(copy, **fields):
         ({"matrices": {"layers.9.mlp.up_proj": "fp4"}}, "which the model lacks"),
         ({"matrices": {}}, "(lacks|has an unknown) array"),
         ({"config": {"family": "llama", "wings": 2}}, "ModelConfig has no field 'wings'"),
+        ({"config": {"online": {"gate": 2}}}, "Online has no field 'gate'"),
         ({"config": {"family": "llama"}}, "ModelConfig lacks head_dim, heads, hidden_size"),
         ({"recipe": None}, "recipe is None, not str"),
     ],
