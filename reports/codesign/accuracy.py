@@ -1,0 +1,114 @@
+"""Measure the accuracy tables that ``qsim codesign`` ships: ``python reports/codesign/accuracy.py``.
+
+Writes ``sim/codesign/accuracy/MODEL.csv`` and resumes where it was stopped. The embedded model takes
+about 15 minutes on an idle machine and needs nothing but qsim. SmolLM2 must be fetched before with
+``qsim models fetch smollm2-135m-instruct`` and reads ``--text``, the WikiText-2 raw test split, whose
+licence keeps it out of this repository.
+
+Every row is a sweep's point: linear layers rounded to nearest, embeddings and lm_head in float32.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from numerics import CATALOG
+from sim.codesign.accuracy_file import AccuracyRow, write_accuracy
+from sim.provenance import created, versions
+from sim.sources.catalog import open_model
+from sim.sources.embedded import held_out_text
+from sim.sources.text import read_text
+from sim.sweep.command import PACKAGES, fitting
+from sim.sweep.engine import Sweep
+from sim.sweep.progress import ProgressObserver
+from sim.sweep.recipe import FLOAT32, Recipe
+from sim.sweep.recipe_file import make_recipe
+from sim.sweep.windows import take_windows
+
+HERE = Path(__file__).parent
+TABLES = HERE.parents[1] / "sim" / "codesign" / "accuracy"
+#: Sixteen windows of text: a standard error with 15 degrees of freedom.
+TOKENS, CONTEXT = 4096, 256
+#: Weights that PEs with INT8 activations read.
+INTEGERS = (
+    "int2", "int3", "int4", "int5", "int6", "int7", "int8", "int4:channel", "int8:channel",
+    "int4:g32", "int4:g64", "int8-gptq-sym", "int4-gptq-sym", "dint3", "dint4", "dint3-f", "dint4-f",
+    "ternary", "bitnet-ternary", "twn", "int4:g128:e8m0", "int4-vs-s7:g128", "int4-asym", "int1",
+    "fbi-binary", "e8p",
+)  # fmt: skip
+#: PEs with FP16 activations whose sums round, and the weights that each reads.
+ROUNDING = {
+    "bitmod-fp4-aligned": "bitmod-fp4",
+    "bitmod-fp4-nearest": "bitmod-fp4",
+    "bitmod-fp3-aligned": "bitmod-fp3",
+    "bitmod-int8-aligned": "int8",
+    "bitmod-int6-aligned": "int6",
+    "bitmod-int5-aligned": "int5",
+    "bitmod-int4-aligned": "int4",
+    "bitmod-fp4-special": "bitmod-fp4",
+    "mixpe-w4a16-running": "int4",
+}
+#: Weights, activations, KV cache and PE of a point.
+Key = tuple[str | None, str | None, str | None, str | None]
+
+
+def keys(*, with_rounding: bool) -> Iterator[Key]:
+    """Yield the points that PEs need first, then every named format with FP16 activations."""
+    for kv in (None, "int8"):
+        yield from ((name, "int8", kv, None) for name in INTEGERS)
+        yield ("fp8_e4m3", "fp8_e4m3", kv, None)
+        yield from (("fp4", a, kv, None) for a in ("fp4", "fp8_e4m3"))
+        yield from ((name, "mxfp4", kv, None) for name in CATALOG if name.startswith("mxfp4"))
+        yield ("nvfp4", "nvfp4:token", kv, None)
+        if kv is None:
+            yield from ((name, None, None, None) for name in ("int4", "int8", "bitmod-fp4"))
+    yield (None, None, "int8", None)
+    if with_rounding:
+        yield from ((w, None, None, pe) for pe, w in ROUNDING.items())
+    yield from ((name, None, None, None) for name in CATALOG)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--text", type=Path, help="text to score; built in if not given")
+    parser.add_argument("--work", type=Path, default=HERE / "build", help="store of the sweeps")
+    args = parser.parse_args()
+    source = open_model(args.model)
+    text = read_text(args.text) if args.text else held_out_text()
+    windows = take_windows(
+        text, source.tokenizer(), tokens=TOKENS, context=CONTEXT, spread=args.text is not None
+    )
+    named: dict[Recipe, Key] = {FLOAT32: (None, None, None, None)}
+    for key in keys(with_rounding=args.model == "embedded"):
+        w, a, kv, pe = key
+        named.setdefault(make_recipe(w, a, kv, pe=pe), key)
+    recipes, refused = fitting(list(named), source, kept=())
+    for line in refused:
+        print("left out:", line)
+    sweep = Sweep(
+        source=source, text=text, windows=windows, recipes=recipes, directory=args.work / args.model
+    )
+    with ProgressObserver(Console(stderr=True), as_json=False) as observer:
+        results = sweep.run(observer)
+    found = dict(zip(dict.fromkeys((FLOAT32, *recipes)), results, strict=True))
+    rows = [AccuracyRow.of(*named[recipe], point) for recipe, point in found.items()]
+    about = {
+        "command": f"python reports/codesign/accuracy.py --model {args.model}",
+        "kind": "measured",
+        "model_sha256": source.content_hash,
+        "text": f"{text.name}, SHA-256 {text.sha256}",
+        "sample": f"{windows.tokens.size:,} tokens; {windows.sampling}",
+        "method": "rtn: rounding to nearest; embeddings and lm_head in float32",
+        "versions": ", ".join(f"{k} {v}" for k, v in versions(*PACKAGES).items()),
+        "made": created(),
+    }
+    path = TABLES / f"{args.model.removesuffix('-instruct')}.csv"
+    write_accuracy(path, rows, about)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""`qsim codesign`: accuracy, silicon and speed joined in one decision."""
