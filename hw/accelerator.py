@@ -4,7 +4,9 @@ Every number of a file is a table with its value and its source::
 
     clock_mhz = { value = 1000, source = "arXiv:2411.11745, section V" }
 
-``confirmed = false`` marks a number that was not checked against its source.
+``confirmed = false`` marks a number that was not checked against its source. A file may name the
+``element`` of its array, a PE with a stored record; then lanes, bits, area, energy and leakage come
+from the record and are not in the file.
 """
 
 import re
@@ -14,14 +16,23 @@ from typing import Any
 
 from hw.catalog import Catalog
 from hw.dram import DRAM, DramEnergy
+from hw.pe_reads import activation_bits, code_bits
+from hw.pe_record import PeRecord, load_record
 from hw.toml_reader import Sourced, read_toml
 
 FOLDER = Path(__file__).parent / "accelerators"
 MAY_BE_ZERO = ("dequantize_cycles", "output_buffer_bytes")
-TEXTS = ("title", "dram", "dataflow")
+TEXTS = ("title", "dram", "dataflow", "element", "group_scaler")
 #: Operands that stay in the PEs; :mod:`roofline.accelerator.systolic` has the dimensions along rows
-#: and columns.
-DATAFLOWS = ("output", "weight", "input")
+#: and columns. In ``stream`` none does: :mod:`roofline.accelerator.stream`.
+DATAFLOWS = ("output", "weight", "input", "stream")
+#: Numbers that the record of an element gives, which a file with an element leaves out.
+FROM_RECORD = (
+    "technology_nm", "lanes", "bits_per_cycle", "activation_bits", "pe_energy_pj_per_cycle",
+    "pe_idle_pj_per_cycle", "pe_area_um2", "pe_leakage_uw",
+)  # fmt: skip
+#: Technology node in nm of the library of the records.
+RECORD_NM = 45.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +71,16 @@ class Accelerator:
     pe_area_um2: float | None = None
     #: Leakage of one PE from synthesis; None if unknown.
     pe_leakage_uw: float | None = None
+    #: Energy of one PE in a cycle without work; None if it is not counted.
+    pe_idle_pj_per_cycle: float | None = None
+    #: Share of the memory's bandwidth that is reached on average; None for all of it.
+    memory_efficiency: float | None = None
     #: Operand that stays in the PEs, one of :data:`DATAFLOWS`.
     dataflow: str = "output"
+    #: PE of the array with a stored record; empty if the file has its own numbers.
+    element: str = ""
+    #: PE that multiplies the sums of groups by their scales; empty if the elements do.
+    group_scaler: str = ""
     #: Names of numbers that are not confirmed.
     unconfirmed: tuple[str, ...] = ()
     #: Name and source of every number.
@@ -81,6 +100,16 @@ class Accelerator:
         if self.pe_area_um2 is None:
             return None
         return self.prefill_rows * self.prefill_columns * self.pe_area_um2 / 1e6
+
+    @property
+    def stream_bytes_per_cycle(self) -> float:
+        """Mean bytes that memory delivers in a cycle."""
+        return self.dram_bits_per_cycle / 8 * (self.memory_efficiency or 1.0)
+
+    @property
+    def record(self) -> PeRecord | None:
+        """Record of its element; None without an element."""
+        return load_record(self.element) if self.element else None
 
     @property
     def dram_energy(self) -> DramEnergy:
@@ -105,8 +134,8 @@ def load_accelerator(name: str) -> Accelerator:
 def read_accelerator(path: Path) -> Accelerator:
     """Return the accelerator that a TOML file describes, or say which line and key is wrong."""
     found = read_toml(path, _FILE)
-    values: dict[str, Any] = {}
-    sources: list[tuple[str, str]] = []
+    values = _recorded(found.element)
+    sources = [(name, f"hw/pe_records/{found.element}.json") for name in values]
     unconfirmed: list[str] = []
     for one in _NUMBERS:
         number = getattr(found, one.name)
@@ -123,6 +152,24 @@ def read_accelerator(path: Path) -> Accelerator:
         **{name: getattr(found, name) for name in TEXTS},
         **values,
     )
+
+
+def _recorded(element: str) -> dict[str, Any]:
+    """Return the numbers that the record of an element gives; none without an element."""
+    if not element:
+        return {}
+    record = load_record(element)
+    energy = record.energy
+    return {
+        "technology_nm": RECORD_NM,
+        "lanes": record.lanes,
+        "bits_per_cycle": -(-code_bits(record) // record.cycles_per_beat),
+        "activation_bits": activation_bits(record),
+        "pe_energy_pj_per_cycle": energy.nominal_pj,
+        "pe_idle_pj_per_cycle": energy.idle_pj,
+        "pe_area_um2": record.area_um2,
+        "pe_leakage_uw": record.leakage_uw,
+    }
 
 
 ACCELERATORS = Catalog(kind="accelerator", folder=FOLDER, read=read_accelerator, see="qsim hw")
@@ -142,15 +189,35 @@ def is_accelerator_text(text: str) -> bool:
 def _entry(one: "Field[Any]") -> tuple[str, Any, Any]:
     """Return the field of a file that holds a number of an accelerator with its source."""
     about = {"whole": one.type is int, "may_be_zero": one.name in MAY_BE_ZERO}
-    if one.default is MISSING:
+    if one.default is MISSING and one.name not in FROM_RECORD:
         return one.name, Sourced, field(metadata=about)
     return one.name, Sourced | None, field(default=None, metadata=about)
+
+
+def _check_record(key: str, pe: str) -> None:
+    try:
+        if pe:
+            load_record(pe)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 def _check_texts(found: Any) -> None:
     for name, known in (("dram", tuple(DRAM)), ("dataflow", DATAFLOWS)):
         if (value := getattr(found, name)) not in known:
             raise ValueError(f"{name} is {value!r}, not one of {', '.join(known)}")
+    needed = [one.name for one in _NUMBERS if one.name in FROM_RECORD and one.default is MISSING]
+    _check_record("element", found.element)
+    _check_record("group_scaler", found.group_scaler)
+    if found.element:
+        for name in FROM_RECORD:
+            if getattr(found, name) is not None:
+                raise ValueError(f"{name} comes from the record of {found.element}; leave it out")
+    for name in needed:
+        if not found.element and getattr(found, name) is None:
+            raise ValueError(f"key {name!r} is missing")
+    if found.dataflow == "stream" and not found.element:
+        raise ValueError("dataflow is 'stream', which needs the key element, a PE of 'qsim rtl'")
 
 
 _NUMBERS = [
@@ -163,6 +230,8 @@ _FILE: Any = make_dataclass(
         ("title", str),
         ("dram", str),
         ("dataflow", str, field(default="output")),
+        ("element", str, field(default="")),
+        ("group_scaler", str, field(default="")),
         *map(_entry, _NUMBERS),
     ],
     namespace={"__post_init__": _check_texts},

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from math import sqrt
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,21 @@ class MemoryCost:
     energy_fj: float
     #: Source of area, access time and energy.
     model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeEnergy:
+    """Energy of one PE in pJ per cycle with a beat, and per cycle without one.
+
+    ``low_pj`` is measured without glitches and ``high_pj`` with all glitches of unit gate delays;
+    ``nominal_pj`` is their geometric mean, an assumption. A waiting PE takes ``idle_pj``, the
+    energy of its clock pins, since no clock is gated.
+    """
+
+    low_pj: float
+    nominal_pj: float
+    high_pj: float
+    idle_pj: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +118,27 @@ class PeRecord:
     def macs_per_cycle(self) -> float:
         """MACs per cycle."""
         return self.lanes / self.cycles_per_beat
+
+    @property
+    def energy(self) -> PeEnergy:
+        """Energy of a cycle; raise ValueError if none was measured.
+
+        >>> energy = load_record("mixpe-w4a8").energy
+        >>> round(energy.low_pj, 2), round(energy.nominal_pj, 2), round(energy.high_pj, 2)
+        (0.79, 1.19, 1.78)
+        """
+        low, high = self.energy_no_delay_fj_per_mac, self.energy_unit_delay_fj_per_mac
+        if low is None or high is None:
+            raise ValueError(
+                f"the record of {self.name} has no energy; measure it with the built-in library"
+            )
+        pj = self.macs_per_cycle / 1000
+        return PeEnergy(
+            low_pj=low * pj,
+            nominal_pj=sqrt(low * high) * pj,
+            high_pj=high * pj,
+            idle_pj=(self.clock_fj_per_mac or 0.0) * pj,
+        )
 
 
 def list_records() -> tuple[str, ...]:

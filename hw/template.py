@@ -65,7 +65,11 @@ ACCELERATOR: dict[str, dict[str, str]] = {
     "": {
         "title": "name for people",
         "dram": MACHINE[""]["dram"],
-        "dataflow": "what stays in the PEs: output, weight or input; output if not given",
+        "dataflow": "what stays in the PEs: output, weight or input; or stream, where nothing does;"
+        " output if not given",
+        "element": "PE of the array, one of 'qsim rtl': its record gives node, lanes, bits, energy,"
+        " area and leakage, and the file leaves them out",
+        "group_scaler": "PE that scales the sums of groups where the element does not",
         "technology_nm": "technology node, nanometers",
         "clock_mhz": "clock, 1e6 cycles/s",
         "prefill_rows": "rows of PEs for prompts: output channels where outputs stay",
@@ -84,12 +88,25 @@ ACCELERATOR: dict[str, dict[str, str]] = {
         "dequantize_cycles": "cycles to scale the sum of a group; the next group runs meanwhile",
         "pe_area_um2": "area of one PE, square micrometers",
         "pe_leakage_uw": "leakage of one PE, microwatts",
+        "pe_idle_pj_per_cycle": "energy of one PE in a cycle without work, picojoules",
+        "memory_efficiency": "share of the memory bandwidth that is reached on average",
     },
 }
 #: Example value in the comments for keys that a file does not have.
 EXAMPLE = '{ value = 1, source = "..." }'
 NOT_NUMBERS = frozenset(
-    ["title", "vendor", "kind", "dram", "dram_confirmed", "aliases", "dataflow", "instructions"]
+    [
+        "title",
+        "vendor",
+        "kind",
+        "dram",
+        "dram_confirmed",
+        "aliases",
+        "dataflow",
+        "element",
+        "group_scaler",
+        "instructions",
+    ]
 )
 
 

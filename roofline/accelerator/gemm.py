@@ -44,6 +44,8 @@ class Gemm:
     #: Values that share a scale; None for a whole row.
     group: int | None = None
     count: int = 1
+    #: Whether a processor beside the array computes it, because its codes are not those of the PEs.
+    on_host: bool = False
 
     def __post_init__(self) -> None:
         for name in ("tokens", "inputs", "outputs", "count"):

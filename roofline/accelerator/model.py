@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hw.accelerator import Accelerator
-from roofline.accelerator.gemm import Gemm, Phase, gemm_cost
+from roofline.accelerator.gemm import Gemm, Phase
+from roofline.accelerator.product_cost import product_cost
 from roofline.model.model_shape import ModelShape
 from roofline.runtime import gguf_mixes
 from roofline.runtime.serving_format import ServingFormat
@@ -94,7 +95,8 @@ def model_gemms(
 
     ``batch`` sequences share the linear layers; each has its own attention. ``kv_bits`` are the
     bits of a number in the KV cache with its share of a scale, by default the machine's own;
-    ``head`` are the bits of lm_head if they differ.
+    ``head`` are the bits of lm_head if they differ. What the element of an accelerator cannot read
+    runs on a processor beside the array: a head of other bits, and attention where weights stream.
 
     Raises
     ------
@@ -121,6 +123,7 @@ def model_gemms(
             side_bits=bits.side_bits,
             group=bits.group,
             count=count,
+            on_host=name == "head" and not _is_read(machine, weights, bits),
         )
     kept = machine.kv_bits if kv_bits is None else kv_bits
     queries = tokens * model.heads // model.kv_heads
@@ -135,7 +138,16 @@ def model_gemms(
                 weight_bits=int(kept),
                 side_bits=kept - int(kept),
                 count=count * model.kv_heads * batch,
+                on_host=machine.dataflow == "stream",
             )
+
+
+def _is_read(machine: Accelerator, weights: WeightBits, other: WeightBits) -> bool:
+    """Return whether the PEs that read ``weights`` read the codes of another tensor, by its bits.
+
+    An accelerator that names no element takes weights of any bits, in more cycles.
+    """
+    return not machine.element or other.code_bits == weights.code_bits
 
 
 def _layers_by_context(
@@ -177,7 +189,7 @@ def model_cost(
     """
     tokens = context if phase == "prefill" else 1
     gemms = model_gemms(model, weights, machine, tokens=tokens, context=context)
-    costs = [gemm_cost(gemm, machine, phase) for gemm in gemms]
+    costs = [product_cost(gemm, machine, phase) for gemm in gemms]
     return ModelCost(
         cycles=sum(cost.cycles for cost in costs),
         compute_cycles=sum(cost.compute_cycles for cost in costs),

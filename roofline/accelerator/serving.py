@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 
 from hw.accelerator import Accelerator
-from roofline.accelerator.gemm import Gemm, GemmCost, Phase, gemm_cost
+from roofline.accelerator.compatible import activation_bits_of, check_format
+from roofline.accelerator.gemm import Gemm, GemmCost, Phase
 from roofline.accelerator.model import head_bits, model_gemms, weight_bits
+from roofline.accelerator.product_cost import product_cost
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import ServingFormat
 from roofline.runtime.storage import kv_bits
 from roofline.time.serving import Request
-from roofline.workload.step import ACTIVATION_BYTES
 
 #: Default KV cache of a serving format, and its bits.
 FP16_CACHE, FP16_CACHE_BITS = "fp16", 16
@@ -78,6 +79,11 @@ def accelerator_step(
     ``new`` tokens are those of one chunk of a prompt. A format's KV cache is used if it is not the
     default ``fp16``; then the machine's own is.
 
+    Raises
+    ------
+    ValueError
+        The PEs cannot read the codes of the format.
+
     Examples
     --------
     >>> from hw.accelerator import load_accelerator
@@ -88,6 +94,7 @@ def accelerator_step(
     >>> step.limit
     'memory'
     """
+    check_format(machine, fmt)
     machine = with_activations(machine, fmt)
     gemms = model_gemms(
         shape,
@@ -100,24 +107,22 @@ def accelerator_step(
         kv_bits=None if fmt.kv == FP16_CACHE else kv_bits(fmt.kv, shape.head_dim),
     )
     return AcceleratorStep(
-        products=tuple((gemm, gemm_cost(gemm, machine, phase)) for gemm in gemms),
+        products=tuple((gemm, product_cost(gemm, machine, phase)) for gemm in gemms),
         clock_hz=machine.clock_mhz * 1e6,
         leakage_w=leakage_w(machine),
     )
 
 
 def with_activations(machine: Accelerator, fmt: ServingFormat) -> Accelerator:
-    """Return a machine whose activations take a format's bits, but never more than its own.
+    """Return a machine whose activations take a format's bits, which may be fewer than its own.
 
     >>> from hw.accelerator import load_accelerator
     >>> from roofline.runtime.serving_format import parse_format
-    >>> formats = parse_format("w4a8"), parse_format("w4a16")
-    >>> machines = load_accelerator("bitmod"), load_accelerator("edge-8x8")
-    >>> [[with_activations(m, fmt).activation_bits for fmt in formats] for m in machines]
-    [[8, 16], [8, 8]]
+    >>> bitmod = load_accelerator("bitmod")
+    >>> [with_activations(bitmod, parse_format(fmt)).activation_bits for fmt in ("w4a8", "w4a16")]
+    [8, 16]
     """
-    bits = min(machine.activation_bits, int(8 * ACTIVATION_BYTES[fmt.activations]))
-    return replace(machine, activation_bits=bits)
+    return replace(machine, activation_bits=activation_bits_of(fmt))
 
 
 def leakage_w(machine: Accelerator) -> float | None:

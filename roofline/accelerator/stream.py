@@ -2,17 +2,17 @@
 
 A machine has ``rows x columns`` PEs: a row is an output channel, a column a token. A beat brings
 ``lanes`` codes for each row, which meet the same activations; a PE takes ``beat_cycles`` for it.
-Weights are stored in reading order, tiles of ``rows`` outputs, beat after beat, and the side data of
-a tile (scales, selectors) in equal shares beside its beats, so that ``n`` tiles of ``B`` bytes are
-at the PEs ``latency + ceil(n B / bytes_per_cycle)`` cycles after the request. The FIFO of weights
-is deep enough to hide the request latency and the states between tiles
+Weights are stored in reading order, tiles of ``rows`` outputs, beat after beat, and the side data
+of a tile (scales, selectors) in equal shares beside its beats, so that ``n`` tiles of ``B`` bytes
+are at the PEs ``latency + ceil(n B / bytes_per_cycle)`` cycles after the request. The FIFO of
+weights is deep enough to hide the request latency and the states between tiles
 (:func:`least_fifo_bytes`), so memory never waits for a PE that is ahead. The schedule of a product:
 
 1. ``start`` states, then the activations are loaded into their buffer;
 2. the first tile starts with its first beat; each beat starts when its codes have arrived and the
    beat before has ended, and ``gap`` states follow each tile;
-3. results leave while the next tile runs, which takes no longer (:func:`check_drain`); only those of
-   the last tile add cycles.
+3. results leave while the next tile runs, which takes no longer (:func:`check_drain`); only those
+   of the last tile add cycles.
 
 In the steady state a tile takes ``max(beats x beat_cycles + gap, bytes / bytes_per_cycle)``. Tokens
 beyond the columns read the weights again, unless the weight buffer holds two whole tiles: then all

@@ -1,8 +1,8 @@
 """Accuracy tables: one CSV file per model, with the provenance of its rows in the head.
 
 Lines that start with ``#`` are ``# key: value`` pairs of provenance. A row is one measured point,
-keyed by what is quantized: weights, activations, KV cache, lm_head, the PE if its sums round, and the
-method that chose the codes.
+keyed by what is quantized: weights, activations, KV cache, lm_head, the PE if its sums round, and
+the method that chose the codes.
 """
 
 import csv

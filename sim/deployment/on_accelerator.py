@@ -18,7 +18,6 @@ from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import ServingFormat
 from roofline.time.serving import Request
 from roofline.workload.memory import MemoryUse, stored
-from roofline.workload.step import ACTIVATION_BYTES
 from sim.deployment.roofs import Roof, Slope, merged
 from sim.deployment.scenario import OperatorPoint, Scenario, by_batch, by_context
 
@@ -37,7 +36,8 @@ def on_accelerator(
     low, _, high = machine.dram_energy.energy_pj(
         sum(cost.traffic_bytes for _, cost in decode.products) / batch
     )
-    on_chip = (decode.pe_energy_j + decode.buffer_energy_j + decode.static_energy_j) / batch
+    pe_low, pe_high = _pe_range_j(machine, decode)
+    others = decode.buffer_energy_j + decode.static_energy_j
     return Scenario(
         model=shape.name,
         machine=machine.name,
@@ -58,12 +58,15 @@ def on_accelerator(
             "memory": decode.dram_energy_j / batch,
             "static": decode.static_energy_j / batch,
         },
-        energy_range_j=(on_chip + low * 1e-12, on_chip + high * 1e-12),
+        energy_range_j=(
+            (pe_low + others) / batch + low * 1e-12,
+            (pe_high + others) / batch + high * 1e-12,
+        ),
         cost_usd_per_mtok=None,
         points=tuple([*_products("prefill", prefill), *_products("decode", decode)]),
         roofs=_accelerator_roofs(shape, fmt, machine),
         slope=Slope(
-            name="memory", bytes_per_s=machine.dram_bits_per_cycle / 8 * machine.clock_mhz * 1e6
+            name="memory", bytes_per_s=machine.stream_bytes_per_cycle * machine.clock_mhz * 1e6
         ),
         tpot_by_context=by_context(
             lambda size, context: run("decode", batch=size, context=context).time_s, request, shape
@@ -75,6 +78,16 @@ def on_accelerator(
     )
 
 
+def _pe_range_j(machine: Accelerator, step: AcceleratorStep) -> tuple[float, float]:
+    """Return the least and the most energy of the PEs; equal where only one number is known."""
+    record = machine.record
+    if record is None:
+        return step.pe_energy_j, step.pe_energy_j
+    energy = record.energy
+    low, high = energy.low_pj / energy.nominal_pj, energy.high_pj / energy.nominal_pj
+    return step.pe_energy_j * low, step.pe_energy_j * high
+
+
 def _products(phase: Phase, step: AcceleratorStep) -> list[OperatorPoint]:
     return [
         OperatorPoint(
@@ -84,7 +97,7 @@ def _products(phase: Phase, step: AcceleratorStep) -> list[OperatorPoint]:
             traffic_bytes=float(cost.traffic_bytes),
             time_s=cost.cycles / step.clock_hz,
             bound=cost.limiter,
-            path="PE array",
+            path="processor" if gemm.on_host else "PE array",
             utilization=cost.utilization,
         )
         for gemm, cost in step.products
@@ -124,13 +137,21 @@ def _accelerator_notes(machine: Accelerator, shape: ModelShape, fmt: ServingForm
     notes = []
     if fmt.kv == FP16_CACHE and machine.kv_bits != FP16_CACHE_BITS:
         notes.append(f"{machine.title}: a KV cache of {machine.kv_bits} bits unless --kv names one")
-    if 8 * ACTIVATION_BYTES[fmt.activations] > machine.activation_bits:
-        own = f"activations of {machine.activation_bits} bits"
-        notes.append(f"{machine.title}: {own}, narrower than those of {fmt.name}")
     head = head_bits(fmt, shape.hidden).code_bits
-    if head > weight_bits(fmt, shape.hidden).code_bits:
+    wider = head > weight_bits(fmt, shape.hidden).code_bits
+    if wider and machine.element:
+        notes.append(
+            f"{machine.title}: a head of {head:g} bits, which {machine.element} cannot read, on a"
+            " processor beside the array that reads it as fast as memory delivers it (assumed)"
+        )
+    elif wider:
         cycles = machine.cycles_per_step(head)
         notes.append(f"{machine.title}: a head of {head:g} bits, {cycles} cycles a step")
+    if machine.dataflow == "stream":
+        notes.append(
+            f"{machine.title}: attention on a processor beside the array that reads keys and values"
+            " as fast as memory delivers them (assumed)"
+        )
     if machine.pe_leakage_uw is None:
         notes.append(f"{machine.title}: static energy unknown, not included")
     if machine.unconfirmed:

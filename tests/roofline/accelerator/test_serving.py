@@ -20,10 +20,18 @@ def step(machine="bitmod", fmt="bitmod-fp4", phase="decode", kv=None, **more):
     )
 
 
+def formats_of(name):
+    """Return formats that the PEs of an accelerator read."""
+    machine = load_accelerator(name)
+    if machine.element:
+        return ("w4a8",)
+    return ("w4a16", "w8a8", "fp16") if machine.activation_bits == 16 else ("w4a8", "w8a8")
+
+
 @pytest.mark.parametrize("machine", list_accelerators())
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_no_run_is_faster_than_its_bound(machine, phase):
-    for fmt in ("w4a16", "w8a8", "fp16"):
+    for fmt in formats_of(machine):
         found = step(machine, fmt, phase, context=300)
         assert 0 < found.bound_s <= found.time_s
         for gemm, cost in found.products:
@@ -70,9 +78,26 @@ def test_a_recipes_activations_take_their_own_bits_where_the_array_has_room_for_
     run = partial(accelerator_step, SHAPE, machine=load_accelerator("bitmod"), phase="prefill")
     wide, narrow = (run(fmt=parse_format(name), batch=1, context=512) for name in ("w4a16", "w4a8"))
     assert narrow.dram_energy_j < wide.dram_energy_j and narrow.time_s <= wide.time_s
-    edge = partial(accelerator_step, SHAPE, machine=load_accelerator("edge-8x8"), phase="prefill")
-    wide, narrow = (edge(fmt=parse_format(name), batch=1, context=64) for name in ("w4a16", "w4a8"))
-    assert narrow.time_s == wide.time_s
+
+
+@pytest.mark.parametrize(
+    "machine,fmt,activations,why",
+    [
+        ("edge-8x8", "w4a16", None, "mixpe-w4a8 reads activations in int8, not fp16; give"),
+        ("edge-8x8", "fp4", "int8", "reads codes of int4, not those of fp4"),
+        ("edge-8x8", "mxfp4", "int8", "reads codes of int4, not those of mxfp4"),
+        ("edge-8x8", "nvfp4", "int8", "reads codes of int4, not those of nvfp4"),
+        ("edge-8x8", "nf4", "int8", "reads codes of int4, not those of nf4"),
+        ("edge-8x8", "w8a8", None, "reads codes of int4, not those of int8"),
+        ("edge-8x8", "q4_k_m", "int8", "reads codes of int4, not those of q4_k_m"),
+        ("edge-8x8", "fp16", "int8", "reads codes of int4, not FP16"),
+        ("tpu-v1", "w8a16", None, "takes activations of 8 bits, and w8a16 has fp16; give"),
+    ],
+)
+def test_codes_that_the_pes_cannot_read_are_refused(machine, fmt, activations, why):
+    parsed = parse_format(fmt, activations=activations)
+    with pytest.raises(ValueError, match=why):
+        accelerator_step(SHAPE, parsed, load_accelerator(machine), "decode", batch=1, context=64)
 
 
 def test_a_head_has_its_own_bits_and_one_row_of_each_sequence():
@@ -81,6 +106,22 @@ def test_a_head_has_its_own_bits_and_one_row_of_each_sequence():
     )
     head = next(gemm for gemm, _ in found.products if gemm.name == "head")
     assert (head.tokens, head.weight_bits, head.side_bits) == (2, 16.0, 0.0)
+
+
+def test_a_head_that_the_element_cannot_read_runs_beside_the_array():
+    found = accelerator_step(
+        SHAPE, parse_format("w4a8"), load_accelerator("edge-8x8"), "decode", batch=1, context=64
+    )
+    on_host = {gemm.name: cost for gemm, cost in found.products if gemm.on_host}
+    assert on_host.keys() == {"head"}
+    head = on_host["head"]
+    assert head.pe_energy_pj == 0 and head.compute_cycles == 0
+    # FP16 weights, and FP16 numbers of one token in and out.
+    numbers = SHAPE.head_params + SHAPE.hidden + SHAPE.vocabulary
+    assert head.traffic_bytes == 2 * numbers
+    assert head.cycles == -(
+        -head.traffic_bytes * 8 // load_accelerator("edge-8x8").dram_bits_per_cycle
+    )
 
 
 def test_elements_leak_as_their_record_says():

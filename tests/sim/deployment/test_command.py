@@ -183,8 +183,9 @@ def test_a_shown_file_is_one_to_start_from(capsys, tmp_path, name):
     path = tmp_path / f"{name}.toml"
     path.write_text(out)
     assert code == 0 and "# title: name for people" in out
-    own = predicted(capsys, "llama-2-7b", "--hw", str(path), "--batch", "1")
-    assert own["tpot_s"] == predicted(capsys, "llama-2-7b", "--hw", name)["tpot_s"]
+    own = predicted(capsys, "llama-2-7b", "--hw", str(path), "--batch", "1", "--format", "w4a8")
+    built_in = predicted(capsys, "llama-2-7b", "--hw", name, "--format", "w4a8")
+    assert own["tpot_s"] == built_in["tpot_s"]
 
 
 def test_a_full_disk_is_told_with_its_path(capsys, tmp_path, monkeypatch):
@@ -210,12 +211,22 @@ def test_showing_a_machine_imports_no_model_and_no_figure():
 
 def test_an_accelerator_says_what_it_does_to_a_recipe(capsys):
     arguments = ["roofline", "llama-3.1-8b", "--hw", "edge-8x8", "--json", "--format"]
-    found = json.loads(run(capsys, *arguments, "w4a16")[1])
+    found = json.loads(run(capsys, *arguments, "w4a8")[1])
     notes = " ".join(found["notes"])
-    assert "activations of 8 bits, narrower than those of w4a16" in notes
-    assert "a head of 16 bits, 4 cycles a step" in notes and "KV cache of 4 bits" in notes
-    assert found["energy_per_token_j"]["static"] > 0
-    assert all(0 < one["utilization"] <= 1 for one in found["operators"])
+    assert "a head of 16 bits, which mixpe-w4a8 cannot read, on a processor" in notes
+    assert "KV cache of 4 bits" in notes
+    energy = found["energy_per_token_j"]
+    assert energy["static"] > 0 and energy["low"] < energy["nominal"] < energy["high"]
+    assert all(0 < one["utilization"] <= 1 for one in found["operators"] if one["name"] != "head")
+    # PEs cannot multiply activations in FP16, nor codes that are no INT4.
+    code, _, error = run(capsys, *arguments, "w4a16")
+    assert (code, error) == (
+        2,
+        "qsim: edge-8x8: mixpe-w4a8 reads activations in int8, not fp16; give --activations int8\n",
+    )
+    for name in ("fp4", "mxfp4", "nvfp4", "nf4"):
+        code, _, error = run(capsys, *arguments, name, "--activations", "int8")
+        assert code == 2 and f"reads codes of int4, not those of {name}" in error
     found = json.loads(run(capsys, *arguments[:3], "bitmod", *arguments[4:], "gguf-f16")[1])
     assert "static energy unknown" in " ".join(found["notes"])
 
