@@ -1,16 +1,17 @@
 """Statistics of linear layers' inputs: Hessian, largest and mean magnitude of each channel.
 
 Layers that read the same input share one entry: ``qkv``, ``o``, ``gate_up`` and ``down``. Sums
-over a window are float32; they are added in float64, in the order of the windows, so that threads
-and interruptions do not change the result.
+over a window are float32; they are added in float64, in the order of the windows, so that
+interruptions do not change the result.
 """
 
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
+
+#: Rows of inputs in a sample, over all windows.
+SAMPLE_ROWS = 512
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -24,39 +25,66 @@ class Statistics:
     #: Sum of magnitudes of each channel: ``sum |x|``.
     magnitude: Float64[np.ndarray, " n"]
     tokens: int
+    #: Inputs of some tokens, before the recipe rounds them; no rows if no step reads them.
+    sample: Float32[np.ndarray, "rows n"]
+    #: ``sum (x_float - x) x^T`` where ``x_float`` is the float model's input; ``None`` if no step
+    #: reads it.
+    shift: Float64[np.ndarray, "n n"] | None = None
 
     @classmethod
-    def empty(cls, channels: int) -> "Statistics":
+    def empty(cls, channels: int, *, with_shift: bool = False) -> "Statistics":
         """Return the statistics of zero tokens."""
         return cls(
             hessian=np.zeros((channels, channels)),
             amax=np.zeros(channels, np.float32),
             magnitude=np.zeros(channels),
             tokens=0,
+            sample=np.zeros((0, channels), np.float32),
+            shift=np.zeros((channels, channels)) if with_shift else None,
         )
 
-    def add(self, sums: "WindowSums", tokens: int) -> None:
-        """Add one window."""
-        self.hessian += np.asarray(sums.hessian)
-        np.maximum(self.amax, np.asarray(sums.amax), out=self.amax)
-        self.magnitude += np.asarray(sums.magnitude)
-        self.tokens += tokens
+    def add(
+        self,
+        x: Float32[np.ndarray, "t n"],
+        *,
+        unrounded: Float32[np.ndarray, "t n"] | None = None,
+        sampled: int = 0,
+        reference: Float32[np.ndarray, "t n"] | None = None,
+    ) -> None:
+        """Add the inputs of one window.
 
+        Parameters
+        ----------
+        x : array (tokens, channels)
+            Inputs as the layers read them.
+        unrounded : array (tokens, channels), optional
+            Inputs before the recipe rounds them, for the sample; ``x`` if not given.
+        sampled : int
+            Number of rows to add to the sample, evenly spaced.
+        reference : array (tokens, channels), optional
+            Inputs of the float model.
+        """
+        # NumPy multiplies a matrix by its own transpose with half the work of other products.
+        self.hessian += x.T @ x
+        np.maximum(self.amax, np.abs(x).max(axis=0), out=self.amax)
+        self.magnitude += np.abs(x).sum(axis=0)
+        self.tokens += len(x)
+        if sampled:
+            step = max(1, len(x) // sampled)
+            rows = (x if unrounded is None else unrounded)[step // 2 :: step][:sampled]
+            self.sample = np.concatenate([self.sample, rows])
+        if reference is not None and self.shift is not None:
+            self.shift += (reference - x).T @ x
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowSums:
-    """The sums of :class:`Statistics` over one window, in float32."""
-
-    hessian: Float32[Array, "n n"]
-    amax: Float32[Array, " n"]
-    magnitude: Float32[Array, " n"]
-
-
-def window_sums(x: Float32[Array, "t n"]) -> WindowSums:
-    """Return the sums of one window's inputs."""
-    # Without this, accelerators multiply float32 with reduced precision.
-    return WindowSums(
-        hessian=jnp.matmul(x.T, x, precision="highest"),
-        amax=jnp.max(jnp.abs(x), axis=0),
-        magnitude=jnp.sum(jnp.abs(x), axis=0),
-    )
+    def scaled(self, scale: Float[np.ndarray, " n"]) -> "Statistics":
+        """Return the statistics of the inputs divided by ``scale``, channel by channel."""
+        inverse = 1 / np.asarray(scale, np.float64)
+        outer = inverse[:, None] * inverse
+        return Statistics(
+            hessian=self.hessian * outer,
+            amax=(self.amax * inverse).astype(np.float32),
+            magnitude=self.magnitude * inverse,
+            tokens=self.tokens,
+            sample=(self.sample * inverse).astype(np.float32),
+            shift=None if self.shift is None else self.shift * outer,
+        )

@@ -1,5 +1,6 @@
-"""Hidden states of all calibration windows, passed from block to block."""
+"""Hidden states of all windows of a text, passed from block to block."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,19 +11,20 @@ from jax import Array
 from jaxtyping import Float32, Int32
 
 from numerics import fake_quantize
-from sim.calibration.statistics import Statistics, WindowSums, window_sums
+from sim.calibration.statistics import SAMPLE_ROWS, Statistics
 from sim.model.config import ModelConfig
 from sim.model.forward import Sites, block, embed
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.params import Params
 from sim.model.rope import rope_tables
-from sim.sources.source import ModelSource
 
 FLOAT = LayerNumerics()
+#: Called after each window of a block with the number of its tokens.
+Progress = Callable[[int], None]
 
-jax.tree_util.register_dataclass(
-    WindowSums, data_fields=["hessian", "amax", "magnitude"], meta_fields=[]
-)
+
+def silent(tokens: int) -> None:
+    """Report no progress."""
 
 
 @dataclass(slots=True)
@@ -35,46 +37,86 @@ class Stream:
     index: int = 0
 
     @classmethod
-    def start(cls, source: ModelSource, tokens: Int32[np.ndarray, "n t"]) -> "Stream":
-        """Embed the tokens."""
-        config = source.config
-        params = {"embed": jnp.asarray(source.read("embed_tokens.weight"))}
-        if config.learned_positions:
-            params["positions"] = jnp.asarray(source.read("embed_positions.weight"))
-        states = np.stack([np.asarray(embed(params, jnp.asarray(w), config)) for w in tokens])
+    def start(
+        cls, config: ModelConfig, tables: Params, tokens: Int32[np.ndarray, "n t"]
+    ) -> "Stream":
+        """Embed the tokens with the tables ``embed`` and, where learned, ``positions``."""
+        states = np.empty((*tokens.shape, config.hidden_size), np.float32)
+        for i, window in enumerate(tokens):
+            states[i] = embed(tables, jnp.asarray(window), config)
         return cls(config, states)
 
-    def statistics(self, params: Params, numerics: LayerNumerics = FLOAT) -> dict[str, Statistics]:
-        """Return what the linear layers of the next block read, as ``numerics`` rounds it."""
+    def copy(self) -> "Stream":
+        """Return a stream with the same states, which advances on its own."""
+        return Stream(self.config, self.states.copy(), self.index)
+
+    def statistics(
+        self,
+        params: Params,
+        numerics: LayerNumerics = FLOAT,
+        *,
+        reference: "Stream | None" = None,
+        with_sample: bool = False,
+        progress: Progress = silent,
+    ) -> dict[str, Statistics]:
+        """Return what the linear layers of the next block read, as ``numerics`` rounds it.
+
+        ``reference`` is the stream of the float model, for :attr:`Statistics.shift`.
+        """
         found: dict[str, Statistics] = {}
-        for x in self.states:
-            sums = _block_sums(
-                jnp.asarray(x), params, self.config, numerics, self.config.windows[self.index]
-            )
-            for site, part in sums.items():
-                entry = found.setdefault(site, Statistics.empty(len(part.amax)))
-                entry.add(part, len(x))
+        sampled = -(-SAMPLE_ROWS // len(self.states)) if with_sample else 0
+        for i, x in enumerate(self.states):
+            sites, unrounded = self._sites(x, params, numerics)
+            other = None if reference is None else reference._sites(reference.states[i], params)[0]
+            for site, inputs in sites.items():
+                if site not in found:
+                    channels = inputs.shape[1]
+                    found[site] = Statistics.empty(channels, with_shift=other is not None)
+                found[site].add(
+                    inputs,
+                    unrounded=unrounded[site],
+                    sampled=sampled,
+                    reference=None if other is None else other[site],
+                )
+            progress(len(x))
         return found
 
-    def advance(self, params: Params, numerics: LayerNumerics = FLOAT) -> None:
+    def advance(
+        self, params: Params, numerics: LayerNumerics = FLOAT, *, progress: Progress = silent
+    ) -> None:
         """Replace the states by the outputs of the next block."""
         for i, x in enumerate(self.states):
             self.states[i] = _block_output(
-                jnp.asarray(x), params, self.config, numerics, self.config.windows[self.index]
+                jnp.asarray(x), params, self.config, numerics, self._window
             )
+            progress(len(x))
         self.index += 1
+
+    @property
+    def _window(self) -> int | None:
+        """Tokens that a query of the next block sees; ``None`` sees all."""
+        window = self.config.windows[self.index]
+        return None if window is None or window >= self.states.shape[1] else window
+
+    def _sites(
+        self, x: Float32[np.ndarray, "t d"], params: Params, numerics: LayerNumerics = FLOAT
+    ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+        """Return what the block's linear layers read, rounded and unrounded."""
+        found = _block_sites(jnp.asarray(x), params, self.config, numerics, self._window)
+        rounded, unrounded = ({site: np.asarray(a) for site, a in part.items()} for part in found)
+        return rounded, unrounded
 
 
 @partial(jax.jit, static_argnames=("config", "numerics", "window"))
-def _block_sums(
+def _block_sites(
     x: Float32[Array, "t d"],
     params: Params,
     config: ModelConfig,
     numerics: LayerNumerics,
     window: int | None,
-) -> dict[str, WindowSums]:
+) -> tuple[Sites, Sites]:
     sites = _run(x, params, config, numerics, window)[1]
-    return {site: window_sums(_rounded(inputs, numerics, site)) for site, inputs in sites.items()}
+    return {site: _rounded(inputs, numerics, site) for site, inputs in sites.items()}, sites
 
 
 @partial(jax.jit, static_argnames=("config", "numerics", "window"))
@@ -96,8 +138,7 @@ def _run(
     window: int | None,
 ) -> tuple[Float32[Array, "t d"], Sites]:
     rope = None if config.rope is None else rope_tables(config.rope, len(x))
-    fitting = None if window is None or window >= len(x) else window
-    return block(x, params, config, numerics, rope, fitting)
+    return block(x, params, config, numerics, rope, window)
 
 
 def _rounded(x: Float32[Array, "t n"], numerics: LayerNumerics, site: str) -> Array:

@@ -48,7 +48,8 @@ def quantize(
     model
         Model of 'qsim models', a directory, a .gguf file or a hub id.
     """
-    from sim.quantized.writer import TableTypes, write_model
+    from sim.quantized.table_types import TableTypes
+    from sim.quantized.writer import write_model
     from sim.quantized.written_notes import unwritten_notes, written_notes
     from sim.sources.catalog import open_model
     from sim.sweep.command import read_calibration

@@ -15,7 +15,7 @@ from numerics import Scheme, fake_quantize
 from sim.encoder.bert import BertConfig, embed
 from sim.encoder.reader import Encoder
 from sim.errors import UserError
-from sim.sweep.weights import sqnr_db
+from sim.methods.measure import sqnr_db
 
 #: Limit on the tokens of a sentence, the rest is cut; the model's authors cut at 256.
 MAX_TOKENS = 128
@@ -88,7 +88,8 @@ def quantize_linear(
         matrix = params[f"{name}.weight"]
         rounded = fake_quantize(matrix, scheme)
         noise = float(jnp.sum((rounded - matrix) ** 2))
-        levels[name] = sqnr_db(float(jnp.sum(matrix**2)), noise) if noise else math.inf
+        level = sqnr_db(float(jnp.sum(matrix**2)), noise)
+        levels[name] = math.inf if level is None else level
         quantized[f"{name}.weight"] = rounded
     return quantized, levels
 

@@ -20,6 +20,17 @@ FUSED: Mapping[str, tuple[str, ...]] = {
     "down": ("mlp.down_proj",),
 }
 
+#: Tensors outside the layers that the first layer's input is made of, by buffer.
+EMBEDDING: dict[str, str] = {"embed": "embed_tokens.weight", "positions": "embed_positions.weight"}
+
+#: Tensors outside the layers that follow the last one, by buffer.
+HEAD: dict[str, str] = {
+    "final_norm": "final_norm.weight",
+    "final_norm_bias": "final_norm.bias",
+    "head": "lm_head.weight",
+    "head_bias": "lm_head.bias",
+}
+
 #: Other tensors of a layer, by buffer.
 _LAYER_VECTORS: Mapping[str, str] = {
     "attn_norm": "attn_norm.weight",
@@ -30,16 +41,6 @@ _LAYER_VECTORS: Mapping[str, str] = {
     "mlp_post_norm": "mlp_post_norm.weight",
     "q_norm": "self_attn.q_norm.weight",
     "k_norm": "self_attn.k_norm.weight",
-}
-
-#: Tensors outside the layers, by buffer.
-_GLOBAL: Mapping[str, str] = {
-    "embed": "embed_tokens.weight",
-    "positions": "embed_positions.weight",
-    "final_norm": "final_norm.weight",
-    "final_norm_bias": "final_norm.bias",
-    "head": "lm_head.weight",
-    "head_bias": "lm_head.bias",
 }
 
 
@@ -123,18 +124,18 @@ def _norm_shapes(name: str, config: ModelConfig) -> dict[str, tuple[int, ...]]:
 def slots(config: ModelConfig) -> dict[str, Slot]:
     """Return where each tensor of the model lies in the stacked buffers."""
     shapes = tensor_shapes(config)
-    found = {name: Slot(buffer=buffer) for buffer, name in _GLOBAL.items() if name in shapes}
-    layer = layer_shapes(config)
+    found = {
+        name: Slot(buffer=buffer) for buffer, name in (EMBEDDING | HEAD).items() if name in shapes
+    }
     for index in range(config.layers):
-        for name, (buffer, row) in _layer_slots(config, layer).items():
+        for name, (buffer, row) in block_slots(config).items():
             found[f"layers.{index}.{name}"] = Slot(buffer=buffer, layer=index, row=row)
     return found
 
 
-def _layer_slots(
-    config: ModelConfig, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[str, int]]:
-    """Return buffer and first row of each tensor of a layer."""
+def block_slots(config: ModelConfig) -> dict[str, tuple[str, int]]:
+    """Return buffer and first row of each tensor of a layer, by name after ``layers.{i}.``."""
+    shapes = layer_shapes(config)
     found = {name: (buffer, 0) for buffer, name in _LAYER_VECTORS.items() if name in shapes}
     for buffer, members in fused_members(config).items():
         row = 0

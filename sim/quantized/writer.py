@@ -1,35 +1,29 @@
 """Writer of models as packed checkpoints or GGUF files."""
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
-from rich.progress import track
-from safetensors.numpy import save_file
+from rich.progress import Progress, track
 
-from numerics import QuantizedTensor, Scheme, quantize
 from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.gguf.scheme import GgufScheme
-from numerics.schemes.storage import to_bytes
 from sim.calibration.text import Calibration
 from sim.errors import UserError
-from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names, tensor_shapes
+from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names
 from sim.names.gguf_mix import FILE_TYPES, GgufMix
 from sim.quantized.gguf_vocabulary import general_keys, vocabulary_keys
-from sim.quantized.gguf_writer import FLOATS, KEEP, TABLE_TYPES, GgufPlan, to_float, write_gguf
-from sim.sources.packed_description import FILE_NAME, TOKENIZER, WEIGHTS, Description
-from sim.sources.packed_floats import smallest_type
+from sim.quantized.gguf_writer import GgufPlan, write_gguf
+from sim.quantized.packed_writer import write_packed
+from sim.quantized.table_types import DEFAULT_TYPES, TableTypes
 from sim.sources.source import ModelSource
 from sim.sweep.recipe import Recipe, Rule, embedding_names, plan
-from sim.sweep.weights import calibrated_codes
 
 #: Name of the GGUF file in a directory.
 GGUF_NAME = "model.gguf"
@@ -38,23 +32,11 @@ FLOAT_FILE, MXFP4_FILE = 0, 38
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableTypes:
-    """Types of the embedding and of an untied head, which recipes leave in floating point.
-
-    ``None`` is llama.cpp's choice in a GGUF file; in a packed checkpoint the smallest float type
-    that holds every value, with FP16 instead of float32.
-    """
-
-    embeddings: str | None = None
-    head: str | None = None
-
-
 def write_model(
     source: ModelSource,
     recipe: Recipe,
     out: Path,
-    tables: TableTypes = TableTypes(),
+    tables: TableTypes = DEFAULT_TYPES,
     calibration: Calibration | None = None,
 ) -> Path:
     """Quantize ``source`` by the weight schemes of ``recipe`` into a new file or directory.
@@ -81,7 +63,7 @@ def write_model(
             f"{recipe.name} has no block type in GGUF, so it can't be {out.name}; formats of GGUF "
             f"are {known}, and others are written to a directory"
         )
-    _check_tables(tables, is_gguf=is_gguf)
+    tables.check(is_gguf=is_gguf)
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -90,22 +72,15 @@ def write_model(
             vocabulary = general_keys(source) | vocabulary_keys(source)
             write_gguf(source, gguf_plan, staging / GGUF_NAME, vocabulary, _tracked)
         else:
-            codes = calibrated_codes(source, planned, calibration)
-            _write_packed(source, recipe, schemes, tables, staging, codes)
+            model = planned.transformed(source)
+            with _bar(planned.config.layers) as advance:
+                write_packed(model, planned, tables, staging, calibration, advance)
         for path in (staging, *staging.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
         os.replace(staging / GGUF_NAME if wants_file else staging, out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return out
-
-
-def _check_tables(tables: TableTypes, *, is_gguf: bool) -> None:
-    known = TABLE_TYPES if is_gguf else (*FLOATS, KEEP)
-    for option, name in (("--embeddings", tables.embeddings), ("--head", tables.head)):
-        if name is not None and name not in known:
-            what = "a GGUF file" if is_gguf else "a packed checkpoint"
-            raise UserError(f"{option} {name}: in {what} it can be {', '.join(known)}")
 
 
 def _gguf_plan(
@@ -142,64 +117,19 @@ def _chosen(tables: TableTypes) -> tuple[str, ...]:
     return tuple(name for name, kind in pairs if kind is not None)
 
 
-def _write_packed(
-    source: ModelSource,
-    recipe: Recipe,
-    schemes: dict[str, Scheme],
-    tables: TableTypes,
-    directory: Path,
-    codes: Mapping[str, QuantizedTensor],
-) -> None:
-    tokenizer = source.tokenizer()
-    description = Description(
-        model=source.name,
-        source_sha256=source.content_hash,
-        recipe=recipe.name,
-        matrices=schemes,
-        config=source.config,
-        bos_id=tokenizer.bos_id,
-    )
-    tensors = _tensors(source, schemes, tables, codes)
-    save_file(tensors, directory / WEIGHTS, metadata={"format": "qsim"})
-    tokenizer.backend.save(str(directory / TOKENIZER))
-    (directory / FILE_NAME).write_text(description.to_json(), encoding="utf-8")
-
-
-def _tensors(
-    source: ModelSource,
-    schemes: dict[str, Scheme],
-    tables: TableTypes,
-    codes: Mapping[str, QuantizedTensor],
-) -> dict[str, np.ndarray]:
-    tensors: dict[str, np.ndarray] = {}
-    chosen = {f"{EMBED_TOKENS}.weight": tables.embeddings, f"{LM_HEAD}.weight": tables.head}
-    for name in _tracked(list(tensor_shapes(source.config))):
-        layer = name.removesuffix(".weight")
-        values, scheme = source.read(name), schemes.get(layer)
-        if scheme is None:
-            is_table = name in chosen
-            tensors[name] = _table(values, chosen[name]) if is_table else smallest_type(values)
-        else:
-            found = codes.get(layer)
-            packed = to_bytes(quantize(jnp.asarray(values), scheme) if found is None else found)
-            tensors |= {f"{name}.{array}": stored for array, stored in packed.items()}
-    return tensors
-
-
-def _table(values: np.ndarray, kind: str | None) -> np.ndarray:
-    """Return an embedding or a head in the chosen type, by default in 16 bits."""
-    if kind in FLOATS:
-        return to_float(values, kind, "the embedding")
-    narrow = smallest_type(values)
-    if kind == KEEP or narrow.dtype != np.float32:
-        return narrow
-    has_room = np.abs(values).max() <= np.finfo(np.float16).max
-    return to_float(values, "f16" if has_room else "bf16", "the embedding")
-
-
 def _tracked(items: list[Item]) -> Iterable[Item]:
     """Return the items, with a progress bar on the terminal."""
     console = Console(stderr=True)
     # A bar in a pipe or a file would be an empty line.
     hidden = not console.is_terminal
     return track(items, "Quantizing", console=console, transient=True, disable=hidden)
+
+
+@contextlib.contextmanager
+def _bar(blocks: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar of blocks on the terminal."""
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task("Quantizing blocks", total=blocks)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

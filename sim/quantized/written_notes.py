@@ -8,7 +8,8 @@ from safetensors import safe_open
 from numerics.names.text import short_name
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD
 from sim.quantized.gguf_keys import architecture_of
-from sim.quantized.writer import GGUF_NAME, TableTypes
+from sim.quantized.table_types import TableTypes
+from sim.quantized.writer import GGUF_NAME
 from sim.sources.gguf_file import WINDOWLESS
 from sim.sources.packed_description import WEIGHTS
 from sim.sources.packed_floats import smallest_type

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from numerics import Field, Scheme
+from numerics import QuantizedTensor, Scheme
+from numerics.schemes.repaired import Repaired
 from numerics.schemes.storage import from_bytes, stored_bytes
 from sim.errors import UserError
 from sim.model.config import ModelConfig
@@ -74,12 +75,16 @@ class PackedCheckpoint:
         with _opened(self.path / WEIGHTS) as stored:
             if scheme is None:
                 return finished(stored.get_tensor(name), name=name, path=self.path)
-            packed = {
-                field.name: stored.get_tensor(f"{name}.{field.name}")
-                for field in scheme.layout(shape)
+            codes = _read_codes(stored, name, scheme, shape)
+            repair = self.description.repairs.get(name.removesuffix(".weight"))
+            if repair is None:
+                return finished(np.asarray(codes.dequantize()), name=name, path=self.path)
+            factors = {
+                part: _read_codes(stored, f"{name}.{part}", *entry)
+                for part, entry in repair.factors(shape).items()
             }
-        values = from_bytes(scheme, shape, packed).dequantize()
-        return finished(np.asarray(values), name=name, path=self.path)
+        repaired = Repaired(weight=codes, **factors)
+        return finished(repaired.dequantize(), name=name, path=self.path)
 
     def has_grid(self, name: str) -> bool:
         """Return ``False``: the grid of codes is not exposed."""
@@ -126,16 +131,19 @@ def _check(
     wrong = sorted({f"{n}.weight" for n in description.matrices} - set(shapes))
     if wrong:
         raise UserError(f"{path / FILE_NAME} has a scheme for {wrong[0]}, which the model lacks")
-    expected: dict[str, tuple[tuple[str, ...], int]] = {}
-    for name, shape in shapes.items():
-        scheme = description.matrices.get(name.removesuffix(".weight"))
-        if scheme is None:
-            expected[name] = FLOAT_TYPES, math.prod(shape)
-        else:
-            expected |= {
-                f"{name}.{field.name}": ((BYTES,), stored_bytes(field))
-                for field in _layout(scheme, shape, name, path)
-            }
+    unrepaired = sorted(set(description.repairs) - set(description.matrices))
+    if unrepaired:
+        raise UserError(f"{path / FILE_NAME} has a repair of {unrepaired[0]}, which has no scheme")
+    try:
+        arrays = description.arrays()
+    except ValueError as error:
+        raise UserError(f"{path / FILE_NAME}: {error}") from None
+    expected = {
+        name: (FLOAT_TYPES, math.prod(shapes[name]))
+        if layout is None
+        else ((BYTES,), stored_bytes(layout))
+        for name, layout in arrays.items()
+    }
     for name in sorted(expected.keys() ^ found.keys()):
         fault = "lacks" if name in expected else "has an unknown"
         raise UserError(f"{path / WEIGHTS} {fault} array {name}")
@@ -148,12 +156,9 @@ def _check(
             )
 
 
-def _layout(scheme: Scheme, shape: tuple[int, ...], name: str, path: Path) -> tuple[Field, ...]:
-    """Return the arrays of a matrix, refusing a scheme that stores none of its shape."""
-    try:
-        return scheme.layout(shape)
-    except ValueError as error:
-        raise UserError(f"{path / FILE_NAME}: {name}: {error}") from None
+def _read_codes(stored: Any, name: str, scheme: Scheme, shape: tuple[int, ...]) -> QuantizedTensor:
+    packed = {e.name: stored.get_tensor(f"{name}.{e.name}") for e in scheme.layout(shape)}
+    return from_bytes(scheme, shape, packed)
 
 
 def _opened(path: Path) -> Any:

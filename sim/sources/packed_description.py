@@ -2,6 +2,7 @@
 
 A JSON object with ``format`` ("qsim-quantized"), ``version`` (2), ``model`` and ``source_sha256``
 of the model it was made of, ``recipe`` (name), ``matrices`` (the scheme's text by layer name),
+``repairs`` (optional; rank and schemes of the factors that are added to a matrix, by layer name),
 ``config`` (the fields of :class:`sim.model.config.ModelConfig`; ``online`` only where the model has
 online transforms) and ``bos_id``.
 """
@@ -10,20 +11,39 @@ import dataclasses
 import json
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from numerics import Scheme, parse_scheme
+from numerics import Field, Scheme, parse_scheme
 from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.online import Online
+from sim.model.tensors import tensor_shapes
 from sim.sources.files import read_json
 
 #: Files of a packed checkpoint.
 FILE_NAME, WEIGHTS, TOKENIZER = "qsim.json", "model.safetensors", "tokenizer.json"
 FORMAT, VERSION = "qsim-quantized", 2
 MAX_BYTES = 2**26
+#: Names of the factors of a repair: ``NAME.weight.left.codes`` and so on.
+LEFT, RIGHT = "left", "right"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairFormat:
+    """Low-rank factors that are added to a quantized matrix."""
+
+    rank: int
+    #: Scheme of the factor of shape (out, rank).
+    left: Scheme
+    #: Scheme of the factor of shape (rank, in).
+    right: Scheme
+
+    def factors(self, shape: tuple[int, ...]) -> dict[str, tuple[Scheme, tuple[int, int]]]:
+        """Return scheme and shape of each factor of a matrix (out, in)."""
+        rows, columns = shape
+        return {LEFT: (self.left, (rows, self.rank)), RIGHT: (self.right, (self.rank, columns))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +56,27 @@ class Description:
     matrices: dict[str, Scheme]
     config: ModelConfig
     bos_id: int | None
+    repairs: dict[str, RepairFormat] = field(default_factory=dict)
+
+    def arrays(self) -> dict[str, Field | None]:
+        """Return the arrays of the weights' file: their layout, ``None`` for float tensors."""
+        found: dict[str, Field | None] = {}
+        for name, shape in tensor_shapes(self.config).items():
+            layer = name.removesuffix(".weight")
+            scheme = self.matrices.get(layer)
+            if scheme is None:
+                found[name] = None
+                continue
+            parts = {name: (scheme, shape)}
+            if layer in self.repairs:
+                factors = self.repairs[layer].factors(shape)
+                parts |= {f"{name}.{part}": entry for part, entry in factors.items()}
+            for part, (stored, size) in parts.items():
+                try:
+                    found |= {f"{part}.{entry.name}": entry for entry in stored.layout(size)}
+                except ValueError as error:
+                    raise ValueError(f"{part}: {error}") from None
+        return found
 
     def to_json(self) -> str:
         """Return the text of ``qsim.json``."""
@@ -49,6 +90,10 @@ class Description:
             "source_sha256": self.source_sha256,
             "recipe": self.recipe,
             "matrices": {name: scheme.name for name, scheme in self.matrices.items()},
+            "repairs": {
+                name: {"rank": r.rank, LEFT: r.left.name, RIGHT: r.right.name}
+                for name, r in self.repairs.items()
+            },
             "config": config,
             "bos_id": self.bos_id,
         }
@@ -72,6 +117,7 @@ def read_description(directory: Path) -> Description:
             matrices=_schemes(_typed(fields["matrices"], dict, "matrices")),
             config=_config(_typed(fields["config"], dict, "config")),
             bos_id=_typed(fields["bos_id"], int | None, "bos_id"),
+            repairs=_repairs(_typed(fields.get("repairs", {}), dict, "repairs")),
         )
     except KeyError as error:
         raise UserError(f"{path} lacks {error}") from None
@@ -81,6 +127,18 @@ def read_description(directory: Path) -> Description:
 
 def _schemes(texts: dict[str, Any]) -> dict[str, Scheme]:
     return {name: parse_scheme(_typed(text, str, name)) for name, text in texts.items()}
+
+
+def _repairs(entries: dict[str, Any]) -> dict[str, RepairFormat]:
+    found = {}
+    for name, entry in entries.items():
+        fields = _typed(entry, dict, f"repair of {name}")
+        left, right = (parse_scheme(_typed(fields[part], str, part)) for part in (LEFT, RIGHT))
+        rank = _typed(fields["rank"], int, "rank")
+        if rank < 1:
+            raise ValueError(f"the repair of {name} has rank {rank}; it must be 1 or more")
+        found[name] = RepairFormat(rank, left, right)
+    return found
 
 
 def _config(fields: dict[str, Any]) -> ModelConfig:

@@ -76,7 +76,7 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
 
 def is_calibrated(recipes: Sequence[Recipe]) -> bool:
     """Return whether a recipe has a method that reads a calibration text."""
-    return any(rule.method is not None for recipe in recipes for rule in recipe.rules)
+    return any(rule.method.is_calibrated for recipe in recipes for rule in recipe.rules)
 
 
 def read_calibration(

@@ -1,7 +1,7 @@
 """The full definition of a recipe's schemes, such as ``fp4_e2m1:g128:fp16`` for ``fp4``."""
 
 from numerics import ElementScheme, Scheme
-from sim.methods.text import method_text
+from sim.methods.chain import NEAREST, chain_text
 from sim.names.gguf_mix import GgufMix
 from sim.sweep.recipe import EXACT, Recipe, Rule
 
@@ -34,11 +34,10 @@ def definition(recipe: Recipe) -> str:
 def _rule(rule: Rule) -> str:
     roles = {"weights": rule.weights, "activations": rule.activations, "KV cache": rule.kv}
     given = {role: spelled(scheme) for role, scheme in roles.items() if scheme is not None}
-    if rule.method is not None:
-        given["weights"] += f" by {method_text(rule.method)}"
+    by = "" if rule.method == NEAREST else f" by {chain_text(rule.method)}"
     if list(given) == ["weights"]:
-        return given["weights"]
-    return ", ".join(f"{role} {text}" for role, text in given.items()) or "float32"
+        return given["weights"] + by
+    return (", ".join(f"{role} {text}" for role, text in given.items()) or "float32") + by
 
 
 def spelled(scheme: Scheme | GgufMix) -> str:

@@ -12,18 +12,28 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 import numerics
+from sim.calibration.stream import Progress, Stream
 from sim.calibration.text import Calibration
-from sim.methods import steps as methods
-from sim.model.params import ModelBuffers
+from sim.methods import catalog as methods
+from sim.methods.chain import NEAREST
+from sim.methods.run import quantized_blocks
+from sim.model.params import Params
 from sim.sources.source import ModelSource
 from sim.sources.text import Text
 from sim.sweep.definition import definition
-from sim.sweep.evaluate import Evaluator, Scores, window_means
+from sim.sweep.evaluate import Evaluator, Pass, Scores, window_means
 from sim.sweep.recipe import FLOAT32, Plan, Recipe, plan
 from sim.sweep.result import PointResult
 from sim.sweep.statistics import estimate
 from sim.sweep.store import Store, point_key
-from sim.sweep.weights import WeightLoader, bits_per_weight, model_bytes, weight_bytes
+from sim.sweep.weights import (
+    bit_true_params,
+    bits_per_weight,
+    model_bytes,
+    read_embedding,
+    read_head,
+    weight_bytes,
+)
 from sim.sweep.windows import Windows
 
 
@@ -37,8 +47,8 @@ class Observer(Protocol):
     def point(self, recipe: str) -> None:
         """Begin the measurement of a recipe."""
 
-    def tokens(self, count: int) -> None:
-        """Add ``count`` tokens to those done."""
+    def tokens(self, count: float) -> None:
+        """Add ``count`` tokens to those done; a block counts as its part of the model."""
 
     def finish(self, result: PointResult, *, reused: bool) -> None:
         """Accept a finished point, measured now or (``reused``) found in the store."""
@@ -91,8 +101,10 @@ class Sweep:
     def _key(self, recipe: Recipe) -> str:
         """Return the content key of a recipe's point."""
         content = self._sample | {"recipe": recipe.canonical()}
-        if any(rule.method for rule in recipe.rules) and self.calibration is not None:
-            content |= {"calibration": self.calibration.key, "methods": str(methods.VERSION)}
+        if any(rule.method != NEAREST for rule in recipe.rules):
+            content |= {"methods": str(methods.VERSION)}
+        if any(rule.method.is_calibrated for rule in recipe.rules) and self.calibration:
+            content |= {"calibration": self.calibration.key}
         return point_key(content)
 
     @property
@@ -116,30 +128,57 @@ class Sweep:
     ) -> Iterator[tuple[str, PointResult]]:
         if not missing:
             return
-        loader = WeightLoader(self.source, ModelBuffers(self.source.config), self.calibration)
-        evaluator = Evaluator(self.source.config, self.windows, self.directory)
+        config = self.source.config
+        evaluator = Evaluator(config.vocab_size, self.windows, self.directory)
         with contextlib.closing(evaluator):
             observer.point(FLOAT32.name)
             started = time.perf_counter()
-            loader.load(plan(FLOAT32, self.source.config))
-            reference = evaluator.reference(loader.buffers.params(), observer.tokens)
+            run = self._pass(plan(FLOAT32, config), {})
+            reference = evaluator.reference(run, _progress(observer, config.layers))
             reference_s = time.perf_counter() - started
             for key, point in missing.items():
                 if point.recipe == FLOAT32:
                     yield key, self._result(point, reference, evaluator, {}, reference_s)
                 else:
                     observer.point(point.recipe.name)
-                    yield key, self._measure_one(point, loader, evaluator, observer)
+                    yield key, self._measure_one(point, evaluator, observer)
 
-    def _measure_one(
-        self, point: Plan, loader: WeightLoader, evaluator: Evaluator, observer: Observer
-    ) -> PointResult:
+    def _measure_one(self, point: Plan, evaluator: Evaluator, observer: Observer) -> PointResult:
         started = time.perf_counter()
-        sqnr_db = loader.load(point)
-        params = loader.params(point)
-        scored = evaluator.quantized(params, point.numerics, observer.tokens)
+        sqnr_db: dict[str, float] = {}
+        run = self._pass(point, sqnr_db)
+        scored = evaluator.quantized(run, _progress(observer, point.config.layers))
         wall_s = time.perf_counter() - started
-        return self._result(point, scored, evaluator, sqnr_db, wall_s)
+        ordered = {name: sqnr_db[name] for name in point.weights if name in sqnr_db}
+        return self._result(point, scored, evaluator, ordered, wall_s)
+
+    def _pass(self, point: Plan, sqnr_db: dict[str, float]) -> Pass:
+        """Return a run of the model as a plan quantizes it; ``sqnr_db`` fills as it proceeds."""
+        source = point.transformed(self.source)
+        embedding, levels = read_embedding(source, point)
+        sqnr_db |= levels
+        calibration = None
+        if point.is_calibrated and self.calibration is not None:
+            calibration = Stream.start(point.config, embedding, self.calibration.tokens)
+
+        def blocks() -> Iterator[Params]:
+            is_bit_true = point.recipe.pe is not None
+            for block in quantized_blocks(source, point, calibration, keep_codes=is_bit_true):
+                sqnr_db.update(block.sqnr_db)
+                yield bit_true_params(block, point) if is_bit_true else block.params
+
+        def head() -> Params:
+            params, levels = read_head(source, point)
+            sqnr_db.update(levels)
+            return params
+
+        return Pass(
+            config=point.config,
+            embedding=embedding,
+            blocks=blocks(),
+            head=head,
+            numerics=point.numerics,
+        )
 
     def _result(
         self,
@@ -170,10 +209,10 @@ class Sweep:
             window_kl=tuple(kl),
             window_delta_nats=tuple(delta_nats),
             top1_agreement=float(scored.agrees.mean()),
-            bits_per_weight=bits_per_weight(point, self.source.config),
+            bits_per_weight=bits_per_weight(point),
             definition=definition(point.recipe),
-            weight_bytes=weight_bytes(point, self.source.config),
-            model_bytes=model_bytes(point, self.source.config),
+            weight_bytes=weight_bytes(point),
+            model_bytes=model_bytes(point),
             sqnr_db=sqnr_db,
             tokens_per_s=self.windows.tokens.size / scored.eval_s,
             wall_s=wall_s,
@@ -188,10 +227,19 @@ class Sweep:
 
     def _calibration_of(self, point: Plan) -> dict[str, str]:
         """Return provenance of the calibration set of a calibrated point."""
-        if not point.methods or self.calibration is None:
+        if not point.is_calibrated or self.calibration is None:
             return {}
         return {
             "calibration": self.calibration.about(self.text),
             "calibration_text_sha256": self.calibration.text.sha256,
             "methods_version": str(methods.VERSION),
         }
+
+
+def _progress(observer: Observer, blocks: int) -> Progress:
+    """Return a function that reports a window as done in as many parts as there are blocks."""
+
+    def advance(tokens: int) -> None:
+        observer.tokens(tokens / blocks)
+
+    return advance

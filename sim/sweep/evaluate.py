@@ -1,15 +1,16 @@
 """Scores of a model on windows of text, compared with the float model's token distributions.
 
-The float model's logits of every scored position are kept in an anonymous temporary file, which the
-operating system deletes when the process ends, even if it is killed.
+Blocks are run one after another on all windows, so that one block of weights is in memory at a
+time. The float model's logits of every scored position are kept in an anonymous temporary file,
+which the operating system deletes when the process ends, even if it is killed.
 """
 
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Float64, Int32, Num
 
+from sim.calibration.stream import FLOAT, Progress, Stream
 from sim.errors import UserError, os_error_text
 from sim.model.config import ModelConfig
-from sim.model.forward import hidden_states
+from sim.model.forward import normalize
 from sim.model.head import reference_scores, scores
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.params import Params
 from sim.sweep.windows import Windows
 
 Numerics = tuple[LayerNumerics, ...] | None
-#: Called after each window with the number of tokens done.
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """Measurements per scored position, each of shape (windows, context - 1), and the time.
 
-    ``eval_s`` is the time of the forward passes, compilation excluded.
+    ``eval_s`` is the time of the forward passes.
     """
 
     nll: Float32[np.ndarray, "n scored"]
@@ -63,62 +63,73 @@ def window_means(values: Num[np.ndarray, "n scored"]) -> Float64[np.ndarray, " n
         return np.asarray(values.mean(axis=1, dtype=np.float64))
 
 
+@dataclass(slots=True, kw_only=True)
+class Pass:
+    """One run of a model over all windows: its blocks in order, and what is before and after.
+
+    ``blocks`` are parameters that are valid until the next ones are taken; ``head`` is called after
+    the last block, so that its tables need no memory before.
+    """
+
+    config: ModelConfig
+    embedding: Params
+    blocks: Iterable[Params]
+    head: Callable[[], Params]
+    numerics: Numerics = None
+
+
 @dataclass(slots=True)
 class Evaluator:
-    """Evaluates parameters of one model on fixed windows; the float model comes first.
+    """Evaluates models on fixed windows; the float model comes first.
 
     Parameters
     ----------
-    config, windows
-        The model's shape and the text.
+    vocab_size, windows
+        Size of the model's vocabulary, and the text.
     directory : Path
         Holds the float model's logits; ``windows.scored * vocab_size * 4`` bytes.
     """
 
-    config: ModelConfig
+    vocab_size: int
     windows: Windows
     directory: Path
-    _compiled: dict[Any, Any] = field(default_factory=dict)
     _logits: Any = None
     _reference_nll: Float32[np.ndarray, "n scored"] | None = None
 
-    def reference(self, params: Params, progress: Progress) -> Scores:
+    def reference(self, run: Pass, progress: Progress) -> Scores:
         """Score the float model and keep its logits."""
         self.close()
         self._logits = self._open_logits_file()
-        run = self._compile("reference", partial(_score_reference, config=self.config), params)
-        nll, started = [], time.perf_counter()
-        for window in self.windows.tokens:
-            logits, window_nll = run(params, jnp.asarray(window))
+        states, seconds = _final_states(run, self.windows.tokens, progress)
+        head, started, nll = run.head(), time.perf_counter(), []
+        for x, window in zip(states, self.windows.tokens, strict=True):
+            logits, window_nll = _score_reference(x, head, jnp.asarray(window), config=run.config)
             self._keep(np.asarray(logits))
             nll.append(np.asarray(window_nll))
-            progress(len(window))
         self._logits.flush()
         self._reference_nll = np.stack(nll)
         return Scores(
             nll=self._reference_nll,
             kl=np.zeros_like(self._reference_nll),
             agrees=np.ones(self._reference_nll.shape, bool),
-            eval_s=time.perf_counter() - started,
+            eval_s=seconds + time.perf_counter() - started,
         )
 
-    def quantized(self, params: Params, numerics: Numerics, progress: Progress) -> Scores:
-        """Score quantized parameters against the float model's logits."""
-        key = (numerics, jax.tree.structure(params))
-        score = partial(_score, config=self.config, numerics=numerics)
-        logits = jax.eval_shape(partial(jnp.zeros, self._logits_shape, jnp.float32))
-        run = self._compile(key, score, params, logits)
-        rows, started = [], time.perf_counter()
+    def quantized(self, run: Pass, progress: Progress) -> Scores:
+        """Score a quantized model against the float model's logits."""
+        states, seconds = _final_states(run, self.windows.tokens, progress)
+        head, started, rows = run.head(), time.perf_counter(), []
         with ThreadPoolExecutor(max_workers=1) as pool:
             reading: Future[np.ndarray] = pool.submit(self._read_logits, 0)
             for index, window in enumerate(self.windows.tokens):
                 reference = reading.result()
                 if index + 1 < len(self.windows.tokens):
                     reading = pool.submit(self._read_logits, index + 1)
-                rows.append(jax.device_get(run(params, jnp.asarray(window), reference)))
-                progress(len(window))
+                x, tokens = jnp.asarray(states[index]), jnp.asarray(window)
+                rows.append(jax.device_get(_score(x, head, tokens, reference, config=run.config)))
         nll, kl, agrees = (np.stack(column) for column in zip(*rows, strict=True))
-        return Scores(nll=nll, kl=kl, agrees=agrees, eval_s=time.perf_counter() - started)
+        seconds += time.perf_counter() - started
+        return Scores(nll=nll, kl=kl, agrees=agrees, eval_s=seconds)
 
     def close(self) -> None:
         """Delete the logits."""
@@ -133,7 +144,7 @@ class Evaluator:
 
     @property
     def _logits_shape(self) -> tuple[int, int]:
-        return self.windows.tokens.shape[1] - 1, self.config.vocab_size
+        return self.windows.tokens.shape[1] - 1, self.vocab_size
 
     def _open_logits_file(self) -> Any:
         needed = 4 * len(self.windows.tokens) * self._logits_shape[0] * self._logits_shape[1]
@@ -160,28 +171,39 @@ class Evaluator:
         self._logits.seek(4 * count * index)
         return np.fromfile(self._logits, np.float32, count).reshape(rows, vocab)
 
-    def _compile(self, key: Any, function: Any, params: Params, *more: Any) -> Any:
-        """Compile a scoring function for one window, once for each key."""
-        if key not in self._compiled:
-            tokens = self.windows.tokens[0]
-            self._compiled[key] = jax.jit(function).lower(params, tokens, *more).compile()
-        return self._compiled[key]
+
+def _final_states(
+    run: Pass, tokens: Int32[np.ndarray, "n t"], progress: Progress
+) -> tuple[Float32[np.ndarray, "n t d"], float]:
+    """Return the outputs of the last block, and the time of the forward passes in s."""
+    stream = Stream.start(run.config, run.embedding, tokens)
+    seconds = 0.0
+    for index, params in enumerate(run.blocks):
+        started = time.perf_counter()
+        rounding = FLOAT if run.numerics is None else run.numerics[index]
+        stream.advance(params, rounding, progress=progress)
+        seconds += time.perf_counter() - started
+    return stream.states, seconds
 
 
+def _final(x: Float32[Array, "t d"], params: Params, config: ModelConfig) -> Float32[Array, "t d"]:
+    return normalize(x, params, "final_norm", config) if config.final_norm else x
+
+
+@partial(jax.jit, static_argnames="config")
 def _score_reference(
-    params: Params, tokens: Int32[Array, " t"], *, config: ModelConfig
+    x: Float32[Array, "t d"], params: Params, tokens: Int32[Array, " t"], *, config: ModelConfig
 ) -> tuple[Float32[Array, "t-1 v"], Float32[Array, " t-1"]]:
-    hidden = hidden_states(params, tokens, config)
-    return reference_scores(hidden, params, config, tokens)
+    return reference_scores(_final(x, params, config), params, config, tokens)
 
 
+@partial(jax.jit, static_argnames="config")
 def _score(
+    x: Float32[Array, "t d"],
     params: Params,
     tokens: Int32[Array, " t"],
     reference_logits: Float32[Array, "t-1 v"],
     *,
     config: ModelConfig,
-    numerics: Numerics,
 ) -> tuple[Float32[Array, " t-1"], Float32[Array, " t-1"], Bool[Array, " t-1"]]:
-    hidden = hidden_states(params, tokens, config, numerics)
-    return scores(hidden, params, config, tokens, reference_logits)
+    return scores(_final(x, params, config), params, config, tokens, reference_logits)

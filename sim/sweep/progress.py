@@ -69,7 +69,7 @@ class ProgressObserver:
             self._sweep, description=f"point {self._measured}/{self._total} {recipe}"
         )
 
-    def tokens(self, count: int) -> None:
+    def tokens(self, count: float) -> None:
         """Advance the bar."""
         self._progress.advance(self._sweep, count)
 

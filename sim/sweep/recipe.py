@@ -16,8 +16,9 @@ from numerics.names.suggest import unknown
 from numerics.pe.rounding import check_pe
 from rtl.catalog import PES, ROUNDING
 from sim.errors import UserError, user_errors
-from sim.methods.steps import Solver
-from sim.methods.text import method_text
+from sim.methods.assignment import Assignment
+from sim.methods.chain import NEAREST, Chain, chain_text
+from sim.methods.step import BlockTransform, ModelTransform
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, fused_members, linear_names, tensor_shapes
@@ -37,8 +38,8 @@ class Rule:
     weights: Scheme | GgufMix | None = None
     activations: Scheme | None = None
     kv: Scheme | None = None
-    #: Calibrated solver of the linear layers' codes; ``None`` rounds to nearest.
-    method: Solver | None = None
+    #: How the codes of the linear layers are chosen.
+    method: Chain = NEAREST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Recipe:
             [
                 rule.match,
                 *(s and s.name for s in (rule.weights, rule.activations, rule.kv)),
-                *([method_text(rule.method)] if rule.method else []),
+                *([] if rule.method == NEAREST else [chain_text(rule.method)]),
             ]
             for rule in self.rules
         ]
@@ -72,20 +73,18 @@ FLOAT32 = Recipe(name="float32", rules=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A recipe resolved for one model: schemes and methods by layer name."""
+class Plan(Assignment):
+    """A recipe resolved for one model."""
 
     recipe: Recipe
-    #: Scheme of each matrix that is quantized, by layer name.
-    weights: dict[str, Scheme]
-    #: Rounding in each layer; ``None`` if no layer quantizes activations or KV cache.
-    numerics: tuple[LayerNumerics, ...] | None
-    #: Calibrated solver of each linear layer that has one, by layer name.
-    methods: dict[str, Solver]
 
 
 def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     """Resolve ``recipe`` for a model; raise :class:`UserError` if it does not suit the model."""
+    transforms = _model_transforms(recipe, config)
+    for transform in transforms:
+        with user_errors(ValueError):
+            config = transform.transformed(config)
     linear = linear_names(config)
     caches = tuple(f"layers.{i}.self_attn.kv_cache" for i in range(config.layers))
     names = (*linear, *embedding_names(config))
@@ -103,12 +102,59 @@ def plan(recipe: Recipe, config: ModelConfig) -> Plan:
     elif recipe.pe is not None:
         _check_rounding(recipe, weights, inputs, rows)
     layers = tuple(_layer_numerics(recipe, config, i, inputs, cached) for i in range(config.layers))
+    methods = _methods(recipe, linear, weights, config)
     return Plan(
         recipe=recipe,
+        config=config,
         weights=weights,
         numerics=layers if inputs or cached else None,
-        methods=_methods(recipe, linear, weights, config),
+        methods=methods,
+        transforms=transforms,
+        block_transforms=_block_transforms(recipe, config, weights, methods, layers),
     )
+
+
+def _model_transforms(recipe: Recipe, config: ModelConfig) -> tuple[ModelTransform, ...]:
+    """Return the transforms of the whole model, which every rule must name alike."""
+    found: dict[tuple[ModelTransform, ...], Rule] = {}
+    for name in linear_names(config):
+        rule = recipe.rule_for(name)
+        if rule.weights is not None or rule.method.model:
+            found.setdefault(rule.method.model, rule)
+    if len(found) > 1:
+        one, other = list(found.values())[:2]
+        raise UserError(
+            f"recipe {recipe.name}: '{one.match}' has the method {chain_text(one.method)} and "
+            f"'{other.match}' has {chain_text(other.method)}; a transform of the model changes "
+            f"every layer, so give all rules the same"
+        )
+    return next(iter(found), ())
+
+
+def _block_transforms(
+    recipe: Recipe,
+    config: ModelConfig,
+    weights: Mapping[str, Scheme],
+    methods: Mapping[str, Chain],
+    numerics: Sequence[LayerNumerics],
+) -> dict[tuple[int, str], tuple[BlockTransform, ...]]:
+    """Return the transforms of each site, which the layers that read it must name alike."""
+    found: dict[tuple[int, str], tuple[BlockTransform, ...]] = {}
+    for index in range(config.layers):
+        for site, members in fused_members(config).items():
+            names = [n for m in members if (n := f"layers.{index}.{m}") in weights]
+            named = {methods.get(name, NEAREST).block for name in names}
+            if len(named) > 1:
+                raise UserError(
+                    f"recipe {recipe.name}: {', '.join(names)} read the same input; "
+                    f"give them the same transforms"
+                )
+            if transforms := next(iter(named), ()):
+                found[index, site] = transforms
+        with user_errors(ValueError):
+            for transform in {t: None for (i, _), ts in found.items() if i == index for t in ts}:
+                transform.check(config, numerics[index])
+    return found
 
 
 def _weights(recipe: Recipe, names: Sequence[str], config: ModelConfig) -> dict[str, Scheme]:
@@ -128,14 +174,14 @@ def _weights(recipe: Recipe, names: Sequence[str], config: ModelConfig) -> dict[
 
 def _methods(
     recipe: Recipe, linear: Sequence[str], weights: Mapping[str, Scheme], config: ModelConfig
-) -> dict[str, Solver]:
-    """Return the solver of each quantized linear layer; raise UserError for unsupported schemes."""
-    rules = {name: recipe.rule_for(name) for name in linear if name in weights}
-    methods = {name: rule.method for name, rule in rules.items() if rule.method is not None}
+) -> dict[str, Chain]:
+    """Return the method of each quantized linear layer; raise UserError for unsupported schemes."""
+    chains = {name: recipe.rule_for(name).method for name in linear if name in weights}
+    methods = {name: chain for name, chain in chains.items() if chain != NEAREST}
     shapes = tensor_shapes(config)
-    for name, solver in methods.items():
+    for name, chain in methods.items():
         with user_errors(ValueError):
-            solver.check(weights[name], shapes[f"{name}.weight"])
+            chain.check(weights[name], shapes[f"{name}.weight"])
     return methods
 
 

@@ -18,9 +18,9 @@ rule or ``[[recipe.rule]]`` tables, and of ``[[grid]]`` tables, whose lists are 
     group_size = [32, 128]
     kv = ["none", "int8"]
 
-A rule's ``method`` names the solver that chooses the codes, such as ``gptq``, as ``--method`` does;
-without one, values are rounded to the nearest code. A recipe's ``pe`` names the processing element
-that computes its dot products, as ``--pe`` does.
+A rule's ``method`` names the steps that choose the codes, such as ``awq+gptq``, as ``--method``
+does; without one, values are rounded to the nearest code. A recipe's ``pe`` names the processing
+element that computes its dot products, as ``--pe`` does.
 """
 
 import itertools
@@ -34,8 +34,7 @@ from typing import Any, Literal
 from numerics import Scheme, parse_scheme
 from numerics.names.text import short_name
 from sim.errors import UserError, user_errors
-from sim.methods.steps import Solver
-from sim.methods.text import method_text, parse_method
+from sim.methods.chain import NEAREST, Chain, chain_text, parse_chain
 from sim.names.gguf_mix import GgufMix
 from sim.names.meaning import FLOAT, OPERANDS, find_meaning
 from sim.sources.text import decoded
@@ -88,13 +87,12 @@ def make_rule(
     )
 
 
-def make_method(text: str | None) -> Solver | None:
-    """Return the calibrated solver that a text names; ``None`` for rounding to nearest."""
+def make_method(text: str | None) -> Chain:
+    """Return the method that a text names; without one, rounding to nearest."""
     if text is None:
-        return None
+        return NEAREST
     with user_errors(ValueError):
-        solver = parse_method(text)
-    return solver if solver.is_calibrated else None
+        return parse_chain(text)
 
 
 def _one(said: Scheme | None, given: Scheme | None, name: str | None) -> Scheme | None:
@@ -119,8 +117,8 @@ def make_recipe(
 ) -> Recipe:
     """Return the recipe that quantizes every linear layer but the skipped ones in the same way."""
     rule = make_rule(weights, activations, kv, group_size=group_size, method=method)
-    if rule.weights is None:
-        rule = replace(rule, method=None)
+    if rule.weights is None and (rule.activations, rule.kv) == (None, None):
+        rule = replace(rule, method=NEAREST)
     if rule == Rule():
         return FLOAT32
     skips = tuple(Rule(match=pattern) for pattern in skip)
@@ -130,7 +128,7 @@ def make_recipe(
         None if kv in FLOAT else kv,
         group_size=group_size,
     )
-    suffix = f" {method_text(rule.method)}" if rule.method else ""
+    suffix = "" if rule.method == NEAREST else f" {chain_text(rule.method)}"
     suffix += "".join(f" skip={pattern}" for pattern in skip) + _pe_suffix(pe)
     return Recipe(name=name + suffix, rules=(*skips, rule), pe=pe)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from numerics import fake_quantize, parse_scheme
-from sim.calibration.blocks import block_params, read_block
 from sim.calibration.statistics import Statistics
 from sim.calibration.stream import Stream
+from sim.model.block_buffers import BlockBuffers
 from sim.model.capture import layer_inputs
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.params import ModelBuffers
@@ -30,17 +30,27 @@ def params(source):
     return buffers.params()
 
 
-def statistics_of(source, index, numerics=None) -> dict[str, Statistics]:
-    stream = Stream.start(source, TOKENS)
+def block_params(source, index):
+    buffers = BlockBuffers(source.config)
+    for name in buffers.tensors:
+        buffers.write(name, source.read(f"layers.{index}.{name}"))
+    return buffers.params()
+
+
+def stream_at(source, params, index) -> Stream:
+    stream = Stream.start(source.config, params, TOKENS)
     for i in range(index):
-        stream.advance(block_params(source.config, read_block(source, i)))
-    given = {} if numerics is None else {"numerics": numerics}
-    return stream.statistics(block_params(source.config, read_block(source, index)), **given)
+        stream.advance(block_params(source, i))
+    return stream
+
+
+def statistics_of(source, params, index, **given) -> dict[str, Statistics]:
+    return stream_at(source, params, index).statistics(block_params(source, index), **given)
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_statistics_are_those_of_what_each_layer_reads(source, params, index):
-    found = statistics_of(source, index)
+    found = statistics_of(source, params, index, with_sample=True)
     for site, members in fused_members(source.config).items():
         name = f"layers.{index}.{members[0]}"
         inputs = [layer_inputs(params, jnp.asarray(w), source.config, name) for w in TOKENS]
@@ -49,12 +59,41 @@ def test_statistics_are_those_of_what_each_layer_reads(source, params, index):
         assert found[site].hessian == pytest.approx(x.T @ x, rel=1e-4, abs=1e-4)
         assert found[site].amax == pytest.approx(np.abs(x).max(axis=0), rel=1e-4)
         assert found[site].magnitude == pytest.approx(np.abs(x).sum(axis=0), rel=1e-4)
+        # Every token fits in the sample of so short a text.
+        assert found[site].sample == pytest.approx(x, rel=1e-4, abs=1e-4)
 
 
 def test_rounded_activations_are_what_the_statistics_see(source, params):
     scheme = parse_scheme("int4", role="activation")
-    found = statistics_of(source, 0, LayerNumerics(qkv=scheme))
+    found = statistics_of(source, params, 0, numerics=LayerNumerics(qkv=scheme), with_sample=True)
     name = "layers.0.self_attn.q_proj"
     inputs = [layer_inputs(params, jnp.asarray(w), source.config, name) for w in TOKENS]
     x = np.concatenate([fake_quantize(i, scheme) for i in inputs]).astype(np.float64)
     assert found["qkv"].hessian == pytest.approx(x.T @ x, rel=1e-3, abs=1e-3)
+    unrounded = np.concatenate(inputs)
+    assert found["qkv"].sample == pytest.approx(unrounded, rel=1e-4, abs=1e-4)
+
+
+def test_the_shift_is_the_product_of_the_float_inputs_error_with_the_inputs(source, params):
+    reference, stream = stream_at(source, params, 1), stream_at(source, params, 1)
+    stream.states *= np.float32(1.1)
+    layer = block_params(source, 1)
+    found = stream.statistics(layer, reference=reference, with_sample=True)
+    floats = reference.statistics(layer, with_sample=True)
+    for site, entry in found.items():
+        x, x_float = entry.sample.astype(np.float64), floats[site].sample.astype(np.float64)
+        assert entry.shift == pytest.approx((x_float - x).T @ x, rel=1e-3, abs=1e-3)
+        assert floats[site].shift is None
+
+
+def test_scaled_statistics_are_those_of_scaled_inputs():
+    random = np.random.default_rng(1)
+    x, scale = random.normal(size=(32, 6)).astype(np.float32), random.uniform(0.5, 2, 6)
+    plain, scaled = Statistics.empty(6), Statistics.empty(6)
+    plain.add(x, sampled=4)
+    scaled.add((x / scale).astype(np.float32), sampled=4)
+    found = plain.scaled(scale)
+    assert found.hessian == pytest.approx(scaled.hessian, rel=1e-5, abs=1e-5)
+    assert found.amax == pytest.approx(scaled.amax) and found.tokens == 32
+    assert found.magnitude == pytest.approx(scaled.magnitude)
+    assert found.sample == pytest.approx(scaled.sample) and len(found.sample) == 4

@@ -7,19 +7,21 @@ from safetensors.numpy import load_file, save_file
 
 from numerics import SCHEMES, fake_quantize
 from numerics.solvers.rotation import Hadamard
+from sim.calibration.stream import Stream
 from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.methods.run import quantized_blocks
 from sim.model.online import Online
-from sim.model.params import ModelBuffers
 from sim.model.tensors import linear_names, tensor_shapes
-from sim.quantized.writer import TableTypes, write_model
+from sim.quantized.table_types import TableTypes
+from sim.quantized.writer import write_model
 from sim.sources.catalog import open_model
 from sim.sources.packed_floats import smallest_type
 from sim.sources.rotated import RotatedSource
 from sim.sources.text import Text
 from sim.sweep.recipe import plan
 from sim.sweep.recipe_file import make_recipe
-from sim.sweep.weights import WeightLoader, calibrated_codes
+from sim.sweep.weights import read_embedding
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +57,13 @@ def test_what_is_read_is_what_a_sweep_computes_with(source, tmp_path, name):
     exact = TableTypes(embeddings="keep")
     read = open_model(str(write_model(source, recipe, tmp_path / "model", exact)))
     assert read.config == source.config
-    buffers = ModelBuffers(source.config)
-    WeightLoader(source, buffers).load(plan(recipe, source.config))
-    again = ModelBuffers(source.config)
-    for tensor in tensor_shapes(source.config):
-        again.write(tensor, read.read(tensor))
-    assert buffers._buffers.keys() == again._buffers.keys()
-    for buffer, values in buffers._buffers.items():
-        assert same(np.asarray(values), np.asarray(again._buffers[buffer])), buffer
+    for block in quantized_blocks(source, plan(recipe, source.config)):
+        for tensor, values in block.tensors.items():
+            name = f"layers.{block.index}.{tensor}"
+            assert same(values, read.read(name)), name
+    for name in tensor_shapes(source.config):
+        if not name.startswith("layers."):
+            assert same(source.read(name), read.read(name)), name
 
 
 def test_layers_that_are_kept_come_back_too(source, tmp_path):
@@ -136,7 +137,7 @@ def test_nothing_half_written_stays(source, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sim.quantized.writer.save_file", full)
+    monkeypatch.setattr("sim.quantized.tensor_file.TensorFile.add", full)
     with pytest.raises(OSError, match="No space"):
         write_model(source, make_recipe("fp4:g32"), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
@@ -217,8 +218,11 @@ def test_codes_that_a_method_chose_read_back_as_chosen(source, tmp_path, method)
     calibration = Calibration(text=text, tokens=tokens)
     path = write_model(source, recipe, tmp_path / "model", calibration=calibration)
     read = open_model(str(path))
-    chosen = calibrated_codes(source, plan(recipe, source.config), calibration)
-    for name, codes in chosen.items():
-        assert (read.read(f"{name}.weight") == np.asarray(codes.dequantize())).all()
-        nearest = np.asarray(fake_quantize(source.read(f"{name}.weight"), codes.scheme))
-        assert (read.read(f"{name}.weight") != nearest).any()
+    point = plan(recipe, source.config)
+    stream = Stream.start(source.config, read_embedding(source, point)[0], tokens)
+    for block in quantized_blocks(source, point, stream):
+        for member, codes in block.codes.items():
+            name = f"layers.{block.index}.{member}.weight"
+            assert (read.read(name) == np.asarray(codes.dequantize())).all()
+            nearest = np.asarray(fake_quantize(source.read(name), codes.scheme))
+            assert (read.read(name) != nearest).any()

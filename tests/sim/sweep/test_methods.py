@@ -7,13 +7,11 @@ import pytest
 
 from sim.calibration.text import Calibration
 from sim.errors import UserError
-from sim.model.params import ModelBuffers
 from sim.sources.catalog import open_model
 from sim.sources.text import read_text
 from sim.sweep.engine import Sweep
 from sim.sweep.recipe import plan
 from sim.sweep.recipe_file import make_recipe
-from sim.sweep.weights import WeightLoader
 from sim.sweep.windows import take_windows
 
 
@@ -71,18 +69,6 @@ def test_another_calibration_text_is_another_point(sweep, calibration):
     rtn, _, gptq = sweep.recipes
     assert sweep._key(rtn) == other._key(rtn)
     assert sweep._key(gptq) != other._key(gptq)
-
-
-def test_rounding_to_nearest_after_a_calibrated_plan_writes_every_matrix_again(source, calibration):
-    buffers = ModelBuffers(source.config)
-    loader = WeightLoader(source, buffers, calibration)
-    nearest = plan(make_recipe("int3:g32"), source.config)
-    loader.load(nearest)
-    before = np.array(buffers.params()["layers"]["down"])
-    loader.load(plan(make_recipe("int3:g32", method="gptq"), source.config))
-    assert (np.asarray(buffers.params()["layers"]["down"]) != before).any()
-    loader.load(nearest)
-    assert (np.asarray(buffers.params()["layers"]["down"]) == before).all()
 
 
 @pytest.mark.parametrize(

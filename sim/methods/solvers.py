@@ -1,16 +1,10 @@
-"""The steps of methods, each with its options, defaults and source.
+"""Solvers: steps that choose the codes of a matrix."""
 
-A step is a frozen dataclass: its fields are the options that a text such as
-``gptq(order=natural,damping=0.1)`` sets.
-"""
-
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32
 
 from numerics import QuantizedTensor, Scheme, quantize
 from numerics.solvers.clip import check_clip, clip_search
@@ -18,34 +12,7 @@ from numerics.solvers.gptq import gptq
 from numerics.solvers.hessian import Order, check_damping, column_order
 from numerics.solvers.rounder import rounder_of
 from sim.calibration.statistics import Statistics
-
-Weight = Float32[np.ndarray, "out n"]
-#: Version, incremented when a solver chooses other codes; part of every calibrated result's key.
-VERSION = 1
-
-
-class Solver(ABC):
-    """Chooses the codes of one matrix."""
-
-    name: ClassVar[str]
-    #: Description of the method in one line.
-    summary: ClassVar[str]
-    source: ClassVar[str]
-    #: Time in addition to rounding, in forward passes over the calibration tokens.
-    cost: ClassVar[str] = "none beside rounding"
-    #: Description of each option, by name.
-    options: ClassVar[dict[str, str]] = {}
-    #: Whether the solver needs statistics of the layer's inputs.
-    is_calibrated: ClassVar[bool]
-
-    def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:  # noqa: B027
-        """Raise :class:`ValueError` for a scheme whose codes the solver cannot choose."""
-
-    @abstractmethod
-    def solve(
-        self, weight: Weight, scheme: Scheme, statistics: Statistics | None
-    ) -> QuantizedTensor:
-        """Return the quantized matrix; ``statistics`` are given if the solver is calibrated."""
+from sim.methods.step import Solver, Weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +102,3 @@ class Gptq(Solver):
             damping=self.damping,
             clip=self.clip,
         ).weight
-
-
-SOLVERS: dict[str, type[Solver]] = {step.name: step for step in (Rtn, Clip, Gptq)}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sim.methods.steps import Clip, Gptq, Rtn
-from sim.methods.text import method_text, parse_method
+from sim.methods.chain import NEAREST, Chain, chain_text, parse_chain
+from sim.methods.solvers import Clip, Gptq, Rtn
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,10 @@ from sim.methods.text import method_text, parse_method
     ],
 )
 def test_texts_and_methods_name_each_other(text, method, canonical):
-    assert parse_method(text) == method
-    assert parse_method(method_text(method)) == method
-    assert canonical is None or method_text(method) == canonical
+    chain = Chain(solver=method)
+    assert parse_chain(text) == chain
+    assert parse_chain(chain_text(chain)) == chain
+    assert canonical is None or chain_text(chain) == canonical
 
 
 @pytest.mark.parametrize(
@@ -38,11 +39,19 @@ def test_texts_and_methods_name_each_other(text, method, canonical):
         ("gptq(damping=2)", "damping is 2; it must lie in 0..1"),
         ("gptq(clip=1,clip=0)", "option clip of gptq is '1'; it can be true or false"),
         ("gptq(clip=true,clip=true)", "option clip of gptq is given twice"),
+        ("gptq+clip", "has the solvers gptq and clip; a chain has one, such as gptq"),
+        ("gptq+gptq", "has gptq twice; give it once"),
+        ("gptq++rtn", "method step '' is not of the form NAME or NAME"),
         ("gptq(", "not of the form NAME or NAME"),
         ("", "not of the form NAME or NAME"),
     ],
 )
 def test_what_a_method_cannot_be_is_said_in_one_line(text, message):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
-        parse_method(text)
+        parse_chain(text)
     assert message in str(caught.value)
+
+
+def test_rounding_to_nearest_is_the_chain_without_a_step():
+    assert parse_chain("rtn") == NEAREST and not NEAREST.is_calibrated
+    assert parse_chain("gptq").is_calibrated

@@ -1,0 +1,102 @@
+"""The kinds of steps of a method: transforms of the model, transforms of a block, solver, repair.
+
+A step is a frozen dataclass: its fields are the options that a text such as
+``gptq(order=natural,damping=0.1)`` sets.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from numerics import QuantizedTensor, Scheme
+from numerics.schemes.repaired import Repaired
+from sim.calibration.statistics import Statistics
+from sim.methods.block import Block
+from sim.model.config import ModelConfig
+from sim.model.layer_numerics import LayerNumerics
+from sim.sources.source import ModelSource
+
+Weight = Float32[np.ndarray, "out n"]
+
+
+class Step(ABC):
+    """One step of a method."""
+
+    name: ClassVar[str]
+    #: Description of the step in one line.
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    #: Time in addition to rounding, in forward passes over the calibration tokens.
+    cost: ClassVar[str] = "none beside rounding"
+    #: Description of each option, by name.
+    options: ClassVar[dict[str, str]] = {}
+    #: Whether the step needs statistics of the layers' inputs.
+    is_calibrated: ClassVar[bool]
+    #: Whether it reads a sample of the inputs too.
+    needs_sample: ClassVar[bool] = False
+
+    @property
+    def needs_shift(self) -> bool:
+        """Whether the step reads how far the inputs are from those of the float model."""
+        return False
+
+
+class ModelTransform(Step):
+    """Changes the weights of the whole model and leaves its float outputs unchanged."""
+
+    @abstractmethod
+    def transformed(self, config: ModelConfig) -> ModelConfig:
+        """Return the configuration of the transformed model.
+
+        Raises :class:`ValueError` for a model that the step cannot transform.
+        """
+
+    @abstractmethod
+    def apply(self, source: ModelSource) -> ModelSource:
+        """Return the transformed model, whose tensors are transformed as they are read."""
+
+
+class BlockTransform(Step):
+    """Changes the weights of a block and leaves its float outputs unchanged."""
+
+    @abstractmethod
+    def check(self, config: ModelConfig, activations: LayerNumerics) -> None:
+        """Raise :class:`ValueError` for a model or activations that the step does not support."""
+
+    @abstractmethod
+    def apply(self, block: Block) -> None:
+        """Change the tensors and statistics of a block."""
+
+
+class Solver(Step):
+    """Chooses the codes of one matrix."""
+
+    def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
+        """Raise :class:`ValueError` for a scheme whose codes the solver cannot choose."""
+
+    @abstractmethod
+    def solve(
+        self, weight: Weight, scheme: Scheme, statistics: Statistics | None
+    ) -> QuantizedTensor:
+        """Return the quantized matrix; ``statistics`` are given if the solver is calibrated."""
+
+
+class Repair(Step):
+    """Adds something to a quantized matrix that makes up for a part of its error."""
+
+    @property
+    @abstractmethod
+    def formats(self) -> tuple[int, Scheme, Scheme]:
+        """Rank, and the schemes of the factors (out, rank) and (rank, in)."""
+
+    @abstractmethod
+    def extra_bits(self, shape: tuple[int, ...]) -> int:
+        """Return the bits that the repair of a matrix adds; ValueError for a shape without one."""
+
+    @abstractmethod
+    def repair(
+        self, weight: Weight, quantized: QuantizedTensor, statistics: Statistics | None
+    ) -> Repaired:
+        """Return the repaired matrix; ``statistics`` are given if the repair is calibrated."""

@@ -1,0 +1,120 @@
+"""Writer of packed checkpoints: codes and side data in safetensors, written block by block."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from numerics import QuantizedTensor, quantize
+from numerics.schemes.repaired import Repaired
+from numerics.schemes.storage import to_bytes
+from sim.calibration.stream import Stream
+from sim.calibration.text import Calibration
+from sim.methods.run import quantized_blocks
+from sim.model.tensors import EMBEDDING, HEAD, tensor_shapes
+from sim.quantized.gguf_writer import FLOATS, KEEP, to_float
+from sim.quantized.table_types import TableTypes
+from sim.quantized.tensor_file import TensorFile
+from sim.sources.packed_description import (
+    FILE_NAME,
+    LEFT,
+    RIGHT,
+    TOKENIZER,
+    WEIGHTS,
+    Description,
+    RepairFormat,
+)
+from sim.sources.packed_floats import smallest_type
+from sim.sources.source import ModelSource
+from sim.sweep.recipe import Plan
+from sim.sweep.weights import layer_of, read_embedding
+
+#: Called with the number of blocks done and of all blocks.
+Progress = Callable[[int, int], None]
+
+
+def write_packed(
+    source: ModelSource,
+    point: Plan,
+    tables: TableTypes,
+    directory: Path,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> None:
+    """Write the model ``source``, which has the plan's transforms, into an empty directory."""
+    tokenizer = source.tokenizer()
+    repairs = {
+        name: found
+        for name, chain in point.methods.items()
+        if chain.repair is not None and (found := chain.repair.formats) is not None
+    }
+    description = Description(
+        model=source.name,
+        source_sha256=source.content_hash,
+        recipe=point.recipe.name,
+        matrices=point.weights,
+        repairs={name: RepairFormat(*found) for name, found in repairs.items()},
+        config=source.config,
+        bos_id=tokenizer.bos_id,
+    )
+    with TensorFile(directory / WEIGHTS, description.arrays()) as file:
+        for name, array in _arrays(source, point, tables, calibration, progress):
+            file.add(name, array)
+    tokenizer.backend.save(str(directory / TOKENIZER))
+    (directory / FILE_NAME).write_text(description.to_json(), encoding="utf-8")
+
+
+def _arrays(
+    source: ModelSource,
+    point: Plan,
+    tables: TableTypes,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every array of the file, block by block, then the tables outside the blocks."""
+    stream = None
+    if point.is_calibrated and calibration is not None:
+        stream = Stream.start(point.config, read_embedding(source, point)[0], calibration.tokens)
+    for block in quantized_blocks(source, point, stream, keep_codes=True):
+        for name, values in block.tensors.items():
+            full, codes = f"layers.{block.index}.{name}", block.codes.get(layer_of(name))
+            if codes is None or not name.endswith(".weight"):
+                yield full, smallest_type(values)
+            else:
+                yield from _stored(full, codes)
+        progress(block.index + 1, point.config.layers)
+    types = {EMBEDDING["embed"]: tables.embeddings, HEAD["head"]: tables.head}
+    shapes = tensor_shapes(source.config)
+    for name in (*EMBEDDING.values(), *HEAD.values()):
+        if name not in shapes:
+            continue
+        values, scheme = source.read(name), point.weights.get(layer_of(name))
+        if scheme is not None:
+            yield from _stored(name, quantize(jnp.asarray(values), scheme))
+        elif name in types:
+            yield name, _table(values, types[name])
+        else:
+            yield name, smallest_type(values)
+
+
+def _stored(name: str, codes: QuantizedTensor | Repaired) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays of a quantized matrix."""
+    weight = codes.weight if isinstance(codes, Repaired) else codes
+    for array, packed in to_bytes(weight).items():
+        yield f"{name}.{array}", packed
+    if isinstance(codes, Repaired):
+        for part, factor in ((LEFT, codes.left), (RIGHT, codes.right)):
+            for array, packed in to_bytes(factor).items():
+                yield f"{name}.{part}.{array}", packed
+
+
+def _table(values: np.ndarray, kind: str | None) -> np.ndarray:
+    """Return an embedding or a head in the chosen type, by default in 16 bits."""
+    if kind in FLOATS:
+        return to_float(values, kind, "the embedding")
+    narrow = smallest_type(values)
+    if kind == KEEP or narrow.dtype != np.float32:
+        return narrow
+    has_room = np.abs(values).max() <= np.finfo(np.float16).max
+    return to_float(values, "f16" if has_room else "bf16", "the embedding")
