@@ -10,17 +10,17 @@ from numerics.schemes.tensor import QuantizedTensor
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Repaired:
-    """The matrix ``weight + left @ right``, all three quantized."""
+    """The matrix ``weight + left.T @ right``, all three quantized."""
 
     weight: QuantizedTensor
-    #: Shape (out, rank).
+    #: Shape (rank, out), so that each of the ``rank`` vectors has scales of its own.
     left: QuantizedTensor
     #: Shape (rank, in).
     right: QuantizedTensor
 
     def dequantize(self) -> Float32[np.ndarray, "out n"]:
         """Return the sum, computed in float64 and rounded once to float32."""
-        low_rank = _float64(self.left) @ _float64(self.right)
+        low_rank = _float64(self.left).T @ _float64(self.right)
         total: Float32[np.ndarray, "out n"] = (_float64(self.weight) + low_rank).astype(np.float32)
         return total
 

@@ -49,7 +49,7 @@ class Chain:
     @property
     def is_calibrated(self) -> bool:
         """Whether a step reads a calibration text."""
-        return any(step.is_calibrated for step in self.steps)
+        return any(step.reads_text for step in self.steps)
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for a matrix whose codes the chain cannot choose."""

@@ -54,7 +54,8 @@ def option_values(step: type[Step], name: str) -> str:
     >>> option_values(Gptq, "order"), option_values(Gptq, "damping")
     ('natural, activation, group', 'a number')
     """
-    return ", ".join(_allowed(typing.get_type_hints(step)[name])) or "a number"
+    kind = typing.get_type_hints(step)[name]
+    return ", ".join(_allowed(kind)) or ("a format" if kind is str else "a number")
 
 
 def shown(value: object) -> str:

@@ -32,10 +32,15 @@ class Step(ABC):
     cost: ClassVar[str] = "none beside rounding"
     #: Description of each option, by name.
     options: ClassVar[dict[str, str]] = {}
-    #: Whether the step needs statistics of the layers' inputs.
+    #: Whether the step needs statistics of the layers' inputs, at least with some options.
     is_calibrated: ClassVar[bool]
     #: Whether it reads a sample of the inputs too.
     needs_sample: ClassVar[bool] = False
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the step needs statistics with the options that it has."""
+        return self.is_calibrated
 
     @property
     def needs_shift(self) -> bool:
@@ -89,7 +94,7 @@ class Repair(Step):
     @property
     @abstractmethod
     def formats(self) -> tuple[int, Scheme, Scheme]:
-        """Rank, and the schemes of the factors (out, rank) and (rank, in)."""
+        """Rank, and the schemes of the factors (rank, out) and (rank, in)."""
 
     @abstractmethod
     def extra_bits(self, shape: tuple[int, ...]) -> int:

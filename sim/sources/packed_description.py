@@ -35,7 +35,7 @@ class RepairFormat:
     """Low-rank factors that are added to a quantized matrix."""
 
     rank: int
-    #: Scheme of the factor of shape (out, rank).
+    #: Scheme of the factor of shape (rank, out).
     left: Scheme
     #: Scheme of the factor of shape (rank, in).
     right: Scheme
@@ -43,7 +43,7 @@ class RepairFormat:
     def factors(self, shape: tuple[int, ...]) -> dict[str, tuple[Scheme, tuple[int, int]]]:
         """Return scheme and shape of each factor of a matrix (out, in)."""
         rows, columns = shape
-        return {LEFT: (self.left, (rows, self.rank)), RIGHT: (self.right, (self.rank, columns))}
+        return {LEFT: (self.left, (self.rank, rows)), RIGHT: (self.right, (self.rank, columns))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
