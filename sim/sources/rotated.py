@@ -58,10 +58,7 @@ class RotatedSource:
     online: Online | None = None
 
     def __post_init__(self) -> None:
-        if self.source.config.online is not None:
-            raise ValueError(f"the weights of {self.source.name} are rotated already")
-        if self.residual is not None:
-            check_residual(self.source.config)
+        _ = self.config  # raises the errors
 
     @property
     def name(self) -> str:
@@ -70,11 +67,9 @@ class RotatedSource:
 
     @cached_property
     def config(self) -> ModelConfig:
-        """Shape and mathematics of the model: the head apart where R1 is on, online transforms."""
-        config = dataclasses.replace(self.source.config, online=self.online)
-        if self.residual is None:
-            return config
-        return dataclasses.replace(config, tie_embeddings=False)
+        """Shape and mathematics of the rotated model."""
+        residual = self.residual is not None
+        return rotated_config(self.source.config, residual=residual, online=self.online)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -175,18 +170,29 @@ class RotatedSource:
         return apply
 
 
-def check_residual(config: ModelConfig) -> None:
-    """Raise ValueError for a model whose residual stream can't be rotated."""
+def rotated_config(config: ModelConfig, *, residual: bool, online: Online | None) -> ModelConfig:
+    """Return the configuration of a rotated model: untied by R1, with online transforms.
+
+    Raises
+    ------
+    ValueError
+        The model has online transforms already, or its residual stream can't be rotated.
+    """
+    if config.online is not None:
+        raise ValueError("the model is rotated already, with online transforms; take its original")
+    if not residual:
+        return dataclasses.replace(config, online=online)
+    reason = None
     if config.norm != "rms":
         reason = "normalise with LayerNorm, whose mean subtraction does not commute with a rotation"
     elif config.post_norms:
         reason = "multiply by the weights of a norm before the residual addition"
-    else:
-        return
-    raise ValueError(
-        f"the residual stream of {config.family} models can't be rotated (r1): they {reason}; "
-        "use r1=false"
-    )
+    if reason is not None:
+        raise ValueError(
+            f"the residual stream of {config.family} models can't be rotated (r1): they {reason}; "
+            "use r1=false"
+        )
+    return dataclasses.replace(config, online=online, tie_embeddings=False)
 
 
 def _in_place(rows: Matrix, apply: Callable[[Matrix], Matrix]) -> None:

@@ -203,7 +203,7 @@ def test_a_rotated_source_describes_itself(model):
     assert not rotated.has_grid(name)
     with pytest.raises(UserError, match=f"^tensor {re.escape(name)} is rotated"):
         rotated.grid_step(name)
-    with pytest.raises(ValueError, match=r"^the weights of memory are rotated already$"):
+    with pytest.raises(ValueError, match=r"^the model is rotated already"):
         RotatedSource(source=rotated, residual=Hadamard(size=64))
 
 
