@@ -11,6 +11,7 @@ divergence of the token distribution from that of the float model.
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import re
@@ -24,19 +25,21 @@ import numpy as np
 from export import export
 
 from sim.calibration.options import BUILT_IN
+from sim.calibration.stream import Stream, silent
 from sim.calibration.text import Calibration
-from sim.model.params import ModelBuffers
+from sim.methods.run import QuantizedBlock, quantized_blocks
+from sim.model.params import Params
 from sim.provenance import machine, versions
 from sim.sources.catalog import open_model
 from sim.sources.hf_directory import open_directory
 from sim.sources.source import ModelSource
 from sim.sources.text import read_text
 from sim.sweep.command import PACKAGES, read_calibration
-from sim.sweep.evaluate import Evaluator, window_means
+from sim.sweep.evaluate import Evaluator, Pass, window_means
 from sim.sweep.recipe import FLOAT32, Plan, plan
 from sim.sweep.recipe_file import make_recipe
 from sim.sweep.statistics import estimate
-from sim.sweep.weights import WeightLoader
+from sim.sweep.weights import read_embedding, read_head
 from sim.sweep.windows import take_windows
 
 HERE = Path(__file__).parent
@@ -104,6 +107,22 @@ class Measured:
     versions: str
 
 
+@dataclass(slots=True)
+class Stopwatch:
+    """Wall time and processor time of all threads, spent in ``with`` blocks."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Add the time of the block."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.wall_s += time.perf_counter() - wall
+        self.cpu_s += time.process_time() - cpu
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
     """The model, its texts and the directory of intermediate files."""
@@ -117,13 +136,12 @@ class Study:
 
     def rows(self) -> Iterator[Row]:
         """Yield two rows a comparison: llm-compressor's and qsim's."""
-        loader = WeightLoader(self.source, ModelBuffers(self.source.config), self.calibration)
-        loader.load(plan(FLOAT32, self.source.config))
-        self.evaluator.reference(loader.buffers.params(), lambda _: None)
+        reference = self._pass(self.source, plan(FLOAT32, self.source.config), Stopwatch())
+        self.evaluator.reference(reference, silent)
         for comparison in COMPARISONS:
             theirs = self.theirs(comparison)
             yield self.row(comparison, "llm-compressor", comparison.theirs, theirs, theirs)
-            ours = self.ours(comparison, loader)
+            ours = self.ours(comparison)
             yield self.row(comparison, "qsim", comparison.ours, ours, theirs)
 
     def theirs(self, comparison: Comparison) -> Measured:
@@ -132,24 +150,43 @@ class Study:
         if not (out / "timing.json").exists():
             self._compress(comparison, out)
         timing = json.loads((out / "timing.json").read_text())
-        source = open_directory(out)
-        loader = WeightLoader(source, ModelBuffers(source.config))
-        loader.load(plan(FLOAT32, source.config))
+        recipe = make_recipe(None, comparison.activations) if comparison.activations else FLOAT32
+        run = self._pass(open_directory(out), plan(recipe, self.source.config), Stopwatch())
         return Measured(
-            kl=self._kl(loader.buffers.params(), self._plan(None, comparison.activations)),
+            kl=window_means(self.evaluator.quantized(run, silent).kl),
             wall_s=timing["wall_s"],
             cpu_s=timing["cpu_s"],
             versions=_joined(timing["versions"]),
         )
 
-    def ours(self, comparison: Comparison, loader: WeightLoader) -> Measured:
+    def ours(self, comparison: Comparison) -> Measured:
         """Quantize with qsim, reading and compilation included in the time; score the weights."""
-        point = self._plan(comparison.weights, comparison.activations, comparison.ours)
-        wall, cpu = time.perf_counter(), time.process_time()
-        loader.load(point)
-        wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-        kl = self._kl(loader.params(point), point)
-        return Measured(kl=kl, wall_s=wall_s, cpu_s=cpu_s, versions=_joined(versions(*PACKAGES)))
+        recipe = make_recipe(comparison.weights, comparison.activations, method=comparison.ours)
+        watch = Stopwatch()
+        run = self._pass(self.source, plan(recipe, self.source.config), watch)
+        return Measured(
+            kl=window_means(self.evaluator.quantized(run, silent).kl),
+            wall_s=watch.wall_s,
+            cpu_s=watch.cpu_s,
+            versions=_joined(versions(*PACKAGES)),
+        )
+
+    def _pass(self, source: ModelSource, point: Plan, watch: Stopwatch) -> Pass:
+        """Return a run of the model under a plan; ``watch`` takes the time of its quantization."""
+        with watch.running():
+            source = point.transformed(source)
+            embedding, _ = read_embedding(source, point)
+            stream = None
+            if point.is_calibrated:
+                stream = Stream.start(point.config, embedding, self.calibration.tokens)
+            blocks = quantized_blocks(source, point, stream)
+        return Pass(
+            config=point.config,
+            embedding=embedding,
+            blocks=_timed(blocks, watch),
+            head=lambda: read_head(source, point)[0],
+            numerics=point.numerics,
+        )
 
     def row(
         self, comparison: Comparison, tool: str, method: str, found: Measured, theirs: Measured
@@ -191,15 +228,15 @@ class Study:
         words = [str(word) for option in options.items() for word in option]
         subprocess.run([self.peer_python, HERE / "compress.py", *words], check=True)
 
-    def _plan(
-        self, weights: str | None, activations: str | None, method: str | None = None
-    ) -> Plan:
-        if weights is None and activations is None:
-            return plan(FLOAT32, self.source.config)
-        return plan(make_recipe(weights, activations, method=method), self.source.config)
 
-    def _kl(self, params: object, point: Plan) -> np.ndarray:
-        return window_means(self.evaluator.quantized(params, point.numerics, lambda _: None).kl)
+def _timed(blocks: Iterator[QuantizedBlock], watch: Stopwatch) -> Iterator[Params]:
+    """Yield the parameters of blocks; ``watch`` takes the time to make them."""
+    while True:
+        with watch.running():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block.params
 
 
 def _joined(found: dict[str, str]) -> str:
@@ -222,7 +259,7 @@ def main() -> None:
     windows = take_windows(
         read_text(args.text), source.tokenizer(), tokens=args.tokens, context=512, spread=False
     )
-    evaluator = Evaluator(source.config, windows, args.work)
+    evaluator = Evaluator(source.config.vocab_size, windows, args.work)
     study = Study(source, calibration, evaluator, args.work, args.peer_python, args.seed)
     with (HERE / "peer.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, Row.__dataclass_fields__, lineterminator="\n")
