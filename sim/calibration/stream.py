@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Float32, Int32
 
 from numerics import fake_quantize
+from sim.calibration.spool import Spool
 from sim.calibration.statistics import SAMPLE_ROWS, Statistics
 from sim.model.config import ModelConfig
 from sim.model.forward import Sites, block, embed
@@ -38,17 +39,30 @@ class Stream:
 
     @classmethod
     def start(
-        cls, config: ModelConfig, tables: Params, tokens: Int32[np.ndarray, "n t"]
+        cls,
+        config: ModelConfig,
+        tables: Params,
+        tokens: Int32[np.ndarray, "n t"],
+        spool: Spool | None = None,
     ) -> "Stream":
         """Embed the tokens with the tables ``embed`` and, where learned, ``positions``."""
-        states = np.empty((*tokens.shape, config.hidden_size), np.float32)
+        states = (spool or Spool()).empty((*tokens.shape, config.hidden_size))
         for i, window in enumerate(tokens):
             states[i] = embed(tables, jnp.asarray(window), config)
         return cls(config, states)
 
-    def copy(self) -> "Stream":
+    def copy(self, spool: Spool | None = None) -> "Stream":
         """Return a stream with the same states, which advances on its own."""
-        return Stream(self.config, self.states.copy(), self.index)
+        states = (spool or Spool()).empty(self.states.shape)
+        states[...] = self.states
+        return Stream(self.config, states, self.index)
+
+    def restore(self, states: Float32[np.ndarray, "n t d"], index: int) -> None:
+        """Continue with the states before block ``index``."""
+        if states.shape != self.states.shape:
+            raise ValueError(f"states of shape {states.shape} for {self.states.shape}")
+        self.states[...] = states
+        self.index = index
 
     def statistics(
         self,

@@ -1,5 +1,6 @@
 """``qsim quantize``."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,9 @@ class QuantizeOptions:
     By default llama.cpp's choice in GGUF files, 16 bits in others."""
     head: str | None = None
     """Type of lm_head where it is not the embedding; as for --embeddings."""
+    memory: str | None = None
+    """Memory to stay below, such as 6GB: hidden states of calibration windows beyond half of it go
+    to disk."""
 
 
 def quantize(
@@ -48,6 +52,7 @@ def quantize(
     model
         Model of 'qsim models', a directory, a .gguf file or a hub id.
     """
+    from sim.calibration.spool import parse_bytes
     from sim.quantized.table_types import TableTypes
     from sim.quantized.writer import write_model
     from sim.quantized.written_notes import unwritten_notes, written_notes
@@ -61,8 +66,9 @@ def quantize(
     tables = TableTypes(embeddings=options.embeddings, head=options.head)
     source = open_model(model)
     read = read_calibration(calibration, source, [recipe])
+    memory = parse_bytes(options.memory) if options.memory else math.inf
     with writing(options.out):
-        path = write_model(source, recipe, options.out, tables, read)
+        path = write_model(source, recipe, options.out, tables, read, memory)
     files = [path] if path.is_file() else list(path.iterdir())
     print_line(f"{path}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")
     for note in (*unwritten_notes(recipe), *written_notes(source, path, tables)):

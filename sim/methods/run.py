@@ -14,14 +14,11 @@ import numpy as np
 from numerics import QuantizedTensor, Scheme, quantize
 from numerics.schemes.repaired import Repaired
 from sim.calibration.statistics import Statistics
-from sim.calibration.stream import FLOAT, Stream
 from sim.methods.assignment import Assignment
-from sim.methods.block import Block
 from sim.methods.chain import NEAREST, Chain
 from sim.methods.measure import measure, quantize_and_measure, sqnr_db
-from sim.methods.step import BlockTransform
+from sim.methods.streams import CalibrationStreams, rounding_of
 from sim.model.block_buffers import BlockBuffers
-from sim.model.layer_numerics import LayerNumerics
 from sim.model.params import Params
 from sim.model.tensors import fused_members
 from sim.sources.source import ModelSource
@@ -44,8 +41,9 @@ class QuantizedBlock:
 def quantized_blocks(
     source: ModelSource,
     job: Assignment,
-    calibration: Stream | None = None,
+    calibration: CalibrationStreams | None = None,
     *,
+    start: int = 0,
     keep_codes: bool = False,
 ) -> Iterator[QuantizedBlock]:
     """Yield the blocks of a model, quantized one after another.
@@ -56,21 +54,22 @@ def quantized_blocks(
         The float model, with the transforms of ``job`` applied.
     job : Assignment
         Formats and methods.
-    calibration : Stream, optional
-        Calibration windows, embedded; needed for calibrated methods, and consumed.
+    calibration : CalibrationStreams, optional
+        Calibration windows before block ``start``; needed for calibrated methods, and advanced.
+    start : int
+        First block.
     keep_codes : bool
         Return codes of matrices that are rounded to nearest too.
     """
     buffers = BlockBuffers(source.config)
     if job.is_calibrated and calibration is None:
         raise ValueError("calibrated methods need calibration windows")
-    streams = _Streams.start(job, calibration) if job.is_calibrated and calibration else None
-    for index in range(source.config.layers):
+    for index in range(start, source.config.layers):
         for name in buffers.tensors:
             buffers.write(name, source.read(f"layers.{index}.{name}"))
         statistics: dict[str, Statistics] = {}
-        if streams is not None:
-            statistics = streams.statistics(buffers, job, index)
+        if calibration is not None:
+            statistics = calibration.statistics(buffers, job, index)
         found = QuantizedBlock(index=index, params={}, tensors=buffers.tensors)
         for site, members in fused_members(source.config).items():
             for member in members:
@@ -80,8 +79,8 @@ def quantized_blocks(
                     scheme, matrix = job.weights[layer], buffers.tensors[f"{member}.weight"]
                     _write(found, member, matrix, scheme, method, statistics.get(site), keep_codes)
         found.params = buffers.params()
-        if streams is not None and index + 1 < source.config.layers:
-            streams.quantized.advance(found.params, _rounding(job, index))
+        if calibration is not None:
+            calibration.quantized.advance(found.params, rounding_of(job, index))
         yield found
 
 
@@ -116,76 +115,3 @@ def solve(
     else:
         codes = method.solver.solve(matrix, scheme, statistics)
     return codes if method.repair is None else method.repair.repair(matrix, codes, statistics)
-
-
-def _rounding(job: Assignment, index: int) -> LayerNumerics:
-    return FLOAT if job.numerics is None else job.numerics[index]
-
-
-@dataclass(slots=True)
-class _Streams:
-    """The streams of a pass: behind quantized blocks, and behind float ones if a step needs it."""
-
-    quantized: Stream
-    reference: Stream | None
-    with_sample: bool
-
-    @classmethod
-    def start(cls, job: Assignment, calibration: Stream) -> "_Streams":
-        steps = [step for chain in job.methods.values() for step in chain.steps]
-        needs_shift = any(step.needs_shift for step in steps)
-        return cls(
-            quantized=calibration,
-            reference=calibration.copy() if needs_shift else None,
-            with_sample=any(step.needs_sample for step in steps),
-        )
-
-    def statistics(
-        self, buffers: BlockBuffers, job: Assignment, index: int
-    ) -> dict[str, Statistics]:
-        """Transform the block; return the statistics of its inputs, float weights in place."""
-        rounding = _rounding(job, index)
-        found = self._measure(buffers, rounding)
-        if _transform(buffers, job, index, found, rounding) and rounding != FLOAT:
-            found = self._measure(buffers, rounding)
-        if self.reference is not None:
-            self.reference.advance(buffers.params())
-        return found
-
-    def _measure(self, buffers: BlockBuffers, rounding: LayerNumerics) -> dict[str, Statistics]:
-        return self.quantized.statistics(
-            buffers.params(), rounding, reference=self.reference, with_sample=self.with_sample
-        )
-
-
-def _transform(
-    buffers: BlockBuffers,
-    job: Assignment,
-    index: int,
-    statistics: dict[str, Statistics],
-    rounding: LayerNumerics,
-) -> bool:
-    """Apply the transforms of a block to its tensors and statistics; return if there are any."""
-    sites: dict[BlockTransform, set[str]] = {}
-    for (i, site), transforms in job.block_transforms.items():
-        if i == index:
-            for transform in transforms:
-                sites.setdefault(transform, set()).add(site)
-    members = fused_members(job.config)
-    for transform, chosen in sites.items():
-        names = [member for site in members if site in chosen for member in members[site]]
-        layers = {member: f"layers.{index}.{member}" for member in names}
-        block = Block(
-            config=job.config,
-            index=index,
-            tensors=dict(buffers.tensors),
-            statistics=dict(statistics),
-            schemes={m: job.weights[n] for m, n in layers.items() if n in job.weights},
-            activations=rounding,
-            sites=frozenset(chosen),
-        )
-        transform.apply(block)
-        for name, tensor in block.tensors.items():
-            buffers.write(name, tensor)
-        statistics |= block.statistics
-    return bool(sites)

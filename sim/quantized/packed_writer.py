@@ -9,9 +9,11 @@ import numpy as np
 from numerics import QuantizedTensor, quantize
 from numerics.schemes.repaired import Repaired
 from numerics.schemes.storage import to_bytes
-from sim.calibration.stream import Stream
+from sim.calibration.checkpoint import Checkpoint
+from sim.calibration.spool import Spool
 from sim.calibration.text import Calibration
-from sim.methods.run import quantized_blocks
+from sim.methods.run import QuantizedBlock, quantized_blocks
+from sim.methods.streams import CalibrationStreams
 from sim.model.tensors import EMBEDDING, HEAD, tensor_shapes
 from sim.quantized.gguf_writer import FLOATS, KEEP, to_float
 from sim.quantized.table_types import TableTypes
@@ -41,8 +43,13 @@ def write_packed(
     directory: Path,
     calibration: Calibration | None,
     progress: Progress,
+    checkpoint: Checkpoint,
+    spool: Spool,
 ) -> None:
-    """Write the model ``source``, which has the plan's transforms, into an empty directory."""
+    """Write the model ``source``, which has the plan's transforms, into a directory.
+
+    A pass that ``checkpoint`` holds goes on in the files that are there.
+    """
     tokenizer = source.tokenizer()
     repairs = {
         name: found
@@ -58,32 +65,45 @@ def write_packed(
         config=source.config,
         bos_id=tokenizer.bos_id,
     )
-    with TensorFile(directory / WEIGHTS, description.arrays()) as file:
-        for name, array in _arrays(source, point, tables, calibration, progress):
+    streams = None
+    if point.is_calibrated and calibration is not None:
+        embedding, _ = read_embedding(source, point)
+        streams = CalibrationStreams.start(point, embedding, calibration.tokens, spool)
+    saved, written = checkpoint.saved, None
+    if saved is not None:
+        written = saved.more["written"]
+        for name, stream in ({} if streams is None else streams.by_name).items():
+            stream.restore(saved.states[name], saved.blocks)
+    with TensorFile(directory / WEIGHTS, description.arrays(), written) as file:
+        start = 0 if saved is None else saved.blocks
+        for block in quantized_blocks(source, point, streams, start=start, keep_codes=True):
+            for name, array in _block_arrays(block):
+                file.add(name, array)
+            progress(block.index + 1, point.config.layers)
+            if checkpoint.is_due and block.index + 1 < point.config.layers:
+                named = {} if streams is None else streams.by_name
+                states = {name: stream.states for name, stream in named.items()}
+                checkpoint.save(block.index + 1, states, {"written": file.written})
+        for name, array in _table_arrays(source, point, tables):
             file.add(name, array)
     tokenizer.backend.save(str(directory / TOKENIZER))
     (directory / FILE_NAME).write_text(description.to_json(), encoding="utf-8")
 
 
-def _arrays(
-    source: ModelSource,
-    point: Plan,
-    tables: TableTypes,
-    calibration: Calibration | None,
-    progress: Progress,
+def _block_arrays(block: QuantizedBlock) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays of a block."""
+    for name, values in block.tensors.items():
+        full, codes = f"layers.{block.index}.{name}", block.codes.get(layer_of(name))
+        if codes is None or not name.endswith(".weight"):
+            yield full, smallest_type(values)
+        else:
+            yield from _stored(full, codes)
+
+
+def _table_arrays(
+    source: ModelSource, point: Plan, tables: TableTypes
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield every array of the file, block by block, then the tables outside the blocks."""
-    stream = None
-    if point.is_calibrated and calibration is not None:
-        stream = Stream.start(point.config, read_embedding(source, point)[0], calibration.tokens)
-    for block in quantized_blocks(source, point, stream, keep_codes=True):
-        for name, values in block.tensors.items():
-            full, codes = f"layers.{block.index}.{name}", block.codes.get(layer_of(name))
-            if codes is None or not name.endswith(".weight"):
-                yield full, smallest_type(values)
-            else:
-                yield from _stored(full, codes)
-        progress(block.index + 1, point.config.layers)
+    """Yield the arrays outside the blocks."""
     types = {EMBEDDING["embed"]: tables.embeddings, HEAD["head"]: tables.head}
     shapes = tensor_shapes(source.config)
     for name in (*EMBEDDING.values(), *HEAD.values()):

@@ -5,10 +5,12 @@ header padded with spaces, and the data. The space for the header is reserved fi
 """
 
 import json
+import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -27,15 +29,22 @@ ENTRY_BYTES = 120
 class TensorFile:
     """A new safetensors file, open for writing; a context manager."""
 
-    def __init__(self, path: Path, names: Iterable[str]) -> None:
-        """Reserve a header for tensors of the given names."""
+    def __init__(
+        self, path: Path, names: Iterable[str], written: Mapping[str, Any] | None = None
+    ) -> None:
+        """Reserve a header for tensors of the given names.
+
+        ``written`` is :attr:`written` of an earlier object for the same path, which goes on there.
+        """
         self._allowed = set(names)
         reserved = sum(len(json.dumps(name)) + ENTRY_BYTES for name in self._allowed)
         self._header_bytes = -(-(reserved + 64) // 8) * 8
-        self._entries: dict[str, object] = {"__metadata__": {"format": "qsim"}}
-        self._size = 0
-        self._file = path.open("wb")
-        self._file.seek(8 + self._header_bytes)
+        self._entries: dict[str, Any] = dict(written or {"__metadata__": {"format": "qsim"}})
+        ends = [e["data_offsets"][1] for name, e in self._entries.items() if name in self._allowed]
+        self._size = max(ends, default=0)
+        self._file = path.open("r+b" if written else "wb")
+        self._file.truncate(8 + self._header_bytes + self._size)
+        self._file.seek(0, os.SEEK_END)
 
     def __enter__(self) -> "TensorFile":
         return self
@@ -51,6 +60,13 @@ class TensorFile:
                 self._finish()
         finally:
             self._file.close()
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """Type, shape and place of the tensors written so far, all of them on disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._entries
 
     def add(self, name: str, array: np.ndarray) -> None:
         """Append a tensor."""

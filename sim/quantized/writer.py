@@ -1,9 +1,9 @@
 """Writer of models as packed checkpoints or GGUF files."""
 
 import contextlib
+import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,10 +12,14 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import Progress, track
 
+import numerics
 from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.gguf.scheme import GgufScheme
+from sim.calibration.checkpoint import Checkpoint
+from sim.calibration.spool import Spool
 from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.methods import catalog as methods
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names
 from sim.names.gguf_mix import FILE_TYPES, GgufMix
 from sim.quantized.gguf_vocabulary import general_keys, vocabulary_keys
@@ -24,6 +28,7 @@ from sim.quantized.packed_writer import write_packed
 from sim.quantized.table_types import DEFAULT_TYPES, TableTypes
 from sim.sources.source import ModelSource
 from sim.sweep.recipe import Recipe, Rule, embedding_names, plan
+from sim.sweep.store import point_key
 
 #: Name of the GGUF file in a directory.
 GGUF_NAME = "model.gguf"
@@ -38,10 +43,12 @@ def write_model(
     out: Path,
     tables: TableTypes = DEFAULT_TYPES,
     calibration: Calibration | None = None,
+    memory_bytes: float = math.inf,
 ) -> Path:
     """Quantize ``source`` by the weight schemes of ``recipe`` into a new file or directory.
 
-    ``out`` appears only when everything is written. Schemes that are all block types of GGUF make a
+    ``out`` appears only when everything is written; the same call after a process that was killed
+    goes on behind the last block that it kept. Schemes that are all block types of GGUF make a
     GGUF file: ``out`` itself if its name ends in ``.gguf``, else ``model.gguf`` in a directory. A
     recipe without schemes makes a ``.gguf`` file in floating point.
 
@@ -65,22 +72,44 @@ def write_model(
         )
     tables.check(is_gguf=is_gguf)
     out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    key = _key(source, recipe, tables, calibration)
+    with Checkpoint(out.parent / f".{out.name}-unfinished", key) as checkpoint:
+        if not checkpoint.is_locked:
+            raise UserError(f"another process is writing {out}; wait for it or name another")
+        staging = checkpoint.directory / "model"
+        if checkpoint.saved is None:
+            shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(exist_ok=True)
         if is_gguf:
             gguf_plan = _gguf_plan(recipe, source, blocks, tables)
             vocabulary = general_keys(source) | vocabulary_keys(source)
             write_gguf(source, gguf_plan, staging / GGUF_NAME, vocabulary, _tracked)
         else:
             model = planned.transformed(source)
+            spool = Spool(memory_bytes / 2, checkpoint.directory)
             with _bar(planned.config.layers) as advance:
-                write_packed(model, planned, tables, staging, calibration, advance)
+                write_packed(
+                    model, planned, tables, staging, calibration, advance, checkpoint, spool
+                )
         for path in (staging, *staging.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
         os.replace(staging / GGUF_NAME if wants_file else staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return out
+
+
+def _key(
+    source: ModelSource, recipe: Recipe, tables: TableTypes, calibration: Calibration | None
+) -> str:
+    """Return a hash of everything that decides the file."""
+    parts = {
+        "model": source.content_hash,
+        "recipe": recipe.canonical(),
+        "tables": f"{tables.embeddings} {tables.head}",
+        "calibration": "" if calibration is None else calibration.key,
+        "methods": str(methods.VERSION),
+        "numerics": str(numerics.VERSION),
+    }
+    return point_key(parts)
 
 
 def _gguf_plan(

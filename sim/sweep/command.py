@@ -1,5 +1,6 @@
 """``qsim sweep`` without its output: options to recipes, recipes to measured points."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from rich.console import Console
 
 from numerics import CATALOG
 from sim.calibration.options import BUILT_IN, CalibrationOptions
+from sim.calibration.spool import parse_bytes
 from sim.calibration.text import Calibration
 from sim.errors import UserError
 from sim.names.meaning import FLOAT
@@ -65,6 +67,7 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
         recipes=recipes,
         directory=options.out,
         calibration=read_calibration(calibration, source, recipes),
+        memory_bytes=parse_bytes(options.memory) if options.memory else math.inf,
     )
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
         results = sweep.run(observer)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,28 +13,22 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 import numerics
-from sim.calibration.stream import Progress, Stream
+from sim.calibration.checkpoint import Checkpoint
+from sim.calibration.spool import Spool
+from sim.calibration.stream import Progress
 from sim.calibration.text import Calibration
 from sim.methods import catalog as methods
 from sim.methods.chain import NEAREST
-from sim.methods.run import quantized_blocks
-from sim.model.params import Params
 from sim.sources.source import ModelSource
 from sim.sources.text import Text
 from sim.sweep.definition import definition
 from sim.sweep.evaluate import Evaluator, Pass, Scores, window_means
+from sim.sweep.passes import make_pass
 from sim.sweep.recipe import FLOAT32, Plan, Recipe, plan
 from sim.sweep.result import PointResult
 from sim.sweep.statistics import estimate
 from sim.sweep.store import Store, point_key
-from sim.sweep.weights import (
-    bit_true_params,
-    bits_per_weight,
-    model_bytes,
-    read_embedding,
-    read_head,
-    weight_bytes,
-)
+from sim.sweep.weights import bits_per_weight, model_bytes, weight_bytes
 from sim.sweep.windows import Windows
 
 
@@ -69,6 +64,8 @@ class Sweep:
     directory: Path
     #: Text that calibrated methods read; needed if a recipe has one.
     calibration: Calibration | None = None
+    #: Memory to stay below, as far as hidden states can be kept on disk instead.
+    memory_bytes: float = math.inf
 
     def plans(self) -> list[Plan]:
         """Return the plans, the float model's first; raise UserError for unsuitable recipes."""
@@ -141,43 +138,27 @@ class Sweep:
                     yield key, self._result(point, reference, evaluator, {}, reference_s)
                 else:
                     observer.point(point.recipe.name)
-                    yield key, self._measure_one(point, evaluator, observer)
+                    yield key, self._measure_one(key, point, evaluator, observer)
 
-    def _measure_one(self, point: Plan, evaluator: Evaluator, observer: Observer) -> PointResult:
+    def _measure_one(
+        self, key: str, point: Plan, evaluator: Evaluator, observer: Observer
+    ) -> PointResult:
         started = time.perf_counter()
         sqnr_db: dict[str, float] = {}
-        run = self._pass(point, sqnr_db)
-        scored = evaluator.quantized(run, _progress(observer, point.config.layers))
+        with Checkpoint(self.directory / f".unfinished-{key[:16]}", key) as checkpoint:
+            run = self._pass(point, sqnr_db, checkpoint)
+            scored = evaluator.quantized(run, _progress(observer, point.config.layers))
         wall_s = time.perf_counter() - started
         ordered = {name: sqnr_db[name] for name in point.weights if name in sqnr_db}
         return self._result(point, scored, evaluator, ordered, wall_s)
 
-    def _pass(self, point: Plan, sqnr_db: dict[str, float]) -> Pass:
-        """Return a run of the model as a plan quantizes it; ``sqnr_db`` fills as it proceeds."""
-        source = point.transformed(self.source)
-        embedding, levels = read_embedding(source, point)
-        sqnr_db |= levels
-        calibration = None
-        if point.is_calibrated and self.calibration is not None:
-            calibration = Stream.start(point.config, embedding, self.calibration.tokens)
-
-        def blocks() -> Iterator[Params]:
-            is_bit_true = point.recipe.pe is not None
-            for block in quantized_blocks(source, point, calibration, keep_codes=is_bit_true):
-                sqnr_db.update(block.sqnr_db)
-                yield bit_true_params(block, point) if is_bit_true else block.params
-
-        def head() -> Params:
-            params, levels = read_head(source, point)
-            sqnr_db.update(levels)
-            return params
-
-        return Pass(
-            config=point.config,
-            embedding=embedding,
-            blocks=blocks(),
-            head=head,
-            numerics=point.numerics,
+    def _pass(
+        self, point: Plan, sqnr_db: dict[str, float], checkpoint: Checkpoint | None = None
+    ) -> Pass:
+        calibration = None if self.calibration is None else self.calibration.tokens
+        spool = Spool(self.memory_bytes / 2, self.directory)
+        return make_pass(
+            self.source, point, self.windows.tokens, calibration, sqnr_db, spool, checkpoint
         )
 
     def _result(

@@ -71,11 +71,13 @@ class Pass:
     the last block, so that its tables need no memory before.
     """
 
-    config: ModelConfig
-    embedding: Params
+    #: The windows before the first of ``blocks``.
+    stream: Stream
     blocks: Iterable[Params]
     head: Callable[[], Params]
     numerics: Numerics = None
+    #: Called after each block has run.
+    after_block: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -100,10 +102,12 @@ class Evaluator:
         """Score the float model and keep its logits."""
         self.close()
         self._logits = self._open_logits_file()
-        states, seconds = _final_states(run, self.windows.tokens, progress)
+        states, seconds = _final_states(run, progress)
         head, started, nll = run.head(), time.perf_counter(), []
         for x, window in zip(states, self.windows.tokens, strict=True):
-            logits, window_nll = _score_reference(x, head, jnp.asarray(window), config=run.config)
+            logits, window_nll = _score_reference(
+                x, head, jnp.asarray(window), config=run.stream.config
+            )
             self._keep(np.asarray(logits))
             nll.append(np.asarray(window_nll))
         self._logits.flush()
@@ -117,7 +121,7 @@ class Evaluator:
 
     def quantized(self, run: Pass, progress: Progress) -> Scores:
         """Score a quantized model against the float model's logits."""
-        states, seconds = _final_states(run, self.windows.tokens, progress)
+        states, seconds = _final_states(run, progress)
         head, started, rows = run.head(), time.perf_counter(), []
         with ThreadPoolExecutor(max_workers=1) as pool:
             reading: Future[np.ndarray] = pool.submit(self._read_logits, 0)
@@ -126,7 +130,9 @@ class Evaluator:
                 if index + 1 < len(self.windows.tokens):
                     reading = pool.submit(self._read_logits, index + 1)
                 x, tokens = jnp.asarray(states[index]), jnp.asarray(window)
-                rows.append(jax.device_get(_score(x, head, tokens, reference, config=run.config)))
+                rows.append(
+                    jax.device_get(_score(x, head, tokens, reference, config=run.stream.config))
+                )
         nll, kl, agrees = (np.stack(column) for column in zip(*rows, strict=True))
         seconds += time.perf_counter() - started
         return Scores(nll=nll, kl=kl, agrees=agrees, eval_s=seconds)
@@ -172,18 +178,16 @@ class Evaluator:
         return np.fromfile(self._logits, np.float32, count).reshape(rows, vocab)
 
 
-def _final_states(
-    run: Pass, tokens: Int32[np.ndarray, "n t"], progress: Progress
-) -> tuple[Float32[np.ndarray, "n t d"], float]:
+def _final_states(run: Pass, progress: Progress) -> tuple[Float32[np.ndarray, "n t d"], float]:
     """Return the outputs of the last block, and the time of the forward passes in s."""
-    stream = Stream.start(run.config, run.embedding, tokens)
     seconds = 0.0
-    for index, params in enumerate(run.blocks):
+    for params in run.blocks:
         started = time.perf_counter()
-        rounding = FLOAT if run.numerics is None else run.numerics[index]
-        stream.advance(params, rounding, progress=progress)
+        rounding = FLOAT if run.numerics is None else run.numerics[run.stream.index]
+        run.stream.advance(params, rounding, progress=progress)
         seconds += time.perf_counter() - started
-    return stream.states, seconds
+        run.after_block()
+    return run.stream.states, seconds
 
 
 def _final(x: Float32[Array, "t d"], params: Params, config: ModelConfig) -> Float32[Array, "t d"]:

@@ -56,6 +56,8 @@ class SweepOptions:
     """Add noise of one source quantization step to a model whose weights lie on a grid."""
     seed: int = 0
     """Seed of that noise."""
+    memory: str | None = None
+    """Memory to stay below, such as 6GB: hidden states of windows beyond half of it go to disk."""
     out: Path = Path("qsim-out")
     """Directory of the store and the report."""
     only: Flag = False

@@ -7,10 +7,10 @@ from safetensors.numpy import load_file, save_file
 
 from numerics import SCHEMES, fake_quantize
 from numerics.solvers.rotation import Hadamard
-from sim.calibration.stream import Stream
 from sim.calibration.text import Calibration
 from sim.errors import UserError
 from sim.methods.run import quantized_blocks
+from sim.methods.streams import CalibrationStreams
 from sim.model.online import Online
 from sim.model.tensors import linear_names, tensor_shapes
 from sim.quantized.table_types import TableTypes
@@ -219,8 +219,8 @@ def test_codes_that_a_method_chose_read_back_as_chosen(source, tmp_path, method)
     path = write_model(source, recipe, tmp_path / "model", calibration=calibration)
     read = open_model(str(path))
     point = plan(recipe, source.config)
-    stream = Stream.start(source.config, read_embedding(source, point)[0], tokens)
-    for block in quantized_blocks(source, point, stream):
+    streams = CalibrationStreams.start(point, read_embedding(source, point)[0], tokens)
+    for block in quantized_blocks(source, point, streams):
         for member, codes in block.codes.items():
             name = f"layers.{block.index}.{member}.weight"
             assert (read.read(name) == np.asarray(codes.dequantize())).all()

@@ -1,0 +1,118 @@
+"""Where a pass over a model stopped: the states between two blocks, kept on disk.
+
+A pass that is killed goes on at the last block that was kept. Keeping costs time, so that it is
+done only when the work since the last time is worth it.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import numpy as np
+
+#: Least time between two saves in s, and the least multiple of the time that a save takes.
+LEAST_S, LEAST_RATIO = 10.0, 20.0
+PROGRESS, LOCK = "progress.json", "lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a checkpoint holds."""
+
+    #: Number of blocks that are done.
+    blocks: int
+    #: Hidden states by name of the stream.
+    states: dict[str, np.ndarray]
+    #: Whatever else the pass needs, as JSON values.
+    more: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """A directory with the states of one pass; ``key`` says which pass they belong to.
+
+    A context manager. A second process that runs the same pass neither reads nor writes it.
+    """
+
+    directory: Path
+    key: str
+    #: What an earlier process left, ``None`` if nothing fits.
+    saved: Saved | None = None
+    _last: float = field(default_factory=time.monotonic)
+    _cost: float = 0.0
+    _lock: TextIO | None = None
+
+    def __enter__(self) -> "Checkpoint":
+        """Lock the directory and read what it holds."""
+        self.saved = self._open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Delete the directory after a finished pass; else keep what it holds."""
+        if self._lock is None:
+            return
+        is_empty = not (self.directory / PROGRESS).exists()
+        if kind is None or is_empty:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self._lock.close()
+        self._lock = None
+
+    def _open(self) -> Saved | None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.directory / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            self._lock = None
+            return None
+        try:
+            found = json.loads((self.directory / PROGRESS).read_text())
+            if found["key"] != self.key:
+                return None
+            files = found["states"]
+            states = {name: np.load(self.directory / file) for name, file in files.items()}
+            return Saved(blocks=found["blocks"], states=states, more=found["more"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError):
+            return None
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether this process has the directory."""
+        return self._lock is not None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough was done since the last save that another one is worth its time."""
+        elapsed = time.monotonic() - self._last
+        return self._lock is not None and elapsed >= max(LEAST_S, LEAST_RATIO * self._cost)
+
+    def save(
+        self, blocks: int, states: Mapping[str, np.ndarray], more: Mapping[str, object]
+    ) -> None:
+        """Keep the states after ``blocks`` blocks in place of earlier ones."""
+        started = time.monotonic()
+        files = {name: f"{name}-{blocks}.npy" for name in states}
+        for name, array in states.items():
+            np.save(self.directory / files[name], array, allow_pickle=False)
+        text = json.dumps({"key": self.key, "blocks": blocks, "states": files, "more": dict(more)})
+        temporary = self.directory / f"{PROGRESS}.new"
+        temporary.write_text(text)
+        os.replace(temporary, self.directory / PROGRESS)
+        for path in self.directory.glob("*.npy"):
+            if path.name not in files.values():
+                path.unlink()
+        self._last = time.monotonic()
+        self._cost = self._last - started

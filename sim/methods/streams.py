@@ -1,0 +1,109 @@
+"""The streams of calibration windows through a model, and the statistics of each block.
+
+Statistics of a block are taken with all earlier blocks quantized and its own layers still in
+float, as in GPTQ's public code.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int32
+
+from sim.calibration.spool import Spool
+from sim.calibration.statistics import Statistics
+from sim.calibration.stream import FLOAT, Stream
+from sim.methods.assignment import Assignment
+from sim.methods.block import Block
+from sim.methods.step import BlockTransform
+from sim.model.block_buffers import BlockBuffers
+from sim.model.layer_numerics import LayerNumerics
+from sim.model.params import Params
+from sim.model.tensors import fused_members
+
+
+@dataclass(slots=True)
+class CalibrationStreams:
+    """The streams of a pass: behind quantized blocks, and behind float ones if a step needs it."""
+
+    quantized: Stream
+    reference: Stream | None
+    with_sample: bool
+
+    @classmethod
+    def start(
+        cls,
+        job: Assignment,
+        embedding: Params,
+        tokens: Int32[np.ndarray, "n t"],
+        spool: Spool | None = None,
+    ) -> "CalibrationStreams":
+        """Embed the calibration windows with the tables of ``embedding``."""
+        steps = [step for chain in job.methods.values() for step in chain.steps]
+        needs_shift = any(step.needs_shift for step in steps)
+        quantized = Stream.start(job.config, embedding, tokens, spool)
+        return cls(
+            quantized=quantized,
+            reference=quantized.copy(spool) if needs_shift else None,
+            with_sample=any(step.needs_sample for step in steps),
+        )
+
+    @property
+    def by_name(self) -> dict[str, Stream]:
+        """The streams by name."""
+        found = {"calibration": self.quantized}
+        return found if self.reference is None else found | {"reference": self.reference}
+
+    def statistics(
+        self, buffers: BlockBuffers, job: Assignment, index: int
+    ) -> dict[str, Statistics]:
+        """Transform the block; return the statistics of its inputs, float weights in place."""
+        rounding = rounding_of(job, index)
+        found = self._measure(buffers, rounding)
+        if _transform(buffers, job, index, found, rounding) and rounding != FLOAT:
+            found = self._measure(buffers, rounding)
+        if self.reference is not None:
+            self.reference.advance(buffers.params())
+        return found
+
+    def _measure(self, buffers: BlockBuffers, rounding: LayerNumerics) -> dict[str, Statistics]:
+        return self.quantized.statistics(
+            buffers.params(), rounding, reference=self.reference, with_sample=self.with_sample
+        )
+
+
+def _transform(
+    buffers: BlockBuffers,
+    job: Assignment,
+    index: int,
+    statistics: dict[str, Statistics],
+    rounding: LayerNumerics,
+) -> bool:
+    """Apply the transforms of a block to its tensors and statistics; return if there are any."""
+    sites: dict[BlockTransform, set[str]] = {}
+    for (i, site), transforms in job.block_transforms.items():
+        if i == index:
+            for transform in transforms:
+                sites.setdefault(transform, set()).add(site)
+    members = fused_members(job.config)
+    for transform, chosen in sites.items():
+        names = [member for site in members if site in chosen for member in members[site]]
+        layers = {member: f"layers.{index}.{member}" for member in names}
+        block = Block(
+            config=job.config,
+            index=index,
+            tensors=dict(buffers.tensors),
+            statistics=dict(statistics),
+            schemes={m: job.weights[n] for m, n in layers.items() if n in job.weights},
+            activations=rounding,
+            sites=frozenset(chosen),
+        )
+        transform.apply(block)
+        for name, tensor in block.tensors.items():
+            buffers.write(name, tensor)
+        statistics |= block.statistics
+    return bool(sites)
+
+
+def rounding_of(job: Assignment, index: int) -> LayerNumerics:
+    """Return how a block rounds its activations."""
+    return FLOAT if job.numerics is None else job.numerics[index]
