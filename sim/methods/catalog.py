@@ -2,10 +2,23 @@
 
 from sim.methods.repairs import Lorc
 from sim.methods.rotations import Rotate
+from sim.methods.scales import Aqas, Awq, SmoothQuant
 from sim.methods.solvers import Clip, Gptq, Rtn
 from sim.methods.step import Step
 
 #: Version, incremented when a step chooses other codes; part of every result's key.
 VERSION = 2
 
-STEPS: dict[str, type[Step]] = {step.name: step for step in (Rotate, Rtn, Clip, Gptq, Lorc)}
+#: In the order of a chain: transforms of the model, of blocks, solvers, repairs.
+_STEPS: tuple[type[Step], ...] = (
+    Rotate,
+    Awq,
+    SmoothQuant,
+    Aqas,
+    Rtn,
+    Clip,
+    Gptq,
+    Lorc,
+)
+
+STEPS: dict[str, type[Step]] = {step.name: step for step in _STEPS}
