@@ -11,7 +11,8 @@ from jaxtyping import Float, Float32
 from numerics.schemes.element import ElementScheme
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
-from numerics.solvers.rounder import ElementRounder
+from numerics.solvers.contract import Codes, Side
+from numerics.solvers.element_rounder import ElementRounder
 
 
 def clip_search(
@@ -57,6 +58,10 @@ def _clipped(
     weight: Float32[Array, "out n"], importance: Float32[Array, " n"], rounder: ElementRounder
 ) -> QuantizedTensor:
     side = rounder.fit(weight, importance)
-    by_column = rounder.columns(side, weight.shape)
-    codes, _ = jax.vmap(rounder.round)(weight.T, by_column)
-    return rounder.tensor(codes.T, side)
+    shared, by_column = rounder.spread(side, weight.shape)
+
+    def one(column: Array, of_column: Side) -> Codes:
+        return rounder.round(column[None], shared, of_column, jnp.ones((1, 1)))[0]
+
+    codes = jax.vmap(one)(weight.T, by_column)
+    return rounder.tensor(codes, side, weight.shape)

@@ -1,27 +1,27 @@
 """GPTQ for any scheme: columns are rounded in turn with error feedback from earlier columns.
 
-The LDLQ form (QuIP, arXiv:2307.13304; equal to GPTQ, arXiv:2210.17323): with ``H = (I + A) D
-(I + A)^T`` and ``A`` strictly upper triangular, column j is rounded from ``w_j + sum_{i<j} (w_i -
-q_i) A_ij``. Feedback starts from the original weights, so float32 rounding does not accumulate.
+:mod:`numerics.solvers.loop` has the loop, :mod:`numerics.solvers.contract` what it asks of a
+scheme. The matrices that read one input share a factorisation, and one loop where the scheme lets
+their rows be stacked.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float, Float32
 
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
+from numerics.solvers.contract import Matrix, Rounder, Side, Spread
 from numerics.solvers.hessian import Factor, Order, factorize
-from numerics.solvers.rounder import Rounder, depends_on_neighbours, rounder_of
-
-#: Number of columns in a block; the feedback of a block to later columns is one matrix product.
-BLOCK = 128
+from numerics.solvers.loop import sweep
+from numerics.solvers.rounder import rounder_of
+from numerics.solvers.rows import split_rows
+from numerics.solvers.table_rounder import depends_on_neighbours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,105 +53,100 @@ def gptq(
     hessian : array (in, in)
         ``sum x x^T`` of the layer's inputs; a constant factor doesn't matter.
     scheme : Scheme
-        Any scheme with a code for each value.
+        Any scheme that has a rounder; see :func:`numerics.solvers.rounder.rounder_of`.
     order : {"activation", "natural", "group"}
         Order in which columns are rounded. Side data are fitted before the first column, by
         original columns, so that groups stay consecutive in every order.
     damping : float
         Relative to the mean of the Hessian's diagonal.
     clip : bool
-        Fit scales by a clip search weighted with the Hessian's diagonal.
+        Fit side data by a search weighted with the Hessian's diagonal.
 
     Raises
     ------
     ValueError
-        The scheme has no code for each value, or the Hessian can't be factorised.
+        The scheme has no rounder, or the Hessian can't be factorised.
     """
-    matrix = np.asarray(weight, np.float32)
-    rounder = rounder_of(scheme, matrix.shape)
-    scheme.check_shape(matrix.shape)
-    factor = factorize(hessian, damping=damping, order=order, group_size=scheme.group_size)
+    return gptq_layers([weight], hessian, scheme, order=order, damping=damping, clip=clip)[0]
+
+
+def gptq_layers(
+    weights: Sequence[Float32[np.ndarray, "_ n"]],
+    hessian: Float[np.ndarray, "n n"],
+    scheme: Scheme,
+    *,
+    order: Order = "activation",
+    damping: float = 0.01,
+    clip: bool = True,
+) -> list[Solution]:
+    """Quantize matrices that read the same input, each as :func:`gptq` does alone.
+
+    The Hessian is factorised once. Rows are stacked, so that one loop serves all matrices, unless
+    the scheme mixes rows.
+    """
+    matrices = [np.asarray(weight, np.float32) for weight in weights]
+    rounders = [rounder_of(scheme, matrix.shape) for matrix in matrices]
+    for matrix in matrices:
+        scheme.check_shape(matrix.shape)
+    factor = factorize(
+        hessian,
+        damping=damping,
+        order=order,
+        group_size=scheme.group_size,
+        unit=rounders[0].unit,
+    )
     # A column that no calibration token activates is zeroed: it would widen its group's range.
-    live = jnp.asarray(np.where(factor.dead, np.float32(0), matrix))
+    live = [np.where(factor.dead, np.float32(0), matrix) for matrix in matrices]
     importance = jnp.asarray(np.diag(hessian).astype(np.float32)) if clip else None
-    side = _fit(live, importance, rounder)
-    codes, loss = solve_columns(live, side, factor, rounder)
-    return Solution(weight=rounder.tensor(codes, side), loss=loss, damping=factor.damping)
+    if scheme.mixes_rows:
+        return [
+            _solution(jnp.asarray(matrix), importance, factor, rounder)
+            for matrix, rounder in zip(live, rounders, strict=True)
+        ]
+    found, losses = _solve(jnp.asarray(np.concatenate(live)), importance, factor, rounders[0])
+    counts = [len(matrix) for matrix in matrices]
+    ends = np.cumsum(counts)
+    return [
+        Solution(weight=part, loss=float(losses[end - count : end].sum()), damping=factor.damping)
+        for part, end, count in zip(split_rows(found, counts), ends, counts, strict=True)
+    ]
+
+
+def _solution(
+    weight: Matrix, importance: Array | None, factor: Factor, rounder: Rounder
+) -> Solution:
+    found, losses = _solve(weight, importance, factor, rounder)
+    return Solution(weight=found, loss=float(losses.sum()), damping=factor.damping)
+
+
+def _solve(
+    weight: Matrix, importance: Array | None, factor: Factor, rounder: Rounder
+) -> tuple[QuantizedTensor, Float[np.ndarray, " out"]]:
+    """Return the quantized matrix and ``sum e^2`` of each row."""
+    return solve_columns(weight, rounder.fit(weight, importance), factor, rounder)
 
 
 def solve_columns(
-    weight: Float32[Array, "out n"], side: Any, factor: Factor, rounder: Rounder
-) -> tuple[Array, float]:
-    """Return codes in the original column order, and ``sum e^2``, for fixed side data.
+    weight: Matrix, side: Side, factor: Factor, rounder: Rounder
+) -> tuple[QuantizedTensor, Float[np.ndarray, " out"]]:
+    """Return the quantized matrix and ``sum e^2`` of each row, for fixed side data.
 
     Raises
     ------
     ValueError
         The value of a code depends on its neighbours, so that a column solver can't choose it.
     """
+    width = weight.shape[1]
     order = jnp.asarray(factor.order)
-    by_column = rounder.columns(side, weight.shape)
-    rounder.check(weight, by_column)
-    ordered = jax.tree.map(lambda leaf: leaf[order], by_column)
-    feedback = jnp.asarray(factor.feedback.astype(np.float32))
-    diagonal = jnp.asarray(np.diag(factor.root).astype(np.float32))
-    codes, values, loss = _columns(weight.T[order], ordered, feedback, diagonal, rounder)
-    codes, values = (jnp.zeros_like(a).at[order].set(a).T for a in (codes, values))
-    if not bool((rounder.tensor(codes, side).dequantize() == values).all()):
+    of_units = order[:: rounder.unit] // rounder.unit
+    spread = rounder.spread(side, weight.shape)
+    ordered = Spread(spread.shared, jax.tree.map(lambda leaf: leaf[of_units], spread.by_unit))
+    units = factor.units(rounder.unit)
+    columns = jnp.pad(weight.T, ((0, len(order) - width), (0, 0)))[order]
+    found = sweep(columns, ordered, *map(jnp.asarray, units), rounder)
+    codes = jax.tree.map(lambda leaf: jnp.zeros_like(leaf).at[of_units].set(leaf), found.codes)
+    values = jnp.zeros_like(found.values).at[order].set(found.values)[:width].T
+    tensor = rounder.tensor(codes, side, weight.shape)
+    if not bool(jnp.array_equal(tensor.dequantize(), values, equal_nan=True)):
         raise ValueError(depends_on_neighbours(rounder.scheme))
-    return codes, float(loss)
-
-
-@partial(jax.jit, static_argnames="rounder")
-def _fit(weight: Array, importance: Array | None, rounder: Rounder) -> Any:
-    return rounder.fit(weight, importance)
-
-
-@partial(jax.jit, static_argnames="rounder")
-def _columns(
-    weight: Float32[Array, "n out"],
-    side: Any,
-    feedback: Float32[Array, "n n"],
-    diagonal: Float32[Array, " n"],
-    rounder: Rounder,
-) -> tuple[Array, Array, Array]:
-    """Round the columns (rows of the transposed arrays) in order: codes, values and loss."""
-    count, rows = weight.shape
-    padding = -count % BLOCK
-    starts = jnp.arange(0, count + padding, BLOCK)
-    padded = jnp.pad(weight, [(0, padding), (0, 0)])
-    gains = jnp.pad(feedback, [(0, padding), (0, padding)])
-    scales = jnp.pad(diagonal, (0, padding))
-    sides = jax.tree.map(
-        lambda leaf: jnp.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1), mode="edge"), side
-    )
-
-    def block(difference: Array, start: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-        part = partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
-        columns, gain, scale = part(padded), part(gains, axis=1), part(scales)
-        side = jax.tree.map(part, sides)
-        # Rows of ``difference`` from this block on are zeros.
-        shifted = columns + gain.T @ difference
-        inner = part(gain)
-
-        def column(j: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-            within, codes, values, loss = state
-            target = shifted[j] + inner[:, j] @ within
-            code, value = rounder.round(target, jax.tree.map(lambda leaf: leaf[j], side))
-            error = (target - value) * scale[j]
-            return (
-                within.at[j].set(columns[j] - value),
-                codes.at[j].set(code),
-                values.at[j].set(value),
-                loss + jnp.sum(error * error),
-            )
-
-        zeros = jnp.zeros((BLOCK, rows))
-        started = (zeros, zeros.astype(jnp.uint8), zeros, jnp.float32(0))
-        within, codes, values, loss = lax.fori_loop(0, BLOCK, column, started)
-        after = lax.dynamic_update_slice_in_dim(difference, within, start, 0)
-        return after, (codes, values, loss)
-
-    _, (codes, values, losses) = lax.scan(block, jnp.zeros_like(padded), starts)
-    codes, values = (a.reshape(-1, rows)[:count] for a in (codes, values))
-    return codes, values, jnp.sum(losses)
+    return tensor, np.asarray(found.losses, np.float64)

@@ -5,10 +5,11 @@ calibration tokens is ``tr(D H D^T)`` with ``H = X^T X``, up to a factor that do
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import scipy.linalg
+from jaxtyping import Bool, Float, Float32, Int
 
 #: Order in which columns are rounded. ``"natural"``: as stored. ``"activation"``: by descending
 #: diagonal of the Hessian. ``"group"``: by descending diagonal inside each group, groups by their
@@ -17,6 +18,8 @@ Order = Literal["natural", "activation", "group"]
 
 #: Factor by which the damping grows until the factorisation succeeds, and the number of tries.
 DAMPING_STEP, DAMPING_TRIES = 10.0, 8
+#: Diagonal of columns that complete the last unit, relative to the mean of the live diagonal.
+PADDED = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,6 +44,33 @@ class Factor:
         """``A`` of ``H = (I + A) D (I + A)^T``: strictly upper triangular, columns in ``order``."""
         return np.triu(self.root / np.diag(self.root), 1)
 
+    def units(self, size: int) -> "Units":
+        """Return the factor by units of ``size`` consecutive positions, in float32.
+
+        It is computed block by block, because the matrices of a wide layer fill the memory.
+        """
+        count = len(self.root)
+        feedback = np.zeros((count, count), np.float32)
+        roots = np.empty((count // size, size, size))
+        for number, start in enumerate(range(0, count, size)):
+            columns = slice(start, start + size)
+            roots[number] = self.root[columns, columns]
+            above = self.root[:start, columns]
+            # A_G R_GG = R_above,G
+            feedback[:start, columns] = scipy.linalg.solve_triangular(
+                roots[number], above.T, trans="T", check_finite=False
+            ).T
+        return Units(feedback, roots.astype(np.float32))
+
+
+class Units(NamedTuple):
+    """``H = (I + A) D (I + A)^T`` with a strictly upper block-triangular ``A``."""
+
+    #: ``A``: the error of earlier columns times ``A`` is added to later ones.
+    feedback: Float32[np.ndarray, "n n"]
+    #: Upper triangular ``R_GG`` of each unit, ``D_GG = R_GG R_GG^T``.
+    roots: Float32[np.ndarray, "units unit unit"]
+
 
 def factorize(
     hessian: Float[np.ndarray, "n n"],
@@ -48,11 +78,14 @@ def factorize(
     damping: float = 0.01,
     order: Order = "activation",
     group_size: int | None = None,
+    unit: int = 1,
 ) -> Factor:
     """Return the ordered, damped Cholesky factor of a Hessian.
 
     Dead columns get the mean of the live diagonal, so that they neither change other columns nor
-    enter the damping. If the matrix is not positive definite the damping grows tenfold until it is.
+    enter the damping. Columns that complete the last unit get a diagonal close to zero, so that
+    their errors count nothing. If the matrix is not positive definite the damping grows tenfold
+    until it is. Beside the Hessian and the factor there is no other matrix in float64.
 
     Examples
     --------
@@ -60,20 +93,25 @@ def factorize(
     >>> f.order.tolist(), (f.root @ f.root.T).round(12).tolist()
     ([1, 0], [[8.0, 1.0], [1.0, 2.0]])
     """
-    matrix = np.array(hessian, np.float64)
+    matrix = np.asarray(hessian, np.float64)
     _check(matrix, damping)
     diagonal = np.diag(matrix).copy()
     dead = diagonal == 0
     mean = float(diagonal[~dead].mean()) if not dead.all() else 1.0
-    matrix[np.diag_indices_from(matrix)] = np.where(dead, mean, diagonal)
-    positions = column_order(diagonal, order, group_size)
-    matrix = matrix[np.ix_(positions, positions)]
+    padding = -len(diagonal) % unit
+    padded = np.pad(diagonal, (0, padding), constant_values=PADDED * mean)
+    positions = column_order(padded, order, group_size, unit)
+    filled = np.where(np.pad(dead, (0, padding)), mean, padded)[positions]
     for attempt in range(DAMPING_TRIES):
         used = damping * DAMPING_STEP**attempt if damping else attempt and 1e-8 * 10**attempt
-        damped = matrix + used * mean * np.eye(len(matrix))
+        # With the flip J: J H J = L L^T, hence H = (J L J)(J L J)^T.
+        flipped = _ordered(matrix, positions[::-1])
+        flipped[np.diag_indices_from(flipped)] = filled[::-1] + used * mean
         try:
-            # With the flip J: J H J = L L^T, hence H = (J L J)(J L J)^T.
-            root = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
+            # The transpose of a symmetric matrix is in the order of Fortran: factorised in place.
+            root = scipy.linalg.cholesky(
+                flipped.T, lower=True, overwrite_a=True, check_finite=False
+            )[::-1, ::-1]
         except np.linalg.LinAlgError:
             continue
         return Factor(order=positions, root=root, dead=dead, damping=float(used))
@@ -82,16 +120,42 @@ def factorize(
     )
 
 
+def _ordered(
+    matrix: Float[np.ndarray, "n n"], positions: Int[np.ndarray, " m"]
+) -> Float[np.ndarray, "m m"]:
+    """Return rows and columns in an order; those beyond the matrix are zeros."""
+    count = len(matrix)
+    if len(positions) == count:
+        return matrix[np.ix_(positions, positions)]
+    found = np.zeros((len(positions), len(positions)))
+    inside = np.flatnonzero(positions < count)
+    found[np.ix_(inside, inside)] = matrix[np.ix_(positions[inside], positions[inside])]
+    return found
+
+
 def column_order(
-    diagonal: Float[np.ndarray, " n"], order: Order, group_size: int | None = None
+    diagonal: Float[np.ndarray, " n"],
+    order: Order,
+    group_size: int | None = None,
+    unit: int = 1,
 ) -> Int[np.ndarray, " n"]:
     """Return the column at each position; ties go to the lower column, a ragged group stays last.
+
+    Units of ``unit`` columns stay whole and are ordered by the sums of their diagonals; the number
+    of columns is a multiple of ``unit``.
 
     Examples
     --------
     >>> column_order(np.array([1.0, 3.0, 2.0, 9.0]), "group", 2).tolist()
     [3, 2, 1, 0]
+    >>> column_order(np.array([1.0, 3.0, 2.0, 9.0]), "activation", unit=2).tolist()
+    [2, 3, 0, 1]
     """
+    if unit > 1:
+        size = None if group_size is None else _units_of_group(group_size, unit, order)
+        by_unit = column_order(diagonal.reshape(-1, unit).sum(axis=1), order, size)
+        columns: np.ndarray = (unit * by_unit[:, None] + np.arange(unit)).reshape(-1)
+        return columns
     count = len(diagonal)
     if order == "natural":
         return np.arange(count)
@@ -107,6 +171,16 @@ def column_order(
     ranks = np.empty(len(largest), int)
     ranks[np.argsort(-largest, kind="stable")] = np.arange(len(largest))
     return descending[np.argsort(ranks[groups[descending]], kind="stable")]
+
+
+def _units_of_group(group_size: int, unit: int, order: Order) -> int | None:
+    """Return the number of units of a group; only order 'group' needs whole units."""
+    if group_size % unit and order == "group":
+        raise ValueError(
+            f"order 'group' needs groups of whole units of {unit} columns, not of {group_size}; "
+            "take 'activation'"
+        )
+    return None if group_size % unit else group_size // unit
 
 
 def output_error(

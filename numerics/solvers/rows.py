@@ -1,0 +1,32 @@
+"""Rows of a quantized tensor as tensors of their own."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from numerics.schemes.tensor import QuantizedTensor
+
+
+def split_rows(q: QuantizedTensor, counts: Sequence[int]) -> list[QuantizedTensor]:
+    """Return the parts of a matrix whose scheme doesn't mix rows, by their numbers of rows.
+
+    Examples
+    --------
+    >>> from numerics import parse_scheme, quantize
+    >>> q = quantize(np.float32([[1, 2], [3, 4], [5, 6]]), parse_scheme("int4:channel"))
+    >>> [part.scales.shape for part in split_rows(q, [1, 2])]
+    [(1, 1), (2, 1)]
+    """
+    assert not q.scheme.mixes_rows
+    parts, start = [], 0
+    for count in counts:
+        shape = (count, *q.shape[1:])
+        arrays = {
+            field.name: q.arrays[field.name]
+            if field.is_given
+            else q.arrays[field.name][start : start + count]
+            for field in q.scheme.layout(shape)
+        }
+        parts.append(QuantizedTensor(arrays=arrays, scheme=q.scheme, shape=shape))
+        start += count
+    return parts
