@@ -35,7 +35,7 @@ class Factor:
     #: The factor ``R``, rows and columns in ``order``.
     root: Float[np.ndarray, "n n"]
     #: Columns (not positions) that no calibration token activates.
-    dead: Bool[np.ndarray, " n"]
+    dead: Bool[np.ndarray, " columns"]
     #: Damping that the factorisation needed, relative to the mean of the live diagonal.
     damping: float
 
@@ -102,11 +102,12 @@ def factorize(
     padded = np.pad(diagonal, (0, padding), constant_values=PADDED * mean)
     positions = column_order(padded, order, group_size, unit)
     filled = np.where(np.pad(dead, (0, padding)), mean, padded)[positions]
+    is_column = positions < len(diagonal)
     for attempt in range(DAMPING_TRIES):
         used = damping * DAMPING_STEP**attempt if damping else attempt and 1e-8 * 10**attempt
         # With the flip J: J H J = L L^T, hence H = (J L J)(J L J)^T.
         flipped = _ordered(matrix, positions[::-1])
-        flipped[np.diag_indices_from(flipped)] = filled[::-1] + used * mean
+        flipped[np.diag_indices_from(flipped)] = (filled + used * mean * is_column)[::-1]
         try:
             # The transpose of a symmetric matrix is in the order of Fortran: factorised in place.
             root = scipy.linalg.cholesky(
@@ -126,7 +127,8 @@ def _ordered(
     """Return rows and columns in an order; those beyond the matrix are zeros."""
     count = len(matrix)
     if len(positions) == count:
-        return matrix[np.ix_(positions, positions)]
+        same: np.ndarray = matrix[np.ix_(positions, positions)]
+        return same
     found = np.zeros((len(positions), len(positions)))
     inside = np.flatnonzero(positions < count)
     found[np.ix_(inside, inside)] = matrix[np.ix_(positions[inside], positions[inside])]

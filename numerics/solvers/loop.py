@@ -52,8 +52,10 @@ def sweep(
     starts = jnp.arange(0, count + padding, size)
     padded = jnp.pad(weight, [(0, padding), (0, 0)])
     gains = jnp.pad(feedback, [(0, padding), (0, padding)])
-    units = (spread.by_unit, roots)
-    units = jax.tree.map(lambda leaf: _padded(leaf, padding // rounder.unit), units)
+    added = padding // rounder.unit
+    by_unit = jax.tree.map(lambda leaf: _padded(leaf, added, "edge"), spread.by_unit)
+    # A root of zeros: a format without a zero has errors in the columns added here.
+    metrics = _padded(roots, added, "constant")
 
     def block(difference: Array, start: Array) -> tuple[Array, tuple[Codes, Array, Array]]:
         part = partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
@@ -69,8 +71,8 @@ def sweep(
             part(padded),
             shifted,
             part(gain),
-            Spread(spread.shared, jax.tree.map(of_block, units[0])),
-            of_block(units[1]),
+            Spread(spread.shared, jax.tree.map(of_block, by_unit)),
+            of_block(metrics),
             rounder,
         )
         after = lax.dynamic_update_slice_in_dim(difference, within, start, 0)
@@ -112,5 +114,5 @@ def inside(
     return within, codes, values.reshape(-1, rows), losses
 
 
-def _padded(leaf: Array, count: int) -> Array:
-    return jnp.pad(leaf, [(0, count)] + [(0, 0)] * (leaf.ndim - 1), mode="edge")
+def _padded(leaf: Array, count: int, mode: str) -> Array:
+    return jnp.pad(leaf, [(0, count)] + [(0, 0)] * (leaf.ndim - 1), mode=mode)

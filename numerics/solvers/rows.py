@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from numerics.schemes.tensor import QuantizedTensor
 
 

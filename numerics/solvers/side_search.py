@@ -115,7 +115,7 @@ def _scaled(steps: Array, factor: Array, difference: Array, bits: int) -> Array:
         moved = jnp.round(steps.astype(jnp.float32) * jnp.where(difference == 0, factor, 1))
         moved = moved.astype(jnp.int32) + difference
         return jnp.clip(moved, 0, (1 << bits) - 1).astype(jnp.uint8)
-    kind = jnp.finfo(steps.dtype)
+    kind: Any = jnp.finfo(steps.dtype)  # type: ignore[no-untyped-call]
     wide = steps.astype(jnp.float32)
     size = jnp.clip(jnp.abs(wide) * factor, float(kind.smallest_normal), float(kind.max))
     moved = jnp.where((wide == 0) | jnp.isnan(wide), wide, jnp.where(wide < 0, -size, size))

@@ -69,7 +69,7 @@ def tables_by_column(side: Side, scheme: Scheme, shape: tuple[int, ...]) -> Tabl
 
 
 def nearest(
-    target: Float32[Array, " out"], table: Float32[Array, "codes out"]
+    target: Float32[Array, " out"], table: Float32[Array, "codes _"]
 ) -> tuple[Array, Float32[Array, " out"]]:
     """Return the code of the value nearest to each number, ties to the lower code; its value."""
     distances = jnp.abs(table - target)

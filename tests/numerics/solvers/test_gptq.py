@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from _helpers.solvers import damped, layer, reference
 
 from numerics import fake_quantize, parse_scheme
-from numerics.solvers.gptq import gptq
+from numerics.solvers.gptq import gptq, gptq_layers
 from numerics.solvers.hessian import factorize, output_error
 
 #: One scheme for each kind of side data: scales only, zero point, float minimum, two levels, E8M0,
@@ -22,28 +23,8 @@ SCHEMES = (
 LONG = ("int4-floatmin", "nvfp4", "mxfp4", "nf4:g64")
 
 
-def layer(rows=24, width=64, tokens=400, seed=0):
-    """Return weights, and the Hessian of inputs with correlated channels."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(tokens, width)) @ rng.normal(size=(width, width))
-    return rng.normal(size=(rows, width)).astype(np.float32), x.T @ x
-
-
 def values(solution) -> np.ndarray:
     return np.asarray(solution.weight.dequantize(), np.float64)
-
-
-def reference(weight, hessian, round_column, order, damping=0.01):
-    """GPTQ in float64: the paper's algorithm without blocks; returns values and ``sum e^2``."""
-    h = hessian + damping * np.diag(hessian).mean() * np.eye(len(hessian))
-    u = np.linalg.cholesky(np.linalg.inv(h[np.ix_(order, order)])).T
-    w, found, loss = np.array(weight[:, order], np.float64), np.zeros(weight.shape), 0.0
-    for j, column in enumerate(order):
-        found[:, column] = round_column(w[:, j], column)
-        e = (w[:, j] - found[:, column]) / u[j, j]
-        w[:, j:] -= np.outer(e, u[j, j:])
-        loss += (e * e).sum()
-    return found, loss
 
 
 @pytest.mark.parametrize(
@@ -79,7 +60,7 @@ def test_values_and_loss_equal_the_reference_in_float64(order):
     found = gptq(weight, hessian, scheme, order=order, clip=False)
     scales = np.asarray(found.weight.scales, np.float64)
 
-    def round_column(column, index):
+    def round_column(column, index, _):
         scale = scales[:, index // 32]
         return np.clip(np.rint(column / scale), scheme.element.min, scheme.element.max) * scale
 
@@ -97,10 +78,10 @@ def test_the_loss_is_the_damped_error_of_the_outputs_and_below_that_of_rounding(
     weight, hessian = layer()
     scheme = parse_scheme(name)
     found = gptq(weight, hessian, scheme)
-    damped = hessian + 0.01 * np.diag(hessian).mean() * np.eye(len(hessian))
-    assert found.loss == pytest.approx(output_error(values(found) - weight, damped), rel=1e-4)
+    h = damped(hessian)
+    assert found.loss == pytest.approx(output_error(values(found) - weight, h), rel=1e-4)
     nearest = np.asarray(fake_quantize(weight, scheme), np.float64)
-    assert found.loss < 0.75 * output_error(nearest - weight, damped)
+    assert found.loss < 0.75 * output_error(nearest - weight, h)
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -166,15 +147,18 @@ def test_wide_integers_lose_next_to_nothing():
     assert np.abs(values(found) - weight).max() < 0.05
 
 
-@pytest.mark.parametrize("name", ["aqlm-2x8", "e8p"])
-def test_schemes_without_a_code_for_each_value_are_refused(name):
+@pytest.mark.parametrize("name", ["int4:g32", "bitmod-fp4:g32"])
+def test_matrices_of_one_input_are_solved_together_as_each_alone(name):
     weight, hessian = layer()
-    with pytest.raises(ValueError, match="have one code per value"):
-        gptq(weight, hessian, parse_scheme(name))
+    scheme = parse_scheme(name)
+    parts = gptq_layers([weight[:16], weight[16:]], hessian, scheme)
+    for part, rows in zip(parts, (weight[:16], weight[16:]), strict=True):
+        alone = gptq(rows, hessian, scheme)
+        assert all((part.weight.arrays[n] == a).all() for n, a in alone.weight.arrays.items())
+        assert part.loss == pytest.approx(alone.loss, rel=1e-5)
 
 
-def test_schemes_whose_codes_depend_on_their_neighbours_are_refused():
+def test_codes_of_tokens_are_refused_with_what_would_work():
     weight, hessian = layer()
-    weight[:, ::7] *= 6
-    with pytest.raises(ValueError, match="depends on neighbouring codes"):
-        gptq(weight, hessian, parse_scheme("olive4"))
+    with pytest.raises(ValueError, match="for weights take int8 or int8-2-of-4"):
+        gptq(weight, hessian, parse_scheme("int8-top54"))
