@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from numerics.schemes import grouping
 from numerics.schemes.element import ElementScheme
@@ -81,15 +81,25 @@ class ElementRounder:
     def tensor(self, codes: Codes, side: Side, shape: tuple[int, ...]) -> QuantizedTensor:
         """Return the quantized tensor of these codes and this side data."""
         groups, tensor_scale = side
-        arrays = {
-            "codes": by_value(codes, shape),
-            "scales": groups.scales,
-            "zero_points": groups.zero_points,
-            "minimums": groups.minimums,
-            "tensor_scale": tensor_scale,
-        }
-        present = {name: array for name, array in arrays.items() if array is not None}
-        return QuantizedTensor(arrays=present, scheme=self.scheme, shape=shape)
+        return tensor_of(by_value(codes, shape), groups, tensor_scale, self.scheme)
+
+
+def tensor_of(
+    codes: UInt8[Array, "out n"],
+    groups: SideData,
+    tensor_scale: Array | None,
+    scheme: ElementScheme,
+) -> QuantizedTensor:
+    """Return the quantized tensor of these codes, side data of groups and scale of the tensor."""
+    arrays = {
+        "codes": codes,
+        "scales": groups.scales,
+        "zero_points": groups.zero_points,
+        "minimums": groups.minimums,
+        "tensor_scale": tensor_scale,
+    }
+    present = {name: array for name, array in arrays.items() if array is not None}
+    return QuantizedTensor(arrays=present, scheme=scheme, shape=codes.shape)
 
 
 @partial(jax.jit, static_argnames="scheme")

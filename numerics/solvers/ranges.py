@@ -22,7 +22,7 @@ from numerics.schemes.scales import Groups, SecondLevel, SideData, find_side_dat
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
 from numerics.solvers.clip import check_clip
-from numerics.solvers.rounder import CLIPS, POWER_OF_TWO_CLIPS, ElementRounder
+from numerics.solvers.element_rounder import CLIPS, POWER_OF_TWO_CLIPS, tensor_of
 
 #: Factors of the largest and of the smallest value of each group; equal without a zero point.
 Factors = tuple[Float32[Array, "_ _"], Float32[Array, "_ _"]]
@@ -68,9 +68,7 @@ def quantized(
     ]
     shape = scheme.scale_shape(weight.shape)
     joined = jax.tree.map(lambda *parts: grouping.join_scales(list(parts), shape), *sides)
-    return ElementRounder(scheme).tensor(
-        grouping.join_groups(codes, weight.shape), (joined, tensor_scale)
-    )
+    return tensor_of(grouping.join_groups(codes, weight.shape), joined, tensor_scale, scheme)
 
 
 def search_ranges(

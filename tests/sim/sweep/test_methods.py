@@ -74,7 +74,7 @@ def test_another_calibration_text_is_another_point(sweep, calibration):
 @pytest.mark.parametrize(
     ("scheme", "method", "message"),
     [
-        ("aqlm-2x8", "gptq", "have one code per value"),
+        ("int8-top54", "gptq", "for weights take int8 or int8-2-of-4"),
         ("bitmod-fp4:g32", "clip", "has no clip search"),
         ("int4:channel", "gptq(order=group)", "order 'group' needs a scheme with groups"),
     ],
