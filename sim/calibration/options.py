@@ -18,6 +18,9 @@ class CalibrationOptions:
 
     calibration: Path | None = None
     """UTF-8 text that calibrated methods read; the built-in calibration text if not given."""
+    second_text: Path | None = None
+    """UTF-8 text of another kind, on which points of a sweep with calibrated methods are measured
+    too; a built-in one if not given."""
     calibration_tokens: Count = 16384
     """Tokens to calibrate on, in windows of --sequence, evenly over the text."""
     sequence: Count = SEQUENCE

@@ -1,6 +1,7 @@
 """The results of a sweep as CSV, in full precision."""
 
 import csv
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +17,7 @@ SQNR_FIELDS = ("recipe", "layer", "sqnr_db")
 def results_csv(results: Sequence[PointResult], earlier: Sequence[PointResult] = ()) -> str:
     """Return one row a result: every column of the tables, with standard errors."""
     rows = [_record(row) for row in rank(results, earlier)]
-    return _csv(rows, list(rows[0]))
+    return _csv(rows, list(dict.fromkeys(name for row in rows for name in row)))
 
 
 def _record(row: Row) -> dict[str, object]:
@@ -30,6 +31,8 @@ def _record(row: Row) -> dict[str, object]:
         record[field] = getattr(point, field)
         if column.error is not None:
             record[column.error] = getattr(point, column.error)
+    if point.second is not None:
+        record |= {f"second_{key}": v for key, v in dataclasses.asdict(point.second).items()}
     return record | {
         "model_bytes": point.model_bytes,
         "on_pareto_front": int(row.on_front),

@@ -219,8 +219,27 @@ def notes(points: Sequence[PointResult]) -> list[str]:
     """Return what must stand beside the numbers: the sample, the errors, notes of the model."""
     first = points[0]
     sample = f"{first.model} on {first.text}: {first.sampling}."
-    said = dict.fromkeys([sample, _errors(first), *(n for p in points for n in p.notes)])
+    calibrations = (
+        f"Calibrated on {text}." for p in points if (text := p.provenance.get("calibration"))
+    )
+    lines = [sample, _errors(first), *calibrations, *_second_lines(points)]
+    said = dict.fromkeys([*lines, *(n for p in points for n in p.notes)])
     return [printable(note) for note in [*said, *_unreadable(points)]]
+
+
+def _second_lines(points: Sequence[PointResult]) -> list[str]:
+    """Return the divergence of each point on the second text, one line a text."""
+    lines: dict[str, list[str]] = {}
+    for point in sorted(points, key=lambda p: p.second.kl_mean if p.second else 0.0):
+        second = point.second
+        if second is None or is_reference(point):
+            continue
+        half = half_width(second.kl_mean_se, second.windows)
+        size = f"On a second text, {second.text}, {second.windows} windows, KL in nats: "
+        lines.setdefault(size, []).append(
+            f"{point.recipe} {with_error(second.kl_mean, half, '.4f')}"
+        )
+    return [start + "; ".join(parts) + "." for start, parts in lines.items()]
 
 
 def _errors(point: PointResult) -> str:

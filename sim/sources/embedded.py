@@ -9,7 +9,11 @@ from sim.sources.hf_directory import HfDirectory, open_directory
 from sim.sources.known import EMBEDDED_ID
 from sim.sources.text import Text, read_text
 
-FILES = ("config.json", "tokenizer.json", "model.safetensors", "held_out.txt", "calibration.txt")
+CALIBRATION_NAME, HELD_OUT_NAME = "built-in calibration text", "built-in held-out text"
+FILES = (
+    "config.json", "tokenizer.json", "model.safetensors", "held_out.txt", "calibration.txt",
+    "second.txt",
+)  # fmt: skip
 
 
 def embedded_directory() -> Path:
@@ -32,9 +36,15 @@ def open_embedded() -> HfDirectory:
 def calibration_text() -> Text:
     """Return a part of the text that the embedded model was trained on, for calibrated methods."""
     path = embedded_directory() / "calibration.txt"
-    return replace(read_text(path), name="built-in calibration text")
+    return replace(read_text(path), name=CALIBRATION_NAME)
 
 
 def held_out_text() -> Text:
     """Return the text that the embedded model was not trained on."""
-    return replace(read_text(embedded_directory() / "held_out.txt"), name="built-in held-out text")
+    return replace(read_text(embedded_directory() / "held_out.txt"), name=HELD_OUT_NAME)
+
+
+def second_text() -> Text:
+    """Return a text of another kind, the language reference of Python."""
+    path = embedded_directory() / "second.txt"
+    return replace(read_text(path), name="built-in second text (Python's language reference)")

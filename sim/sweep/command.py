@@ -15,7 +15,7 @@ from sim.names.meaning import FLOAT
 from sim.provenance import ReportProvenance, command_line, created, machine, versions
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
-from sim.sources.embedded import calibration_text, held_out_text
+from sim.sources.embedded import calibration_text, held_out_text, second_text
 from sim.sources.source import ModelSource
 from sim.sources.text import Text, read_text
 from sim.sweep.distinct import distinct
@@ -25,8 +25,10 @@ from sim.sweep.progress import ProgressObserver
 from sim.sweep.recipe import Recipe, plan
 from sim.sweep.recipe_file import make_recipe, read_recipes
 from sim.sweep.result import PointResult
-from sim.sweep.windows import take_windows
+from sim.sweep.windows import Windows, take_windows
 
+#: Windows of the second text.
+SECOND_WINDOWS = 8
 PACKAGES = ("qsim-codesign", "jax", "numpy", "ml_dtypes", "tokenizers", "gguf", "safetensors")
 
 
@@ -67,6 +69,7 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
         recipes=recipes,
         directory=options.out,
         calibration=read_calibration(calibration, source, recipes),
+        second=read_second(calibration, source, text, options.context, recipes),
         memory_bytes=parse_bytes(options.memory) if options.memory else math.inf,
     )
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
@@ -106,13 +109,43 @@ def read_calibration(
     return Calibration(text=text, tokens=windows.tokens)
 
 
+def read_second(
+    options: CalibrationOptions,
+    source: ModelSource,
+    scored: Text,
+    context: int,
+    recipes: Sequence[Recipe],
+) -> tuple[Text, Windows] | None:
+    """Return windows of a text of another kind; ``None`` if no recipe is calibrated."""
+    if not is_calibrated(recipes):
+        return None
+    if options.second_text:
+        text = read_text(options.second_text, option="--second-text")
+    else:
+        text = second_text()
+    if text.sha256 == scored.sha256:
+        raise UserError(f"--second-text {text.name} is the text of --text; give another one")
+    windows = take_windows(
+        text,
+        source.tokenizer(),
+        tokens=SECOND_WINDOWS * context,
+        context=context,
+        spread=True,
+        options=("--context", "--context"),
+    )
+    return text, windows
+
+
 def _check_unread(options: CalibrationOptions) -> None:
-    """Refuse a calibration text that rounding to nearest would ignore."""
-    if options.calibration is not None:
-        raise UserError(
-            f"--calibration {options.calibration} is read by calibrated methods only; add --method "
-            f"clip or --method gptq"
-        )
+    """Refuse texts that rounding to nearest would ignore."""
+    for option, path in (
+        ("--calibration", options.calibration), ("--second-text", options.second_text),
+    ):  # fmt: skip
+        if path is not None:
+            raise UserError(
+                f"{option} {path} is read by calibrated methods only; add --method clip or "
+                f"--method gptq"
+            )
 
 
 def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Int32
 
 import numerics
 from sim.calibration.checkpoint import Checkpoint
@@ -25,7 +26,7 @@ from sim.sweep.definition import definition
 from sim.sweep.evaluate import Evaluator, Pass, Scores, window_means
 from sim.sweep.passes import make_pass
 from sim.sweep.recipe import FLOAT32, Plan, Recipe, plan
-from sim.sweep.result import PointResult
+from sim.sweep.result import PointResult, SecondResult
 from sim.sweep.statistics import estimate
 from sim.sweep.store import Store, point_key
 from sim.sweep.weights import bits_per_weight, model_bytes, weight_bytes
@@ -64,6 +65,8 @@ class Sweep:
     directory: Path
     #: Text that calibrated methods read; needed if a recipe has one.
     calibration: Calibration | None = None
+    #: Another text that all points are measured on too.
+    second: tuple[Text, Windows] | None = None
     #: Memory to stay below, as far as hidden states can be kept on disk instead.
     memory_bytes: float = math.inf
 
@@ -79,7 +82,7 @@ class Sweep:
         found = {key: known for key in keyed if (known := store.get(key)) is not None}
         missing = {key: p for key, p in keyed.items() if key not in found}
         has_float = any(p.recipe == FLOAT32 for p in missing.values())
-        observer.start(len(missing) + (bool(missing) and not has_float), self.windows.tokens.size)
+        observer.start(len(missing) + (bool(missing) and not has_float), self._all_tokens.size)
         for key, known in found.items():
             found[key] = dataclasses.replace(known, recipe=keyed[key].recipe.name)
             observer.finish(found[key], reused=True)
@@ -94,6 +97,12 @@ class Sweep:
         keys = {self._key(recipe) for recipe in (FLOAT32, *self.recipes)}
         stored = Store(self.directory / "results.sqlite").fitting(self._sample_key)
         return [result for key, result in stored.items() if key not in keys]
+
+    @property
+    def _all_tokens(self) -> Int32[np.ndarray, "n context"]:
+        """Windows of the text, then those of the second one."""
+        second = [] if self.second is None else [self.second[1].tokens]
+        return np.concatenate([self.windows.tokens, *second])
 
     def _key(self, recipe: Recipe) -> str:
         """Return the content key of a recipe's point."""
@@ -126,7 +135,7 @@ class Sweep:
         if not missing:
             return
         config = self.source.config
-        evaluator = Evaluator(config.vocab_size, self.windows, self.directory)
+        evaluator = Evaluator(config.vocab_size, self._all_tokens, self.directory)
         with contextlib.closing(evaluator):
             observer.point(FLOAT32.name)
             started = time.perf_counter()
@@ -158,7 +167,7 @@ class Sweep:
         calibration = None if self.calibration is None else self.calibration.tokens
         spool = Spool(self.memory_bytes / 2, self.directory)
         return make_pass(
-            self.source, point, self.windows.tokens, calibration, sqnr_db, spool, checkpoint
+            self.source, point, self._all_tokens, calibration, sqnr_db, spool, checkpoint
         )
 
     def _result(
@@ -169,9 +178,11 @@ class Sweep:
         sqnr_db: dict[str, float],
         wall_s: float,
     ) -> PointResult:
-        delta_nats = evaluator.difference(scored).tolist()
-        kl = window_means(scored.kl).tolist()
+        count = len(self.windows.tokens)
+        all_delta, all_kl = evaluator.difference(scored).tolist(), window_means(scored.kl).tolist()
+        delta_nats, kl = all_delta[:count], all_kl[:count]
         delta = estimate(delta_nats)
+        first = scored.part(slice(count))
         return PointResult(
             model=self.source.name,
             recipe=point.recipe.name,
@@ -180,23 +191,24 @@ class Sweep:
             context=self.windows.tokens.shape[1],
             sampling=self.windows.sampling,
             scored=self.windows.scored,
-            perplexity=scored.perplexity,
+            perplexity=first.perplexity,
             vocab_size=self.source.config.vocab_size,
             delta_nats=delta.mean,
             delta_nats_se=delta.error,
-            kl_mean=float(scored.kl.mean(dtype=np.float64)),
+            kl_mean=float(first.kl.mean(dtype=np.float64)),
             kl_mean_se=estimate(kl).error,
-            kl_p99=scored.kl_p99,
+            kl_p99=first.kl_p99,
             window_kl=tuple(kl),
             window_delta_nats=tuple(delta_nats),
-            top1_agreement=float(scored.agrees.mean()),
+            top1_agreement=float(first.agrees.mean()),
             bits_per_weight=bits_per_weight(point),
             definition=definition(point.recipe),
             weight_bytes=weight_bytes(point),
             model_bytes=model_bytes(point),
             sqnr_db=sqnr_db,
-            tokens_per_s=self.windows.tokens.size / scored.eval_s,
+            tokens_per_s=self._all_tokens.size / scored.eval_s,
             wall_s=wall_s,
+            second=self._second_result(all_kl[count:], all_delta[count:]),
             notes=self.source.notes,
             provenance={
                 "model_sha256": self.source.content_hash,
@@ -204,6 +216,22 @@ class Sweep:
                 "numerics_version": str(numerics.VERSION),
                 **self._calibration_of(point),
             },
+        )
+
+    def _second_result(self, kl: list[float], delta_nats: list[float]) -> SecondResult | None:
+        """Return a point's means over the windows of the second text."""
+        if self.second is None:
+            return None
+        text, windows = self.second
+        means, losses = estimate(kl), estimate(delta_nats)
+        return SecondResult(
+            text=text.name,
+            tokens=windows.tokens.size,
+            windows=len(windows.tokens),
+            kl_mean=means.mean,
+            kl_mean_se=means.error,
+            delta_nats=losses.mean,
+            delta_nats_se=losses.error,
         )
 
     def _calibration_of(self, point: Plan) -> dict[str, str]:

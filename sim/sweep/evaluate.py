@@ -27,7 +27,6 @@ from sim.model.forward import normalize
 from sim.model.head import reference_scores, scores
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.params import Params
-from sim.sweep.windows import Windows
 
 Numerics = tuple[LayerNumerics, ...] | None
 
@@ -43,6 +42,15 @@ class Scores:
     kl: Float32[np.ndarray, "n scored"]
     agrees: Bool[np.ndarray, "n scored"]
     eval_s: float
+
+    def part(self, windows: slice) -> "Scores":
+        """Return the measurements of some windows."""
+        return Scores(
+            nll=self.nll[windows],
+            kl=self.kl[windows],
+            agrees=self.agrees[windows],
+            eval_s=self.eval_s,
+        )
 
     @property
     def perplexity(self) -> float:
@@ -86,14 +94,16 @@ class Evaluator:
 
     Parameters
     ----------
-    vocab_size, windows
-        Size of the model's vocabulary, and the text.
+    vocab_size : int
+        Size of the model's vocabulary.
+    tokens : array (windows, context)
+        The text.
     directory : Path
-        Holds the float model's logits; ``windows.scored * vocab_size * 4`` bytes.
+        Holds the float model's logits; ``windows * (context - 1) * vocab_size * 4`` bytes.
     """
 
     vocab_size: int
-    windows: Windows
+    tokens: Int32[np.ndarray, "n context"]
     directory: Path
     _logits: Any = None
     _reference_nll: Float32[np.ndarray, "n scored"] | None = None
@@ -104,7 +114,7 @@ class Evaluator:
         self._logits = self._open_logits_file()
         states, seconds = _final_states(run, progress)
         head, started, nll = run.head(), time.perf_counter(), []
-        for x, window in zip(states, self.windows.tokens, strict=True):
+        for x, window in zip(states, self.tokens, strict=True):
             logits, window_nll = _score_reference(
                 x, head, jnp.asarray(window), config=run.stream.config
             )
@@ -125,9 +135,9 @@ class Evaluator:
         head, started, rows = run.head(), time.perf_counter(), []
         with ThreadPoolExecutor(max_workers=1) as pool:
             reading: Future[np.ndarray] = pool.submit(self._read_logits, 0)
-            for index, window in enumerate(self.windows.tokens):
+            for index, window in enumerate(self.tokens):
                 reference = reading.result()
-                if index + 1 < len(self.windows.tokens):
+                if index + 1 < len(self.tokens):
                     reading = pool.submit(self._read_logits, index + 1)
                 x, tokens = jnp.asarray(states[index]), jnp.asarray(window)
                 rows.append(
@@ -150,10 +160,10 @@ class Evaluator:
 
     @property
     def _logits_shape(self) -> tuple[int, int]:
-        return self.windows.tokens.shape[1] - 1, self.vocab_size
+        return self.tokens.shape[1] - 1, self.vocab_size
 
     def _open_logits_file(self) -> Any:
-        needed = 4 * len(self.windows.tokens) * self._logits_shape[0] * self._logits_shape[1]
+        needed = 4 * len(self.tokens) * self._logits_shape[0] * self._logits_shape[1]
         free = shutil.disk_usage(self.directory).free
         if needed > free:
             raise UserError(

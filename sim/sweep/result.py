@@ -45,6 +45,19 @@ def _median(levels: Mapping[str, float]) -> float | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondResult:
+    """A point on windows of a second text: means over them with their standard errors."""
+
+    text: str
+    tokens: int
+    windows: int
+    kl_mean: float
+    kl_mean_se: float | None
+    delta_nats: float
+    delta_nats_se: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PointResult:
     """One recipe on one model and one sample of text.
 
@@ -125,6 +138,8 @@ class PointResult:
     #: Mean of each window: divergence from float32; ``window_delta_nats``: loss minus float32's.
     window_kl: tuple[float, ...]
     window_delta_nats: tuple[float, ...]
+    #: The same on a second text, in sweeps with calibrated methods.
+    second: SecondResult | None = None
     #: Caveats for the reader, such as a source whose weights already lie on a grid.
     notes: tuple[str, ...] = ()
     #: Content hashes and versions that form the store's key.
@@ -154,6 +169,9 @@ class PointResult:
         for name in MEASURED & raw.keys():
             raw[name] = _read(raw[name])
         raw["notes"] = tuple(raw["notes"])
+        if raw.get("second") is not None:
+            second = {k: _read(v) if k in MEASURED else v for k, v in raw["second"].items()}
+            raw["second"] = SecondResult(**second)
         return cls(**raw)
 
 

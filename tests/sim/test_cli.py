@@ -142,7 +142,7 @@ def test_json_is_one_object_a_point(swept, capsys):
         (["--kv", "int8", "--method", "gptq"], "qsim: --method gptq is for the weights of"),
         (
             ["--format", "int4", "--method", "gptq(damping=0.1"],
-            "qsim: method 'gptq(damping=0.1' is not of the form NAME",
+            "qsim: method step 'gptq(damping=0.1' is not of the form NAME",
         ),
         (
             ["--format", "int4", "--calibration", "my.txt"],

@@ -120,6 +120,7 @@ def test_the_list_fits_a_terminal_of_80_columns():
 def with_embedded(monkeypatch, directory):
     (directory / "held_out.txt").write_text("The 11 theories\n")
     (directory / "calibration.txt").write_text("The 12 theories\n")
+    (directory / "second.txt").write_text("The 13 theories\n")
     monkeypatch.setattr(embedded.resources, "files", lambda package: directory.parent)
     (directory.parent / "data").mkdir()
     directory.rename(directory.parent / "data" / "embedded")
@@ -139,8 +140,8 @@ def test_an_installation_without_the_embedded_model_says_so(monkeypatch, tmp_pat
     monkeypatch.setattr(embedded.resources, "files", lambda package: tmp_path)
     message = (
         "this installation of qsim lacks config.json, tokenizer.json, model.safetensors, "
-        "held_out.txt, calibration.txt of the embedded model; reinstall it, or give --model a "
-        "directory or a .gguf file"
+        "held_out.txt, calibration.txt, second.txt of the embedded model; reinstall it, or give "
+        "--model a directory or a .gguf file"
     )
     refused("embedded", message)
     assert list_models()[0].note == message[0].upper() + message[1:]

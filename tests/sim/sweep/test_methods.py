@@ -7,11 +7,13 @@ import pytest
 
 from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.report.table import notes
 from sim.sources.catalog import open_model
 from sim.sources.text import read_text
 from sim.sweep.engine import Sweep
 from sim.sweep.recipe import plan
 from sim.sweep.recipe_file import make_recipe
+from sim.sweep.result import PointResult
 from sim.sweep.windows import take_windows
 
 
@@ -38,6 +40,8 @@ def calibration(source, text_file):
 def sweep(source, text_file, calibration, tmp_path):
     text = read_text(text_file)
     windows = take_windows(text, source.tokenizer(), tokens=256, context=32, spread=False)
+    second = take_windows(text, source.tokenizer(), tokens=512, context=32, spread=True)
+    second = dataclasses.replace(second, tokens=second.tokens[-8:])
     recipes = tuple(make_recipe("int3:g32", method=m) for m in ("rtn", "clip", "gptq"))
     return Sweep(
         source=source,
@@ -46,10 +50,11 @@ def sweep(source, text_file, calibration, tmp_path):
         recipes=recipes,
         directory=tmp_path,
         calibration=calibration,
+        second=(dataclasses.replace(text, name="another"), second),
     )
 
 
-def test_gptq_loses_less_than_rounding_to_nearest(sweep):
+def test_gptq_loses_less_than_rounding_to_nearest(sweep, tmp_path):
     _, rtn, clip, gptq = sweep.run(Quiet())
     assert [p.recipe for p in (rtn, clip, gptq)] == [
         "int3:g32", "int3:g32 clip", "int3:g32 gptq",
@@ -60,6 +65,17 @@ def test_gptq_loses_less_than_rounding_to_nearest(sweep):
     assert rtn.bits_per_weight == gptq.bits_per_weight
     assert gptq.definition.endswith("by gptq") and "calibration" in gptq.provenance
     assert "calibration" not in rtn.provenance
+    # The second text is measured by the same pass, and reported apart from the first.
+    assert rtn.second.text == "another" and rtn.second.windows == 8
+    assert 0 < gptq.second.kl_mean < rtn.second.kl_mean != rtn.kl_mean
+    assert PointResult.from_json(gptq.to_json()) == gptq
+    assert "On a second text, another, 8 windows, KL in nats: int3:g32 gptq" in " ".join(
+        notes([rtn, gptq])
+    )
+    alone = dataclasses.replace(
+        sweep, second=None, recipes=sweep.recipes[:1], directory=tmp_path / "alone"
+    )
+    assert alone.run(Quiet())[1].kl_mean == rtn.kl_mean
 
 
 def test_another_calibration_text_is_another_point(sweep, calibration):
