@@ -66,14 +66,20 @@ class Comparison:
 COMPARISONS = (
     Comparison(weights="int4:g64", theirs="gptq", ours="gptq"),
     Comparison(weights="int4:g64:asym", theirs="gptq", ours="gptq"),
+    Comparison(weights="int4:g64", theirs="awq+rtn", ours="awq"),
+    Comparison(weights="int4:g64:asym", theirs="awq+rtn", ours="awq"),
     Comparison(
-        weights="int8:channel", activations="int8:token", theirs="smoothquant+rtn", ours="rtn"
+        weights="int8:channel",
+        activations="int8:token",
+        theirs="smoothquant+rtn",
+        ours="smoothquant",
     ),
     Comparison(
-        weights="int8:channel", activations="int8:token", theirs="smoothquant+gptq", ours="gptq"
+        weights="int8:channel",
+        activations="int8:token",
+        theirs="smoothquant+gptq",
+        ours="smoothquant+gptq",
     ),
-    Comparison(weights="int4:g64:asym", theirs="awq+rtn", ours="gptq"),
-    Comparison(weights="int4:g64", theirs="awq+rtn", ours="gptq"),
 )
 
 
