@@ -5,11 +5,12 @@ in float (as in GPTQ's public code), transforms, codes, and the outputs that the
 One block of weights is in memory at a time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from numerics import QuantizedTensor, Scheme, quantize
 from numerics.schemes.repaired import Repaired
@@ -72,34 +73,57 @@ def quantized_blocks(
             statistics = calibration.statistics(buffers, job, index)
         found = QuantizedBlock(index=index, params={}, tensors=buffers.tensors)
         for site, members in fused_members(source.config).items():
-            for member in members:
-                layer = f"layers.{index}.{member}"
-                if layer in job.weights:
-                    method = job.methods.get(layer, NEAREST)
-                    scheme, matrix = job.weights[layer], buffers.tensors[f"{member}.weight"]
-                    _write(found, member, matrix, scheme, method, statistics.get(site), keep_codes)
+            for (scheme, method), alike in _alike(members, index, job).items():
+                matrices = {member: buffers.tensors[f"{member}.weight"] for member in alike}
+                _write(found, matrices, scheme, method, statistics.get(site), keep_codes)
         found.params = buffers.params()
         if calibration is not None:
             calibration.quantized.advance(found.params, rounding_of(job, index))
         yield found
 
 
+def _alike(
+    members: Sequence[str], index: int, job: Assignment
+) -> dict[tuple[Scheme, Chain], list[str]]:
+    """Return the members of a site that are quantized, by scheme and method."""
+    found: dict[tuple[Scheme, Chain], list[str]] = {}
+    for member in members:
+        layer = f"layers.{index}.{member}"
+        if layer in job.weights:
+            key = job.weights[layer], job.methods.get(layer, NEAREST)
+            found.setdefault(key, []).append(member)
+    return found
+
+
 def _write(
     found: QuantizedBlock,
-    member: str,
-    matrix: np.ndarray,
+    matrices: Mapping[str, np.ndarray],
     scheme: Scheme,
     method: Chain,
     statistics: Statistics | None,
     keep_codes: bool,
 ) -> None:
-    """Replace a matrix in the buffers by its quantized values."""
+    """Replace matrices in the buffers by their quantized values."""
     if method.solver == NEAREST.solver and method.repair is None and not keep_codes:
-        rounded, signal, noise = quantize_and_measure(jnp.asarray(matrix), scheme=scheme)
-    else:
-        codes = solve(matrix, scheme, method, statistics)
+        for member, matrix in matrices.items():
+            measured = quantize_and_measure(jnp.asarray(matrix), scheme=scheme)
+            _keep(found, member, matrix, *measured)
+        return
+    solved = solve(list(matrices.values()), scheme, method, statistics)
+    for (member, matrix), codes in zip(matrices.items(), solved, strict=True):
         found.codes[member] = codes
-        rounded, signal, noise = measure(jnp.asarray(matrix), jnp.asarray(codes.dequantize()))
+        measured = measure(jnp.asarray(matrix), jnp.asarray(codes.dequantize()))
+        _keep(found, member, matrix, *measured)
+
+
+def _keep(
+    found: QuantizedBlock,
+    member: str,
+    matrix: np.ndarray,
+    rounded: Array,
+    signal: Array,
+    noise: Array,
+) -> None:
     level = sqnr_db(float(signal), float(noise))
     if level is not None:
         found.sqnr_db[f"layers.{found.index}.{member}"] = level
@@ -107,11 +131,14 @@ def _write(
 
 
 def solve(
-    matrix: np.ndarray, scheme: Scheme, method: Chain, statistics: Statistics | None
-) -> QuantizedTensor | Repaired:
-    """Return the codes of a matrix by the solver and the repairs of a method."""
+    matrices: Sequence[np.ndarray], scheme: Scheme, method: Chain, statistics: Statistics | None
+) -> list[QuantizedTensor | Repaired]:
+    """Return the codes of matrices that read one input, by a method's solver and repair."""
     if method.solver == NEAREST.solver:
-        codes = quantize(jnp.asarray(matrix), scheme)
+        found = [quantize(jnp.asarray(matrix), scheme) for matrix in matrices]
     else:
-        codes = method.solver.solve(matrix, scheme, statistics)
-    return codes if method.repair is None else method.repair.repair(matrix, codes, statistics)
+        found = method.solver.solve_site(matrices, scheme, statistics)
+    if method.repair is None:
+        return list(found)
+    pairs = zip(matrices, found, strict=True)
+    return [method.repair.repair(matrix, codes, statistics) for matrix, codes in pairs]

@@ -1,5 +1,6 @@
 """Solvers: steps that choose the codes of a matrix."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,9 +9,10 @@ import numpy as np
 
 from numerics import QuantizedTensor, Scheme, quantize
 from numerics.solvers.clip import check_clip, clip_search
-from numerics.solvers.gptq import gptq
+from numerics.solvers.gptq import gptq_layers
 from numerics.solvers.hessian import Order, check_damping, column_order
 from numerics.solvers.rounder import rounder_of
+from numerics.solvers.target import asymmetric_target
 from sim.calibration.statistics import Statistics
 from sim.methods.step import Solver, Weight
 
@@ -74,12 +76,14 @@ class Gptq(Solver):
         "order": "order in which columns are rounded; groups stay consecutive in each",
         "damping": "added to the Hessian's diagonal, relative to its mean",
         "clip": "fit scales by a clip search weighted with the Hessian's diagonal",
+        "target": "outputs to approach on quantized inputs: the layer's own, or the float model's",
     }
     is_calibrated: ClassVar[bool] = True
 
     order: Order = "activation"
     damping: float = 0.01
     clip: bool = True
+    target: Literal["layer", "model"] = "layer"
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
@@ -89,16 +93,36 @@ class Gptq(Solver):
         rounder_of(scheme, shape)
         column_order(np.zeros(shape[1]), self.order, scheme.group_size)
 
+    @property
+    def needs_shift(self) -> bool:
+        """Whether the float model's inputs are needed."""
+        return self.target == "model"
+
     def solve(
         self, weight: Weight, scheme: Scheme, statistics: Statistics | None
     ) -> QuantizedTensor:
         """Return the codes that GPTQ chooses."""
+        return self.solve_site([weight], scheme, statistics)[0]
+
+    def solve_site(
+        self, weights: Sequence[Weight], scheme: Scheme, statistics: Statistics | None
+    ) -> list[QuantizedTensor]:
+        """Return the codes that GPTQ chooses for matrices that read one input."""
         assert statistics is not None
-        return gptq(
-            weight,
-            statistics.hessian,
+        hessian, shift = statistics.hessian, statistics.shift
+        targets = list(weights)
+        if self.target == "model":
+            assert shift is not None
+            targets = [
+                asymmetric_target(w, hessian, shift, damping=self.damping).astype(np.float32)
+                for w in weights
+            ]
+        found = gptq_layers(
+            targets,
+            hessian,
             scheme,
             order=self.order,
             damping=self.damping,
             clip=self.clip,
-        ).weight
+        )
+        return [solution.weight for solution in found]

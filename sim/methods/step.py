@@ -5,6 +5,7 @@ A step is a frozen dataclass: its fields are the options that a text such as
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -86,6 +87,12 @@ class Solver(Step):
         self, weight: Weight, scheme: Scheme, statistics: Statistics | None
     ) -> QuantizedTensor:
         """Return the quantized matrix; ``statistics`` are given if the solver is calibrated."""
+
+    def solve_site(
+        self, weights: Sequence[Weight], scheme: Scheme, statistics: Statistics | None
+    ) -> list[QuantizedTensor]:
+        """Return the quantized matrices that read one input."""
+        return [self.solve(weight, scheme, statistics) for weight in weights]
 
 
 class Repair(Step):

@@ -1,7 +1,10 @@
 """The text form of methods: what it accepts, and what it says of the rest."""
 
+import numpy as np
 import pytest
 
+from numerics import parse_scheme
+from sim.calibration.statistics import Statistics
 from sim.methods.chain import NEAREST, Chain, chain_text, parse_chain
 from sim.methods.solvers import Clip, Gptq, Rtn
 
@@ -55,3 +58,21 @@ def test_what_a_method_cannot_be_is_said_in_one_line(text, message):
 def test_rounding_to_nearest_is_the_chain_without_a_step():
     assert parse_chain("rtn") == NEAREST and not NEAREST.is_calibrated
     assert parse_chain("gptq").is_calibrated
+
+
+def test_the_model_target_makes_up_for_the_error_of_earlier_blocks():
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(16, 32)).astype(np.float32)
+    inputs = random.normal(size=(256, 32)).astype(np.float32)
+    rounded = (inputs + 0.3 * random.normal(size=inputs.shape)).astype(np.float32)
+    statistics = Statistics.empty(32, with_shift=True)
+    statistics.add(rounded, reference=inputs)
+    scheme = parse_scheme("int4:g16")
+
+    def error(text):
+        solver = parse_chain(text).solver
+        quantized = solver.solve(weight, scheme, statistics).dequantize()
+        return float(np.square(rounded @ np.asarray(quantized).T - inputs @ weight.T).sum())
+
+    assert parse_chain("gptq(target=model)").solver.needs_shift
+    assert error("gptq(target=model)") < 0.9 * error("gptq")
