@@ -7,6 +7,7 @@ their rows be stacked.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +18,17 @@ from jaxtyping import Float, Float32
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
 from numerics.solvers.contract import Matrix, Rounder, Side, Spread
-from numerics.solvers.hessian import Factor, Order, factorize
-from numerics.solvers.loop import sweep
+from numerics.solvers.fresh import check_fresh, sweep_fresh
+from numerics.solvers.hessian import Factor, Order, damped_hessian, factorize
+from numerics.solvers.loop import Swept, sweep
+from numerics.solvers.refit import can_refit
+from numerics.solvers.refit import refit as refitted
 from numerics.solvers.rounder import rounder_of
 from numerics.solvers.rows import split_rows
 from numerics.solvers.table_rounder import depends_on_neighbours
+
+#: When the side data of a group are fitted: before the first column, or when it is reached.
+Groups = Literal["static", "fresh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,6 +50,8 @@ def gptq(
     order: Order = "activation",
     damping: float = 0.01,
     clip: bool = True,
+    groups: Groups = "static",
+    refit: bool = True,
 ) -> Solution:
     """Quantize a matrix with the least change of its layer's outputs.
 
@@ -55,19 +64,31 @@ def gptq(
     scheme : Scheme
         Any scheme that has a rounder; see :func:`numerics.solvers.rounder.rounder_of`.
     order : {"activation", "natural", "group"}
-        Order in which columns are rounded. Side data are fitted before the first column, by
-        original columns, so that groups stay consecutive in every order.
+        Order in which columns are rounded; groups stay consecutive in every order.
     damping : float
         Relative to the mean of the Hessian's diagonal.
     clip : bool
         Fit side data by a search weighted with the Hessian's diagonal.
+    groups : {"static", "fresh"}
+        Side data of a group are fitted before the first column, or when the group is reached.
+    refit : bool
+        Fit the scales of ternary and binary schemes again to the codes chosen.
 
     Raises
     ------
     ValueError
         The scheme has no rounder, or the Hessian can't be factorised.
     """
-    return gptq_layers([weight], hessian, scheme, order=order, damping=damping, clip=clip)[0]
+    return gptq_layers(
+        [weight],
+        hessian,
+        scheme,
+        order=order,
+        damping=damping,
+        clip=clip,
+        groups=groups,
+        refit=refit,
+    )[0]
 
 
 def gptq_layers(
@@ -78,6 +99,8 @@ def gptq_layers(
     order: Order = "activation",
     damping: float = 0.01,
     clip: bool = True,
+    groups: Groups = "static",
+    refit: bool = True,
 ) -> list[Solution]:
     """Quantize matrices that read the same input, each as :func:`gptq` does alone.
 
@@ -88,6 +111,8 @@ def gptq_layers(
     rounders = [rounder_of(scheme, matrix.shape) for matrix in matrices]
     for matrix in matrices:
         scheme.check_shape(matrix.shape)
+        if groups == "fresh":
+            check_fresh(scheme, matrix.shape, order)
     factor = factorize(
         hessian,
         damping=damping,
@@ -99,54 +124,67 @@ def gptq_layers(
     live = [np.where(factor.dead, np.float32(0), matrix) for matrix in matrices]
     importance = jnp.asarray(np.diag(hessian).astype(np.float32)) if clip else None
     if scheme.mixes_rows:
-        return [
-            _solution(jnp.asarray(matrix), importance, factor, rounder)
+        found = [
+            _solve(jnp.asarray(matrix), importance, factor, rounder, groups)
             for matrix, rounder in zip(live, rounders, strict=True)
         ]
-    found, losses = _solve(jnp.asarray(np.concatenate(live)), importance, factor, rounders[0])
-    counts = [len(matrix) for matrix in matrices]
-    ends = np.cumsum(counts)
+    else:
+        stacked = jnp.asarray(np.concatenate(live))
+        tensor, losses = _solve(stacked, importance, factor, rounders[0], groups)
+        counts = [len(matrix) for matrix in matrices]
+        parts = np.split(losses, np.cumsum(counts)[:-1])
+        found = list(zip(split_rows(tensor, counts), parts, strict=True))
+    if refit and can_refit(scheme):
+        damped = damped_hessian(hessian, factor)
+        found = [
+            refitted(tensor, matrix, damped)
+            for (tensor, _), matrix in zip(found, live, strict=True)
+        ]
     return [
-        Solution(weight=part, loss=float(losses[end - count : end].sum()), damping=factor.damping)
-        for part, end, count in zip(split_rows(found, counts), ends, counts, strict=True)
+        Solution(weight=tensor, loss=float(losses.sum()), damping=factor.damping)
+        for tensor, losses in found
     ]
 
 
-def _solution(
-    weight: Matrix, importance: Array | None, factor: Factor, rounder: Rounder
-) -> Solution:
-    found, losses = _solve(weight, importance, factor, rounder)
-    return Solution(weight=found, loss=float(losses.sum()), damping=factor.damping)
-
-
 def _solve(
-    weight: Matrix, importance: Array | None, factor: Factor, rounder: Rounder
+    weight: Matrix, importance: Array | None, factor: Factor, rounder: Rounder, groups: Groups
 ) -> tuple[QuantizedTensor, Float[np.ndarray, " out"]]:
     """Return the quantized matrix and ``sum e^2`` of each row."""
-    return solve_columns(weight, rounder.fit(weight, importance), factor, rounder)
+    if groups == "fresh":
+        found, side = sweep_fresh(weight, importance, factor, rounder)
+    else:
+        side = rounder.fit(weight, importance)
+        found = _swept(weight, side, factor, rounder)
+    return _tensor(found, side, factor, rounder, weight.shape)
 
 
-def solve_columns(
-    weight: Matrix, side: Side, factor: Factor, rounder: Rounder
+def _swept(weight: Matrix, side: Side, factor: Factor, rounder: Rounder) -> Swept:
+    """Round all columns under fixed side data."""
+    order = jnp.asarray(factor.order)
+    of_units = order[:: rounder.unit] // rounder.unit
+    spread = rounder.spread(side, weight.shape)
+    ordered = Spread(spread.shared, jax.tree.map(lambda leaf: leaf[of_units], spread.by_unit))
+    columns = jnp.pad(weight.T, ((0, len(order) - weight.shape[1]), (0, 0)))[order]
+    units = map(jnp.asarray, factor.units(rounder.unit))
+    found: Swept = sweep(columns, ordered, *units, rounder)
+    return found
+
+
+def _tensor(
+    found: Swept, side: Side, factor: Factor, rounder: Rounder, shape: tuple[int, ...]
 ) -> tuple[QuantizedTensor, Float[np.ndarray, " out"]]:
-    """Return the quantized matrix and ``sum e^2`` of each row, for fixed side data.
+    """Return the codes as a tensor, and the loss of each row.
 
     Raises
     ------
     ValueError
         The value of a code depends on its neighbours, so that a column solver can't choose it.
     """
-    width = weight.shape[1]
     order = jnp.asarray(factor.order)
     of_units = order[:: rounder.unit] // rounder.unit
-    spread = rounder.spread(side, weight.shape)
-    ordered = Spread(spread.shared, jax.tree.map(lambda leaf: leaf[of_units], spread.by_unit))
-    units = factor.units(rounder.unit)
-    columns = jnp.pad(weight.T, ((0, len(order) - width), (0, 0)))[order]
-    found = sweep(columns, ordered, *map(jnp.asarray, units), rounder)
     codes = jax.tree.map(lambda leaf: jnp.zeros_like(leaf).at[of_units].set(leaf), found.codes)
-    values = jnp.zeros_like(found.values).at[order].set(found.values)[:width].T
-    tensor = rounder.tensor(codes, side, weight.shape)
+    values = jnp.zeros_like(found.values).at[order].set(found.values)[: shape[1]].T
+    tensor = rounder.tensor(codes, side, shape)
     if not bool(jnp.array_equal(tensor.dequantize(), values, equal_nan=True)):
         raise ValueError(depends_on_neighbours(rounder.scheme))
     return tensor, np.asarray(found.losses, np.float64)

@@ -185,6 +185,16 @@ def _units_of_group(group_size: int, unit: int, order: Order) -> int | None:
     return None if group_size % unit else group_size // unit
 
 
+def damped_hessian(hessian: Float[np.ndarray, "n n"], factor: Factor) -> Float[np.ndarray, "n n"]:
+    """Return the Hessian that was factorised, columns in their original order."""
+    matrix = np.array(hessian, np.float64)
+    diagonal = np.diag(matrix)
+    mean = float(diagonal[~factor.dead].mean()) if not factor.dead.all() else 1.0
+    filled = np.where(factor.dead, mean, diagonal) + factor.damping * mean
+    matrix[np.diag_indices_from(matrix)] = filled
+    return matrix
+
+
 def output_error(
     difference: Float[np.ndarray, "out n"], hessian: Float[np.ndarray, "n n"]
 ) -> float:

@@ -10,6 +10,7 @@ def split_rows(q: QuantizedTensor, counts: Sequence[int]) -> list[QuantizedTenso
 
     Examples
     --------
+    >>> import numpy as np
     >>> from numerics import parse_scheme, quantize
     >>> q = quantize(np.float32([[1, 2], [3, 4], [5, 6]]), parse_scheme("int4:channel"))
     >>> [part.scales.shape for part in split_rows(q, [1, 2])]

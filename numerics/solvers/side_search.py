@@ -16,12 +16,10 @@ from jaxtyping import Float32
 
 from numerics.schemes.scheme import Scheme
 from numerics.solvers.contract import Importance, Matrix, Side
-from numerics.solvers.tables import Tables, group_errors, tables_by_group
+from numerics.solvers.tables import SELECTORS, Tables, group_errors, tables_by_group, usable
 
 #: Names of the arrays that set the step of a group, row or tensor; the first that is stored varies.
 STEPS = ("scale_codes", "shifts", "scales")
-#: Names of the arrays that hold the index of the chosen candidate format.
-SELECTORS = ("selectors", "selector")
 #: Factors on a step that are tried; 1 comes first and wins ties.
 FACTORS = (1.0, *(1 - i / 20 for i in range(1, 11)), *(1 + i / 20 for i in range(1, 7)))
 #: Differences of an integer step that are tried as well.
@@ -62,7 +60,7 @@ def _search(
     size = scheme.group_size or width
 
     def tables_of(side: Side) -> Tables:
-        return tables_by_group(side, scheme, weight.shape)
+        return usable(tables_by_group(side, scheme, weight.shape), side, scheme)
 
     def errors_of(side: Side, like: Array) -> Errors:
         errors = group_errors(weight, importance, tables_of(side), size)
@@ -129,7 +127,7 @@ def _error_shape(like: Array, rows: int) -> tuple[int, int]:
     return like.size // rows, rows
 
 
-def _reduced(errors: Errors, like: Array, rows: int, function: Any) -> Errors:
+def _reduced(errors: Errors, like: Array, rows: int, function: Any) -> Float32[Array, "_ _"]:
     """Return errors summed over what shares an entry of an array; or their maximum."""
     groups, columns = _error_shape(like, rows)
     if groups == 1:

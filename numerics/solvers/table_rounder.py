@@ -25,6 +25,7 @@ from numerics.solvers.tables import (
     nearest,
     tables_by_column,
     tables_by_group,
+    usable,
     values_of,
 )
 
@@ -58,7 +59,7 @@ class TableRounder:
     def spread(self, side: Side, shape: tuple[int, ...]) -> Spread:
         """Return tables of groups and the group of each column, or else tables of columns."""
         if self._has_tables_by_group(side, shape):
-            tables = tables_by_group(side, self.scheme, shape)
+            tables = usable(tables_by_group(side, self.scheme, shape), side, self.scheme)
             return Spread(tables, jnp.asarray(column_groups(self.scheme, shape[1])))
         count = code_count(self.scheme, shape)
         assert count is not None
@@ -71,7 +72,7 @@ class TableRounder:
         index = np.arange(shape[1])
         if not self._agrees(tables, index, side, shape):
             raise ValueError(depends_on_neighbours(self.scheme))
-        return Spread(tables, jnp.asarray(index))
+        return Spread(usable(tables, side, self.scheme), jnp.asarray(index))
 
     def round(self, target: Unit, shared: Side, of_unit: Side, root: Root) -> tuple[Codes, Unit]:
         """Return the code of the nearest value, and the value."""

@@ -9,9 +9,14 @@ from jaxtyping import Float32
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
 from numerics.solvers.contract import Matrix, Side
+from numerics.ternary.schemes import BitNetTernary, Twn
 
 #: Value of each code for each row, per group of columns or per column.
 Tables = Float32[Array, "groups codes out"]
+#: Names of the arrays that hold the index of the chosen candidate format.
+SELECTORS = ("selectors", "selector")
+#: Number of codes of a ternary weight.
+TRITS = 3
 #: Codes that one step of a search through a table compares.
 AT_ONCE = 16
 
@@ -57,6 +62,28 @@ def tables_by_group(side: Side, scheme: Scheme, shape: tuple[int, ...]) -> Table
         found = values_of(jnp.broadcast_to(codes, (rows, width)), side, scheme)
         parts.append(found.T[starts[:, None] + np.arange(shortest)])
     return jnp.concatenate(parts, axis=1)[:, :count]
+
+
+def usable(tables: Tables, side: Side, scheme: Scheme) -> Tables:
+    """Return tables with NaN for codes that no quantizer of the scheme writes.
+
+    These are codes outside the range of their format, such as -8 in integers of a narrow range, and
+    the fourth code of ternary weights.
+    """
+    if isinstance(scheme, Twn | BitNetTernary):
+        return jnp.where(jnp.arange(tables.shape[1])[:, None] < TRITS, tables, jnp.nan)
+    if not scheme.formats:
+        return tables
+    numbers = np.array([[fmt.decode(c) for c in range(tables.shape[1])] for fmt in scheme.formats])
+    ranges = np.array([(fmt.min, fmt.max) for fmt in scheme.formats])
+    is_inside = (numbers >= ranges[:, :1]) & (numbers <= ranges[:, 1:])
+    if is_inside.all():
+        return tables
+    selectors = next((side[name] for name in SELECTORS if name in side), jnp.zeros(1, jnp.uint8))
+    by_group = jnp.asarray(is_inside)[selectors.astype(jnp.int32)]
+    # Shapes (1, codes) and (out, groups, codes) become those of tables.
+    shaped = by_group[..., None] if by_group.ndim == 2 else by_group.transpose(1, 2, 0)
+    return jnp.where(shaped, tables, jnp.nan)
 
 
 def tables_by_column(side: Side, scheme: Scheme, shape: tuple[int, ...]) -> Tables:

@@ -9,7 +9,8 @@ import numpy as np
 
 from numerics import QuantizedTensor, Scheme, quantize
 from numerics.solvers.clip import check_clip, clip_search
-from numerics.solvers.gptq import gptq_layers
+from numerics.solvers.fresh import check_fresh
+from numerics.solvers.gptq import Groups, gptq_layers
 from numerics.solvers.hessian import Order, check_damping, column_order
 from numerics.solvers.rounder import rounder_of
 from numerics.solvers.target import asymmetric_target
@@ -75,8 +76,10 @@ class Gptq(Solver):
     options: ClassVar[dict[str, str]] = {
         "order": "order in which columns are rounded; groups stay consecutive in each",
         "damping": "added to the Hessian's diagonal, relative to its mean",
-        "clip": "fit scales by a clip search weighted with the Hessian's diagonal",
+        "clip": "fit scales and selectors by a search weighted with the Hessian's diagonal",
         "target": "outputs to approach on quantized inputs: the layer's own, or the float model's",
+        "groups": "when a group's scale is fitted: before all columns, or when it is reached",
+        "refit": "fit ternary and binary scales again to the codes chosen",
     }
     is_calibrated: ClassVar[bool] = True
 
@@ -84,14 +87,19 @@ class Gptq(Solver):
     damping: float = 0.01
     clip: bool = True
     target: Literal["layer", "model"] = "layer"
+    groups: Groups = "static"
+    refit: bool = True
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
-        """Raise ValueError for schemes without a code per value, or group order without groups."""
-        rounder_of(scheme, shape)
-        column_order(np.zeros(shape[1]), self.order, scheme.group_size)
+        """Raise ValueError for schemes without a rounder, and options that need other groups."""
+        unit = rounder_of(scheme, shape).unit
+        width = -(-shape[1] // unit) * unit
+        column_order(np.zeros(width), self.order, scheme.group_size, unit)
+        if self.groups == "fresh":
+            check_fresh(scheme, shape, self.order)
 
     @property
     def needs_shift(self) -> bool:
@@ -124,5 +132,7 @@ class Gptq(Solver):
             order=self.order,
             damping=self.damping,
             clip=self.clip,
+            groups=self.groups,
+            refit=self.refit,
         )
         return [solution.weight for solution in found]

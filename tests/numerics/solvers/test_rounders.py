@@ -211,6 +211,19 @@ def test_points_of_e8p_are_nearest_in_the_metric_of_the_unit():
     assert (np.abs(values(found) - expected) < 1e-5).mean() > 0.98
 
 
+@pytest.mark.parametrize(
+    ("name", "unused"), [("twn:g32", 3), ("int4-lorc2:g32", 8), ("ant4-mixed:g32", 8)]
+)
+def test_codes_outside_the_range_of_their_format_are_not_used(name, unused):
+    weight, hessian = layer()
+    found = gptq(weight, hessian, parse_scheme(name)).weight
+    codes = np.asarray(found.codes)
+    if name == "ant4-mixed:g32":
+        # The first candidate is the integer format, without the code of -8.
+        codes = codes.reshape(24, 2, 32)[np.asarray(found.arrays["selectors"]) == 0]
+    assert codes.size and unused not in codes
+
+
 def test_rows_are_padded_to_whole_vectors():
     weight, hessian = layer(8, 60)
     check("aqlm-2x4", weight, hessian, 0.95)
