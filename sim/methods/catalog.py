@@ -7,7 +7,7 @@ from sim.methods.solvers import Clip, Gptq, Rtn
 from sim.methods.step import Step
 
 #: Version, incremented when a step chooses other codes; part of every result's key.
-VERSION = 3
+VERSION = 4
 
 #: In the order of a chain: transforms of the model, of blocks, solvers, repairs.
 _STEPS: tuple[type[Step], ...] = (

@@ -76,7 +76,7 @@ def parse_chain(text: str) -> Chain:
     Examples
     --------
     >>> parse_chain("gptq(order=natural,damping=0.1)").solver
-    Gptq(order='natural', damping=0.1, clip=True, groups='static', refit=True)
+    Gptq(order='natural', damping=0.1, clip=True, target='layer', groups='static', refit=True)
     >>> parse_chain("gptq(clip=maybe)")
     Traceback (most recent call last):
     ValueError: option clip of gptq is 'maybe'; it can be true or false
