@@ -38,7 +38,19 @@ class Dense:
         return result
 
 
-Rotation = Hadamard | Dense
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Product:
+    """A rotation, and then another one: ``Q = first @ second``."""
+
+    first: "Rotation"
+    second: "Rotation"
+
+    def apply(self, rows: Rows) -> Rows:
+        """Return ``rows @ Q``."""
+        return self.second.apply(self.first.apply(rows))
+
+
+Rotation = Hadamard | Dense | Product
 
 
 def random_hadamard(width: int, size: int, seed: tuple[int, ...]) -> Hadamard:

@@ -5,11 +5,13 @@ done only when the work since the last time is worth it.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ import numpy as np
 #: Least time between two saves in s, and the least multiple of the time that a save takes.
 LEAST_S, LEAST_RATIO = 10.0, 20.0
 PROGRESS, LOCK = "progress.json", "lock"
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +66,30 @@ class Checkpoint:
         """Delete the directory after a finished pass; else keep what it holds."""
         if self._lock is None:
             return
-        is_empty = not (self.directory / PROGRESS).exists()
+        kept = (self.directory / PROGRESS, *self.directory.glob("*.npz"))
+        is_empty = not any(path.exists() for path in kept)
         if kind is None or is_empty:
             shutil.rmtree(self.directory, ignore_errors=True)
         self._lock.close()
         self._lock = None
+
+    def once(self, name: str, make: Callable[[], Arrays]) -> Arrays:
+        """Return arrays that an earlier process of this pass kept; else make them and keep them.
+
+        For results that may differ in the last bits when they are computed again.
+        """
+        if not self.is_locked:
+            return make()
+        path = self.directory / f"{name}-{hashlib.sha256(self.key.encode()).hexdigest()[:16]}.npz"
+        try:
+            with np.load(path) as stored:
+                return dict(stored)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            made: dict[str, Any] = dict(make())
+        temporary = path.with_suffix(".new.npz")
+        np.savez(temporary, **made)
+        os.replace(temporary, path)
+        return made
 
     def _open(self) -> Saved | None:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,13 @@
 """What happens to each matrix and each activation of a model: formats and methods by layer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int32
 
 from numerics import Scheme
 from sim.methods.chain import Chain
-from sim.methods.step import BlockTransform, ModelTransform
+from sim.methods.step import BlockTransform, ModelTransform, Once, Task
 from sim.model.config import ModelConfig
 from sim.model.layer_numerics import LayerNumerics
 from sim.sources.source import ModelSource
@@ -32,8 +35,29 @@ class Assignment:
         """Whether a method reads a calibration text."""
         return any(chain.is_calibrated for chain in self.methods.values())
 
-    def transformed(self, source: ModelSource) -> ModelSource:
-        """Return the model with the transforms applied."""
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether a method reads statistics of the layers' inputs."""
+        return any(chain.needs_statistics for chain in self.methods.values())
+
+    def transformed(
+        self,
+        source: ModelSource,
+        tokens: Int32[np.ndarray, "n t"] | None = None,
+        once: Once | None = None,
+    ) -> ModelSource:
+        """Return the model with the transforms applied.
+
+        Parameters
+        ----------
+        tokens : array, optional
+            Calibration windows, for transforms that are learned.
+        once : function, optional
+            Keeps what is learned, so that an interrupted pass goes on with the same model.
+        """
+        task = Task(weights=self.weights, numerics=self.numerics, tokens=tokens)
+        if once is not None:
+            task = replace(task, once=once)
         for transform in self.transforms:
-            source = transform.apply(source)
+            source = transform.apply(source, task)
         return source

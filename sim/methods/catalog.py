@@ -4,6 +4,7 @@ from sim.methods.repairs import Lorc
 from sim.methods.rotations import Rotate
 from sim.methods.scales import Aqas, Awq, SmoothQuant
 from sim.methods.solvers import Clip, Gptq, Rtn
+from sim.methods.spinquant import SpinQuant
 from sim.methods.step import Step
 
 #: Version, incremented when a step chooses other codes; part of every result's key.
@@ -12,6 +13,7 @@ VERSION = 4
 #: In the order of a chain: transforms of the model, of blocks, solvers, repairs.
 _STEPS: tuple[type[Step], ...] = (
     Rotate,
+    SpinQuant,
     Awq,
     SmoothQuant,
     Aqas,

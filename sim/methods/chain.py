@@ -51,6 +51,12 @@ class Chain:
         """Whether a step reads a calibration text."""
         return any(step.reads_text for step in self.steps)
 
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether a step after the transforms of the model reads a calibration text."""
+        repairs = () if self.repair is None else (self.repair,)
+        return any(step.is_calibrated for step in (*self.block, self.solver, *repairs))
+
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for a matrix whose codes the chain cannot choose."""
         self.solver.check(scheme, shape)

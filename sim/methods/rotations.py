@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from numerics.solvers.fast_hadamard import check_blocks
 from numerics.solvers.rotation import Rotation, random_hadamard
-from sim.methods.step import ModelTransform
+from sim.methods.step import ModelTransform, Task
 from sim.model.config import ModelConfig
 from sim.model.online import Online
 from sim.sources.rotated import RotatedSource, rotated_config
@@ -62,7 +62,12 @@ class Rotate(ModelTransform):
             check_blocks(config.head_dim, config.head_dim)
         return rotated
 
-    def apply(self, source: ModelSource) -> ModelSource:
+    def apply(self, source: ModelSource, task: Task) -> ModelSource:
+        """Return the rotated model."""
+        del task
+        return self.rotated(source)
+
+    def rotated(self, source: ModelSource) -> RotatedSource:
         """Return the rotated model."""
         config = source.config
         residual = random_residual(config, self.block, self.seed) if self.r1 else None

@@ -63,7 +63,7 @@ def quantized_blocks(
         Return codes of matrices that are rounded to nearest too.
     """
     buffers = BlockBuffers(source.config)
-    if job.is_calibrated and calibration is None:
+    if job.needs_statistics and calibration is None:
         raise ValueError("calibrated methods need calibration windows")
     for index in range(start, source.config.layers):
         for name in buffers.tensors:

@@ -5,11 +5,12 @@ A step is a frozen dataclass: its fields are the options that a text such as
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32
 
 from numerics import QuantizedTensor, Scheme
 from numerics.schemes.repaired import Repaired
@@ -49,6 +50,30 @@ class Step(ABC):
         return False
 
 
+#: Function of a name and a function that makes arrays: those kept earlier, or else new ones.
+Once = Callable[[str, Callable[[], dict[str, np.ndarray]]], dict[str, np.ndarray]]
+
+
+def _again(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Keep nothing."""
+    del name
+    return make()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    """What a model is transformed for, for transforms that are learned."""
+
+    #: Scheme of each matrix that is quantized, by layer name.
+    weights: Mapping[str, Scheme]
+    #: How each layer rounds its activations; ``None`` if none does.
+    numerics: tuple[LayerNumerics, ...] | None
+    #: Calibration windows; ``None`` if no step is calibrated.
+    tokens: Int32[np.ndarray, "n t"] | None = None
+    #: Keeps what a transform learns under a name, so that it is learned once.
+    once: Once = _again
+
+
 class ModelTransform(Step):
     """Changes the weights of the whole model and leaves its float outputs unchanged."""
 
@@ -60,7 +85,7 @@ class ModelTransform(Step):
         """
 
     @abstractmethod
-    def apply(self, source: ModelSource) -> ModelSource:
+    def apply(self, source: ModelSource, task: Task) -> ModelSource:
         """Return the transformed model, whose tensors are transformed as they are read."""
 
 

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int32
 
-from numerics import fake_quantize
 from sim.model.attention import attention
 from sim.model.config import Activation, ModelConfig
 from sim.model.layer_numerics import LayerNumerics as LayerNumerics
@@ -23,6 +22,7 @@ from sim.model.norm import layer_norm, rms_norm
 from sim.model.online import after_rope, before_down, before_o
 from sim.model.params import Params as Params
 from sim.model.rope import RopeTables, rope_tables, rotate
+from sim.model.straight_through import rounded
 
 Hidden = Float32[Array, "t d"]
 Heads = Float32[Array, "heads t size"]
@@ -201,7 +201,7 @@ def queries_keys_values(
         q, k = rotate(q, rope), rotate(k, rope)
     q, k = after_rope(q, config), after_rope(k, config)
     if numerics.kv is not None:
-        k, v = fake_quantize(k, numerics.kv), fake_quantize(v, numerics.kv)
+        k, v = rounded(k, numerics.kv), rounded(v, numerics.kv)
     return q, k, v
 
 

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
-from numerics import QuantizedTensor, Scheme, fake_quantize, grouped_dot, quantize
+from numerics import QuantizedTensor, Scheme, grouped_dot, quantize
 from numerics.pe.product import PeMatrix, pe_product
+from sim.model.straight_through import rounded
 
 #: Quantized matrix, or a matrix multiplied as a PE with FP16 activations does.
 Member = QuantizedTensor | PeMatrix
@@ -27,7 +28,7 @@ def linear(
     if isinstance(weight, tuple):
         out = jnp.concatenate([_quantized_product(x, member, scheme) for member in weight], -1)
     else:
-        out = _product(x if scheme is None else fake_quantize(x, scheme), weight)
+        out = _product(x if scheme is None else rounded(x, scheme), weight)
     return out if bias is None else out + bias
 
 

@@ -66,7 +66,7 @@ def write_packed(
         bos_id=tokenizer.bos_id,
     )
     streams = None
-    if point.is_calibrated and calibration is not None:
+    if point.needs_statistics and calibration is not None:
         embedding, _ = read_embedding(source, point)
         streams = CalibrationStreams.start(point, embedding, calibration.tokens, spool)
     saved, written = checkpoint.saved, None

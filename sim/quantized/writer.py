@@ -18,7 +18,7 @@ from numerics.gguf.scheme import GgufScheme
 from sim.calibration.checkpoint import Checkpoint
 from sim.calibration.spool import Spool
 from sim.calibration.text import Calibration
-from sim.errors import UserError
+from sim.errors import UserError, user_errors
 from sim.methods import catalog as methods
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names
 from sim.names.gguf_mix import FILE_TYPES, GgufMix
@@ -70,6 +70,11 @@ def write_model(
             f"{recipe.name} has no block type in GGUF, so it can't be {out.name}; formats of GGUF "
             f"are {known}, and others are written to a directory"
         )
+    if is_gguf and planned.config.online is not None:
+        raise UserError(
+            f"{recipe.name} has online Hadamard transforms, which GGUF files can't describe; "
+            "take a format that is written to a directory, or rotations r1 and r2 alone"
+        )
     tables.check(is_gguf=is_gguf)
     out.parent.mkdir(parents=True, exist_ok=True)
     key = _key(source, recipe, tables, calibration)
@@ -80,12 +85,14 @@ def write_model(
         if checkpoint.saved is None:
             shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(exist_ok=True)
+        tokens = None if calibration is None else calibration.tokens
+        with user_errors(ValueError):
+            model = planned.transformed(source, tokens, checkpoint.once)
         if is_gguf:
-            gguf_plan = _gguf_plan(recipe, source, blocks, tables)
+            gguf_plan = _gguf_plan(recipe, model, blocks, tables)
             vocabulary = general_keys(source) | vocabulary_keys(source)
-            write_gguf(source, gguf_plan, staging / GGUF_NAME, vocabulary, _tracked)
+            write_gguf(model, gguf_plan, staging / GGUF_NAME, vocabulary, _tracked)
         else:
-            model = planned.transformed(source)
             spool = Spool(memory_bytes / 2, checkpoint.directory)
             with _bar(planned.config.layers) as advance:
                 write_packed(

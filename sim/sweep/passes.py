@@ -8,6 +8,7 @@ from jaxtyping import Int32
 from sim.calibration.checkpoint import Checkpoint
 from sim.calibration.spool import Spool
 from sim.calibration.stream import Stream
+from sim.errors import user_errors
 from sim.methods.run import quantized_blocks
 from sim.methods.streams import CalibrationStreams
 from sim.model.params import Params
@@ -39,11 +40,13 @@ def make_pass(
     checkpoint : Checkpoint, optional
         Where the pass is kept between blocks; one that holds blocks of it goes on behind them.
     """
-    source = point.transformed(source)
+    with user_errors(ValueError):
+        once = None if checkpoint is None else checkpoint.once
+        source = point.transformed(source, calibration, once)
     embedding, levels = read_embedding(source, point)
     sqnr_db |= levels
     streams = None
-    if point.is_calibrated and calibration is not None:
+    if point.needs_statistics and calibration is not None:
         streams = CalibrationStreams.start(point, embedding, calibration, spool)
     evaluation = Stream.start(point.config, embedding, tokens, spool)
     named = {"evaluation": evaluation, **({} if streams is None else streams.by_name)}

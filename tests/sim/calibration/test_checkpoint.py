@@ -1,5 +1,6 @@
 """Passes that stop in the middle: they go on at the block where they stopped, with equal codes."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -191,3 +192,18 @@ write_model(model, make_recipe("int4:g32"), place / "out")
     whole = write_model(source, make_recipe("int4:g32"), tmp_path / "whole")
     for file in whole.iterdir():
         assert (tmp_path / "out" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_what_is_made_once_outlives_an_interruption_of_the_same_pass(tmp_path):
+    def kept(key, value):
+        with contextlib.suppress(KeyboardInterrupt), Checkpoint(tmp_path / "c", key) as checkpoint:
+            made = checkpoint.once("learned", lambda: {"a": np.full(2, value)})
+            raise KeyboardInterrupt
+        return made["a"].tolist()
+
+    assert kept("one", 1.0) == kept("one", 2.0) == [1, 1]
+    assert kept("other", 3.0) == [3, 3]
+    assert kept("one", 4.0) == [1, 1]
+    with Checkpoint(tmp_path / "c", "one"):
+        pass
+    assert kept("one", 5.0) == [5, 5]

@@ -108,7 +108,7 @@ def test_the_configuration_is_that_of_the_rotated_source(source):
     step = Rotate(r3=True, r4=True, heads=True, block=32)
     config = plan(make_recipe("int4:channel", method="rotate(r4=true)"), source.config).config
     assert config.online == Online(down=96) and not config.tie_embeddings
-    rotated = step.apply(source)
+    rotated = step.rotated(source)
     assert rotated.config == step.transformed(source.config)
     assert rotated.config.online == Online(down=32, o=4, qk=16)
     assert {n: rotated.read(n).shape for n in tensor_shapes(config)} == tensor_shapes(config)
@@ -118,10 +118,10 @@ def test_the_configuration_is_that_of_the_rotated_source(source):
 
 def test_seeds_are_rotations_of_their_own(source):
     name = "layers.0.self_attn.v_proj.weight"
-    one, same, other = (Rotate(seed=s).apply(source).read(name) for s in (0, 0, 1))
+    one, same, other = (Rotate(seed=s).rotated(source).read(name) for s in (0, 0, 1))
     assert np.array_equal(one, same) and not np.allclose(one, other, atol=0.1)
     # Layers and R1 have signs of their own too.
-    r2 = Rotate(r1=False).apply(source)
+    r2 = Rotate(r1=False).rotated(source)
     assert isinstance(r2, RotatedSource) and r2.residual is None
     first, second = r2.values
     assert not np.array_equal(first.signs, second.signs)

@@ -11,11 +11,13 @@ import pytest
 from numerics import fake_quantize
 from numerics.gguf.entries import ENTRIES
 from sim.errors import UserError
+from sim.methods.rotations import Rotate
 from sim.model.tensors import linear_names, tensor_shapes
 from sim.quantized.gguf_keys import ARCHITECTURES
 from sim.quantized.writer import TableTypes, write_model
 from sim.sources.catalog import open_model
 from sim.sweep.recipe import Recipe, Rule
+from sim.sweep.recipe_file import make_recipe
 
 Q4_0 = ENTRIES["q4_0"][0]
 EXACT = TableTypes(embeddings="keep")
@@ -43,6 +45,18 @@ def test_what_is_read_is_what_a_sweep_computes_with(source, written):
     assert read.config == source.config
     for name in tensor_shapes(source.config):
         assert np.array_equal(read.read(name), expected(source, name, Q4_0)), name
+
+
+def test_a_rotated_model_is_a_gguf_model_if_nothing_happens_at_run_time(source, tmp_path):
+    recipe = make_recipe("q4_0", method="rotate")
+    exact = TableTypes(embeddings="keep", head="keep")
+    read = open_model(str(write_model(source, recipe, tmp_path / "model", exact)))
+    rotated = Rotate().rotated(source)
+    assert read.config == rotated.config and not read.config.tie_embeddings
+    for name in ("layers.1.self_attn.v_proj.weight", "lm_head.weight", "final_norm.weight"):
+        assert np.array_equal(read.read(name), expected(rotated, name, Q4_0)), name
+    with pytest.raises(UserError, match="has online Hadamard transforms, which GGUF files can't"):
+        write_model(source, make_recipe("q4_0", method="rotate(r4=true)"), tmp_path / "no", EXACT)
 
 
 def test_the_directory_is_a_model_as_well_unless_it_holds_two(source, written, tmp_path):
