@@ -18,16 +18,16 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from export import export
 
 from sim.calibration.options import BUILT_IN
-from sim.calibration.stream import Stream, silent
+from sim.calibration.spool import Spool
+from sim.calibration.stream import silent
 from sim.calibration.text import Calibration
-from sim.methods.run import QuantizedBlock, quantized_blocks
 from sim.model.params import Params
 from sim.provenance import machine, versions
 from sim.sources.catalog import open_model
@@ -36,10 +36,10 @@ from sim.sources.source import ModelSource
 from sim.sources.text import read_text
 from sim.sweep.command import PACKAGES, read_calibration
 from sim.sweep.evaluate import Evaluator, Pass, window_means
+from sim.sweep.passes import make_pass
 from sim.sweep.recipe import FLOAT32, Plan, plan
 from sim.sweep.recipe_file import make_recipe
 from sim.sweep.statistics import estimate
-from sim.sweep.weights import read_embedding, read_head
 from sim.sweep.windows import take_windows
 
 HERE = Path(__file__).parent
@@ -180,19 +180,10 @@ class Study:
     def _pass(self, source: ModelSource, point: Plan, watch: Stopwatch) -> Pass:
         """Return a run of the model under a plan; ``watch`` takes the time of its quantization."""
         with watch.running():
-            source = point.transformed(source)
-            embedding, _ = read_embedding(source, point)
-            stream = None
-            if point.is_calibrated:
-                stream = Stream.start(point.config, embedding, self.calibration.tokens)
-            blocks = quantized_blocks(source, point, stream)
-        return Pass(
-            config=point.config,
-            embedding=embedding,
-            blocks=_timed(blocks, watch),
-            head=lambda: read_head(source, point)[0],
-            numerics=point.numerics,
-        )
+            run = make_pass(
+                source, point, self.evaluator.tokens, self.calibration.tokens, {}, Spool()
+            )
+        return replace(run, blocks=_timed(iter(run.blocks), watch))
 
     def row(
         self, comparison: Comparison, tool: str, method: str, found: Measured, theirs: Measured
@@ -235,14 +226,14 @@ class Study:
         subprocess.run([self.peer_python, HERE / "compress.py", *words], check=True)
 
 
-def _timed(blocks: Iterator[QuantizedBlock], watch: Stopwatch) -> Iterator[Params]:
-    """Yield the parameters of blocks; ``watch`` takes the time to make them."""
+def _timed(blocks: Iterator[Params], watch: Stopwatch) -> Iterator[Params]:
+    """Yield blocks; ``watch`` takes the time to make them."""
     while True:
         with watch.running():
             block = next(blocks, None)
         if block is None:
             return
-        yield block.params
+        yield block
 
 
 def _joined(found: dict[str, str]) -> str:
@@ -265,7 +256,7 @@ def main() -> None:
     windows = take_windows(
         read_text(args.text), source.tokenizer(), tokens=args.tokens, context=512, spread=False
     )
-    evaluator = Evaluator(source.config.vocab_size, windows, args.work)
+    evaluator = Evaluator(source.config.vocab_size, windows.tokens, args.work)
     study = Study(source, calibration, evaluator, args.work, args.peer_python, args.seed)
     with (HERE / "peer.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, Row.__dataclass_fields__, lineterminator="\n")
