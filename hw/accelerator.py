@@ -73,6 +73,9 @@ class Accelerator:
     pe_leakage_uw: float | None = None
     #: Energy of one PE in a cycle without work; None if it is not counted.
     pe_idle_pj_per_cycle: float | None = None
+    #: Bandwidth of the memory in 1e9 bytes/s, where the bus of ``dram_bits_per_cycle`` is wider;
+    #: None where the bus sets it.
+    memory_gb_per_s: float | None = None
     #: Share of the memory's bandwidth that is reached on average; None for all of it.
     memory_efficiency: float | None = None
     #: Operand that stays in the PEs, one of :data:`DATAFLOWS`.
@@ -102,9 +105,17 @@ class Accelerator:
         return self.prefill_rows * self.prefill_columns * self.pe_area_um2 / 1e6
 
     @property
+    def peak_bytes_per_cycle(self) -> float:
+        """Bytes that memory delivers in a cycle at most."""
+        bus = self.dram_bits_per_cycle / 8
+        if self.memory_gb_per_s is None:
+            return bus
+        return min(bus, self.memory_gb_per_s * 1e9 / (self.clock_mhz * 1e6))
+
+    @property
     def stream_bytes_per_cycle(self) -> float:
         """Mean bytes that memory delivers in a cycle."""
-        return self.dram_bits_per_cycle / 8 * (self.memory_efficiency or 1.0)
+        return self.peak_bytes_per_cycle * (self.memory_efficiency or 1.0)
 
     @property
     def record(self) -> PeRecord | None:
@@ -152,6 +163,11 @@ def read_accelerator(path: Path) -> Accelerator:
         **{name: getattr(found, name) for name in TEXTS},
         **values,
     )
+
+
+def from_record(element: str, **given: Any) -> Accelerator:
+    """Return an accelerator of a PE with a stored record, which gives the numbers of the PE."""
+    return Accelerator(element=element, **_recorded(element), **given)
 
 
 def _recorded(element: str) -> dict[str, Any]:
@@ -218,6 +234,9 @@ def _check_texts(found: Any) -> None:
             raise ValueError(f"key {name!r} is missing")
     if found.dataflow == "stream" and not found.element:
         raise ValueError("dataflow is 'stream', which needs the key element, a PE of 'qsim rtl'")
+    for name in ("memory_gb_per_s", "memory_efficiency", "group_scaler"):
+        if getattr(found, name) and found.dataflow != "stream":
+            raise ValueError(f"{name} is for dataflow 'stream' alone")
 
 
 _NUMBERS = [

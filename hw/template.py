@@ -89,7 +89,8 @@ ACCELERATOR: dict[str, dict[str, str]] = {
         "pe_area_um2": "area of one PE, square micrometers",
         "pe_leakage_uw": "leakage of one PE, microwatts",
         "pe_idle_pj_per_cycle": "energy of one PE in a cycle without work, picojoules",
-        "memory_efficiency": "share of the memory bandwidth that is reached on average",
+        "memory_gb_per_s": "memory bandwidth where the bus is wider, 1e9 bytes/s; stream only",
+        "memory_efficiency": "share of the memory bandwidth that is reached; stream only",
     },
 }
 #: Example value in the comments for keys that a file does not have.

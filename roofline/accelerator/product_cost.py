@@ -28,7 +28,7 @@ def host_cost(gemm: Gemm, machine: Accelerator) -> GemmCost:
     cycles = ceil(traffic / machine.stream_bytes_per_cycle)
     return GemmCost(
         cycles=cycles,
-        bound_cycles=8 * gemm.count * weights / machine.dram_bits_per_cycle,
+        bound_cycles=gemm.count * weights / machine.peak_bytes_per_cycle,
         compute_cycles=0,
         dram_cycles=cycles,
         traffic_bytes=traffic,

@@ -96,7 +96,7 @@ def stream_cost(gemm: Gemm, machine: Accelerator) -> GemmCost:
         * max(
             gemm.macs / gemm.count / macs_per_cycle,
             gemm.inputs * gemm.outputs * (gemm.weight_bits + gemm.side_bits)
-            / machine.dram_bits_per_cycle,
+            / (8 * machine.peak_bytes_per_cycle),
         ),
         compute_cycles=gemm.count * tiles * int(tile_cycles(product, geometry)),
         dram_cycles=gemm.count * int(found.memory_cycles),

@@ -1,0 +1,224 @@
+"""The hardware of a grid, evaluated for one pair of formats and PE at a time in bounded blocks.
+
+A block has one array axis for each axis of the grid: rows, columns, memories, clocks. Amounts that
+depend on some axes only stay as small as those.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from hw.dram import DRAM
+from hw.sram import EXPONENT, access_energy_pj_per_byte
+from roofline.accelerator.stream import (
+    Geometry,
+    drains_in_time,
+    least_fifo_bytes,
+    row_beats,
+    schedule,
+)
+from roofline.accelerator.stream_energy import EnergyRates, product_energy
+from sim.codesign import parts
+from sim.codesign.pairs import Pair
+from sim.codesign.workload import Workload
+
+#: Designs of a block, at most: its arrays stay in the caches.
+BLOCK = 16_384
+Array = Float64[np.ndarray, "rows columns memories clocks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A memory of a machine: its kind and its bandwidth."""
+
+    kind: str
+    gb_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The values of every axis."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    memories: tuple[Memory, ...]
+    clocks_mhz: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Lengths of the axes."""
+        return len(self.rows), len(self.columns), len(self.memories), len(self.clocks_mhz)
+
+    @property
+    def size(self) -> int:
+        """Number of machines."""
+        return int(np.prod(self.shape))
+
+    def blocks(self, most: int = BLOCK) -> Iterator[tuple[int, "Grid"]]:
+        """Yield parts of the grid with at most ``most`` machines, and the number of the first.
+
+        Machines are numbered with the clocks fastest. Only the first axis longer than one is cut
+        where the others fit, so parts are contiguous.
+        """
+        for axis, name in enumerate(("rows", "columns", "memories", "clocks_mhz")):
+            rest = int(np.prod(self.shape[axis + 1 :]))
+            if self.shape[axis] == 1:
+                continue
+            step = max(1, most // rest) if rest <= most else 1
+            values = getattr(self, name)
+            for start in range(0, len(values), step):
+                part = replace(self, **{name: values[start : start + step]})
+                for first, block in part.blocks(most) if rest > most else [(0, part)]:
+                    yield start * rest + first, block
+            return
+        yield 0, self
+
+    def machine(self, number: int) -> "Grid":
+        """Return the grid of the machine with a number."""
+        places = np.unravel_index(number, self.shape)
+        r, c, m, f = (int(place) for place in places)
+        return Grid(
+            rows=(self.rows[r],),
+            columns=(self.columns[c],),
+            memories=(self.memories[m],),
+            clocks_mhz=(self.clocks_mhz[f],),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Designs:
+    """All machines of a block with one pair."""
+
+    time_s: Array
+    area_mm2: Array
+    energy_j: Array
+    #: Whether the clock is one that the PE reaches, and results leave in time.
+    is_valid: Bool[np.ndarray, "rows columns memories clocks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Sizes of the parts of machines; each broadcasts over the axes."""
+
+    geometry: Geometry
+    bus_bits: Array
+    fifo_bytes: Array
+    input_bytes: Array
+    output_bytes: Array
+    scalers: Array
+
+
+def sizes(grid: Grid, pair: Pair, work: Workload) -> Sizes:
+    """Return the sizes that follow from the axes: buffers just large enough, scalers just enough.
+
+    The bus is the narrowest that carries the memory's bandwidth.
+    """
+    rows, columns = _axis(grid.rows, 0), _axis(grid.columns, 1)
+    clock_hz = _axis(grid.clocks_mhz, 3) * 1e6
+    peak = _axis([memory.gb_per_s for memory in grid.memories], 2) * 1e9 / clock_hz
+    record = pair.record
+    geometry = Geometry(
+        rows=rows,
+        columns=columns,
+        lanes=record.lanes,
+        beat_cycles=record.cycles_per_beat,
+        bytes_per_cycle=peak * parts.MEMORY_EFFICIENCY,
+    )
+    bits = work.products[0][0].activation_bits
+    return Sizes(
+        geometry=geometry,
+        bus_bits=parts.bus_bits(peak),
+        fifo_bytes=least_fifo_bytes(geometry),
+        input_bytes=parts.power_of_two(columns * ceil(work.most_inputs * bits / 8)),
+        output_bytes=2 * 4 * rows * columns,
+        scalers=_scalers(pair, work, geometry, clock_hz),
+    )
+
+
+def _scalers(pair: Pair, work: Workload, geometry: Geometry, clock_hz: Array) -> Array:
+    """Return the scalers that keep up with the sums of groups of all PEs."""
+    scaler = pair.scaler
+    if scaler is None:
+        return np.zeros((1, 1, 1, 1))
+    product = min((p for p, _ in work.products), key=lambda p: int(p.inputs))
+    length = int(product.group) or int(product.inputs)
+    between = row_beats(length, 0, geometry.lanes) * geometry.beat_cycles
+    period = 1e6 / parts.fastest_mhz(scaler.delay_ps or 0.0) * 1e-12
+    of_sum = scaler.cycles_per_beat * np.ceil(period * clock_hz)
+    return np.ceil(geometry.rows * geometry.columns * of_sum / between)
+
+
+def evaluate(grid: Grid, pair: Pair, work: Workload, *, energy: str = "nominal") -> Designs:
+    """Return time, area and energy of one token on every machine of a block.
+
+    ``energy`` is ``low``, ``nominal`` or ``high``, for PEs and memory alike.
+    """
+    found = sizes(grid, pair, work)
+    geometry = found.geometry
+    rates, leak_w = _rates(grid, pair, found, energy)
+    clock_hz = _axis(grid.clocks_mhz, 3) * 1e6
+    cycles = sum(np.ceil(count / geometry.bytes_per_cycle) for count in work.host_bytes)
+    pj = sum(work.host_bytes) * rates.dram_pj_per_byte
+    is_valid = _axis(grid.clocks_mhz, 3) <= parts.fastest_mhz(pair.record.delay_ps or 0.0)
+    for product, count in work.products:
+        planned = schedule(product, geometry)
+        spent = product_energy(product, geometry, planned, rates)
+        cycles = cycles + count * planned.cycles
+        pj = pj + count * (spent.pes_pj + spent.buffers_pj + spent.dram_pj)
+        is_valid = is_valid & drains_in_time(product, geometry)
+    time_s = cycles / clock_hz
+    return Designs(
+        time_s=time_s,
+        area_mm2=np.broadcast_to(sum(areas_um2(pair, found).values()) / 1e6, grid.shape),
+        energy_j=np.broadcast_to(pj * 1e-12 + leak_w * time_s, grid.shape),
+        is_valid=np.broadcast_to(is_valid, grid.shape),
+    )
+
+
+def areas_um2(pair: Pair, found: Sizes) -> dict[str, Array]:
+    """Return the area of every part of the machines."""
+    scaler = pair.scaler.area_um2 if pair.scaler else 0.0
+    geometry = found.geometry
+    return {
+        "PEs": geometry.rows * geometry.columns * pair.record.area_um2,
+        "group scalers": found.scalers * scaler,
+        "weight FIFO": parts.buffer_um2(found.fifo_bytes),
+        "activation buffer": parts.buffer_um2(found.input_bytes),
+        "output buffer": parts.buffer_um2(found.output_bytes),
+        "controller": np.full((1, 1, 1, 1), parts.controller_um2()),
+        "memory interface": parts.interface_um2(found.bus_bits),
+    }
+
+
+def _rates(grid: Grid, pair: Pair, found: Sizes, energy: str) -> tuple[EnergyRates, Array]:
+    """Return the energies of the parts, and the leakage of all PEs in W."""
+    record = pair.record
+    scaler, scaler_pj = pair.scaler, 0.0
+    if scaler is not None:
+        scaler_pj = getattr(scaler.energy, f"{energy}_pj") * scaler.cycles_per_beat
+    dram = [8 * getattr(DRAM[memory.kind], f"{energy}_pj_per_bit") for memory in grid.memories]
+    rates = EnergyRates(
+        pe_pj=getattr(record.energy, f"{energy}_pj"),
+        idle_pj=record.energy.idle_pj,
+        scaler_pj=scaler_pj,
+        weights_pj_per_byte=_access_pj(found.fifo_bytes),
+        activations_pj_per_byte=_access_pj(found.input_bytes),
+        dram_pj_per_byte=_axis(dram, 2),
+    )
+    pes = found.geometry.rows * found.geometry.columns
+    return rates, pes * (record.leakage_uw or 0.0) * 1e-6
+
+
+def _access_pj(size_bytes: Array) -> Array:
+    """Return the energy of a byte by the law of :mod:`hw.sram`, for arrays of sizes."""
+    return access_energy_pj_per_byte(1.0) * size_bytes**EXPONENT
+
+
+def _axis(values: object, axis: int) -> Array:
+    """Return values along one of the four axes."""
+    shape = [1, 1, 1, 1]
+    shape[axis] = -1
+    return np.asarray(values, np.float64).reshape(shape)

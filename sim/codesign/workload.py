@@ -1,0 +1,77 @@
+"""The products of one generated token: on the PEs, and beside them, for one pair of formats.
+
+They are the products of :mod:`roofline.accelerator.model`, so that a machine file of a design gives
+the same numbers in ``qsim roofline``. Equal shapes are added up.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from hw.accelerator import Accelerator
+from roofline.accelerator.gemm import Gemm
+from roofline.accelerator.model import head_bits, model_gemms, weight_bits
+from roofline.accelerator.product_cost import host_cost
+from roofline.accelerator.stream import Product
+from roofline.model.model_shape import ModelShape
+from roofline.runtime.serving_format import ServingFormat
+from roofline.runtime.storage import kv_bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Work of one token after ``context`` tokens."""
+
+    #: Distinct products on the PEs, with their number per token.
+    products: tuple[tuple[Product, int], ...]
+    #: Bytes of each product that the processor beside the PEs reads and writes.
+    host_bytes: tuple[int, ...]
+
+    @property
+    def macs(self) -> int:
+        """MACs on the PEs."""
+        return sum(p.tokens * p.inputs * p.outputs * count for p, count in self.products)
+
+    @property
+    def most_inputs(self) -> int:
+        """Inputs of the longest product on the PEs."""
+        return max(int(p.inputs) for p, _ in self.products)
+
+
+def token_gemms(
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, *, context: int
+) -> list[Gemm]:
+    """Return the products of one generated token, as ``qsim roofline`` computes them."""
+    return list(
+        model_gemms(
+            shape,
+            weight_bits(fmt, shape.hidden),
+            machine,
+            tokens=1,
+            context=context,
+            kv_bits=kv_bits(fmt.kv, shape.head_dim),
+            head=head_bits(fmt, shape.hidden),
+        )
+    )
+
+
+def workload(
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, *, context: int
+) -> Workload:
+    """Return the work of one token of a model in a format on machines with one element."""
+    counts: Counter[Product] = Counter()
+    host: list[int] = []
+    for gemm in token_gemms(shape, fmt, machine, context=context):
+        if gemm.on_host:
+            host.append(host_cost(gemm, machine).traffic_bytes)
+            continue
+        product = Product(
+            tokens=gemm.tokens,
+            inputs=gemm.inputs,
+            outputs=gemm.outputs,
+            code_bits=gemm.weight_bits,
+            side_bits=gemm.side_bits * (gemm.group or gemm.inputs),
+            group=gemm.group or 0,
+            activation_bits=machine.activation_bits,
+        )
+        counts[product] += gemm.count
+    return Workload(products=tuple(counts.items()), host_bytes=tuple(host))
