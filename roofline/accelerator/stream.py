@@ -170,12 +170,14 @@ def schedule(
     """
     at_once = geometry.columns
     if holds_tile and tokens_held is not None:
-        at_once = max(geometry.columns, tokens_held - tokens_held % geometry.columns)
-    if np.ndim(product.tokens) == 0 and product.tokens <= at_once:
+        at_once = np.maximum(at_once, tokens_held - tokens_held % at_once)
+    if np.all(product.tokens <= at_once):
         return _pass(product, geometry, product.tokens)
-    whole, rest = divmod(int(product.tokens), int(at_once))
-    parts = [(whole, at_once)] + ([(1, rest)] if rest else [])
-    found = [(count, _pass(product, geometry, tokens)) for count, tokens in parts]
+    whole, rest = np.divmod(product.tokens, at_once)
+    found = [
+        (whole, _pass(product, geometry, np.minimum(product.tokens, at_once))),
+        (rest > 0, _pass(product, geometry, np.maximum(rest, 1))),
+    ]
     return Schedule(
         **{
             name: sum(count * getattr(each, name) for count, each in found)

@@ -1,6 +1,7 @@
 """All commands of ``qsim``, one module per group."""
 
 from sim.cli.app import app as app
+from sim.cli.codesign import codesign
 from sim.cli.formats import formats
 from sim.cli.hw import hw
 from sim.cli.methods import methods
@@ -12,5 +13,5 @@ from sim.cli.sweep import sweep
 
 app.command(sweep)
 app.command(quantize)
-for group in (models, formats, methods, hw, roofline, rtl):
+for group in (models, formats, methods, hw, roofline, rtl, codesign):
     app.command(group)

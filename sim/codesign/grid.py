@@ -27,7 +27,8 @@ from sim.codesign.workload import Workload
 
 #: Designs of a block, at most: its arrays stay in the caches.
 BLOCK = 16_384
-Array = Float64[np.ndarray, "rows columns memories clocks"]
+#: Values over rows, columns, memories and clocks; an axis that does not matter has length 1.
+Array = Float64[np.ndarray, "_ _ _ _"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class Designs:
     area_mm2: Array
     energy_j: Array
     #: Whether the clock is one that the PE reaches, and results leave in time.
-    is_valid: Bool[np.ndarray, "rows columns memories clocks"]
+    is_valid: Bool[np.ndarray, "_ _ _ _"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

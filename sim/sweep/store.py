@@ -58,6 +58,12 @@ class Store:
             ).fetchall()
         return {key: PointResult.from_json(result) for key, result in rows}
 
+    def all(self) -> list[PointResult]:
+        """Return the points of all samples, the oldest first."""
+        with self._connect() as db:
+            rows = db.execute("SELECT result FROM points ORDER BY rowid").fetchall()
+        return [PointResult.from_json(result) for (result,) in rows]
+
     def put(self, key: str, result: PointResult, *, sample: str) -> None:
         """Store a finished point; ``sample`` is equal for points that may be compared."""
         row = (key, sample, result.model, result.recipe, result.to_json())

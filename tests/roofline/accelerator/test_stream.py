@@ -85,6 +85,15 @@ def test_arrays_of_machines_are_scheduled_like_each_machine():
         assert together[i, j] == schedule(product, one).cycles
 
 
+def test_arrays_of_columns_read_weights_as_often_as_each_machine():
+    product = Product(tokens=5, inputs=64, outputs=40, code_bits=4, activation_bits=8)
+    columns = np.array([1, 2, 4, 8])
+    together = schedule(product, Geometry(rows=8, columns=columns, lanes=16, bytes_per_cycle=4.0))
+    for i, count in enumerate(columns):
+        machine = Geometry(rows=8, columns=int(count), lanes=16, bytes_per_cycle=4.0)
+        assert together.cycles[i] == walk(product, machine, holds=False)
+
+
 def test_a_slow_memory_takes_the_time_of_its_bytes_and_a_fast_one_that_of_the_beats():
     product = Product(tokens=1, inputs=512, outputs=512, code_bits=4, activation_bits=8)
     slow = schedule(product, Geometry(rows=4, lanes=16, bytes_per_cycle=1.0))

@@ -1,0 +1,150 @@
+"""``qsim codesign`` without its output: options to designs."""
+
+import itertools
+from dataclasses import dataclass
+
+from hw.dram import DRAM
+from numerics.names.suggest import unknown
+from roofline.model.model_shape import ModelShape
+from sim.codesign.accuracy import find_accuracy
+from sim.codesign.accuracy_file import FLOAT, AccuracyRow, AccuracyTable
+from sim.codesign.choose import answer, check_feasible, sorted_front
+from sim.codesign.design import Change, Design, make_design, one_step
+from sim.codesign.grid import Grid, Memory
+from sim.codesign.missing import Missing, missing
+from sim.codesign.options import CodesignOptions, check_options
+from sim.codesign.pairs import elements, join
+from sim.codesign.search import Limits, Outcome, Space, make_space, search
+from sim.deployment.model_names import find_shape
+from sim.errors import UserError, user_errors
+
+#: KV caches that were measured as float32.
+HALF = ("fp16", FLOAT, "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codesign:
+    """The answer, the front and what they rest on."""
+
+    options: CodesignOptions
+    table: AccuracyTable
+    space: Space
+    limits: Limits
+    outcome: Outcome
+    #: Designs of the front, by class of accuracy, the cheapest of each first.
+    designs: tuple[Design, ...]
+    chosen: Design
+    changes: tuple[Change, ...]
+    missing: tuple[Missing, ...]
+    #: Fastest design of the same area and memory with INT8 weights and activations, if any.
+    all_int8: Design | None
+    seconds: float
+
+
+def run_codesign(model: str, options: CodesignOptions) -> Codesign:
+    """Return the designs of a model within the limits.
+
+    Raises
+    ------
+    UserError
+        A name is unknown, an axis is empty, or no design keeps the limits.
+    """
+    import time
+
+    started = time.perf_counter()
+    check_options(options)
+    shape = find_shape(model)
+    if options.context > shape.max_context:
+        raise UserError(
+            f"--context {options.context} is more than the {shape.max_context} of {shape.name}"
+        )
+    table = find_accuracy(shape.name, options.accuracy)
+    space = space_of(shape, table, options)
+    limits = Limits(
+        tokens_per_s=options.target,
+        area_mm2=options.area,
+        energy_j=options.energy,
+        kl_nats=options.kl,
+    )
+    outcome = search(space, limits)
+    check_feasible(space, limits, outcome)
+    chosen = make_design(space, answer(space, outcome.front, options.objective))
+    front = sorted_front(space, outcome.front)
+    kv = FLOAT if options.kv in HALF else options.kv
+    return Codesign(
+        options=options,
+        table=table,
+        space=space,
+        limits=limits,
+        outcome=outcome,
+        designs=tuple(make_design(space, int(number)) for number in front.numbers),
+        chosen=chosen,
+        changes=tuple(one_step(space, chosen)),
+        missing=tuple(missing(table.rows, elements(options.elements), kv)),
+        all_int8=_all_int8(space, chosen),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def space_of(shape: ModelShape, table: AccuracyTable, options: CodesignOptions) -> Space:
+    """Return all designs that the options allow."""
+    rows = chosen_rows(table, options)
+    pairs = join(rows, elements(options.elements))
+    if not pairs:
+        raise UserError(
+            f"no PE of {', '.join(options.elements) or 'the catalog'} reads a format that was"
+            f" measured; 'qsim rtl' lists the formats of each PE"
+        )
+    return make_space(shape, pairs, grid_of(options), context=options.context)
+
+
+def chosen_rows(table: AccuracyTable, options: CodesignOptions) -> list[AccuracyRow]:
+    """Return the rows of an accuracy table with the formats of the options."""
+    kv = FLOAT if options.kv in HALF else options.kv
+    rows = [row for row in table.rows if row.kv == kv and row.head == FLOAT]
+    if not rows:
+        known = sorted({"fp16" if row.kv == FLOAT else row.kv for row in table.rows})
+        raise UserError(
+            f"--kv {options.kv} was not measured of {table.model}; measured are {', '.join(known)}"
+        )
+    names = {row.weights for row in rows}
+    for name in options.formats:
+        if name not in names and name not in HALF:
+            raise UserError(unknown("format", name, names, see="qsim formats"))
+    wanted = {FLOAT if name in HALF else name for name in options.formats}
+    return [row for row in rows if not wanted or row.weights in wanted]
+
+
+def grid_of(options: CodesignOptions) -> Grid:
+    """Return the machines of the options."""
+    with user_errors(ValueError):
+        for kind in options.memory:
+            if kind not in DRAM:
+                raise ValueError(unknown("memory", kind, DRAM))
+    return Grid(
+        rows=tuple(sorted(options.rows)),
+        columns=tuple(sorted(options.columns)),
+        memories=tuple(
+            Memory(kind=kind, gb_per_s=rate)
+            for kind, rate in itertools.product(options.memory, sorted(options.bandwidth))
+        ),
+        clocks_mhz=tuple(sorted(options.clock)),
+    )
+
+
+def _all_int8(space: Space, chosen: Design) -> Design | None:
+    """Return the fastest design with INT8 operands, the chosen area at most, and its memory."""
+    pairs = [p for p in space.pairs if p.weights.startswith("int8") and p.activations == "int8"]
+    if not pairs:
+        return None
+    grid = Grid(
+        rows=space.grid.rows,
+        columns=space.grid.columns,
+        memories=chosen.grid.memories,
+        clocks_mhz=space.grid.clocks_mhz,
+    )
+    own = make_space(space.shape, pairs, grid, context=space.context)
+    front = search(own, Limits(area_mm2=chosen.area_mm2)).front
+    if not len(front.numbers):
+        return None
+    return make_design(own, int(front.numbers[front.points[:, 3].argmin()]))

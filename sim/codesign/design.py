@@ -1,0 +1,133 @@
+"""One design in full: its machine, time, area and energy by part, and what bounds it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.accelerator import Accelerator
+from roofline.accelerator.serving import AcceleratorStep, accelerator_step
+from sim.codesign.grid import Grid, areas_um2, evaluate, sizes
+from sim.codesign.machine_file import machine_of
+from sim.codesign.pairs import Pair
+from sim.codesign.search import Space, serving_format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """A pair of formats and PE on one machine."""
+
+    #: Number in the space of designs.
+    number: int
+    pair: Pair
+    #: Class of accuracy, 0 for the most accurate.
+    accuracy_class: int
+    grid: Grid
+    machine: Accelerator
+    step: AcceleratorStep
+    #: Area of every part in mm2.
+    areas_mm2: dict[str, float]
+    #: Energy of a token in J: least, nominal, most.
+    energy_j: tuple[float, float, float]
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the whole machine."""
+        return sum(self.areas_mm2.values())
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Expected tokens a second."""
+        return 1 / self.step.time_s
+
+    @property
+    def bound_tokens_per_s(self) -> float:
+        """Tokens a second that no schedule exceeds."""
+        return 1 / self.step.bound_s
+
+    @property
+    def energy_parts_j(self) -> dict[str, float]:
+        """Nominal energy of a token by part."""
+        return {
+            "PEs and scalers": self.step.pe_energy_j,
+            "buffers": self.step.buffer_energy_j,
+            "memory": self.step.dram_energy_j,
+            "leakage": self.step.static_energy_j,
+        }
+
+    @property
+    def gb_per_s(self) -> float:
+        """Bandwidth of its memory."""
+        return self.grid.memories[0].gb_per_s
+
+
+def make_design(space: Space, number: int) -> Design:
+    """Return the design with a number."""
+    place, machine_number = divmod(number, space.grid.size)
+    pair, work = space.pairs[place], space.works[place]
+    grid = space.grid.machine(machine_number)
+    found = sizes(grid, pair, work)
+    machine = machine_of(grid, pair, found, name=f"design-{number}")
+    step = accelerator_step(
+        space.shape, serving_format(pair), machine, "decode", batch=1, context=space.context
+    )
+    energies = [
+        float(evaluate(grid, pair, work, energy=kind).energy_j.item())
+        for kind in ("low", "nominal", "high")
+    ]
+    areas = {name: float(np.max(um2)) / 1e6 for name, um2 in areas_um2(pair, found).items()}
+    return Design(
+        number=number,
+        pair=pair,
+        accuracy_class=space.classes[place],
+        grid=grid,
+        machine=machine,
+        step=step,
+        areas_mm2=areas,
+        energy_j=(energies[0], energies[1], energies[2]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a neighbouring value of one axis changes."""
+
+    what: str
+    tokens_per_s: float
+    energy_j: float
+    area_mm2: float
+
+
+def one_step(space: Space, design: Design) -> list[Change]:
+    """Return what the next value of each axis changes, in both directions, where it is valid."""
+    place, machine_number = divmod(design.number, space.grid.size)
+    places = [int(p) for p in np.unravel_index(machine_number, space.grid.shape)]
+    found = []
+    for axis, name in enumerate(("rows", "columns", "memory", "clock")):
+        for step in (-1, 1):
+            moved = list(places)
+            moved[axis] += step
+            if not 0 <= moved[axis] < space.grid.shape[axis]:
+                continue
+            number = int(np.ravel_multi_index(moved, space.grid.shape))
+            grid = space.grid.machine(number)
+            designs = evaluate(grid, space.pairs[place], space.works[place])
+            if not designs.is_valid.item():
+                continue
+            found.append(
+                Change(
+                    what=f"{name} {_value(design.grid, axis)} -> {_value(grid, axis)}",
+                    tokens_per_s=1 / designs.time_s.item() - design.tokens_per_s,
+                    energy_j=designs.energy_j.item() - design.energy_j[1],
+                    area_mm2=designs.area_mm2.item() - design.area_mm2,
+                )
+            )
+    return found
+
+
+def _value(grid: Grid, axis: int) -> str:
+    match axis:
+        case 2:
+            return f"{grid.memories[0].gb_per_s:g} GB/s {grid.memories[0].kind}"
+        case 3:
+            return f"{grid.clocks_mhz[0]:g} MHz"
+    return str((grid.rows, grid.columns)[axis][0])

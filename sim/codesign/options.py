@@ -1,0 +1,116 @@
+"""The options of ``qsim codesign``, written once: command line, help, specification files."""
+
+import sys
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from hw.toml_reader import read_toml
+from sim.errors import UserError, user_errors
+from sim.options import Count, Names
+
+#: A number above 0.
+Positive = Annotated[float, Parameter(validator=Number(gt=0))]
+#: Numbers above 0 after one option.
+Numbers = Annotated[
+    tuple[float, ...],
+    Parameter(consume_multiple=(1, sys.maxsize), validator=Number(gt=0), show_default=False),
+]
+Counts = Annotated[
+    tuple[int, ...],
+    Parameter(consume_multiple=(1, sys.maxsize), validator=Number(gt=0), show_default=False),
+]
+Objective = Literal["energy", "area", "speed", "accuracy"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodesignOptions:
+    """Limits of a design, the formats and machines to choose from, and what to prefer."""
+
+    target: Positive | None = None
+    """Tokens/s to reach, as expected while generating."""
+    area: Positive | None = None
+    """Area of the chip at most, mm2 in the 45 nm library of the PE records."""
+    energy: Positive | None = None
+    """Energy of a token at most, J, nominal."""
+    kl: Positive | None = None
+    """Divergence from the float32 model at most, nats per token; the answer keeps 0.02 without."""
+    objective: Objective = "energy"
+    """What the answer has least (or most, for speed) of, among designs within the limits."""
+    formats: Annotated[Names, Parameter(name="--format")] = ()
+    """Weight formats to choose from; all that were measured if not given."""
+    elements: Annotated[Names, Parameter(name="--element")] = ()
+    """PEs of 'qsim rtl' to choose from; all that machines can be made of if not given."""
+    kv: str = "fp16"
+    """Format of the KV cache; only those that were measured."""
+    context: Count = 512
+    """Tokens before the generated one."""
+    memory: Names = ("lpddr4",)
+    """Kinds of memory, such as lpddr4 lpddr5 ddr4 hbm2."""
+    bandwidth: Numbers = (0.8, 1.6, 3.2, 6.4, 12.8, 25.6)
+    """Bandwidths of memory in GB/s."""
+    rows: Counts = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+    """Output channels that the machine computes at once."""
+    columns: Counts = (1,)
+    """Tokens that the machine computes at once."""
+    clock: Numbers = (
+        25.0, 50.0, 75.0, 100.0, 125.0, 150.0, 200.0, 250.0, 300.0, 350.0, 400.0, 450.0, 500.0,
+        600.0, 700.0, 800.0, 900.0, 1000.0,
+    )  # fmt: skip
+    """Clocks in MHz; those that a PE does not reach are left out."""
+    accuracy: tuple[str, ...] = ()
+    """Directories of sweeps of the model, or CSV tables, instead of the table that is built in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecFile(CodesignOptions):
+    """A specification file: the options, and the model."""
+
+    model: str
+
+
+def read_spec(path: Path) -> SpecFile:
+    """Return the specification in a TOML file, whose keys are the options."""
+    with user_errors(ValueError):
+        found: SpecFile = read_toml(path, SpecFile)
+        _check(found, path)
+    return found
+
+
+def _check(found: SpecFile, path: Path) -> None:
+    objectives = ("energy", "area", "speed", "accuracy")
+    if found.objective not in objectives:
+        raise ValueError(
+            f"{path}: objective is {found.objective!r}, not one of {', '.join(objectives)}"
+        )
+    for name in ("target", "area", "energy", "kl", "context"):
+        if getattr(found, name) == 0:
+            raise ValueError(f"{path}: {name} is 0, not above 0")
+
+
+def merged(spec: SpecFile, given: CodesignOptions) -> CodesignOptions:
+    """Return a file's options with those that the command line gives."""
+    default = CodesignOptions()
+    changed = {
+        one.name: getattr(given, one.name)
+        for one in fields(CodesignOptions)
+        if getattr(given, one.name) != getattr(default, one.name)
+    }
+    own = {one.name: getattr(spec, one.name) for one in fields(CodesignOptions)}
+    return replace(default, **own | changed)
+
+
+def check_options(options: CodesignOptions) -> None:
+    """Raise UserError for lists without a value, with one twice, or with one of 0."""
+    for name in ("memory", "bandwidth", "rows", "columns", "clock"):
+        values = getattr(options, name)
+        if not values:
+            raise UserError(f"{name} is empty, so there is no design; give at least one value")
+        if len(set(values)) < len(values):
+            raise UserError(f"{name} has a value twice; give each once")
+        if name != "memory" and min(values) <= 0:
+            raise UserError(f"{name} has {min(values):g}, which is not above 0")
