@@ -6,6 +6,7 @@ kind themselves. Symmetric integers narrower than the PE's are read too, with th
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hw.pe_record import PeRecord
@@ -156,6 +157,7 @@ def _is_narrower(scheme: "Scheme", names: tuple[str, ...]) -> bool:
     return any(formats[0].bits <= width for width in widths)
 
 
+@cache
 def _name(scheme: "Scheme") -> str:
     from numerics.names.text import short_name
 

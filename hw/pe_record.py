@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from math import sqrt
 from pathlib import Path
 from typing import Any, TypeVar
@@ -146,8 +147,9 @@ def list_records() -> tuple[str, ...]:
     return RECORDS.names()
 
 
+@cache
 def load_record(name: str) -> PeRecord:
-    """Return the stored record of a PE.
+    """Return the stored record of a PE, read once in a process.
 
     >>> load_record("int8-mac").lanes
     1

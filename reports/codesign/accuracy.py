@@ -6,15 +6,18 @@ about 15 minutes on an idle machine and needs nothing but qsim. SmolLM2 must be 
 licence keeps it out of this repository.
 
 Every row is a sweep's point: linear layers rounded to nearest, embeddings and lm_head in float32.
+``--csv FILE`` writes the table of ``--model`` from the results.csv of a study instead.
 """
 
 import argparse
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
 from numerics import CATALOG
+from sim.codesign.accuracy import recipe_key
 from sim.codesign.accuracy_file import AccuracyRow, write_accuracy
 from sim.provenance import created, versions
 from sim.sources.catalog import open_model
@@ -31,6 +34,8 @@ HERE = Path(__file__).parent
 TABLES = HERE.parents[1] / "sim" / "codesign" / "accuracy"
 #: Sixteen windows of text: a standard error with 15 degrees of freedom.
 TOKENS, CONTEXT = 4096, 256
+#: Starts of the names of formats whose codes take minutes to find; no machine's PE reads them.
+SLOW = ("aqlm", "vptq", "spqr", "any-precision", "kmeans", "e8p-")
 #: Points between two versions of the table on disk.
 AT_ONCE = 16
 #: Weights that PEs with INT8 activations read.
@@ -60,7 +65,8 @@ def keys(*, with_rounding: bool) -> Iterator[Key]:
     """Yield the points that PEs need first, then every named format with FP16 activations."""
     for kv in (None, "int8"):
         if kv is not None:
-            yield from ((name, None, None, None) for name in CATALOG)
+            quick = (name for name in CATALOG if not name.startswith(SLOW))
+            yield from ((name, None, None, None) for name in quick)
         yield from ((name, "int8", kv, None) for name in INTEGERS)
         yield ("fp8_e4m3", "fp8_e4m3", kv, None)
         yield from (("fp4", a, kv, None) for a in ("fp4", "fp8_e4m3"))
@@ -73,12 +79,48 @@ def keys(*, with_rounding: bool) -> Iterator[Key]:
         yield from ((w, None, None, pe) for pe, w in ROUNDING.items())
 
 
+def from_study(path: Path, model: str) -> None:
+    """Write a model's table from the results of a study, whose divergences have no error."""
+    rows = []
+    with path.open(encoding="utf-8") as file:
+        for found in csv.DictReader(file):
+            key = recipe_key(found["recipe"])
+            if key is None:
+                continue
+            rows.append(
+                AccuracyRow(
+                    **key,
+                    bits_per_weight=float(found["bits_per_weight"]),
+                    kl_nats=float(found["kl_mean"]),
+                    kl_se=float(found["kl_mean_se"]) if found.get("kl_mean_se") else None,
+                    loss_nats=float(found["delta_nats"]),
+                    loss_se=float(found["delta_nats_se"]),
+                    top1=float(found["top1_agreement"]),
+                    tokens=int(found["tokens"]),
+                )
+            )
+    about = {
+        "command": f"python reports/codesign/accuracy.py --model {model} --csv {path}",
+        "kind": "measured",
+        "model": found["model"],
+        "text": found["text"],
+        "sample": f"{int(found['tokens']):,} tokens in windows of {found['context']}",
+        "method": "rtn: rounding to nearest; embeddings and lm_head in float32",
+        "made": f"by {path.parent}/study.py, see its README.md",
+    }
+    write_accuracy(TABLES / f"{model}.csv", rows, about)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--text", type=Path, help="text to score; built in if not given")
     parser.add_argument("--work", type=Path, default=HERE / "build", help="store of the sweeps")
+    parser.add_argument("--csv", type=Path, help="results.csv of a study to take instead")
     args = parser.parse_args()
+    if args.csv:
+        from_study(args.csv, args.model)
+        return
     source = open_model(args.model)
     text = read_text(args.text) if args.text else held_out_text()
     windows = take_windows(
@@ -98,6 +140,7 @@ def main() -> None:
         "text": f"{text.name}, SHA-256 {text.sha256}",
         "sample": f"{windows.tokens.size:,} tokens; {windows.sampling}",
         "method": "rtn: rounding to nearest; embeddings and lm_head in float32",
+        "left out": f"formats that start with {', '.join(SLOW)}: minutes a point",
         "versions": ", ".join(f"{k} {v}" for k, v in versions(*PACKAGES).items()),
         "made": created(),
     }

@@ -19,7 +19,7 @@ from sim.sweep.store import Store
 FOLDER = Path(__file__).parent / "accuracy"
 STORE = "results.sqlite"
 #: Name of a recipe: formats, then a method and a PE.
-_ROLES = re.compile(r"(w|a|kv)=([^\s,]+(?:\([^)]*\))?)")
+_ROLES = re.compile(r"(?:^|,)(w|a|kv)=([^\s,]+)")
 _PE = re.compile(r" pe=(\S+)$")
 
 
@@ -90,15 +90,35 @@ def _is_of(model: str, name: str) -> bool:
     return name.lower().startswith(model.lower())
 
 
-def _row(point: PointResult) -> AccuracyRow | None:
-    """Return the row of a point; ``None`` for a recipe that is not one combination of formats."""
-    recipe, pe = point.recipe, ""
+def recipe_key(recipe: str) -> dict[str, str] | None:
+    """Return the fields of a row that the name of a recipe gives.
+
+    ``None`` for a recipe that is not one combination of formats for all layers.
+
+    >>> recipe_key("w=int4,a=int8 gptq")
+    {'weights': 'int4', 'activations': 'int8', 'kv': 'float32', 'pe': '', 'method': 'gptq'}
+    >>> recipe_key("kv=int8")["weights"], recipe_key("fp4 skip=*.down_proj")
+    ('float32', None)
+    """
+    pe = ""
     if match := _PE.search(recipe):
         recipe, pe = recipe[: match.start()], match[1]
     name, _, method = recipe.partition(" ")
     if "skip=" in method or method == "bit-true":
         return None
     roles = dict(_ROLES.findall(name)) or {"w": name}
-    weights = None if roles.get("w") in (None, FLOAT) else roles["w"]
-    row = AccuracyRow.of(weights, roles.get("a"), roles.get("kv"), pe or None, point)
-    return replace(row, method=method or ROUND_TO_NEAREST)
+    return {
+        "weights": roles.get("w", FLOAT),
+        "activations": roles.get("a", FLOAT),
+        "kv": roles.get("kv", FLOAT),
+        "pe": pe,
+        "method": method or ROUND_TO_NEAREST,
+    }
+
+
+def _row(point: PointResult) -> AccuracyRow | None:
+    key = recipe_key(point.recipe)
+    if key is None:
+        return None
+    row = AccuracyRow.of(key["weights"], key["activations"], key["kv"], key["pe"], point)
+    return replace(row, method=key["method"])

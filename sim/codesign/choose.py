@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,10 @@ NAMES = {
 }
 #: How close the best design without a limit comes to it.
 CLOSEST = {
-    "tokens_per_s": "the fastest within the other limits has {tokens_per_s:.3g} tokens/s",
-    "area_mm2": "the smallest within the other limits takes {area_mm2:.3g} mm2",
-    "energy_j": "the least energy within the other limits is {energy_j:.3g} J",
-    "kl_nats": "the most accurate within the other limits has {kl_nats:.3g} nats",
+    "tokens_per_s": "the fastest {among} has {tokens_per_s:.3g} tokens/s",
+    "area_mm2": "the smallest {among} takes {area_mm2:.3g} mm2",
+    "energy_j": "the least energy {among} is {energy_j:.3g} J",
+    "kl_nats": "the most accurate {among} has {kl_nats:.3g} nats",
 }
 
 
@@ -53,29 +54,34 @@ def check_feasible(space: Space, limits: Limits, outcome: Outcome) -> None:
             "no machine of the grid is valid: every clock is above those of the PEs, or results of"
             " so many rows leave too slowly; give lower clocks or fewer rows"
         )
-    found = [nearest(space, limits, name) for name in limits.given]
+    found = [
+        nearest(space, limits.without(name), name, "within the other limits")
+        for name in limits.given
+    ]
     closest = [text for text in found if text]
-    given = ", ".join(NAMES[name].format(value) for name, value in limits.given.items())
     if not closest:
-        raise UserError(f"no design keeps {given}, nor all but one of them; relax several")
+        # No limit alone is to blame: the best design for each without any.
+        closest = [nearest(space, Limits(), name, "of all") for name in limits.given]
+    given = ", ".join(NAMES[name].format(value) for name, value in limits.given.items())
     raise UserError(f"no design keeps {given}: {'; '.join(closest)}")
 
 
-def nearest(space: Space, limits: Limits, name: str) -> str:
-    """Return how near a limit the designs come that keep the others; empty if there are none."""
-    outcome = search(space, limits.without(name))
+def nearest(space: Space, limits: Limits, name: str, among: str) -> str:
+    """Return how near the designs within other limits come to one; empty if there are none."""
+    outcome = search(space, limits)
     if not len(outcome.front.numbers):
         return ""
     column = {"tokens_per_s": 3, "area_mm2": 1, "energy_j": 2, "kl_nats": 0}[name]
     number = int(outcome.front.numbers[np.argmin(outcome.front.points[:, column])])
     design = make_design(space, number)
-    numbers = {
+    numbers: dict[str, Any] = {
+        "among": among,
         "tokens_per_s": design.tokens_per_s,
         "area_mm2": design.area_mm2,
         "energy_j": design.energy_j[1],
         "kl_nats": design.pair.accuracy.kl_nats,
     }
-    return f"{CLOSEST[name].format(**numbers)} ({describe(design)})"
+    return f"{CLOSEST[name].format_map(numbers)} ({describe(design)})"
 
 
 def describe(design: Design) -> str:

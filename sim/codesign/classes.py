@@ -10,7 +10,8 @@ def tie_classes(rows: Sequence[AccuracyRow]) -> list[int]:
 
     Rows are taken in the order of their divergence from float32. A class starts with the first row
     that is left and holds those within one standard error of it: the root of the sum of both
-    squares, so that no class chains across many errors.
+    squares, so that no class chains across many errors. Where the error of the divergence is not
+    known, that of the loss stands for it, which is larger.
 
     Examples
     --------
@@ -32,4 +33,5 @@ def tie_classes(rows: Sequence[AccuracyRow]) -> list[int]:
 
 
 def _error(first: AccuracyRow, second: AccuracyRow) -> float:
-    return float(((first.kl_se or 0.0) ** 2 + (second.kl_se or 0.0) ** 2) ** 0.5)
+    errors = (row.loss_se if row.kl_se is None else row.kl_se for row in (first, second))
+    return float(sum((error or 0.0) ** 2 for error in errors) ** 0.5)

@@ -98,7 +98,7 @@ COLUMNS = (
     _c("class", "class", "", "measured", "ties of accuracy: within one standard error",
        lambda d: d.accuracy_class + 1),
     _c("bits_per_weight", "bits", "bits", "counted", "bits of a weight with its side data",
-       lambda d: d.pair.accuracy.bits_per_weight, ".3f"),
+       lambda d: d.pair.bits_per_weight, ".3f"),
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 #: Columns of the terminal's table.

@@ -24,7 +24,8 @@ def front(points: Points) -> Int64[np.ndarray, " m"]:
     kept = _candidates(points)
     rows = points[kept]
     # Distinct rows: each is at most as large as itself, and as another one if that dominates it.
-    return kept[_count_at_most(rows, rows) == 1]
+    undominated: np.ndarray = kept[_count_at_most(rows, rows) == 1]
+    return undominated
 
 
 def _candidates(points: Points) -> Int64[np.ndarray, " m"]:

@@ -149,7 +149,7 @@ def _scalers(pair: Pair, work: Workload, geometry: Geometry, clock_hz: Array) ->
     between = row_beats(length, 0, geometry.lanes) * geometry.beat_cycles
     period = 1e6 / parts.fastest_mhz(scaler.delay_ps or 0.0) * 1e-12
     of_sum = scaler.cycles_per_beat * np.ceil(period * clock_hz)
-    return np.ceil(geometry.rows * geometry.columns * of_sum / between)
+    return np.asarray(np.ceil(geometry.rows * geometry.columns * of_sum / between))
 
 
 def evaluate(grid: Grid, pair: Pair, work: Workload, *, energy: str = "nominal") -> Designs:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from hw.pe_reads import INSIDE, OPERANDS, UNSUPPORTED, why_not_activations, why_not_weights
 from hw.pe_record import PeRecord, list_records, load_record
@@ -46,6 +45,11 @@ class Pair:
         return next(o for o, name in OPERANDS.items() if name == self.record.activations)
 
     @property
+    def bits_per_weight(self) -> float:
+        """Bits of a weight with its side data; 16 where float32 was measured."""
+        return 16.0 if self.weights == FP16 else self.accuracy.bits_per_weight
+
+    @property
     def kv(self) -> str:
         """Format of the KV cache."""
         return _stored(self.accuracy.kv)
@@ -59,12 +63,7 @@ class Pair:
     @property
     def scaler(self) -> PeRecord | None:
         """Record of the scaler; ``None`` where none is needed."""
-        return _record(self.group_scaler) if self.group_scaler else None
-
-
-@cache
-def _record(name: str) -> PeRecord:
-    return load_record(name)
+        return load_record(self.group_scaler) if self.group_scaler else None
 
 
 def _stored(name: str) -> str:

@@ -35,7 +35,7 @@ def fastest_mhz(delay_ps: float) -> float:
 
 
 def buffer_um2(size_bytes: Amount) -> Amount:
-    """Return the area of a buffer: flip-flops if it is small, else banks of SRAM macros.
+    """Return the area of a buffer: flip-flops or banks of SRAM macros, whichever is smaller.
 
     >>> [round(float(buffer_um2(size))) for size in (64, 1024, 8192, 16384)]
     [2315, 5697, 32590, 65180]
@@ -46,7 +46,7 @@ def buffer_um2(size_bytes: Amount) -> Amount:
     unit = macro_area_um2(1, LEAST_BITS)
     exponent = np.log(macro_area_um2(1, BANK_BITS) / unit) / np.log(BANK_BITS / LEAST_BITS)
     macros = banks * unit * (np.maximum(bits / banks, LEAST_BITS) / LEAST_BITS) ** exponent
-    return np.where(bits < LEAST_BITS, bits * FLIP_FLOP_UM2, macros)
+    return np.minimum(bits * FLIP_FLOP_UM2, macros)
 
 
 def controller_um2() -> float:
