@@ -47,7 +47,7 @@ def requirement(
     >>> found = requirement(load_model("llama-3.2-1b"), parse_format("w4a16"), tokens_per_s=10,
     ...     context=512)
     >>> round(found.gb_per_s, 1), round(found.gmac_per_s, 1)
-    (10.4, 12.6)
+    (10.4, 12.7)
     """
     step = [Sequences(batch=1, new=1, context=context)]
     found = operators(shape, fmt, step)
