@@ -38,6 +38,21 @@ def factor_size(n: int) -> tuple[int, int]:
     )
 
 
+def has_hadamard(n: int) -> bool:
+    """Return whether :func:`factor_size` has a matrix of order ``n``.
+
+    Examples
+    --------
+    >>> [n for n in range(2, 21) if has_hadamard(n)]
+    [2, 4, 8, 12, 16, 20]
+    """
+    try:
+        factor_size(n)
+    except ValueError:
+        return False
+    return True
+
+
 def largest_block(n: int) -> int:
     """Return the largest power of two that divides ``n``: the size for a block rotation."""
     return n & -n

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from numerics.solvers.fast_hadamard import check_blocks
+from numerics.solvers.hadamard import has_hadamard
 from numerics.solvers.rotation import Rotation, random_hadamard
 from sim.methods.step import ModelTransform, Task
 from sim.model.config import ModelConfig
@@ -32,7 +33,7 @@ class Rotate(ModelTransform):
         "r2": "rotate the values of each head; folded into v and o",
         "r3": "transform queries and keys after RoPE at run time, for KV cache formats",
         "r4": "transform the inputs of down at run time, for activation formats",
-        "heads": "mix the heads before o at run time; needs a Hadamard matrix of as many heads",
+        "heads": "mix heads before o at run time, or all values if no matrix has that many rows",
         "block": "values in a block of r1 and r4; 0 takes all of them",
         "seed": "seed of the random signs",
     }
@@ -79,9 +80,11 @@ class Rotate(ModelTransform):
     def _online(self, config: ModelConfig) -> Online | None:
         if not (self.r3 or self.r4 or self.heads):
             return None
+        mixes_heads = has_hadamard(config.heads)
         return Online(
             down=(self.block or config.intermediate_size) if self.r4 else None,
-            o=config.heads if self.heads else None,
+            o=config.heads if self.heads and mixes_heads else None,
+            o_values=config.heads * config.head_dim if self.heads and not mixes_heads else None,
             qk=config.head_dim if self.r3 else None,
         )
 

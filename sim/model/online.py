@@ -27,13 +27,23 @@ class Online:
     down: int | None = None
     #: Heads in a block of the input of ``o``, which are mixed value by value; divides the heads.
     o: int | None = None
+    #: Values in a block of the input of ``o``, heads one after another; divides the heads' values.
+    #: For head counts without a Hadamard matrix, instead of :attr:`o`.
+    o_values: int | None = None
     #: Values in a block of each head of queries and of keys, after RoPE; divides the head size.
     qk: int | None = None
 
     def check(self, config: "ModelConfig") -> None:
         """Raise ValueError for a size that does not fit the model or has no Hadamard matrix."""
-        widths = (config.intermediate_size, config.heads, config.head_dim)
-        for width, size in zip(widths, (self.down, self.o, self.qk), strict=True):
+        if self.o is not None and self.o_values is not None:
+            raise ValueError("the input of o has one online transform: over heads or over values")
+        widths = (
+            (config.intermediate_size, self.down),
+            (config.heads, self.o),
+            (config.heads * config.head_dim, self.o_values),
+            (config.head_dim, self.qk),
+        )
+        for width, size in widths:
             if size is not None:
                 check_blocks(width, size)
 
@@ -47,6 +57,8 @@ def before_down(x: Float32[Array, "t inner"], config: "ModelConfig") -> Float32[
 def before_o(x: Float32[Array, "t width"], config: "ModelConfig") -> Float32[Array, "t width"]:
     """Return the input of ``o`` as its weights expect it: the heads mixed."""
     online = config.online
+    if online is not None and online.o_values is not None:
+        return online_hadamard(x, online.o_values)
     if online is None or online.o is None:
         return x
     heads = x.reshape(len(x), config.heads, config.head_dim).swapaxes(1, 2)

@@ -24,6 +24,7 @@ def online_cost(config: ModelConfig) -> OnlineCost:
     transforms = (
         (config.intermediate_size, online.down),
         (config.heads * size, online.o),
+        (config.heads * size, online.o_values),
         ((config.heads + config.kv_heads) * size, online.qk),
     )
     used = [(values, block) for values, block in transforms if block is not None]

@@ -124,6 +124,8 @@ class RotatedSource:
         online = self.online or Online()
         if member == O_PROJ and online.o is not None:
             _in_place(weight, self._over_heads(online.o))
+        if member == O_PROJ and online.o_values is not None:
+            _in_place(weight, Hadamard(size=online.o_values).apply)
         if member == DOWN_PROJ and online.down is not None:
             _in_place(weight, Hadamard(size=online.down).apply)
 

@@ -1,5 +1,6 @@
 """The step `rotate`: what it makes of a model, its texts, and a sweep with outliers."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -114,6 +115,11 @@ def test_the_configuration_is_that_of_the_rotated_source(source):
     assert {n: rotated.read(n).shape for n in tensor_shapes(config)} == tensor_shapes(config)
     assert step.transformed(source.config).tie_embeddings is False
     assert Rotate(r1=False).transformed(source.config) == source.config
+
+
+def test_heads_without_a_hadamard_matrix_are_mixed_value_by_value(source):
+    config = dataclasses.replace(source.config, heads=6, kv_heads=2)
+    assert Rotate(heads=True).transformed(config).online == Online(o_values=96)
 
 
 def test_seeds_are_rotations_of_their_own(source):

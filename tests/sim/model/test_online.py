@@ -97,12 +97,26 @@ def test_decoding_transforms_as_windows_do(golden):
         (Online(down=32), "80 values can't be rotated in blocks of 32"),
         (Online(o=6), "no Hadamard matrix of order 6"),
         (Online(o=4), "6 values can't be rotated in blocks of 4"),
+        (Online(o_values=32), "48 values can't be rotated in blocks of 32"),
+        (Online(o=2, o_values=48), "the input of o has one online transform"),
         (Online(qk=16), "8 values can't be rotated in blocks of 16"),
     ],
 )
 def test_sizes_that_do_not_fit_the_model_are_refused(online, message, golden):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         with_online(golden, online)
+
+
+def test_all_values_before_o_may_be_transformed(golden):
+    params, tokens = golden.params(), jnp.asarray(golden.tokens)
+    name = "layers.0.self_attn.o_proj"
+    config = with_online(golden, Online(o_values=48))
+    with jax.disable_jit():
+        before = np.asarray(layer_inputs(params, tokens, golden.config, name))
+        after = layer_inputs(params, tokens, config, name)
+    assert np.allclose(after, before @ blocks(48, 48).T, rtol=0, atol=1e-5)
+    # 48 = 12 * 4: 2 stages, and 11 additions a value.
+    assert online_cost(config).additions == 2 * 48 * (2 + 11)
 
 
 def test_the_cost_is_that_of_every_transform(golden):

@@ -121,7 +121,7 @@ def test_every_part_of_a_model_is_followed(changes, model):
 
 
 @pytest.mark.parametrize(
-    "online", [Online(down=32), Online(o=2), Online(qk=8), Online(down=96, o=4)]
+    "online", [Online(down=32), Online(o=2), Online(qk=8), Online(o_values=64)]
 )
 def test_each_online_transform_leaves_the_logits(online, model):
     source = model("llama")
