@@ -87,19 +87,27 @@ def weight_errors(
     )
 
 
-def joint_errors(
+def input_errors(
     weight: Float32[np.ndarray, "out n"],
     sample: Float32[np.ndarray, "t n"],
-    schemes: tuple[Scheme, Scheme | None],
+    row_weights: Float[np.ndarray, " t"],
+    schemes: tuple[Scheme, Scheme],
     candidates: Candidates,
 ) -> Float32[np.ndarray, " k"]:
-    """Return the squared output error of each candidate, with weights and inputs quantized.
+    """Return ``|(Q_x(x / s) - x / s) Q_w(W s)^T|^2`` of each candidate, summed over weighted rows.
 
-    It is ``|Q_x(x / s) Q_w(W s)^T - x W^T|^2`` over the rows of ``sample``; ``schemes`` are those
-    of weights and inputs (``None``: float inputs).
+    This is the part of the output error that the rounding of inputs adds; ``schemes`` are those of
+    weights and inputs. The two parts of the error are nearly independent, so that the sum with
+    :func:`weight_errors` is the error with both rounded.
     """
     return np.asarray(
-        _joint_errors(jnp.asarray(weight), jnp.asarray(sample), jnp.asarray(candidates), schemes)
+        _input_errors(
+            jnp.asarray(weight),
+            jnp.asarray(sample),
+            jnp.asarray(row_weights, jnp.float32),
+            jnp.asarray(candidates),
+            schemes,
+        )
     )
 
 
@@ -119,20 +127,21 @@ def _weight_errors(
 
 
 @partial(jax.jit, static_argnames="schemes")
-def _joint_errors(
+def _input_errors(
     weight: Float32[Array, "out n"],
     sample: Float32[Array, "t n"],
+    row_weights: Float32[Array, " t"],
     candidates: Float32[Array, "k n"],
-    schemes: tuple[Scheme, Scheme | None],
+    schemes: tuple[Scheme, Scheme],
 ) -> Float32[Array, " k"]:
     of_weights, of_inputs = schemes
-    target = jnp.matmul(sample, weight.T, precision=HIGHEST)
 
     def error(scales: Array) -> Array:
         rounded = of_weights.fake_quantize(weight * scales)
         x = sample / scales
-        x = x if of_inputs is None else of_inputs.fake_quantize(x)
-        return jnp.sum((jnp.matmul(x, rounded.T, precision=HIGHEST) - target) ** 2)
+        difference = of_inputs.fake_quantize(x) - x
+        outputs = jnp.matmul(difference, rounded.T, precision=HIGHEST)
+        return jnp.sum(row_weights[:, None] * outputs**2)
 
     errors: Array = jax.lax.map(error, candidates)
     return errors

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 
 from numerics.solvers.scales import (
     awq_scales,
-    joint_errors,
+    input_errors,
     power_of_two,
     smooth_scales,
     weight_errors,
@@ -88,17 +88,25 @@ class Place:
         )
 
     def joint_errors(self, candidates: Candidates) -> Float[np.ndarray, " k"]:
-        """Return the output error of each candidate on the sample, inputs rounded too."""
+        """Return the output error of each candidate with inputs rounded too.
+
+        The error of the weights is that of all tokens, the error of the inputs that of the sample.
+        """
         channels = self.fold.by_channel(candidates)
-        return _total(
-            joint_errors(
+        sample, row_weights = self.statistics.sample, self.statistics.sample_weights
+        from_inputs = [
+            input_errors(
                 self.weight(member),
-                self.block.statistics[site].sample,
-                (self.block.schemes[member], getattr(self.block.activations, site)),
+                sample,
+                row_weights,
+                (self.block.schemes[member], inputs),
                 channels,
             )
             for member, site in self.consumers.items()
-        )
+            if (inputs := getattr(self.block.activations, site)) is not None
+        ]
+        errors = self.weight_errors(candidates)
+        return errors + _total(from_inputs) if from_inputs else errors
 
 
 def _total(errors: Iterable[Float[np.ndarray, " k"]]) -> Float[np.ndarray, " k"]:
@@ -218,7 +226,7 @@ class SmoothQuant(Scaling):
         statistics = place.statistics
         ranges = statistics.amax
         if self.percentile < 100:
-            ranges = np.percentile(np.abs(statistics.sample), self.percentile, axis=0)
+            ranges = _percentile(statistics, self.percentile)
         return self.rounded(
             smooth_scales(place.largest(ranges), place.largest_weights(), self.alpha)
         )
@@ -262,14 +270,28 @@ class Aqas(Scaling):
 
     def choose(self, place: Place) -> Float32[np.ndarray, " m"]:
         """Return the candidate with the least output error on the sample, the first of equals."""
-        magnitudes = np.abs(place.statistics.sample)
-        mean, largest = place.mean(magnitudes.mean(axis=0)), place.largest(magnitudes.max(axis=0))
+        # Rounding has changed the magnitudes of all tokens, but not those of the sample.
+        magnitudes, tokens = np.abs(place.statistics.sample), place.statistics.sample_weights
+        mean = place.mean(np.average(magnitudes, axis=0, weights=tokens))
+        largest = place.largest(magnitudes.max(axis=0))
         weights, powers = place.largest_weights(), _powers(self.candidates)
         scales = [awq_scales(mean, power) for power in powers]
         scales += [smooth_scales(largest, weights, power) for power in powers]
         candidates = self.rounded(np.stack(scales))
         best: np.ndarray = candidates[np.argmin(place.joint_errors(candidates))]
         return best
+
+
+def _percentile(statistics: Statistics, percentile: float) -> Float[np.ndarray, " n"]:
+    """Return a percentile of each channel's magnitudes, estimated from the sample."""
+    found: np.ndarray = np.percentile(
+        np.abs(statistics.sample),
+        percentile,
+        axis=0,
+        method="inverted_cdf",
+        weights=statistics.sample_weights,
+    )
+    return found
 
 
 def _powers(count: int) -> list[float]:

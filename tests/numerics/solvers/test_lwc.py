@@ -11,8 +11,9 @@ from numerics import fake_quantize, parse_scheme, quantize
 from numerics.schemes import grouping
 from numerics.schemes.element_arrays import restored_values
 from numerics.solvers.hessian import output_error
-from numerics.solvers.lwc import learned_clip, rounded
+from numerics.solvers.lwc import learned_clip
 from numerics.solvers.ranges import side_data
+from numerics.solvers.straight_through import rounded
 
 W = np.float32([[0.5, -0.25, 0.125, 1.0], [-1.5, 0.75, 0.3, -0.1], [0.02, 0.04, -0.06, 0.08]])
 X = np.float32(

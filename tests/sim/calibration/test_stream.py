@@ -90,10 +90,23 @@ def test_scaled_statistics_are_those_of_scaled_inputs():
     random = np.random.default_rng(1)
     x, scale = random.normal(size=(32, 6)).astype(np.float32), random.uniform(0.5, 2, 6)
     plain, scaled = Statistics.empty(6), Statistics.empty(6)
-    plain.add(x, sampled=4)
-    scaled.add((x / scale).astype(np.float32), sampled=4)
+    # A smaller sample could have other rows, because the largest ones are other ones.
+    plain.add(x, sampled=32)
+    scaled.add((x / scale).astype(np.float32), sampled=32)
     found = plain.scaled(scale)
     assert found.hessian == pytest.approx(scaled.hessian, rel=1e-5, abs=1e-5)
     assert found.amax == pytest.approx(scaled.amax) and found.tokens == 32
     assert found.magnitude == pytest.approx(scaled.magnitude)
-    assert found.sample == pytest.approx(scaled.sample) and len(found.sample) == 4
+    assert found.sample == pytest.approx(scaled.sample) and len(found.sample) == 32
+
+
+def test_a_sample_has_the_largest_rows_and_weights_of_all_tokens():
+    x = np.random.default_rng(2).normal(size=(40, 6)).astype(np.float32)
+    x[[0, 17]] *= 50
+    found = Statistics.empty(6)
+    for _ in range(2):
+        found.add(x, sampled=8)
+    assert len(found.sample) == 16
+    assert found.sample_weights.sum() == pytest.approx(found.tokens)
+    massive = np.abs(found.sample).max(axis=1) > 10
+    assert massive.sum() == 4 and (found.sample_weights[massive] == 1).all()

@@ -33,15 +33,16 @@ def quantized_block(case: str = "llama", activations: LayerNumerics = QUANTIZED)
 
 
 def output_error(found: Block, members, site, scales, activations=None) -> float:
-    """Return ``|Q(x / s) Q(W s)^T - x W^T|^2`` over the sample, summed over layers in float64."""
+    """Return the output error of weights, and of inputs if given, over the sample in float64."""
     x = found.statistics[site].sample
     total = 0.0
     for member in members:
         weight = found.tensors[f"{member}.weight"]
         w = np.asarray(fake_quantize(weight * scales, WEIGHTS), np.float64)
-        inputs = x / scales if activations is None else fake_quantize(x / scales, activations)
-        error = np.asarray(inputs, np.float64) @ w.T - x.astype(np.float64) @ weight.T
-        total += float((error**2).sum())
+        total += float(((x @ (w / scales - weight).T) ** 2).sum())
+        if activations is not None:
+            rounding = np.asarray(fake_quantize(x / scales, activations), np.float64) - x / scales
+            total += float(((rounding @ w.T) ** 2).sum())
     return total
 
 
