@@ -102,7 +102,8 @@ def _learned(
                 rounding = fake_quantize(x, of_inputs) - x
                 outputs = jnp.matmul(rounding, rounded.T, precision=HIGHEST)
                 total += jnp.sum(row_weights[:, None] * outputs**2)
-        return total
+        loss: Array = total
+        return loss
 
     def step(state: tuple[Adam, Array, Array], _: None) -> tuple[Any, None]:
         adam, best, least = state
@@ -114,4 +115,5 @@ def _learned(
     state = Adam.start(start), start, jnp.float32(jnp.inf)
     # The loss of the last step needs one more.
     (_, best, _), _ = lax.scan(step, state, length=steps + 1)
-    return jnp.exp(best)
+    scales: Array = jnp.exp(best)
+    return scales

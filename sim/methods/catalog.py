@@ -1,5 +1,6 @@
 """Every step of methods, by name."""
 
+from sim.methods.learned import Let, Lwc
 from sim.methods.repairs import Lorc
 from sim.methods.rotations import Rotate
 from sim.methods.scales import Aqas, Awq, SmoothQuant
@@ -17,8 +18,10 @@ _STEPS: tuple[type[Step], ...] = (
     Awq,
     SmoothQuant,
     Aqas,
+    Let,
     Rtn,
     Clip,
+    Lwc,
     Gptq,
     Lorc,
 )

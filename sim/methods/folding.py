@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Shaped
 
 from sim.methods.block import Block
 from sim.model.config import ModelConfig
@@ -51,8 +51,8 @@ class Fold:
         heads = values.reshape(-1, self.repeats, self.head_dim)
         return heads.transpose(1, 0, 2).reshape(self.repeats, -1)
 
-    def by_channel(self, scales: Float32[np.ndarray, "*k m"]) -> Float32[np.ndarray, "*k n"]:
-        """Return the scale of each channel."""
+    def by_channel(self, scales: Shaped[np.ndarray, "*k m"]) -> Shaped[np.ndarray, "*k n"]:
+        """Return the scale of each channel, or another number of its scale."""
         heads = scales.reshape(*scales.shape[:-1], -1, 1, self.head_dim)
         return np.repeat(heads, self.repeats, axis=-2).reshape(*scales.shape[:-1], -1)
 

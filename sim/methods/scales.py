@@ -253,7 +253,8 @@ class Aqas(Scaling):
     needs_sample: ClassVar[bool] = True
 
     candidates: int = 20
-    sites: Sites = "all"
+    # Few tokens have most of the range of the inputs of down, too few for a sample.
+    sites: Sites = "norms"
     rounding: Rounding = "none"
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from numerics import parse_scheme
 from sim.calibration.statistics import Statistics
 from sim.methods.block import Block
 from sim.methods.folding import SITES
@@ -16,10 +17,13 @@ from sim.model.families import config_from_hf
 from sim.model.forward import block
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.rope import rope_tables
-from sim.model.tensors import layer_shapes
+from sim.model.tensors import fused_members, layer_shapes
 
 FAMILIES = Path(__file__).parents[1] / "golden" / "families"
 FLOAT = LayerNumerics()
+WEIGHTS = parse_scheme("int3:g16")
+INPUTS = parse_scheme("int4", role="activation")
+QUANTIZED = LayerNumerics(qkv=INPUTS, o=INPUTS, gate_up=INPUTS, down=INPUTS)
 TOKENS = 24
 
 
@@ -68,3 +72,15 @@ def statistics_of(found: Block, states: np.ndarray) -> dict[str, Statistics]:
         entries[site] = Statistics.empty(x.shape[1])
         entries[site].add(x, sampled=TOKENS)
     return entries
+
+
+def quantized_block(case: str = "llama", activations: LayerNumerics | None = QUANTIZED) -> Block:
+    """Return a block with a scheme for every linear layer and a few channels of large inputs."""
+    found, states = random_block(config_of(case))
+    members = [m for names in fused_members(found.config).values() for m in names]
+    found.schemes = dict.fromkeys(members, WEIGHTS)
+    found.activations = activations or FLOAT
+    found.tensors["attn_norm.weight"] = np.array(found.tensors["attn_norm.weight"])
+    found.tensors["attn_norm.weight"][:3] *= 40
+    found.statistics = statistics_of(found, states)
+    return found

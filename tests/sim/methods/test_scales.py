@@ -4,32 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from _helpers.blocks import config_of, random_block, statistics_of
+from _helpers.blocks import INPUTS, QUANTIZED, WEIGHTS, config_of, quantized_block
 
-from numerics import fake_quantize, parse_scheme
+from numerics import fake_quantize
 from numerics.solvers.scales import awq_scales, smooth_scales
 from sim.methods.block import Block
 from sim.methods.folding import SITES, folds
 from sim.methods.scales import Aqas, Awq, SmoothQuant
 from sim.model.layer_numerics import LayerNumerics
-from sim.model.tensors import fused_members
 
-WEIGHTS = parse_scheme("int3:g16")
-INPUTS = parse_scheme("int4", role="activation")
-QUANTIZED = LayerNumerics(qkv=INPUTS, o=INPUTS, gate_up=INPUTS, down=INPUTS)
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-
-
-def quantized_block(case: str = "llama", activations: LayerNumerics = QUANTIZED) -> Block:
-    """Return a block with a scheme for every linear layer and a few channels of large inputs."""
-    found, states = random_block(config_of(case))
-    members = [m for names in fused_members(found.config).values() for m in names]
-    found.schemes = dict.fromkeys(members, WEIGHTS)
-    found.activations = activations
-    found.tensors["attn_norm.weight"] = np.array(found.tensors["attn_norm.weight"])
-    found.tensors["attn_norm.weight"][:3] *= 40
-    found.statistics = statistics_of(found, states)
-    return found
 
 
 def output_error(found: Block, members, site, scales, activations=None) -> float:
@@ -119,7 +103,7 @@ def test_aqas_takes_the_candidate_of_both_formulas_with_the_least_joint_error():
     assert errors[best] < 0.9 * errors[0]
 
 
-@pytest.mark.parametrize("step", [Awq(), SmoothQuant(sites="all"), Aqas()])
+@pytest.mark.parametrize("step", [Awq(), SmoothQuant(sites="all"), Aqas(sites="all")])
 def test_rounded_scales_are_powers_of_two(step):
     before, after = quantized_block(), quantized_block()
     dataclasses.replace(step, rounding="power-of-two").apply(after)
