@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32
 
 from numerics import QuantizedTensor, Scheme, quantize
 from numerics.solvers.clip import check_clip, clip_search
@@ -113,7 +114,10 @@ class Gptq(Solver):
         return self.solve_site([weight], scheme, statistics)[0]
 
     def solve_site(
-        self, weights: Sequence[Weight], scheme: Scheme, statistics: Statistics | None
+        self,
+        weights: Sequence[Float32[np.ndarray, "_ n"]],
+        scheme: Scheme,
+        statistics: Statistics | None,
     ) -> list[QuantizedTensor]:
         """Return the codes that GPTQ chooses for matrices that read one input."""
         assert statistics is not None

@@ -114,7 +114,10 @@ class Solver(Step):
         """Return the quantized matrix; ``statistics`` are given if the solver is calibrated."""
 
     def solve_site(
-        self, weights: Sequence[Weight], scheme: Scheme, statistics: Statistics | None
+        self,
+        weights: Sequence[Float32[np.ndarray, "_ n"]],
+        scheme: Scheme,
+        statistics: Statistics | None,
     ) -> list[QuantizedTensor]:
         """Return the quantized matrices that read one input."""
         return [self.solve(weight, scheme, statistics) for weight in weights]
