@@ -18,6 +18,8 @@ Order = Literal["natural", "activation", "group"]
 
 #: Factor by which the damping grows until the factorisation succeeds, and the number of tries.
 DAMPING_STEP, DAMPING_TRIES = 10.0, 8
+#: Columns that one step of :meth:`Factor.units` converts.
+UNITS_AT_ONCE = 256
 #: Diagonal of columns that complete the last unit, relative to the mean of the live diagonal.
 PADDED = 1e-6
 
@@ -51,15 +53,18 @@ class Factor:
         """
         count = len(self.root)
         feedback = np.zeros((count, count), np.float32)
-        roots = np.empty((count // size, size, size))
-        for number, start in enumerate(range(0, count, size)):
-            columns = slice(start, start + size)
-            roots[number] = self.root[columns, columns]
-            above = self.root[:start, columns]
-            # A_G R_GG = R_above,G
-            feedback[:start, columns] = scipy.linalg.solve_triangular(
-                roots[number], above.T, trans="T", check_finite=False
-            ).T
+        starts = np.arange(0, count, size)
+        inside = starts[:, None] + np.arange(size)
+        roots = self.root[inside[:, :, None], inside[:, None, :]]
+        inverses = np.linalg.inv(roots)
+        step = -(-UNITS_AT_ONCE // size)
+        for first in range(0, count // size, step):
+            columns = slice(first * size, min((first + step) * size, count))
+            above = self.root[: columns.stop, columns].reshape(columns.stop, -1, size)
+            # A_G = R_above,G R_GG^-1
+            found = np.einsum("nug,ugh->nuh", above, inverses[first : first + step])
+            feedback[: columns.stop, columns] = found.reshape(columns.stop, -1)
+        feedback[inside[:, :, None], inside[:, None, :]] = 0
         return Units(feedback, roots.astype(np.float32))
 
 
