@@ -17,14 +17,14 @@ COLUMNS = {"accuracy": 0, "area": 1, "energy": 2, "speed": 3}
 #: Words for a limit, its option, and how its number is shown.
 NAMES = {
     "tokens_per_s": "--target {:g} tokens/s",
-    "area_mm2": "--area {:g} mm2",
+    "area": "--area {:g} mm2",
     "energy_j": "--energy {:g} J",
     "kl_nats": "--kl {:g} nats",
 }
 #: How close the best design without a limit comes to it.
 CLOSEST = {
     "tokens_per_s": "the fastest {among} has {tokens_per_s:.3g} tokens/s",
-    "area_mm2": "the smallest {among} takes {area_mm2:.3g} mm2",
+    "area": "the smallest {among} takes {area:.3g} {unit}",
     "energy_j": "the least energy {among} is {energy_j:.3g} J",
     "kl_nats": "the most accurate {among} has {kl_nats:.3g} nats",
 }
@@ -50,9 +50,10 @@ def check_feasible(space: Space, limits: Limits, outcome: Outcome) -> None:
     if len(outcome.front.numbers):
         return
     if not outcome.valid:
+        device = f", or nothing fits {space.grid.fpga.name}" if space.grid.fpga else ""
         raise UserError(
             "no machine of the grid is valid: every clock is above those of the PEs, or results of"
-            " so many rows leave too slowly; give lower clocks or fewer rows"
+            f" so many rows leave too slowly{device}; give lower clocks or fewer rows"
         )
     found = [
         nearest(space, limits.without(name), name, "within the other limits")
@@ -71,13 +72,14 @@ def nearest(space: Space, limits: Limits, name: str, among: str) -> str:
     outcome = search(space, limits)
     if not len(outcome.front.numbers):
         return ""
-    column = {"tokens_per_s": 3, "area_mm2": 1, "energy_j": 2, "kl_nats": 0}[name]
+    column = {"tokens_per_s": 3, "area": 1, "energy_j": 2, "kl_nats": 0}[name]
     number = int(outcome.front.numbers[np.argmin(outcome.front.points[:, column])])
     design = make_design(space, number)
     numbers: dict[str, Any] = {
         "among": among,
+        "unit": space.grid.area_unit,
         "tokens_per_s": design.tokens_per_s,
-        "area_mm2": design.area_mm2,
+        "area": design.area,
         "energy_j": design.energy_j[1],
         "kl_nats": design.pair.accuracy.kl_nats,
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hw.fpga import Fpga
 from sim.codesign.design import Design
 
 #: What a number is: measured by a run or a tool on a netlist, proved, counted from definitions,
@@ -88,7 +89,7 @@ COLUMNS = (
        lambda d: d.energy_j[0], ".3g", 1e3),
     _c("energy_high_j", "mJ high", "J", "modelled", "all glitches, most of memory",
        lambda d: d.energy_j[2], ".3g", 1e3),
-    _c("area_mm2", "mm2", "mm2", "modelled", _AREA, lambda d: d.area_mm2, ".3g"),
+    _c("area_mm2", "mm2", "mm2", "modelled", _AREA, lambda d: d.area, ".3g"),
     _c("kl_nats", "KL", "nats", "measured", "divergence from the float32 model",
        lambda d: d.pair.accuracy.kl_nats, ".4f"),
     _c("kl_se", "± SE", "nats", "measured", "standard error of KL over windows",
@@ -100,15 +101,33 @@ COLUMNS = (
     _c("bits_per_weight", "bits", "bits", "counted", "bits of a weight with its side data",
        lambda d: d.pair.bits_per_weight, ".3f"),
 )  # fmt: skip
-BY_NAME = {column.name: column for column in COLUMNS}
+_LUTS = (
+    "look-up tables: PEs as placed alone (measured), controller, memory controller and interface"
+    " assumed"
+)
+#: Columns of an FPGA in place of area and energy.
+_KLUTS = _c("kluts", "kLUT", "1000 LUT4", "modelled", _LUTS, lambda d: d.area, ".3g")
+_OF_CHIPS = ("energy_j", "energy_low_j", "energy_high_j", "area_mm2")
+BY_NAME = {column.name: column for column in (*COLUMNS, _KLUTS)}
+
+
+def columns_of(fpga: Fpga | None) -> tuple[Column, ...]:
+    """Return the columns of chips, or of machines on an FPGA, whose energy is unknown."""
+    if fpga is None:
+        return COLUMNS
+    found = [_KLUTS if column.name == "area_mm2" else column for column in COLUMNS]
+    return tuple(column for column in found if column.name not in _OF_CHIPS)
+
+
 #: Columns of the terminal's table.
 TERMINAL = (
     "weights", "activations", "element", "rows", "clock_mhz", "gb_per_s", "tokens_per_s",
-    "bound_tokens_per_s", "energy_j", "energy_low_j", "energy_high_j", "area_mm2", "kl_nats",
-    "kl_se", "class",
+    "bound_tokens_per_s", "energy_j", "energy_low_j", "energy_high_j", "area_mm2", "kluts",
+    "kl_nats", "kl_se", "class",
 )  # fmt: skip
 
 
 def row(design: Design) -> dict[str, Any]:
     """Return every column of a design as plain data."""
-    return {"design": design.number, **{c.name: c.value(design) for c in COLUMNS}}
+    columns = columns_of(design.grid.fpga)
+    return {"design": design.number, **{c.name: c.value(design) for c in columns}}

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 from hw.dram import DRAM
+from hw.fpga import FPGAS
 from numerics.names.suggest import unknown
 from roofline.model.model_shape import ModelShape
 from sim.codesign.accuracy import find_accuracy
@@ -62,13 +63,15 @@ def run_codesign(model: str, options: CodesignOptions) -> Codesign:
     space = space_of(shape, table, options)
     limits = Limits(
         tokens_per_s=options.target,
-        area_mm2=options.area,
+        area=options.area,
         energy_j=options.energy,
         kl_nats=options.kl,
     )
     outcome = search(space, limits)
     check_feasible(space, limits, outcome)
-    chosen = make_design(space, answer(space, outcome.front, options.objective))
+    has_energy = options.fpga is None or options.objective != "energy"
+    objective = options.objective if has_energy else "speed"
+    chosen = make_design(space, answer(space, outcome.front, objective))
     front = sorted_front(space, outcome.front)
     kv = FLOAT if options.kv in HALF else options.kv
     return Codesign(
@@ -121,6 +124,8 @@ def grid_of(options: CodesignOptions) -> Grid:
         for kind in options.memory:
             if kind not in DRAM:
                 raise ValueError(unknown("memory", kind, DRAM))
+        if options.fpga is not None and options.fpga not in FPGAS:
+            raise ValueError(unknown("FPGA", options.fpga, FPGAS))
     return Grid(
         rows=tuple(sorted(options.rows)),
         columns=tuple(sorted(options.columns)),
@@ -129,6 +134,7 @@ def grid_of(options: CodesignOptions) -> Grid:
             for kind, rate in itertools.product(options.memory, sorted(options.bandwidth))
         ),
         clocks_mhz=tuple(sorted(options.clock)),
+        fpga=FPGAS[options.fpga] if options.fpga else None,
     )
 
 
@@ -142,9 +148,10 @@ def _all_int8(space: Space, chosen: Design) -> Design | None:
         columns=space.grid.columns,
         memories=chosen.grid.memories,
         clocks_mhz=space.grid.clocks_mhz,
+        fpga=space.grid.fpga,
     )
     own = make_space(space.shape, pairs, grid, context=space.context)
-    front = search(own, Limits(area_mm2=chosen.area_mm2)).front
+    front = search(own, Limits(area=chosen.area)).front
     if not len(front.numbers):
         return None
     return make_design(own, int(front.numbers[front.points[:, 3].argmin()]))

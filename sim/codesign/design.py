@@ -6,7 +6,7 @@ import numpy as np
 
 from hw.accelerator import Accelerator
 from roofline.accelerator.serving import AcceleratorStep, accelerator_step
-from sim.codesign.grid import Grid, areas_um2, evaluate, sizes
+from sim.codesign.grid import Grid, areas, evaluate, sizes
 from sim.codesign.machine_file import machine_of
 from sim.codesign.pairs import Pair
 from sim.codesign.search import Space, serving_format
@@ -24,15 +24,15 @@ class Design:
     grid: Grid
     machine: Accelerator
     step: AcceleratorStep
-    #: Area of every part in mm2.
-    areas_mm2: dict[str, float]
+    #: Area of every part in mm2, or in 1000 look-up tables of an FPGA.
+    areas: dict[str, float]
     #: Energy of a token in J: least, nominal, most.
     energy_j: tuple[float, float, float]
 
     @property
-    def area_mm2(self) -> float:
+    def area(self) -> float:
         """Area of the whole machine."""
-        return sum(self.areas_mm2.values())
+        return sum(self.areas.values())
 
     @property
     def tokens_per_s(self) -> float:
@@ -74,7 +74,7 @@ def make_design(space: Space, number: int) -> Design:
         float(evaluate(grid, pair, work, energy=kind).energy_j.item())
         for kind in ("low", "nominal", "high")
     ]
-    areas = {name: float(np.max(um2)) / 1e6 for name, um2 in areas_um2(pair, found).items()}
+    by_part = {name: float(np.max(each)) for name, each in areas(pair, found, grid.fpga).items()}
     return Design(
         number=number,
         pair=pair,
@@ -82,7 +82,7 @@ def make_design(space: Space, number: int) -> Design:
         grid=grid,
         machine=machine,
         step=step,
-        areas_mm2=areas,
+        areas=by_part,
         energy_j=(energies[0], energies[1], energies[2]),
     )
 
@@ -94,7 +94,7 @@ class Change:
     what: str
     tokens_per_s: float
     energy_j: float
-    area_mm2: float
+    area: float
 
 
 def one_step(space: Space, design: Design) -> list[Change]:
@@ -118,7 +118,7 @@ def one_step(space: Space, design: Design) -> list[Change]:
                     what=f"{name} {_value(design.grid, axis)} -> {_value(grid, axis)}",
                     tokens_per_s=1 / designs.time_s.item() - design.tokens_per_s,
                     energy_j=designs.energy_j.item() - design.energy_j[1],
-                    area_mm2=designs.area_mm2.item() - design.area_mm2,
+                    area=designs.area.item() - design.area,
                 )
             )
     return found

@@ -42,7 +42,7 @@ def to_record(found: Codesign) -> dict[str, Any]:
         "context_tokens": found.space.context,
         "answer": row(found.chosen),
         "parts": {
-            "area_mm2": found.chosen.areas_mm2,
+            f"area_{found.space.grid.area_unit.lower()}": found.chosen.areas,
             "energy_j": found.chosen.energy_parts_j,
         },
         "one_step": [asdict(change) for change in found.changes],

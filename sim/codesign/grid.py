@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from hw.dram import DRAM
+from hw.fpga import Fpga
+from hw.pe_record import PeRecord
 from hw.sram import EXPONENT, access_energy_pj_per_byte
 from roofline.accelerator.stream import (
     Geometry,
@@ -21,7 +23,7 @@ from roofline.accelerator.stream import (
     schedule,
 )
 from roofline.accelerator.stream_energy import EnergyRates, product_energy
-from sim.codesign import parts
+from sim.codesign import fpga_parts, parts
 from sim.codesign.pairs import Pair
 from sim.codesign.workload import Workload
 
@@ -47,6 +49,8 @@ class Grid:
     columns: tuple[int, ...]
     memories: tuple[Memory, ...]
     clocks_mhz: tuple[float, ...]
+    #: FPGA of all machines; ``None`` for a chip.
+    fpga: Fpga | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -86,7 +90,13 @@ class Grid:
             columns=(self.columns[c],),
             memories=(self.memories[m],),
             clocks_mhz=(self.clocks_mhz[f],),
+            fpga=self.fpga,
         )
+
+    @property
+    def area_unit(self) -> str:
+        """Unit of areas: mm2 of a chip, or 1000 look-up tables of an FPGA."""
+        return "kLUT" if self.fpga else "mm2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +104,9 @@ class Designs:
     """All machines of a block with one pair."""
 
     time_s: Array
-    area_mm2: Array
+    #: mm2 of a chip, or 1000 look-up tables of an FPGA.
+    area: Array
+    #: J of a token; 0 on an FPGA, whose energy is unknown.
     energy_j: Array
     #: Whether the clock is one that the PE reaches, and results leave in time.
     is_valid: Bool[np.ndarray, "_ _ _ _"]
@@ -135,11 +147,13 @@ def sizes(grid: Grid, pair: Pair, work: Workload) -> Sizes:
         fifo_bytes=least_fifo_bytes(geometry),
         input_bytes=parts.power_of_two(columns * ceil(work.most_inputs * bits / 8)),
         output_bytes=2 * 4 * rows * columns,
-        scalers=_scalers(pair, work, geometry, clock_hz),
+        scalers=_scalers(pair, work, geometry, clock_hz, grid.fpga),
     )
 
 
-def _scalers(pair: Pair, work: Workload, geometry: Geometry, clock_hz: Array) -> Array:
+def _scalers(
+    pair: Pair, work: Workload, geometry: Geometry, clock_hz: Array, fpga: Fpga | None
+) -> Array:
     """Return the scalers that keep up with the sums of groups of all PEs."""
     scaler = pair.scaler
     if scaler is None:
@@ -147,8 +161,7 @@ def _scalers(pair: Pair, work: Workload, geometry: Geometry, clock_hz: Array) ->
     product = min((p for p, _ in work.products), key=lambda p: int(p.inputs))
     length = int(product.group) or int(product.inputs)
     between = row_beats(length, 0, geometry.lanes) * geometry.beat_cycles
-    period = 1e6 / parts.fastest_mhz(scaler.delay_ps or 0.0) * 1e-12
-    of_sum = scaler.cycles_per_beat * np.ceil(period * clock_hz)
+    of_sum = scaler.cycles_per_beat * np.ceil(clock_hz / (1e6 * fastest_mhz(scaler, fpga)))
     return np.asarray(np.ceil(geometry.rows * geometry.columns * of_sum / between))
 
 
@@ -163,7 +176,7 @@ def evaluate(grid: Grid, pair: Pair, work: Workload, *, energy: str = "nominal")
     clock_hz = _axis(grid.clocks_mhz, 3) * 1e6
     cycles = sum(np.ceil(count / geometry.bytes_per_cycle) for count in work.host_bytes)
     pj = sum(work.host_bytes) * rates.dram_pj_per_byte
-    is_valid = _axis(grid.clocks_mhz, 3) <= parts.fastest_mhz(pair.record.delay_ps or 0.0)
+    is_valid = _axis(grid.clocks_mhz, 3) <= fastest_mhz(pair.record, grid.fpga)
     for product, count in work.products:
         planned = schedule(product, geometry)
         spent = product_energy(product, geometry, planned, rates)
@@ -171,16 +184,52 @@ def evaluate(grid: Grid, pair: Pair, work: Workload, *, energy: str = "nominal")
         pj = pj + count * (spent.pes_pj + spent.buffers_pj + spent.dram_pj)
         is_valid = is_valid & drains_in_time(product, geometry)
     time_s = cycles / clock_hz
+    joules = np.zeros((1, 1, 1, 1)) if grid.fpga else pj * 1e-12 + leak_w * time_s
+    if grid.fpga is not None:
+        is_valid = is_valid & fits(pair, found, grid.fpga)
     return Designs(
         time_s=time_s,
-        area_mm2=np.broadcast_to(sum(areas_um2(pair, found).values()) / 1e6, grid.shape),
-        energy_j=np.broadcast_to(pj * 1e-12 + leak_w * time_s, grid.shape),
+        area=np.broadcast_to(sum(areas(pair, found, grid.fpga).values()), grid.shape),
+        energy_j=np.broadcast_to(joules, grid.shape),
         is_valid=np.broadcast_to(is_valid, grid.shape),
     )
 
 
-def areas_um2(pair: Pair, found: Sizes) -> dict[str, Array]:
-    """Return the area of every part of the machines."""
+def fastest_mhz(record: PeRecord, fpga: Fpga | None) -> float:
+    """Return the fastest clock of a PE on a chip or an FPGA; 0 where it was not placed."""
+    if fpga is None:
+        return parts.fastest_mhz(record.delay_ps or 0.0)
+    return fpga_parts.fastest_mhz(record, fpga)
+
+
+def fits(pair: Pair, found: Sizes, fpga: Fpga) -> Bool[np.ndarray, "_ _ _ _"]:
+    """Return whether machines fit an FPGA: look-up tables, DSP blocks and block RAM."""
+    pes = found.geometry.rows * found.geometry.columns
+    luts = 1000 * sum(areas(pair, found, fpga).values())
+    ram = found.fifo_bytes + found.input_bytes + found.output_bytes
+    dsps = fpga_parts.dsps(pair.record, pes, fpga)
+    return np.asarray((luts <= fpga.luts) & (dsps <= fpga.dsps) & (ram <= fpga.ram_bytes))
+
+
+def areas(pair: Pair, found: Sizes, fpga: Fpga | None = None) -> dict[str, Array]:
+    """Return the area of every part of the machines, in mm2 or 1000 look-up tables."""
+    if fpga is not None:
+        pes = found.geometry.rows * found.geometry.columns
+        scalers = pair.scaler
+        return {
+            "PEs": fpga_parts.luts(pair.record, pes, fpga) / 1000,
+            "group scalers": fpga_parts.luts(scalers, found.scalers, fpga) / 1000
+            if scalers
+            else np.zeros((1, 1, 1, 1)),
+            "controller": np.full((1, 1, 1, 1), fpga_parts.CONTROLLER_LUTS / 1000),
+            "memory controller": np.full((1, 1, 1, 1), fpga_parts.DRAM_LUTS / 1000),
+            "memory interface": found.bus_bits * fpga_parts.INTERFACE_LUTS_PER_BIT / 1000,
+        }
+    return {name: um2 / 1e6 for name, um2 in _areas_um2(pair, found).items()}
+
+
+def _areas_um2(pair: Pair, found: Sizes) -> dict[str, Array]:
+    """Return the area of every part of the chips."""
     scaler = pair.scaler.area_um2 if pair.scaler else 0.0
     geometry = found.geometry
     return {

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from hw.toml_reader import read_toml
 from sim.errors import UserError, user_errors
-from sim.options import Count, Names
+from sim.options import Count, Name, Names
 
 #: A number above 0.
 Positive = Annotated[float, Parameter(validator=Number(gt=0))]
@@ -39,8 +39,11 @@ class CodesignOptions:
     """Energy of a token at most, J, nominal."""
     kl: Positive | None = None
     """Divergence from the float32 model at most, nats per token; the answer keeps 0.02 without."""
+    fpga: Name | None = None
+    """FPGA to fit, ecp5-25 ecp5-45 ecp5-85 or ice40up5k, instead of --area; energy is unknown."""
     objective: Objective = "energy"
-    """What the answer has least (or most, for speed) of, among designs within the limits."""
+    """What the answer has least (or most, for speed) of, among designs within the limits; speed in
+    place of energy on an FPGA."""
     formats: Annotated[Names, Parameter(name="--format")] = ()
     """Weight formats to choose from; all that were measured if not given."""
     elements: Annotated[Names, Parameter(name="--element")] = ()
@@ -114,3 +117,6 @@ def check_options(options: CodesignOptions) -> None:
             raise UserError(f"{name} has a value twice; give each once")
         if name != "memory" and min(values) <= 0:
             raise UserError(f"{name} has {min(values):g}, which is not above 0")
+    if options.fpga is not None and (options.area or options.energy):
+        name = "area" if options.area else "energy"
+        raise UserError(f"--fpga and --{name} exclude each other; the device is the limit of area")

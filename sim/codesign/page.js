@@ -8,11 +8,13 @@ const colour = (index) => COLOURS[Math.min(index, COLOURS.length - 1)];
 const by = Object.fromEntries(DATA.designs.map((d) => [d.number, d]));
 const value = (d, name) => d.values[name];
 // Axes of the limits and of the parallel coordinates; `better` is the direction.
+const isChip = DATA.unit === "mm2";
+const UNIT = isChip ? "mm²" : "kLUT";
 const AXES = [
-  { name: "tokens_per_s", title: "tokens/s", better: 1, log: true },
-  { name: "energy_j", title: "J/token", better: -1, log: true },
-  { name: "area_mm2", title: "mm²", better: -1, log: true },
-  { name: "kl_nats", title: "KL nats", better: -1, log: true },
+  { name: "tokens_per_s", title: "tokens/s", better: 1 },
+  ...(isChip ? [{ name: "energy_j", title: "J/token", better: -1 }] : []),
+  { name: DATA.area, title: UNIT, better: -1 },
+  { name: "kl_nats", title: "KL nats", better: -1 },
 ];
 const FLOOR = 1e-5; // a divergence of 0 on a logarithmic axis
 const state = { design: DATA.answer, kl: Math.max(0.1, 1.01 * value(by[DATA.answer], "kl_nats")), ranges: {}, words: "", sort: null, down: false };
@@ -28,7 +30,7 @@ function si(v) {
   return v.toExponential(1);
 }
 // Areas are shown in mm² without a prefix, which would read as another unit.
-const amount = (v, unit) => (unit === "mm²" ? `${Number(v.toPrecision(3))} mm²` : `${si(v)}${unit}`);
+const amount = (v, unit) => (unit === UNIT ? `${Number(v.toPrecision(3))} ${UNIT}` : `${si(v)}${unit}`);
 const attrs = (more) => Object.entries(more).map(([k, v]) => ` ${k}="${text(v)}"`).join("");
 const el = (tag, more, inside = "") => `<${tag}${attrs(more)}>${inside}</${tag}>`;
 const label = (x, y, words, more = {}) => el("text", { x, y, ...more }, text(words));
@@ -52,7 +54,7 @@ function scale(values, from, to) {
   return { at, ticks, inverse: (px) => 10 ** (low + ((px - from) / (to - from)) * (high - low)) };
 }
 const plain = (v) => (v && v < 1e-4 ? v.toExponential(1) : String(Number(v.toPrecision(2))));
-const tick = (v, name) => (/mm²|KL/.test(name) ? plain(v) : si(v));
+const tick = (v, name) => (/mm²|kLUT|KL/.test(name) ? plain(v) : si(v));
 function frame(sx, sy, box, xName, yName) {
   let out = "";
   for (const v of sx.ticks) {
@@ -79,7 +81,7 @@ function isKept(d) {
     }) && state.words.toLowerCase().split(/\s+/).every((word) => own.includes(word))
   );
 }
-const label_of = (d) => `${d.texts.weights}/${d.texts.activations} on ${d.texts.rows} x ${d.texts.element}, ${d.texts.clock_mhz} MHz, ${d.texts.gb_per_s} GB/s: ${d.texts.tokens_per_s} tokens/s, ${d.texts.energy_j} mJ, ${d.texts.area_mm2} mm², KL ${d.texts.kl_nats}`;
+const label_of = (d) => `${d.texts.weights}/${d.texts.activations} on ${d.texts.rows} x ${d.texts.element}, ${d.texts.clock_mhz} MHz, ${d.texts.gb_per_s} GB/s: ${d.texts.tokens_per_s} tokens/s, ${isChip ? `${d.texts.energy_j} mJ, ` : ""}${d.texts[DATA.area]} ${UNIT}, KL ${d.texts.kl_nats}`;
 
 function scatter() {
   const box = { left: 62, right: 500, top: 12, bottom: 300 };
@@ -92,7 +94,7 @@ function scatter() {
     let out = frame(sx, sy, box, xTitle, yTitle);
     for (const [x, y] of cloud) out += el("circle", { cx: sx.at(x).toFixed(1), cy: sy.at(y).toFixed(1), r: 0.8, fill: "var(--soft)", opacity: 0.35 });
     DATA.designs.forEach((d, i) => {
-      const r = isSized ? 3 + 5 * Math.min(1, Math.sqrt(value(d, "area_mm2"))) : 4;
+      const r = isSized ? 3 + 5 * Math.min(1, Math.sqrt(value(d, DATA.area) / (isChip ? 1 : 80))) : 4;
       const isChosen = d.number === state.design;
       out += el("circle", {
         cx: sx.at(xs[i]).toFixed(1), cy: sy.at(ys[i]).toFixed(1), r: (isChosen ? r + 3 : r).toFixed(1), class: "point",
@@ -103,8 +105,10 @@ function scatter() {
     const name = `${yTitle} against ${xTitle}`;
     return { html: drawing(512, 340, out, name, { tabindex: 0, "data-x": xName, "data-y": yName, class: "brush" }), sx, sy };
   };
-  const first = draw("tokens_per_s", "energy_j", "tokens/s, faster →", "J per token, ↓ is better", (c) => [c[3], c[2]], true);
-  const second = draw("area_mm2", "kl_nats", "area in mm², ← is better", "KL in nats, ↓ is better", null, false);
+  const first = isChip
+    ? draw("tokens_per_s", "energy_j", "tokens/s, faster →", "J per token, ↓ is better", (c) => [c[3], c[2]], true)
+    : draw("tokens_per_s", DATA.area, "tokens/s, faster →", "kLUT, ↓ is better", (c) => [c[3], c[1]], true);
+  const second = draw(DATA.area, "kl_nats", `area in ${UNIT}, ← is better`, "KL in nats, ↓ is better", null, false);
   $("scatter").innerHTML = `<div>${first.html}</div><div>${second.html}${legend()}</div>`;
   $("scatter").querySelectorAll("svg.brush").forEach((svg, i) => brush(svg, box, [first, second][i]));
 }
@@ -153,7 +157,7 @@ function winmap() {
   let out = '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" stroke="var(--ink)" stroke-width="1" opacity=".45"/></pattern></defs>';
   const names = new Map();
   rows.forEach((budget, line) => {
-    out += label(left - 6, top + line * cell.h + 19, amount(DATA.budgets[budget], "mm²"), { "text-anchor": "end", class: "dim" });
+    out += label(left - 6, top + line * cell.h + 19, amount(DATA.budgets[budget], UNIT), { "text-anchor": "end", class: "dim" });
     DATA.memories.forEach((memory, column) => {
       const found = DATA.best[column][budget]
         .map(([speed, energy], i) => ({ speed, energy, pair: DATA.pairs[i] }))
@@ -168,7 +172,7 @@ function winmap() {
       const [win] = near;
       const tie = near.find((b) => b.pair.weights !== win.pair.weights && b.energy <= 1.05 * win.energy);
       if (!names.has(win.pair.weights)) names.set(win.pair.weights, names.size);
-      const words = `${memory}, ${amount(DATA.budgets[budget], "mm²")}: ${win.pair.name}, ${si(win.speed)} tokens/s, ${si(win.energy)}J, KL ${plain(win.pair.kl)}${tie ? `; tie: ${tie.pair.name}` : ""}`;
+      const words = `${memory}, ${amount(DATA.budgets[budget], UNIT)}: ${win.pair.name}, ${si(win.speed)} tokens/s, ${isChip ? `${si(win.energy)}J, ` : ""}KL ${plain(win.pair.kl)}${tie ? `; tie: ${tie.pair.name}` : ""}`;
       out += el("rect", { x, y, width: cell.w - 2, height: cell.h - 2, fill: colour(names.get(win.pair.weights)), opacity: 0.55 }, tip(words));
       if (tie) out += el("rect", { x, y, width: cell.w - 2, height: cell.h - 2, fill: "url(#hatch)", "pointer-events": "none" });
       out += label(x + 4, y + 12, win.pair.weights.slice(0, 14), { "pointer-events": "none" });
@@ -185,7 +189,7 @@ function winmap() {
 
 function bars() {
   const rows = DATA.equal, height = 22, left = 190, wide = 140;
-  const measures = [["speed", "tokens/s →"], ["energy", "J/token, less is better"], ["macs_per_mm2", "MACs per cycle and mm² of PEs"], ["kl", "KL nats, less is better", plain]];
+  const measures = [["speed", "tokens/s →"], ...(isChip ? [["energy", "J/token, less is better"], ["density", "MACs per cycle and mm² of PEs"]] : []), ["kl", "KL nats, less is better", plain]];
   let out = "";
   measures.forEach(([name, title, shown = si], column) => {
     const most = Math.max(...rows.map((r) => r[name])) || 1, x = left + column * (wide + 60);
@@ -214,7 +218,7 @@ function stacked(parts, unit, title) {
 }
 function parts(d) {
   const areas = Object.fromEntries(Object.entries(d.area).filter(([, v]) => v > 0));
-  $("parts").innerHTML = `<div>${stacked(areas, "mm²", "area")}</div><div>${stacked(d.energy, "J", "energy of a token")}</div>`;
+  $("parts").innerHTML = `<div>${stacked(areas, UNIT, "area")}</div>${isChip ? `<div>${stacked(d.energy, "J", "energy of a token")}</div>` : ""}`;
 }
 function time(d) {
   const total = d.products.reduce((a, p) => a + p.time_s, 0), left = 90;
@@ -267,14 +271,14 @@ function floorplan(d) {
   areas.forEach(([name, area], i) => {
     const isLast = i === areas.length - 1, share = area / left, across = box.w >= box.h;
     const own = isLast ? { ...box } : across ? { ...box, w: box.w * share } : { ...box, h: box.h * share };
-    out += el("rect", { x: own.x, y: own.y, width: Math.max(0, own.w - 1), height: Math.max(0, own.h - 1), fill: PARTS[i % PARTS.length], opacity: 0.75 }, tip(`${name}: ${amount(area, "mm²")}`));
+    out += el("rect", { x: own.x, y: own.y, width: Math.max(0, own.w - 1), height: Math.max(0, own.h - 1), fill: PARTS[i % PARTS.length], opacity: 0.75 }, tip(`${name}: ${amount(area, UNIT)}`));
     if (own.w > 7 * name.length && own.h > 16) out += label(own.x + 4, own.y + 14, name, { "pointer-events": "none" });
-    out += el("rect", { x: side + 25, y: 12 + i * 18, width: 10, height: 10, fill: PARTS[i % PARTS.length] }) + label(side + 41, 21 + i * 18, `${name}, ${amount(area, "mm²")}`);
+    out += el("rect", { x: side + 25, y: 12 + i * 18, width: 10, height: 10, fill: PARTS[i % PARTS.length] }) + label(side + 41, 21 + i * 18, `${name}, ${amount(area, UNIT)}`);
     box = across ? { ...box, x: box.x + own.w, w: box.w - own.w } : { ...box, y: box.y + own.h, h: box.h - own.h };
     left -= area;
   });
-  const edge = Math.sqrt(total) * 1000;
-  out += label(5, side + 22, `${edge.toFixed(0)} µm x ${edge.toFixed(0)} µm if square; not placed`);
+  const edge = (Math.sqrt(total) * 1000).toFixed(0);
+  out += label(5, side + 22, isChip ? `${edge} µm x ${edge} µm if square; not placed` : `${amount(total, UNIT)}; not placed`);
   $("floorplan").innerHTML = drawing(side + 260, side + 30, out, "Floorplan to scale, not placed");
 }
 function parallel() {

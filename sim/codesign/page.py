@@ -4,7 +4,7 @@ import json
 from html import escape
 from importlib.resources import files
 
-from sim.codesign.columns import COLUMNS
+from sim.codesign.columns import columns_of
 from sim.codesign.command import Codesign
 from sim.codesign.page_data import page_data
 from sim.codesign.tables import headline, notes
@@ -122,7 +122,7 @@ def page(found: Codesign) -> str:
         'id="filter" placeholder="int4 mxfp4-dot"></label><span><button class="plain" id="save">'
         "download CSV</button></span></div>"
         '<div class="wide tall"><table id="designs"></table></div>'
-        f"<h2>What the numbers are</h2><dl>{_kinds()}</dl>"
+        f"<h2>What the numbers are</h2><dl>{_kinds(found)}</dl>"
         f"<h2>How this was made</h2><dl>{_provenance(found)}</dl>"
         f"<script>const DATA = {data};\n{script}</script></body></html>\n"
     )
@@ -136,12 +136,12 @@ CONTROLS = {
 }
 
 
-def _kinds() -> str:
+def _kinds(found: Codesign) -> str:
     """Return every column with its kind and meaning."""
     return "".join(
         f"<dt>{escape(c.title)}{f' ({escape(c.unit)})' if c.unit else ''}</dt>"
         f"<dd><b>{c.kind}</b>: {escape(c.meaning)}</dd>"
-        for c in COLUMNS
+        for c in columns_of(found.space.grid.fpga)
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from roofline.accelerator.gemm import Gemm, GemmCost
 from sim.codesign.choose import shown
-from sim.codesign.columns import COLUMNS
+from sim.codesign.columns import columns_of
 from sim.codesign.command import Codesign
 from sim.codesign.design import Design
 from sim.codesign.grid import evaluate
@@ -24,14 +24,16 @@ def page_data(found: Codesign) -> dict[str, Any]:
     numbers = shown(found.outcome.front, MOST_DESIGNS, always=[found.chosen.number])
     place = {number: index for index, number in enumerate(numbers)}
     designs = [design for design in found.designs if design.number in place]
-    areas = [design.area_mm2 for design in found.designs]
+    areas = [design.area for design in found.designs]
     budgets = np.geomspace(min(areas) * 1.01, max(max(areas), min(areas) * 2), BUDGETS)
     space = found.space
     data = {
         "columns": [
             {"name": c.name, "title": c.title, "unit": c.unit, "kind": c.kind, "meaning": c.meaning}
-            for c in COLUMNS
+            for c in columns_of(space.grid.fpga)
         ],
+        "unit": space.grid.area_unit,
+        "area": "kluts" if space.grid.fpga else "area_mm2",
         "answer": found.chosen.number,
         "limits": dict(found.limits.given),
         "designs": [_design(design) for design in designs],
@@ -52,12 +54,13 @@ def page_data(found: Codesign) -> dict[str, Any]:
 
 def _design(design: Design) -> dict[str, Any]:
     """Return all values of a design, its parts, and its products."""
+    columns = columns_of(design.grid.fpga)
     return {
         "number": design.number,
-        "values": {column.name: column.value(design) for column in COLUMNS},
-        "texts": {column.name: column.text(design) for column in COLUMNS},
-        "area": design.areas_mm2,
-        "energy": design.energy_parts_j,
+        "values": {column.name: column.value(design) for column in columns},
+        "texts": {column.name: column.text(design) for column in columns},
+        "area": design.areas,
+        "energy": {} if design.grid.fpga else design.energy_parts_j,
         "products": list(_products(design)),
         "roofs": {
             "macs_per_s": design.pair.record.macs_per_cycle
@@ -105,7 +108,7 @@ def best_by_budget(space: Space, budgets: np.ndarray) -> np.ndarray:
             for index, memory in enumerate(grid.memories):
                 part = (slice(None), slice(None), index)
                 speed = np.where(designs.is_valid[part], 1 / designs.time_s[part], 0.0).ravel()
-                area, energy = designs.area_mm2[part].ravel(), designs.energy_j[part].ravel()
+                area, energy = designs.area[part].ravel(), designs.energy_j[part].ravel()
                 for budget, most in enumerate(budgets):
                     fitting = np.where(area <= most, speed, 0.0)
                     best = int(fitting.argmax())
@@ -118,7 +121,7 @@ def best_by_budget(space: Space, budgets: np.ndarray) -> np.ndarray:
 def _equal_area(found: Codesign) -> list[dict[str, Any]]:
     """Return the best pair of each weight format with the area and the memory of the answer."""
     chosen, space = found.chosen, found.space
-    best = best_by_budget(space, np.array([chosen.area_mm2 * (1 + 1e-9)]))
+    best = best_by_budget(space, np.array([chosen.area * (1 + 1e-9)]))
     memory = space.grid.memories.index(chosen.grid.memories[0])
     rows: dict[str, dict[str, Any]] = {}
     for pair, (speed, energy) in zip(space.pairs, best[memory, 0].tolist(), strict=True):
@@ -129,7 +132,7 @@ def _equal_area(found: Codesign) -> list[dict[str, Any]]:
                 "speed": speed,
                 "energy": energy,
                 "kl": pair.accuracy.kl_nats,
-                "macs_per_mm2": pair.record.macs_per_cycle / pair.record.area_um2 * 1e6,
+                "density": pair.record.macs_per_cycle / pair.record.area_um2 * 1e6,
             }
     return sorted(rows.values(), key=lambda row: row["kl"])
 

@@ -15,8 +15,9 @@ from sim.codesign.pairs import Pair
 from sim.codesign.workload import Workload, workload
 from sim.errors import user_errors
 
-#: Objectives of the front, all minimized: class of accuracy, mm2, J and s per token.
-OBJECTIVES = ("class", "area_mm2", "energy_j", "time_s")
+#: Objectives of the front, all minimized: class of accuracy, mm2 (or 1000 look-up tables), J and s
+#: per token.
+OBJECTIVES = ("class", "area", "energy_j", "time_s")
 #: Points of the cloud that a page shows, about.
 CLOUD = 4000
 
@@ -26,7 +27,7 @@ class Limits:
     """Limits of designs; ``None`` for none."""
 
     tokens_per_s: float | None = None
-    area_mm2: float | None = None
+    area: float | None = None
     energy_j: float | None = None
     kl_nats: float | None = None
 
@@ -140,7 +141,7 @@ def evaluated(space: Space) -> Iterator[Block]:
             designs = evaluate(grid, pair, work)
             points = np.empty((grid.size, len(OBJECTIVES)))
             points[:, 0] = space.classes[place]
-            points[:, 1] = designs.area_mm2.ravel()
+            points[:, 1] = designs.area.ravel()
             points[:, 2] = designs.energy_j.ravel()
             points[:, 3] = designs.time_s.ravel()
             first = place * space.grid.size + start
@@ -156,8 +157,8 @@ def _within(
 ) -> Bool[np.ndarray, " n"]:
     """Return which designs keep the limits."""
     ok = np.ones(len(points), bool)
-    if limits.area_mm2 is not None:
-        ok &= points[:, 1] <= limits.area_mm2
+    if limits.area is not None:
+        ok &= points[:, 1] <= limits.area
     if limits.energy_j is not None:
         ok &= points[:, 2] <= limits.energy_j
     if limits.tokens_per_s is not None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.codesign.choose import describe, shown
-from sim.codesign.columns import BY_NAME, COLUMNS, TERMINAL, row
+from sim.codesign.columns import BY_NAME, TERMINAL, columns_of, row
 from sim.codesign.command import Codesign
 from sim.codesign.design import Change, Design
 from sim.codesign.missing import Missing
@@ -25,6 +25,11 @@ ENERGY_NOTE = (
     "Joules are those of qsim45 cells at 45 nm: its INT8 MAC takes 2.5 to 4 times Horowitz's 8-bit"
     " multiply and add (ISSCC 2014), which has no registers and no clock. Ratios of PEs are more"
     " certain than levels."
+)
+#: What is not known of a machine on an FPGA.
+FPGA_NOTE = (
+    "PEs count as they were placed and routed alone, at 0.8 of their clock (assumed); the energy of"
+    " an FPGA is not modelled."
 )
 #: What a machine leaves to a processor.
 HOST_NOTE = (
@@ -46,7 +51,7 @@ def result_text(found: Codesign) -> RenderableType:
         front_table(rows, found.chosen.number),
         Text(f"* the answer. {len(found.designs):,} designs on the front; all are in front.csv."),
         Text(""),
-        changes_table(found.changes),
+        changes_table(found.changes, found.space.grid.area_unit),
         Text(""),
         *(Text(line) for line in notes(found)),
     )
@@ -57,13 +62,20 @@ def headline(found: Codesign) -> list[str]:
     d, accuracy = found.chosen, found.chosen.pair.accuracy
     error = f" ± {accuracy.kl_se:.4f}" if accuracy.kl_se is not None else ""
     low, nominal, high = (1e3 * joules for joules in d.energy_j)
+    energy = "" if d.grid.fpga else f" {nominal:.3g} mJ a token ({low:.3g} to {high:.3g});"
     numbers = (
         f"{d.tokens_per_s:.3g} tokens/s expected (bound {d.bound_tokens_per_s:.3g}, limited by"
-        f" {d.step.limit}); {nominal:.3g} mJ a token ({low:.3g} to {high:.3g});"
-        f" {d.area_mm2:.3g} mm2; KL {accuracy.kl_nats:.4f}{error} nats,"
-        f" loss {accuracy.loss_nats:+.4f}"
+        f" {d.step.limit});{energy} {d.area:.3g} {_area_text(d)};"
+        f" KL {accuracy.kl_nats:.4f}{error} nats, loss {accuracy.loss_nats:+.4f}"
     )
     return [f"{found.space.shape.name}: {describe(d)}", numbers]
+
+
+def _area_text(design: Design) -> str:
+    fpga = design.grid.fpga
+    if fpga is None:
+        return "mm2"
+    return f"kLUT, {100_000 * design.area / fpga.luts:.0f} % of {fpga.name}"
 
 
 def notes(found: Codesign) -> list[str]:
@@ -74,7 +86,8 @@ def notes(found: Codesign) -> list[str]:
         f" {space.grid.size:,} machines), {outcome.valid:,} valid, {outcome.within:,} within the"
         f" limits; {found.seconds:.1f} s."
     )
-    lines = [searched, *exchange(found), ENERGY_NOTE, HOST_NOTE]
+    of_levels = FPGA_NOTE if space.grid.fpga else ENERGY_NOTE
+    lines = [searched, *exchange(found), of_levels, HOST_NOTE]
     if found.missing:
         lines.append(
             f"{len(found.missing)} points that PEs could use were not measured; missing.csv has the"
@@ -99,9 +112,11 @@ def exchange(found: Codesign) -> list[str]:
 
 def front_table(designs: Sequence[Design], chosen: int) -> FittingTable:
     """Return designs as a table; the chosen one has a star."""
-    columns = [Column(""), *(_heading(name) for name in TERMINAL)]
+    known = {column.name for column in columns_of(designs[0].grid.fpga)}
+    names = [name for name in TERMINAL if name in known]
+    columns = [Column(""), *(_heading(name) for name in names)]
     rows = [
-        ("*" if d.number == chosen else "", *(BY_NAME[name].text(d) for name in TERMINAL))
+        ("*" if d.number == chosen else "", *(BY_NAME[name].text(d) for name in names))
         for d in designs
     ]
     return FittingTable(columns, rows, see="front.csv of --out has all columns.")
@@ -112,17 +127,18 @@ def _heading(name: str) -> Column:
     return Column(BY_NAME[name].title, is_number=not is_text)
 
 
-def changes_table(changes: Sequence[Change]) -> RenderableType:
+def changes_table(changes: Sequence[Change], unit: str) -> RenderableType:
     """Return what one step of each parameter changes."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("what one step buys", "tok/s", "mJ/tok", "mm2"):
+    is_chip = unit == "mm2"
+    for heading in ("what one step buys", "tok/s", *(["mJ/tok"] if is_chip else []), unit):
         table.add_column(heading, justify="left" if heading.startswith("what") else "right")
     for change in changes:
         table.add_row(
             Text(change.what),
             f"{change.tokens_per_s:+.3g}",
-            f"{1e3 * change.energy_j:+.3g}",
-            f"{change.area_mm2:+.3g}",
+            *([f"{1e3 * change.energy_j:+.3g}"] if is_chip else []),
+            f"{change.area:+.3g}",
         )
     return table
 
@@ -149,7 +165,8 @@ def requirement_table(found: Sequence[Requirement]) -> FittingTable:
 def front_csv(designs: Sequence[Design]) -> str:
     """Return designs with all columns; the first line gives units and kinds of numbers."""
     units = ["# column: unit, kind"]
-    units += [f"# {c.name}: {c.unit or 'text or count'}, {c.kind}: {c.meaning}" for c in COLUMNS]
+    columns = columns_of(designs[0].grid.fpga)
+    units += [f"# {c.name}: {c.unit or 'text or count'}, {c.kind}: {c.meaning}" for c in columns]
     return "\n".join(units) + "\n" + _csv(row(design) for design in designs)
 
 

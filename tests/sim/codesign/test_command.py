@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from hw.fpga import FPGAS
+from hw.pe_record import load_record
 from sim.cli import main
 from sim.codesign.accuracy import find_accuracy
 from sim.codesign.accuracy_file import AccuracyRow, read_accuracy, write_accuracy
@@ -54,7 +56,7 @@ def test_the_answer_is_on_the_front_with_the_least_energy_of_accurate_designs(fo
     assert found.chosen.energy_j[1] == min(d.energy_j[1] for d in accurate)
     low, nominal, high = found.chosen.energy_j
     assert low < nominal < high
-    assert found.chosen.tokens_per_s >= 10 and found.chosen.area_mm2 <= 0.5
+    assert found.chosen.tokens_per_s >= 10 and found.chosen.area <= 0.5
     assert found.chosen.bound_tokens_per_s > found.chosen.tokens_per_s
     place = list(OBJECTIVES).index("time_s")
     row = found.outcome.front.numbers.tolist().index(found.chosen.number)
@@ -65,10 +67,10 @@ def test_parts_add_up_and_steps_are_differences(found):
     design = found.chosen
     assert sum(design.energy_parts_j.values()) == pytest.approx(design.energy_j[1], rel=1e-6)
     row = found.outcome.front.numbers.tolist().index(design.number)
-    assert found.outcome.front.points[row, 1] == pytest.approx(design.area_mm2)
+    assert found.outcome.front.points[row, 1] == pytest.approx(design.area)
     assert {change.what.split(" ")[0] for change in found.changes} <= {"rows", "memory", "clock"}
     up = [c for c in found.changes if c.what.startswith("rows 4")]
-    assert all(change.area_mm2 > 0 for change in up)
+    assert all(change.area > 0 for change in up)
 
 
 def test_files_and_a_machine_that_roofline_reads(capsys, tmp_path):
@@ -101,6 +103,30 @@ def test_files_and_a_machine_that_roofline_reads(capsys, tmp_path):
     )
     code, _, err = run(capsys, "emit", str(out), "--design", "999999")
     assert code == 2 and err.startswith("qsim: design 999999 is not on the front")
+
+
+def test_an_fpga_limits_tables_blocks_and_memory(capsys):
+    axes = ["--rows", "1", "16", "128", "--bandwidth", "0.8", "--clock", "25", "50", "150"]
+    code, out, err = run(capsys, "smollm2-135m", "--fpga", "ecp5-85", *axes, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    device = FPGAS["ecp5-85"]
+    for row in found["front"]:
+        record = load_record(row["element"])
+        fastest = max(cost.fmax_mhz for cost in record.placed_on("ecp5"))
+        assert row["kluts"] * 1000 <= device.luts and row["clock_mhz"] < fastest
+        pes = min(cost.luts for cost in record.placed_on("ecp5")) * row["rows"]
+        assert row["kluts"] * 1000 > pes + 9000
+        assert "energy_j" not in row
+    answer = found["answer"]
+    near = [row for row in found["front"] if row["class"] == answer["class"]]
+    assert answer["tokens_per_s"] == max(row["tokens_per_s"] for row in near)
+    code, _, err = run(capsys, "smollm2-135m", "--fpga", "ecp5-85", "--area", "2")
+    assert code == 2 and "--fpga and --area exclude each other" in err
+    code, _, err = run(capsys, "smollm2-135m", "--fpga", "ice40up5k", "--bandwidth", "0.8")
+    assert code == 2 and "or nothing fits ice40up5k" in err
+    code, _, err = run(capsys, "smollm2-135m", "--fpga", "ecp5-86")
+    assert code == 2 and "unknown FPGA 'ecp5-86'; did you mean 'ecp5-85'?" in err
 
 
 def test_a_specification_file_has_the_options_as_keys(capsys, tmp_path):
