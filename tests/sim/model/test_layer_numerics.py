@@ -78,13 +78,13 @@ def test_each_segment_gets_its_own_entry(golden_model, monkeypatch):
 
 def test_cached_rows_are_rounded_head_by_head(golden_model, monkeypatch):
     shapes = []
-    original = forward.fake_quantize
+    original = forward.rounded
 
     def spy(x, scheme):
         shapes.append((x.shape, scheme))
         return original(x, scheme)
 
-    monkeypatch.setattr(forward, "fake_quantize", spy)
+    monkeypatch.setattr(forward, "rounded", spy)
     trace(golden_model("llama"), (LayerNumerics(kv=INT8), FLOAT))
     # Keys and values: kv heads, tokens, head size.
     assert shapes[:2] == [((2, 24, 8), INT8), ((2, 24, 8), INT8)]
