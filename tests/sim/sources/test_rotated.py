@@ -136,9 +136,10 @@ def test_a_model_without_the_weights_to_match_is_another(model):
         assert np.abs(changed).max() > 0.1 * run(source).std()
 
 
-def test_gemma_2_has_all_but_the_residual_rotation(model):
-    source = model("gemma2")
-    online = dataclasses.replace(ALL, qk=32)
+@pytest.mark.parametrize("family", ["gemma2", "gpt2", "phi2"])
+def test_other_families_have_all_but_the_residual_rotation(family, model):
+    source = model(family)
+    online = dataclasses.replace(ALL, qk=source.config.head_dim)
     assert difference(source, **rotations(source.config, r1=False, online=online)) < 1e-5
 
 
