@@ -45,6 +45,13 @@ INTEGERS = (
     "ternary", "bitnet-ternary", "twn", "int4:g128:e8m0", "int4-vs-s7:g128", "int4-asym", "int1",
     "fbi-binary", "e8p",
 )  # fmt: skip
+#: Points of the best-known formats on PEs, which are measured first.
+FIRST = (
+    ("int8", "int8"), ("int4", "int8"), ("mxfp4", "mxfp4"), ("nvfp4", "nvfp4:token"),
+    ("bitmod-fp4", None), ("int8", None), ("dint4", "int8"), ("int4:g128:e8m0", "int8"),
+    ("int6", "int8"), ("fp8_e4m3", "fp8_e4m3"), ("fp4", "fp8_e4m3"), ("int4", None),
+    ("int4-vs-s7:g128", "int8"), ("ternary", "int8"), ("int5", "int8"),
+)  # fmt: skip
 #: PEs with FP16 activations whose sums round, and the weights that each reads.
 ROUNDING = {
     "bitmod-fp4-aligned": "bitmod-fp4",
@@ -63,6 +70,7 @@ Key = tuple[str | None, str | None, str | None, str | None]
 
 def keys(*, with_rounding: bool) -> Iterator[Key]:
     """Yield the points that PEs need first, then every named format with FP16 activations."""
+    yield from ((w, a, None, None) for w, a in FIRST)
     for kv in (None, "int8"):
         if kv is not None:
             quick = (name for name in CATALOG if not name.startswith(SLOW))
@@ -72,8 +80,6 @@ def keys(*, with_rounding: bool) -> Iterator[Key]:
         yield from (("fp4", a, kv, None) for a in ("fp4", "fp8_e4m3"))
         yield from ((name, "mxfp4", kv, None) for name in CATALOG if name.startswith("mxfp4"))
         yield ("nvfp4", "nvfp4:token", kv, None)
-        if kv is None:
-            yield from ((name, None, None, None) for name in ("int4", "int8", "bitmod-fp4"))
     yield (None, None, "int8", None)
     if with_rounding:
         yield from ((w, None, None, pe) for pe, w in ROUNDING.items())

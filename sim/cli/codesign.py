@@ -7,11 +7,11 @@ from cyclopts import Parameter
 
 from sim.cli.app import make_group
 from sim.cli.output import print_json, print_line, print_wide
-from sim.codesign.options import CodesignOptions, Positive
+from sim.codesign.options import CodesignOptions, MixOptions, Positive
 from sim.errors import UserError
 from sim.options import Count, Flag, Names
 
-DEFAULT = CodesignOptions()
+DEFAULT, MIX = CodesignOptions(), MixOptions()
 FILE_SUFFIX = ".toml"
 
 codesign = make_group("codesign", "Choose format, PE and machine of a model together.")
@@ -130,3 +130,33 @@ def emit(directory: Path, *, design: int | None = None, out: Path | None = None)
     from sim.codesign.files import emit as write
 
     print_line(str(write(directory, design, out)))
+
+
+@codesign.command
+def mix(
+    model: str = "embedded",
+    *,
+    options: MixOptions = MIX,
+    json: Flag = False,
+) -> None:
+    """Find the best formats for each kind of layers within a number of bits per weight.
+
+    Each kind of layers is measured in each format alone; dynamic programming finds the mixes with
+    the least sum of divergences; the best of them are measured whole, and the error of the sum is
+    printed.
+
+    Parameters
+    ----------
+    model
+        Model of 'qsim models' that can be swept.
+    json
+        Print one JSON object a mix instead of the table.
+    """
+    from sim.codesign.mix_command import run_mix
+    from sim.codesign.mix_tables import mix_record, mix_table
+
+    found = run_mix(model, options)
+    if json:
+        print_json(mix_record(one) for one in found.mixes)
+        return
+    print_wide(mix_table(found))

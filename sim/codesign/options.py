@@ -120,3 +120,26 @@ def check_options(options: CodesignOptions) -> None:
     if options.fpga is not None and (options.area or options.energy):
         name = "area" if options.area else "energy"
         raise UserError(f"--fpga and --{name} exclude each other; the device is the limit of area")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixOptions:
+    """Formats of a mix, its size, and the text that measures it."""
+
+    formats: Annotated[Names, Parameter(name="--format")] = ("int4", "int8")
+    """Weight formats to mix."""
+    bits: Positive = 5.0
+    """Bits per weight of the linear layers at most, side data included."""
+    activations: Name | None = None
+    """Format of the inputs of all linear layers."""
+    best: Count = 3
+    """Mixes that are measured whole."""
+    text: Path | None = None
+    """UTF-8 text to score; the built-in held-out text if not given."""
+    tokens: Count = 4096
+    """Tokens to read, in windows of --context."""
+    context: Count = 256
+    """Window length in tokens."""
+    out: Path = Path("qsim-mix")
+    """Directory of the store of measured points; the same command goes on where it stopped."""
