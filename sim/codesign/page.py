@@ -42,10 +42,10 @@ FIGURES = {
         "Speed, energy and accuracy",
         (
             "Left: energy of a token (area on an FPGA) against tokens/s; lower right is better."
-            " Right: area against divergence from float32; lower left is better. A circle is a design, its"
-            " size the area (left), its colour the class of accuracy; small dots are other designs."
-            " Click a circle, or use the arrow keys on a figure; drag a rectangle to keep what is"
-            " in it, click an empty place to keep all."
+            " Right: area against divergence from float32; lower left is better. A circle is a"
+            " design of the front, its size the area (left), its colour the class of accuracy;"
+            " small dots are other designs. Click a circle, or use the arrow keys on a figure; drag"
+            " a rectangle to keep what is in it, click an empty place to keep all."
         ),
     ),
     "winmap": (
