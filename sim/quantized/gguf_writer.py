@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from gguf import GGMLQuantizationType
 
-from numerics import quantize
+from numerics import QuantizedTensor, quantize
 from numerics.gguf.block_types import BLOCK_TYPES
 from numerics.gguf.mixes import fitting
 from numerics.gguf.scheme import GgufScheme
@@ -27,7 +27,7 @@ from sim.quantized.gguf_keys import (
     linear_factor,
 )
 from sim.sources.gguf_file import open_gguf
-from sim.sources.gguf_layout import Stored, read_stored, stored_tensors
+from sim.sources.gguf_layout import Stored, joined, read_stored, stored_tensors
 from sim.sources.gguf_tensors import ROPE_FREQS, ROPE_LONG, ROPE_SHORT
 from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
@@ -45,6 +45,8 @@ FALLBACK_FLOAT = "f16"
 #: Types that embeddings and head can be given instead of the mix's.
 TABLE_TYPES = (*BLOCK_TYPES, *FLOATS, KEEP)
 
+#: Function from a canonical tensor's name to its codes, ``None`` if they are not chosen.
+Codes = Callable[[str], QuantizedTensor | None]
 Progress = Callable[[list[Stored]], Iterable[Stored]]
 
 
@@ -84,10 +86,17 @@ class GgufPlan:
 
 
 def write_gguf(
-    source: ModelSource, plan: GgufPlan, path: Path, vocabulary: Metadata, progress: Progress = list
+    source: ModelSource,
+    plan: GgufPlan,
+    path: Path,
+    vocabulary: Metadata,
+    progress: Progress = list,
+    *,
+    codes: Codes | None = None,
 ) -> None:
     """Write a model into a new file.
 
+    Matrices that ``codes`` returns codes of are written as those, others rounded to nearest.
     Vectors and learned positions are stored in float32. The file's metadata is read back: a model
     that GGUF cannot describe raises UserError.
     """
@@ -111,11 +120,25 @@ def write_gguf(
         for values in extra.values():
             writer.write_tensor_data(values)
         for stored in progress(tensors):
-            values = read_stored(source, stored)
-            writer.write_tensor_data(_encoded(values, types[stored.name], stored.name))
+            found = None if codes is None else _chosen(codes, stored, types[stored.name], config)
+            if found is None:
+                values = read_stored(source, stored)
+                found = _encoded(values, types[stored.name], stored.name)
+            writer.write_tensor_data(found)
     finally:
         writer.close()
     _check_config(path, config)
+
+
+def _chosen(codes: Codes, stored: Stored, kind: str, config: ModelConfig) -> np.ndarray | None:
+    """Return the blocks of a matrix whose codes are chosen; ``None`` if they are not."""
+    blocks = {}
+    for name in stored.members if kind in BLOCK_TYPES else ():
+        found = codes(name)
+        if found is None or found.scheme != GgufScheme(type_name=kind):
+            return None
+        blocks[name] = np.asarray(found.arrays["blocks"]).reshape(found.shape[0], -1)
+    return np.ascontiguousarray(joined(blocks, config)) if blocks else None
 
 
 def _settled(source: ModelSource, stored: Stored, kind: str) -> str:

@@ -23,9 +23,10 @@ from sim.methods import catalog as methods
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names
 from sim.names.gguf_mix import FILE_TYPES, GgufMix
 from sim.quantized.gguf_vocabulary import general_keys, vocabulary_keys
-from sim.quantized.gguf_writer import GgufPlan, write_gguf
+from sim.quantized.gguf_writer import KEEP, GgufPlan, write_gguf
 from sim.quantized.packed_writer import write_packed
 from sim.quantized.table_types import DEFAULT_TYPES, TableTypes
+from sim.sources.packed import open_checkpoint
 from sim.sources.source import ModelSource
 from sim.sweep.recipe import Recipe, Rule, embedding_names, plan
 from sim.sweep.store import point_key
@@ -75,6 +76,11 @@ def write_model(
             f"{recipe.name} has online Hadamard transforms, which GGUF files can't describe; "
             "take a format that is written to a directory, or rotations r1 and r2 alone"
         )
+    if is_gguf and any(chain.repair for chain in planned.methods.values()):
+        raise UserError(
+            f"{recipe.name} has low-rank repairs, which GGUF files can't hold; leave the repair "
+            f"out, or take a format that is written to a directory"
+        )
     tables.check(is_gguf=is_gguf)
     out.parent.mkdir(parents=True, exist_ok=True)
     key = _key(source, recipe, tables, calibration)
@@ -88,16 +94,29 @@ def write_model(
         tokens = None if calibration is None else calibration.tokens
         with user_errors(ValueError):
             model = planned.transformed(source, tokens, checkpoint.once)
-        if is_gguf:
-            gguf_plan = _gguf_plan(recipe, model, blocks, tables)
-            vocabulary = general_keys(source) | vocabulary_keys(source)
-            write_gguf(model, gguf_plan, staging / GGUF_NAME, vocabulary, _tracked)
-        else:
+        if not is_gguf or planned.methods:
+            # Codes that a method chose go by way of a packed checkpoint into a GGUF file.
+            exact = TableTypes(embeddings=KEEP, head=KEEP)
+            packed = checkpoint.directory / "packed" if is_gguf else staging
+            packed.mkdir(exist_ok=True)
             spool = Spool(memory_bytes / 2, checkpoint.directory)
+            chosen = exact if is_gguf else tables
             with _bar(planned.config.layers) as advance:
                 write_packed(
-                    model, planned, tables, staging, calibration, advance, checkpoint, spool
+                    model, planned, chosen, packed, calibration, advance, checkpoint, spool
                 )
+        if is_gguf:
+            solved = open_checkpoint(packed) if planned.methods else None
+            gguf_plan = _gguf_plan(recipe, model, blocks, tables)
+            vocabulary = general_keys(source) | vocabulary_keys(source)
+            write_gguf(
+                solved or model,
+                gguf_plan,
+                staging / GGUF_NAME,
+                vocabulary,
+                _tracked,
+                codes=None if solved is None else solved.codes,
+            )
         for path in (staging, *staging.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
         os.replace(staging / GGUF_NAME if wants_file else staging, out)

@@ -1,5 +1,6 @@
 """The tensors of a GGUF file: their order, and the canonical tensors that each is made of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,16 +40,16 @@ class Stored:
 def stored_tensors(config: ModelConfig) -> list[Stored]:
     """Return the tensors of the file of a model, in canonical order."""
     shapes = tensor_shapes(config)
-    joined: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
     for name in shapes:
-        joined.setdefault(_joint_name(name, config), []).append(name)
+        parts.setdefault(_joint_name(name, config), []).append(name)
     return [
         Stored(
             stored,
             tuple(members),
             (sum(shapes[m][0] for m in members), *shapes[members[0]][1:]),
         )
-        for stored, members in joined.items()
+        for stored, members in parts.items()
     ]
 
 
@@ -64,10 +65,15 @@ def _joint_name(name: str, config: ModelConfig) -> str:
 def read_stored(source: ModelSource, stored: Stored) -> np.ndarray:
     """Return the values of a tensor of the file, rows in the order of llama.cpp's converter."""
     config = source.config
-    rows = [_ordered(source.read(name), name, config) for name in stored.members]
-    values = rows[0] if len(rows) == 1 else np.concatenate(rows)
+    values = joined({name: source.read(name) for name in stored.members}, config)
     offset = config.norm_weight_offset if stored.members[0].endswith("_norm.weight") else 0.0
     return np.ascontiguousarray(values + np.float32(offset) if offset else values)
+
+
+def joined(members: Mapping[str, np.ndarray], config: ModelConfig) -> np.ndarray:
+    """Return the rows of canonical tensors as one, in the order of llama.cpp's converter."""
+    rows = [_ordered(values, name, config) for name, values in members.items()]
+    return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 
 def _ordered(rows: np.ndarray, name: str, config: ModelConfig) -> np.ndarray:

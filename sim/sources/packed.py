@@ -86,6 +86,14 @@ class PackedCheckpoint:
         repaired = Repaired(weight=codes, **factors)
         return finished(repaired.dequantize(), name=name, path=self.path)
 
+    def codes(self, name: str) -> QuantizedTensor | None:
+        """Return the codes of the canonical tensor ``name``; ``None`` if it is not quantized."""
+        scheme = self.description.matrices.get(name.removesuffix(".weight"))
+        if scheme is None:
+            return None
+        with _opened(self.path / WEIGHTS) as stored:
+            return _read_codes(stored, name, scheme, tensor_shapes(self.config)[name])
+
     def has_grid(self, name: str) -> bool:
         """Return ``False``: the grid of codes is not exposed."""
         return False

@@ -226,3 +226,28 @@ def test_codes_that_a_method_chose_read_back_as_chosen(source, tmp_path, method)
             assert (read.read(name) == np.asarray(codes.dequantize())).all()
             nearest = np.asarray(fake_quantize(source.read(name), codes.scheme))
             assert (read.read(name) != nearest).any()
+
+
+def test_a_gguf_file_holds_the_codes_that_a_method_chose(source, tmp_path, monkeypatch):
+    none = {"tokenizer.ggml.model": "none"}
+    monkeypatch.setattr("sim.quantized.writer.vocabulary_keys", lambda source: none)
+    recipe = make_recipe("q4_0", method="gptq(order=natural)")
+    tokens = np.random.default_rng(0).integers(0, 250, (8, 32)).astype(np.int32)
+    calibration = Calibration(text=Text(name="noise", content="", sha256=""), tokens=tokens)
+    file = write_model(source, recipe, tmp_path / "m.gguf", calibration=calibration)
+    nearest = write_model(source, make_recipe("q4_0"), tmp_path / "nearest.gguf")
+    read, rounded = open_model(str(file)), open_model(str(nearest))
+    point = plan(recipe, source.config)
+    streams = CalibrationStreams.start(point, read_embedding(source, point)[0], tokens)
+    for block in quantized_blocks(source, point, streams):
+        for member, codes in block.codes.items():
+            name = f"layers.{block.index}.{member}.weight"
+            assert same(read.read(name), np.asarray(codes.dequantize())), name
+            assert not same(read.read(name), rounded.read(name))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.gguf", "nearest.gguf"]
+
+
+def test_a_repair_has_no_place_in_a_gguf_file(source, tmp_path):
+    recipe = make_recipe("q4_0", method="lorc(weighted=false)")
+    with pytest.raises(UserError, match="low-rank repairs, which GGUF files can't hold"):
+        write_model(source, recipe, tmp_path / "m.gguf")
