@@ -27,22 +27,26 @@ HIGHEST = jax.lax.Precision.HIGHEST
 def awq_scales(magnitude: Float[np.ndarray, " n"], exponent: float) -> Channels:
     """Return ``mean|x|^exponent``, divided by the root of its largest times its smallest value.
 
-    Exponent 0 gives ones exactly.
+    Exponent 0 gives ones exactly. A channel that no token activates has scale 1.
 
     Examples
     --------
     >>> awq_scales(np.array([1.0, 4.0, 16.0]), 0.5).tolist()
     [0.5, 1.0, 2.0]
     """
-    scales = np.maximum(np.asarray(magnitude, np.float64) ** exponent, AWQ_LEAST)
-    centred: Channels = (scales / np.sqrt(scales.max() * scales.min())).astype(np.float32)
-    return centred
+    mean = np.asarray(magnitude, np.float64)
+    scales = np.maximum(mean**exponent, AWQ_LEAST)
+    live = scales[mean > 0] if mean.any() else scales
+    centred: Channels = (scales / np.sqrt(live.max() * live.min())).astype(np.float32)
+    return np.where(mean > 0, centred, np.float32(1))
 
 
 def smooth_scales(
     inputs: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], alpha: float
 ) -> Channels:
     """Return ``max|x|^alpha / max|w|^(1 - alpha)`` of each channel.
+
+    A channel that no token activates has scale 1: a small scale would make its first input huge.
 
     Examples
     --------
@@ -51,7 +55,8 @@ def smooth_scales(
     """
     x = np.asarray(inputs, np.float64)
     w = np.maximum(np.asarray(weights, np.float64), SMOOTH_LEAST)
-    return np.maximum(x**alpha / w ** (1 - alpha), SMOOTH_LEAST).astype(np.float32)
+    scales = np.maximum(x**alpha / w ** (1 - alpha), SMOOTH_LEAST)
+    return np.where(x > 0, scales, 1).astype(np.float32)
 
 
 def power_of_two(scales: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:

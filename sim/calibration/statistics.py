@@ -22,9 +22,10 @@ class Statistics:
 
     #: Hessian of the squared error: ``sum x x^T`` over tokens.
     hessian: Float64[np.ndarray, "n n"]
-    #: Largest magnitude of each channel: ``max |x|``.
+    #: Largest magnitude of each channel before the recipe rounds it: ``max |x|``. Rounding makes
+    #: zeros of a small channel.
     amax: Float32[np.ndarray, " n"]
-    #: Sum of magnitudes of each channel: ``sum |x|``.
+    #: Sum of magnitudes of each channel before the recipe rounds it: ``sum |x|``.
     magnitude: Float64[np.ndarray, " n"]
     tokens: int
     #: Inputs of some tokens, before the recipe rounds them; no rows if no step reads them.
@@ -63,7 +64,7 @@ class Statistics:
         x : array (tokens, channels)
             Inputs as the layers read them.
         unrounded : array (tokens, channels), optional
-            Inputs before the recipe rounds them, for the sample; ``x`` if not given.
+            Inputs before the recipe rounds them, for magnitudes and the sample; ``x`` if not given.
         sampled : int
             Number of rows to add to the sample; see :func:`sampled_rows`.
         reference : array (tokens, channels), optional
@@ -71,11 +72,12 @@ class Statistics:
         """
         # NumPy multiplies a matrix by its own transpose with half the work of other products.
         self.hessian += x.T @ x
-        np.maximum(self.amax, np.abs(x).max(axis=0), out=self.amax)
-        self.magnitude += np.abs(x).sum(axis=0)
+        inputs = x if unrounded is None else unrounded
+        magnitudes = np.abs(inputs)
+        np.maximum(self.amax, magnitudes.max(axis=0), out=self.amax)
+        self.magnitude += magnitudes.sum(axis=0)
         self.tokens += len(x)
         if sampled:
-            inputs = x if unrounded is None else unrounded
             rows, weights = sampled_rows(inputs, sampled)
             self.sample = np.concatenate([self.sample, inputs[rows]])
             self.sample_weights = np.concatenate([self.sample_weights, weights])

@@ -271,10 +271,9 @@ class Aqas(Scaling):
 
     def choose(self, place: Place) -> Float32[np.ndarray, " m"]:
         """Return the candidate with the least output error on the sample, the first of equals."""
-        # Rounding has changed the magnitudes of all tokens, but not those of the sample.
-        magnitudes, tokens = np.abs(place.statistics.sample), place.statistics.sample_weights
-        mean = place.mean(np.average(magnitudes, axis=0, weights=tokens))
-        largest = place.largest(magnitudes.max(axis=0))
+        statistics = place.statistics
+        mean = place.mean(statistics.magnitude / statistics.tokens)
+        largest = place.largest(statistics.amax)
         weights, powers = place.largest_weights(), _powers(self.candidates)
         scales = [awq_scales(mean, power) for power in powers]
         scales += [smooth_scales(largest, weights, power) for power in powers]

@@ -48,9 +48,12 @@ def test_exponent_zero_is_the_identity_in_every_bit():
     assert awq_scales(np.array([0.0, 3.0]), 0.0).tolist() == [1.0, 1.0]
 
 
-def test_a_channel_without_magnitude_keeps_a_positive_scale():
-    scales = awq_scales(np.array([0.0, 1.0]), 0.5)
-    assert scales == pytest.approx([0.01, 100.0])
+def test_a_channel_without_inputs_is_not_scaled():
+    assert awq_scales(np.array([0.0, 1.0, 4.0]), 0.5).tolist() == pytest.approx(
+        [1, 0.5**0.5, 2**0.5]
+    )
+    assert smooth_scales(np.array([0.0, 4.0]), np.ones(2), 0.5).tolist() == [1, 2]
+    assert (awq_scales(np.zeros(2), 0.5) == 1).all()
 
 
 def test_smooth_scales_are_those_of_the_public_code():

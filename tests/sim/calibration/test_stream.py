@@ -72,6 +72,9 @@ def test_rounded_activations_are_what_the_statistics_see(source, params):
     assert found["qkv"].hessian == pytest.approx(x.T @ x, rel=1e-3, abs=1e-3)
     unrounded = np.concatenate(inputs)
     assert found["qkv"].sample == pytest.approx(unrounded, rel=1e-4, abs=1e-4)
+    # Rounding makes zeros of small channels, whose scales would become huge.
+    assert found["qkv"].amax == pytest.approx(np.abs(unrounded).max(axis=0), rel=1e-4)
+    assert found["qkv"].magnitude == pytest.approx(np.abs(unrounded).sum(axis=0), rel=1e-4)
 
 
 def test_the_shift_is_the_product_of_the_float_inputs_error_with_the_inputs(source, params):
