@@ -32,9 +32,9 @@ def test_the_front_is_that_of_all_pairs_whatever_the_blocks(rows, size):
 
 
 def test_sums_that_round_alike_do_not_keep_a_dominated_row():
-    # 1e16 + 1 rounds to 1e16: both sums are equal, and the first row is dominated.
-    points = np.array([[1e16, 2.0], [1e16, 1.0]])
-    assert front(points).tolist() == [1]
+    # 1e17 + 1 and 1e17 + 2 round to 1e17, so the first row is tried before the one that dominates it.
+    points = np.array([[1e17, 2.0], [1e17, 1.0], [1.0, 1e30]])
+    assert front(points).tolist() == [1, 2]
 
 
 def designs(count):
