@@ -32,7 +32,7 @@ def test_the_front_is_that_of_all_pairs_whatever_the_blocks(rows, size):
 
 
 def test_sums_that_round_alike_do_not_keep_a_dominated_row():
-    # 1e17 + 1 and 1e17 + 2 round to 1e17, so the first row is tried before the one that dominates it.
+    # 1e17 + 1 and 1e17 + 2 round to 1e17: the dominated row is tried first.
     points = np.array([[1e17, 2.0], [1e17, 1.0], [1.0, 1e30]])
     assert front(points).tolist() == [1, 2]
 
