@@ -23,6 +23,13 @@ Counts = Annotated[
     tuple[int, ...],
     Parameter(consume_multiple=(1, sys.maxsize), validator=Number(gt=0), show_default=False),
 ]
+#: Least and largest value of each list: bandwidths in GB/s, clocks in MHz.
+RANGES = {
+    "bandwidth": (1e-3, 1e5),
+    "rows": (1, 1_000_000),
+    "columns": (1, 1_000_000),
+    "clock": (1e-2, 1e5),
+}
 Objective = Literal["energy", "area", "speed", "accuracy"]
 
 
@@ -108,15 +115,18 @@ def merged(spec: SpecFile, given: CodesignOptions) -> CodesignOptions:
 
 
 def check_options(options: CodesignOptions) -> None:
-    """Raise UserError for lists without a value, with one twice, or with one of 0."""
+    """Raise UserError for lists without a value, with one twice, or with one out of range."""
     for name in ("memory", "bandwidth", "rows", "columns", "clock"):
         values = getattr(options, name)
         if not values:
             raise UserError(f"{name} is empty, so there is no design; give at least one value")
         if len(set(values)) < len(values):
             raise UserError(f"{name} has a value twice; give each once")
-        if name != "memory" and min(values) <= 0:
-            raise UserError(f"{name} has {min(values):g}, which is not above 0")
+        if name in RANGES:
+            low, high = RANGES[name]
+            for value in values:
+                if not low <= value <= high:
+                    raise UserError(f"{name} has {value:g}, which is not from {low:g} to {high:g}")
     if options.fpga is not None and (options.area or options.energy):
         name = "area" if options.area else "energy"
         raise UserError(f"--fpga and --{name} exclude each other; the device is the limit of area")
