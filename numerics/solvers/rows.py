@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
+
 from numerics.schemes.tensor import QuantizedTensor
 
 
@@ -29,3 +31,27 @@ def split_rows(q: QuantizedTensor, counts: Sequence[int]) -> list[QuantizedTenso
         parts.append(QuantizedTensor(arrays=arrays, scheme=q.scheme, shape=shape))
         start += count
     return parts
+
+
+def join_rows(parts: Sequence[QuantizedTensor]) -> QuantizedTensor:
+    """Return the matrix whose rows are those of the parts; the inverse of :func:`split_rows`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from numerics import parse_scheme, quantize
+    >>> q = quantize(jnp.float32([[1, 2], [3, 4], [5, 6]]), parse_scheme("int4:channel"))
+    >>> bool((join_rows(split_rows(q, [1, 2])).codes == q.codes).all())
+    True
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
+    arrays = {
+        field.name: first.arrays[field.name]
+        if field.is_given
+        else jnp.concatenate([part.arrays[field.name] for part in parts])
+        for field in first.scheme.layout(first.shape)
+    }
+    return QuantizedTensor(arrays=arrays, scheme=first.scheme, shape=shape)

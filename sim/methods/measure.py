@@ -15,15 +15,21 @@ def quantize_and_measure(
     matrix: Float32[Array, "out in"], *, scheme: Scheme
 ) -> tuple[Float32[Array, "out in"], Float32[Array, ""], Float32[Array, ""]]:
     """Return the fake-quantized matrix, its signal power and its error power (sums of squares)."""
-    return measure(matrix, fake_quantize(matrix, scheme))
+    rounded = fake_quantize(matrix, scheme)
+    return rounded, *_powers(matrix, rounded)
 
 
-def measure(
+@jax.jit
+def powers(
     matrix: Float32[Array, "out in"], rounded: Float32[Array, "out in"]
-) -> tuple[Float32[Array, "out in"], Float32[Array, ""], Float32[Array, ""]]:
-    """Return the rounded matrix, its signal power and its error power (sums of squares)."""
+) -> tuple[Float32[Array, ""], Float32[Array, ""]]:
+    """Return the signal power of a matrix and the error power of its rounded values."""
+    return _powers(matrix, rounded)
+
+
+def _powers(matrix: Array, rounded: Array) -> tuple[Array, Array]:
     error = rounded - matrix
-    return rounded, jnp.sum(jnp.square(matrix)), jnp.sum(error * error)
+    return jnp.sum(jnp.square(matrix)), jnp.sum(error * error)
 
 
 def sqnr_db(signal: float, noise: float) -> float | None:

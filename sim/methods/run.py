@@ -10,19 +10,22 @@ from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from numerics import QuantizedTensor, Scheme, quantize
 from numerics.schemes.repaired import Repaired
+from numerics.solvers.rows import join_rows
 from sim.calibration.statistics import Statistics
 from sim.methods.assignment import Assignment
 from sim.methods.chain import NEAREST, Chain
-from sim.methods.measure import measure, quantize_and_measure, sqnr_db
+from sim.methods.measure import powers, quantize_and_measure, sqnr_db
 from sim.methods.streams import CalibrationStreams, rounding_of
 from sim.model.block_buffers import BlockBuffers
 from sim.model.params import Params
 from sim.model.tensors import fused_members
 from sim.sources.source import ModelSource
+
+#: Bytes of a matrix that are rounded to nearest at a time.
+PART_BYTES = 32 * 2**20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,28 +109,37 @@ def _write(
     """Replace matrices in the buffers by their quantized values."""
     if method.solver == NEAREST.solver and method.repair is None and not keep_codes:
         for member, matrix in matrices.items():
-            measured = quantize_and_measure(jnp.asarray(matrix), scheme=scheme)
-            _keep(found, member, matrix, *measured)
+            _round(found, member, matrix, scheme)
         return
     solved = solve(list(matrices.values()), scheme, method, statistics)
     for (member, matrix), codes in zip(matrices.items(), solved, strict=True):
         found.codes[member] = codes
-        measured = measure(jnp.asarray(matrix), jnp.asarray(codes.dequantize()))
-        _keep(found, member, matrix, *measured)
+        rounded = jnp.asarray(codes.dequantize())
+        signal, noise = powers(jnp.asarray(matrix), rounded)
+        _keep_level(found, member, float(signal), float(noise))
+        matrix[...] = rounded
 
 
-def _keep(
-    found: QuantizedBlock,
-    member: str,
-    matrix: np.ndarray,
-    rounded: Array,
-    signal: Array,
-    noise: Array,
-) -> None:
-    level = sqnr_db(float(signal), float(noise))
+def _round(found: QuantizedBlock, member: str, matrix: np.ndarray, scheme: Scheme) -> None:
+    """Replace a matrix by its nearest values, a part of the rows at a time."""
+    signal = noise = 0.0
+    for rows in row_parts(matrix, scheme):
+        rounded, part_signal, part_noise = quantize_and_measure(jnp.asarray(rows), scheme=scheme)
+        rows[...] = rounded
+        signal, noise = signal + float(part_signal), noise + float(part_noise)
+    _keep_level(found, member, signal, noise)
+
+
+def _keep_level(found: QuantizedBlock, member: str, signal: float, noise: float) -> None:
+    level = sqnr_db(signal, noise)
     if level is not None:
         found.sqnr_db[f"layers.{found.index}.{member}"] = level
-    matrix[...] = rounded
+
+
+def row_parts(matrix: np.ndarray, scheme: Scheme) -> list[np.ndarray]:
+    """Return views of consecutive rows, so that temporary arrays of large matrices stay small."""
+    count = 1 if scheme.mixes_rows else -(-matrix.nbytes // PART_BYTES)
+    return np.array_split(matrix, min(count, len(matrix)))
 
 
 def solve(
@@ -135,7 +147,10 @@ def solve(
 ) -> list[QuantizedTensor | Repaired]:
     """Return the codes of matrices that read one input, by a method's solver and repair."""
     if method.solver == NEAREST.solver:
-        found = [quantize(jnp.asarray(matrix), scheme) for matrix in matrices]
+        found = [
+            join_rows([quantize(jnp.asarray(rows), scheme) for rows in row_parts(matrix, scheme)])
+            for matrix in matrices
+        ]
     else:
         found = method.solver.solve_site(matrices, scheme, statistics)
     if method.repair is None:
