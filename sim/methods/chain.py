@@ -55,7 +55,7 @@ class Chain:
     def needs_statistics(self) -> bool:
         """Whether a step after the transforms of the model reads a calibration text."""
         repairs = () if self.repair is None else (self.repair,)
-        return any(step.is_calibrated for step in (*self.block, self.solver, *repairs))
+        return any(step.reads_text for step in (*self.block, self.solver, *repairs))
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for a matrix whose codes the chain cannot choose."""
