@@ -15,6 +15,7 @@ def asymmetric_target(
     shift: Float[np.ndarray, "n n"],
     *,
     damping: float = 0.01,
+    strength: float = 1.0,
 ) -> Float[np.ndarray, "out n"]:
     """Return the target ``W* = W + W G (H + damping)^-1`` in float64.
 
@@ -28,8 +29,10 @@ def asymmetric_target(
         ``sum (x - x_q) x_q^T`` over the tokens of ``hessian``, with its constant factor.
     damping : float
         Relative to the mean of the Hessian's diagonal.
+    strength : float
+        Part of the correction that is made: ``alpha`` of GPTAQ's public code.
     """
     w, h = np.asarray(weight, np.float64), np.asarray(hessian, np.float64)
     mean = float(np.diag(h).mean()) or 1.0
     damped = h + damping * mean * np.eye(len(h))
-    return w + np.linalg.solve(damped, (w @ np.asarray(shift, np.float64)).T).T
+    return w + strength * np.linalg.solve(damped, (w @ np.asarray(shift, np.float64)).T).T

@@ -29,7 +29,8 @@ from sim.sweep.result import PointResult
 from sim.sweep.statistics import estimate, half_width
 
 HERE = Path(__file__).parent
-BEST = "gptq(target=model)"
+#: GPTQ towards the outputs of the float model.
+TARGET = "gptq(target=model)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +50,23 @@ class Case:
 CASES = (
     Case(
         weights="int3:g64:asym",
-        methods=("rtn", "clip(weight=none)", "clip", "awq", "gptq", BEST, f"awq+{BEST}"),
+        methods=(
+            "rtn", "clip(weight=none)", "clip", "lwc", "awq", "gptq", "awq+gptq", "rotate+gptq", TARGET,
+            f"{TARGET[:-1]},strength=1)",
+        ),
     ),
-    Case(weights="int4:g128:asym", methods=("rtn", "clip", "awq", "gptq", BEST, f"awq+{BEST}")),
-    Case(weights="mxfp4", methods=("rtn", "gptq", BEST)),
-    Case(weights="nf4:g64", methods=("rtn", "gptq", BEST, f"{BEST}+lorc")),
-    Case(weights="bitmod-fp3", methods=("rtn", "gptq", BEST)),
+    Case(weights="int4:g128:asym", methods=("rtn", "clip", "awq", "gptq", "awq+gptq", TARGET)),
+    Case(weights="mxfp4", methods=("rtn", "gptq")),
+    Case(weights="nf4:g64", methods=("rtn", "gptq", "gptq+lorc")),
+    Case(weights="bitmod-fp3", methods=("rtn", "gptq")),
     Case(weights="int8:channel", activations="int8", methods=("rtn", "smoothquant", "aqas")),
-    Case(weights="int4:g128", activations="int8", methods=("rtn", "aqas", BEST, f"aqas+{BEST}")),
+    Case(weights="int4:g128", activations="int8", methods=("rtn", "aqas", "gptq", "aqas+gptq")),
     Case(
         weights="int4:channel",
         activations="int4",
-        methods=("rtn", "rotate", "rotate(r4=true)", f"rotate(r4=true)+{BEST}"),
+        methods=("rtn", "rotate", "rotate(r4=true)", "rotate(r4=true)+gptq"),
     ),
-)
+)  # fmt: skip
 FIELDS = (
     "model", "text", "format", "method", "bits_per_weight", "kl", "kl_half", "ratio", "ratio_half",
     "second_kl", "second_half", "loss_nats", "additions_per_token", "wall_s", "windows",
@@ -245,7 +249,7 @@ Each row quantizes all linear layers of a model by one method. KL: mean divergen
 distribution from that of float32, with its 95 % interval over windows; the ratio to rounding to nearest is
 of the same windows, in pairs. Calibration text is never the scored text; the second text is of another
 kind (Python's language reference). `gptq(target=model)` approaches the float model's outputs on the
-quantized inputs; `rotate(r4=true)` transforms the inputs of `down` at run time, which the last column counts.
+quantized inputs, by a quarter of the way; `rotate(r4=true)` transforms the inputs of `down` at run time, which the last column counts.
 SmolLM2's weights come from a Q4_1 file, so formats near that grid look better than on a float model.
 
 ![KL relative to rounding to nearest](methods.png)

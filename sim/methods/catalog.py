@@ -9,7 +9,7 @@ from sim.methods.spinquant import SpinQuant
 from sim.methods.step import Step
 
 #: Version, incremented when a step chooses other codes; part of every result's key.
-VERSION = 5
+VERSION = 6
 
 #: In the order of a chain: transforms of the model, of blocks, solvers, repairs.
 _STEPS: tuple[type[Step], ...] = (

@@ -79,6 +79,7 @@ class Gptq(Solver):
         "damping": "added to the Hessian's diagonal, relative to its mean",
         "clip": "fit scales and selectors by a search weighted with the Hessian's diagonal",
         "target": "outputs to approach on quantized inputs: the layer's own, or the float model's",
+        "strength": "part of the correction towards the float model's outputs, with target=model",
         "groups": "when a group's scale is fitted: before all columns, or when it is reached",
         "refit": "fit ternary and binary scales again to the codes chosen",
     }
@@ -88,11 +89,14 @@ class Gptq(Solver):
     damping: float = 0.01
     clip: bool = True
     target: Literal["layer", "model"] = "layer"
+    strength: float = 0.25
     groups: Groups = "static"
     refit: bool = True
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"strength is {self.strength:g}; it must lie above 0 and up to 1")
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
         """Raise ValueError for schemes without a rounder, and options that need other groups."""
@@ -126,7 +130,9 @@ class Gptq(Solver):
         if self.target == "model":
             assert shift is not None
             targets = [
-                asymmetric_target(w, hessian, shift, damping=self.damping).astype(np.float32)
+                asymmetric_target(
+                    w, hessian, shift, damping=self.damping, strength=self.strength
+                ).astype(np.float32)
                 for w in weights
             ]
         found = gptq_layers(

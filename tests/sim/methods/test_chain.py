@@ -39,6 +39,7 @@ def test_texts_and_methods_name_each_other(text, method, canonical):
         ("gptq(order=best)", "option order of gptq is 'best'; it can be natural or activation or"),
         ("gptq(damping=much)", "option damping of gptq is 'much', not a number"),
         ("gptq(damping=nan)", "damping is nan; it must lie in 0..1"),
+        ("gptq(strength=2)", "strength is 2; it must lie above 0 and up to 1"),
         ("gptq(damping=2)", "damping is 2; it must lie in 0..1"),
         ("gptq(clip=1,clip=0)", "option clip of gptq is '1'; it can be true or false"),
         ("gptq(clip=true,clip=true)", "option clip of gptq is given twice"),
@@ -75,4 +76,7 @@ def test_the_model_target_makes_up_for_the_error_of_earlier_blocks():
         return float(np.square(rounded @ np.asarray(quantized).T - inputs @ weight.T).sum())
 
     assert parse_chain("gptq(target=model)").solver.needs_shift
-    assert error("gptq(target=model)") < 0.9 * error("gptq")
+    full, part, none = (
+        error(t) for t in ("gptq(target=model,strength=1)", "gptq(target=model)", "gptq")
+    )
+    assert full < 0.9 * none and full < part < none
