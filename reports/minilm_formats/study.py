@@ -74,7 +74,8 @@ def main() -> None:
     text = held_out_text()
     bench = EncoderBench(open_minilm(), sentences(text.content, SENTENCES))
     results = [bench.measure(name, parse_scheme(name)) for name in FORMATS]
-    provenance = make_provenance(ALL_MINILM_L6_V2.members[0].sha256, text, seed=None)
+    hashes = {"model": ALL_MINILM_L6_V2.members[0].sha256, "text": text.sha256}
+    provenance = make_provenance(hashes, seed=None)
     page = f"# {TITLE}\n" + TEXT.format(
         count=SENTENCES,
         pairs=pair_table(results),

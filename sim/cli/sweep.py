@@ -33,6 +33,12 @@ def sweep(
     from sim.sweep.command import run_sweep
 
     outcome = run_sweep(options, calibration)
+    if options.shard is not None:
+        if not options.json:
+            count = len(outcome.results)
+            points = f"{count} point{'s' if count != 1 else ''}"
+            print_line(f"shard {options.shard}: {points} in {options.out}; join with qsim merge")
+        return
     write_report(
         outcome.results, options.out, provenance=outcome.provenance, earlier=outcome.earlier
     )

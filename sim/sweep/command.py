@@ -1,7 +1,7 @@
 """``qsim sweep`` without its output: options to recipes, recipes to measured points."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -18,13 +18,15 @@ from sim.sources.dither import DitheredSource
 from sim.sources.embedded import calibration_text, held_out_text, second_text
 from sim.sources.source import ModelSource
 from sim.sources.text import Text, read_text
+from sim.sweep.definition import definition
 from sim.sweep.distinct import distinct
 from sim.sweep.engine import Sweep
 from sim.sweep.options import SweepOptions
 from sim.sweep.progress import ProgressObserver
-from sim.sweep.recipe import Recipe, plan
+from sim.sweep.recipe import FLOAT32, Recipe, plan
 from sim.sweep.recipe_file import make_recipe, read_recipes
 from sim.sweep.result import PointResult
+from sim.sweep.shard import parse_shard
 from sim.sweep.windows import Windows, take_windows
 
 #: Windows of the second text.
@@ -46,6 +48,7 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
     """Measure every recipe of the options and return the points; progress goes to stderr."""
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out} is a file; name a directory")
+    shard = None if options.shard is None else parse_shard(options.shard)
     recipes = collect_recipes(options)
     source = open_source(options)
     if "all" in options.formats:
@@ -71,13 +74,28 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
         calibration=read_calibration(calibration, source, recipes),
         second=read_second(calibration, source, text, options.context, recipes),
         memory_bytes=parse_bytes(options.memory) if options.memory else math.inf,
+        shard=shard,
     )
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
         results = sweep.run(observer)
-    provenance = make_provenance(source.content_hash, text, seed=options.noise_seed)
+    hashes = {"model": source.content_hash, "text": text.sha256}
+    provenance = make_provenance(hashes, seed=options.noise_seed)
     points = distinct([*results, *([] if options.only else sweep.earlier())])
     count = len(results)
     return SweepOutcome(results=points[:count], earlier=points[count:], provenance=provenance)
+
+
+def outcome_of_points(points: Sequence[PointResult]) -> SweepOutcome:
+    """Return the outcome of stored points of one model and sample, the float model's first."""
+    ordered = sorted(points, key=lambda point: point.definition != definition(FLOAT32))
+    hashes = {
+        name: ordered[0].provenance[f"{name}_sha256"]
+        for name in ("model", "text")
+        if f"{name}_sha256" in ordered[0].provenance
+    }
+    return SweepOutcome(
+        results=distinct(ordered), earlier=[], provenance=make_provenance(hashes, seed=None)
+    )
 
 
 def is_calibrated(recipes: Sequence[Recipe]) -> bool:
@@ -233,12 +251,12 @@ def check_context(source: ModelSource, context: int) -> None:
         raise UserError(f"--context {context} leaves nothing to score; give at least 2")
 
 
-def make_provenance(model_sha256: str, text: Text, *, seed: int | None) -> ReportProvenance:
+def make_provenance(hashes: Mapping[str, str], *, seed: int | None) -> ReportProvenance:
     """Return what is needed to reproduce the report."""
     return ReportProvenance(
         command=command_line(),
         versions=versions(*PACKAGES),
-        hashes={"model": model_sha256, "text": text.sha256},
+        hashes=hashes,
         seed=seed,
         machine=machine(),
         created=created(),

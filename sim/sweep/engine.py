@@ -24,11 +24,13 @@ from sim.sources.source import ModelSource
 from sim.sources.text import Text
 from sim.sweep.definition import definition
 from sim.sweep.evaluate import Evaluator, Pass, Scores, window_means
+from sim.sweep.network import refuse_network
 from sim.sweep.passes import make_pass
 from sim.sweep.recipe import FLOAT32, Plan, Recipe, plan
 from sim.sweep.result import PointResult, SecondResult
+from sim.sweep.shard import Shard
 from sim.sweep.statistics import estimate
-from sim.sweep.store import Store, point_key
+from sim.sweep.store import FILE, Store, point_key
 from sim.sweep.weights import bits_per_weight, model_bytes, weight_bytes
 from sim.sweep.windows import Windows
 
@@ -69,16 +71,24 @@ class Sweep:
     second: tuple[Text, Windows] | None = None
     #: Memory to stay below, as far as hidden states can be kept on disk instead.
     memory_bytes: float = math.inf
+    #: Part of the points to measure and return; ``None`` for all.
+    shard: Shard | None = None
 
     def plans(self) -> list[Plan]:
         """Return the plans, the float model's first; raise UserError for unsuitable recipes."""
         return [plan(r, self.source.config) for r in dict.fromkeys((FLOAT32, *self.recipes))]
 
     def run(self, observer: Observer) -> list[PointResult]:
-        """Measure the points that the store lacks; return all points, the float model's first."""
+        """Measure the points that the store lacks; return all points, the float model's first.
+
+        With a shard, these are its own points; the float model's is in one shard of them.
+        """
         keyed = {self._key(p.recipe): p for p in self.plans()}
+        if self.shard is not None:
+            keyed = {key: p for key, p in keyed.items() if self.shard.holds(key)}
+        refuse_network(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        store = Store(self.directory / "results.sqlite")
+        store = Store(self.directory / FILE)
         found = {key: known for key in keyed if (known := store.get(key)) is not None}
         missing = {key: p for key, p in keyed.items() if key not in found}
         has_float = any(p.recipe == FLOAT32 for p in missing.values())
@@ -95,7 +105,7 @@ class Sweep:
     def earlier(self) -> list[PointResult]:
         """Return the store's other points of this model and these windows of text."""
         keys = {self._key(recipe) for recipe in (FLOAT32, *self.recipes)}
-        stored = Store(self.directory / "results.sqlite").fitting(self._sample_key)
+        stored = Store(self.directory / FILE).fitting(self._sample_key)
         return [result for key, result in stored.items() if key not in keys]
 
     @property

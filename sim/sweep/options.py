@@ -60,6 +60,9 @@ class SweepOptions:
     """Memory to stay below, such as 6GB: hidden states of windows beyond half of it go to disk."""
     out: Path = Path("qsim-out")
     """Directory of the store and the report."""
+    shard: str | None = None
+    """Measure part i of n of the points, such as 2/8, into a separate --out; 'qsim merge' joins the
+    parts and reports them."""
     only: Flag = False
     """Report the points of this command only, without those that earlier commands left in --out on
     the same model, text and windows."""

@@ -1,0 +1,42 @@
+"""Shards of a sweep: each machine measures the points whose keys fall to it."""
+
+import re
+from dataclasses import dataclass
+
+from sim.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part ``index`` of ``count`` of a sweep's points; ``index`` counts from 1."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def holds(self, key: str) -> bool:
+        """Return whether a point belongs here, by its content key (SHA-256 in hexadecimal).
+
+        Every key is in exactly one shard of a count, on every machine.
+        """
+        return int(key, 16) % self.count == self.index - 1
+
+
+def parse_shard(text: str) -> Shard:
+    """Return the shard that ``--shard`` names.
+
+    >>> parse_shard("2/8")
+    Shard(index=2, count=8)
+    """
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None:
+        raise UserError(f"--shard {text!r} is not of the form i/n; give 1/4, 2/4, 3/4 or 4/4")
+    shard = Shard(int(match[1]), int(match[2]))
+    if shard.count < 1:
+        raise UserError(f"--shard {text} has no shards; give at least 1/1")
+    if not 1 <= shard.index <= shard.count:
+        n = shard.count
+        raise UserError(f"--shard {text} is outside of 1/{n} to {n}/{n}; shards count from 1")
+    return shard
