@@ -103,10 +103,18 @@ class Sweep:
         return [found[key] for key in keyed]
 
     def earlier(self) -> list[PointResult]:
-        """Return the store's other points of this model and these windows of text."""
+        """Return the store's other points of this model and these windows of text.
+
+        Points of methods as they were in another version are left out.
+        """
         keys = {self._key(recipe) for recipe in (FLOAT32, *self.recipes)}
         stored = Store(self.directory / FILE).fitting(self._sample_key)
-        return [result for key, result in stored.items() if key not in keys]
+        current = str(methods.VERSION)
+        return [
+            result
+            for key, result in stored.items()
+            if key not in keys and result.provenance.get("methods_version", current) == current
+        ]
 
     @property
     def _all_tokens(self) -> Int32[np.ndarray, "n context"]:

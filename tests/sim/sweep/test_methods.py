@@ -54,7 +54,7 @@ def sweep(source, text_file, calibration, tmp_path):
     )
 
 
-def test_gptq_loses_less_than_rounding_to_nearest(sweep, tmp_path):
+def test_gptq_loses_less_than_rounding_to_nearest(sweep, tmp_path, monkeypatch):
     _, rtn, clip, gptq = sweep.run(Quiet())
     assert [p.recipe for p in (rtn, clip, gptq)] == [
         "int3:g32", "int3:g32 clip", "int3:g32 gptq",
@@ -72,6 +72,10 @@ def test_gptq_loses_less_than_rounding_to_nearest(sweep, tmp_path):
     assert "On a second text, another, 8 windows, KL in nats: int3:g32 gptq" in " ".join(
         notes([rtn, gptq])
     )
+    others = dataclasses.replace(sweep, recipes=())
+    assert [p.recipe for p in others.earlier()] == [p.recipe for p in (rtn, clip, gptq)]
+    monkeypatch.setattr("sim.methods.catalog.VERSION", -1)
+    assert [p.recipe for p in others.earlier()] == [rtn.recipe]
     alone = dataclasses.replace(
         sweep, second=None, recipes=sweep.recipes[:1], directory=tmp_path / "alone"
     )
