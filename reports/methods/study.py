@@ -249,15 +249,15 @@ Each row quantizes all linear layers of a model by one method. KL: mean divergen
 distribution from that of float32, with its 95 % interval over windows; the ratio to rounding to nearest is
 of the same windows, in pairs. Calibration text is never the scored text; the second text is of another
 kind (Python's language reference). `gptq(target=model)` approaches the float model's outputs on the
-quantized inputs, by a quarter of the way; `rotate(r4=true)` transforms the inputs of `down` at run time, which the last column counts.
-SmolLM2's weights come from a Q4_1 file, so formats near that grid look better than on a float model.
+quantized inputs, by a quarter of the way (on a larger model the full correction made matters much worse:
+measure it before use). The last column counts transforms at run time, as of `rotate(r4=true)`.
 
 ![KL relative to rounding to nearest](methods.png)
 
 {tables}
 [peer.md](peer.md) says how qsim compares with llm-compressor on the same weights, tokens and schemes.
 
-Made by `python reports/methods/study.py`; points of one command and commit.
+Made by `python reports/methods/study.py`.
 """
 
 if __name__ == "__main__":
