@@ -11,8 +11,10 @@ from jaxtyping import Float, Float32
 from numerics.schemes.element import ElementScheme
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
-from numerics.solvers.contract import Codes, Side
-from numerics.solvers.element_rounder import ElementRounder
+from numerics.solvers.contract import Codes, Rounder, Side
+from numerics.solvers.rounder import rounder_of
+from numerics.solvers.side_search import is_searchable
+from numerics.solvers.table_rounder import TableRounder
 
 
 def clip_search(
@@ -27,7 +29,8 @@ def clip_search(
     weight : array (out, in)
         Float weights.
     scheme : Scheme
-        An element scheme: a format with scales.
+        A format with scales, each of a group, a row or the tensor. Constraints on the scales, such
+        as powers of two, hold during the search.
     importance : array (in,), optional
         Weight of each column's squared error, such as the diagonal of the Hessian; 1 without it.
 
@@ -36,32 +39,44 @@ def clip_search(
     ValueError
         The scheme has no scale that a clip could change.
     """
+    check_clip(scheme, weight.shape)
     columns = np.ones(weight.shape[1]) if importance is None else importance
-    found: QuantizedTensor = _clipped(
-        jnp.asarray(weight), jnp.asarray(columns, jnp.float32), ElementRounder(check_clip(scheme))
-    )
-    return found
+    rounder = rounder_of(scheme, weight.shape)
+    matrix = jnp.asarray(weight)
+    side = rounder.fit(matrix, jnp.asarray(columns, jnp.float32))
+    return nearest(matrix, side, rounder)
 
 
-def check_clip(scheme: Scheme) -> ElementScheme:
-    """Return the scheme if a clip can change its scales, else raise :class:`ValueError`."""
-    if not isinstance(scheme, ElementScheme):
-        raise ValueError(
-            f"{scheme.name} has no clip search; it is for element formats with scales, "
-            "such as int4, fp4 and mxfp4"
-        )
-    return scheme
+def nearest(weight: Float32[Array, "out n"], side: Side, rounder: Rounder) -> QuantizedTensor:
+    """Return the codes of the nearest values under given side data, for units of one column."""
+    shared, by_column = rounder.spread(side, weight.shape)
+    return rounder.tensor(_codes(weight.T, shared, by_column, rounder), side, weight.shape)
 
 
 @partial(jax.jit, static_argnames="rounder")
-def _clipped(
-    weight: Float32[Array, "out n"], importance: Float32[Array, " n"], rounder: ElementRounder
-) -> QuantizedTensor:
-    side = rounder.fit(weight, importance)
-    shared, by_column = rounder.spread(side, weight.shape)
-
+def _codes(
+    columns: Float32[Array, "n out"], shared: Side, by_column: Side, rounder: Rounder
+) -> Codes:
     def one(column: Array, of_column: Side) -> Codes:
         return rounder.round(column[None], shared, of_column, jnp.ones((1, 1)))[0]
 
-    codes = jax.vmap(one)(weight.T, by_column)
-    return rounder.tensor(codes, side, weight.shape)
+    return jax.vmap(one)(columns, by_column)
+
+
+def check_clip(scheme: Scheme, shape: tuple[int, ...]) -> None:
+    """Raise :class:`ValueError` unless a clip can change the scales of a matrix of this shape."""
+    if isinstance(scheme, ElementScheme):
+        return
+    sides = [field for field in scheme.layout(shape) if not (field.is_index or field.is_given)]
+    empty = {field.name: np.empty(field.shape, field.dtype) for field in sides}
+    groups = -(-shape[-1] // (scheme.group_size or shape[-1]))
+    sizes = {1, shape[0], shape[0] * groups}
+    if (
+        type(rounder_of(scheme, shape)) is not TableRounder
+        or not is_searchable(empty, scheme, shape)
+        or any(array.size not in sizes for array in empty.values())
+    ):
+        raise ValueError(
+            f"{scheme.name} has no clip search; it is for formats whose values are codes times a "
+            "scale, such as int4, fp4, mxfp4 and bitmod-fp4"
+        )

@@ -21,7 +21,6 @@ from numerics.schemes.granularity import PerTensor
 from numerics.schemes.scales import Groups, SecondLevel, SideData, find_side_data
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
-from numerics.solvers.clip import check_clip
 from numerics.solvers.element_rounder import CLIPS, POWER_OF_TWO_CLIPS, tensor_of
 
 #: Factors of the largest and of the smallest value of each group; equal without a zero point.
@@ -32,13 +31,17 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 def check_ranges(scheme: Scheme) -> ElementScheme:
     """Return the scheme if each row has ranges of its own, else raise :class:`ValueError`."""
-    element = check_clip(scheme)
-    if isinstance(element.granularity, PerTensor):
+    if not isinstance(scheme, ElementScheme):
+        raise ValueError(
+            f"{scheme.name} has no ranges to learn; they are for element formats with scales, such "
+            "as int4, fp4 and mxfp4"
+        )
+    if isinstance(scheme.granularity, PerTensor):
         raise ValueError(
             f"{scheme.name} has one scale for the whole tensor; learned ranges need a scale per "
             "row or group, as in int4:channel or int4:g64"
         )
-    return element
+    return scheme
 
 
 def side_data(

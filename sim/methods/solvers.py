@@ -53,7 +53,7 @@ class Clip(Solver):
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
         """Raise ValueError for schemes without a scale that clipping changes."""
-        check_clip(scheme)
+        check_clip(scheme, shape)
 
     def solve(
         self, weight: Weight, scheme: Scheme, statistics: Statistics | None

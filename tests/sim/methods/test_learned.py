@@ -56,8 +56,8 @@ WRONG = [
     (
         lambda: Lwc().check(parse_scheme("bitmod-fp4"), (8, 128)),
         (
-            "bitmod-fp4 has no clip search; it is for element formats with scales, such as int4, "
-            "fp4 and mxfp4"
+            "bitmod-fp4 has no ranges to learn; they are for element formats with scales, such as "
+            "int4, fp4 and mxfp4"
         ),
     ),
 ]

@@ -95,7 +95,7 @@ def test_another_calibration_text_is_another_point(sweep, calibration):
     ("scheme", "method", "message"),
     [
         ("int8-top54", "gptq", "for weights take int8 or int8-2-of-4"),
-        ("bitmod-fp4:g32", "clip", "has no clip search"),
+        ("kmeans3", "clip", "has no clip search"),
         ("int4:channel", "gptq(order=group)", "order 'group' needs a scheme with groups"),
     ],
 )
