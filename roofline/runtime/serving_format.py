@@ -8,6 +8,7 @@ from numerics.gguf.mixes import UNIFORM, Mix
 from numerics.names.suggest import unknown
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.gguf_mixes import IK_BITS, MIXES, TYPE_BITS, mix_bits
+from roofline.runtime.online_work import NO_WORK, OnlineWork
 from roofline.runtime.storage import FP16, PLAIN, Storage, known_storages, kv_bits, weight_storage
 
 #: How weights are packed, which decides the engines that load them: tensors of a number format,
@@ -74,6 +75,8 @@ class ServingFormat:
     size_factor: float = 1.0
     #: Share of activations that are not zero; a token reads the weights of these alone.
     kept_activations: float = 1.0
+    #: Run-time work of the method that chose the codes.
+    online: OnlineWork = NO_WORK
 
     def tensor_bytes(self, tensor: str, inputs: int, outputs: int, shape: ModelShape) -> float:
         """Return the bytes of one weight of a model: ``q``, ``k``, ``v``, ``o``, ``up``, ...

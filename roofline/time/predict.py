@@ -18,6 +18,7 @@ from roofline.kernels.efficiency import fitted
 from roofline.time.links import all_reduce_s, all_to_all_s, rows_s, send_s
 from roofline.time.operator_time import OperatorTime, operator_times
 from roofline.time.rates import Estimate, rates_of
+from roofline.workload.online import exchanged_widths
 from roofline.workload.operator import ROLES, Amount, Operator
 from roofline.workload.operators import operators
 from roofline.workload.setup import Setup
@@ -95,14 +96,17 @@ def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amou
     """Return the seconds of messages: two all-reduces a layer, or one message for each stage.
 
     With experts on several machines, two all-to-alls a layer send tokens to experts and results
-    back; with rows of weights, every product sends inputs and results.
+    back; with rows of weights, every product sends inputs and results. A Hadamard transform of values
+    on several machines needs two all-to-alls a layer: whole rows of some tokens to each machine, and
+    the parts of all rows back.
     """
     if setup.machines == 1:
         return 0.0
     width = setup.shape.hidden * 2.0
     if setup.parallel == "tensor":
         count = 2 * setup.shape.layers
-        return count * all_reduce_s(setup.machine, setup.machines, tokens * width)
+        sums = count * all_reduce_s(setup.machine, setup.machines, tokens * width)
+        return sums + _exchange_s(setup, tokens)
     if setup.parallel == "rows":
         return _rows_link_s(setup, tokens, found)
     if setup.parallel == "expert":
@@ -111,6 +115,14 @@ def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amou
         count = 2 * setup.shape.expert_layers
         return count * all_to_all_s(setup.machine, setup.machines, message)
     return (setup.machines - 1) * send_s(setup.machine, tokens * width)
+
+
+def _exchange_s(setup: Setup, tokens: Amount) -> Amount:
+    """Return the seconds of the all-to-alls around Hadamard transforms that span machines."""
+    widths = exchanged_widths(setup.shape, setup.format.online, setup.machines)
+    messages = [tokens / setup.machines * 2.0 * width for width in widths]
+    count = 2 * setup.shape.layers
+    return sum(count * all_to_all_s(setup.machine, setup.machines, one) for one in messages)
 
 
 def _rows_link_s(setup: Setup, tokens: Amount, found: Sequence[Operator]) -> Amount:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from roofline.model.model_shape import ModelShape, latent_linears
 from roofline.runtime.serving_format import ServingFormat
 from roofline.workload.attention import latent_attention, scores_and_values
+from roofline.workload.online import hadamard
 from roofline.workload.operator import EXPERT, Amount, Operator
-from roofline.workload.products import Part, linear, network
+from roofline.workload.products import Part, corrected, linear, network
 from roofline.workload.step import Options, Step, StepContext, context_of
 
 #: Vector operations of a value in a norm, by kind, and in a rotary embedding; conventions.
@@ -70,9 +71,11 @@ def _attention(context: StepContext) -> Iterator[Operator]:
     else:
         yield from _queries_keys_values(context)
         yield _rope(context)
+        yield from hadamard(context, "q and k")
         yield from scores_and_values(context)
         parts = [("o", shape.heads * shape.head_dim, shape.hidden)]
-    yield linear(context, "o", parts[-1:], shape.layers)
+    yield from hadamard(context, "o")
+    yield from corrected(context, "o", parts[-1:], shape.layers)
     yield _residual(context, "attention add")
 
 
@@ -83,9 +86,10 @@ def _queries_keys_values(context: StepContext) -> Iterator[Operator]:
     parts: list[Part] = [("q", shape.hidden, width), ("k", shape.hidden, kv)]
     parts.append(("v", shape.hidden, kv))
     if context.options.fused_products:
-        yield linear(context, "qkv", parts, shape.layers)
+        yield from corrected(context, "qkv", parts, shape.layers)
     else:
-        yield from (linear(context, part[0], [part], shape.layers) for part in parts)
+        for part in parts:
+            yield from corrected(context, part[0], [part], shape.layers)
 
 
 def _network(context: StepContext) -> Iterator[Operator]:

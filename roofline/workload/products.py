@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from roofline.model.model_shape import Experts
+from roofline.workload.online import factors, hadamard
 from roofline.workload.operator import EXPERT, Amount, Operator
 from roofline.workload.step import Options, StepContext
 
@@ -67,6 +68,14 @@ def linear(
     )
 
 
+def corrected(
+    context: StepContext, name: str, parts: list[Part], layers: int, *, chosen: bool = False
+) -> Iterator[Operator]:
+    """Yield GEMMs that share their inputs, and the products with their low-rank factors."""
+    yield linear(context, name, parts, layers, chosen=chosen)
+    yield from factors(context, name, parts, layers)
+
+
 def network(context: StepContext, prefix: str, width: int, layers: int) -> Iterator[Operator]:
     """Yield the operators of feed-forward networks of one width: gate and up, activation, down."""
     shape = context.shape
@@ -76,10 +85,10 @@ def network(context: StepContext, prefix: str, width: int, layers: int) -> Itera
     chosen = prefix == EXPERT
     if context.options.fused_products:
         name = f"{prefix}{'gate and up' if shape.gated else 'up'}"
-        yield linear(context, name, first, layers, chosen=chosen)
+        yield from corrected(context, name, first, layers, chosen=chosen)
     else:
         for part in first:
-            yield linear(context, prefix + part[0], [part], layers, chosen=chosen)
+            yield from corrected(context, prefix + part[0], [part], layers, chosen=chosen)
     _, tokens = _load(context, chosen=chosen)
     values = tokens * width * layers
     yield Operator(
@@ -89,7 +98,9 @@ def network(context: StepContext, prefix: str, width: int, layers: int) -> Itera
         vector_ops=values * (GATED_ACTIVATION_OPS if shape.gated else PLAIN_ACTIVATION_OPS),
         activation_bytes=values * (len(first) * context.value_bytes + context.input_bytes),
     )
-    yield linear(context, f"{prefix}down", [("down", width, shape.hidden)], layers, chosen=chosen)
+    yield from hadamard(context, "down")
+    down = [("down", width, shape.hidden)]
+    yield from corrected(context, f"{prefix}down", down, layers, chosen=chosen)
 
 
 def _load(context: StepContext, *, chosen: bool) -> tuple[Amount, Amount]:
