@@ -96,9 +96,9 @@ def link_s(setup: Setup, tokens: Amount, found: Sequence[Operator] = ()) -> Amou
     """Return the seconds of messages: two all-reduces a layer, or one message for each stage.
 
     With experts on several machines, two all-to-alls a layer send tokens to experts and results
-    back; with rows of weights, every product sends inputs and results. A Hadamard transform of values
-    on several machines needs two all-to-alls a layer: whole rows of some tokens to each machine, and
-    the parts of all rows back.
+    back; with rows of weights, every product sends inputs and results. A Hadamard transform of
+    values on several machines needs two all-to-alls a layer: whole rows of some tokens to each
+    machine, and the parts of all rows back.
     """
     if setup.machines == 1:
         return 0.0

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from roofline.workload.online import FACTOR, HADAMARD
 from sim.deployment.page import Cell, Operators
 from sim.deployment.scenario import OperatorPoint, Scenario
 
@@ -14,6 +15,9 @@ KINDS = {
     "projections": ("qkv", "q", "k", "v", "o", "k and v", "q_a", "q_b", "kv_a", "kv_b"),
     "head": ("lm_head", "head", "sampling"),
 }
+#: Kind of the operators that a method adds, and the last words of their names.
+ONLINE = "run-time work of the method"
+ONLINE_WORDS = (HADAMARD, FACTOR)
 #: Entries of a record's energy that are not components.
 ENERGY_SUMS = ("nominal", "low", "high")
 
@@ -97,6 +101,7 @@ def grouped(one: Scenario) -> dict[tuple[str, str], OperatorPoint]:
     for point in one.points:
         is_small = not any(point.name.endswith(name) for names in KINDS.values() for name in names)
         is_small = is_small or point.name.endswith("activation") or point.name == "softmax"
+        is_small = is_small and not point.name.endswith(ONLINE_WORDS)
         key = ("everything else" if is_small else point.name, point.phase)
         found[key] = _added(found.get(key), point, key[0])
     return found

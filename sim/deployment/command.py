@@ -2,23 +2,29 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hw.accelerator import Accelerator
 from hw.names import Found
 from roofline.model.model_shape import ModelShape
+from roofline.runtime.online_work import NO_WORK
 from roofline.runtime.serving_format import ServingFormat, parse_format
 from roofline.time.serving import Request, Speculation
 from roofline.workload.setup import Setup
 from roofline.workload.step import Options
 from sim.deployment.lookup import find_device, find_format
-from sim.deployment.model_names import find_shape, storage_note
+from sim.deployment.model_names import find_config, find_shape, storage_note
 from sim.deployment.on_accelerator import on_accelerator
 from sim.deployment.on_machine import on_machine, suggestions
 from sim.deployment.options import RooflineOptions
 from sim.deployment.scenario import Scenario
 from sim.errors import UserError, user_errors
+
+if TYPE_CHECKING:
+    from sim.deployment.method import Method
 
 MOST_SCENARIOS = 400
 #: Formats if --format is not given.
@@ -66,16 +72,51 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
                 f"give smaller ones"
             )
     _check_arrays(options, devices)
-    combinations = list(itertools.product(shapes, devices, formats))
+    method = _find_method(options, shapes)
+    given = list(itertools.product(shapes, devices, formats))
+    combinations = [_applied(method, *one) for one in given]
     scenarios = [_predict(*one, request, options, draft) for one in combinations]
+    if method is not None:
+        scenarios = [
+            replace(one, notes=(*one.notes, method.note(shape, one, fmt)))
+            for one, (shape, *_), (*_, fmt) in zip(scenarios, given, combinations, strict=True)
+        ]
     if options.formats == UNQUANTIZED:
         scenarios = _with_storage_notes(scenarios, options.models)
     if not any(one.fits for one in scenarios):
         shape, device, fmt = combinations[0]
         assert not isinstance(device, Accelerator)
         setup = _setup(shape, device, fmt, options)
-        raise UserError(_too_large(scenarios[0], setup, options, draft))
+        raise UserError(_too_large(scenarios[0], setup, options, draft, method))
     return scenarios
+
+
+def _find_method(options: RooflineOptions, shapes: Sequence[ModelShape]) -> "Method | None":
+    """Return the method of --method, with the configurations of models that can be opened."""
+    if options.method is None:
+        return None
+    # JAX, which methods need, takes a second to import.
+    from sim.deployment.method import Method, find_chain
+
+    chain = find_chain(options.method)
+    found = zip(shapes, map(find_config, dict.fromkeys(options.models)), strict=True)
+    configs = {shape: config for shape, config in found if config is not None}
+    return Method(chain=chain, configs=configs)
+
+
+def _applied(
+    method: "Method | None", shape: ModelShape, device: Found | Accelerator, fmt: ServingFormat
+) -> tuple[ModelShape, Found | Accelerator, ServingFormat]:
+    """Return a combination with the sizes and the run-time work that the method gives."""
+    if method is None:
+        return shape, device, fmt
+    shape, fmt = method.applied(shape, fmt)
+    if isinstance(device, Accelerator) and fmt.online != NO_WORK:
+        raise UserError(
+            f"--method {method.text} needs work at run time, which is predicted for machines; "
+            f"{device.name} is an accelerator; give --hw a machine, such as a100-sxm-80gb"
+        )
+    return shape, device, fmt
 
 
 def _with_storage_notes(scenarios: Sequence[Scenario], models: Sequence[str]) -> list[Scenario]:
@@ -102,7 +143,7 @@ def _predict(
         speculation = None
         if draft is not None:
             speculation = Speculation(
-                draft=replace(setup, shape=draft),
+                draft=replace(setup, shape=draft, format=replace(fmt, online=NO_WORK)),
                 proposals=options.proposals,
                 acceptance=options.acceptance,
             )
@@ -153,13 +194,29 @@ def _setup(shape: ModelShape, found: Found, fmt: ServingFormat, options: Rooflin
     )
 
 
+def _offered(
+    shape: ModelShape, options: RooflineOptions, method: "Method | None"
+) -> dict[str, ServingFormat]:
+    """Return the formats to suggest by name: those that the method can take."""
+    formats = {}
+    for name in OFFERED:
+        fmt = parse_format(name, activations=options.activations, kv=options.kv)
+        with suppress(UserError):
+            formats[name] = fmt if method is None else method.applied(shape, fmt)[1]
+    return formats
+
+
 def _too_large(
-    one: Scenario, setup: Setup, options: RooflineOptions, draft: ModelShape | None
+    one: Scenario,
+    setup: Setup,
+    options: RooflineOptions,
+    draft: ModelShape | None,
+    method: "Method | None",
 ) -> str:
-    formats = {
-        name: parse_format(name, activations=options.activations, kv=options.kv) for name in OFFERED
-    }
-    other = replace(setup, shape=draft) if draft else None
+    formats = _offered(setup.shape, options, method)
+    other = None
+    if draft:
+        other = replace(setup, shape=draft, format=replace(setup.format, online=NO_WORK))
     widest, batch = suggestions(setup, one.request, formats, draft=other)
     offers = [f"--format {widest}"] if widest else []
     offers += [f"--batch {batch}"] if batch else []
@@ -169,7 +226,9 @@ def _too_large(
         widest, _ = suggestions(setup, alone, formats, draft=other)
         if widest is not None:
             narrow = replace(setup, format=formats[widest])
-            both = replace(other, format=formats[widest]) if other else None
+            both = None
+            if other:
+                both = replace(other, format=replace(formats[widest], online=NO_WORK))
             _, batch = suggestions(narrow, alone, formats, draft=both)
             offers.append(f"--format {widest} --batch {batch}")
     need, has = one.memory.total_bytes, one.memory.capacity_bytes

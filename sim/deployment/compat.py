@@ -41,6 +41,7 @@ def compat_records(options: RooflineOptions) -> list[dict[str, Any]]:
 def _check_options(options: RooflineOptions) -> None:
     """Refuse options that LLM-Viewer does not have."""
     asked = {
+        "--method": options.method is not None,
         "--activations": options.activations is not None,
         "--chunk": options.chunk is not None,
         "--threads": options.threads is not None,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from sim.deployment.bar_figures import curves_figure, stacked_figure
-from sim.deployment.cells import GB, KINDS, MS, grouped
+from sim.deployment.cells import GB, KINDS, MS, ONLINE, ONLINE_WORDS, grouped
 from sim.deployment.roofline_figure import Point, roofline_figure
 from sim.deployment.scenario import Scenario
 
@@ -57,11 +57,14 @@ def _by_kind(one: Scenario, phase: str) -> dict[str, float]:
     parts = dict.fromkeys([*KINDS, "everything else"], 0.0)
     for point in one.points:
         if point.phase == phase:
-            parts[_kind(point.name)] += point.time_s * MS
+            kind = _kind(point.name)
+            parts[kind] = parts.get(kind, 0.0) + point.time_s * MS
     return parts
 
 
 def _kind(name: str) -> str:
+    if name.endswith(ONLINE_WORDS):
+        return ONLINE
     for kind, words in KINDS.items():
         if name in words or any(len(word) > 1 and word in name.split() for word in words):
             return kind if "norm" not in name and "add" not in name.split() else "everything else"

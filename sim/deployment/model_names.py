@@ -1,6 +1,7 @@
 """One name for a model in every command: of a model to sweep, or of built-in sizes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
@@ -9,6 +10,9 @@ from roofline.model.model_shape import ModelShape, list_models, read_model
 from sim.deployment.shapes import shape_of, shape_text
 from sim.errors import user_errors
 from sim.sources.known import EMBEDDED_ID, KNOWN
+
+if TYPE_CHECKING:
+    from sim.model.config import ModelConfig
 
 FILE_SUFFIX = ".toml"
 
@@ -24,6 +28,16 @@ def find_shape(text: str) -> ModelShape:
     if text in KNOWN and (shape := _built_in(text)) is not None:
         return shape
     return _shape_of_source(text)[0]
+
+
+def find_config(text: str) -> "ModelConfig | None":
+    """Return the configuration of a model to sweep; ``None`` for one with built-in sizes."""
+    is_built_in = text in KNOWN and _built_in(text) is not None
+    if text.endswith(FILE_SUFFIX) or is_built_in or not _has_weights(text):
+        return None
+    from sim.sources.catalog import open_model
+
+    return open_model(text).config
 
 
 def storage_note(text: str) -> str | None:

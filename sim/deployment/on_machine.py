@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+from roofline.runtime.online_work import NO_WORK
 from roofline.runtime.serving_format import ServingFormat
 from roofline.time.links import DEFAULT_GB_PER_S
 from roofline.time.predict import predict_step, range_s
@@ -181,7 +182,7 @@ def suggestions(
             replace(setup, format=fmt), batch=request.batch, length=request.length, new=new
         )
         if draft is not None:
-            other = replace(draft, format=fmt)
+            other = replace(draft, format=replace(fmt, online=NO_WORK))
             use = use + memory_use(other, batch=request.batch, length=request.length, new=new)
         if use.missing_bytes == 0:
             fitting.append((use.weight_bytes, name))

@@ -26,6 +26,9 @@ class RooflineOptions:
     """Operand type of activations: fp16, fp8, int8, fp4, int4 or fp32."""
     kv: Name | None = None
     """Format of the KV cache, such as int8."""
+    method: Name | None = None
+    """Method of 'qsim methods' that chooses the codes, such as lorc or rotate(r4=true)+gptq: its
+    work at run time and the bits that it stores are counted."""
     batch: Count = 1
     """Sequences at once."""
     prompt: Count = 512

@@ -6,9 +6,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from roofline.model.model_shape import ModelShape, list_models, load_model
-from sim.model.config import ModelConfig
+from sim.model.config import ModelConfig, RopeConfig
 from sim.names.gguf_mix import FUSED_QKV
 from sim.tables import FittingTable, numbers, words
+
+#: Beginnings of names of built-in models with norms before the residual addition.
+POST_NORMS = ("gemma-2-", "gemma-3-")
 
 
 def shapes_table() -> FittingTable:
@@ -64,6 +67,31 @@ def shape_of(config: ModelConfig, *, name: str, title: str) -> ModelShape:
         norm=config.norm,
         position_vectors=config.max_positions if config.learned_positions else 0,
         window=config.sliding_window,
+    )
+
+
+def config_of(shape: ModelShape) -> ModelConfig:
+    """Return a configuration with the sizes of a dense model, for the checks of methods.
+
+    Fields that sizes do not determine, such as biases, keep their defaults.
+    """
+    is_learned = shape.position_vectors > 0
+    return ModelConfig(
+        family=shape.name,
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        layers=shape.layers,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        max_positions=shape.max_context,
+        norm="layer" if shape.norm == "layer" else "rms",
+        post_norms=shape.name.startswith(POST_NORMS),
+        rope=None if is_learned else RopeConfig(dim=shape.head_dim),
+        learned_positions=is_learned,
+        gated_mlp=shape.gated,
+        tie_embeddings=shape.tied,
     )
 
 
