@@ -26,23 +26,6 @@ from jaxtyping import Array, Float32, Float64
 from numerics.solvers.hadamard import factor_size, paley
 
 
-def check_blocks(width: int, size: int) -> None:
-    """Raise ValueError unless ``width`` consists of blocks of ``size`` with a Hadamard matrix.
-
-    Examples
-    --------
-    >>> check_blocks(96, 64)
-    Traceback (most recent call last):
-    ValueError: 96 values can't be rotated in blocks of 64; the size of a block must divide 96
-    """
-    if size < 1 or width % size:
-        raise ValueError(
-            f"{width} values can't be rotated in blocks of {size}; "
-            f"the size of a block must divide {width}"
-        )
-    factor_size(size)
-
-
 def fast_hadamard(x: Float64[np.ndarray, "*rows n"], size: int) -> Float64[np.ndarray, "*rows n"]:
     """Return rows transformed in blocks of ``size``, in float64 (step 2 as a matrix product)."""
     blocks = _butterflies(x, size)
@@ -63,18 +46,6 @@ def online_hadamard(x: Float32[Array, "*rows n"], size: int) -> Float32[Array, "
         blocks = _paley_sums(blocks)
     result: Array = (blocks * jnp.float32(_factor(size))).reshape(x.shape)
     return result
-
-
-def additions(size: int) -> int:
-    """Return the additions of one transform of ``size`` values: butterflies and Paley sums.
-
-    Examples
-    --------
-    >>> additions(64), additions(704)
-    (384, 33088)
-    """
-    order, power = factor_size(size)
-    return size * (power.bit_length() - 1) + size * (order - 1)
 
 
 def _butterflies(x: Any, size: int) -> Any:

@@ -53,6 +53,35 @@ def has_hadamard(n: int) -> bool:
     return True
 
 
+def check_blocks(width: int, size: int) -> None:
+    """Raise ValueError unless ``width`` consists of blocks of ``size`` with a Hadamard matrix.
+
+    Examples
+    --------
+    >>> check_blocks(96, 64)
+    Traceback (most recent call last):
+    ValueError: 96 values can't be rotated in blocks of 64; the size of a block must divide 96
+    """
+    if size < 1 or width % size:
+        raise ValueError(
+            f"{width} values can't be rotated in blocks of {size}; "
+            f"the size of a block must divide {width}"
+        )
+    factor_size(size)
+
+
+def additions(size: int) -> int:
+    """Return the additions of one fast transform of ``size`` values: butterflies and Paley sums.
+
+    Examples
+    --------
+    >>> additions(64), additions(704)
+    (384, 33088)
+    """
+    order, power = factor_size(size)
+    return size * (power.bit_length() - 1) + size * (order - 1)
+
+
 def largest_block(n: int) -> int:
     """Return the largest power of two that divides ``n``: the size for a block rotation."""
     return n & -n

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int8
 
-from numerics.solvers.fast_hadamard import check_blocks, fast_hadamard
+from numerics.solvers.fast_hadamard import fast_hadamard
+from numerics.solvers.hadamard import check_blocks
 
 Rows = Float64[np.ndarray, "*rows n"]
 

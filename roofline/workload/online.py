@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from numerics.solvers.hadamard import additions, check_blocks
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.online_work import NO_WORK, OnlineWork
 from roofline.workload.operator import Operator
@@ -35,9 +36,6 @@ class Transform:
     @property
     def ops(self) -> int:
         """Additions, and one multiplication a value."""
-        # JAX takes longer to import than all of roofline.
-        from numerics.solvers.fast_hadamard import additions
-
         return self.width // self.order * additions(self.order) + self.width
 
 
@@ -61,8 +59,6 @@ def transforms_of(shape: ModelShape, work: OnlineWork) -> tuple[Transform, ...]:
     """
     if work == NO_WORK:
         return ()
-    from numerics.solvers.fast_hadamard import check_blocks
-
     check_dense(shape)
     size, queries = shape.head_dim, shape.heads * shape.head_dim
     both = queries + shape.kv_heads * size

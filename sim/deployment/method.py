@@ -1,6 +1,6 @@
 """``--method`` of ``qsim roofline``: the run-time work and the stored bits that a method adds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from numerics import Scheme, parse_scheme
@@ -32,7 +32,7 @@ class Method:
 
     chain: Chain
     #: Configurations of models that were opened, by their sizes; others follow from the sizes.
-    configs: dict[ModelShape, ModelConfig]
+    configs: Mapping[ModelShape, ModelConfig]
 
     @property
     def text(self) -> str:

@@ -22,7 +22,13 @@ class Lorc(Repair):
     source: ClassVar[str] = (
         "LoRC of ZeroQuant-V2, arXiv:2303.08302; the Hessian's weight is qsim's own"
     )
-    cost: ClassVar[str] = "a singular value decomposition a matrix; rank * (in + out) more weights"
+    cost: ClassVar[str] = (
+        "a singular value decomposition a matrix; two forward passes over the calibration tokens "
+        "if weighted"
+    )
+    run_time: ClassVar[str] = (
+        "rank * (in + out) more weights a matrix, and as many multiply-adds a token in two products"
+    )
     options: ClassVar[dict[str, str]] = {
         "rank": "rank of the correction",
         "format": "format of the two factors, one scale a vector unless it says otherwise",

@@ -7,8 +7,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from numerics.solvers.fast_hadamard import check_blocks
-from numerics.solvers.hadamard import has_hadamard
+from numerics.solvers.hadamard import check_blocks, has_hadamard
 from numerics.solvers.rotation import Rotation, random_hadamard
 from sim.methods.step import ModelTransform, Task
 from sim.model.config import ModelConfig
@@ -27,7 +26,11 @@ class Rotate(ModelTransform):
     name: ClassVar[str] = "rotate"
     summary: ClassVar[str] = "rotate activations by Hadamard matrices, so that outliers spread"
     source: ClassVar[str] = "QuaRot, arXiv:2404.00456; names of rotations of arXiv:2405.16406"
-    cost: ClassVar[str] = "none for r1 and r2; r3, r4 and heads transform activations at run time"
+    cost: ClassVar[str] = "fast Hadamard transforms of the matrices; no forward pass"
+    run_time: ClassVar[str] = (
+        "r1, r2: no work, but r1 stores a tied head apart from the embedding; Hadamard transforms "
+        "in each layer: r3 of q and k, r4 of the inputs of down, heads of the inputs of o"
+    )
     options: ClassVar[dict[str, str]] = {
         "r1": "rotate the residual stream; folded into the weights",
         "r2": "rotate the values of each head; folded into v and o",

@@ -25,6 +25,10 @@ class SpinQuant(ModelTransform):
         "paper takes the cross-entropy"
     )
     cost: ClassVar[str] = "about 5 forward passes of each step's windows, and out * in^2 a matrix"
+    run_time: ClassVar[str] = (
+        "a tied head is stored apart from the embedding; Hadamard transforms in each layer: r3 of "
+        "q and k, r4 of the inputs of down"
+    )
     options: ClassVar[dict[str, str]] = {
         "steps": "gradient steps",
         "windows": "calibration windows in a step",

@@ -32,6 +32,8 @@ class Step(ABC):
     source: ClassVar[str]
     #: Time in addition to rounding, in forward passes over the calibration tokens.
     cost: ClassVar[str] = "none beside rounding"
+    #: Work and stored bits that the step adds to the quantized model.
+    run_time: ClassVar[str] = "nothing more than the quantized matrices"
     #: Description of each option, by name.
     options: ClassVar[dict[str, str]] = {}
     #: Whether the step needs statistics of the layers' inputs, at least with some options.

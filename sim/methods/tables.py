@@ -25,7 +25,7 @@ def all_methods() -> Table:
 
 
 def method_table(name: str) -> Group:
-    """Return a step's description, source and cost, and a row for each option."""
+    """Return a step's description, source and costs, and a row for each option."""
     if name not in STEPS:
         raise UserError(unknown("method", name, STEPS, see="qsim methods"))
     step = STEPS[name]
@@ -41,5 +41,5 @@ def method_table(name: str) -> Group:
         )
     kind = next(what for kind, what in KINDS if issubclass(step, kind))
     head = f"{name}: {step.summary}", f"kind: {kind}"
-    lines = (*head, f"source: {step.source}", f"cost: {step.cost}")
+    lines = (*head, f"source: {step.source}", f"cost: {step.cost}", f"at run time: {step.run_time}")
     return Group(*lines, "", table) if table.row_count else Group(*lines)

@@ -15,7 +15,7 @@ from sim.model.forward import add_residual, feed_forward, normalize, queries_key
 from sim.model.head import logits
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.linear import linear
-from sim.model.online import before_o
+from sim.model.online_transforms import before_o
 from sim.model.params import Params
 from sim.model.rope import RopeTables, rope_tables
 

@@ -19,7 +19,7 @@ from sim.model.layer_numerics import LayerNumerics as LayerNumerics
 from sim.model.layer_numerics import segments
 from sim.model.linear import linear
 from sim.model.norm import layer_norm, rms_norm
-from sim.model.online import after_rope, before_down, before_o
+from sim.model.online_transforms import after_rope, before_down, before_o
 from sim.model.params import Params as Params
 from sim.model.rope import RopeTables, rope_tables, rotate
 from sim.model.straight_through import rounded

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from numerics.solvers.fast_hadamard import additions
+from numerics.solvers.hadamard import additions
 from sim.model.config import ModelConfig
 from sim.model.online import Online
 

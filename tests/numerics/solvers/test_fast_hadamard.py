@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from numerics.solvers.fast_hadamard import additions, check_blocks, fast_hadamard, online_hadamard
-from numerics.solvers.hadamard import factor_size, hadamard, paley
+from numerics.solvers.fast_hadamard import fast_hadamard, online_hadamard
+from numerics.solvers.hadamard import additions, check_blocks, factor_size, hadamard, paley
 
 
 def rows(width, count=5, seed=0):
