@@ -1,6 +1,7 @@
 """Every step of methods, by name."""
 
 from sim.methods.learned import Let, Lwc
+from sim.methods.pre_shift import PreShift
 from sim.methods.repairs import Lorc
 from sim.methods.rotations import Rotate
 from sim.methods.scales import Aqas, Awq, SmoothQuant
@@ -18,6 +19,7 @@ _STEPS: tuple[type[Step], ...] = (
     Awq,
     SmoothQuant,
     Aqas,
+    PreShift,
     Let,
     Rtn,
     Clip,
