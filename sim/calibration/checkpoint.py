@@ -102,13 +102,15 @@ class Checkpoint:
             return None
         try:
             found = json.loads((self.directory / PROGRESS).read_text())
-            if found["key"] != self.key:
-                return None
-            files = found["states"]
-            states = {name: np.load(self.directory / file) for name, file in files.items()}
-            return Saved(blocks=found["blocks"], states=states, more=found["more"])
+            if found["key"] == self.key:
+                files = found["states"]
+                states = {name: np.load(self.directory / file) for name, file in files.items()}
+                return Saved(blocks=found["blocks"], states=states, more=found["more"])
         except (OSError, ValueError, KeyError, TypeError, EOFError):
-            return None
+            pass
+        # This pass writes over the files of the other one, which could not go on with them.
+        (self.directory / PROGRESS).unlink(missing_ok=True)
+        return None
 
     @property
     def is_locked(self) -> bool:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from sim.options import Count
 
-#: Length of a calibration window in tokens, unless a model has fewer positions.
+#: Length of a calibration window in tokens if none is given and the model has as many positions.
 SEQUENCE = 512
 
 
@@ -23,8 +23,9 @@ class CalibrationOptions:
     too; a built-in one if not given."""
     calibration_tokens: Count = 16384
     """Tokens to calibrate on, in windows of --sequence, evenly over the text."""
-    sequence: Count = SEQUENCE
-    """Length of a calibration window in tokens, at most the model's positions."""
+    sequence: Count | None = None
+    """Length of a calibration window in tokens; 512, or the model's positions if those are fewer,
+    if not given."""
 
 
 BUILT_IN = CalibrationOptions()

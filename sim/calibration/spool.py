@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.errors import UserError
 
-UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+EXPONENTS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 @dataclass(slots=True)
@@ -51,10 +51,10 @@ class Spool:
 def parse_bytes(text: str) -> float:
     """Return the bytes that a text such as ``6GB`` names.
 
-    >>> parse_bytes("6GB"), parse_bytes("512 mb")
-    (6000000000.0, 512000000.0)
+    >>> parse_bytes("6GB"), parse_bytes("512 mb"), parse_bytes("2KiB")
+    (6000000000.0, 512000000.0, 2048.0)
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", text.strip().upper())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?", text.strip().upper())
     if match is None or float(match[1]) == 0:
-        raise UserError(f"--memory {text} is not a size; write 6GB or 512MB")
-    return float(match[1]) * UNITS[match[2]]
+        raise UserError(f"--memory '{text}' is not a size; write 6GB or 512MB")
+    return float(match[1]) * (1024.0 if match[3] else 1000.0) ** EXPONENTS[match[2]]

@@ -66,7 +66,7 @@ def quantize(
     tables = TableTypes(embeddings=options.embeddings, head=options.head)
     source = open_model(model)
     read = read_calibration(calibration, source, [recipe])
-    memory = parse_bytes(options.memory) if options.memory else math.inf
+    memory = math.inf if options.memory is None else parse_bytes(options.memory)
     with writing(options.out):
         path = write_model(source, recipe, options.out, tables, read, memory)
     files = [path] if path.is_file() else list(path.iterdir())

@@ -117,5 +117,5 @@ def _check_learning(name: str, rate: float, **counts: int) -> None:
     for option, count in counts.items():
         if count < 0:
             raise ValueError(f"option {option} of {name} is {count}; at least 0")
-    if not rate > 0:
-        raise ValueError(f"option rate of {name} is {rate:g}; it must be above 0")
+    if not 0 < rate < np.inf:
+        raise ValueError(f"option rate of {name} is {rate:g}; it must be a number above 0")

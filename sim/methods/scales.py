@@ -32,6 +32,8 @@ Sites = Literal["all", "norms", "qkv", "o", "gate_up", "down"]
 SITE_GROUPS = {"all": SITES, "norms": ("qkv", "gate_up")}
 #: Rounding of scales.
 Rounding = Literal["none", "power-of-two"]
+#: Candidates are in memory at once.
+MOST_CANDIDATES = 1000
 SITES_OPTION = "sites to scale: all legal ones, those behind a norm, or one"
 ROUNDING_OPTION = "rounding of the scales"
 
@@ -299,5 +301,5 @@ def _powers(count: int) -> list[float]:
 
 
 def _check_candidates(name: str, count: int) -> None:
-    if count < 1:
-        raise ValueError(f"candidates of {name} is {count}; a search needs at least 1")
+    if not 1 <= count <= MOST_CANDIDATES:
+        raise ValueError(f"candidates of {name} is {count}; it can be 1 to {MOST_CANDIDATES}")

@@ -18,6 +18,9 @@ from numerics.solvers.target import asymmetric_target
 from sim.calibration.statistics import Statistics
 from sim.methods.step import Solver, Weight
 
+#: Usual part of the correction towards the float model's outputs.
+STRENGTH = 0.25
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rtn(Solver):
@@ -89,7 +92,7 @@ class Gptq(Solver):
     damping: float = 0.01
     clip: bool = True
     target: Literal["layer", "model"] = "layer"
-    strength: float = 0.25
+    strength: float = STRENGTH
     groups: Groups = "static"
     refit: bool = True
 
@@ -97,6 +100,11 @@ class Gptq(Solver):
         check_damping(self.damping)
         if not 0 < self.strength <= 1:
             raise ValueError(f"strength is {self.strength:g}; it must lie above 0 and up to 1")
+        if self.target == "layer" and self.strength != STRENGTH:
+            raise ValueError(
+                f"strength={self.strength:g} of gptq is for target=model; write "
+                f"gptq(target=model,strength={self.strength:g})"
+            )
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
         """Raise ValueError for schemes without a rounder, and options that need other groups."""

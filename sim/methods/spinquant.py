@@ -52,8 +52,10 @@ class SpinQuant(ModelTransform):
         for name in ("steps", "windows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"option {name} of spinquant is {getattr(self, name)}; at least 1")
-        if not self.rate > 0:
-            raise ValueError(f"option rate of spinquant is {self.rate}; more than 0")
+        if not 0 < self.rate < np.inf:
+            raise ValueError(
+                f"option rate of spinquant is {self.rate:g}; it must be a number above 0"
+            )
 
     def transformed(self, config: ModelConfig) -> ModelConfig:
         """Return the configuration of the rotated model; ValueError if it can't be rotated."""

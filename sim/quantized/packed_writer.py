@@ -104,7 +104,12 @@ def _table_arrays(
     source: ModelSource, point: Plan, tables: TableTypes
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the arrays outside the blocks."""
-    types = {EMBEDDING["embed"]: tables.embeddings, HEAD["head"]: tables.head}
+    # Rotated tables lie on no grid of 16 bits, and the transforms leave the float model as it is.
+    default = KEEP if point.transforms else None
+    types = {
+        EMBEDDING["embed"]: tables.embeddings or default,
+        HEAD["head"]: tables.head or default,
+    }
     shapes = tensor_shapes(source.config)
     for name in (*EMBEDDING.values(), *HEAD.values()):
         if name not in shapes:

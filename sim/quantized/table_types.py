@@ -11,7 +11,7 @@ class TableTypes:
     """Types of the embedding and of an untied head, which recipes leave in floating point.
 
     ``None`` is llama.cpp's choice in a GGUF file; in a packed checkpoint the smallest float type
-    that holds every value, with FP16 instead of float32.
+    that holds every value, with FP16 instead of float32 unless the model was rotated.
     """
 
     embeddings: str | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from numerics import CATALOG
-from sim.calibration.options import BUILT_IN, CalibrationOptions
+from sim.calibration.options import BUILT_IN, SEQUENCE, CalibrationOptions
 from sim.calibration.spool import parse_bytes
 from sim.calibration.text import Calibration
 from sim.errors import UserError
@@ -31,6 +31,8 @@ from sim.sweep.windows import Windows, take_windows
 
 #: Windows of the second text.
 SECOND_WINDOWS = 8
+#: Advice where no method is calibrated.
+_CALIBRATED = "add --method clip or --method gptq"
 PACKAGES = ("qsim-codesign", "jax", "numpy", "ml_dtypes", "tokenizers", "gguf", "safetensors")
 
 
@@ -73,7 +75,7 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
         directory=options.out,
         calibration=read_calibration(calibration, source, recipes),
         second=read_second(calibration, source, text, options.context, recipes),
-        memory_bytes=parse_bytes(options.memory) if options.memory else math.inf,
+        memory_bytes=math.inf if options.memory is None else parse_bytes(options.memory),
         shard=shard,
     )
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
@@ -120,11 +122,24 @@ def read_calibration(
         text,
         source.tokenizer(),
         tokens=options.calibration_tokens,
-        context=min(options.sequence, source.config.max_positions),
+        context=_sequence(options, source),
         spread=True,
         options=("--calibration-tokens", "--sequence"),
     )
     return Calibration(text=text, tokens=windows.tokens)
+
+
+def _sequence(options: CalibrationOptions, source: ModelSource) -> int:
+    """Return the length of a calibration window; refuse one that the model can't read."""
+    positions = source.config.max_positions
+    if options.sequence is None:
+        return min(SEQUENCE, positions)
+    if not 2 <= options.sequence <= positions:
+        raise UserError(
+            f"--sequence {options.sequence} does not suit {source.name}, which has {positions} "
+            f"positions; give 2 to {positions}"
+        )
+    return options.sequence
 
 
 def read_second(
@@ -155,15 +170,18 @@ def read_second(
 
 
 def _check_unread(options: CalibrationOptions) -> None:
-    """Refuse texts that rounding to nearest would ignore."""
+    """Refuse options that rounding to nearest would ignore."""
     for option, path in (
         ("--calibration", options.calibration), ("--second-text", options.second_text),
     ):  # fmt: skip
         if path is not None:
-            raise UserError(
-                f"{option} {path} is read by calibrated methods only; add --method clip or "
-                f"--method gptq"
-            )
+            raise UserError(f"{option} {path} is read by calibrated methods only; {_CALIBRATED}")
+    for option, given, default in (
+        ("--calibration-tokens", options.calibration_tokens, BUILT_IN.calibration_tokens),
+        ("--sequence", options.sequence, BUILT_IN.sequence),
+    ):  # fmt: skip
+        if given != default:
+            raise UserError(f"{option} {given} is for calibrated methods only; {_CALIBRATED}")
 
 
 def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
@@ -172,6 +190,11 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
     if options.recipes is not None:
         recipes += read_recipes(options.recipes, skip=options.skip, pe=options.product)
     formats: Sequence[str | None] = _expand(options.formats)
+    if options.group_size is not None and all(name in FLOAT for name in formats):
+        raise UserError(
+            f"--group-size {options.group_size} is for the weights of --format; add --format int4, "
+            f'or in a recipe file write weights = "int4:g{options.group_size}"'
+        )
     if options.methods and all(name in FLOAT for name in formats):
         raise UserError(
             f"--method {','.join(options.methods)} is for the weights of --format; add --format "

@@ -178,11 +178,27 @@ def _methods(
     """Return the method of each quantized linear layer; raise UserError for unsupported schemes."""
     chains = {name: recipe.rule_for(name).method for name in linear if name in weights}
     methods = {name: chain for name, chain in chains.items() if chain != NEAREST}
+    _check_unused(recipe, linear, weights, config)
     shapes = tensor_shapes(config)
     for name, chain in methods.items():
         with user_errors(ValueError):
             chain.check(weights[name], shapes[f"{name}.weight"])
     return methods
+
+
+def _check_unused(
+    recipe: Recipe, linear: Sequence[str], weights: Mapping[str, Scheme], config: ModelConfig
+) -> None:
+    """Raise UserError for a rule whose method would choose no codes."""
+    for rule in recipe.rules:
+        names = (*linear, *embedding_names(config))
+        ruled = [name for name in names if recipe.rule_for(name) == rule]
+        is_read = rule.method.model or any(name in linear and name in weights for name in ruled)
+        if rule.method != NEAREST and ruled and not is_read:
+            raise UserError(
+                f"recipe {recipe.name}: '{rule.match}' has the method {chain_text(rule.method)} "
+                f"and no linear layer with a format of weights; leave the method out"
+            )
 
 
 def embedding_names(config: ModelConfig) -> tuple[str, ...]:
