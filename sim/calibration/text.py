@@ -29,7 +29,8 @@ class Calibration:
     def about(self, scored: Text) -> str:
         """Return the text's name, its size, and how near it is to the scored text, for reports."""
         count, length = self.tokens.shape
-        return f"{self.text.name}, {count} windows of {length} tokens; {self._nearness(scored)}"
+        plural = "window" if count == 1 else "windows"
+        return f"{self.text.name}, {count} {plural} of {length} tokens; {self._nearness(scored)}"
 
     def _nearness(self, scored: Text) -> str:
         if self.text.sha256 == scored.sha256:

@@ -47,4 +47,4 @@ def held_out_text() -> Text:
 def second_text() -> Text:
     """Return a text of another kind, the language reference of Python."""
     path = embedded_directory() / "second.txt"
-    return replace(read_text(path), name="built-in second text (Python's language reference)")
+    return replace(read_text(path), name=SECOND_NAME)

@@ -1,4 +1,4 @@
-"""Names of points that differ only in the text that their methods were calibrated on."""
+"""Points of one name: those that differ in the calibration text are renamed, others dropped."""
 
 import dataclasses
 from collections import defaultdict
@@ -10,13 +10,17 @@ from sim.sweep.result import PointResult
 def distinct(points: Sequence[PointResult]) -> list[PointResult]:
     """Return the points in order; those of one name and several calibrations are renamed.
 
+    Of points that differ only in the second text the first stays.
+
     The calibration is added to the name: ``int3 gptq (my.txt, 4 windows of 512 tokens)``, with the
     start of the text's hash where that is the same too.
     """
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    first: dict[tuple[str, str, tuple[str, str]], PointResult] = {}
     for point in points:
         found[point.recipe].add(_calibration(point))
-    return [_renamed(point, found[point.recipe]) for point in points]
+        first.setdefault((point.recipe, point.definition, _calibration(point)), point)
+    return [_renamed(point, found[point.recipe]) for point in first.values()]
 
 
 def _renamed(point: PointResult, calibrations: set[tuple[str, str]]) -> PointResult:

@@ -127,9 +127,25 @@ class Sweep:
         content = self._sample | {"recipe": recipe.canonical()}
         if any(rule.method != NEAREST for rule in recipe.rules):
             content |= {"methods": str(methods.VERSION)}
-        if any(rule.method.is_calibrated for rule in recipe.rules) and self.calibration:
+        is_calibrated = any(rule.method.is_calibrated for rule in recipe.rules)
+        if is_calibrated and self.calibration:
             content |= {"calibration": self.calibration.key}
+        # The built-in second text is the rule for calibrated points, none for others.
+        second = self._second_content
+        if second != (BUILT_IN_SECOND if is_calibrated else ""):
+            content |= {"second": second}
         return point_key(content)
+
+    @property
+    def _second_content(self) -> str:
+        """Content of the second text: empty without one."""
+        if self.second is None:
+            return ""
+        text, windows = self.second
+        # The context determines the windows of the built-in text.
+        if text.name == SECOND_NAME:
+            return BUILT_IN_SECOND
+        return f"{text.sha256} {hashlib.sha256(windows.tokens.tobytes()).hexdigest()}"
 
     @property
     def _sample_key(self) -> str:
@@ -232,7 +248,7 @@ class Sweep:
                 "model_sha256": self.source.content_hash,
                 "text_sha256": self.text.sha256,
                 "numerics_version": str(numerics.VERSION),
-                **self._calibration_of(point),
+                **self._methods_of(point),
             },
         )
 
@@ -252,14 +268,16 @@ class Sweep:
             delta_nats_se=losses.error,
         )
 
-    def _calibration_of(self, point: Plan) -> dict[str, str]:
-        """Return provenance of the calibration set of a calibrated point."""
-        if not point.is_calibrated or self.calibration is None:
+    def _methods_of(self, point: Plan) -> dict[str, str]:
+        """Return provenance of a point's methods, with the calibration set of calibrated ones."""
+        if not point.methods and not point.transforms:
             return {}
-        return {
+        version = {"methods_version": str(methods.VERSION)}
+        if not point.is_calibrated or self.calibration is None:
+            return version
+        return version | {
             "calibration": self.calibration.about(self.text),
             "calibration_text_sha256": self.calibration.text.sha256,
-            "methods_version": str(methods.VERSION),
         }
 
 

@@ -135,13 +135,22 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(tmp_path):
         with Checkpoint(place, "a") as second:
             assert second.saved is None and not second.is_locked and not second.is_due
         raise RuntimeError
-    with pytest.raises(RuntimeError), Checkpoint(place, "b") as other:
-        assert other.saved is None
-        raise RuntimeError
     (place / "x-3.npy").write_bytes(b"not an array")
     with Checkpoint(place, "a") as damaged:
         assert damaged.saved is None
     assert not place.exists()
+
+
+def test_a_pass_does_not_go_on_in_files_that_another_one_wrote_over(tmp_path):
+    place = tmp_path / "pass"
+    with pytest.raises(RuntimeError), Checkpoint(place, "a") as first:
+        first.save(3, {"x": np.ones(4, np.float32)}, {})
+        raise RuntimeError
+    with pytest.raises(RuntimeError), Checkpoint(place, "b") as other:
+        assert other.saved is None
+        raise RuntimeError
+    with Checkpoint(place, "a") as again:
+        assert again.saved is None
 
 
 def test_states_beyond_the_budget_lie_on_disk(tmp_path):

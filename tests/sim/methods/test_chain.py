@@ -32,6 +32,10 @@ def test_texts_and_methods_name_each_other(text, method, canonical):
     ("text", "message"),
     [
         ("gptqq", "unknown method 'gptqq'; did you mean 'gptq'?"),
+        ("gptq(strength=0.5)", "write gptq(target=model,strength=0.5)"),
+        ("lwc(rate=inf)", "option rate of lwc is inf; it must be a number above 0"),
+        ("spinquant(rate=inf)", "option rate of spinquant is inf; it must be a number above 0"),
+        ("awq(candidates=1000000)", "candidates of awq is 1000000; it can be 1 to 1000"),
         ("gptq(ordr=natural)", "unknown option of gptq 'ordr'; did you mean 'order'?"),
         ("gptq(size=2)", "unknown option of gptq 'size'; `qsim methods show gptq` lists all"),
         ("rtn(order=natural)", "rtn has no options; 'order' is given"),

@@ -9,12 +9,14 @@ from numerics import SCHEMES, fake_quantize
 from numerics.solvers.rotation import Hadamard
 from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.methods.rotations import Rotate
 from sim.methods.run import quantized_blocks
 from sim.methods.streams import CalibrationStreams
 from sim.model.online import Online
 from sim.model.tensors import linear_names, tensor_shapes
 from sim.quantized.table_types import TableTypes
 from sim.quantized.writer import write_model
+from sim.quantized.written_notes import written_notes
 from sim.sources.catalog import open_model
 from sim.sources.packed_floats import smallest_type
 from sim.sources.rotated import RotatedSource
@@ -82,6 +84,14 @@ def test_a_rotated_model_keeps_its_online_transforms(source, packed, tmp_path):
     assert read.config == rotated.config and read.config.online == online
     # Files of models without them are as before.
     assert "online" not in json.loads((packed / "qsim.json").read_text())["config"]
+
+
+def test_a_rotated_model_keeps_every_value_of_its_tables(source, tmp_path):
+    path = write_model(source, make_recipe("int8:channel", method="rotate"), tmp_path / "model")
+    rotated, read = Rotate().rotated(source), open_model(str(path))
+    for name in ("embed_tokens.weight", "lm_head.weight"):
+        assert np.array_equal(read.read(name), rotated.read(name)), name
+    assert written_notes(source, path, TableTypes()) == []
 
 
 def test_the_tokenizer_comes_along(source, packed):

@@ -1,10 +1,12 @@
-"""``--format all`` reports the formats that it leaves out."""
+"""Formats that ``--format all`` leaves out, and options that a sweep would ignore."""
 
 import pytest
 
+from sim.calibration.options import CalibrationOptions
 from sim.errors import UserError
 from sim.sources.catalog import open_model
-from sim.sweep.command import fitting
+from sim.sweep.command import collect_recipes, fitting, read_calibration
+from sim.sweep.options import SweepOptions
 from sim.sweep.recipe_file import make_recipe
 
 
@@ -24,3 +26,27 @@ def test_formats_none_of_which_fits_are_refused():
     recipes = [make_recipe(name) for name in ("tq1_0", "tq2_0")]
     with pytest.raises(UserError, match=r"tq1_0 stores rows of whole blocks of 256"):
         fitting(recipes, source, kept=("all",))
+
+
+def test_a_group_size_without_a_format_is_refused(tmp_path):
+    file = tmp_path / "recipes.toml"
+    file.write_text('[[recipe]]\nname = "a"\nweights = "int4"\n')
+    for options in (SweepOptions(recipes=file, group_size=32),
+                    SweepOptions(activations="int8", group_size=32)):  # fmt: skip
+        with pytest.raises(UserError, match="--group-size 32 is for the weights of --format"):
+            collect_recipes(options)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        (None, {"sequence": 64}, "--sequence 64 is for calibrated methods only"),
+        (None, {"calibration_tokens": 64}, "--calibration-tokens 64 is for calibrated methods"),
+        ("gptq", {"sequence": 513}, "which has 512 positions; give 2 to 512"),
+        ("gptq", {"sequence": 1}, "give 2 to 512"),
+    ],
+)
+def test_calibration_options_that_would_be_ignored_or_lowered_are_refused(method, options, message):
+    recipe = make_recipe("int4", method=method)
+    with pytest.raises(UserError, match=message):
+        read_calibration(CalibrationOptions(**options), open_model("embedded"), [recipe])

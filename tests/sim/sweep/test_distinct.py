@@ -9,6 +9,7 @@ from sim.sweep.distinct import distinct
 class Point:
     recipe: str
     provenance: dict[str, str] = field(default_factory=dict)
+    definition: str = ""
 
 
 def calibrated(text, digest="0" * 64, recipe="int3 gptq"):
@@ -40,3 +41,11 @@ def test_texts_of_the_same_name_are_told_apart_by_their_hashes():
         "int3 gptq (a.txt, 2 windows of 256 tokens, 00000000)",
         "int3 gptq (a.txt, 2 windows of 256 tokens, 11111111)",
     ]
+
+
+def test_a_point_measured_with_another_second_text_is_shown_once():
+    assert names(Point("int3"), calibrated("a.txt"), Point("int3"), calibrated("a.txt")) == [
+        "int3",
+        "int3 gptq",
+    ]
+    assert names(Point("mix"), Point("mix", definition="another")) == ["mix", "mix"]

@@ -82,6 +82,14 @@ def test_gptq_loses_less_than_rounding_to_nearest(sweep, tmp_path, monkeypatch):
     assert alone.run(Quiet())[1].kl_mean == rtn.kl_mean
 
 
+def test_another_second_text_is_another_point(sweep):
+    text, windows = sweep.second
+    fewer = dataclasses.replace(windows, tokens=windows.tokens[:-1])
+    seconds = [sweep.second, None, (text, fewer), (dataclasses.replace(text, sha256="1"), windows)]
+    keys = [dataclasses.replace(sweep, second=s)._key(sweep.recipes[0]) for s in seconds]
+    assert len(set(keys)) == len(keys)
+
+
 def test_another_calibration_text_is_another_point(sweep, calibration):
     other = dataclasses.replace(
         sweep, calibration=dataclasses.replace(calibration, tokens=calibration.tokens[:-1])

@@ -2,7 +2,8 @@ import pytest
 
 from numerics import parse_scheme
 from sim.errors import UserError
-from sim.sweep.recipe import FLOAT32, Rule
+from sim.sources.catalog import open_model
+from sim.sweep.recipe import FLOAT32, Rule, plan
 from sim.sweep.recipe_file import make_recipe, read_recipes
 
 GOOD = """
@@ -120,3 +121,26 @@ def test_a_missing_file_is_named(tmp_path):
 def test_fp8_means_e4m3_for_activations_and_cache(role):
     rules = [make_recipe(None, **{role: name}).rules for name in ("fp8", "fp8_e4m3")]
     assert rules[0] == rules[1]
+
+
+def test_a_method_that_would_choose_no_codes_is_refused(tmp_path):
+    rules = """
+    [[recipe]]
+    name = "a"
+    [[recipe.rule]]
+    match = "layers.*"
+    weights = "int4"
+    [[recipe.rule]]
+    match = "embed_tokens"
+    weights = "int8"
+    method = "gptq"
+    """
+    config = open_model("embedded").config
+    (recipe,) = read_recipes(write(tmp_path, rules))
+    with pytest.raises(UserError, match="'embed_tokens' has the method gptq and no linear layer"):
+        plan(recipe, config)
+    (recipe,) = read_recipes(
+        write(tmp_path, '[[recipe]]\nname = "a"\nactivations = "int8"\nmethod = "gptq"\n')
+    )
+    with pytest.raises(UserError, match="leave the method out"):
+        plan(recipe, config)
