@@ -10,6 +10,7 @@ from sim.sources.known import EMBEDDED_ID
 from sim.sources.text import Text, read_text
 
 CALIBRATION_NAME, HELD_OUT_NAME = "built-in calibration text", "built-in held-out text"
+SECOND_NAME = "built-in second text (Python's language reference)"
 FILES = (
     "config.json", "tokenizer.json", "model.safetensors", "held_out.txt", "calibration.txt",
     "second.txt",

@@ -20,6 +20,7 @@ from sim.calibration.stream import Progress
 from sim.calibration.text import Calibration
 from sim.methods import catalog as methods
 from sim.methods.chain import NEAREST
+from sim.sources.embedded import SECOND_NAME
 from sim.sources.source import ModelSource
 from sim.sources.text import Text
 from sim.sweep.definition import definition
@@ -33,6 +34,9 @@ from sim.sweep.statistics import estimate
 from sim.sweep.store import FILE, Store, point_key
 from sim.sweep.weights import bits_per_weight, model_bytes, weight_bytes
 from sim.sweep.windows import Windows
+
+#: Content of the built-in second text in keys.
+BUILT_IN_SECOND = "built-in"
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from sim.calibration.text import Calibration
 from sim.errors import UserError
 from sim.report.table import notes
 from sim.sources.catalog import open_model
+from sim.sources.embedded import SECOND_NAME
 from sim.sources.text import read_text
 from sim.sweep.engine import Sweep
 from sim.sweep.recipe import plan
@@ -86,8 +87,10 @@ def test_another_second_text_is_another_point(sweep):
     text, windows = sweep.second
     fewer = dataclasses.replace(windows, tokens=windows.tokens[:-1])
     seconds = [sweep.second, None, (text, fewer), (dataclasses.replace(text, sha256="1"), windows)]
-    keys = [dataclasses.replace(sweep, second=s)._key(sweep.recipes[0]) for s in seconds]
-    assert len(set(keys)) == len(keys)
+    seconds.append((dataclasses.replace(text, name=SECOND_NAME), windows))
+    for recipe in sweep.recipes[0], sweep.recipes[2]:
+        keys = {dataclasses.replace(sweep, second=second)._key(recipe) for second in seconds}
+        assert len(keys) == len(seconds)
 
 
 def test_another_calibration_text_is_another_point(sweep, calibration):
