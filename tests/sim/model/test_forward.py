@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _helpers.blocks import FAMILIES
 
 from sim.model.forward import LayerNumerics, hidden_states
 
@@ -15,6 +16,23 @@ TOLERANCE = 2.0**-15
 
 def test_logits_equal_those_of_transformers(case, golden_model):
     golden = golden_model(case)
+    assert golden.error(golden.config, golden.params()) < TOLERANCE
+
+
+#: Families whose compiled programs differ most: one window, a window every second layer, learned
+#: positions, long rotary factors, parallel blocks. Those of the others are slow tests.
+COMPILED = ("mistral", "gemma2", "opt", "phi3-longrope-long", "phi")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in COMPILED))
+        for name in sorted(path.parent.name for path in FAMILIES.glob("*/golden.safetensors"))
+    ],
+)
+def test_logits_of_compiled_programs_equal_those_of_transformers(name, golden_model):
+    golden = golden_model(name)
     assert golden.error(golden.config, golden.params(), compiled=True) < TOLERANCE
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,21 +39,24 @@ def with_online(golden, online):
     return dataclasses.replace(golden.config, online=online)
 
 
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def inputs_of(params, tokens, config, other, name):
+    """Return what a layer reads in two models, by one compiled program."""
+    return tuple(layer_inputs(params, tokens, c, name) for c in (config, other))
+
+
 def test_inputs_of_down_and_o_are_transformed(golden):
     params, tokens = golden.params(), jnp.asarray(golden.tokens)
     matrices = {
         "mlp.down_proj": blocks(80, 20),
         "self_attn.o_proj": np.kron(blocks(6, 2), np.eye(8)),
     }
-    with jax.disable_jit():
-        for part, matrix in matrices.items():
-            name = f"layers.0.{part}"
-            before = np.asarray(layer_inputs(params, tokens, golden.config, name))
-            after = layer_inputs(params, tokens, with_online(golden, Online(o=2)), name)
-            if part == "mlp.down_proj":
-                changed = Online(down=20)
-                after = layer_inputs(params, tokens, with_online(golden, changed), name)
-            assert np.allclose(after, before @ matrix.T, rtol=0, atol=1e-5)
+    changed = {"mlp.down_proj": Online(down=20), "self_attn.o_proj": Online(o=2)}
+    for part, matrix in matrices.items():
+        before, after = inputs_of(
+            params, tokens, golden.config, with_online(golden, changed[part]), f"layers.0.{part}"
+        )
+        assert np.allclose(after, before @ matrix.T, rtol=0, atol=1e-5)
 
 
 def test_queries_and_keys_are_transformed_before_the_cache_rounds_them(golden):
@@ -62,10 +66,16 @@ def test_queries_and_keys_are_transformed_before_the_cache_rounds_them(golden):
     )
     x = jnp.asarray(np.random.default_rng(0).standard_normal((5, 48)), jnp.float32)
     rope, scheme = rope_tables(config.rope, 5), parse_scheme("int8:channel")
-    with jax.disable_jit():
-        q, k, v = queries_keys_values(x, layer, golden.config, LayerNumerics(), rope)
-        turned = queries_keys_values(x, layer, config, LayerNumerics(), rope)
-        rounded = queries_keys_values(x, layer, config, LayerNumerics(kv=scheme), rope)
+
+    @jax.jit
+    def computed(x):
+        return (
+            queries_keys_values(x, layer, golden.config, LayerNumerics(), rope),
+            queries_keys_values(x, layer, config, LayerNumerics(), rope),
+            queries_keys_values(x, layer, config, LayerNumerics(kv=scheme), rope),
+        )
+
+    (q, k, v), turned, rounded = computed(x)
     matrix = blocks(8, 8)
     for before, after in ((q, turned[0]), (k, turned[1])):
         assert np.allclose(after, np.asarray(before) @ matrix.T, rtol=0, atol=1e-5)
@@ -84,11 +94,13 @@ def test_decoding_transforms_as_windows_do(golden):
     for position, token in enumerate(golden.tokens):
         row, cache = step(params, jnp.int32(token), jnp.int32(position), cache, config)
         found.append(np.asarray(row))
-    with jax.disable_jit():
-        hidden = hidden_states(params, jnp.asarray(golden.tokens), config)
+    whole = jax.jit(hidden_states, static_argnums=2)
+    hidden = whole(params, jnp.asarray(golden.tokens), config)
     expected = np.asarray(logits(hidden, params, config))
     assert np.abs(np.stack(found) - expected).max() < 2.0**-15 * expected.std()
-    assert golden.error(config, params) > 0.1  # the weights are not transformed to match
+    assert (
+        golden.error(config, params, compiled=True) > 0.1
+    )  # the weights are not transformed to match
 
 
 @pytest.mark.parametrize(
@@ -111,9 +123,7 @@ def test_all_values_before_o_may_be_transformed(golden):
     params, tokens = golden.params(), jnp.asarray(golden.tokens)
     name = "layers.0.self_attn.o_proj"
     config = with_online(golden, Online(o_values=48))
-    with jax.disable_jit():
-        before = np.asarray(layer_inputs(params, tokens, golden.config, name))
-        after = layer_inputs(params, tokens, config, name)
+    before, after = inputs_of(params, tokens, golden.config, config, name)
     assert np.allclose(after, before @ blocks(48, 48).T, rtol=0, atol=1e-5)
     # 48 = 12 * 4: 2 stages, and 11 additions a value.
     assert online_cost(config).additions == 2 * 48 * (2 + 11)
