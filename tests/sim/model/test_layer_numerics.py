@@ -50,9 +50,9 @@ def test_every_field_acts(field, golden_model):
 def test_segments_agree_with_layers_on_their_own(golden_model):
     # The last of three layers in a segment of its own, windows alternating: as if in one scan.
     golden = golden_model("gemma2")
-    same = LayerNumerics(down=INT8)
+    same = LayerNumerics(qkv=INT8, down=INT8)
     one_scan = states(golden, (same,) * 3)
-    nearly = LayerNumerics(down=parse_scheme("int8:channel:fp32"))
+    nearly = LayerNumerics(qkv=INT8, down=parse_scheme("int8:channel:fp32"))
     np.testing.assert_array_equal(states(golden, (same, same, nearly)), one_scan)
 
 
