@@ -7,6 +7,7 @@ from numerics import parse_scheme
 from sim.calibration.statistics import Statistics
 from sim.methods.chain import NEAREST, Chain, chain_text, parse_chain
 from sim.methods.solvers import Clip, Gptq, Rtn
+from sim.methods.tables import method_table
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,16 @@ def test_the_model_target_makes_up_for_the_error_of_earlier_blocks():
         error(t) for t in ("gptq(target=model,strength=1)", "gptq(target=model)", "gptq")
     )
     assert full < 0.9 * none and full < part < none
+
+
+@pytest.mark.parametrize(
+    "name,words",
+    [
+        ("rotate", "r3 of q and k, r4 of the inputs of down, heads of the inputs of o"),
+        ("lorc", "rank * (in + out) more weights a matrix"),
+        ("gptq", "nothing more than the quantized matrices"),
+    ],
+)
+def test_a_shown_step_says_what_it_costs_at_run_time(name, words):
+    (line,) = (x for x in method_table(name).renderables if str(x).startswith("at run time: "))
+    assert words in line
