@@ -134,6 +134,9 @@ class Gptq(Solver):
         """Return the codes that GPTQ chooses for matrices that read one input."""
         assert statistics is not None
         hessian, shift = statistics.hessian, statistics.shift
+        if not hessian.any():
+            # Inputs are zero throughout the calibration text, so that all codes are equally good.
+            return [quantize(jnp.asarray(weight), scheme) for weight in weights]
         targets = list(weights)
         if self.target == "model":
             assert shift is not None

@@ -12,6 +12,7 @@ from jaxtyping import Int32
 from sim.calibration.spool import Spool
 from sim.calibration.statistics import Statistics
 from sim.calibration.stream import FLOAT, Stream
+from sim.errors import UserError
 from sim.methods.assignment import Assignment
 from sim.methods.block import Block
 from sim.methods.step import BlockTransform
@@ -66,9 +67,17 @@ class CalibrationStreams:
         return found
 
     def _measure(self, buffers: BlockBuffers, rounding: LayerNumerics) -> dict[str, Statistics]:
-        return self.quantized.statistics(
+        found = self.quantized.statistics(
             buffers.params(), rounding, reference=self.reference, with_sample=self.with_sample
         )
+        for site, statistics in found.items():
+            if not np.isfinite(np.trace(statistics.hessian)):
+                raise UserError(
+                    f"inputs of {site} in block {self.quantized.index} are not finite, or their "
+                    "squares are too large for float32, on the calibration text; take "
+                    "--method rtn, or a format with which earlier blocks stay finite"
+                )
+        return found
 
 
 def _transform(

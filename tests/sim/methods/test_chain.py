@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numerics import parse_scheme
+from numerics import parse_scheme, quantize
 from sim.calibration.statistics import Statistics
 from sim.methods.chain import NEAREST, Chain, chain_text, parse_chain
 from sim.methods.solvers import Clip, Gptq, Rtn
@@ -98,3 +98,10 @@ def test_the_model_target_makes_up_for_the_error_of_earlier_blocks():
 def test_a_shown_step_says_what_it_costs_at_run_time(name, words):
     (line,) = (x for x in method_table(name).renderables if str(x).startswith("at run time: "))
     assert words in line
+
+
+def test_a_matrix_whose_inputs_are_all_zero_is_rounded_to_nearest():
+    weight, scheme = np.random.default_rng(0).normal(size=(4, 32)).astype(np.float32), "int4:g32"
+    found = Gptq().solve(weight, parse_scheme(scheme), Statistics.empty(32))
+    expected = quantize(weight, parse_scheme(scheme))
+    assert (np.asarray(found.dequantize()) == np.asarray(expected.dequantize())).all()

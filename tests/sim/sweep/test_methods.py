@@ -83,6 +83,25 @@ def test_gptq_loses_less_than_rounding_to_nearest(sweep, tmp_path, monkeypatch):
     assert alone.run(Quiet())[1].kl_mean == rtn.kl_mean
 
 
+class Wild:
+    """A model whose activations are NaN after the first block."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __getattr__(self, name):
+        return getattr(self.source, name)
+
+    def read(self, name):
+        return self.source.read(name) * (np.nan if name == "layers.0.mlp.down_proj.weight" else 1)
+
+
+def test_activations_that_are_not_finite_are_refused_by_calibrated_methods(sweep):
+    wild = dataclasses.replace(sweep, source=Wild(sweep.source), recipes=sweep.recipes[1:2])
+    with pytest.raises(UserError, match=r"inputs of \w+ in block [01] are not finite"):
+        wild.run(Quiet())
+
+
 def test_another_second_text_is_another_point(sweep):
     text, windows = sweep.second
     fewer = dataclasses.replace(windows, tokens=windows.tokens[:-1])
