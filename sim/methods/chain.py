@@ -81,8 +81,8 @@ def parse_chain(text: str) -> Chain:
 
     Examples
     --------
-    >>> parse_chain("gptq(order=natural,damping=0.1)").solver
-    Gptq(order='natural', damping=0.1, clip=True, target='layer', groups='static', refit=True)
+    >>> parse_chain("clip(weight=none)").solver
+    Clip(weight='none')
     >>> parse_chain("gptq(clip=maybe)")
     Traceback (most recent call last):
     ValueError: option clip of gptq is 'maybe'; it can be true or false

@@ -190,11 +190,6 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
     if options.recipes is not None:
         recipes += read_recipes(options.recipes, skip=options.skip, pe=options.product)
     formats: Sequence[str | None] = _expand(options.formats)
-    if options.group_size is not None and all(name in FLOAT for name in formats):
-        raise UserError(
-            f"--group-size {options.group_size} is for the weights of --format; add --format int4, "
-            f'or in a recipe file write weights = "int4:g{options.group_size}"'
-        )
     if options.methods and all(name in FLOAT for name in formats):
         raise UserError(
             f"--method {','.join(options.methods)} is for the weights of --format; add --format "
@@ -219,6 +214,11 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
         raise UserError(
             "nothing to sweep; give --format fp4 (repeat it for more, or say all), "
             "--activations, --kv or a recipe file"
+        )
+    if options.group_size is not None and all(n in FLOAT for n in formats):
+        raise UserError(
+            f"--group-size {options.group_size} is for the weights of --format; add --format int4, "
+            f'or in a recipe file write weights = "int4:g{options.group_size}"'
         )
     return tuple(recipes)
 

@@ -92,8 +92,9 @@ def test_nan_has_no_code_of_four_bits():
 
 def test_integers_saturate_and_with_ml_dtypes_wrap():
     full = IntFormat(name="int4_full", bits=4)
-    assert full.round(300.0) == 7 == int(jnp.float32(300).astype(jnp.int4))
-    assert int(np.float32(300).astype(ml_dtypes.int4)) == -4
+    assert full.round(12.0) == 7 == int(jnp.float32(12).astype(jnp.int4))
+    # Casts of floats beyond the range are undefined there since version 0.7.
+    assert int(np.int8(12).astype(ml_dtypes.int4)) == -4
 
 
 def test_smallest_scales_are_what_is_stored():

@@ -23,12 +23,14 @@ KINDS = {
     "aqlm-2x4": 0.9,
     "vptq-v4-k16-16": 0.9,
     "kmeans3": 0.8,
-    "any-precision-4": 0.8,
     "q4_0": 0.7,
     "fbi-binary": 0.9,
 }
 #: Schemes whose rounders differ from one of the above only in side data; these compile for seconds.
-MORE = {"q4_k": 0.8, "q6_k": 0.8, "any-precision": 0.8, "vptq-v4-k16-0-o5-v2-k16": 0.9}
+MORE = {
+    "q4_k": 0.8, "q6_k": 0.8, "any-precision": 0.8, "any-precision-4": 0.8,
+    "vptq-v4-k16-0-o5-v2-k16": 0.9,
+}  # fmt: skip
 #: Schemes that column solvers refuse.
 REFUSED = {"int8-top54", "int8-top39"}
 
@@ -230,7 +232,9 @@ def test_rows_are_padded_to_whole_vectors():
     check("aqlm-2x4", weight, hessian, 0.95)
 
 
-@pytest.mark.parametrize("name", ["kmeans3", "any-precision-4"])
+@pytest.mark.parametrize(
+    "name", ["kmeans3", pytest.param("any-precision-4", marks=pytest.mark.slow)]
+)
 def test_tables_of_rows_are_trained_with_the_weights_of_columns(name):
     weight, _ = layer(16, 256)
     importance = np.float32(np.random.default_rng(1).gamma(0.2, size=256))

@@ -45,7 +45,7 @@ def test_scales_learned_after_awq_lose_no_more():
 
 WRONG = [
     (lambda: Lwc(steps=-1), "option steps of lwc is -1; at least 0"),
-    (lambda: Let(rate=0.0), "option rate of let is 0; it must be above 0"),
+    (lambda: Let(rate=0.0), "option rate of let is 0; it must be a number above 0"),
     (
         lambda: Lwc().check(parse_scheme("int8:tensor"), (8, 8)),
         (

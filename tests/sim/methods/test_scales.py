@@ -156,7 +156,7 @@ def test_every_legal_site_of_a_family_is_scaled():
 
 
 WRONG = [
-    (lambda: Awq(candidates=0), "candidates of awq is 0; a search needs at least 1"),
+    (lambda: Awq(candidates=0), "candidates of awq is 0; it can be 1 to 1000"),
     (
         lambda: SmoothQuant(alpha=1.5),
         "alpha of smoothquant is 1.5; it must lie in 0..1, the usual one is 0.5",

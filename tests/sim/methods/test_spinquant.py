@@ -125,8 +125,8 @@ def test_what_was_learned_before_an_interruption_is_not_learned_again(source):
     [
         ("spinquant(steps=0)", "option steps of spinquant is 0; at least 1"),
         ("spinquant(windows=0)", "option windows of spinquant is 0; at least 1"),
-        ("spinquant(rate=0)", "option rate of spinquant is 0.0; more than 0"),
-        ("spinquant(rate=nan)", "option rate of spinquant is nan; more than 0"),
+        ("spinquant(rate=0)", "option rate of spinquant is 0; it must be a number above 0"),
+        ("spinquant(rate=nan)", "option rate of spinquant is nan; it must be a number above 0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(text, message):
