@@ -17,6 +17,19 @@ from roofline.accelerator.stream_energy import EnergyRates, product_energy
 from roofline.accelerator.systolic import ceil_div
 
 
+def stream_product(gemm: Gemm, machine: Accelerator) -> Product:
+    """Return a product as the schedule takes it."""
+    return Product(
+        tokens=gemm.tokens,
+        inputs=gemm.inputs,
+        outputs=gemm.outputs,
+        code_bits=gemm.weight_bits,
+        side_bits=gemm.side_bits * (gemm.group or gemm.inputs),
+        group=gemm.group or 0,
+        activation_bits=machine.activation_bits,
+    )
+
+
 def stream_geometry(machine: Accelerator) -> Geometry:
     """Return the sizes of a machine; those for prompts and for single tokens are equal.
 
@@ -61,15 +74,7 @@ def stream_cost(gemm: Gemm, machine: Accelerator) -> GemmCost:
         The activations of one block of tokens do not fit, or results leave too slowly.
     """
     geometry = stream_geometry(machine)
-    product = Product(
-        tokens=gemm.tokens,
-        inputs=gemm.inputs,
-        outputs=gemm.outputs,
-        code_bits=gemm.weight_bits,
-        side_bits=gemm.side_bits * (gemm.group or gemm.inputs),
-        group=gemm.group or 0,
-        activation_bits=machine.activation_bits,
-    )
+    product = stream_product(gemm, machine)
     check_drain(product, geometry)
     of_token = ceil_div(gemm.inputs * machine.activation_bits, 8)
     held = machine.activation_buffer_bytes // of_token

@@ -12,6 +12,7 @@ from roofline.accelerator.gemm import Gemm
 from roofline.accelerator.model import head_bits, model_gemms, weight_bits
 from roofline.accelerator.product_cost import host_cost
 from roofline.accelerator.stream import Product
+from roofline.accelerator.stream_cost import stream_product
 from roofline.model.model_shape import ModelShape
 from roofline.runtime.serving_format import ServingFormat
 from roofline.runtime.storage import kv_bits
@@ -64,14 +65,5 @@ def workload(
         if gemm.on_host:
             host.append(host_cost(gemm, machine).traffic_bytes)
             continue
-        product = Product(
-            tokens=gemm.tokens,
-            inputs=gemm.inputs,
-            outputs=gemm.outputs,
-            code_bits=gemm.weight_bits,
-            side_bits=gemm.side_bits * (gemm.group or gemm.inputs),
-            group=gemm.group or 0,
-            activation_bits=machine.activation_bits,
-        )
-        counts[product] += gemm.count
+        counts[stream_product(gemm, machine)] += gemm.count
     return Workload(products=tuple(counts.items()), host_bytes=tuple(host))
