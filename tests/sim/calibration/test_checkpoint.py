@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from _helpers.observers import Quiet
 
 from sim.calibration import checkpoint as checkpoint_module
 from sim.calibration.checkpoint import Checkpoint
@@ -24,13 +25,6 @@ from sim.sweep.windows import take_windows
 RECIPE = make_recipe("int3:g32:asym", method="gptq(order=natural,clip=false)")
 TOKENS = np.random.default_rng(0).integers(0, 250, (8, 32)).astype(np.int32)
 CALIBRATION = Calibration(text=Text(name="noise", content="", sha256=""), tokens=TOKENS)
-
-
-class Quiet:
-    def start(self, points, tokens): ...
-    def point(self, recipe): ...
-    def tokens(self, count): ...
-    def finish(self, result, *, reused): ...
 
 
 class Interrupted:

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from _helpers.observers import Quiet
 from safetensors.numpy import load_file, save_file
 
 from sim.errors import UserError
@@ -23,13 +24,6 @@ from sim.sweep.windows import take_windows
 OUTLIER = 30
 #: Matrices that read the normalised residual stream.
 READERS = tuple(f"{x}_proj.weight" for x in ("q", "k", "v", "gate", "up"))
-
-
-class Quiet:
-    def start(self, points, tokens): ...
-    def point(self, recipe): ...
-    def tokens(self, count): ...
-    def finish(self, result, *, reused): ...
 
 
 @pytest.fixture(scope="module")

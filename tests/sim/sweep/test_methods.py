@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from _helpers.observers import Quiet
 
 from sim.calibration.text import Calibration
 from sim.errors import UserError
@@ -16,13 +17,6 @@ from sim.sweep.recipe import plan
 from sim.sweep.recipe_file import make_recipe
 from sim.sweep.result import PointResult
 from sim.sweep.windows import take_windows
-
-
-class Quiet:
-    def start(self, points, tokens): ...
-    def point(self, recipe): ...
-    def tokens(self, count): ...
-    def finish(self, result, *, reused): ...
 
 
 @pytest.fixture(scope="module")
