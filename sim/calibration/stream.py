@@ -71,7 +71,6 @@ class Stream:
         *,
         reference: "Stream | None" = None,
         with_sample: bool = False,
-        progress: Progress = silent,
     ) -> dict[str, Statistics]:
         """Return what the linear layers of the next block read, as ``numerics`` rounds it.
 
@@ -92,7 +91,6 @@ class Stream:
                     sampled=sampled,
                     reference=None if other is None else other[site],
                 )
-            progress(len(x))
         return found
 
     def advance(

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Int32
@@ -35,14 +36,16 @@ class Calibration:
     def _nearness(self, scored: Text) -> str:
         if self.text.sha256 == scored.sha256:
             return "the scored text itself"
-        share = shared_phrases(self.text.content, scored.content)
         if {self.text.name, scored.name} == {CALIBRATION_NAME, HELD_OUT_NAME}:
             return "of the scored text's corpus, without a document of it"
+        share = shared_phrases(self.text.content, scored.content)
         if share >= SAME_CORPUS:
             return f"overlaps the scored text: {share:.0%} of its phrases occur there"
         return f"another text: {share:.1%} of its phrases of {PHRASE} words occur in the scored one"
 
 
+# Every calibrated point of a sweep asks for the same two texts.
+@lru_cache(maxsize=1)
 def shared_phrases(text: str, other: str) -> float:
     """Return the share of a text's phrases of :data:`PHRASE` words that occur in another text.
 
