@@ -3,8 +3,22 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32
 
+from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
+
+#: Bytes of a float matrix that are rounded to nearest at a time.
+PART_BYTES = 32 * 2**20
+
+
+def row_parts(
+    matrix: Float32[np.ndarray, "out n"], scheme: Scheme
+) -> list[Float32[np.ndarray, "_ n"]]:
+    """Return views of consecutive rows, so that temporary arrays of large matrices stay small."""
+    count = 1 if scheme.mixes_rows else -(-matrix.nbytes // PART_BYTES)
+    return np.array_split(matrix, min(count, len(matrix)))
 
 
 def split_rows(q: QuantizedTensor, counts: Sequence[int]) -> list[QuantizedTensor]:

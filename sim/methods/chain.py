@@ -6,6 +6,7 @@ to nearest. A step in the text may have options in brackets.
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from numerics import Scheme
 from numerics.names.suggest import unknown
@@ -54,8 +55,7 @@ class Chain:
     @property
     def needs_statistics(self) -> bool:
         """Whether a step after the transforms of the model reads a calibration text."""
-        repairs = () if self.repair is None else (self.repair,)
-        return any(step.reads_text for step in (*self.block, self.solver, *repairs))
+        return any(s.reads_text for s in self.steps if not isinstance(s, ModelTransform))
 
     def check(self, scheme: Scheme, shape: tuple[int, ...]) -> None:
         """Raise :class:`ValueError` for a matrix whose codes the chain cannot choose."""
@@ -89,9 +89,7 @@ def parse_chain(text: str) -> Chain:
     """
     steps = [_parse_step(part) for part in BETWEEN.split(text.strip().lower())]
     ranks = [_rank(step) for step in steps]
-    for (first, a), (second, b) in zip(
-        zip(steps, ranks, strict=True), zip(steps[1:], ranks[1:], strict=True), strict=False
-    ):
+    for (first, a), (second, b) in pairwise(zip(steps, ranks, strict=True)):
         if b < a:
             raise ValueError(
                 f"method '{text}': {second.name} is {KINDS[b][1]} and comes before {first.name}, "

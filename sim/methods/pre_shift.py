@@ -60,7 +60,7 @@ class PreShift(Scaling):
             raise ValueError(f"bits of pre-shift is {self.bits}; it can be 1 to 4")
 
     def choose(self, place: Place) -> Float32[np.ndarray, " m"]:
-        """Return the shifts with the least output error, none if they are no better."""
+        """Return the shifts with the least output error, or no shift if they are no better."""
         largest = place.largest(place.statistics.amax)
         tried = [shift_scales(largest, self.bits, offset) for offset in OFFSETS]
         candidates = np.unique(np.stack(tried), axis=0)[::-1]

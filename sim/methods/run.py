@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
-from numerics import QuantizedTensor, Scheme, quantize
+from numerics import QuantizedTensor, Scheme
 from numerics.schemes.repaired import Repaired
-from numerics.solvers.rows import join_rows
+from numerics.solvers.rows import row_parts
 from sim.calibration.statistics import Statistics
 from sim.methods.assignment import Assignment
 from sim.methods.chain import NEAREST, Chain
@@ -23,9 +23,6 @@ from sim.model.block_buffers import BlockBuffers
 from sim.model.params import Params
 from sim.model.tensors import fused_members
 from sim.sources.source import ModelSource
-
-#: Bytes of a matrix that are rounded to nearest at a time.
-PART_BYTES = 32 * 2**20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +35,7 @@ class QuantizedBlock:
     tensors: Mapping[str, np.ndarray]
     #: Codes of quantized matrices, by name after ``layers.{index}.``.
     codes: dict[str, QuantizedTensor | Repaired] = field(default_factory=dict)
-    #: Signal to quantization-noise ratio by layer name; none where there is no noise.
+    #: Signal to quantization-noise ratio of each matrix with an error, by layer name.
     sqnr_db: dict[str, float] = field(default_factory=dict)
 
 
@@ -80,7 +77,7 @@ def quantized_blocks(
                 matrices = {member: buffers.tensors[f"{member}.weight"] for member in alike}
                 _write(found, matrices, scheme, method, statistics.get(site), keep_codes)
         found.params = buffers.params()
-        if calibration is not None:
+        if calibration is not None and index + 1 < source.config.layers:
             calibration.quantized.advance(found.params, rounding_of(job, index))
         yield found
 
@@ -136,23 +133,11 @@ def _keep_level(found: QuantizedBlock, member: str, signal: float, noise: float)
         found.sqnr_db[f"layers.{found.index}.{member}"] = level
 
 
-def row_parts(matrix: np.ndarray, scheme: Scheme) -> list[np.ndarray]:
-    """Return views of consecutive rows, so that temporary arrays of large matrices stay small."""
-    count = 1 if scheme.mixes_rows else -(-matrix.nbytes // PART_BYTES)
-    return np.array_split(matrix, min(count, len(matrix)))
-
-
 def solve(
     matrices: Sequence[np.ndarray], scheme: Scheme, method: Chain, statistics: Statistics | None
 ) -> list[QuantizedTensor | Repaired]:
     """Return the codes of matrices that read one input, by a method's solver and repair."""
-    if method.solver == NEAREST.solver:
-        found = [
-            join_rows([quantize(jnp.asarray(rows), scheme) for rows in row_parts(matrix, scheme)])
-            for matrix in matrices
-        ]
-    else:
-        found = method.solver.solve_site(matrices, scheme, statistics)
+    found = method.solver.solve_site(matrices, scheme, statistics)
     if method.repair is None:
         return list(found)
     pairs = zip(matrices, found, strict=True)

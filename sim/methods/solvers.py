@@ -14,6 +14,7 @@ from numerics.solvers.fresh import check_fresh
 from numerics.solvers.gptq import Groups, gptq_layers
 from numerics.solvers.hessian import Order, check_damping, column_order
 from numerics.solvers.rounder import rounder_of
+from numerics.solvers.rows import join_rows, row_parts
 from numerics.solvers.target import asymmetric_target
 from sim.calibration.statistics import Statistics
 from sim.methods.step import Solver, Weight
@@ -36,7 +37,8 @@ class Rtn(Solver):
     ) -> QuantizedTensor:
         """Return the nearest codes."""
         del statistics
-        return quantize(jnp.asarray(weight), scheme)
+        parts = row_parts(weight, scheme)
+        return join_rows([quantize(jnp.asarray(rows), scheme) for rows in parts])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,7 @@ class Gptq(Solver):
         hessian, shift = statistics.hessian, statistics.shift
         if not hessian.any():
             # Inputs are zero throughout the calibration text, so that all codes are equally good.
-            return [quantize(jnp.asarray(weight), scheme) for weight in weights]
+            return Rtn().solve_site(weights, scheme, None)
         targets = list(weights)
         if self.target == "model":
             assert shift is not None

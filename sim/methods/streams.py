@@ -62,7 +62,7 @@ class CalibrationStreams:
         found = self._measure(buffers, rounding)
         if _transform(buffers, job, index, found, rounding) and rounding != FLOAT:
             found = self._measure(buffers, rounding)
-        if self.reference is not None:
+        if self.reference is not None and index + 1 < job.config.layers:
             self.reference.advance(buffers.params())
         return found
 
@@ -89,11 +89,10 @@ def _transform(
 ) -> bool:
     """Apply the transforms of a block to its tensors and statistics; return if there are any."""
     sites: dict[BlockTransform, set[str]] = {}
-    for (i, site), transforms in job.block_transforms.items():
-        if i == index:
-            for transform in transforms:
-                sites.setdefault(transform, set()).add(site)
     members = fused_members(job.config)
+    for site in members:
+        for transform in job.block_transforms.get((index, site), ()):
+            sites.setdefault(transform, set()).add(site)
     for transform, chosen in sites.items():
         names = [member for site in members if site in chosen for member in members[site]]
         layers = {member: f"layers.{index}.{member}" for member in names}

@@ -51,17 +51,16 @@ def write_packed(
     A pass that ``checkpoint`` holds goes on in the files that are there.
     """
     tokenizer = source.tokenizer()
-    repairs = {
-        name: found
-        for name, chain in point.methods.items()
-        if chain.repair is not None and (found := chain.repair.formats) is not None
-    }
     description = Description(
         model=source.name,
         source_sha256=source.content_hash,
         recipe=point.recipe.name,
         matrices=point.weights,
-        repairs={name: RepairFormat(*found) for name, found in repairs.items()},
+        repairs={
+            name: RepairFormat(*chain.repair.formats)
+            for name, chain in point.methods.items()
+            if chain.repair is not None
+        },
         config=source.config,
         bos_id=tokenizer.bos_id,
     )
