@@ -21,14 +21,12 @@ from sim.codesign.accuracy import recipe_key
 from sim.codesign.accuracy_file import AccuracyRow, write_accuracy
 from sim.provenance import created, versions
 from sim.sources.catalog import open_model
-from sim.sources.embedded import held_out_text
-from sim.sources.text import read_text
 from sim.sweep.command import PACKAGES, fitting
 from sim.sweep.engine import Sweep
 from sim.sweep.progress import ProgressObserver
 from sim.sweep.recipe import FLOAT32, Recipe
 from sim.sweep.recipe_file import make_recipe
-from sim.sweep.windows import take_windows
+from sim.sweep.scored import scored_text
 
 HERE = Path(__file__).parent
 TABLES = HERE.parents[1] / "sim" / "codesign" / "accuracy"
@@ -128,9 +126,8 @@ def main() -> None:
         from_study(args.csv, args.model)
         return
     source = open_model(args.model)
-    text = read_text(args.text) if args.text else held_out_text()
-    windows = take_windows(
-        text, source.tokenizer(), tokens=TOKENS, context=CONTEXT, spread=args.text is not None
+    text, windows = scored_text(
+        args.text, source, tokens=TOKENS, context=CONTEXT, spread=args.text is not None
     )
     named: dict[Recipe, Key] = {FLOAT32: (None, None, None, None)}
     for key in keys(with_rounding=args.model == "embedded"):

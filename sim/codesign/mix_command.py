@@ -12,16 +12,13 @@ from sim.errors import UserError
 from sim.model.config import ModelConfig
 from sim.model.tensors import linear_names, tensor_shapes
 from sim.sources.catalog import open_model
-from sim.sources.embedded import held_out_text
-from sim.sources.text import read_text
-from sim.sweep.command import check_context
 from sim.sweep.engine import Sweep
 from sim.sweep.progress import ProgressObserver
 from sim.sweep.recipe import Recipe, Rule, plan
 from sim.sweep.recipe_file import make_scheme
 from sim.sweep.result import PointResult
+from sim.sweep.scored import scored_text
 from sim.sweep.weights import weight_bytes
-from sim.sweep.windows import take_windows
 
 #: Fewest formats that can be mixed.
 LEAST_FORMATS = 2
@@ -74,17 +71,15 @@ def run_mix(model: str, options: MixOptions) -> Mixes:
             " --format int4 int8"
         )
     source = open_model(model)
-    check_context(source, options.context)
     kinds = kinds_of(source.config)
     sizes = {
         (kind, name): kind_bytes(source.config, kind, name) for kind in kinds for name in names
     }
     weights = sum(_weights_of(source.config, kind) for kind in kinds)
     _check_bits(options.bits, sizes, weights)
-    text = read_text(options.text) if options.text else held_out_text()
-    windows = take_windows(
-        text,
-        source.tokenizer(),
+    text, windows = scored_text(
+        options.text,
+        source,
         tokens=options.tokens,
         context=options.context,
         spread=options.text is not None,

@@ -1,8 +1,9 @@
 """``qsim sweep`` without its output: options to recipes, recipes to measured points."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from rich.console import Console
 
@@ -15,17 +16,19 @@ from sim.names.meaning import FLOAT
 from sim.provenance import ReportProvenance, command_line, created, machine, versions
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
-from sim.sources.embedded import calibration_text, held_out_text, second_text
+from sim.sources.embedded import calibration_text, second_text
 from sim.sources.source import ModelSource
 from sim.sources.text import Text, read_text
+from sim.sweep.crew import Crew, LocalCrew
 from sim.sweep.definition import definition
 from sim.sweep.distinct import distinct
 from sim.sweep.engine import Sweep
 from sim.sweep.options import SweepOptions
-from sim.sweep.progress import ProgressObserver
+from sim.sweep.progress import ProgressObserver, WorkerObserver
 from sim.sweep.recipe import FLOAT32, Recipe, plan
 from sim.sweep.recipe_file import make_recipe, read_recipes
 from sim.sweep.result import PointResult
+from sim.sweep.scored import scored_text
 from sim.sweep.shard import parse_shard
 from sim.sweep.windows import Windows, take_windows
 
@@ -48,21 +51,33 @@ class SweepOutcome:
 
 def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN) -> SweepOutcome:
     """Measure every recipe of the options and return the points; progress goes to stderr."""
+    sweep, refused = make_sweep(options, calibration)
+    if refused:
+        line = f"left out: {'; '.join(refused)}"
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    crew = _crew(options, calibration)
+    with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
+        results = sweep.run(observer, crew)
+    hashes = {"model": sweep.source.content_hash, "text": sweep.text.sha256}
+    provenance = make_provenance(hashes, seed=options.noise_seed)
+    points = distinct([*results, *([] if options.only else sweep.earlier())])
+    count = len(results)
+    return SweepOutcome(results=points[:count], earlier=points[count:], provenance=provenance)
+
+
+def make_sweep(options: SweepOptions, calibration: CalibrationOptions) -> tuple[Sweep, list[str]]:
+    """Return the sweep of the options, and reasons against formats that it leaves out."""
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out} is a file; name a directory")
     shard = None if options.shard is None else parse_shard(options.shard)
     recipes = collect_recipes(options)
     source = open_source(options)
+    refused: list[str] = []
     if "all" in options.formats:
         recipes, refused = fitting(recipes, source, kept=options.formats)
-        if refused:
-            line = f"left out: {'; '.join(refused)}"
-            Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
-    check_context(source, options.context)
-    text = read_text(options.text) if options.text else held_out_text()
-    windows = take_windows(
-        text,
-        source.tokenizer(),
+    text, windows = scored_text(
+        options.text,
+        source,
         tokens=options.tokens,
         context=options.context,
         spread=options.spread,
@@ -78,13 +93,23 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
         memory_bytes=math.inf if options.memory is None else parse_bytes(options.memory),
         shard=shard,
     )
-    with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
-        results = sweep.run(observer)
-    hashes = {"model": source.content_hash, "text": text.sha256}
-    provenance = make_provenance(hashes, seed=options.noise_seed)
-    points = distinct([*results, *([] if options.only else sweep.earlier())])
-    count = len(results)
-    return SweepOutcome(results=points[:count], earlier=points[count:], provenance=provenance)
+    return sweep, refused
+
+
+def _crew(options: SweepOptions, calibration: CalibrationOptions) -> Crew | None:
+    """Return the processes that measure; ``None`` if this one does."""
+    if options.workers == 1:
+        return None
+    return LocalCrew(partial(prepare_worker, options, calibration), options.workers)
+
+
+def prepare_worker(
+    options: SweepOptions, calibration: CalibrationOptions, advance: Callable[[float], None], /
+) -> Callable[[str], PointResult]:
+    """Open the model in a worker; return the function that measures the point of a key."""
+    sweep, _ = make_sweep(options, calibration)
+    share = replace(sweep, memory_bytes=sweep.memory_bytes / options.workers)
+    return share.measurer(WorkerObserver(advance))
 
 
 def outcome_of_points(points: Sequence[PointResult]) -> SweepOutcome:
@@ -261,17 +286,6 @@ def open_source(options: SweepOptions) -> ModelSource:
     """Open the model, with noise on its grid if asked."""
     source = open_model(options.model)
     return source if options.noise_seed is None else DitheredSource(source, options.noise_seed)
-
-
-def check_context(source: ModelSource, context: int) -> None:
-    """Refuse windows longer than the model's positions, and windows with nothing to score."""
-    if context > source.config.max_positions:
-        raise UserError(
-            f"--context {context} is more than the {source.config.max_positions} positions of "
-            f"{source.name}; give at most {source.config.max_positions}"
-        )
-    if context < 2:
-        raise UserError(f"--context {context} leaves nothing to score; give at least 2")
 
 
 def make_provenance(hashes: Mapping[str, str], *, seed: int | None) -> ReportProvenance:

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -23,6 +23,7 @@ from sim.methods.chain import NEAREST
 from sim.sources.embedded import SECOND_NAME
 from sim.sources.source import ModelSource
 from sim.sources.text import Text
+from sim.sweep.crew import Crew
 from sim.sweep.definition import definition
 from sim.sweep.evaluate import Evaluator, Pass, Scores, window_means
 from sim.sweep.network import refuse_network
@@ -34,6 +35,7 @@ from sim.sweep.statistics import estimate
 from sim.sweep.store import FILE, Store, point_key
 from sim.sweep.weights import bits_per_weight, model_bytes, weight_bytes
 from sim.sweep.windows import Windows
+from sim.workers import Results, Watch
 
 #: Content of the built-in second text in keys.
 BUILT_IN_SECOND = "built-in"
@@ -44,16 +46,28 @@ class Observer(Protocol):
     """Callbacks for the progress of a sweep."""
 
     def start(self, points: int, tokens: int) -> None:
-        """Begin a sweep of ``points`` points, each measured on ``tokens`` tokens."""
+        """Begin a sweep of ``points`` points, measured on ``tokens`` tokens in all."""
 
-    def point(self, recipe: str) -> None:
-        """Begin the measurement of a recipe."""
+    def point(self, *recipes: str) -> None:
+        """Begin the measurement of a recipe; workers measure several at the same time."""
 
     def tokens(self, count: float) -> None:
-        """Add ``count`` tokens to those done; a block counts as its part of the model."""
+        """Add ``count`` tokens to those done; a block counts as its part of the model.
+
+        A negative count takes back what a worker that died had done of its point.
+        """
 
     def finish(self, result: PointResult, *, reused: bool) -> None:
         """Accept a finished point, measured now or (``reused``) found in the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """The float model's scores, and the evaluator that keeps its logits."""
+
+    evaluator: Evaluator
+    scores: Scores
+    wall_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,29 +96,64 @@ class Sweep:
         """Return the plans, the float model's first; raise UserError for unsuitable recipes."""
         return [plan(r, self.source.config) for r in dict.fromkeys((FLOAT32, *self.recipes))]
 
-    def run(self, observer: Observer) -> list[PointResult]:
+    def run(self, observer: Observer, crew: Crew | None = None) -> list[PointResult]:
         """Measure the points that the store lacks; return all points, the float model's first.
 
-        With a shard, these are its own points; the float model's is in one shard of them.
+        With a shard, these are its own points; the float model's is in one shard of them. A crew
+        measures in other processes; this one alone writes the store.
         """
-        keyed = {self._key(p.recipe): p for p in self.plans()}
-        if self.shard is not None:
-            keyed = {key: p for key, p in keyed.items() if self.shard.holds(key)}
+        keyed = self._keyed()
         refuse_network(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         store = Store(self.directory / FILE)
         found = {key: known for key in keyed if (known := store.get(key)) is not None}
         missing = {key: p for key, p in keyed.items() if key not in found}
-        has_float = any(p.recipe == FLOAT32 for p in missing.values())
-        observer.start(len(missing) + (bool(missing) and not has_float), self._all_tokens.size)
+        self._announce(missing, observer, crew)
         for key, known in found.items():
             found[key] = dataclasses.replace(known, recipe=keyed[key].recipe.name)
             observer.finish(found[key], reused=True)
-        for key, result in self._measure(missing, observer):
-            store.put(key, result, sample=self._sample_key)
-            found[key] = result
-            observer.finish(result, reused=False)
+        with contextlib.closing(self._results(missing, observer, crew)) as measured:
+            for key, result in measured:
+                store.put(key, result, sample=self._sample_key)
+                found[key] = result
+                observer.finish(result, reused=False)
         return [found[key] for key in keyed]
+
+    def _announce(self, missing: Mapping[str, Plan], observer: Observer, crew: Crew | None) -> None:
+        """Start an observer with the points to measure and the tokens of all passes."""
+        compared = sum(point.recipe != FLOAT32 for point in missing.values())
+        if crew is None:
+            points = passes = compared + bool(missing)
+        else:
+            points, passes = len(missing), compared + crew.references(len(missing))
+        observer.start(points, passes * self._all_tokens.size)
+
+    def _results(
+        self, missing: Mapping[str, Plan], observer: Observer, crew: Crew | None
+    ) -> Results:
+        """Return the points of keys as they finish, measured here or by a crew."""
+        if crew is None:
+            return self._measure(missing, observer)
+        names = {key: point.recipe.name for key, point in missing.items()}
+
+        def begin(recipes: Sequence[str]) -> None:
+            observer.point(*recipes)
+
+        return crew.work(names, Watch(begin=begin, advance=observer.tokens))
+
+    def measurer(self, observer: Observer) -> Callable[[str], PointResult]:
+        """Return the function of a worker: it measures the point of a key, and stores nothing."""
+        keyed, ready = self._keyed(), self._reference(observer)
+
+        def measure(key: str) -> PointResult:
+            return self._point(key, keyed[key], ready, observer)
+
+        return measure
+
+    def _keyed(self) -> dict[str, Plan]:
+        """Return the plans by key, those of the shard only."""
+        keyed = {self._key(p.recipe): p for p in self.plans()}
+        return {k: p for k, p in keyed.items() if self.shard is None or self.shard.holds(k)}
 
     def earlier(self) -> list[PointResult]:
         """Return the store's other points of this model and these windows of text.
@@ -167,25 +216,33 @@ class Sweep:
             "numerics": str(numerics.VERSION),
         }
 
-    def _measure(
-        self, missing: Mapping[str, Plan], observer: Observer
-    ) -> Iterator[tuple[str, PointResult]]:
+    def _measure(self, missing: Mapping[str, Plan], observer: Observer) -> Results:
         if not missing:
             return
+        ready = self._reference(observer)
+        with contextlib.closing(ready.evaluator):
+            for key, point in missing.items():
+                yield key, self._point(key, point, ready, observer)
+
+    def _reference(self, observer: Observer) -> "_Reference":
+        """Measure the float model."""
         config = self.source.config
         evaluator = Evaluator(config.vocab_size, self._all_tokens, self.directory)
-        with contextlib.closing(evaluator):
-            observer.point(FLOAT32.name)
-            started = time.perf_counter()
+        observer.point(FLOAT32.name)
+        started = time.perf_counter()
+        try:
             run = self._pass(plan(FLOAT32, config), {})
-            reference = evaluator.reference(run, _progress(observer, config.layers))
-            reference_s = time.perf_counter() - started
-            for key, point in missing.items():
-                if point.recipe == FLOAT32:
-                    yield key, self._result(point, reference, evaluator, {}, reference_s)
-                else:
-                    observer.point(point.recipe.name)
-                    yield key, self._measure_one(key, point, evaluator, observer)
+            scores = evaluator.reference(run, _progress(observer, config.layers))
+        except BaseException:
+            evaluator.close()
+            raise
+        return _Reference(evaluator, scores, time.perf_counter() - started)
+
+    def _point(self, key: str, point: Plan, ready: "_Reference", observer: Observer) -> PointResult:
+        if point.recipe == FLOAT32:
+            return self._result(point, ready.scores, ready.evaluator, {}, ready.wall_s)
+        observer.point(point.recipe.name)
+        return self._measure_one(key, point, ready.evaluator, observer)
 
     def _measure_one(
         self, key: str, point: Plan, evaluator: Evaluator, observer: Observer

@@ -63,6 +63,10 @@ class SweepOptions:
     shard: str | None = None
     """Measure part i of n of the points, such as 2/8, into a separate --out; 'qsim merge' joins the
     parts and reports them."""
+    workers: Count = 1
+    """Processes that measure at the same time, each on its share of the cores and of --memory, each
+    with its own float32 reference. Fewer cores per process may change the last digits of float32
+    sums, as another machine may."""
     only: Flag = False
     """Report the points of this command only, without those that earlier commands left in --out on
     the same model, text and windows."""

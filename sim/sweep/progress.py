@@ -1,5 +1,7 @@
 """Progress of a sweep on the terminal."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
@@ -43,7 +45,8 @@ class ProgressObserver:
             disable=not console.is_terminal,
         )
         self._sweep = self._progress.add_task("tokens", total=None)
-        self._total = self._measured = 0
+        self._total = 0
+        self._begun: set[str] = set()
 
     def __enter__(self) -> "ProgressObserver":
         self._progress.start()
@@ -58,16 +61,15 @@ class ProgressObserver:
         self._progress.stop()
 
     def start(self, points: int, tokens: int) -> None:
-        """Set the number of points, and of tokens of each."""
+        """Set the number of points, and of tokens of all."""
         self._total = points
-        self._progress.update(self._sweep, total=points * tokens)
+        self._progress.update(self._sweep, total=tokens)
 
-    def point(self, recipe: str) -> None:
-        """Show the name of the point being measured."""
-        self._measured += 1
-        self._progress.update(
-            self._sweep, description=f"point {self._measured}/{self._total} {recipe}"
-        )
+    def point(self, *recipes: str) -> None:
+        """Show the names of the points being measured."""
+        self._begun.update(recipes)
+        place = f"point {len(self._begun)}/{self._total}"
+        self._progress.update(self._sweep, description=f"{place} {', '.join(recipes)}")
 
     def tokens(self, count: float) -> None:
         """Advance the bar."""
@@ -81,6 +83,26 @@ class ProgressObserver:
             return
         line = point_line(result, reused=reused)
         self._progress.console.print(line, highlight=False, markup=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerObserver:
+    """Passes the tokens of a worker on; the parent reports points."""
+
+    advance: Callable[[float], None]
+
+    def start(self, points: int, tokens: int) -> None:
+        """Ignore the total, which the parent knows."""
+
+    def point(self, *recipes: str) -> None:
+        """Ignore the names."""
+
+    def tokens(self, count: float) -> None:
+        """Pass the tokens on."""
+        self.advance(count)
+
+    def finish(self, result: PointResult, *, reused: bool) -> None:
+        """Ignore the result, which the parent receives."""
 
 
 def point_line(result: PointResult, *, reused: bool) -> str:

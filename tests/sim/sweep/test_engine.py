@@ -29,8 +29,8 @@ class Log:
     def start(self, points, tokens):
         self.started = (points, tokens)
 
-    def point(self, recipe):
-        self.measured.append(recipe)
+    def point(self, *recipes):
+        self.measured += recipes
 
     def tokens(self, count):
         self.tokens_done += count
@@ -72,7 +72,7 @@ def test_fewer_bits_lose_more(finished):
     agreement = [p.top1_agreement for p in points]
     assert agreement[0] == 1 and sorted(agreement, reverse=True) == agreement
     assert [p.bits_per_weight for p in points] == pytest.approx([32, 8.29, 4.29, 2.29], abs=0.05)
-    assert log.started == (4, 128) and log.tokens_done == 4 * 128
+    assert log.started == (4, 4 * 128) and log.tokens_done == 4 * 128
     assert log.finished == [(p.recipe, False) for p in points]
 
 
@@ -94,7 +94,7 @@ def test_a_second_run_measures_nothing(finished, measured):
     first = finished[2]
     log = Log()
     assert measured.run(log) == first
-    assert log.measured == [] and log.started == (0, 128)
+    assert log.measured == [] and log.started == (0, 0)
     assert log.finished == [(p.recipe, True) for p in first]
 
 
@@ -103,7 +103,7 @@ def test_a_new_recipe_is_measured_against_the_float_model_again(measured):
     more = dataclasses.replace(measured, recipes=(*measured.recipes, make_recipe("fp4:g64")))
     more.run(log)
     assert log.measured == ["float32", "fp4:g64"]
-    assert log.started == (2, 128) and log.tokens_done == 2 * 128
+    assert log.started == (2, 2 * 128) and log.tokens_done == 2 * 128
 
 
 def test_a_stored_point_answers_to_the_name_that_asks(measured):
