@@ -52,8 +52,9 @@ def check_feasible(space: Space, limits: Limits, outcome: Outcome) -> None:
     if not outcome.valid:
         device = f", or nothing fits {space.grid.fpga.name}" if space.grid.fpga else ""
         raise UserError(
-            "no machine of the grid is valid: every clock is above those of the PEs, or results of"
-            f" so many rows leave too slowly{device}; give lower clocks or fewer rows"
+            "no machine of the grid is valid: every clock is above those of the PEs, or writing the"
+            " results of all rows takes longer than computing the next ones"
+            f"{device}; give lower clocks or fewer rows"
         )
     found = [
         nearest(space, limits.without(name), name, "within the other limits")
