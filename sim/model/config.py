@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sim.model.online import Online
+from sim.model.yarn import Yarn
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
@@ -17,7 +18,8 @@ class RopeConfig:
     ``factors`` divides each of the ``dim / 2`` base frequencies (llama3, linear and longrope
     scaling all reduce to that); ``attention_factor`` multiplies both cosine and sine.
     ``long_factors`` takes the place of ``factors`` in a window of more than
-    ``original_max_positions`` tokens (longrope).
+    ``original_max_positions`` tokens (longrope). ``yarn`` gives the divisors of YaRN; it excludes
+    ``factors``.
 
     Sources: RoFormer (arXiv 2104.09864), section 3.4; LongRoPE (arXiv 2402.13753).
     """
@@ -28,6 +30,7 @@ class RopeConfig:
     attention_factor: float = 1.0
     long_factors: tuple[float, ...] | None = None
     original_max_positions: int | None = None
+    yarn: Yarn | None = None
 
     def __post_init__(self) -> None:
         if self.dim < 2 or self.dim % 2:
@@ -39,11 +42,18 @@ class RopeConfig:
                     f"frequencies belong to {self.dim} rotating values of a head"
                 )
 
+        if self.yarn is not None and (self.factors or self.long_factors):
+            raise ValueError("YaRN excludes other divisors of rotary frequencies")
+        if self.yarn is not None and self.theta <= 1:
+            raise ValueError(f"YaRN needs a rotary base greater than 1, not {self.theta}")
+
     def factors_for(self, tokens: int) -> tuple[float, ...] | None:
         """Return the frequency divisors of a window of ``tokens`` tokens."""
         limit = self.original_max_positions
         if self.long_factors is not None and limit is not None and tokens > limit:
             return self.long_factors
+        if self.yarn is not None:
+            return self.yarn.divisors(self.dim, self.theta)
         return self.factors
 
 

@@ -9,11 +9,11 @@ Examples
 >>> config = config_from_hf({"model_type": "llama", "hidden_size": 512, "vocab_size": 1000})
 >>> config.layers, config.kv_heads, config.head_dim
 (32, 32, 16)
->>> config_from_hf({"model_type": "llama", "rope_scaling": {"rope_type": "yarn"}})
+>>> config_from_hf({"model_type": "llama", "rope_scaling": {"rope_type": "dynamic"}})
 Traceback (most recent call last):
     ...
 ValueError: llama configuration, rope_scaling: rope_type must be one of default, linear, llama3,
-longrope, su, not "yarn"
+yarn, longrope, su, not "dynamic"
 """
 
 from collections.abc import Callable, Mapping

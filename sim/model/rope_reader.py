@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from sim.model.config import RopeConfig
 from sim.model.config_reader import ConfigReader, float_or_nan, shown
+from sim.model.yarn import BETAS, Yarn, attention_scale
 
 #: Old and new name of LongRoPE.
 LONGROPE_NAMES = ("longrope", "su")
@@ -19,7 +20,7 @@ def read_rope(
     *,
     head_dim: int,
     max_positions: int,
-    types: tuple[str, ...] = ("default", "linear", "llama3", "longrope"),
+    types: tuple[str, ...] = ("default", "linear", "llama3", "yarn", "longrope"),
     partial: float | None = None,
     original_positions: int | None = None,
 ) -> RopeConfig:
@@ -57,6 +58,8 @@ def read_rope(
         )
     elif kind == "llama3":
         rope = _llama3(scaling, rope, _context(scaling, original, max_positions))
+    elif kind == "yarn":
+        rope = _yarn(scaling, rope, max_positions, _context(scaling, original, max_positions))
     elif kind == "longrope":
         rope = _longrope(scaling, rope, max_positions, _context(scaling, original, max_positions))
     elif scaling.given("factor"):
@@ -134,6 +137,34 @@ def _llama3(scaling: ConfigReader, rope: RopeConfig, context: int) -> RopeConfig
 
     factors = tuple(divisor(i) for i in range(rope.dim // 2))
     return RopeConfig(dim=rope.dim, theta=rope.theta, factors=factors)
+
+
+def _yarn(scaling: ConfigReader, rope: RopeConfig, max_positions: int, context: int) -> RopeConfig:
+    """Return YaRN, with its factor on cosine and sine."""
+    factor = scaling.number("factor", max_positions / context)
+    scale = attention_scale(factor)
+    mscale, all_dims = _positive(scaling, "mscale"), _positive(scaling, "mscale_all_dim")
+    if mscale and all_dims:
+        scale = attention_scale(factor, mscale) / attention_scale(factor, all_dims)
+    yarn = Yarn(
+        factor=factor,
+        original_positions=context,
+        beta_fast=_positive(scaling, "beta_fast") or BETAS[0],
+        beta_slow=_positive(scaling, "beta_slow") or BETAS[1],
+        truncate=scaling.flag("truncate", True),
+    )
+    return RopeConfig(
+        dim=rope.dim,
+        theta=rope.theta,
+        attention_factor=scaling.number("attention_factor", scale),
+        yarn=yarn,
+    )
+
+
+def _positive(scaling: ConfigReader, name: str) -> float | None:
+    """Return a number greater than 0; ``None`` if it is absent, ``null`` or 0."""
+    value = scaling.take(name)
+    return None if value is None or value == 0 else scaling.number(name, 1.0)
 
 
 def _longrope(

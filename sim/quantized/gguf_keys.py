@@ -10,6 +10,7 @@ import gguf
 
 from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
+from sim.model.yarn import Yarn, attention_scale
 
 #: Types of metadata values; integers are stored as uint32, floats as float32.
 Value = str | bool | int | float | list[str] | list[int] | list[float]
@@ -68,10 +69,28 @@ def _rope_keys(rope: RopeConfig | None) -> Metadata:
     keys: Metadata = {"rope.dimension_count": rope.dim, "rope.freq_base": rope.theta}
     if rope.original_max_positions is not None:
         keys["rope.scaling.original_context_length"] = rope.original_max_positions
+    if rope.yarn is not None:
+        return keys | _yarn_keys(rope, rope.yarn)
     if rope.attention_factor != 1.0:
         keys["rope.scaling.attn_factor"] = rope.attention_factor
     if (factor := linear_factor(rope)) is not None:
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": factor}
+    return keys
+
+
+def _yarn_keys(rope: RopeConfig, yarn: Yarn) -> Metadata:
+    """Return the keys of YaRN: llama.cpp multiplies the paper's factor on cosines by its own."""
+    keys: Metadata = {
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": yarn.factor,
+        "rope.scaling.original_context_length": yarn.original_positions,
+        "rope.scaling.yarn_beta_fast": yarn.beta_fast,
+        "rope.scaling.yarn_beta_slow": yarn.beta_slow,
+    }
+    usual = attention_scale(yarn.factor)
+    if rope.attention_factor != usual:
+        keys["rope.scaling.attn_factor"] = rope.attention_factor / usual
+        keys["rope.scaling.yarn_attn_factor"] = rope.attention_factor
     return keys
 
 

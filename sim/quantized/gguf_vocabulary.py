@@ -151,6 +151,12 @@ def _sentencepiece_keys(tokenizer: Tokenizer, raw: dict[str, Any], rows: int) ->
 
 def _special_tokens(source: ModelSource, tokenizer: Tokenizer) -> Metadata:
     """Return the ids of special tokens, whether BOS is added, and the chat template."""
+    if len(tokenizer.prefix_ids) > 1:
+        names = ", ".join(repr(tokenizer.backend.id_to_token(i)) for i in tokenizer.prefix_ids)
+        raise UserError(
+            f"the tokenizer puts {len(tokenizer.prefix_ids)} tokens before a text, {names}; a GGUF "
+            "file can hold one, so write a packed checkpoint (--out without .gguf)"
+        )
     keys: Metadata = {f"{PREFIX}ggml.add_bos_token": tokenizer.bos_id is not None}
     directory = source.path if isinstance(source, HfDirectory) else None
     settings = _settings(directory, "tokenizer_config.json")

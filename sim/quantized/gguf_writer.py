@@ -18,6 +18,7 @@ from numerics.gguf.scheme import GgufScheme
 from sim.errors import UserError
 from sim.model.config import ModelConfig, RopeConfig
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD
+from sim.model.yarn import Yarn
 from sim.names.gguf_mix import GgufMix
 from sim.quantized.gguf_keys import (
     Metadata,
@@ -222,6 +223,6 @@ def _as_stored(value: object) -> object:
         return float(np.float32(value))
     if isinstance(value, tuple):
         return tuple(map(_as_stored, value))
-    if isinstance(value, RopeConfig):
+    if isinstance(value, RopeConfig | Yarn):
         return tuple(_as_stored(getattr(value, f.name)) for f in dataclasses.fields(value))
     return value

@@ -62,7 +62,7 @@ def write_packed(
             if chain.repair is not None
         },
         config=source.config,
-        bos_id=tokenizer.bos_id,
+        prefix_ids=tokenizer.prefix_ids,
     )
     streams = None
     if point.needs_statistics and calibration is not None:

@@ -7,6 +7,7 @@ from safetensors import safe_open
 
 from numerics.names.text import short_name
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD
+from sim.model.yarn import BETAS
 from sim.quantized.gguf_keys import architecture_of
 from sim.quantized.table_types import TableTypes
 from sim.quantized.writer import GGUF_NAME
@@ -23,7 +24,7 @@ NARROW = {"F16": "FP16", "BF16": "BF16"}
 def written_notes(source: ModelSource, path: Path, tables: TableTypes) -> list[str]:
     """Return one line for each difference that a user did not ask for."""
     if path.is_file() or (path / GGUF_NAME).exists():
-        return _window_notes(source)
+        return _window_notes(source) + _yarn_notes(source)
     return _rounding_notes(source, path / WEIGHTS, tables)
 
 
@@ -49,6 +50,18 @@ def _window_notes(source: ModelSource) -> list[str]:
     note = (
         f"the file states the model's sliding window of {window} tokens, which qsim applies; "
         f"llama.cpp ignores it in the architecture {architecture} and attends to all tokens"
+    )
+    return [note]
+
+
+def _yarn_notes(source: ModelSource) -> list[str]:
+    """Return a note if llama.cpp ignores the ends of the ramp of YaRN in a GGUF file."""
+    yarn = source.config.rope.yarn if source.config.rope is not None else None
+    if yarn is None or (yarn.beta_fast, yarn.beta_slow) == BETAS:
+        return []
+    note = (
+        f"the file states beta_fast {yarn.beta_fast:g} and beta_slow {yarn.beta_slow:g} of YaRN, "
+        "which qsim applies; llama.cpp ignores them in this architecture and takes 32 and 1"
     )
     return [note]
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from sim.errors import UserError
 from sim.model.config import RopeConfig
+from sim.model.yarn import BETAS, Yarn, attention_scale
 from sim.sources.gguf_header import GgufHeader
 from sim.sources.gguf_keys import Keys
 from sim.sources.gguf_tensors import divisor_names, read_rows
 
 #: Values of ``rope.scaling.type`` that are supported; ``linear`` is the default.
-SCALING_TYPES = ("none", "linear", "longrope")
+SCALING_TYPES = ("none", "linear", "yarn", "longrope")
 
 
 def read_rope(keys: Keys, head_dim: int, *, partial: bool = False) -> RopeConfig:
@@ -40,6 +41,8 @@ def read_rope(keys: Keys, head_dim: int, *, partial: bool = False) -> RopeConfig
     if scaling not in SCALING_TYPES:
         raise keys.wrong("rope.scaling.type", f"one of {', '.join(SCALING_TYPES)}")
     factor = _factor(keys, scaling)
+    if scaling == "yarn":
+        return _yarn(keys, dim, factor)
     stored = [_stored(keys.header, name) for name in divisor_names(keys.header)]
     short, long = (*stored, None, None)[:2]
     return RopeConfig(
@@ -49,6 +52,33 @@ def read_rope(keys: Keys, head_dim: int, *, partial: bool = False) -> RopeConfig
         long_factors=None if long is None else _scaled(long, factor, dim),
         original_max_positions=_context(keys, has_two=long is not None),
         attention_factor=keys.number("rope.scaling.attn_factor", 1.0),
+    )
+
+
+def _yarn(keys: Keys, dim: int, factor: float) -> RopeConfig:
+    """Return YaRN.
+
+    llama.cpp reads the four ``yarn_*`` keys for a few architectures only, none of them supported
+    here, and computes with 32, 1 and the factor on cosine and sine of the paper. They hold here:
+    its converter writes them where ``config.json`` has them, and transformers obeys that.
+    """
+    if divisor_names(keys.header):
+        raise UserError(f"{keys.header.path}: YaRN with tensors of divisors is not supported")
+    for key, only in (("yarn_ext_factor", 1.0), ("yarn_log_multiplier", 0.0)):
+        if keys.number(f"rope.scaling.{key}", only) != only:
+            raise keys.wrong(f"rope.scaling.{key}", f"{only:g}")
+    scale = attention_scale(factor) * keys.number("rope.scaling.attn_factor", 1.0)
+    context = keys.integer("context_length")
+    return RopeConfig(
+        dim=dim,
+        theta=keys.number("rope.freq_base", 10000.0),
+        attention_factor=keys.number("rope.scaling.yarn_attn_factor", scale),
+        yarn=Yarn(
+            factor=factor,
+            original_positions=keys.integer("rope.scaling.original_context_length", context),
+            beta_fast=keys.number("rope.scaling.yarn_beta_fast", BETAS[0]),
+            beta_slow=keys.number("rope.scaling.yarn_beta_slow", BETAS[1]),
+        ),
     )
 
 

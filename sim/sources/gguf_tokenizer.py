@@ -64,7 +64,7 @@ def build_tokenizer(header: GgufHeader) -> Tokenizer:
     tag = header.metadata.get("tokenizer.ggml.pre", "default")
     if kind != "gpt2" and isinstance(whole := header.metadata.get(WHOLE_TOKENIZER), str):
         backend = parse_tokenizer(whole, header.path)
-        return Tokenizer(backend, _bos_id(header, "", backend.get_vocab_size()))
+        return Tokenizer(backend, _prefix_ids(header, "", backend.get_vocab_size()))
     if kind != "gpt2":
         raise UserError(
             f"{header.path} has a vocabulary of the kind {kind!r}; only byte-level BPE ('gpt2') "
@@ -76,7 +76,7 @@ def build_tokenizer(header: GgufHeader) -> Tokenizer:
             "put the model's tokenizer.json beside the file instead"
         )
     backend = _backend(header, tag)
-    return Tokenizer(backend, _bos_id(header, tag, backend.get_vocab_size()))
+    return Tokenizer(backend, _prefix_ids(header, tag, backend.get_vocab_size()))
 
 
 def _backend(header: GgufHeader, tag: str) -> Backend:
@@ -132,11 +132,11 @@ def _merges(header: GgufHeader) -> list[tuple[str, str]]:
     return merges
 
 
-def _bos_id(header: GgufHeader, tag: str, tokens: int) -> int | None:
+def _prefix_ids(header: GgufHeader, tag: str, tokens: int) -> tuple[int, ...]:
     flag = header.metadata.get("tokenizer.ggml.add_bos_token", tag in _LLAMA3_TAGS)
     bos_id = header.metadata.get("tokenizer.ggml.bos_token_id")
     if not flag:
-        return None
+        return ()
     if type(bos_id) is not int or not 0 <= bos_id < tokens:
         raise UserError(f"{header.path} asks for a BOS token, but names none of its vocabulary")
-    return bos_id
+    return (bos_id,)

@@ -106,7 +106,7 @@ class PackedCheckpoint:
         """Return the tokenizer beside the weights."""
         path = self.path / TOKENIZER
         backend = parse_tokenizer(read_small_text(path, limit=MAX_TOKENIZER_BYTES), path)
-        made = Tokenizer(backend, self.description.bos_id)
+        made = Tokenizer(backend, self.description.prefix_ids)
         return made.checked(self.config.vocab_size, self.path)
 
 

@@ -3,8 +3,8 @@
 A JSON object with ``format`` ("qsim-quantized"), ``version`` (2), ``model`` and ``source_sha256``
 of the model it was made of, ``recipe`` (name), ``matrices`` (the scheme's text by layer name),
 ``repairs`` (optional; rank and schemes of the factors that are added to a matrix, by layer name),
-``config`` (the fields of :class:`sim.model.config.ModelConfig`; ``online`` only where the model has
-online transforms) and ``bos_id``.
+``config`` (the fields of :class:`sim.model.config.ModelConfig`; ``online`` and ``yarn`` only where
+the model has them) and ``bos_id`` (token before a text, ``null`` for none; a list of several).
 """
 
 import dataclasses
@@ -17,8 +17,7 @@ from typing import Any
 
 from numerics import Field, Scheme, parse_scheme
 from sim.errors import UserError
-from sim.model.config import ModelConfig, RopeConfig
-from sim.model.online import Online
+from sim.model.config import ModelConfig
 from sim.model.tensors import tensor_shapes
 from sim.sources.files import read_json
 
@@ -55,7 +54,8 @@ class Description:
     recipe: str
     matrices: dict[str, Scheme]
     config: ModelConfig
-    bos_id: int | None
+    #: Tokens that the model expects before a text.
+    prefix_ids: tuple[int, ...]
     repairs: dict[str, RepairFormat] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, Field | None]:
@@ -83,6 +83,8 @@ class Description:
         config = dataclasses.asdict(self.config)
         if self.config.online is None:
             del config["online"]
+        if self.config.rope is not None and self.config.rope.yarn is None:
+            del config["rope"]["yarn"]
         fields: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
@@ -95,7 +97,7 @@ class Description:
                 for name, r in self.repairs.items()
             },
             "config": config,
-            "bos_id": self.bos_id,
+            "bos_id": _bos(self.prefix_ids),
         }
         return json.dumps(fields, indent=1) + "\n"
 
@@ -116,13 +118,28 @@ def read_description(directory: Path) -> Description:
             recipe=_typed(fields["recipe"], str, "recipe"),
             matrices=_schemes(_typed(fields["matrices"], dict, "matrices")),
             config=_config(_typed(fields["config"], dict, "config")),
-            bos_id=_typed(fields["bos_id"], int | None, "bos_id"),
+            prefix_ids=_prefix(fields["bos_id"]),
             repairs=_repairs(_typed(fields.get("repairs", {}), dict, "repairs")),
         )
     except KeyError as error:
         raise UserError(f"{path} lacks {error}") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _bos(ids: tuple[int, ...]) -> int | list[int] | None:
+    """Return tokens before a text as ``bos_id`` has them."""
+    if len(ids) > 1:
+        return list(ids)
+    return ids[0] if ids else None
+
+
+def _prefix(value: object) -> tuple[int, ...]:
+    """Return the tokens before a text that ``bos_id`` gives."""
+    found = _typed(value, int | tuple[int, ...] | None, "bos_id")
+    if found is None:
+        return ()
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _schemes(texts: dict[str, Any]) -> dict[str, Scheme]:
@@ -142,9 +159,7 @@ def _repairs(entries: dict[str, Any]) -> dict[str, RepairFormat]:
 
 
 def _config(fields: dict[str, Any]) -> ModelConfig:
-    parts = {"rope": RopeConfig, "online": Online}
-    built = {name: _build(kind, fields[name]) for name, kind in parts.items() if fields.get(name)}
-    config: ModelConfig = _build(ModelConfig, fields | built)
+    config: ModelConfig = _build(ModelConfig, fields)
     return config
 
 
@@ -154,10 +169,11 @@ def _build(kind: type[Any], fields: dict[str, Any]) -> Any:
     unknown = sorted(set(fields) - set(declared))
     if unknown:
         raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
+    values = {name: _typed(value, declared[name], name) for name, value in fields.items()}
     needed = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
     if missing := sorted(set(needed) - set(fields)):
         raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
-    return kind(**{name: _typed(value, declared[name], name) for name, value in fields.items()})
+    return kind(**values)
 
 
 def _typed(value: Any, declared: Any, name: str) -> Any:
@@ -168,6 +184,8 @@ def _typed(value: Any, declared: Any, name: str) -> Any:
         if matching:
             return _typed(value, matching[0], name)
     elif _fits(value, declared):
+        if isinstance(declared, type) and dataclasses.is_dataclass(declared):
+            return _build(declared, value)
         if origin is tuple:
             return tuple(_typed(item, arguments[0], name) for item in value)
         return float(value) if declared is float else value
@@ -180,6 +198,8 @@ def _fits(value: Any, declared: Any) -> bool:
         return value in typing.get_args(declared)
     if origin is tuple:
         return isinstance(value, list)
+    if dataclasses.is_dataclass(declared):
+        return isinstance(value, dict)
     if declared is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if declared is int:

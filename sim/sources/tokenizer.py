@@ -36,17 +36,17 @@ class Tokenizer:
     """
 
     backend: tokenizers.Tokenizer
-    #: Token that the model expects at the start of its input, if any.
-    bos_id: int | None = None
+    #: Tokens that the model expects at the start of its input: none, BOS, or several.
+    prefix_ids: tuple[int, ...] = ()
     #: Ids of tokens that files beside ``tokenizer.json`` add; a model may have no rows for them.
     added_ids: frozenset[int] = frozenset()
     #: Names of such tokens that the model has no rows for; a text with one is refused.
     without_rows: tuple[str, ...] = ()
 
     @property
-    def adds_bos(self) -> bool:
-        """Whether the model expects a token before the text."""
-        return self.bos_id is not None
+    def bos_id(self) -> int | None:
+        """First token of an input; ``None`` if an input begins with the text."""
+        return self.prefix_ids[0] if self.prefix_ids else None
 
     @property
     def vocab_size(self) -> int:
@@ -75,10 +75,11 @@ class Tokenizer:
         Tokens that files beside ``tokenizer.json`` add after the last row are left out.
         """
         size = self.vocab_size
-        if size > rows or (self.bos_id is not None and self.bos_id >= rows):
+        largest = max((size - 1, *self.prefix_ids))
+        if largest >= rows:
             raise UserError(
-                f"the tokenizer of {where} has ids up to {max(size - 1, self.bos_id or 0)}, but "
-                f"the model embeds only {rows} tokens; use the tokenizer that belongs to the model"
+                f"the tokenizer of {where} has ids up to {largest}, but the model embeds only "
+                f"{rows} tokens; use the tokenizer that belongs to the model"
             )
         if rows - size > max(MAX_PADDING_ROWS, MAX_PADDING_SHARE * rows):
             raise UserError(
@@ -112,7 +113,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     known = set(backend.get_vocab(with_added_tokens=True))
     added_ids = add_tokens(backend, settings)
     known |= {token.content for token in settings.added}
-    return Tokenizer(backend, _bos_id(backend, settings, known), added_ids)
+    return Tokenizer(backend, _prefix_ids(backend, settings, known), added_ids)
 
 
 def parse_tokenizer(
@@ -130,38 +131,29 @@ def parse_tokenizer(
     return backend
 
 
-def _bos_id(
+def _prefix_ids(
     backend: tokenizers.Tokenizer, settings: TokenizerSettings, known: Set[str]
-) -> int | None:
-    """Return the token that starts an input: what the configuration says, else the template."""
+) -> tuple[int, ...]:
+    """Return the tokens that start an input: what the configuration says, else the template."""
     flag = settings.config.get("add_bos_token")
     if flag is None:
-        return _template_bos(backend, settings.path.parent)
+        return _template_prefix(backend)
     token = settings.config.get("bos_token", settings.class_tokens.get("bos_token"))
     if not flag or token is None:  # without a token there is nothing to add
-        return None
+        return ()
     content = token.get("content") if isinstance(token, dict) else token
-    if not isinstance(content, str) or content not in known:
+    bos_id: int | None = None
+    if isinstance(content, str) and content in known:
+        bos_id = backend.token_to_id(content)
+    if bos_id is None:
         raise UserError(
             f"{settings.path} asks for a BOS token, but the tokenizer has no {content!r}"
         )
-    bos_id: int | None = backend.token_to_id(content)
-    return bos_id
+    return (bos_id,)
 
 
-def _template_bos(backend: tokenizers.Tokenizer, where: Path) -> int | None:
-    """Return the token that the template of ``tokenizer.json`` puts before a text."""
+def _template_prefix(backend: tokenizers.Tokenizer) -> tuple[int, ...]:
+    """Return the tokens that the template of ``tokenizer.json`` puts before a text."""
     encoded = backend.encode(PROBE, add_special_tokens=True)
-    before = [
-        index
-        for index, _ in takewhile(
-            lambda item: item[1], zip(encoded.ids, encoded.special_tokens_mask, strict=True)
-        )
-    ]
-    if len(before) > 1:
-        names = ", ".join(repr(backend.id_to_token(index)) for index in before)
-        raise UserError(
-            f"the tokenizer of {where} puts {len(before)} tokens before a text, {names}; only one "
-            "is supported"
-        )
-    return before[0] if before else None
+    pairs = zip(encoded.ids, encoded.special_tokens_mask, strict=True)
+    return tuple(index for index, _ in takewhile(lambda pair: pair[1], pairs))

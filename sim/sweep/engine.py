@@ -227,7 +227,9 @@ class Sweep:
     def _reference(self, observer: Observer) -> "_Reference":
         """Measure the float model."""
         config = self.source.config
-        evaluator = Evaluator(config.vocab_size, self._all_tokens, self.directory)
+        evaluator = Evaluator(
+            config.vocab_size, self._all_tokens, self.directory, unscored=self.windows.unscored
+        )
         observer.point(FLOAT32.name)
         started = time.perf_counter()
         try:

@@ -33,7 +33,7 @@ Numerics = tuple[LayerNumerics, ...] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Measurements per scored position, each of shape (windows, context - 1), and the time.
+    """Measurements per scored position, each of shape (windows, context - unscored), and the time.
 
     ``eval_s`` is the time of the forward passes.
     """
@@ -100,11 +100,14 @@ class Evaluator:
         The text.
     directory : Path
         Holds the float model's logits; ``windows * (context - 1) * vocab_size * 4`` bytes.
+    unscored : int
+        Tokens at the start of each window that are not scored.
     """
 
     vocab_size: int
     tokens: Int32[np.ndarray, "n context"]
     directory: Path
+    unscored: int = 1
     _logits: Any = None
     _reference_nll: Float32[np.ndarray, "n scored"] | None = None
 
@@ -119,7 +122,7 @@ class Evaluator:
                 x, head, jnp.asarray(window), config=run.stream.config
             )
             self._keep(np.asarray(logits))
-            nll.append(np.asarray(window_nll))
+            nll.append(np.asarray(window_nll)[self.unscored - 1 :])
         self._logits.flush()
         self._reference_nll = np.stack(nll)
         return Scores(
@@ -143,7 +146,8 @@ class Evaluator:
                 rows.append(
                     jax.device_get(_score(x, head, tokens, reference, config=run.stream.config))
                 )
-        nll, kl, agrees = (np.stack(column) for column in zip(*rows, strict=True))
+        # The first position of a window has no score.
+        nll, kl, agrees = (np.stack(c)[:, self.unscored - 1 :] for c in zip(*rows, strict=True))
         seconds += time.perf_counter() - started
         return Scores(nll=nll, kl=kl, agrees=agrees, eval_s=seconds)
 

@@ -15,8 +15,8 @@ class Encoder(Protocol):
     """The part of a tokenizer that windows need."""
 
     @property
-    def bos_id(self) -> int | None:
-        """Token that the model expects at the start of its input, if any."""
+    def prefix_ids(self) -> tuple[int, ...]:
+        """Tokens that the model expects at the start of its input."""
 
     def encode(self, text: str) -> Int32[np.ndarray, " n"]:
         """Return the token ids of ``text`` without special tokens."""
@@ -28,11 +28,13 @@ class Windows:
 
     tokens: Int32[np.ndarray, "n context"]
     sampling: str
+    #: Tokens at the start of each window that are not scored: those before the text, at least one.
+    unscored: int = 1
 
     @property
     def scored(self) -> int:
-        """Number of scored positions: all but the first of each window."""
-        return self.tokens.size - len(self.tokens)
+        """Number of scored positions: all but the first ``unscored`` of each window."""
+        return self.tokens.size - len(self.tokens) * self.unscored
 
 
 def take_windows(
@@ -47,7 +49,8 @@ def take_windows(
     """Cut ``tokens // context`` windows from ``text``.
 
     They are consecutive from the start of the text, or with ``spread`` spaced evenly over it. If
-    the model has a start-of-sequence token, it is the first position of every window.
+    the model expects tokens before a text, such as a start-of-sequence token, every window begins
+    with them.
     ``options`` names the two options that set ``tokens`` and ``context``, for messages.
     """
     more, shorter = options
@@ -57,7 +60,12 @@ def take_windows(
             f"raise {more} to {context} or lower {shorter}"
         )
     ids = encoder.encode(text.content)
-    prefix = [] if encoder.bos_id is None else [encoder.bos_id]
+    prefix = encoder.prefix_ids
+    if context <= len(prefix):
+        raise UserError(
+            f"{shorter} {context} leaves no room for text after the {len(prefix)} tokens that the "
+            f"model expects before it; raise {shorter}"
+        )
     count, step = tokens // context, context - len(prefix)
     if len(ids) < count * step:
         what = f"text {text.name} has {len(ids)} tokens, too short for"
@@ -69,7 +77,8 @@ def take_windows(
     start = np.tile(np.array(prefix, np.int32), (count, 1))
     return Windows(
         tokens=np.concatenate([start, body], axis=1).astype(np.int32),
-        sampling=_describe(count, context, spread=spread, has_prefix=bool(prefix)),
+        sampling=_describe(count, context, len(prefix), spread=spread),
+        unscored=max(1, len(prefix)),
     )
 
 
@@ -80,10 +89,14 @@ def _what_fits(fits: int, count: int, context: int, options: tuple[str, str]) ->
     return f"{count} windows of {context} tokens; lower {more} to {fits * context}"
 
 
-def _describe(count: int, context: int, *, spread: bool, has_prefix: bool) -> str:
+def _describe(count: int, context: int, prefix: int, *, spread: bool) -> str:
     place = "spread evenly over the text" if spread else "consecutive from the start of the text"
-    start = ", each after a start-of-sequence token" if has_prefix else ""
+    start, first = "", "first"
+    if prefix == 1:
+        start = ", each after a start-of-sequence token"
+    elif prefix > 1:
+        start, first = f", each after {prefix} special tokens", f"first {prefix}"
     return (
         f"{count} non-overlapping windows of {context} tokens, {place}{start}; "
-        f"every position but the first of a window is scored"
+        f"every position but the {first} of a window is scored"
     )

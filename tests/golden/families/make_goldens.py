@@ -1,5 +1,7 @@
 """Make the golden logits of the model families: ``python make_goldens.py [CASE ...]``.
 
+``python make_goldens.py yarn`` makes the rotary frequencies of YaRN, ``yarn.json``.
+
 Needs torch and transformers (the ``goldens`` extra). Each case is a small random model of one
 architecture, saved as transformers saves it, with the logits of its own eager float32 forward
 pass and, where it has them, the rotary frequencies it used. Sizes are odd on purpose, biases are
@@ -20,6 +22,7 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 HERE = Path(__file__).parent
 VOCAB, TOKENS = 97, 24
@@ -62,6 +65,12 @@ LONGROPE = {
     "short_factor": [1.0, 1.25, 1.5, 2.0],
     "long_factor": [1.5, 2.5, 3.5, 4.5],
 }
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 40.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 48,
+}
 
 CASES = {
     "llama": Case("llama", {"rms_norm_eps": 1e-3}),
@@ -74,6 +83,7 @@ CASES = {
             "mlp_bias": True,
         },
     ),
+    "llama-yarn": Case("llama", {"rope_parameters": YARN, "head_dim": 16}),
     "mistral": Case("mistral", {"sliding_window": 7, "head_dim": 12}),
     "qwen2": Case("qwen2", {"tie_word_embeddings": True}),
     "qwen2-window": Case(
@@ -191,10 +201,46 @@ def write_fields() -> None:
     (HERE / "fields.json").write_text(json.dumps(fields, indent=1) + "\n")
 
 
+#: Fields of a Llama configuration, and parameters of YaRN, that differ from :data:`YARN_FIELDS`
+#: and :data:`YARN`.
+YARN_CASES: list[tuple[Any, Any]] = [
+    ({}, {}),
+    ({"head_dim": 64, "max_position_embeddings": 131072}, {"original_max_position_embeddings": 32}),
+    ({"head_dim": 128, "max_position_embeddings": 32768}, {"rope_theta": 1e6, "factor": 4.0}),
+    ({}, {"factor": 1.0}),
+    ({}, {"factor": 0.5}),
+    ({"max_position_embeddings": 480}, {"factor": None}),
+    ({}, {"attention_factor": 1.25}),
+    ({}, {"beta_fast": 6.5, "beta_slow": 0.7}),
+    ({}, {"truncate": False}),
+    ({}, {"truncate": False, "beta_fast": 4.0, "beta_slow": 4.0}),
+    ({}, {"mscale": 0.5, "mscale_all_dim": 2.0}),
+    ({}, {"mscale": 1.0, "mscale_all_dim": 0.0}),
+    ({}, {"mscale": 0.707}),
+    ({"original_max_position_embeddings": 32}, {"original_max_position_embeddings": None}),
+    ({"max_position_embeddings": 48}, {"original_max_position_embeddings": None}),
+]
+YARN_FIELDS = {"head_dim": 32, "max_position_embeddings": 192}
+
+
+def write_yarn() -> None:
+    """Write ``yarn.json``: configurations, and what transformers computes of them."""
+    cases = []
+    for fields, changes in YARN_CASES:
+        rope = {n: v for n, v in (YARN | changes).items() if v is not None or n == "factor"}
+        raw = COMMON | YARN_FIELDS | fields | {"rope_parameters": rope}
+        config = AutoConfig.for_model("llama", **json.loads(json.dumps(raw)))
+        frequencies, factor = ROPE_INIT_FUNCTIONS["yarn"](config, torch.device("cpu"))
+        result = {"inverse_frequencies": frequencies.tolist(), "attention_factor": factor}
+        cases.append({"config": {"model_type": "llama"} | raw, **result})
+    record = {"transformers": transformers.__version__, "cases": cases}
+    (HERE / "yarn.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
 def main() -> None:
-    """Make the cases named on the command line, or all of them; ``fields`` makes the field list."""
-    if sys.argv[1:] == ["fields"]:
-        write_fields()
+    """Make the cases named on the command line, or all; ``fields`` and ``yarn`` make the others."""
+    if sys.argv[1:] in (["fields"], ["yarn"]):
+        {"fields": write_fields, "yarn": write_yarn}[sys.argv[1]]()
         return
     torch.set_num_threads(1)
     path = HERE / "versions.json"

@@ -55,8 +55,10 @@ def sentencepiece(*, as_normalizer: bool) -> Tokenizer:
 def with_template(tokenizer: Tokenizer, *parts: str) -> Json:
     """Return a tokenizer whose template puts special tokens around the sequence ``A``."""
     raw: Json = json.loads(tokenizer.to_str())
-    index = tokenizer.token_to_id("</s>")
-    raw["added_tokens"] = [{"id": index, "content": "</s>", "special": True, **TOKEN}]
+    special = {part: tokenizer.token_to_id(part) for part in parts if part != "A"}
+    raw["added_tokens"] = [
+        {"id": index, "content": part, "special": True, **TOKEN} for part, index in special.items()
+    ]
     single = [
         {"Sequence": {"id": "A", "type_id": 0}}
         if part == "A"
@@ -67,7 +69,9 @@ def with_template(tokenizer: Tokenizer, *parts: str) -> Json:
         "type": "TemplateProcessing",
         "single": single,
         "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {"</s>": {"id": "</s>", "ids": [index], "tokens": ["</s>"]}},
+        "special_tokens": {
+            part: {"id": part, "ids": [index], "tokens": [part]} for part, index in special.items()
+        },
     }
     return raw
 
@@ -105,6 +109,7 @@ TOKENIZERS: dict[str, Json] = {
     "bytes-before": with_template(byte_level(), "</s>", "A"),
     "bytes-after": with_template(byte_level(), "A", "</s>"),
     "bytes-both": with_template(byte_level(), "</s>", "A", "</s>"),
+    "bytes-two": with_template(byte_level(), "</s>", "19", "A", "</s>"),
     "pieces-normalizer": json.loads(sentencepiece(as_normalizer=True).to_str()),
     "pieces-metaspace": json.loads(sentencepiece(as_normalizer=False).to_str()),
 }
@@ -217,7 +222,7 @@ def template_cases() -> dict[str, tuple[str, str, dict[str, Json]]]:
     """Return templates without a word on BOS beside them."""
     return {
         f"template {name}": (name, "llama", generic())
-        for name in ("bytes", "bytes-before", "bytes-after", "bytes-both")
+        for name in ("bytes", "bytes-before", "bytes-after", "bytes-both", "bytes-two")
     }
 
 

@@ -394,9 +394,13 @@ REFUSED = [
     ),
 ]
 
-KINDS = "default, linear, llama3, longrope, su"
+KINDS = "default, linear, llama3, yarn, longrope, su"
 REFUSED_ROPE = [
-    ({"rope_type": "yarn", "factor": 4.0}, f'rope_type must be one of {KINDS}, not "yarn"'),
+    ({"rope_type": "axial", "factor": 4.0}, f'rope_type must be one of {KINDS}, not "axial"'),
+    (
+        {"rope_type": "yarn", "factor": 4.0, "beta_fast": "32"},
+        'beta_fast must be a finite number greater than 0, not "32"',
+    ),
     ({"type": "dynamic", "factor": 2.0}, f'type must be one of {KINDS}, not "dynamic"'),
     (
         {"type": "linear", "rope_type": "llama3"},

@@ -1,7 +1,12 @@
+import json
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sim.model.config import RopeConfig
+from sim.model.families import config_from_hf
 from sim.model.rope import inverse_frequencies, rope_tables, rotate
 
 
@@ -13,6 +18,18 @@ def test_frequencies_are_those_of_transformers(case, golden_model):
     ours = inverse_frequencies(golden.config.rope, len(golden.tokens))
     # transformers computes frequencies in float32: a power, a division and a scaling.
     np.testing.assert_allclose(ours, golden.inverse_frequencies, rtol=4 * 2.0**-24)
+
+
+YARN = Path(__file__).parents[2] / "golden" / "families" / "yarn.json"
+
+
+@pytest.mark.parametrize("golden", json.loads(YARN.read_text())["cases"])
+def test_yarn_is_that_of_transformers(golden):
+    config = config_from_hf(golden["config"])
+    ours = inverse_frequencies(config.rope, config.max_positions)
+    # transformers computes the ramp and its mean in float32.
+    np.testing.assert_allclose(ours, golden["inverse_frequencies"], rtol=8 * 2.0**-24)
+    assert config.rope.attention_factor == golden["attention_factor"]
 
 
 def test_rotation_by_hand():

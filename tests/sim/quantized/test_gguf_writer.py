@@ -13,8 +13,10 @@ from numerics.gguf.entries import ENTRIES
 from sim.errors import UserError
 from sim.methods.rotations import Rotate
 from sim.model.tensors import linear_names, tensor_shapes
+from sim.model.yarn import Yarn, attention_scale
 from sim.quantized.gguf_keys import ARCHITECTURES
 from sim.quantized.writer import TableTypes, write_model
+from sim.quantized.written_notes import written_notes
 from sim.sources.catalog import open_model
 from sim.sweep.recipe import Recipe, Rule
 from sim.sweep.recipe_file import make_recipe
@@ -144,6 +146,42 @@ def test_a_model_that_gguf_can_not_describe_is_refused(source, tmp_path, changes
 
 def with_factors(source, factors):
     return Changed(source, rope=dataclasses.replace(source.config.rope, factors=factors))
+
+
+@pytest.mark.parametrize("attention_factor", [attention_scale(4.0), 1.3])
+def test_yarn_is_stored_as_its_parameters(source, tmp_path, attention_factor):
+    yarn = Yarn(factor=4.0, original_positions=32, beta_fast=8.0)
+    rope = dataclasses.replace(
+        source.config.rope, yarn=yarn, attention_factor=float(np.float32(attention_factor))
+    )
+    changed = Changed(source, rope=rope)
+    path = write_model(changed, recipe_of(Q4_0), tmp_path / "model.gguf")
+    found = open_model(str(path)).config.rope
+    assert found.yarn == yarn
+    assert np.float32(found.attention_factor) == np.float32(attention_factor)
+    assert written_notes(changed, path, EXACT) == [
+        (
+            "the file states beta_fast 8 and beta_slow 1 of YaRN, which qsim applies; llama.cpp "
+            "ignores them in this architecture and takes 32 and 1"
+        )
+    ]
+    # What no key of GGUF says.
+    rope = dataclasses.replace(rope, yarn=dataclasses.replace(yarn, truncate=False))
+    with pytest.raises(UserError, match=r"^GGUF can't describe this model: its rope would be"):
+        write_model(Changed(source, rope=rope), recipe_of(Q4_0), tmp_path / "no.gguf")
+
+
+def test_two_tokens_before_a_text_do_not_fit_a_file(source, tmp_path):
+    tokenizer = dataclasses.replace(source.tokenizer(), prefix_ids=(7, 8))
+    changed = Changed(source)
+    changed.tokenizer = lambda: tokenizer
+    message = (
+        r"^the tokenizer puts 2 tokens before a text, '\(', '\)'; a GGUF file can hold one, so "
+        r"write a packed checkpoint \(--out without .gguf\)$"
+    )
+    with pytest.raises(UserError, match=message):
+        write_model(changed, recipe_of(Q4_0), tmp_path / "model.gguf")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_factors_of_rotary_frequencies_are_stored_as_float32(source, tmp_path):

@@ -1,3 +1,4 @@
+import math
 import operator
 
 import gguf
@@ -404,13 +405,54 @@ def test_mixtures_of_experts_are_refused(tiny, tmp_path):
 
 
 def test_other_scalings_of_the_rotation_are_refused(tiny, tmp_path):
-    message = "PATH: llama.rope.scaling.type must be one of none, linear, longrope, not 'yarn'"
-    refused(
-        tiny,
-        tmp_path,
-        message,
-        edit=lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.YARN),
-    )
+    message = "PATH: llama.rope.scaling.type must be one of none, linear, yarn, longrope, not 'ntk'"
+    refused(tiny, tmp_path, message, edit=lambda w: w.add_string("llama.rope.scaling.type", "ntk"))
+
+
+YARN = {"type": "yarn", "factor": 4.0, "original_context_length": 32}
+
+
+@pytest.mark.parametrize(
+    ("more", "fields"),
+    [
+        ({}, {}),
+        ({"original_context_length": None}, {"original_max_position_embeddings": None}),
+        ({"yarn_ext_factor": 1.0, "yarn_log_multiplier": 0.0}, {}),
+        (
+            {"yarn_beta_fast": 8.0, "yarn_beta_slow": 2.0},
+            {"beta_fast": 8.0, "beta_slow": 2.0},
+        ),
+        ({"yarn_attn_factor": 1.5, "attn_factor": 7.0}, {"attention_factor": 1.5}),
+        # llama.cpp multiplies the factor of the paper, 1 + 0.1 ln 4.
+        ({"attn_factor": 2.0}, {"attention_factor": 2 * (0.1 * math.log(4.0) + 1.0)}),
+        ({"factor": None}, {"factor": 1.0}),
+    ],
+)
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_yarn_is_that_of_config_json(tiny, tmp_path, architecture, more, fields):
+    def edit(writer):
+        for key, value in (YARN | more).items():
+            if value is not None:
+                add = {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32}
+                add[type(value)](f"{architecture}.rope.scaling.{key}", value)
+
+    source, _, raw = make(tiny, tmp_path, architecture, edit=edit)
+    scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+    assert source.config == config_from_hf(raw | {"rope_scaling": scaling | fields})
+    assert source.config.rope.yarn is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"), [("yarn_ext_factor", 0.5, "1"), ("yarn_log_multiplier", 0.1, "0")]
+)
+def test_yarn_of_other_kinds_is_refused(tiny, tmp_path, key, value, rule):
+    def edit(writer):
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_float32(f"llama.rope.scaling.{key}", value)
+
+    shown = float(np.float32(value))
+    message = f"PATH: llama.rope.scaling.{key} must be {rule}, not {shown}"
+    refused(tiny, tmp_path, message, edit=edit)
 
 
 def test_pieces_of_a_split_model_are_refused(tiny, tmp_path):

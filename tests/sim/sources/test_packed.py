@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -14,10 +15,12 @@ from sim.methods.run import quantized_blocks
 from sim.methods.streams import CalibrationStreams
 from sim.model.online import Online
 from sim.model.tensors import linear_names, tensor_shapes
+from sim.model.yarn import Yarn
 from sim.quantized.table_types import TableTypes
 from sim.quantized.writer import write_model
 from sim.quantized.written_notes import written_notes
 from sim.sources.catalog import open_model
+from sim.sources.packed_description import read_description
 from sim.sources.packed_floats import smallest_type
 from sim.sources.rotated import RotatedSource
 from sim.sources.text import Text
@@ -156,6 +159,17 @@ def test_nothing_half_written_stays(source, tmp_path, monkeypatch):
 def change(copy, **fields):
     path = copy / "qsim.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_yarn_and_several_tokens_before_a_text_are_kept(copy, source):
+    read = read_description(copy)
+    yarn = Yarn(factor=4.0, original_positions=32, truncate=False)
+    rope = dataclasses.replace(read.config.rope, yarn=yarn)
+    config = dataclasses.replace(read.config, rope=rope)
+    changed = dataclasses.replace(read, prefix_ids=(7, 3), config=config)
+    assert "yarn" not in json.loads((copy / "qsim.json").read_text())["config"]["rope"]
+    (copy / "qsim.json").write_text(changed.to_json())
+    assert read_description(copy) == changed
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numerics
 from sim.errors import UserError
 from sim.sources.catalog import open_model
 from sim.sources.text import read_text
+from sim.sweep import evaluate
 from sim.sweep.engine import Sweep
 from sim.sweep.recipe import EXACT
 from sim.sweep.recipe_file import make_recipe
@@ -195,6 +196,26 @@ def test_windows_average_to_the_means_and_give_their_errors(sweep):
     ):
         assert mean == pytest.approx(np.mean(values))
         assert error == pytest.approx(np.std(values, ddof=1) / 3)
+
+
+def test_tokens_before_the_text_count_in_no_figure(sweep, monkeypatch):
+    scored = {"_score_reference": [], "_score": []}
+    for name, rows in scored.items():
+        function = getattr(evaluate, name)
+
+        def keep(*args, function=function, rows=rows, **options):
+            rows.append(function(*args, **options))
+            return rows[-1]
+
+        monkeypatch.setattr(evaluate, name, keep)
+    windows = dataclasses.replace(sweep.windows, unscored=3)
+    points = dataclasses.replace(sweep, windows=windows, recipes=sweep.recipes[-1:]).run(Log())
+    nll = np.stack([row[1] for row in scored["_score_reference"]])[:, 2:]
+    kl, agrees = (np.stack([row[part] for row in scored["_score"]])[:, 2:] for part in (1, 2))
+    assert [p.scored for p in points] == [nll.size] * 2 and nll.shape == (4, 29)
+    assert points[0].perplexity == np.exp(nll.mean(dtype=np.float64))
+    assert points[1].window_kl == tuple(kl.mean(axis=1, dtype=np.float64).tolist())
+    assert points[1].top1_agreement == agrees.mean()
 
 
 def test_few_windows_have_no_error(finished):

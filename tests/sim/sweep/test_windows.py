@@ -11,8 +11,8 @@ from sim.sweep.windows import take_windows
 class Letters:
     """A tokenizer whose ids are Unicode code points."""
 
-    def __init__(self, bos_id=None):
-        self.bos_id = bos_id
+    def __init__(self, *prefix_ids):
+        self.prefix_ids = prefix_ids
 
     def encode(self, text):
         return np.array([ord(c) for c in text], np.int32)
@@ -43,9 +43,28 @@ def test_one_spread_window_is_the_first():
 
 
 def test_each_window_starts_with_the_models_start_token():
-    windows = take_windows(text_of(6), Letters(bos_id=99), tokens=8, context=4, spread=False)
+    windows = take_windows(text_of(6), Letters(99), tokens=8, context=4, spread=False)
     assert windows.tokens.tolist() == [[99, 0, 1, 2], [99, 3, 4, 5]]
     assert "each after a start-of-sequence token" in windows.sampling
+    assert windows.scored == 6
+
+
+def test_tokens_before_the_text_are_not_scored():
+    windows = take_windows(text_of(6), Letters(99, 98), tokens=8, context=4, spread=False)
+    assert windows.tokens.tolist() == [[99, 98, 0, 1], [99, 98, 2, 3]]
+    assert (windows.scored, windows.unscored) == (4, 2)
+    assert windows.sampling.endswith(
+        "each after 2 special tokens; every position but the first 2 of a window is scored"
+    )
+
+
+def test_a_context_of_tokens_before_the_text_alone_is_refused():
+    message = (
+        "^--context 2 leaves no room for text after the 2 tokens that the model expects before it; "
+        "raise --context$"
+    )
+    with pytest.raises(UserError, match=message):
+        take_windows(text_of(6), Letters(99, 98), tokens=8, context=2, spread=False)
 
 
 @given(
