@@ -89,7 +89,7 @@ def list_roofline() -> None:
 
 
 @roofline.command
-def validate(file: Path, *, engines: Path | None = None, json: Flag = False) -> None:
+def validate(file: Path | None = None, *, engines: Path | None = None, json: Flag = False) -> None:
     """Score predictions against a CSV table of measured speeds.
 
     Parameters
@@ -97,12 +97,23 @@ def validate(file: Path, *, engines: Path | None = None, json: Flag = False) -> 
     file
         Table with the columns device, model, params, weight_format, act_format, batch, prompt_len,
         gen_len, phase, tokens_per_s and source. The words of a row name the engine that ran it;
-        the year of its source, or the number of a llama.cpp issue, gives its version.
+        the year of its source, or the number of a llama.cpp issue, gives its version. A table with
+        the columns device, m, k and n (or network) and one of cycles, time_ms, per_s,
+        macs_per_cycle, tops and utilization has products on accelerators. Without a file the
+        published rows of the built-in accelerators are scored.
     engines
         TOML table of more words that name engines, as roofline/measured/engines.toml has them.
     json
         Print one JSON object on standard output instead of the tables.
     """
+    from roofline.measured.array_rows import PUBLISHED, is_array_table
+
+    with user_errors(ValueError):
+        is_array = file is None or is_array_table(file)
+    if is_array:
+        _validate_arrays(file or PUBLISHED, json=json)
+        return
+    assert file is not None
     from roofline.measured.validate import validate as validated
     from sim.deployment.validation import validation_record, validation_table
 
@@ -112,3 +123,16 @@ def validate(file: Path, *, engines: Path | None = None, json: Flag = False) -> 
         print_json([validation_record(found)])
     else:
         print_wide(validation_table(found))
+
+
+def _validate_arrays(file: Path, *, json: bool) -> None:
+    """Print the scores of a table of products on accelerators."""
+    from roofline.measured.array_validate import validate_arrays
+    from sim.deployment.array_validation import array_record, array_table
+
+    with user_errors(ValueError):
+        found = validate_arrays(file)
+    if json:
+        print_json([array_record(found)])
+    else:
+        print_wide(array_table(found))

@@ -388,3 +388,14 @@ def test_how_llama_cpp_shares_a_model_is_reported(capsys, options, is_told):
     )
     notes = json.loads(out)["notes"]
     assert code == 0 and any("--parallel pipeline" in note for note in notes) is is_told
+
+
+def test_accelerators_of_others_are_scored(capsys, tmp_path):
+    code, out, _ = run(capsys, "roofline", "validate")
+    assert code == 0 and "gemmini" in out and "median error" in out
+    path = tmp_path / "rows.csv"
+    path.write_text("device,m,k,n,cycles\nTPU v1,200,2000,2000,91000\nabacus,1,1,1,1\n")
+    code, out, _ = run(capsys, "roofline", "validate", str(path), "--json")
+    (found,) = json.loads(out)
+    assert code == 0 and found["scores"][0]["accelerator"] == "tpu-v1"
+    assert found["rows"][0]["measured_cycles"] == 91000 and len(found["unmatched"]) == 1
