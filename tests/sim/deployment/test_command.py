@@ -396,6 +396,6 @@ def test_accelerators_of_others_are_scored(capsys, tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("device,m,k,n,cycles\nTPU v1,200,2000,2000,91000\nabacus,1,1,1,1\n")
     code, out, _ = run(capsys, "roofline", "validate", str(path), "--json")
-    (found,) = json.loads(out)
+    found = json.loads(out)
     assert code == 0 and found["scores"][0]["accelerator"] == "tpu-v1"
     assert found["rows"][0]["measured_cycles"] == 91000 and len(found["unmatched"]) == 1
