@@ -180,12 +180,16 @@ def read_array_machine(path: Path) -> ArrayMachine:
     given = {one.name: getattr(found, one.name) for one in _NUMBERS}
     numbers = {name: each for name, each in given.items() if each is not None}
     whole = {one.name for one in _NUMBERS if one.type is int}
+    values: dict[str, Any] = {
+        name: int(number.value) if name in whole else number.value
+        for name, number in numbers.items()
+    }
     return ArrayMachine(
         name=path.stem,
         unconfirmed=tuple(name for name, each in numbers.items() if not each.confirmed),
         sources=tuple((name, each.source) for name, each in numbers.items()),
         **{name: getattr(found, name) for name in TEXTS},
-        **{name: int(n.value) if name in whole else n.value for name, n in numbers.items()},
+        **values,
     )
 
 

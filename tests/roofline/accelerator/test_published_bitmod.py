@@ -2,7 +2,9 @@
 
 import pytest
 
+from hw.accelerator import load_accelerator
 from roofline.accelerator.published_bitmod import (
+    DESIGNS,
     GENERATED_TOKENS,
     MODELS,
     published_cost,
@@ -64,6 +66,35 @@ def test_energy_of_pes_and_dram_equals_the_published_one(row):
     cost = published_cost(design, "llama-2-7b", task)
     assert round(cost.pe_energy_pj / 1e6, 1) == float(pes)
     assert round(cost.dram_energy_pj / 1e6, 1) == float(dram)
+
+
+def test_the_same_area_gives_the_published_gains_over_ant_and_olive():
+    """Section V-C: arrays of one area, except ANT's, whose decoders would have to fill the gap."""
+    machines = {"fp16": "fp16-28nm", "bitmod-ly": "bitmod", "ant": "ant", "olive": "olive"}
+    areas = {name: load_accelerator(machine).array_area_mm2 for name, machine in machines.items()}
+    assert {name: round(area, 3) for name, area in areas.items()} == {
+        "fp16": 1.512,
+        "bitmod-ly": 1.544,
+        "ant": 1.350,
+        "olive": 1.519,
+    }
+    for name, machine in machines.items():
+        built = load_accelerator(machine)
+        assert DESIGNS[name].prefill_array[0] * DESIGNS[name].prefill_array[1] == (
+            built.prefill_rows * built.prefill_columns
+        )
+
+    def mean(design, generated):
+        return sum(published_speedup(design, m, generated=generated) for m in MODELS) / len(MODELS)
+
+    gains = {
+        other: [
+            round(mean("bitmod-ly", tokens) / mean(other, tokens), 2)
+            for tokens in (0, GENERATED_TOKENS)
+        ]
+        for other in ("ant", "olive")
+    }
+    assert gains == {"ant": [1.72, 1.66], "olive": [1.56, 1.39]}
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
