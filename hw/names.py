@@ -20,7 +20,12 @@ VENDORS = frozenset(
 )
 #: The multiplication sign, which means an x here.
 TIMES = "\u00d7"
-COUNT = re.compile(r"^(\d+)\s*[x*]\s*(?=[a-z]|\d{4})|[\s-]+[x*]\s*(\d+)$")
+#: Number of machines after a name and before it. A number counts machines only where the rest of the
+#: text is a name, so that "5950X x4" and "7900 XT" keep their model numbers.
+COUNTS = (
+    re.compile(r"[\s-]+[x*]\s*(\d+)$"),
+    re.compile(r"^(\d+)(?:x\s*|\s+x\s+|\s*\*\s*)(?=[a-z\d])"),
+)
 THREADS = re.compile(r"[\s,]+(\d+)\s*threads?$")
 SIZE = re.compile(r"\b(\d+) ?g(?:i?b)?$")
 #: Relative difference of a memory size in a name to that of the machine, up to which they agree.
@@ -57,21 +62,32 @@ def find_machine(text: str) -> Found:
     >>> find_machine("raspberry-pi-5, 4 threads").threads
     4
     """
-    rest = text.strip().lower().replace(TIMES, "x")
-    # The X in "7900 XTX" is part of a name, not a count of machines.
-    if name := _named(rest):
-        return Found(machine=load_machine(name))
-    count, rest = _number(COUNT, rest)
-    threads, rest = _number(THREADS, rest)
-    if count is not None and not 1 <= count <= MOST_MACHINES:
-        raise ValueError(f"{count} machines in {text!r}; from 1 to {MOST_MACHINES}")
-    if threads == 0:
-        raise ValueError(f"{text!r} means 0 threads; at least 1")
+    whole = text.strip().lower().replace(TIMES, "x")
+    count, threads, rest = _parts(whole)
     name = _named(rest)
     if name is None:
         near = near_machines(rest)
         raise ValueError(unknown("machine", text, list_machines(), see="qsim hw", near=near))
+    if count is not None and not 1 <= count <= MOST_MACHINES:
+        raise ValueError(f"{count} machines in {text!r}; from 1 to {MOST_MACHINES}")
+    if threads == 0:
+        raise ValueError(f"{text!r} means 0 threads; at least 1")
     return Found(machine=load_machine(name), count=count or 1, threads=threads)
+
+
+def _parts(text: str) -> tuple[int | None, int | None, str]:
+    """Return machines, threads and name: the first reading whose rest is a name, or the last."""
+    if _named(text):
+        return None, None, text
+    threads, found = None, (None, None, text)
+    for pattern in (None, *COUNTS):
+        count, rest = (None, text) if pattern is None else _number(pattern, text)
+        threads, rest = _number(THREADS, rest)
+        if pattern is None or count is not None:
+            found = count, threads, rest
+        if _named(rest):
+            break
+    return found
 
 
 def near_machines(text: str) -> list[str]:

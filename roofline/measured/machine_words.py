@@ -14,7 +14,7 @@ from numerics.names.suggest import unknown
 THREADS = re.compile(r"\b(\d+) ?(?:cpu[ -])?(?:t\b|thr\w*)|threads? ?=? ?(\d+)")
 #: Numbers of CPU and GPU cores of one chip, as Apple writes them.
 CORES = re.compile(
-    r"\b(?P<count>\d+)[- ]?"
+    r"\b(?P<count>\d{1,3})[- ]?"
     r"(?:(?:c|cores?)[- ]?(?P<kind>cpu|gpu|npu)|(?P<named>cpu|gpu|npu)[- ]cores?)\b"
 )
 #: A link's width, and the words after a number that make it a number of cores, threads or bits;
@@ -30,7 +30,11 @@ LONE_CARD = re.compile(r"(?<![\w.-])(?=[2-5]0[5-9]0\b)")
 #: Words of laptop GPUs, smaller chips under the name of a desktop GPU.
 MOBILE = re.compile(r"\b(laptop|mobile|max-?q)\b")
 #: Vendors' names of their NPUs.
-NPU_NAMES = re.compile(r"\bneural engine\b|\bane\b|\bhexagon\b")
+NPU_NAMES = re.compile(r"\bneural[- ]engine\b|\bane\b|\bhexagon\b")
+#: Characters and vendors' names between two words of a name.
+BETWEEN = r"[^a-z0-9]*(?:(?:gen|nvidia|geforce|amd|intel|apple|qualcomm)\b[^a-z0-9]*)*"
+#: The name of a card that has no other link than PCIe, and the width of that link.
+CARD_LANES = re.compile(r"^[ ,(-]*x ?(?:8|16)\b")
 #: Words that many machines have in common.
 NOISE = frozenset(
     [
@@ -70,7 +74,7 @@ def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
     if text.strip() in list_machines():
         return Found(machine=load_machine(text.strip()))
     lowered = re.sub(
-        r"(?<!\d)(\d{1,4})x(?=[a-z]|\d{4}\b)", r"\1 x ", text.lower().replace(TIMES, "x")
+        r"(?<!\d)(\d{1,4})x(?!tx?\b)(?=[a-z]|\d{4}\b)", r"\1 x ", text.lower().replace(TIMES, "x")
     )
     if "tx" not in lowered:
         lowered = LONE_CARD.sub("rtx ", lowered)
@@ -93,7 +97,8 @@ def machine_in(text: str, *, prefer_kind: str | None = None) -> Found:
         raise ValueError(f"{text!r}: {best} is the desktop GPU; the laptop's is not in the catalog")
     if machine.kind == "gpu" and re.search(r"\bcpu\b", lowered):
         raise ValueError(f"{text!r}: {best} is the GPU; its CPU is not in the catalog")
-    count, threads = _count(lowered), _threads(lowered)
+    count = _slice_chips(lowered) or _count(_without_name(lowered, best))
+    threads = _threads(lowered)
     if count == 0 or threads == 0:
         raise ValueError(f"{text!r} means 0 {'threads' if count else 'machines'}; at least 1")
     return Found(machine=machine, count=count, threads=threads)
@@ -118,10 +123,18 @@ def _is_gpu(name: str) -> bool:
     return load_machine(name).kind == "gpu"
 
 
-def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, bool, int]:
-    """Return how well a machine fits: name, kind, memory size, name without size, brevity."""
+def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, bool, bool, int]:
+    """Return how well a machine fits a text.
+
+    By length of the name, words side by side, kind, memory size, name without size, brevity.
+    """
     machine = load_machine(name)
     length = max((_matched_length(text, words) for words in _names(name)), default=0)
+    # The 2 of "2x Snapdragon 8 Gen 3" is not that of "Snapdragon 8 Gen 2".
+    is_phrase = length > 0 and any(
+        _matched_length(text, words) == length and _phrase(words).search(text)
+        for words in _names(name)
+    )
     size = re.search(r"(\d+) ?g(?:i?b)?\b", text)
     fits = size is not None and _is_near(float(size[1]), machine.capacity_bytes / GIB)
     is_kind = kind is not None and machine.kind == kind
@@ -129,7 +142,7 @@ def _score(text: str, name: str, kind: str | None) -> tuple[float, bool, bool, b
     bonus = 1.5 if is_kind and length else 0.0
     # "A100" alone is an alias of one A100; the other is found by its memory size.
     is_unsized = any(_matched_length(text, words) == length for words in _unsized_names(name))
-    return length + bonus, is_kind, fits, is_unsized, -len(name)
+    return length + bonus, is_phrase, is_kind, fits, is_unsized, -len(name)
 
 
 def _is_near(size: float, capacity: float) -> bool:
@@ -165,19 +178,49 @@ def _is_size(word: str) -> bool:
 
 def _matched_length(text: str, words: tuple[str, ...]) -> int:
     """Return the characters of the words if all stand in the text, else 0."""
-    if not all(_pattern(word).search(text) for word in words):
+    if not all(_phrase((word,)).search(text) for word in words):
         return 0
     return sum(c.isalnum() for word in words for c in word)
 
 
 @cache
-def _pattern(word: str) -> re.Pattern[str]:
-    """Return a pattern of a word, with or without separators, not inside a longer one."""
-    characters = [c for c in word if c.isalnum()]
-    body = "[-_ ]?".join(re.escape(c) for c in characters)
+def _phrase(words: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern of words side by side that matches no part of a longer word or number."""
+    characters = [c for word in words for c in word if c.isalnum()]
     before = r"(?<!\d)" if characters[0].isdigit() else "(?<![a-z])"
     after = r"(?!\d)" if characters[-1].isdigit() else "(?![a-z])"
-    return re.compile(before + body + after)
+    return re.compile(before + BETWEEN.join(map(_body, words)) + after)
+
+
+def _body(word: str) -> str:
+    """Return a pattern of one word; separators may stand between its letters and its digits.
+
+    The x of "MI250 x 4" is not that of "MI250X".
+
+    >>> _body("i7-13700h")
+    'i[-_ ]?7[-_ ]?13700[-_ ]?h'
+    """
+    body = "[-_ ]?".join(map(re.escape, re.findall(r"[a-z]+|\d+", word)))
+    stem = body.removesuffix("[-_ ]?x")
+    return body if stem == body else rf"{stem}(?:x|[-_ ]x(?! ?\d))"
+
+
+def _without_name(text: str, name: str) -> str:
+    """Return a text without the longest name of a machine, whose numbers count no machines.
+
+    >>> _without_name("2x amd ryzen 9 5950x cpu", "ryzen-5950x")
+    '2x amd machine  cpu'
+    >>> _without_name("h100 pcie x16", "h100-pcie")
+    'machine '
+    """
+    found = [match for words in _names(name) for match in _phrase(words).finditer(text)]
+    longest = max(found, key=lambda match: len(match[0]), default=None)
+    if longest is None:
+        return text
+    rest = text[longest.end() :]
+    if "pci" in longest[0]:
+        rest = CARD_LANES.sub("", rest)
+    return f"{text[: longest.start()]}machine {rest}"
 
 
 def _count(text: str) -> int:
@@ -186,15 +229,11 @@ def _count(text: str) -> int:
     >>> texts = "1000x a100", "a100 * 2", "a100 x8", "a100, tp=2", "8-gpu h100", "epyc 9654 2s"
     >>> [_count(text) for text in texts]
     [1000, 2, 8, 2, 8, 2]
-    >>> texts = "ryzen 9 5950x 16-core", "7900 xtx", "tpu v5e-8", "tpu v4-8", "pcie x16"
+    >>> texts = "ryzen 9 5950x 16-core", "7900 xtx", "pcie x16"
     >>> [_count(text) for text in texts]
-    [1, 1, 8, 4, 1]
+    [1, 1, 1]
     """
     text = LANES.sub(" ", text)
-    if "tpu" in text and (match := SLICE.search(text)):
-        chips = int(match[3])
-        is_by_core = int(match[1]) < 5 or match[2] == "p"
-        return max(1, chips // 2) if is_by_core else chips
     patterns = (
         # XT and XTX in "7900 XTX" and X in "5950X" are parts of names.
         r"(?<![\w.])(\d{1,4}) ?(?:x(?![a-z])|\*)[ -]?(?=[a-z]|\d{4})",
@@ -211,6 +250,20 @@ def _count(text: str) -> int:
         return 2
     found = (re.search(pattern, text) for pattern in patterns)
     return next((int(match[1]) for match in found if match), 1)
+
+
+def _slice_chips(text: str) -> int | None:
+    """Return the chips of a slice of TPUs.
+
+    >>> [_slice_chips(text) for text in ("tpu v5e-8", "tpu v4-8", "8x tpu v6e")]
+    [8, 4, None]
+    """
+    match = SLICE.search(text) if "tpu" in text else None
+    if match is None:
+        return None
+    chips = int(match[3])
+    is_by_core = int(match[1]) < 5 or match[2] == "p"
+    return max(1, chips // 2) if is_by_core else chips
 
 
 def _threads(text: str) -> int | None:

@@ -16,6 +16,15 @@ def test_every_name_title_and_alias_means_a_machine(name):
         assert found is machine or found.kind != machine.kind, text
 
 
+@pytest.mark.parametrize("form,count", [("2x {}", 2), ("8 x {}", 8), ("{} x4", 4), ("{} * 3", 3)])
+def test_a_count_on_either_side_keeps_every_model_number(form, count):
+    for name in list_machines():
+        machine = load_machine(name)
+        for text in (name, machine.title, *machine.aliases):
+            found = find_machine(form.format(text))
+            assert (found.machine, found.count) == (find_machine(text).machine, count), text
+
+
 @pytest.mark.parametrize(
     "text,name,count,threads",
     [

@@ -2,7 +2,21 @@
 
 import pytest
 
+from hw.machine import list_machines, load_machine
 from roofline.measured.machine_words import machine_in
+
+#: Words for a number of machines, in both orders, and that number; a CPU's name may end in its kind.
+COUNTED = [
+    ("{}", 1),
+    ("2x {}", 2),
+    ("{} x4", 4),
+    ("{} CPU", 1),
+    pytest.param("8 x {}", 8, marks=pytest.mark.slow),
+    pytest.param("4\u00d7 {}", 4, marks=pytest.mark.slow),
+    pytest.param("{} x 2", 2, marks=pytest.mark.slow),
+    pytest.param("{} * 3", 3, marks=pytest.mark.slow),
+    pytest.param("2x {} CPU", 2, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +36,17 @@ from roofline.measured.machine_words import machine_in
 def test_names_of_machines_in_tables(text, name, count):
     found = machine_in(text)
     assert (found.machine.name, found.count) == (name, count)
+
+
+@pytest.mark.parametrize("form,count", COUNTED)
+def test_counts_stand_apart_from_the_name_of_every_machine(form, count):
+    for name in list_machines():
+        machine = load_machine(name)
+        if "CPU" in form and machine.kind != "cpu":
+            continue
+        for text in (name, machine.title, *machine.aliases):
+            found = machine_in(form.format(text), prefer_kind=machine.kind)
+            assert (found.machine.name, found.count) == (name, count), text
 
 
 @pytest.mark.parametrize("text", ["RTX 4090 Laptop", "Xeon E5-2690 v4", "4x", "nothing"])
@@ -95,6 +120,10 @@ def test_other_machines_are_not_taken_for_a_known_one(text):
         ("M5 CPU, 4 threads", "apple-m5-cpu", 1, 4),
         ("EPYC 9654 2S", "epyc-9654", 2, None),
         ("2x-h100-sxm", "h100-sxm", 2, None),
+        ("AMD Ryzen 9 5950X CPU", "ryzen-5950x", 1, None),
+        ("2x 5950X", "ryzen-5950x", 2, None),
+        ("H100 PCIe x16", "h100-pcie", 1, None),
+        ("H100 PCIe x4", "h100-pcie", 4, None),
         ("2x EPYC 9654 (2S)", "epyc-9654", 2, None),
     ],
 )
