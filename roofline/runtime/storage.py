@@ -107,29 +107,38 @@ def _is_arithmetic(scheme: "Scheme") -> bool:
 
 #: Bits of a float32, which a number of the KV cache may take at most.
 WIDEST = 32.0
-#: Formats of ``numerics`` by the names that formats of a KV cache have here.
-KV_NAMES = {"fp8": "fp8_e4m3"}
+#: Formats of ``numerics`` by the names that formats of a KV cache have here. Caches in FP8 have one
+#: scale for a tensor (vLLM's ``--kv-cache-dtype fp8``, TensorRT-LLM), so a token stores none.
+KV_NAMES = {
+    "fp8": "fp8_e4m3:tensor",
+    "fp8_e4m3": "fp8_e4m3:tensor",
+    "fp8_e5m2": "fp8_e5m2:tensor",
+}
+#: Tokens and heads of a cache over which the scale of a tensor is counted.
+CACHED_ROWS = 1 << 30
 
 
 @cache
 def kv_bits(text: str, head_dim: int) -> float:
-    """Return the bits of one number of the KV cache; each head of a token has a scale of its own.
+    """Return the bits of one number of the KV cache, with the scales of a head of a token.
 
-    >>> kv_bits("fp16", 128), kv_bits("int8", 128)
-    (16.0, 8.25)
+    A scale of a whole tensor takes none of them.
+
+    >>> [kv_bits(name, 128) for name in ("fp16", "int8", "fp8", "nvfp4")]
+    [16.0, 8.25, 8.0, 4.5]
     """
     if text in PLAIN:
         return PLAIN[text].bits or 0.0
     from numerics.names.text import parse_scheme
 
     scheme = parse_scheme(KV_NAMES.get(text, text), role="kv")
-    bits = scheme.bits_per_weight((1, head_dim), kind="full")
-    if bits > WIDEST:
+    alone = scheme.bits_per_weight((1, head_dim), kind="full")
+    if alone > WIDEST:
         raise ValueError(
-            f"{text!r} takes {bits:g} bits for a number of the KV cache, where each head of a token"
-            " is stored by itself; take a format without a codebook"
+            f"{text!r} takes {alone:g} bits for a number of the KV cache, where each head of a"
+            " token is stored by itself; take a format without a codebook"
         )
-    return bits
+    return round(scheme.bits_per_weight((CACHED_ROWS, head_dim), kind="full"), 6)
 
 
 def known_storages() -> list[str]:
