@@ -91,6 +91,8 @@ class Machine:
     #: them), and their clock.
     multiprocessors: Sourced | None = None
     clock_ghz: Sourced | None = None
+    #: NVIDIA's number of the instruction set, which decides the kernels that engines have for it.
+    compute_capability: Sourced | None = None
     on_chip_kb: Sourced | None = None
     link_gb_per_s: Sourced | None = None
     link_latency_us: Sourced | None = field(default=None, metadata=ZERO)
@@ -194,6 +196,12 @@ class Machine:
     def has_gemm_library(self) -> bool:
         """Whether engines call a GEMM library of the GPU's vendor, such as cuBLAS or rocBLAS."""
         return self.kind == "gpu" and self.vendor not in WITHOUT_GEMM_LIBRARY
+
+    @property
+    def has_wgmma(self) -> bool:
+        """Whether the GPU has Hopper's matrix instructions, which later GPUs don't have."""
+        capability = self.compute_capability
+        return capability is not None and 9 <= capability.value < 10
 
     def portable_ops_per_s(self, operand: str) -> float:
         """Return the rate of instructions that older GPUs of the vendor have; inf if unknown.

@@ -20,8 +20,8 @@ VENDORS = frozenset(
 )
 #: The multiplication sign, which means an x here.
 TIMES = "\u00d7"
-#: Number of machines after a name and before it. A number counts machines only where the rest of the
-#: text is a name, so that "5950X x4" and "7900 XT" keep their model numbers.
+#: Number of machines after a name and before it. A number counts machines only where the rest of
+#: the text is a name, so that "5950X x4" and "7900 XT" keep their model numbers.
 COUNTS = (
     re.compile(r"[\s-]+[x*]\s*(\d+)$"),
     re.compile(r"^(\d+)(?:x\s*|\s+x\s+|\s*\*\s*)(?=[a-z\d])"),

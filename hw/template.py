@@ -27,6 +27,7 @@ MACHINE: dict[str, dict[str, str]] = {
         "vector_tops": "peak FP32 rate of everything but matrix products, 1e12 operations/s",
         "multiprocessors": "SMs of NVIDIA, compute units (pairs since RDNA) of AMD, cores of Apple",
         "clock_ghz": "clock of a GPU, 1e9 cycles/s",
+        "compute_capability": "NVIDIA's number of the instruction set, such as 9.0 for Hopper",
         "on_chip_kb": "shared on-chip memory such as L2, 1000 bytes",
         "link_gb_per_s": "link to other machines, both directions together, 1e9 bytes/s",
         "link_latency_us": "latency of a message over the link, microseconds",

@@ -22,6 +22,13 @@ USUAL_CLOCK_GHZ = 1.41
 #: 0.80, B300 0.79, B200 0.78, GB200 0.73; of AMD MI250X 0.77, MI325X 0.60, MI300X 0.51. FP8: GH200
 #: 0.78, H100 0.71, and NVFP4 on a B200 0.74.
 LIBRARY_SHARE = {("NVIDIA", "fp16"): 0.80, ("NVIDIA", "narrow"): 0.74, ("AMD", "fp16"): 0.60}
+#: Rate of kernels that expand weights between memory and matrix units, for many tokens, over that
+#: of the library's GEMM of the same operands. Marlin: prompts of Llama-2-7B and 13B on an A100 in
+#: groups of 128: 0.82 to 0.90 (HandH1998/QQQ issue 15); GEMMs of 16384 tokens on an A6000 0.82
+#: (marlin issue 21); requests on an A100 0.79 (gpustack); the first version 0.60 (vLLM pull request
+#: 2497). With wgmma, on Hopper, Machete takes as long as FP16 (vLLM pull requests 7174 and 7701;
+#: requests on an H100 1.02, gpustack).
+EXPANDING_SHARE, WGMMA_EXPANDING_SHARE = 0.82, 1.0
 #: Threads up to which the harmonic number is summed; its limit is as exact for more.
 MOST_SUMMED, EULER_GAMMA = 10_000, 0.5772156649
 
@@ -35,6 +42,9 @@ class Fitted:
     gpu_expanded_bytes_per_cycle: float
     gpu_native_start_cycles: float
     gpu_dequantize_start_cycles: float
+    #: Shares of the INT8 and of the FP4 peak that llama.cpp's tiles of a prompt reach.
+    gpu_tile_share: float
+    gpu_fp4_tile_share: float
     #: Largest relative error of the fit on GPUs.
     gpu_scatter: float
     cpu_memory_share: float
@@ -103,8 +113,7 @@ def expected_factors(machine: Machine, path: ProductPath, *, threads: int | None
         memory, start_s = numbers.cpu_memory_share, numbers.cpu_wait_us * 1e-6 * last_of(used)
     else:
         memory, start_s = numbers.gpu_memory_share, _gpu_start_s(machine, path)
-        if path.is_library:
-            compute = _library_share(machine, path.operand) or compute
+        compute = _gpu_compute_share(machine, path)
         cycles = machine.multiprocessor_cycles_per_s
         if cycles is not None:
             per_cycle = path.bytes_in_flight * numbers.gpu_expanded_bytes_per_cycle
@@ -115,6 +124,25 @@ def expected_factors(machine: Machine, path: ProductPath, *, threads: int | None
     return Factors(
         compute=compute, memory=memory, start_s=start_s, vector_bytes_per_s=vector_bytes_per_s
     )
+
+
+def _gpu_compute_share(machine: Machine, path: ProductPath) -> float:
+    """Return the share of the peak of a GPU's kernels for many tokens.
+
+    Kernels without a published share take that of CPUs.
+    """
+    numbers = fitted()
+    if path.unpacks_in_loop:
+        return numbers.gpu_tile_share
+    library = _library_share(machine, path.operand)
+    if path.is_library:
+        return library or numbers.cpu_native_compute_share
+    if path.operand == "fp4":
+        return numbers.gpu_fp4_tile_share
+    if path.kind == "dequantize" and library is not None:
+        expanding = WGMMA_EXPANDING_SHARE if machine.has_wgmma else EXPANDING_SHARE
+        return expanding * library
+    return numbers.cpu_native_compute_share
 
 
 def _library_share(machine: Machine, operand: str) -> float | None:

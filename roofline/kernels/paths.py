@@ -11,7 +11,14 @@ from typing import Literal
 
 from hw.cpu import Cores
 from hw.machine import Machine
-from roofline.kernels.loops import is_ternary, loop_instructions, shares_unpacking, tile_ops_per_s
+from roofline.kernels.loops import (
+    base_type,
+    is_ternary,
+    loop_instructions,
+    shares_unpacking,
+    tile_ops_per_s,
+)
+from roofline.runtime.activations import as_run, possible_activations
 from roofline.runtime.engine import Engine, engine_for
 from roofline.runtime.serving_format import Lookup, ServingFormat
 from roofline.runtime.storage import CONVERT_OPS, PLAIN, Storage
@@ -84,15 +91,18 @@ def weight_path(
 ) -> ProductPath:
     """Return the path of a matrix product of weights and activations.
 
-    ``fastest`` takes the peak with the narrowest accumulator where a machine has several, and the
-    fastest kernels that any engine could have, as a bound needs it.
+    ``fastest`` takes the fastest of all paths that the machine has, with the narrowest accumulator
+    where it has several, and the fastest kernels that any engine could have, as a bound needs it.
     """
     engine = engine or engine_for(fmt)
+    fmt = as_run(fmt, machine, engine)
     storage = fmt.head if head and fmt.mix is None else fmt.weights
     if fmt.lookup is not None and machine.cores is not None and not head:
         path = _lookup_path(fmt.lookup, machine.cores, fastest=fastest)
+    elif fastest:
+        path = _fastest_path(machine, fmt, engine, storage)
     else:
-        path = _dense_path(machine, fmt, engine, storage, fastest=fastest)
+        path = _dense_path(machine, fmt, engine, storage, fastest=False)
     if machine.sparse_speedup is None or not storage.is_two_of_four:
         return path
     return replace(path, ops_per_s=machine.sparse_speedup.value * path.ops_per_s)
@@ -112,10 +122,28 @@ def _lookup_instructions(lookup: Lookup, cores: Cores) -> float:
     return lookup.avx2_instructions
 
 
+def _fastest_path(
+    machine: Machine, fmt: ServingFormat, engine: Engine, storage: Storage
+) -> ProductPath:
+    """Return the fastest path of any engine: of all activations, and of wider operands for them.
+
+    Of equally fast paths it is the one that the engine takes.
+    """
+    usual = _dense_path(machine, fmt, engine, storage, fastest=True)
+    paths = [usual]
+    for activations in possible_activations(fmt):
+        for wider in (activations, *WIDER[activations][1:]):
+            other = replace(fmt, activations=wider, native_activations=None)
+            paths.append(_dense_path(machine, other, engine, storage, fastest=True))
+    return max(paths, key=lambda path: path.ops_per_s)
+
+
 def _dense_path(
     machine: Machine, fmt: ServingFormat, engine: Engine, storage: Storage, *, fastest: bool
 ) -> ProductPath:
     """Return the path of multiplications, those with zeros included."""
+    if not (fastest or engine.has_fast_bf16) and base_type(fmt) == "bf16":
+        return ProductPath(kind="native", operand="fp32", ops_per_s=machine.vector_ops_per_s)
     activations = _multiplied_activations(machine, fmt, engine, storage, fastest=fastest)
     narrowest = fastest or engine.accumulates_fp16
     if storage.operand is not None:
@@ -139,6 +167,10 @@ def _multiplied_activations(
 ) -> str:
     """Return the type in which activations are multiplied; a product takes its wider operand."""
     activations = fmt.activations
+    is_fp4 = storage.operand == "fp4" and (fastest or engine.multiplies_fp4)
+    has_fp4 = machine.kind == "gpu" and machine.ops_per_s("fp4") is not None
+    if engine.quantizes_activations and is_fp4 and has_fp4:
+        return "fp4"
     is_narrow = storage.operand not in ("fp16", "fp32")
     if engine.quantizes_activations and is_narrow and _has_int8(machine, engine, fastest=fastest):
         activations = "int8"
@@ -186,7 +218,8 @@ def _expanded(
 ) -> ProductPath:
     operand, rate = _supported(machine, activations, fastest=fastest)
     in_memory = engine.expands_in_memory and engine.uses_library(machine, operand)
-    if not fastest and not in_memory:
+    has_own = in_memory or (machine.has_wgmma and not engine.unpacks_in_loop)
+    if not fastest and not has_own:
         rate = min(rate, machine.portable_ops_per_s(operand))
     per_weight = CONVERT_OPS if storage.operand == operand else storage.dequantize_ops
     # What a loop unpacks again and again is part of the share of the peak that it reaches.

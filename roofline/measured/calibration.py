@@ -5,13 +5,15 @@ bitnet.cpp's GPU README on an A100 40 GB, CPU runs of llama.cpp and ik_llama.cpp
 issues, and llama-roofline's context sweep. No test scores predictions on them.
 
 Fitted for GPUs: a share of the bandwidth, the bytes of narrow weights that a multiprocessor reads
-in a cycle, and the cycles to start a kernel of each path. Fitted for CPUs: a share of the
+in a cycle, the cycles to start a kernel of each path, and the shares of the peaks that llama.cpp's
+tiles reach, on prompts of its pull requests. Fitted for CPUs: a share of the
 bandwidth, a share of the peak of each path and of attention, and the wait for the last thread.
 GEMMs of a GPU's library take a published share (:mod:`roofline.kernels.efficiency`); other kernels
 and attention on GPUs take the shares of CPUs.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -19,13 +21,18 @@ import numpy as np
 
 from hw.cpu import OPS_PER_CYCLE
 from hw.machine import Machine, load_machine
-from roofline.kernels.efficiency import FILE, last_of
+from roofline.kernels.efficiency import FILE, expected_factors, last_of
 from roofline.kernels.paths import attention_path, weight_path
 from roofline.model.model_shape import load_model
+from roofline.runtime.engine import LLAMA_CPP, LLAMA_CPP_2024, LLAMA_CPP_2025, Engine
 from roofline.runtime.serving_format import parse_format
+from roofline.time.predict import predict_step
 from roofline.workload.operators import operators
+from roofline.workload.setup import Setup
 from roofline.workload.step import Sequences
 
+#: Machine, engine, model, format, tokens of the prompt, tokens of a pass, tokens/s.
+TilePoint = tuple[str, Engine, str, str, int, int, float]
 #: Matrix-vector products on an A100 40 GB: rows, columns and microseconds; in BF16, and with 2-bit
 #: weights and INT8 activations.
 GEMV_BF16 = [
@@ -60,6 +67,24 @@ SYNCHRONISATION = [("gguf-f16", 52.0), ("gguf-q8_0", 60.0)]
 #: which has 6 performance cores.
 CONTEXT_THREADS = 8
 CONTEXT = [(0, 83.6), (512, 80.5), (2048, 62.2), (8192, 32.8)]
+#: Prompts in llama.cpp's INT8 tiles on GPUs, of pull requests 7676, 7860 and 8062 without flash
+#: attention and of 17906 with it.
+TILES = [
+    ("rtx-4090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q4_0", 512, 512, 10358.75),
+    ("rtx-4090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q5_0", 2048, 512, 10536.44),
+    ("rtx-4090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q4_k_s", 2048, 512, 9278.55),
+    ("rtx-4090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q2_k", 2048, 512, 8194.04),
+    ("rtx-3090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q5_0", 512, 512, 3654.78),
+    ("rtx-3090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q5_k_s", 2048, 512, 3532.41),
+    ("rtx-3090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q6_k", 2048, 512, 3596.13),
+    ("rtx-5090", LLAMA_CPP_2025, "gpt-oss-20b", "gguf-mxfp4", 512, 512, 10560.64),
+    ("rtx-5090", LLAMA_CPP_2025, "gpt-oss-20b", "gguf-mxfp4", 4096, 512, 10854.04),
+]
+#: The same in FP4 tiles (pull request 17906).
+FP4_TILES = [
+    ("rtx-5090", LLAMA_CPP, "gpt-oss-20b", "gguf-mxfp4", 512, 512, 13304.80),
+    ("rtx-5090", LLAMA_CPP, "gpt-oss-20b", "gguf-mxfp4", 4096, 512, 13806.59),
+]
 #: Kernels of a layer that all threads start together: qkv, attention, o, gate and up, down.
 STARTS_PER_LAYER = 5
 #: Iterations after which the share of the bandwidth and the wait of threads have converged.
@@ -71,8 +96,12 @@ def fit() -> dict[str, float]:
     gpu = _fit_gpu()
     memory, wait_us = _cpu_memory()
     native, dequantize = _cpu_compute_shares()
+    tile_share = _tile_share(TILES)
     found = {
         **gpu,
+        "gpu_tile_share": tile_share,
+        # FP4 tiles are measured on one machine, and compared with its INT8 tiles.
+        "gpu_fp4_tile_share": tile_share * _tile_share(FP4_TILES) / _tile_share(TILES[-2:]),
         "cpu_memory_share": memory,
         "cpu_native_compute_share": native,
         "cpu_dequantize_compute_share": dequantize,
@@ -109,6 +138,36 @@ def _fit_gpu() -> dict[str, float]:
         "gpu_dequantize_start_cycles": expanded_s * hertz,
         "gpu_scatter": max(map(abs, errors)),
     }
+
+
+def _tile_share(points: Sequence[TilePoint]) -> float:
+    """Return the share of the peak of a GPU's tiles: the median of the machines' medians.
+
+    A point gives the share with which its GEMMs take what is left of the measured time.
+    """
+    shares: dict[str, list[float]] = {}
+    for point in points:
+        shares.setdefault(point[0], []).append(_share_of_prompt(*point))
+    return median(median(found) for found in shares.values())
+
+
+def _share_of_prompt(
+    name: str, engine: Engine, model: str, fmt: str, tokens: int, ubatch: int, rate: float
+) -> float:
+    assert engine.gpu is not None
+    engine = replace(engine, gpu=replace(engine.gpu, ubatch_tokens=ubatch))
+    setup = Setup(
+        shape=load_model(model),
+        format=parse_format(fmt),
+        machine=load_machine(name),
+        engine=engine,
+    )
+    step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
+    tiled = [one for one in step.operators if one.operator.kind == "linear"]
+    path = weight_path(setup.machine, setup.format, engine, fastest=False)
+    used = expected_factors(setup.machine, path).compute
+    rest_s = float(step.time_s) - sum(float(one.compute_s) for one in tiled)
+    return used * sum(float(one.compute_s) for one in tiled) / (tokens / rate - rest_s)
 
 
 def _start_and_rate(

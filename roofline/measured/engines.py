@@ -6,7 +6,7 @@ and models are data, in ``engines.toml`` and in a table of the same form that a 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import inf
 from pathlib import Path
@@ -28,8 +28,18 @@ NUMBERED = re.compile(r"(?<!\w)llama\.cpp/(?:issues|pull)/(\d+)")
 #: First pull request of llama.cpp that splits layers over GPUs (January 2024); before, rows.
 SPLITS_LAYERS_FROM = 4766
 #: First and last pull request of llama.cpp at the time of a source, by its year. Tables of 2024 are
-#: taken to be later than its spring.
-PULLS_OF_YEAR = {2023: (0.0, SPLITS_LAYERS_FROM - 1.0), 2024: (6414.0, inf)}
+#: taken to be later than its spring, those of 2025 earlier than the end of December.
+PULLS_OF_YEAR = {
+    2023: (0.0, SPLITS_LAYERS_FROM - 1.0),
+    2024: (6414.0, 11000.0),
+    2025: (11001.0, 17905.0),
+}
+#: How rows say whether attention is fused, and how many prompt tokens one pass has.
+FLASH = re.compile(
+    r"(?:\bfa|\bflash[- _]?attn|\bflash[- ]?attention)\b(?: ?[=:] ?| )?(on|off|[01])?\b"
+)
+NO_FLASH = re.compile(r"\b(?:no|without)[- ](?:fa|flash)\b|\bnkvo\b")
+UBATCH = re.compile(r"\bu-?b(?:atch)?(?:[- _]size)?(?: ?[=:] ?| )?(\d+)\b")
 PULLS_OF_LATER_YEARS = (1e9, inf)
 
 
@@ -106,7 +116,7 @@ def pulls_of(source: str) -> tuple[float, float] | None:
     """Return the first and last pull request of llama.cpp that a source may mean, if it says so.
 
     >>> [pulls_of(text) for text in ("ggml-org/llama.cpp/issues/34", "2024", "ik_llama.cpp")]
-    [(34.0, 34.0), (6414.0, inf), None]
+    [(34.0, 34.0), (6414.0, 11000.0), None]
     """
     if found := NUMBERED.search(source):
         return float(found[1]), float(found[1])
@@ -143,21 +153,61 @@ def engine_of(fmt: ServingFormat, row: RowWords, aliases: EngineAliases) -> Engi
     """Return the engine that a row means, or the default engine of a format that it can't load."""
     named = next((one.engine for one in aliases.words if one.names(row)), None)
     engine = ENGINES[named] if named else _version_of(row, aliases)
-    return engine if engine.runs(fmt) else engine_for(fmt)
+    if not engine.runs(fmt):
+        engine = engine_for(fmt)
+    return _with_settings(engine, *_settings_of(row.cells))
+
+
+def _settings_of(cells: str) -> tuple[bool | None, int | None]:
+    """Return whether attention is fused and the tokens of a pass, as far as a row says so.
+
+    >>> [_settings_of(text) for text in ("llama-bench -fa 1 -ub 2048", "fa=off", "cuda")]
+    [(True, 2048), (False, None), (None, None)]
+    """
+    flash, ubatch = FLASH.search(cells), UBATCH.search(cells)
+    is_flash = None if flash is None else flash[1] not in ("off", "0")
+    if NO_FLASH.search(cells):
+        is_flash = False
+    return is_flash, int(ubatch[1]) if ubatch else None
+
+
+@cache
+def _with_settings(engine: Engine, is_flash: bool | None, ubatch: int | None) -> Engine:
+    """Return an engine with the settings of a row; an equal row gets the same object."""
+    if engine.gpu is None or (is_flash is None and ubatch is None):
+        return engine
+    flash_attention = engine.gpu.flash_attention if is_flash is None else is_flash
+    tokens = ubatch or engine.gpu.ubatch_tokens
+    # A pass is a part of a call.
+    gpu = replace(
+        engine.gpu,
+        flash_attention=flash_attention,
+        ubatch_tokens=tokens,
+        batch_tokens=max(engine.gpu.batch_tokens, tokens),
+    )
+    return replace(engine, gpu=gpu)
 
 
 def _version_of(row: RowWords, aliases: EngineAliases) -> Engine:
     """Return the version of llama.cpp at the time of a source, else at the time of its model."""
     *old, current = LLAMA_CPP_VERSIONS
+    named = _engine_of_model(row, aliases)
     for version in old:
         assert version.until is not None
         is_old = is_before(row.source, version.until)
-        if is_old is None:
-            engine = next((one.engine for one in aliases.of_model(row.model) if one.engine), None)
-            return ENGINES[engine] if engine else current
         if is_old:
             return version
+        if is_old is None and named is not None:
+            return named
     return current
+
+
+def _engine_of_model(row: RowWords, aliases: EngineAliases) -> Engine | None:
+    """Return the version that ran a model when it was new, unless the source is later than that."""
+    name = next((one.engine for one in aliases.of_model(row.model) if one.engine), None)
+    engine, pulls = ENGINES[name] if name else None, pulls_of(row.source)
+    is_later = engine is not None and pulls is not None and (engine.until or inf) <= pulls[0]
+    return None if is_later else engine
 
 
 def parallel_of(engine: Engine, row: RowWords, aliases: EngineAliases) -> Parallel:

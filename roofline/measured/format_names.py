@@ -6,6 +6,7 @@ from functools import cache
 
 from hw.machine import GIB, Machine
 from roofline.model.model_shape import ModelShape
+from roofline.runtime.activations import as_run
 from roofline.runtime.engine import engine_for
 from roofline.runtime.gguf_mixes import MIXES
 from roofline.runtime.serving_format import TERNARY_BITS, ServingFormat, parse_format
@@ -49,9 +50,8 @@ def read_format(
 ) -> ServingFormat:
     """Return the serving format of the formats in a table.
 
-    ``gguf-Q4_K_M (4.90 bpw; 4.58 GiB)`` is scaled to the size of the file. Weights in FP4 are
-    multiplied by activations in FP4 on a ``machine`` that does so, unless a format says otherwise.
-    ``smallest`` gives cache and head the smallest usual format where the text names none.
+    ``gguf-Q4_K_M (4.90 bpw; 4.58 GiB)`` is scaled to the size of the file. ``smallest`` gives
+    cache and head the smallest usual format where the text names none.
 
     >>> from roofline.model.model_shape import load_model
     >>> shape = load_model("llama-3-8b")
@@ -62,9 +62,9 @@ def read_format(
     text = weights.lower().strip()
     words = f"{text} {activations}".lower()
     fmt = _named_format(text, activations.lower().strip())
-    if machine is not None and not activations.strip():
-        fmt = _as_machines_run_it(fmt, text, machine)
-    fmt = _with_cache(fmt, words)
+    if re.search(r"a16|weight[- ]only|marlin", text):
+        fmt = replace(fmt, native_activations=None)
+    fmt = _with_cache(fmt, words, machine)
     if smallest:
         fmt = _smallest(fmt, words)
     size = re.search(rf"({NUMBER}) ?(gib|gb|mib|mb)\b", text)
@@ -77,15 +77,7 @@ def read_format(
     return fmt
 
 
-def _as_machines_run_it(fmt: ServingFormat, text: str, machine: Machine) -> ServingFormat:
-    """Return FP4 weights with FP4 activations where engines and machine multiply those."""
-    is_native = machine.ops_per_s("fp4") is not None
-    is_weight_only = re.search(r"a16|weight[- ]only|marlin", text) is not None
-    is_fp4 = engine_for(fmt).narrows_activations and fmt.weights.operand == "fp4"
-    return replace(fmt, activations="fp4") if is_fp4 and is_native and not is_weight_only else fmt
-
-
-def _with_cache(fmt: ServingFormat, words: str) -> ServingFormat:
+def _with_cache(fmt: ServingFormat, words: str, machine: Machine | None) -> ServingFormat:
     """Return a format with the KV cache format that a text names.
 
     Engines store the cache of FP8 models in FP8, and so do NVIDIA's checkpoints in NVFP4, whose
@@ -95,6 +87,8 @@ def _with_cache(fmt: ServingFormat, words: str) -> ServingFormat:
     names = {"8": "int8", "4": "int4", "fp8": "fp8_e4m3", "16": "fp16", "bf16": "fp16"}
     if found:
         return replace(fmt, kv=names.get(found[1], found[1]))
+    if machine is not None and fmt.native_activations == "fp4":
+        fmt = as_run(fmt, machine, engine_for(fmt))
     is_float = fmt.activations in ("fp8", "fp4")
     return replace(fmt, kv="fp8_e4m3") if is_float else fmt
 

@@ -49,6 +49,8 @@ class GpuBackend:
     #: Prompt tokens that the engine accepts in one call, and that one pass through the weights has.
     batch_tokens: int
     ubatch_tokens: int
+    #: Whether one kernel computes scores, softmax and values; else each score goes through memory.
+    flash_attention: bool
     #: Prompt tokens from which weights are expanded to FP16 in memory before a library's GEMM.
     dequantize_from_tokens: int
     #: Tokens of a tile in GEMMs of experts; each expert gets a part of the pass's tokens.
@@ -94,6 +96,10 @@ class Engine:
     expands_in_memory: bool = False
     #: Whether the engine's own kernels unpack weights again for each tile of tokens.
     unpacks_in_loop: bool = False
+    #: Whether FP4 weights are multiplied by activations in FP4 where a GPU does so.
+    multiplies_fp4: bool = False
+    #: Whether BF16 products run on matrix units; else on vector units, in FP32.
+    has_fast_bf16: bool = True
     #: Whether activations are quantized to INT8 where a machine multiplies INT8 faster than FP16,
     #: and GPU vendors for which the engine has such kernels for prompts.
     quantizes_activations: bool = False
@@ -153,6 +159,7 @@ TABLE_LOOKUP = Engine(name="table lookup", packings=frozenset(["lookup"]))
 GGML_GPU = GpuBackend(
     batch_tokens=2048,
     ubatch_tokens=512,
+    flash_attention=False,
     dequantize_from_tokens=64,
     expert_tile_tokens=128,
     activation_factor=2.0,
@@ -164,11 +171,13 @@ GGML_GPU = GpuBackend(
     fp16_bytes_in_flight=1.33,
     int8_scaling_ops=2.0 * 4 / 64,
 )
-#: Since June 2024 (pull request 8075) llama.cpp multiplies prompts in INT8 on NVIDIA's GPUs.
+#: Since August 2025 attention is fused where it can be (pull request 15434).
+GGML_GPU_2025 = replace(GGML_GPU, flash_attention=True)
+#: Since December 2025 (pull request 17906) llama.cpp multiplies MXFP4 in FP4 on Blackwell.
 LLAMA_CPP = Engine(
     name="llama.cpp",
     packings=frozenset(["gguf"]),
-    since=8075,
+    since=17906,
     splits_layers=True,
     library_operands=frozenset(["fp16"]),
     expands_in_memory=True,
@@ -176,7 +185,8 @@ LLAMA_CPP = Engine(
     quantizes_activations=True,
     int8_vendors=frozenset(["NVIDIA"]),
     accumulates_fp16=True,
-    gpu=GGML_GPU,
+    multiplies_fp4=True,
+    gpu=GGML_GPU_2025,
     cpu_tiles=CpuTiles(
         arm=TILED_ARM,
         avx2=TILED_AVX2,
@@ -185,19 +195,42 @@ LLAMA_CPP = Engine(
         uses_matrix_instructions=True,
     ),
 )
+LLAMA_CPP_2025 = replace(
+    LLAMA_CPP, name="llama.cpp of 2025", since=15434, until=17906, multiplies_fp4=False
+)
+#: Since June 2024 (pull request 8075) llama.cpp multiplies prompts in INT8 on NVIDIA's GPUs.
+LLAMA_CPP_2024 = replace(
+    LLAMA_CPP_2025, name="llama.cpp of 2024", since=8075, until=15434, gpu=GGML_GPU
+)
 #: From April 2024 (pull request 6414, tiles on CPUs) to June 2024: cuBLAS multiplied all prompts.
 LLAMA_CPP_MAY_2024 = replace(
-    LLAMA_CPP, name="llama.cpp of May 2024", since=6414, until=8075, int8_vendors=frozenset()
+    LLAMA_CPP_2024, name="llama.cpp of May 2024", since=6414, until=8075, int8_vendors=frozenset()
 )
 LLAMA_CPP_2023 = replace(
     LLAMA_CPP_MAY_2024, name="llama.cpp of 2023", since=0, until=6414, cpu_tiles=None
 )
 #: Versions of llama.cpp, the oldest first.
-LLAMA_CPP_VERSIONS = (LLAMA_CPP_2023, LLAMA_CPP_MAY_2024, LLAMA_CPP)
+LLAMA_CPP_VERSIONS = (
+    LLAMA_CPP_2023,
+    LLAMA_CPP_MAY_2024,
+    LLAMA_CPP_2024,
+    LLAMA_CPP_2025,
+    LLAMA_CPP,
+)
+#: Matrix products in BF16 need ``VK_KHR_shader_bfloat16``, which few drivers have.
+LLAMA_CPP_VULKAN = replace(
+    LLAMA_CPP,
+    name="llama.cpp on Vulkan",
+    since=0,
+    library_operands=frozenset(),
+    expands_in_memory=False,
+    multiplies_fp4=False,
+    has_fast_bf16=False,
+)
 #: Until December 2024 (pull request 10890) CMake compiled for plain ARMv8 on Linux, without the
 #: dot-product instructions that a processor has.
 LLAMA_CPP_ARMV8 = replace(
-    LLAMA_CPP, name="llama.cpp for armv8", until=10890, has_dot_products=False
+    LLAMA_CPP_2024, name="llama.cpp for armv8", until=10890, has_dot_products=False
 )
 #: Fork of llama.cpp with tiles for every type; VNNI tiles need AVX-512 (``HAVE_FANCY_SIMD``).
 IK_LLAMA_CPP = replace(
@@ -205,6 +238,7 @@ IK_LLAMA_CPP = replace(
     name="ik_llama.cpp",
     packings=frozenset(["gguf", "ik", "ternary"]),
     since=0,
+    multiplies_fp4=False,
     cpu_tiles=CpuTiles(as_avx2=frozenset(["avx2-vnni"])),
 )
 #: A fork for ternary weights, whose ``ggml_gemm_i2_i8_s`` of January 2026 is AVX2 without VNNI.
@@ -213,6 +247,7 @@ BITNET_CPP = replace(
     name="bitnet.cpp",
     packings=frozenset(["ternary"]),
     since=0,
+    multiplies_fp4=False,
     cpu_tiles=CpuTiles(as_avx2=X86),
 )
 
@@ -225,6 +260,9 @@ ENGINES: dict[str, Engine] = {
         LLAMA_CPP,
         BITNET_CPP,
         IK_LLAMA_CPP,
+        LLAMA_CPP_VULKAN,
+        LLAMA_CPP_2025,
+        LLAMA_CPP_2024,
         LLAMA_CPP_MAY_2024,
         LLAMA_CPP_2023,
         LLAMA_CPP_ARMV8,

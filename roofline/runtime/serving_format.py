@@ -63,6 +63,9 @@ class ServingFormat:
     #: Weights of linear layers; ``mix`` has other types for some of them.
     weights: Storage
     activations: str = "fp16"
+    #: Operand type of activations that engines quantize to where a machine multiplies these weights
+    #: in it, and none is named; None where ``activations`` decides on every machine.
+    native_activations: str | None = None
     kv: str = "fp16"
     head: Storage = FP16
     embedding: Storage = FP16
@@ -116,7 +119,8 @@ def parse_format(
     llama.cpp; ``q4_k`` and ``q2_k`` give all linear layers one GGUF block type; ``i2_s``, ``tl1``
     and ``tl2`` are packings of bitnet.cpp, ``tmac-2`` one of T-MAC; any other text is a weight
     format as in a sweep, with FP16 activations unless ``activations`` names others; ``int8-top54``
-    keeps 54 % of them (Q-Sparse).
+    keeps 54 % of them (Q-Sparse). Weights in FP4 get the activations that a machine multiplies
+    (:func:`roofline.runtime.activations.as_run`), unless ``activations`` names others.
 
     Examples
     --------
@@ -135,7 +139,7 @@ def parse_format(
             raise ValueError(f"activations in {activations!r} are not known; known: {known}")
         sparse = f", {kept:.0%} of them" if kept < 1 else ""
         name = f"{fmt.name}, {operand} activations{sparse}"
-        fmt = replace(fmt, name=name, activations=operand)
+        fmt = replace(fmt, name=name, activations=operand, native_activations=None)
     if kv is not None:
         kv_bits(kv, 128)
         fmt = replace(fmt, name=f"{fmt.name}, {kv} KV", kv=kv)
@@ -172,12 +176,24 @@ def _format(text: str) -> ServingFormat:
     except ValueError as error:
         raise ValueError(_unknown(text, str(error))) from None
     return ServingFormat(
-        name=text, weights=weights, activations="fp32" if text in ("fp32", "f32") else "fp16"
+        name=text,
+        weights=weights,
+        activations="fp32" if text in ("fp32", "f32") else "fp16",
+        native_activations=_native_activations(text) if weights.operand == "fp4" else None,
     )
 
 
+def _native_activations(text: str) -> str:
+    """Return the activations of FP4 weights on machines that multiply FP4: FP4, MX ones in FP8.
+
+    TensorRT-LLM (pull request 6908) and vLLM quantize the activations of gpt-oss, whose weights
+    are in MXFP4, to MXFP8 or leave them in BF16; those of NVFP4 checkpoints are in NVFP4.
+    """
+    return "fp8" if text.startswith("mx") else "fp4"
+
+
 def _gguf(text: str, mix: Mix) -> ServingFormat:
-    operand = {"f16": "fp16", "bf16": "fp16", "f32": "fp32"}.get(mix.base)
+    operand = {"f16": "fp16", "bf16": "fp16", "f32": "fp32", "mxfp4": "fp4"}.get(mix.base)
     weights = Storage(name=mix.name, bits=TYPE_BITS[mix.base], operand=operand)
     packing: Packing = "ik" if mix.base in IK_BITS else "gguf"
     return ServingFormat(name=text, weights=weights, packing=packing, mix=mix)

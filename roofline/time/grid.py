@@ -12,6 +12,8 @@ import numpy as np
 
 from hw.machine import Machine
 from roofline.model.model_shape import ModelShape
+from roofline.runtime.activations import as_run
+from roofline.runtime.engine import engine_for
 from roofline.runtime.serving_format import ServingFormat
 from roofline.time.operator_time import operator_times
 from roofline.time.overheads import Overheads
@@ -117,22 +119,35 @@ def evaluate(grid: Grid, estimate: Estimate = "expected") -> GridTimes:
         kept = np.array([kv_bytes_per_sequence(shape, grid.formats[0], c) for c in grid.contexts])
         base = grid.formats[0].kv_bytes(shape)
         for j, fmt in enumerate(grid.formats):
-            rates = _rates(shape, fmt, grid.machines, estimate)
             cache = kept / base * fmt.kv_bytes(shape)
             held = weight_bytes(shape, fmt) + batches * cache
-            for out, step in (
-                (decode, [Sequences(batch=batches, new=1, context=contexts)]),
-                (prefill, [Sequences(batch=batches, new=contexts)]),
-            ):
-                options = options_of(estimate, Options())
-                found = operators(shape, fmt, step, options=options, on_chip_bytes=on_chip)
-                times = operator_times(found, rates)
-                out[i, j] = np.asarray(sum(one.time_s for one in times))
-            memory[i, j] = held + largest_activations(found)
+            for run, rows in _rows_by_format(fmt, grid.machines).items():
+                rates = _rates(shape, run, [grid.machines[row] for row in rows], estimate)
+                for out, step in (
+                    (decode, [Sequences(batch=batches, new=1, context=contexts)]),
+                    (prefill, [Sequences(batch=batches, new=contexts)]),
+                ):
+                    options = options_of(estimate, Options())
+                    found = operators(
+                        shape, run, step, options=options, on_chip_bytes=on_chip[rows]
+                    )
+                    times = operator_times(found, rates)
+                    out[i, j, rows] = np.asarray(sum(one.time_s for one in times))
+                memory[i, j, rows] = held + largest_activations(found)
     capacity = _column([machine.capacity_bytes for machine in grid.machines])
     return GridTimes(
         grid=grid, prefill_s=prefill, tpot_s=decode, memory_bytes=memory, fits=memory <= capacity
     )
+
+
+def _rows_by_format(
+    fmt: ServingFormat, machines: Sequence[Machine]
+) -> dict[ServingFormat, list[int]]:
+    """Return the machines' numbers by the format that runs on them, which may name activations."""
+    found: dict[ServingFormat, list[int]] = {}
+    for row, machine in enumerate(machines):
+        found.setdefault(as_run(fmt, machine, engine_for(fmt)), []).append(row)
+    return found
 
 
 def _rates(

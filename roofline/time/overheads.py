@@ -18,6 +18,9 @@ from roofline.workload.setup import Setup
 #: ``MMVQ_MAX_BATCH_SIZE``.
 VECTOR_TOKENS = 8
 
+#: Operand types that an engine's own kernels multiply in tiles.
+TILED = ("int8", "fp4")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overheads:
@@ -53,12 +56,14 @@ def overheads_of(setup: Setup, path: ProductPath, role: OperatorRole) -> Overhea
     if role == "attention":
         is_converted = setup.machine.has_gemm_library
         score_bytes = backend.converted_score_bytes if is_converted else backend.score_bytes
+        if backend.flash_attention:
+            score_bytes = 0.0
         return Overheads(ubatch_tokens=backend.ubatch_tokens, score_bytes=score_bytes)
     return Overheads(
         ubatch_tokens=backend.ubatch_tokens,
         dequantize_from_tokens=backend.dequantize_from_tokens,
         expanded_bytes=path.expanded_bytes,
-        expert_tile_tokens=backend.expert_tile_tokens if path.operand == "int8" else 0.0,
+        expert_tile_tokens=backend.expert_tile_tokens if path.operand in TILED else 0.0,
         converted_factor=backend.converted_factor if path.is_library else 0.0,
     )
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from hw.machine import Machine
 from roofline.model.model_shape import ModelShape
+from roofline.runtime.activations import as_run
 from roofline.runtime.engine import Engine, GpuBackend, engine_for
 from roofline.runtime.serving_format import ServingFormat
 from roofline.workload.step import Options
@@ -19,7 +20,10 @@ DEFAULT_OPTIONS = Options()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """One model in one format on one or more machines of one kind."""
+    """One model in one format on one or more machines of one kind.
+
+    ``format`` has the activations that the engine multiplies on the machine (:func:`as_run`).
+    """
 
     shape: ModelShape
     format: ServingFormat
@@ -39,6 +43,7 @@ class Setup:
             raise ValueError(f"{self.threads} threads; at least 1")
         if self.engine is not None and not self.engine.runs(self.format):
             raise ValueError(f"{self.engine.name} does not run weights in {self.format.name}")
+        object.__setattr__(self, "format", as_run(self.format, self.machine, self.runtime))
         if self.parallel == "rows" and self.runtime.gpu is None:
             raise ValueError(f"{self.runtime.name} does not split rows; use tensor or pipeline")
         if self.parallel == "expert":

@@ -70,11 +70,15 @@ def test_the_program_is_read_from_any_words(tmp_path):
         "Ryzen 5950X,Mistral-7B,,gguf-Q6_K,,1,512,,prefill,1,": "llama.cpp",
         "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,llama.cpp/issues/34": "llama.cpp of 2023",
         "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,spring 2023": "llama.cpp of 2023",
-        "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,llama.cpp/pull/9000": "llama.cpp",
+        "i9-13900K,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,llama.cpp/pull/9000": (
+            "llama.cpp of 2024"
+        ),
         "M2-Max CPU,LLaMA-7B,,gguf-Q4_0,,1,512,,prefill,1,ik_llama.cpp/pull/54": "ik_llama.cpp",
         "RTX 4090,Llama-3-8B,,gguf-Q4_0,,1,512,,prefill,1,t": "llama.cpp of May 2024",
         "RTX 4090,Llama-3-8B,,gguf-Q4_0,,1,512,,prefill,1,t of 2024": "llama.cpp of May 2024",
-        "RTX 4090,Llama-3-8B,,gguf-Q4_0,,1,512,,prefill,1,t of 2025": "llama.cpp",
+        "RTX 4090,Llama-3-8B,,gguf-Q4_0,,1,512,,prefill,1,t of 2025": "llama.cpp of 2025",
+        "RTX 4090,Llama-3.1-8B,,gguf-Q4_0,,1,512,,prefill,1,t of 2024": "llama.cpp of 2024",
+        "RX 7900 XTX,Llama-3.1-8B,,gguf-bf16,,1,512,,prefill,1,Vulkan": "llama.cpp on Vulkan",
         "RTX 4090,Llama-3.1-8B,,gguf-Q4_0,,1,512,,prefill,1,t": "llama.cpp",
         "RTX 4090,Llama-3.1-8B,,gguf-Q4_0,,1,512,,prefill,1,llama.cpp/pull/7000": (
             "llama.cpp of May 2024"
@@ -83,3 +87,23 @@ def test_the_program_is_read_from_any_words(tmp_path):
     path = tmp_path / "points.csv"
     path.write_text(HEAD + "\n".join(rows) + "\n")
     assert [point.engine.name for point in read_points(path)] == list(rows.values())
+
+
+def test_a_row_says_whether_attention_is_fused_and_how_long_a_pass_is(tmp_path):
+    def gpu(words):
+        source = f"llama-bench of 2025{words}"
+        row = scored(tmp_path, f"RTX 4090,Qwen3-30B-A3B,,gguf-Q4_0,,1,4096,,prefill,1,{source}")
+        return row.point.engine.gpu, row.expected
+
+    usual, rate = gpu("")
+    assert (usual.flash_attention, usual.ubatch_tokens) == (True, 512)
+    plain, slower = gpu(" -fa 0")
+    assert not plain.flash_attention and slower < rate
+    long, faster = gpu(" -fa 1 -ub 2048")
+    assert (long.flash_attention, long.ubatch_tokens) == (True, 2048) and faster > rate
+
+
+def test_bf16_is_slow_without_its_matrix_units(tmp_path):
+    rows = [f"RX 7900 XTX,Llama-3.1-8B,,gguf-{f},,1,512,,prefill,9,Vulkan" for f in ("f16", "bf16")]
+    fast, slow = (scored(tmp_path, row).expected for row in rows)
+    assert slow < 0.6 * fast

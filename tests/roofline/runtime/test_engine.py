@@ -59,8 +59,8 @@ def test_versions_of_llama_cpp_follow_one_another():
 def test_an_engine_is_one_record():
     """A made-up engine changes times by what its record says, without another line of code."""
     assert LLAMA_CPP.gpu is not None
-    fused = replace(LLAMA_CPP.gpu, score_bytes=0.0, converted_score_bytes=0.0)
-    engine = replace(LLAMA_CPP, name="llama.cpp with fused attention", gpu=fused)
+    fused = replace(LLAMA_CPP.gpu, activation_factor=1.0)
+    engine = replace(LLAMA_CPP, name="llama.cpp with FP16 activations", gpu=fused)
     assert step_s(engine) < step_s(LLAMA_CPP)
     assert step_s(engine, machine="ryzen-7950x") == step_s(LLAMA_CPP, machine="ryzen-7950x")
     # GGUF packings in an engine with fused kernels, which expand weights on the chip.

@@ -48,6 +48,29 @@ def test_mixes_are_as_large_as_llama_cpp_publishes(mix):
     assert size * 8 / shape.params == pytest.approx(PUBLISHED[mix], abs=1e-4)
 
 
+def test_the_bound_is_that_of_every_path_of_the_machine():
+    for machine in ("b200", "h100-sxm", "rtx-5090", "b300", "v100-sxm2"):
+        for name in ("nvfp4", "mxfp4", "w8a8", "w4a8", "fp8", "w4a16", "gguf-mxfp4", "gguf-q4_0"):
+            found = load_machine(machine)
+            bound = weight_path(found, parse_format(name), fastest=True).ops_per_s
+            for activations in (None, "fp16", "fp8", "fp4", "int8"):
+                fmt = parse_format(name, activations=activations)
+                expected = weight_path(found, fmt, fastest=False).ops_per_s
+                assert bound >= expected or activations not in (None, "fp16"), (machine, name)
+    # An INT8 unit that is slower than FP16 bounds nothing.
+    b300 = load_machine("b300")
+    assert b300.ops_per_s("int8") < b300.ops_per_s("fp16")
+    assert weight_path(b300, parse_format("w8a8")).ops_per_s == b300.ops_per_s("fp16")
+
+
+@pytest.mark.parametrize(
+    "kv,bits", [("fp8", 8.0), ("fp8_e5m2", 8.0), ("nvfp4", 4.5), ("int8", 8.25), ("q8_0", 8.5)]
+)
+def test_caches_store_what_runtimes_store(kv, bits):
+    shape = load_model("llama-2-7b")
+    assert parse_format("fp16", kv=kv).kv_bytes(shape) == bits / 8 * shape.kv_values_per_token()
+
+
 def test_cache_bytes():
     shape = load_model("llama-2-7b")
     per_layer = parse_format("w4a16kv8").kv_bytes(shape)
@@ -65,7 +88,12 @@ def test_cache_bytes():
         ("a100-sxm-80gb", "w4a16", "dequantize to fp16"),
         ("a100-sxm-80gb", "w4a4", "native int4"),
         ("h100-sxm", "w4a4", "dequantize to int8"),
-        ("b200", "nvfp4", "dequantize to fp16"),
+        ("b200", "nvfp4", "native fp4"),
+        ("b200", "mxfp4", "dequantize to fp8"),
+        ("rtx-5090", "mxfp4", "dequantize to fp16"),
+        ("h100-sxm", "nvfp4", "dequantize to fp16"),
+        ("rtx-5090", "gguf-mxfp4", "native fp4"),
+        ("rtx-4090", "gguf-mxfp4", "dequantize to int8"),
         ("raspberry-pi-5", "gguf-q4_0", "dequantize to int8"),
         ("apple-m2-ultra", "gguf-q4_0", "dequantize to fp16"),
         ("raspberry-pi-5", "tl1", "table lookup"),

@@ -29,7 +29,7 @@ def step_ms(one, batch=1, new=1, context=2047, estimate="bound"):
 
 
 def test_nothing_is_expected_to_beat_its_bound():
-    formats = ("fp16", "w4a16", "w8a8", "fp8", "nvfp4", "nf4", "gguf-q4_k_m", "gguf-q8_0", "i2_s")
+    formats = ("fp16", "w4a16", "w8a8", "fp8", "nvfp4", "mxfp4", "nf4", "gguf-q4_k_m", "i2_s")
     grid = Grid(
         models=[load_model(name) for name in ("llama-3.1-8b", "gemma-3-4b", "mixtral-8x7b")],
         formats=[parse_format(text) for text in formats],
@@ -45,7 +45,7 @@ def test_nothing_is_expected_to_beat_its_bound():
 
 def test_the_grid_is_many_single_predictions():
     machines = [load_machine(n) for n in ("a100-sxm-80gb", "raspberry-pi-5", "v100-sxm2", "b200")]
-    formats = [parse_format(t) for t in ("fp16", "w4a16", "fp8", "gguf-q4_k_m", "tl2")]
+    formats = [parse_format(t) for t in ("fp16", "w4a16", "nvfp4", "gguf-q4_k_m", "tl2")]
     models = [load_model(n) for n in ("llama-3-8b", "mixtral-8x7b", "gemma-3-4b", "deepseek-v3")]
     grid = Grid(
         models=models, formats=formats, machines=machines, batches=[1, 32], contexts=[64, 4096]

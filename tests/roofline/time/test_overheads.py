@@ -6,7 +6,7 @@ from hw.machine import load_machine
 from roofline.kernels.efficiency import fitted
 from roofline.kernels.paths import weight_path
 from roofline.model.model_shape import load_model
-from roofline.runtime.engine import LLAMA_CPP_MAY_2024
+from roofline.runtime.engine import LLAMA_CPP, LLAMA_CPP_2024, LLAMA_CPP_MAY_2024
 from roofline.runtime.serving_format import parse_format
 from roofline.time.predict import predict_step
 from roofline.workload.setup import Setup
@@ -85,9 +85,7 @@ def test_vector_units_scale_the_sums_of_products_in_int8(name, share):
     )
     step = predict_step(setup, [Sequences(batch=1, new=512)], "expected")
     (down,) = (op for op in step.operators if op.operator.name == "down")
-    at_peak_s = (
-        down.operator.ops / machine.ops_per_s("int8") / fitted().cpu_dequantize_compute_share
-    )
+    at_peak_s = down.operator.ops / machine.ops_per_s("int8") / fitted().gpu_tile_share
     # 64 operations take four vector instructions of two operations for scaling.
     scaling = 8 * machine.vector_ops_per_s / machine.ops_per_s("int8")
     assert share == pytest.approx(min(1.0, scaling), rel=0.01)
@@ -115,12 +113,13 @@ def test_experts_fill_their_tiles_in_no_pass():
     assert four.memory_s == pytest.approx(4 * one.memory_s, rel=1e-3)
 
 
-def test_llama_cpp_writes_scores_of_prompts():
-    def attention_s(fmt, tokens):
+def test_llama_cpp_wrote_scores_of_prompts_until_its_attention_was_fused():
+    def attention_s(fmt, tokens, engine=None):
         setup = Setup(
             shape=load_model("llama-3-8b"),
             format=parse_format(fmt),
             machine=load_machine("rtx-3090"),
+            engine=engine,
         )
         step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
         return sum(float(op.time_s) for op in step.operators if op.operator.kind == "attention")
@@ -128,5 +127,7 @@ def test_llama_cpp_writes_scores_of_prompts():
     # 32 layers of 32 heads, 24 bytes for each of a pass's scores: passes of 512 see what is before.
     for tokens, scores in ((512, 512 * 512.5), (4096, 4096 * 4097 / 2 * (1 + 512 / 4096))):
         moved = 24 * 32 * 32 * scores / (fitted().gpu_memory_share * 936e9)
-        rest = attention_s("gguf-f16", tokens) - attention_s("fp16", tokens)
+        fused = attention_s("fp16", tokens)
+        rest = attention_s("gguf-f16", tokens, LLAMA_CPP_2024) - fused
         assert rest == pytest.approx(moved, rel=0.02)
+        assert attention_s("gguf-f16", tokens, LLAMA_CPP) == pytest.approx(fused)
