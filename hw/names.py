@@ -79,7 +79,7 @@ def _parts(text: str) -> tuple[int | None, int | None, str]:
     """Return machines, threads and name: the first reading whose rest is a name, or the last."""
     if _named(text):
         return None, None, text
-    threads, found = None, (None, None, text)
+    found: tuple[int | None, int | None, str] = (None, None, text)
     for pattern in (None, *COUNTS):
         count, rest = (None, text) if pattern is None else _number(pattern, text)
         threads, rest = _number(THREADS, rest)

@@ -5,7 +5,7 @@ import pytest
 from hw.machine import list_machines, load_machine
 from roofline.measured.machine_words import machine_in
 
-#: Words for a number of machines, in both orders, and that number; a CPU's name may end in its kind.
+#: Words for a number of machines, in both orders; "CPU" may end a CPU's name.
 COUNTED = [
     ("{}", 1),
     ("2x {}", 2),
