@@ -17,7 +17,8 @@ from jaxtyping import Float, Float32
 
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
-from numerics.solvers.contract import Matrix, Rounder, Side, Spread
+from numerics.solvers.contract import Codes, Matrix, Rounder, Side, Spread
+from numerics.solvers.descent import can_descend, descend, metric_of
 from numerics.solvers.fresh import check_fresh, sweep_fresh
 from numerics.solvers.hessian import Factor, Order, damped_hessian, factorize
 from numerics.solvers.loop import Swept, sweep
@@ -36,7 +37,7 @@ class Solution:
     """Codes of a layer and their loss."""
 
     weight: QuantizedTensor
-    #: ``sum e^2``: equal to ``tr(D H D^T)`` with the damped Hessian.
+    #: ``tr(D H D^T)`` with the damped Hessian: ``sum e^2`` of the column loop.
     loss: float
     #: Damping that the factorisation needed.
     damping: float
@@ -52,6 +53,7 @@ def gptq(
     clip: bool = True,
     groups: Groups = "static",
     refit: bool = True,
+    sweeps: int = 0,
 ) -> Solution:
     """Quantize a matrix with the least change of its layer's outputs.
 
@@ -72,7 +74,11 @@ def gptq(
     groups : {"static", "fresh"}
         Side data of a group are fitted before the first column, or when the group is reached.
     refit : bool
-        Fit the scales of ternary and binary schemes again to the codes chosen.
+        Fit scales again to the codes chosen: those of ternary and binary schemes, and with
+        ``sweeps`` those of element schemes.
+    sweeps : int
+        Visits of all codes by coordinate descent after the column loop, see
+        :mod:`numerics.solvers.descent`; schemes of vectors have none.
 
     Raises
     ------
@@ -88,6 +94,7 @@ def gptq(
         clip=clip,
         groups=groups,
         refit=refit,
+        sweeps=sweeps,
     )[0]
 
 
@@ -101,6 +108,7 @@ def gptq_layers(
     clip: bool = True,
     groups: Groups = "static",
     refit: bool = True,
+    sweeps: int = 0,
 ) -> list[Solution]:
     """Quantize matrices that read the same input, each as :func:`gptq` does alone.
 
@@ -123,14 +131,20 @@ def gptq_layers(
     # A column that no calibration token activates is zeroed: it would widen its group's range.
     live = [np.where(factor.dead, np.float32(0), matrix) for matrix in matrices]
     importance = jnp.asarray(np.diag(hessian).astype(np.float32)) if clip else None
+    has_descent = sweeps > 0 and can_descend(rounders[0])
+    metric = metric_of(hessian, factor, rounders[0].unit) if has_descent else None
+
+    def solved(matrix: Matrix, rounder: Rounder) -> tuple[QuantizedTensor, np.ndarray]:
+        codes, side, losses = _solve(matrix, importance, factor, rounder, groups)
+        if metric is None:
+            return rounder.tensor(codes, side, matrix.shape), losses
+        return descend(matrix, codes, side, metric, rounder, sweeps=sweeps, refit=refit)
+
     if scheme.mixes_rows:
-        found = [
-            _solve(jnp.asarray(matrix), importance, factor, rounder, groups)
-            for matrix, rounder in zip(live, rounders, strict=True)
-        ]
+        pairs = zip(live, rounders, strict=True)
+        found = [solved(jnp.asarray(matrix), rounder) for matrix, rounder in pairs]
     else:
-        stacked = jnp.asarray(np.concatenate(live))
-        tensor, losses = _solve(stacked, importance, factor, rounders[0], groups)
+        tensor, losses = solved(jnp.asarray(np.concatenate(live)), rounders[0])
         counts = [len(matrix) for matrix in matrices]
         parts = np.split(losses, np.cumsum(counts)[:-1])
         found = list(zip(split_rows(tensor, counts), parts, strict=True))
@@ -148,14 +162,15 @@ def gptq_layers(
 
 def _solve(
     weight: Matrix, importance: Array | None, factor: Factor, rounder: Rounder, groups: Groups
-) -> tuple[QuantizedTensor, Float[np.ndarray, " out"]]:
-    """Return the quantized matrix and ``sum e^2`` of each row."""
+) -> tuple[Codes, Side, Float[np.ndarray, " out"]]:
+    """Return codes by unit in natural order, side data, and ``sum e^2`` of each row."""
     if groups == "fresh":
         found, side = sweep_fresh(weight, importance, factor, rounder)
     else:
         side = rounder.fit(weight, importance)
         found = _swept(weight, side, factor, rounder)
-    return _tensor(found, side, factor, rounder, weight.shape)
+    codes = _natural(found, side, factor, rounder, weight.shape)
+    return codes, side, np.asarray(found.losses, np.float64)
 
 
 def _swept(weight: Matrix, side: Side, factor: Factor, rounder: Rounder) -> Swept:
@@ -170,10 +185,10 @@ def _swept(weight: Matrix, side: Side, factor: Factor, rounder: Rounder) -> Swep
     return found
 
 
-def _tensor(
+def _natural(
     found: Swept, side: Side, factor: Factor, rounder: Rounder, shape: tuple[int, ...]
-) -> tuple[QuantizedTensor, Float[np.ndarray, " out"]]:
-    """Return the codes as a tensor, and the loss of each row.
+) -> Codes:
+    """Return the codes in natural order.
 
     Raises
     ------
@@ -182,9 +197,11 @@ def _tensor(
     """
     order = jnp.asarray(factor.order)
     of_units = order[:: rounder.unit] // rounder.unit
-    codes = jax.tree.map(lambda leaf: jnp.zeros_like(leaf).at[of_units].set(leaf), found.codes)
+    codes: Codes = jax.tree.map(
+        lambda leaf: jnp.zeros_like(leaf).at[of_units].set(leaf), found.codes
+    )
     values = jnp.zeros_like(found.values).at[order].set(found.values)[: shape[1]].T
     tensor = rounder.tensor(codes, side, shape)
     if not bool(jnp.array_equal(tensor.dequantize(), values, equal_nan=True)):
         raise ValueError(depends_on_neighbours(rounder.scheme))
-    return tensor, np.asarray(found.losses, np.float64)
+    return codes

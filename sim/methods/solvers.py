@@ -21,6 +21,8 @@ from sim.methods.step import Solver, Weight
 
 #: Usual part of the correction towards the float model's outputs.
 STRENGTH = 0.25
+#: Visits after which codes no longer change, with room.
+MOST_SWEEPS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +77,13 @@ class Gptq(Solver):
 
     name: ClassVar[str] = "gptq"
     summary: ClassVar[str] = "round columns in turn and feed each one's error to those that follow"
-    source: ClassVar[str] = "Frantar et al., arXiv:2210.17323; LDLQ form of arXiv:2307.13304"
+    source: ClassVar[str] = (
+        "Frantar et al., arXiv:2210.17323; LDLQ form of arXiv:2307.13304; sweeps as in QuantEase, "
+        "arXiv:2309.01885, with the least-squares scales of groups in turn as qsim's own"
+    )
     cost: ClassVar[str] = (
-        "two forward passes over the calibration tokens, and out * in^2 multiply-adds a matrix"
+        "two forward passes over the calibration tokens, and out * in^2 multiply-adds a matrix and "
+        "sweep, and once more for the column loop"
     )
     options: ClassVar[dict[str, str]] = {
         "order": "order in which columns are rounded; groups stay consecutive in each",
@@ -86,7 +92,9 @@ class Gptq(Solver):
         "target": "outputs to approach on quantized inputs: the layer's own, or the float model's",
         "strength": "part of the correction towards the float model's outputs, with target=model",
         "groups": "when a group's scale is fitted: before all columns, or when it is reached",
-        "refit": "fit ternary and binary scales again to the codes chosen",
+        "refit": "fit scales again to the codes chosen, as far as the format lets them vary",
+        "sweeps": "visits of all codes with the others as they are, after the column loop; formats "
+        "of vectors have none",
     }
     is_calibrated: ClassVar[bool] = True
 
@@ -97,9 +105,12 @@ class Gptq(Solver):
     strength: float = STRENGTH
     groups: Groups = "static"
     refit: bool = True
+    sweeps: int = 4
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
+        if not 0 <= self.sweeps <= MOST_SWEEPS:
+            raise ValueError(f"sweeps of gptq is {self.sweeps}; it can be 0 to {MOST_SWEEPS}")
         if not 0 < self.strength <= 1:
             raise ValueError(f"strength is {self.strength:g}; it must lie above 0 and up to 1")
         if self.target == "layer" and self.strength != STRENGTH:
@@ -157,5 +168,6 @@ class Gptq(Solver):
             clip=self.clip,
             groups=self.groups,
             refit=self.refit,
+            sweeps=self.sweeps,
         )
         return [solution.weight for solution in found]
