@@ -7,11 +7,11 @@ from cyclopts import Parameter
 
 from sim.cli.app import make_group
 from sim.cli.output import print_json, print_line, print_wide
-from sim.codesign.options import CodesignOptions, MixOptions, Positive
+from sim.codesign.options import CodesignOptions, MixOptions, Positive, RunOptions
 from sim.errors import UserError
 from sim.options import Count, Flag, Names
 
-DEFAULT, MIX = CodesignOptions(), MixOptions()
+DEFAULT, MIX, NO_RUN = CodesignOptions(), MixOptions(), RunOptions()
 FILE_SUFFIX = ".toml"
 
 codesign = make_group("codesign", "Choose format, PE and machine of a model together.")
@@ -19,7 +19,12 @@ codesign = make_group("codesign", "Choose format, PE and machine of a model toge
 
 @codesign.default
 def choose(
-    model: str, *, options: CodesignOptions = DEFAULT, out: Path | None = None, json: Flag = False
+    model: str,
+    *,
+    options: CodesignOptions = DEFAULT,
+    running: RunOptions = NO_RUN,
+    out: Path | None = None,
+    json: Flag = False,
 ) -> None:
     """Find the designs of a chip for a model: accuracy, tokens/s, energy and area together.
 
@@ -43,7 +48,7 @@ def choose(
     if model.endswith(FILE_SUFFIX):
         spec = read_spec(Path(model))
         model, options = spec.model, merged(spec, options)
-    found = run_codesign(model, options)
+    found = run_codesign(model, options, running)
     from sim.codesign.files import to_record, write_codesign
     from sim.codesign.tables import result_text
 

@@ -10,6 +10,7 @@ from sim.codesign.accuracy_file import (
     ROUND_TO_NEAREST,
     AccuracyRow,
     AccuracyTable,
+    about_sample,
     read_accuracy,
 )
 from sim.errors import UserError, user_errors
@@ -28,8 +29,10 @@ def built_in() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.csv")))
 
 
-def find_accuracy(model: str, paths: Sequence[str] = ()) -> AccuracyTable:
-    """Return the accuracy table of a model.
+def find_accuracy(
+    model: str, paths: Sequence[str] = (), *, may_lack: bool = False
+) -> AccuracyTable:
+    """Return the accuracy table of a model; with ``may_lack``, one without rows if there is none.
 
     Raises
     ------
@@ -38,6 +41,8 @@ def find_accuracy(model: str, paths: Sequence[str] = ()) -> AccuracyTable:
     """
     if not paths:
         if model not in built_in():
+            if may_lack:
+                return AccuracyTable(model=model, rows=(), about={})
             raise UserError(
                 f"no accuracy table of {model}; built in are {', '.join(built_in())}; measure with "
                 f"'qsim sweep --model {model} --format all --out DIR' and give --accuracy DIR"
@@ -74,12 +79,17 @@ def _from_store(model: str, path: Path) -> AccuracyTable:
             f"{path} holds points on {len(samples)} samples of text, which cannot be compared;"
             " give a directory with one"
         )
-    (text, tokens, _), first = next(iter(samples)), points[0]
+    first = points[0]
     about = {
         "command": f"qsim sweep --out {path.parent}",
         "kind": "measured",
-        "text": text,
-        "sample": f"{tokens:,} tokens; {first.sampling}",
+        **about_sample(
+            first.provenance.get("model_sha256", ""),
+            first.text,
+            first.provenance.get("text_sha256", ""),
+            first.tokens,
+            first.sampling,
+        ),
     }
     rows = tuple(row for point in points if (row := _row(point)) is not None)
     return AccuracyTable(model=model, rows=rows, about=about)

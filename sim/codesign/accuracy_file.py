@@ -75,6 +75,17 @@ class AccuracyTable:
     about: Mapping[str, str]
 
 
+def about_sample(
+    model_sha256: str, text: str, text_sha256: str, tokens: int, sampling: str
+) -> dict[str, str]:
+    """Return the provenance that says which rows can be compared."""
+    return {
+        "model_sha256": model_sha256,
+        "text": f"{text}, SHA-256 {text_sha256}",
+        "sample": f"{tokens:,} tokens; {sampling}",
+    }
+
+
 def write_accuracy(path: Path, rows: Sequence[AccuracyRow], about: Mapping[str, str]) -> None:
     """Write a table; numbers have six significant digits."""
     stream = io.StringIO()

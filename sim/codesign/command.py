@@ -1,7 +1,7 @@
 """``qsim codesign`` without its output: options to designs."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hw.dram import DRAM
 from hw.fpga import FPGAS
@@ -13,7 +13,8 @@ from sim.codesign.choose import answer, check_feasible, sorted_front
 from sim.codesign.design import Change, Design, make_design, one_step
 from sim.codesign.grid import Grid, Memory
 from sim.codesign.missing import Missing, missing
-from sim.codesign.options import CodesignOptions, check_options
+from sim.codesign.needed import Machines, needed
+from sim.codesign.options import CodesignOptions, RunOptions, check_options, check_run
 from sim.codesign.pairs import elements, join
 from sim.codesign.search import Limits, Outcome, Space, make_space, search
 from sim.deployment.model_names import find_shape
@@ -21,6 +22,8 @@ from sim.errors import UserError, user_errors
 
 #: KV caches that were measured as float32.
 HALF = ("fp16", FLOAT, "none")
+#: Options of a command that measures nothing.
+NO_RUN = RunOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +45,10 @@ class Codesign:
     seconds: float
 
 
-def run_codesign(model: str, options: CodesignOptions) -> Codesign:
+def run_codesign(model: str, options: CodesignOptions, running: RunOptions = NO_RUN) -> Codesign:
     """Return the designs of a model within the limits.
+
+    With ``running.run_missing``, accuracy points that could change the front are measured before.
 
     Raises
     ------
@@ -54,19 +59,22 @@ def run_codesign(model: str, options: CodesignOptions) -> Codesign:
 
     started = time.perf_counter()
     check_options(options)
+    check_run(running)
     shape = find_shape(model)
     if options.context > shape.max_context:
         raise UserError(
             f"--context {options.context} is more than the {shape.max_context} of {shape.name}"
         )
-    table = find_accuracy(shape.name, options.accuracy)
-    space = space_of(shape, table, options)
     limits = Limits(
         tokens_per_s=options.target,
         area=options.area,
         energy_j=options.energy,
         kl_nats=options.kl,
     )
+    table = find_accuracy(shape.name, options.accuracy, may_lack=running.run_missing)
+    if running.run_missing:
+        table, options = _completed(model, shape, table, limits, options, running)
+    space = space_of(shape, table, options)
     outcome = search(space, limits)
     check_feasible(space, limits, outcome)
     has_energy = options.fpga is None or options.objective != "energy"
@@ -89,6 +97,39 @@ def run_codesign(model: str, options: CodesignOptions) -> Codesign:
     )
 
 
+def _completed(
+    model: str,
+    shape: ModelShape,
+    table: AccuracyTable,
+    limits: Limits,
+    options: CodesignOptions,
+    running: RunOptions,
+) -> tuple[AccuracyTable, CodesignOptions]:
+    """Return a table with the missing rows that could change the front, measured.
+
+    The options returned have no formats that cannot change it.
+    """
+    # JAX, which measures, takes a second to import.
+    from sim.codesign.run_missing import measure, open_sample
+
+    records, kv = elements(options.elements), FLOAT if options.kv in HALF else options.kv
+    points = [
+        point
+        for point in missing(table.rows, records, kv)
+        if not options.formats or point.weights in options.formats
+    ]
+    wanted = [row for row in _rows_of(table, kv) if _is_wanted(row, options)]
+    machines = Machines(shape=shape, grid=grid_of(options), context=options.context)
+    pairs = join(wanted, records)
+    measured = machines.space(pairs) if pairs else None
+    found = needed(points, table.rows, measured, machines, limits)
+    table = measure(table, found, open_sample(table, model, running), running)
+    names = {row.weights for row in table.rows}
+    useless = {point.weights for point in points} - names
+    kept = tuple(name for name in options.formats if name not in useless)
+    return table, replace(options, formats=kept or options.formats)
+
+
 def space_of(shape: ModelShape, table: AccuracyTable, options: CodesignOptions) -> Space:
     """Return all designs that the options allow."""
     rows = chosen_rows(table, options)
@@ -104,7 +145,7 @@ def space_of(shape: ModelShape, table: AccuracyTable, options: CodesignOptions) 
 def chosen_rows(table: AccuracyTable, options: CodesignOptions) -> list[AccuracyRow]:
     """Return the rows of an accuracy table with the formats of the options."""
     kv = FLOAT if options.kv in HALF else options.kv
-    rows = [row for row in table.rows if row.kv == kv and row.head == FLOAT]
+    rows = _rows_of(table, kv)
     if not rows:
         known = sorted({"fp16" if row.kv == FLOAT else row.kv for row in table.rows})
         raise UserError(
@@ -114,8 +155,16 @@ def chosen_rows(table: AccuracyTable, options: CodesignOptions) -> list[Accuracy
     for name in options.formats:
         if name not in names and name not in HALF:
             raise UserError(unknown("format", name, names, see="qsim formats"))
+    return [row for row in rows if _is_wanted(row, options)]
+
+
+def _rows_of(table: AccuracyTable, kv: str) -> list[AccuracyRow]:
+    return [row for row in table.rows if row.kv == kv and row.head == FLOAT]
+
+
+def _is_wanted(row: AccuracyRow, options: CodesignOptions) -> bool:
     wanted = {FLOAT if name in HALF else name for name in options.formats}
-    return [row for row in rows if not wanted or row.weights in wanted]
+    return not wanted or row.weights in wanted
 
 
 def grid_of(options: CodesignOptions) -> Grid:

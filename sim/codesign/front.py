@@ -65,7 +65,7 @@ def _count_at_most(rows: Points, others: Others) -> Int64[np.ndarray, " n"]:
     return counts
 
 
-def _is_covered(rows: Points, others: Others) -> Bool[np.ndarray, " n"]:
+def is_covered(rows: Points, others: Others) -> Bool[np.ndarray, " n"]:
     """Return whether any of the others dominates or equals each row."""
     return np.asarray(_count_at_most(rows, others) > 0)
 
@@ -80,7 +80,7 @@ class Front:
     def add(self, points: Points, numbers: Int64[np.ndarray, " n"]) -> None:
         """Add rows with their numbers, which rise from block to block."""
         own = front(points)
-        own = own[~_is_covered(points[own], self.points)]
-        keep = ~_is_covered(self.points, points[own])
+        own = own[~is_covered(points[own], self.points)]
+        keep = ~is_covered(self.points, points[own])
         self.points = np.concatenate([self.points[keep], points[own]])
         self.numbers = np.concatenate([self.numbers[keep], numbers[own]])

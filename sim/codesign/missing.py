@@ -7,11 +7,11 @@ from hw.pe_reads import why_not_weights
 from hw.pe_record import PeRecord
 from numerics.names.catalog import CATALOG
 from rtl.catalog import ROUNDING
-from sim.codesign.accuracy_file import AccuracyRow
+from sim.codesign.accuracy_file import FLOAT, AccuracyRow
 from sim.codesign.pairs import why_not
 
 #: Activations in the name of a sweep, by a record's name of them.
-ACTIVATIONS = {"int8": "int8", "fp8_e4m3": "fp8", "fp4_e2m1": "fp4", "fp16": None}
+ACTIVATIONS = {"int8": "int8", "fp8_e4m3": "fp8_e4m3", "fp4_e2m1": "fp4", "fp16": None}
 #: Activations of PEs that apply the scales of both operands.
 BOTH = {"mxfp4-dot": "mxfp4", "nvfp4-dot": "nvfp4:token"}
 
@@ -26,12 +26,14 @@ class Missing:
     pe: str
     #: PEs that could use the point.
     elements: tuple[str, ...]
+    kv: str = FLOAT
 
     def command(self, model: str) -> str:
         """Return the command that measures the point."""
         inputs = f" --activations {self.activations}" if self.activations else ""
+        kv = f" --kv {self.kv}" if self.kv != FLOAT else ""
         pe = f" --pe {self.pe}" if self.pe else ""
-        return f"qsim sweep --model {model} --format {self.weights}{inputs}{pe}"
+        return f"qsim sweep --model {model} --format {self.weights}{inputs}{kv}{pe}"
 
 
 def missing(rows: Sequence[AccuracyRow], records: Sequence[PeRecord], kv: str) -> list[Missing]:
@@ -47,7 +49,7 @@ def missing(rows: Sequence[AccuracyRow], records: Sequence[PeRecord], kv: str) -
             if name not in have:
                 found.setdefault((name, activations, pe), []).append(record.name)
     return [
-        Missing(weights=w, activations=a, pe=pe, elements=tuple(names))
+        Missing(weights=w, activations=a, pe=pe, elements=tuple(names), kv=kv)
         for (w, a, pe), names in found.items()
     ]
 

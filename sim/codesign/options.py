@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from hw.toml_reader import read_toml
 from sim.errors import UserError, user_errors
-from sim.options import Count, Name, Names
+from sim.options import Count, Flag, Name, Names
 
 #: A number above 0.
 Positive = Annotated[float, Parameter(validator=Number(gt=0))]
@@ -153,3 +153,33 @@ class MixOptions:
     """Window length in tokens."""
     out: Path = Path("qsim-mix")
     """Directory of the store of measured points; the same command goes on where it stopped."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Measurement of missing accuracy points."""
+
+    run_missing: Flag = False
+    """Measure first the accuracy points that could change the front; the same command goes on where
+    it stopped."""
+    points: Path = Path("qsim-points")
+    """Directory of the store of points that --run-missing measures."""
+    weights: str | None = None
+    """Model of 'qsim models' to measure, if not the model itself."""
+    text: Path | None = None
+    """UTF-8 text of the accuracy table, if not the built-in one."""
+    workers: Count = 1
+    """Processes that measure points at the same time, each on its share of the cores."""
+
+
+def check_run(options: RunOptions) -> None:
+    """Raise UserError for options that only --run-missing reads, and for a file as its store."""
+    if options.run_missing:
+        if options.points.exists() and not options.points.is_dir():
+            raise UserError(f"--points {options.points} is a file; name a directory")
+        return
+    for name in ("points", "weights", "text", "workers"):
+        value = getattr(options, name)
+        if value != getattr(RunOptions(), name):
+            raise UserError(f"--{name} {value} is for --run-missing; add it")

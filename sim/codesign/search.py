@@ -116,7 +116,7 @@ def search(space: Space, limits: Limits) -> Outcome:
     cloud_points: list[np.ndarray] = []
     valid = within = 0
     for numbers, points, is_valid in evaluated(space):
-        ok = is_valid & _within(points, limits, space, numbers)
+        ok = is_valid & keep_limits(points, limits, space, numbers)
         valid, within = valid + int(is_valid.sum()), within + int(ok.sum())
         found.add(points[ok], numbers[ok])
         sampled = is_valid & (numbers % stride == 0)
@@ -149,7 +149,7 @@ def evaluated(space: Space) -> Iterator[Block]:
             yield numbers, points, designs.is_valid.ravel()
 
 
-def _within(
+def keep_limits(
     points: Float64[np.ndarray, "n objectives"],
     limits: Limits,
     space: Space,

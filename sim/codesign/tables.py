@@ -90,8 +90,9 @@ def notes(found: Codesign) -> list[str]:
     lines = [searched, *exchange(found), of_levels, HOST_NOTE]
     if found.missing:
         lines.append(
-            f"{len(found.missing)} points that PEs could use were not measured; missing.csv has the"
-            f" commands, such as: {found.missing[0].command(found.table.model)}"
+            f"{len(found.missing)} points that PEs could use were not measured: --run-missing"
+            " measures those that could change the front; missing.csv has all commands, such as:"
+            f" {found.missing[0].command(found.table.model)}"
         )
     return lines
 

@@ -155,6 +155,20 @@ class Sweep:
         keyed = {self._key(p.recipe): p for p in self.plans()}
         return {k: p for k, p in keyed.items() if self.shard is None or self.shard.holds(k)}
 
+    def missing(self) -> list[Plan]:
+        """Return the plans whose points the store lacks, without creating a store."""
+        keyed = self._keyed()
+        if not (self.directory / FILE).is_file():
+            return list(keyed.values())
+        store = Store(self.directory / FILE)
+        return [point for key, point in keyed.items() if store.get(key) is None]
+
+    def stored(self) -> list[PointResult]:
+        """Return all points of the store on this sample, without creating a store."""
+        if not (self.directory / FILE).is_file():
+            return []
+        return list(Store(self.directory / FILE).fitting(self._sample_key).values())
+
     def earlier(self) -> list[PointResult]:
         """Return the store's other points of this model and these windows of text.
 
