@@ -7,7 +7,7 @@ Sources: ``tie_weights`` in ``modeling_utils.py`` of transformers 5.24.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +29,21 @@ MASKS = re.compile(r"(^|\.)h\.\d+\.attn\.(bias|masked_bias)$")
 ADAPTER = "adapter_config.json"
 
 
-def check_tensors(config: ModelConfig, stored: Mapping[str, StoredTensor], path: Path) -> None:
-    """Refuse a checkpoint with missing, misshapen, unreadable or unused tensors."""
+def check_tensors(
+    config: ModelConfig,
+    stored: Mapping[str, StoredTensor],
+    path: Path,
+    *,
+    quantized: Set[str] = frozenset(),
+) -> None:
+    """Refuse a checkpoint with missing, misshapen, unreadable or unused tensors.
+
+    The types of the tensors ``quantized`` are checked by their reader.
+    """
     if config.layers > len(stored):
         raise UserError(f"{path} has {len(stored)} tensors, too few for {config.layers} layers")
     used = {_find(config, name, stored, path) for name in tensor_shapes(config)}
-    _check_types({n: stored[n] for n in used}, path)
+    _check_types({n: stored[n] for n in used - quantized}, path)
     _check_unused(config, stored, used, path)
 
 
@@ -83,7 +92,11 @@ def _is_constant(config: ModelConfig, name: str) -> bool:
 
 
 def with_stored_head(
-    config: ModelConfig, stored: Mapping[str, StoredTensor], path: Path
+    config: ModelConfig,
+    stored: Mapping[str, StoredTensor],
+    path: Path,
+    *,
+    quantized: Set[str] = frozenset(),
 ) -> tuple[ModelConfig, tuple[str, ...]]:
     """Untie a head that is stored with other values than the embedding; return a note that says so.
 
@@ -92,8 +105,9 @@ def with_stored_head(
     table = _stored_table(config, stored)
     if not config.tie_embeddings or table is None or HEAD not in stored or table == HEAD:
         return config, ()
-    _check_types({HEAD: stored[HEAD], table: stored[table]}, path)
-    if same_values(stored, HEAD, table):
+    pair = {HEAD, table}
+    _check_types({name: stored[name] for name in pair - quantized}, path)
+    if not pair & quantized and same_values(stored, HEAD, table):
         return config, ()
     note = (
         f"tie_word_embeddings is true in config.json, but {HEAD} differs from {table}: the stored "

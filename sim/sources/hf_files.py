@@ -110,6 +110,12 @@ def _list_file(file: Path) -> dict[str, StoredTensor]:
         }
 
 
+def file_metadata(file: Path) -> dict[str, str]:
+    """Return the metadata in the header of a file."""
+    with opened(file) as stored:
+        return dict(stored.metadata() or {})
+
+
 def same_values(stored: Mapping[str, StoredTensor], one: str, other: str) -> bool:
     """Return whether two stored tensors of the same number of axes have equal values.
 

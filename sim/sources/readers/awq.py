@@ -1,0 +1,149 @@
+"""AWQ checkpoints of AutoAWQ, in the layouts ``gemm`` and ``gemv``.
+
+Source: AutoAWQ 88e4c76. ``gemm`` packs eight outputs in a word, in an order of its own; ``gemv``
+packs inputs, low bits first, and pads scales and zero points.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from numerics.formats import INTEGERS
+from numerics.schemes.granularity import PerChannel, PerGroup
+from sim.sources.readers.bit_stream import unpack_rows, word_bytes
+from sim.sources.readers.gptq import Numbers, read_numbers
+from sim.sources.readers.grid import Grid
+from sim.sources.readers.layer import FLOATS, Arrays, Layer, Part, Stored
+from sim.sources.readers.layout import FloatCache
+from sim.sources.readers.schemes import stored_scheme
+from sim.sources.readers.settings import Settings
+
+#: Codes of a word, and the nibble that holds each of eight neighbouring outputs.
+PER_WORD = 8
+NIBBLES = (0, 4, 1, 5, 2, 6, 3, 7)
+#: Inputs or outputs transposed at a time, so that both sides stay in the cache.
+TILE = 512
+BITS = 4
+VERSIONS = ("gemm", "gemv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Awq(FloatCache):
+    """The settings of a checkpoint; see :class:`sim.sources.readers.layout.Layout`."""
+
+    title: str
+    numbers: Numbers
+    version: str
+
+    def layer(self, module: str, shape: tuple[int, int], stored: Stored) -> Layer | None:
+        """Return how a matrix is stored; ``None`` if it is in floating point."""
+        if "qweight" not in stored:
+            return None
+        del module
+        return (gemm_layer if self.version == "gemm" else _gemv_layer)(self.numbers, shape, stored)
+
+
+def open_layout(settings: Mapping[str, Any], metadata: Mapping[str, str]) -> Awq:
+    """Read the settings; raise ``ValueError`` for unknown ones."""
+    del metadata
+    reader = Settings(settings, "AWQ settings")
+    version = reader.text("version", default="gemm").lower()
+    if version not in VERSIONS:
+        raise ValueError(f"version {version} can't be read; {' and '.join(VERSIONS)} can")
+    numbers = read_numbers(reader)
+    if numbers.bits != BITS:
+        raise reader.wrong("bits", numbers.bits, "must be 4")
+    has_zeros = reader.flag("zero_point", default=True)
+    numbers = Numbers(bits=BITS, group_size=numbers.group_size, symmetric=not has_zeros)
+    return Awq(title=f"AWQ ({version})", numbers=numbers, version=version)
+
+
+def _scheme(numbers: Numbers, stored: Stored) -> Any:
+    scales = stored.get("scales")
+    kind = scales.type if scales is not None and scales.type in FLOATS else "F16"
+    size = numbers.group_size
+    element = INTEGERS[BITS, "full" if numbers.symmetric else "unsigned"]
+    return stored_scheme(element, PerChannel() if size is None else PerGroup(size), kind)
+
+
+def gemm_layer(numbers: Numbers, shape: tuple[int, int], stored: Stored) -> Layer:
+    """Return a layer of the layout ``gemm``."""
+    rows, columns = shape
+    if rows % PER_WORD:
+        raise ValueError(f"{rows} outputs do not fill the words of AWQ, which hold {PER_WORD}")
+    groups = 1 if numbers.group_size is None else -(-columns // numbers.group_size)
+    parts = {
+        "qweight": Part(("I32",), (columns, rows // PER_WORD)),
+        "scales": Part(FLOATS, (groups, rows)),
+    }
+    if not numbers.symmetric:
+        parts["qzeros"] = Part(("I32",), (groups, rows // PER_WORD))
+    scheme = _scheme(numbers, stored)
+    decode = partial(_decode_gemm, scheme=scheme, shape=shape)
+    return Layer(parts=parts, decode=decode, about=scheme.name, scheme=scheme)
+
+
+def _decode_gemm(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Grid:
+    side = {"scales": np.ascontiguousarray(arrays["scales"].T)}
+    if "qzeros" in arrays:
+        side["zero_points"] = _outputs_first(arrays["qzeros"])
+    return Grid(
+        scheme=scheme,
+        shape=shape,
+        stream=_outputs_first(arrays["qweight"]),
+        bits=8,
+        flip=0 if "qzeros" in arrays else 1 << (BITS - 1),
+        side=side,
+    )
+
+
+def _outputs_first(words: Int32[np.ndarray, "in words"]) -> UInt8[np.ndarray, "out in"]:
+    """Return the codes of words that hold eight outputs of one input, transposed."""
+    inputs, count = words.shape
+    codes = np.empty((count, PER_WORD, inputs), np.uint8)
+    pairs = words.view(np.uint8).reshape(inputs, count, 4)
+    for start in range(0, inputs, TILE):
+        part = slice(start, start + TILE)
+        for byte in range(4):
+            column = np.ascontiguousarray(pairs[part, :, byte].T)
+            codes[:, NIBBLES.index(2 * byte), part] = column & np.uint8(15)
+            codes[:, NIBBLES.index(2 * byte + 1), part] = column >> np.uint8(4)
+    return codes.reshape(count * PER_WORD, inputs)
+
+
+def _gemv_layer(numbers: Numbers, shape: tuple[int, int], stored: Stored) -> Layer:
+    """Return a layer of the layout ``gemv``."""
+    rows, columns = shape
+    size = numbers.group_size or columns
+    if columns % PER_WORD:
+        raise ValueError(f"{columns} inputs do not fill the words of AWQ, which hold {PER_WORD}")
+    groups = -(-columns // size)
+    multiple = 1 if size >= 128 else 2 if size == 64 else 4
+    words = -(-(-(-groups // PER_WORD)) // multiple) * multiple
+    parts = {
+        "qweight": Part(("I32",), (rows, columns // PER_WORD)),
+        "scales": Part(FLOATS, (rows, PER_WORD * words)),
+    }
+    if not numbers.symmetric:
+        parts["qzeros"] = Part(("I32",), (rows, words))
+    scheme = _scheme(numbers, stored)
+    decode = partial(_decode_gemv, scheme=scheme, shape=shape, groups=groups)
+    return Layer(parts=parts, decode=decode, about=scheme.name, scheme=scheme)
+
+
+def _decode_gemv(arrays: Arrays, *, scheme: Any, shape: tuple[int, int], groups: int) -> Grid:
+    side = {"scales": np.ascontiguousarray(arrays["scales"][:, :groups])}
+    if "qzeros" in arrays:
+        side["zero_points"] = unpack_rows(word_bytes(arrays["qzeros"]), BITS, groups)
+    return Grid(
+        scheme=scheme,
+        shape=shape,
+        stream=word_bytes(arrays["qweight"]),
+        bits=BITS,
+        flip=0 if "qzeros" in arrays else 1 << (BITS - 1),
+        side=side,
+    )
