@@ -4,6 +4,7 @@ import enum
 import re
 import statistics
 
+from sim.sweep.definition import CHECKPOINT
 from sim.sweep.recipe import FLOAT32
 from sim.sweep.result import PointResult
 
@@ -79,6 +80,8 @@ def keeps_weights(point: PointResult) -> bool:
 
 def holds_source_grid(point: PointResult) -> bool:
     """Whether the format reproduces the weights, because their source is quantized on its grid."""
+    if point.definition.startswith(CHECKPOINT):
+        return False
     if not point.sqnr_db:  # a layer that loses nothing at all has no ratio
         return not is_reference(point) and not keeps_weights(point)
     return statistics.median(point.sqnr_db.values()) > EXACT_DB

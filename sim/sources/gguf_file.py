@@ -78,6 +78,16 @@ class GgufFile:
             values = values - np.float32(piece.minus)
         return finished(_ordered(values, piece), name=name, path=self.path)
 
+    def stored_bits(self, name: str) -> float:
+        """Return the bits that the canonical tensor ``name`` takes in the file."""
+        piece = self._piece(name)
+        info = self.header.tensors[piece.name]
+        return 8.0 * info.size * (piece.stop - piece.start) / info.shape[0]
+
+    def is_quantized(self, name: str) -> bool:
+        """Return whether the canonical tensor ``name`` is stored in codes."""
+        return self.header.tensors[self._piece(name).name].type.name not in _FLOAT_TYPES
+
     def has_grid(self, name: str) -> bool:
         """Return whether the stored values of ``name`` are equally spaced in blocks."""
         return self.header.tensors[self._piece(name).name].type in GRID_TYPES

@@ -89,8 +89,16 @@ class HfDirectory:
         found = None if self.quantized is None else self.quantized.layer_of(name)
         if found is not None:
             return found.bits * count
+        return float(TYPE_BITS[self.storage_type(name)] * count)
+
+    def storage_type(self, name: str) -> str:
+        """Return the type that the canonical tensor ``name`` is stored in."""
         raw = next(n for n in hf_recipe(self.config, name).names if n in self.stored)
-        return float(TYPE_BITS[self.stored[raw].type] * count)
+        return self.stored[raw].type
+
+    def is_quantized(self, name: str) -> bool:
+        """Return whether the canonical tensor ``name`` is stored in codes."""
+        return self.quantized is not None and self.quantized.layer_of(name) is not None
 
     @property
     def activations(self) -> Mapping[str, Scheme]:

@@ -94,6 +94,19 @@ class PackedCheckpoint:
         with _opened(self.path / WEIGHTS) as stored:
             return _read_codes(stored, name, scheme, tensor_shapes(self.config)[name])
 
+    def stored_bits(self, name: str) -> float:
+        """Return the bits that the canonical tensor ``name`` takes in the file."""
+        arrays = self.description.arrays()
+        with _opened(self.path / WEIGHTS) as stored:
+            if arrays.get(name, name) is None:
+                return float(8 * stored.get_tensor(name).nbytes)
+        parts = (a for n, a in arrays.items() if n.startswith(f"{name}.") and a is not None)
+        return float(sum(part.total_bits for part in parts))
+
+    def is_quantized(self, name: str) -> bool:
+        """Return whether the canonical tensor ``name`` is stored in codes."""
+        return name.removesuffix(".weight") in self.description.matrices
+
     def has_grid(self, name: str) -> bool:
         """Return ``False``: the grid of codes is not exposed."""
         return False

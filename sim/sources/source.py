@@ -59,6 +59,17 @@ class ModelSource(Protocol):
         """Return the model's own tokenizer."""
 
 
+@runtime_checkable
+class StoredModel(ModelSource, Protocol):
+    """A model whose file says how many bits each tensor takes."""
+
+    def stored_bits(self, name: str) -> float:
+        """Return the bits that the canonical tensor ``name`` takes, with its side data."""
+
+    def is_quantized(self, name: str) -> bool:
+        """Return whether the canonical tensor ``name`` is stored in codes."""
+
+
 def is_linear(name: str) -> bool:
     """Return whether a canonical tensor is the weight of a linear layer inside a block."""
     return name.startswith("layers.") and name.endswith("_proj.weight")

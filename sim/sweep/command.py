@@ -12,13 +12,21 @@ from sim.calibration.options import BUILT_IN, SEQUENCE, CalibrationOptions
 from sim.calibration.spool import parse_bytes
 from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.model.tensors import linear_names
 from sim.names.meaning import FLOAT
 from sim.provenance import ReportProvenance, command_line, created, machine, versions
 from sim.sources.catalog import open_model
 from sim.sources.dither import DitheredSource
 from sim.sources.embedded import calibration_text, second_text
-from sim.sources.source import ModelSource
+from sim.sources.source import ModelSource, StoredModel
 from sim.sources.text import Text, read_text
+from sim.sweep.checkpoint import (
+    asked_rules,
+    check_same_model,
+    checkpoint_names,
+    checkpoint_recipe,
+    open_checkpoint_point,
+)
 from sim.sweep.crew import Crew, LocalCrew
 from sim.sweep.definition import definition
 from sim.sweep.distinct import distinct
@@ -70,9 +78,10 @@ def make_sweep(options: SweepOptions, calibration: CalibrationOptions) -> tuple[
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out} is a file; name a directory")
     shard = None if options.shard is None else parse_shard(options.shard)
-    recipes = collect_recipes(options)
     source = open_source(options)
     refused: list[str] = []
+    opened = [open_checkpoint_point(spec) for spec in options.checkpoints]
+    recipes = _with_checkpoints(options, source, opened)
     if "all" in options.formats:
         recipes, refused = fitting(recipes, source, kept=options.formats)
     text, windows = scored_text(
@@ -82,6 +91,8 @@ def make_sweep(options: SweepOptions, calibration: CalibrationOptions) -> tuple[
         context=options.context,
         spread=options.spread,
     )
+    for checkpoint in opened:
+        check_same_model(checkpoint, source, text, windows, options.spread)
     sweep = Sweep(
         source=source,
         text=text,
@@ -92,6 +103,7 @@ def make_sweep(options: SweepOptions, calibration: CalibrationOptions) -> tuple[
         second=read_second(calibration, source, text, options.context, recipes),
         memory_bytes=math.inf if options.memory is None else parse_bytes(options.memory),
         shard=shard,
+        checkpoints={checkpoint.content_hash: checkpoint for checkpoint in opened},
     )
     return sweep, refused
 
@@ -209,6 +221,28 @@ def _check_unread(options: CalibrationOptions) -> None:
             raise UserError(f"{option} {given} is for calibrated methods only; {_CALIBRATED}")
 
 
+def _with_checkpoints(
+    options: SweepOptions, source: ModelSource, opened: Sequence[StoredModel]
+) -> tuple[Recipe, ...]:
+    """Return the recipes of the options, behind those of checkpoints.
+
+    If nothing else is asked of a quantized checkpoint as the model itself, its own activations and
+    KV cache are the recipe.
+    """
+    names = checkpoint_names(options.checkpoints)
+    points = [checkpoint_recipe(one, name) for one, name in zip(opened, names, strict=True)]
+    is_asked = options.formats or options.recipes or options.activations or options.kv
+    if is_asked:
+        return (*points, *collect_recipes(options))
+    is_quantized = isinstance(source, StoredModel) and any(
+        source.is_quantized(f"{name}.weight") for name in linear_names(source.config)
+    )
+    if points or not is_quantized:
+        return tuple(points) or collect_recipes(options)
+    rules = asked_rules(source)
+    return (Recipe(name="its activations", rules=rules),) if rules else (FLOAT32,)
+
+
 def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
     """Return the recipes of --format and of the recipe file."""
     recipes: list[Recipe] = []
@@ -238,7 +272,7 @@ def collect_recipes(options: SweepOptions) -> tuple[Recipe, ...]:
     if not recipes:
         raise UserError(
             "nothing to sweep; give --format fp4 (repeat it for more, or say all), "
-            "--activations, --kv or a recipe file"
+            "--activations, --kv, --checkpoint or a recipe file"
         )
     if options.group_size is not None and all(n in FLOAT for n in formats):
         raise UserError(

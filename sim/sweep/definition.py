@@ -5,6 +5,9 @@ from sim.methods.chain import NEAREST, chain_text
 from sim.names.gguf_mix import GgufMix
 from sim.sweep.recipe import EXACT, Recipe, Rule
 
+#: Start of the definition of a checkpoint.
+CHECKPOINT = "checkpoint:"
+
 
 def definition(recipe: Recipe) -> str:
     """Return the schemes of a recipe's layers, in full.
@@ -17,6 +20,8 @@ def definition(recipe: Recipe) -> str:
     >>> definition(make_recipe("mxfp4", "int8", skip=("*.down_proj",)))
     '*.down_proj: float32; else weights fp4_e2m1:g32:e8m0, activations int8:token:fp32'
     """
+    if recipe.checkpoint is not None:
+        return f"{CHECKPOINT} {recipe.checkpoint.about}{_asked(recipe)}"
     if not recipe.rules:
         return "float32"
     *special, last = recipe.rules
@@ -29,6 +34,20 @@ def definition(recipe: Recipe) -> str:
     )
     products = {None: "", EXACT: "; exact dot products"}.get(recipe.pe, f"; sums of {recipe.pe}")
     return "; ".join(parts) + products
+
+
+def _asked(recipe: Recipe) -> str:
+    """Return the schemes of activations and cache that a checkpoint asks for."""
+    schemes: dict[str, dict[str, None]] = {"activations": {}, "KV cache": {}}
+    for rule in recipe.rules:
+        for role, scheme in (("activations", rule.activations), ("KV cache", rule.kv)):
+            if scheme is not None:
+                schemes[role][scheme.name] = None
+    texts = {role: list(names) for role, names in schemes.items() if names}
+    return "".join(
+        f"; {role} {names[0]}" + (f" and {len(names) - 1} like it" if names[1:] else "")
+        for role, names in texts.items()
+    )
 
 
 def _rule(rule: Rule) -> str:

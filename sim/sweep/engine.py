@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -20,9 +20,11 @@ from sim.calibration.stream import Progress
 from sim.calibration.text import Calibration
 from sim.methods import catalog as methods
 from sim.methods.chain import NEAREST
+from sim.model.tensors import linear_names
 from sim.sources.embedded import SECOND_NAME
-from sim.sources.source import ModelSource
+from sim.sources.source import ModelSource, StoredModel
 from sim.sources.text import Text
+from sim.sweep.checkpoint import has_same_vectors
 from sim.sweep.crew import Crew
 from sim.sweep.definition import definition
 from sim.sweep.evaluate import Evaluator, Pass, Scores, window_means
@@ -33,7 +35,7 @@ from sim.sweep.result import PointResult, SecondResult
 from sim.sweep.shard import Shard
 from sim.sweep.statistics import estimate
 from sim.sweep.store import FILE, Store, point_key
-from sim.sweep.weights import bits_per_weight, model_bytes, weight_bytes
+from sim.sweep.weights import checkpoint_storage, plan_storage
 from sim.sweep.windows import Windows
 from sim.workers import Results, Watch
 
@@ -91,10 +93,20 @@ class Sweep:
     memory_bytes: float = math.inf
     #: Part of the points to measure and return; ``None`` for all.
     shard: Shard | None = None
+    #: Checkpoints of the model that recipes take their weights from, by content hash.
+    checkpoints: Mapping[str, StoredModel] = field(default_factory=dict)
 
     def plans(self) -> list[Plan]:
         """Return the plans, the float model's first; raise UserError for unsuitable recipes."""
-        return [plan(r, self.source.config) for r in dict.fromkeys((FLOAT32, *self.recipes))]
+        recipes = dict.fromkeys((FLOAT32, *self.recipes))
+        return [plan(recipe, self._source_of(recipe).config) for recipe in recipes]
+
+    def _checkpoint_of(self, recipe: Recipe) -> StoredModel | None:
+        """Return the checkpoint of a recipe; ``None`` for one of the model's own weights."""
+        return None if recipe.checkpoint is None else self.checkpoints[recipe.checkpoint.sha256]
+
+    def _source_of(self, recipe: Recipe) -> ModelSource:
+        return self._checkpoint_of(recipe) or self.source
 
     def run(self, observer: Observer, crew: Crew | None = None) -> list[PointResult]:
         """Measure the points that the store lacks; return all points, the float model's first.
@@ -269,7 +281,8 @@ class Sweep:
             run = self._pass(point, sqnr_db, checkpoint)
             scored = evaluator.quantized(run, _progress(observer, point.config.layers))
         wall_s = time.perf_counter() - started
-        ordered = {name: sqnr_db[name] for name in point.weights if name in sqnr_db}
+        measured = linear_names(point.config) if point.recipe.checkpoint else point.weights
+        ordered = {name: sqnr_db[name] for name in measured if name in sqnr_db}
         return self._result(point, scored, evaluator, ordered, wall_s)
 
     def _pass(
@@ -277,8 +290,17 @@ class Sweep:
     ) -> Pass:
         calibration = None if self.calibration is None else self.calibration.tokens
         spool = Spool(self.memory_bytes / 2, self.directory)
+        weights = self._checkpoint_of(point.recipe)
+        is_compared = weights is not None and has_same_vectors(weights, self.source)
         return make_pass(
-            self.source, point, self._all_tokens, calibration, sqnr_db, spool, checkpoint
+            weights or self.source,
+            point,
+            self._all_tokens,
+            calibration,
+            sqnr_db,
+            spool,
+            checkpoint,
+            original=self.source if is_compared else None,
         )
 
     def _result(
@@ -294,6 +316,11 @@ class Sweep:
         delta_nats, kl = all_delta[:count], all_kl[:count]
         delta = estimate(delta_nats)
         first = scored.part(slice(count))
+        checkpoint = self._checkpoint_of(point.recipe)
+        storage = plan_storage(point) if checkpoint is None else checkpoint_storage(checkpoint)
+        notes = self.source.notes
+        if checkpoint is not None:
+            notes += tuple(f"{point.recipe.name}: {note}" for note in checkpoint.notes)
         return PointResult(
             model=self.source.name,
             recipe=point.recipe.name,
@@ -312,15 +339,15 @@ class Sweep:
             window_kl=tuple(kl),
             window_delta_nats=tuple(delta_nats),
             top1_agreement=float(first.agrees.mean()),
-            bits_per_weight=bits_per_weight(point),
+            bits_per_weight=storage.bits_per_weight,
             definition=definition(point.recipe),
-            weight_bytes=weight_bytes(point),
-            model_bytes=model_bytes(point),
+            weight_bytes=storage.weight_bytes,
+            model_bytes=storage.model_bytes,
             sqnr_db=sqnr_db,
             tokens_per_s=self._all_tokens.size / scored.eval_s,
             wall_s=wall_s,
             second=self._second_result(all_kl[count:], all_delta[count:]),
-            notes=self.source.notes,
+            notes=notes,
             provenance={
                 "model_sha256": self.source.content_hash,
                 "text_sha256": self.text.sha256,

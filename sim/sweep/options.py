@@ -24,6 +24,9 @@ class SweepOptions:
     the float32 model alone, or --activations and --kv alone."""
     model: str = EMBEDDED_ID
     """Model of 'qsim models', a directory, a .gguf file or a hub id."""
+    checkpoints: Annotated[tuple[str, ...], Parameter(name="--checkpoint")] = ()
+    """Ready checkpoint of --model to measure as a point: a directory of a quantization tool, a
+    .gguf file or a directory of 'qsim quantize'; repeat it for more."""
     recipes: Path | None = None
     """TOML file of recipes and grids: formats for some layers only."""
     text: Path | None = None

@@ -13,6 +13,7 @@ from sim.methods.run import quantized_blocks
 from sim.methods.streams import CalibrationStreams
 from sim.model.params import Params
 from sim.sources.source import ModelSource
+from sim.sweep.checkpoint import block_levels
 from sim.sweep.evaluate import Pass
 from sim.sweep.recipe import Plan
 from sim.sweep.weights import bit_true_params, read_embedding, read_head
@@ -26,6 +27,7 @@ def make_pass(
     sqnr_db: dict[str, float],
     spool: Spool,
     checkpoint: Checkpoint | None = None,
+    original: ModelSource | None = None,
 ) -> Pass:
     """Return a pass of a float model as a plan transforms and quantizes it.
 
@@ -39,6 +41,8 @@ def make_pass(
         Memory for hidden states.
     checkpoint : Checkpoint, optional
         Where the pass is kept between blocks; one that holds blocks of it goes on behind them.
+    original : ModelSource, optional
+        Model whose weights those of ``source``, a checkpoint, are compared with.
     """
     with user_errors(ValueError):
         once = None if checkpoint is None else checkpoint.once
@@ -56,6 +60,8 @@ def make_pass(
         is_bit_true = point.recipe.pe is not None
         for block in quantized_blocks(source, point, streams, start=start, keep_codes=is_bit_true):
             sqnr_db.update(block.sqnr_db)
+            if original is not None:
+                sqnr_db.update(block_levels(block, original))
             yield bit_true_params(block, point) if is_bit_true else block.params
 
     def head() -> Params:

@@ -43,6 +43,14 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointWeights:
+    """The weights of a checkpoint: their content, and what they are in a few words."""
+
+    sha256: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Rules for layers: the first rule that matches applies; other layers stay in float32."""
 
@@ -51,6 +59,8 @@ class Recipe:
     #: Processing element that computes the linear layers' dot products: :data:`EXACT`, a name of
     #: :data:`rtl.catalog.ROUNDING`, or ``None`` for float32 dot products of dequantized values.
     pe: str | None = None
+    #: Checkpoint whose weights take the place of the model's; ``None`` for the model's own.
+    checkpoint: CheckpointWeights | None = None
 
     def rule_for(self, name: str) -> Rule:
         """Return the rule for the layer ``name``; without a match, one that keeps it in float32."""
@@ -66,7 +76,8 @@ class Recipe:
             ]
             for rule in self.rules
         ]
-        return json.dumps([rows, {None: False, EXACT: True}.get(self.pe, self.pe)])
+        weights = [] if self.checkpoint is None else [self.checkpoint.sha256]
+        return json.dumps([rows, {None: False, EXACT: True}.get(self.pe, self.pe), *weights])
 
 
 FLOAT32 = Recipe(name="float32", rules=())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 
@@ -14,7 +15,7 @@ from sim.methods.measure import quantize_and_measure, sqnr_db
 from sim.methods.run import QuantizedBlock
 from sim.model.params import Params
 from sim.model.tensors import EMBEDDING, HEAD, fused_members, linear_names, tensor_shapes
-from sim.sources.source import ModelSource
+from sim.sources.source import ModelSource, StoredModel
 from sim.sweep.recipe import EXACT, Plan
 
 FLOAT_BITS = 32.0
@@ -75,6 +76,42 @@ def bit_true_params(block: QuantizedBlock, point: Plan) -> Params:
                 for codes in weights
             )
     return params
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """What the weights of a point take.
+
+    Linear layers count always, embeddings only if they are quantized.
+    """
+
+    bits_per_weight: float
+    weight_bytes: int
+    #: Bytes of all tensors.
+    model_bytes: int
+
+
+def plan_storage(plan: Plan) -> Storage:
+    """Return the storage of a plan, with float32 for what is not quantized."""
+    return Storage(
+        bits_per_weight=bits_per_weight(plan),
+        weight_bytes=weight_bytes(plan),
+        model_bytes=model_bytes(plan),
+    )
+
+
+def checkpoint_storage(source: StoredModel) -> Storage:
+    """Return the storage of a checkpoint as it is in its files."""
+    shapes = tensor_shapes(source.config)
+    counted = [f"{name}.weight" for name in linear_names(source.config)]
+    tables = (EMBEDDING["embed"], HEAD["head"])
+    counted += [name for name in tables if name in shapes and source.is_quantized(name)]
+    bits = sum(source.stored_bits(name) for name in counted)
+    return Storage(
+        bits_per_weight=bits / sum(math.prod(shapes[name]) for name in counted),
+        weight_bytes=math.ceil(bits / 8),
+        model_bytes=math.ceil(sum(map(source.stored_bits, shapes)) / 8),
+    )
 
 
 def bits_per_weight(plan: Plan) -> float:

@@ -4,6 +4,7 @@ Source: AutoAWQ 88e4c76. ``gemm`` packs eight outputs in a word, in an order of 
 packs inputs, low bits first, and pads scales and zero points.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -123,7 +124,7 @@ def _gemv_layer(numbers: Numbers, shape: tuple[int, int], stored: Stored) -> Lay
         raise ValueError(f"{columns} inputs do not fill the words of AWQ, which hold {PER_WORD}")
     groups = -(-columns // size)
     multiple = 1 if size >= 128 else 2 if size == 64 else 4
-    words = -(-(-(-groups // PER_WORD)) // multiple) * multiple
+    words = math.ceil(groups / (PER_WORD * multiple)) * multiple
     parts = {
         "qweight": Part(("I32",), (rows, columns // PER_WORD)),
         "scales": Part(FLOATS, (rows, PER_WORD * words)),

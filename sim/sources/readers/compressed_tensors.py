@@ -191,9 +191,7 @@ def _scale_type(stored: Stored, types: tuple[str, ...]) -> str:
     return tensor.type if tensor is not None and tensor.type in types else types[0]
 
 
-def _decode_packed(
-    arrays: Arrays, *, scheme: Any, shape: tuple[int, int]
-) -> Grid | np.ndarray:
+def _decode_packed(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Grid | np.ndarray:
     bits = scheme.element.bits
     if arrays["weight_shape"].tolist() != list(shape):
         raise ValueError(f"weight_shape is {arrays['weight_shape'].tolist()}, not {list(shape)}")

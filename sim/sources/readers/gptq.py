@@ -115,9 +115,7 @@ def read_numbers(reader: Settings, default: Numbers | None = None) -> Numbers:
     )
 
 
-def _override(
-    pattern: str, own: Any, numbers: Numbers, context: str
-) -> tuple[str, Numbers | None]:
+def _override(pattern: str, own: Any, numbers: Numbers, context: str) -> tuple[str, Numbers | None]:
     """Return one entry of ``dynamic``: ``+:`` or nothing changes numbers, ``-:`` excludes."""
     text = pattern.removeprefix("+:").removeprefix("-:")
     try:
@@ -190,9 +188,7 @@ def _decode(
         shifted = (zeros.astype(np.uint16) + zero_offset) & mask
         side["zero_points"] = np.ascontiguousarray(shifted.astype(np.uint8).T)
     flip = middle if is_uniform else 0
-    grid = Grid(
-        scheme=scheme, shape=shape, stream=packed, bits=stored_bits, flip=flip, side=side
-    )
+    grid = Grid(scheme=scheme, shape=shape, stream=packed, bits=stored_bits, flip=flip, side=side)
     order = arrays.get("g_idx")
     if order is None or _is_in_order(order, numbers.group_size or columns):
         return grid

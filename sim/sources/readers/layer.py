@@ -55,7 +55,7 @@ class Layer:
 
 def check_parts(layer: Layer, stored: Stored, module: str) -> None:
     """Raise ValueError for a missing tensor of a layer, and for another type or shape."""
-    for name, part in layer.parts.items():
+    for name in layer.parts:
         if name not in stored:
             raise ValueError(f"no tensor {module}.{name}, which {layer.about} needs")
     for name, part in {**layer.parts, **layer.others}.items():

@@ -1,12 +1,13 @@
 """The interface of a reader: what the settings of one quantized checkpoint say of its layers."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numerics.schemes.scheme import Scheme
 from sim.sources.readers.layer import Arrays, Layer, Stored
 
 
+@runtime_checkable
 class Layout(Protocol):
     """The quantization settings of a checkpoint, read and checked.
 

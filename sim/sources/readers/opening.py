@@ -143,6 +143,8 @@ def view(
             used = {n: t for n, t in parts.items() if n in layer.parts or n in layer.others}
             for name in used:
                 left.pop(f"{module}.{name}", None)
+            if weight in left:
+                raise UserError(f"{path} has {weight} beside the parts of {layer.about}, not both")
             layers[weight] = StoredLayer(
                 module=module,
                 layer=layer,
