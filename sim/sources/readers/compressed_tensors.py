@@ -5,7 +5,7 @@ Sources: the compressors of the package compressed-tensors 0.20.1; the bit strea
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -352,7 +352,8 @@ def _decode_nvfp4(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Gri
     return replace(grid, scheme=exact, side={"scales": quotients})
 
 
-FORMATS = {
+#: Reader of a layer of each format.
+FORMATS: dict[str, Callable[[Arguments, tuple[int, int], Stored], Layer]] = {
     "pack-quantized": _packed,
     "int-quantized": _integers,
     "naive-quantized": _integers,

@@ -222,4 +222,5 @@ def _from_planes(words: np.ndarray, bits: int) -> UInt8[np.ndarray, "rows count"
         plane = blocks[:, :, 4 * first : 4 * (first + width)].reshape(-1, 4 * width)
         codes |= unpack_rows(plane, width, WORD).reshape(codes.shape) << np.uint8(low)
         low, first = low + width, first + width
-    return codes.reshape(len(words), -1)
+    joined: np.ndarray = codes.reshape(len(words), -1)
+    return joined
