@@ -209,8 +209,8 @@ def _in_order_of_groups(grid: Grid, order: np.ndarray) -> np.ndarray:
     if "zero_points" in grid.side:
         values -= grid.side["zero_points"].astype(np.float32)[:, order]
     with np.errstate(over="ignore", invalid="ignore"):  # the caller checks values
-        values *= grid.side["scales"].astype(np.float32)[:, order]
-    return values
+        scaled: np.ndarray = values * grid.side["scales"].astype(np.float32)[:, order]
+    return scaled
 
 
 def _from_planes(words: np.ndarray, bits: int) -> UInt8[np.ndarray, "rows count"]:
