@@ -3,13 +3,14 @@
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
-from math import sqrt
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hw.catalog import Catalog
 
 FOLDER = Path(__file__).parent / "pe_records"
+#: Records of PEs at equal MACs per cycle, which only comparisons read.
+COMPARABLE_FOLDER = FOLDER / "comparable"
 LONGEST_FILE_BYTES = 64 * 1024
 Made = TypeVar("Made", "FpgaCost", "MemoryCost", "PeRecord")
 
@@ -55,9 +56,9 @@ class MemoryCost:
 class PeEnergy:
     """Energy of one PE in pJ per cycle with a beat, and per cycle without one.
 
-    ``low_pj`` is measured without glitches and ``high_pj`` with all glitches of unit gate delays;
-    ``nominal_pj`` is their geometric mean, an assumption. A waiting PE takes ``idle_pj``, the
-    energy of its clock pins, since no clock is gated.
+    ``low_pj`` is measured without glitches, ``high_pj`` with all glitches of unit gate delays, and
+    ``nominal_pj`` with the delays of the cells and inertial filtering. A waiting PE takes
+    ``idle_pj``, the energy of its clock pins, since no clock is gated.
     """
 
     low_pj: float
@@ -88,9 +89,11 @@ class PeRecord:
     library: str
     #: Longest path in ps, with one constant delay per cell; for comparison only.
     delay_ps: float | None = None
-    #: Energy in fJ per MAC, including clock pins: without glitches (``no_delay``), and with all
-    #: glitches of unit gate delays (``unit_delay``).
+    #: Energy in fJ per MAC, including clock pins: without glitches (``no_delay``), with the delays
+    #: of the cells and inertial filtering (``gate_delay``), and with all glitches of unit gate
+    #: delays (``unit_delay``).
     energy_no_delay_fj_per_mac: float | None = None
+    energy_gate_delay_fj_per_mac: float | None = None
     energy_unit_delay_fj_per_mac: float | None = None
     clock_fj_per_mac: float | None = None
     leakage_uw: float | None = None
@@ -126,17 +129,18 @@ class PeRecord:
 
         >>> energy = load_record("mixpe-w4a8").energy
         >>> round(energy.low_pj, 2), round(energy.nominal_pj, 2), round(energy.high_pj, 2)
-        (0.79, 1.19, 1.78)
+        (0.79, 1.32, 1.78)
         """
         low, high = self.energy_no_delay_fj_per_mac, self.energy_unit_delay_fj_per_mac
-        if low is None or high is None:
+        nominal = self.energy_gate_delay_fj_per_mac
+        if low is None or nominal is None or high is None:
             raise ValueError(
                 f"the record of {self.name} has no energy; measure it with the built-in library"
             )
         pj = self.macs_per_cycle / 1000
         return PeEnergy(
             low_pj=low * pj,
-            nominal_pj=sqrt(low * high) * pj,
+            nominal_pj=nominal * pj,
             high_pj=high * pj,
             idle_pj=(self.clock_fj_per_mac or 0.0) * pj,
         )
@@ -157,6 +161,21 @@ def load_record(name: str) -> PeRecord:
     return RECORDS.load(name)
 
 
+@cache
+def load_comparable(name: str) -> PeRecord:
+    """Return the stored record of a variant of :mod:`rtl.comparable`, or else of a PE.
+
+    >>> load_comparable("int8-mac-scaled-x16").macs_per_cycle
+    16.0
+    """
+    return (COMPARABLE_RECORDS if name in COMPARABLE_RECORDS.names() else RECORDS).load(name)
+
+
+def is_stored(name: str) -> bool:
+    """Return whether :func:`load_comparable` finds a record."""
+    return name in RECORDS.names() or name in COMPARABLE_RECORDS.names()
+
+
 def read_record(path: Path) -> PeRecord:
     """Return the record in a file; raise ValueError if it is not one."""
     with path.open("rb") as file:
@@ -171,6 +190,7 @@ def read_record(path: Path) -> PeRecord:
 
 
 RECORDS = Catalog(kind="PE record", folder=FOLDER, read=read_record, suffix=".json", see="qsim rtl")
+COMPARABLE_RECORDS = replace(RECORDS, folder=COMPARABLE_FOLDER)
 
 
 def _listed(found: Any, name: str, kind: type[Made], path: Path) -> tuple[Made, ...]:

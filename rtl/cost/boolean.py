@@ -1,5 +1,7 @@
 """Functions of liberty cells, such as ``!((A B)+C)``, as functions of arrays of bits.
 
+Bits are elements of boolean arrays, or the bits of unsigned integers.
+
 Operators from the highest precedence: ``!`` in front and ``'`` behind an operand; ``^``; AND
 (``&``, ``*`` or a space); OR (``+`` or ``|``). Source: the Liberty Reference Manual, attribute
 ``function`` of pins.
@@ -65,7 +67,7 @@ class _Parser:
         found = self._all_of(depth)
         while self.next in ("+", "|"):
             self._place += 1
-            found = _joined(np.logical_or, found, self._all_of(depth))
+            found = _joined(np.bitwise_or, found, self._all_of(depth))
         return found
 
     def _all_of(self, depth: int) -> Function:
@@ -73,14 +75,14 @@ class _Parser:
         while self.next is not None and self.next not in ("+", "|", ")"):
             if self.next in ("&", "*"):
                 self._place += 1
-            found = _joined(np.logical_and, found, self._one_of(depth))
+            found = _joined(np.bitwise_and, found, self._one_of(depth))
         return found
 
     def _one_of(self, depth: int) -> Function:
         found = self._factor(depth)
         while self.next == "^":
             self._place += 1
-            found = _joined(np.logical_xor, found, self._factor(depth))
+            found = _joined(np.bitwise_xor, found, self._factor(depth))
         return found
 
     def _factor(self, depth: int) -> Function:
@@ -108,7 +110,7 @@ def _joined(operator: np.ufunc, left: Function, right: Function) -> Function:
 
 
 def _negated(function: Function) -> Function:
-    return lambda bits: np.logical_not(function(bits))
+    return lambda bits: np.invert(function(bits))
 
 
 def _named(pin: str) -> Function:
@@ -116,4 +118,8 @@ def _named(pin: str) -> Function:
 
 
 def _constant(value: bool) -> Function:
-    return lambda bits: np.full_like(next(iter(bits.values())), value)
+    def constant(bits: Bits) -> np.ndarray:
+        zeros = np.zeros_like(next(iter(bits.values())))
+        return np.invert(zeros) if value else zeros
+
+    return constant

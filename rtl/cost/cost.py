@@ -94,7 +94,7 @@ def cost(
 
 def _energies(
     pe: ProcessingElement, gates: Gates, operands: Operands, *, of_memories_fj: float
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Return the energies per MAC; ``of_memories_fj`` (per cycle) is added to that of the logic."""
     words = pack_beats(pe.operand_layout, operands)
     groups = len(next(iter(operands.values())))
@@ -109,8 +109,10 @@ def _energies(
     if spent is None:
         return {}
     macs, fixed = pe.lanes / pe.cycles, spent.clock_fj + of_memories_fj
+    timed = spent.logic_gate_delay_fj
     return {
         "energy_no_delay_fj_per_mac": (spent.logic_no_delay_fj + fixed) / macs,
+        "energy_gate_delay_fj_per_mac": None if timed is None else (timed + fixed) / macs,
         "energy_unit_delay_fj_per_mac": (spent.logic_unit_delay_fj + fixed) / macs,
         "clock_fj_per_mac": spent.clock_fj / macs,
         "leakage_uw": spent.leakage_uw,

@@ -216,7 +216,7 @@ def _states(reader: _Reader, cell: Group, flop: Group) -> dict[str, Function]:
     taken = _function(reader, cell, flop, "next_state")
     states: dict[str, Function] = {name: taken for name in flop.names[:1]}
     for name in flop.names[1:2]:
-        states[name] = lambda bits: np.logical_not(taken(bits))
+        states[name] = lambda bits: np.invert(taken(bits))
     return states
 
 

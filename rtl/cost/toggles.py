@@ -1,16 +1,19 @@
 """Energy of a netlist on real operands: how often each net changes, times what a change costs.
 
-Two counts bracket the true one approximately: with zero gate delay a net changes at most once per
-cycle; with unit gate delay every glitch propagates. Wires have no capacitance, and the clock tree
-is ideal.
+Changes are counted with three gate delays. With zero delay a net changes at most once per cycle;
+with unit delays every glitch propagates. The estimate between them has the delays of the cells,
+which :mod:`rtl.cost.delays` propagates with inertial filtering. Wires have no capacitance, and the
+clock tree is ideal.
 """
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
+from rtl.cost.delays import Propagation
 from rtl.cost.gates import Gates
+from rtl.cost.packed import ones, pack, unpack
 from rtl.toolchain import ToolError
 
 #: Largest number of unit delays in a cycle until all nets must be stable.
@@ -23,6 +26,8 @@ class Energy:
 
     logic_no_delay_fj: float
     logic_unit_delay_fj: float
+    #: With the delays of the cells; ``None`` if the library lacks one.
+    logic_gate_delay_fj: float | None
     clock_fj: float
     leakage_uw: float
 
@@ -35,6 +40,8 @@ class Activity:
     outputs: dict[str, np.ndarray]
     changes_no_delay: np.ndarray
     changes_unit_delay: np.ndarray
+    #: With the delays of the cells; ``None`` if the library lacks one.
+    changes_gate_delay: np.ndarray | None
     cycles: int
 
 
@@ -44,43 +51,60 @@ def run(gates: Gates, inputs: list[dict[str, np.ndarray]]) -> Activity:
     The first cycle is a reset; its changes are not counted.
     """
     streams = next(iter(inputs[0].values())).shape[1]
-    nets = np.zeros((gates.nets, streams), bool)
-    nets[1] = True
-    counts = np.zeros((2, gates.nets))
+    counted = pack(np.ones((1, streams), bool))
+    nets = np.zeros((gates.nets, counted.shape[1]), np.uint64)
+    nets[1] = np.invert(nets[1])
+    counts = np.zeros((3, gates.nets))
     contents = [np.zeros((ram.words, ram.bits, streams), bool) for ram in gates.rams]
+    timed = None if gates.longest_path_ps is None else Propagation(gates)
     for cycle, ports in enumerate(inputs):
         before = nets.copy()
         for flops in gates.flip_flops:
-            nets[flops.outputs] = flops.values(before) if cycle else False
+            nets[flops.outputs] = flops.values(before) if cycle else 0
         for name, bits in ports.items():
-            nets[gates.ports[name]] = bits
-        for ram, words in zip(gates.rams, contents, strict=True):
-            ram.write(words, before)
-            ram.read(words, nets)
-        changes = (nets != before).sum(axis=1)
-        changes = changes + _settle(nets, gates)
-        if cycle:
-            counts += np.stack([(nets != before).sum(axis=1), changes])
-    outputs = {name: nets[places] for name, places in gates.ports.items()}
+            nets[gates.ports[name]] = pack(bits)
+        _use_memories(gates, contents, before, nets, streams)
+        at_edge = ones((nets ^ before) & counted)
+        slow = nets.copy() if timed and cycle else nets
+        unit = _settle(nets, gates, counted)
+        if not cycle:
+            continue
+        counts[:2] += ones((nets ^ before) & counted), at_edge + unit
+        if timed:
+            counts[2] += at_edge + timed.settle(slow, counted)
+            assert np.array_equal(slow, nets)
     return Activity(
-        outputs=outputs,
+        outputs={name: unpack(nets[places], streams) for name, places in gates.ports.items()},
         changes_no_delay=counts[0] / streams,
         changes_unit_delay=counts[1] / streams,
+        changes_gate_delay=counts[2] / streams if timed else None,
         cycles=len(inputs) - 1,
     )
 
 
-def _settle(nets: np.ndarray, gates: Gates) -> np.ndarray:
+def _use_memories(
+    gates: Gates, contents: list[np.ndarray], before: np.ndarray, nets: np.ndarray, streams: int
+) -> None:
+    """Write memories by the values of nets before the clock edge, and read by those after it."""
+    if gates.rams:
+        old, new = unpack(before, streams), unpack(nets, streams)
+        for ram, words in zip(gates.rams, contents, strict=True):
+            ram.write(words, old)
+            ram.read(words, new)
+            nets[ram.data] = pack(new[ram.data])
+
+
+def _settle(nets: np.ndarray, gates: Gates, counted: np.ndarray) -> np.ndarray:
     """Evaluate all gates, one unit delay at a time, until nets are stable; count changes."""
     changes = np.zeros(gates.nets)
     for _ in range(MOST_STEPS):
         after = [array.values(nets) for array in gates.gates]
         is_settled = True
         for array, values in zip(gates.gates, after, strict=True):
-            differs = values != nets[array.outputs]
+            differs = values ^ nets[array.outputs]
             if differs.any():
                 is_settled = False
-                changes[array.outputs] += differs.sum(axis=1)
+                changes[array.outputs] += ones(differs & counted)
                 nets[array.outputs] = values
         if is_settled:
             return changes
@@ -99,10 +123,18 @@ def energy(gates: Gates, activity: Activity) -> Energy | None:
         if cells[name].is_flip_flop
     )
     leakage = sum(cells[name].leakage_nw * count for name, count in gates.cells.items())
-    found = Energy(
-        logic_no_delay_fj=float(per_change @ activity.changes_no_delay / activity.cycles),
-        logic_unit_delay_fj=float(per_change @ activity.changes_unit_delay / activity.cycles),
+
+    def logic(changes: np.ndarray) -> float:
+        return float(per_change @ changes / activity.cycles)
+
+    timed = activity.changes_gate_delay
+    found = (logic(activity.changes_no_delay), logic(activity.changes_unit_delay), clock, leakage)
+    if any(map(math.isnan, found)):
+        return None
+    return Energy(
+        logic_no_delay_fj=found[0],
+        logic_unit_delay_fj=found[1],
+        logic_gate_delay_fj=None if timed is None else logic(timed),
         clock_fj=clock,
         leakage_uw=leakage / 1e3,
     )
-    return None if any(math.isnan(part) for part in astuple(found)) else found

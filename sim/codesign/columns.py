@@ -60,8 +60,8 @@ _CLOCK = "at most that of the netlist's longest path with an assumed margin of 1
 _TIME = "cycles of the schedule, exact in a memory without stalls, at 0.85 of the bandwidth"
 _BOUND = "no schedule is faster: all PEs busy, or weights at the full bandwidth"
 _ENERGY = (
-    "toggles of the netlist (geometric mean of no and all glitches, assumed), buffers by a law,"
-    " memory nominal"
+    "toggles of the netlist (delays of the cells, inertial filtering), buffers by a law, memory"
+    " nominal"
 )
 _AREA = (
     "PEs by their netlists (measured), buffers by a law of macros, controller and memory interface"

@@ -71,7 +71,11 @@ def test_a_new_measurement_equals_the_record():
     assert found.energy_no_delay_fj_per_mac == pytest.approx(
         stored.energy_no_delay_fj_per_mac, rel=0.05
     )
-    assert found.energy_unit_delay_fj_per_mac > found.energy_no_delay_fj_per_mac
+    low, high = found.energy_no_delay_fj_per_mac, found.energy_unit_delay_fj_per_mac
+    assert low < found.energy_gate_delay_fj_per_mac < high
+    assert found.energy_gate_delay_fj_per_mac == pytest.approx(
+        stored.energy_gate_delay_fj_per_mac, rel=0.05
+    )
 
 
 def test_area_is_that_of_the_cells(netlist):
