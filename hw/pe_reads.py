@@ -37,6 +37,7 @@ INSIDE = {
 SAME_CODES = {
     "i2_s": ("ternary", "bitnet-ternary", "twn"),
     "binary": ("int1",),
+    "uint4 with zero point": ("int4-asym",),
     "fp4_e2m1 with a special value": ("bitmod-fp4", "bitmod-fp4-er", "bitmod-fp4-ea"),
 }
 #: PEs of several outputs, with codebooks, or that are parts of others: no machine is made of them.
@@ -45,7 +46,7 @@ UNSUPPORTED = (
     "tl2-lookup", "nested-planes", "bitmod-dequantizer", "bitmod-fp4-column",
 )  # fmt: skip
 #: Record names of activations by the operand types of serving formats.
-OPERANDS = {"int8": "int8", "fp16": "fp16", "fp8": "fp8_e4m3", "fp4": "fp4_e2m1"}
+OPERANDS = {"int8": "int8", "int4": "int4", "fp16": "fp16", "fp8": "fp8_e4m3", "fp4": "fp4_e2m1"}
 
 
 def weight_names(record: PeRecord) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """The processing elements by name, each made from the format objects it implements."""
 
+from functools import cache
+
 from numerics.formats import FORMATS, TableFormat
 from numerics.mixtures.selected import SelectedFormat
 from numerics.names.catalog import SCHEMES
@@ -18,6 +20,7 @@ from rtl.arithmetic.products import (
     ShiftAddFloat,
 )
 from rtl.arithmetic.terms import LeadingOnes, Serial
+from rtl.comparable import comparables
 from rtl.element import ProcessingElement, ProofCost
 from rtl.pe.aligned.element import AlignedPe
 from rtl.pe.bit_planes.element import BitPlanesPe
@@ -134,6 +137,28 @@ _DOT_PRODUCTS: tuple[ProcessingElement, ...] = (
     _dot("binary-16", "binary", "int8", AddSkip, "FBI-LLM, arXiv:2407.07093", lanes=16),
     _serial(4),
     _serial(3),
+    _dot("int4-16", "int4", "int4", Multiplier, "baseline: multiply and add", lanes=16),
+    _dot(
+        "int8-16",
+        "int8",
+        "int8",
+        Multiplier,
+        "baseline: multiply and add",
+        lanes=16,
+        proof_cost="seconds",
+    ),
+    _dot(
+        "nf4-16", "nf4_int8", "int8", Multiplier, "QLoRA, arXiv:2305.14314, 8-bit table", lanes=16
+    ),
+    _dot(
+        "fp8-16",
+        "fp8_e4m3",
+        "fp8_e4m3",
+        FloatProduct,
+        "OCP OFP8 E4M3, fixed-point sum",
+        lanes=16,
+        proof_cost="minutes",
+    ),
 )
 
 #: PEs whose beats have further fields, such as scales, or codes that stand for several weights.
@@ -176,6 +201,16 @@ _WITH_MORE_FIELDS: tuple[ProcessingElement, ...] = (
         product=ShiftAdd,
         columns=2,
         lanes=8,
+        proof_cost="minutes",
+    ),
+    ZeroPointPe(
+        name="uint4-zero-16",
+        source="baseline: multiply and add, zero points off after the group",
+        weights=FORMATS["uint4"],
+        activations=_INT8,
+        product=Multiplier,
+        columns=1,
+        lanes=16,
         proof_cost="minutes",
     ),
     ColumnSignsPe(
@@ -251,11 +286,20 @@ ROUNDING: dict[str, RoundingPe] = {
 
 
 def find_pe(name: str) -> ProcessingElement:
-    """Return a PE by its name.
+    """Return a PE by its name; also a variant of :mod:`rtl.comparable`.
 
-    >>> find_pe("mixpe-w4a8").weight_name
-    'int4'
+    >>> find_pe("mixpe-w4a8").weight_name, find_pe("int8-mac-scaled-x16").lanes
+    ('int4', 16)
     """
-    if name not in PES:
+    if name in PES:
+        return PES[name]
+    variants = _comparables()
+    if name not in variants:
         raise ValueError(unknown("PE", name, PES, see="qsim rtl"))
-    return PES[name]
+    return variants[name]
+
+
+@cache
+def _comparables() -> dict[str, ProcessingElement]:
+    """Return the PEs that costs are compared with, by name."""
+    return comparables(PES.values())

@@ -151,6 +151,11 @@ NF4 = TableFormat(
         0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
     ),
 )  # fmt: skip
+#: NF4 times 127, rounded to integers: the table of a processing element with integer products.
+NF4_INT8 = _element(
+    TableFormat(name="nf4_int8", table=tuple(float(round(127 * value)) for value in NF4.table)),
+    "NF4 of QLoRA, arXiv:2305.14314, its values rounded to 8 bits",
+)
 #: FP4 of bitsandbytes: values ``{0, 1/16, 8, 12, 4, 6, 2, 3} / 12`` of codes 0 to 7, and their
 #: negatives for codes 8 to 15. Positive numbers that round to zero get code 8; zero and negative
 #: numbers that round to zero get code 0.

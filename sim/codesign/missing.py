@@ -11,7 +11,13 @@ from sim.codesign.accuracy_file import FLOAT, AccuracyRow
 from sim.codesign.pairs import why_not
 
 #: Activations in the name of a sweep, by a record's name of them.
-ACTIVATIONS = {"int8": "int8", "fp8_e4m3": "fp8_e4m3", "fp4_e2m1": "fp4", "fp16": None}
+ACTIVATIONS = {
+    "int8": "int8",
+    "int4": "int4",
+    "fp8_e4m3": "fp8_e4m3",
+    "fp4_e2m1": "fp4",
+    "fp16": None,
+}
 #: Activations of PEs that apply the scales of both operands.
 BOTH = {"mxfp4-dot": "mxfp4", "nvfp4-dot": "nvfp4:token"}
 

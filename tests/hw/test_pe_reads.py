@@ -51,7 +51,7 @@ def test_every_record_of_a_machines_pe_has_codes_and_activations_of_known_widths
         ("mixpe-w4a8-fp16", "int4"), ("mxfp4-dot", "mxfp4-rceil"), ("nvfp4-dot", "nvfp4"),
         ("fp4-dot", "mxfp4"), ("ternary-16", "bitnet-ternary"), ("dint4-mac", "dint4"),
         ("bitmod-fp4-aligned", "bitmod-fp4"), ("bitmod-fp4-special", "bitmod-fp4"),
-        ("e8p-dot", "e8p"),
+        ("e8p-dot", "e8p"), ("nf4-16", "nf4_int8"), ("uint4-zero-16", "int4-asym"),
     ],
 )  # fmt: skip
 def test_a_pe_reads_its_formats(pe, name):

@@ -200,6 +200,14 @@ def test_nf4_is_the_table_of_bitsandbytes():
     assert [float(np.float32(v)) for v in c.NF4.values] == list(c.NF4.values)
 
 
+def test_nf4_in_8_bits_has_the_codes_of_nf4_and_values_within_half_a_step():
+    low, high = (-127, -88, -67, -50, -36, -23, -12, 0), (10, 20, 31, 43, 56, 71, 92, 127)
+    assert c.NF4_INT8.table == (*low, *high) and (c.NF4_INT8.unit, c.NF4_INT8.bits) == (1, 4)
+    for code in range(16):
+        assert abs(c.NF4_INT8.decode(code) - 127 * c.NF4.decode(code)) <= 0.5
+        assert c.NF4_INT8.encode(127 * c.NF4.decode(code)) == code
+
+
 def test_nf4_ties_go_to_the_lower_index():
     for index, threshold in enumerate(c.NF4.thresholds):
         above = float(np.nextafter(np.float32(threshold), np.float32(2)))

@@ -157,6 +157,7 @@ def test_decoders_of_all_kinds_are_proved():
         "fp4_e2m1",
         "fp8_e4m3",
         "i2_s",
+        "nf4_int8",
         "uint4",
     }
 

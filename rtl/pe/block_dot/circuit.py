@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from numerics.pe.block_scale import BlockScaled
 from numerics.pe.block_shift import BlockShifted
 from rtl.arithmetic.scalers import Multiplied, Scaler, Shifted, scale_formats
+from rtl.arithmetic.terms import Serial
 from rtl.pe.dot_product.circuit import DotProduct, ProductFactory
 
 
@@ -29,13 +30,14 @@ class BlockDot(wiring.Component):
         lanes: int,
         length: int,
         bits: int,
+        serial: Serial | None = None,
     ) -> None:
         if model.block % lanes or length % model.block:
             raise ValueError(
                 f"{lanes} lanes, blocks of {model.block} and groups of {length} values; "
                 "each has to be a multiple of the previous one"
             )
-        self._model, self._product, self._lanes = model, product, lanes
+        self._model, self._product, self._lanes, self._serial = model, product, lanes, serial
         formats = scale_formats(model)
         fields = {
             "weights": data.ArrayLayout(model.weights.bits, lanes),
@@ -57,7 +59,12 @@ class BlockDot(wiring.Component):
         m = Module()
         model, beat = self._model, self.operands.payload
         m.submodules.inner = inner = DotProduct(
-            model.weights, model.activations, self._product, lanes=self._lanes, length=model.block
+            model.weights,
+            model.activations,
+            self._product,
+            lanes=self._lanes,
+            length=model.block,
+            serial=self._serial,
         )
         beats = model.block // self._lanes
         count = Signal(range(beats))

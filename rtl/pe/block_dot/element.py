@@ -19,6 +19,7 @@ from rtl.arithmetic.scalers import (
     ShiftedReference,
     scale_formats,
 )
+from rtl.arithmetic.terms import Serial
 from rtl.arithmetic.units import in_units, power
 from rtl.element import LONG_BEATS, Obligation, ProcessingElement, few_beats
 from rtl.fields import BeatShape, Codes, Field, Operands
@@ -103,6 +104,8 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
     product: ProductFactory
     #: Accumulator width in bits; ``None``: the width that is exact for every group.
     accumulator_bits: int | None = None
+    #: Term circuit that adds one term of each product per cycle; ``None``: whole products.
+    serial: Serial | None = None
 
     @property
     def formats(self) -> Mapping[str, Format]:
@@ -130,6 +133,11 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
             return ()
         words = "sum of scales that is worth one unit, equal in all beats of a group"
         return (Window(name="lowest", words=words, model=self.model),)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a beat: the terms of a product, one after another."""
+        return self.serial.cycles if self.serial else 1
 
     @property
     def latency(self) -> int:
@@ -187,7 +195,12 @@ class BlockDotPe(ProcessingElement, layer="rtl.pe.block_dot.layer"):
     def build(self) -> BlockDot:
         """Return a new component."""
         return BlockDot(
-            self.model, self.product, lanes=self.lanes, length=self.length, bits=self.sum_bits
+            self.model,
+            self.product,
+            lanes=self.lanes,
+            length=self.length,
+            bits=self.sum_bits,
+            serial=self.serial,
         )
 
     def golden(self, operands: Operands) -> np.ndarray:

@@ -32,6 +32,20 @@ def test_columns_share_a_row():
             assert np.array_equal(found, pe.golden(operands))
 
 
+@pytest.mark.slow
+def test_one_column_of_many_lanes():
+    pe = find_pe("uint4-zero-16")
+    with CompiledPe(pe) as model:
+        for operands in (pe.random(3000, seed=0), pe.corners()):
+            found, _ = model.run(operands)
+            assert np.array_equal(found, pe.golden(operands))
+    # One zero point less is noticed.
+    operands = pe.random(100, seed=0)
+    right = pe.golden(operands)
+    operands["zeros"] = operands["zeros"] ^ 1
+    assert not np.array_equal(pe.golden(operands), right)
+
+
 def test_zero_points_are_those_of_the_last_beat():
     operands = PE.random(10, seed=1)
     others = {**operands, "zeros": operands["zeros"].copy()}

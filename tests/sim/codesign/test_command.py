@@ -138,7 +138,7 @@ def test_a_specification_file_has_the_options_as_keys(capsys, tmp_path):
     code, out, err = run(capsys, str(path), "--json")
     assert code == 0, err
     found = json.loads(out)
-    assert found["limits"] == {"tokens_per_s": 6.0} and found["designs"]["all"] == 2
+    assert found["limits"] == {"tokens_per_s": 6.0} and found["designs"]["all"] == 3
     code, out, _ = run(capsys, str(path), "--json", "--target", "5")
     assert json.loads(out)["limits"] == {"tokens_per_s": 5.0}
     path.write_text('model = "smollm2-135m"\ntraget = 10\n')
@@ -167,7 +167,7 @@ def test_what_any_machine_must_have(capsys):
         (["smollm2-135m", "--element", "int9-mac"], "unknown PE 'int9-mac'"),
         (["smollm2-135m", "--element", "aqlm-2x4"], "aqlm-2x4 computes several outputs"),
         (["smollm2-135m", "--format", "int9"], "unknown format 'int9'"),
-        (["smollm2-135m", "--format", "int4-asym", *AXES], "no PE of the catalog reads a format"),
+        (["smollm2-135m", "--format", "nf4", *AXES], "no PE of the catalog reads a format"),
         (["smollm2-135m", "--memory", "lpddr9"], "unknown memory 'lpddr9'; did you mean"),
         (["smollm2-135m", "--kv", "int3"], "--kv int3 was not measured of smollm2-135m; measured"),
         (["smollm2-135m", "--rows", "4", "4"], "rows has a value twice"),
@@ -196,7 +196,7 @@ def test_a_limit_that_excludes_all_names_the_nearest_design(capsys):
     assert code == 2
     assert "no design keeps --target 40 tokens/s, --area 0.02 mm2" in err
     # The fastest is too large, and the smallest too slow.
-    assert "the fastest of all has 21" in err and "the smallest of all takes 0.03" in err
+    assert "the fastest of all has 30" in err and "the smallest of all takes 0.03" in err
 
 
 def row(weights, **more):
