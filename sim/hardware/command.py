@@ -14,7 +14,14 @@ from pathlib import Path
 
 from amaranth.hdl import UnusedElaboratable
 
-from hw.pe_record import PeRecord, list_records, load_record, write_record
+from hw.pe_record import (
+    PeRecord,
+    is_stored,
+    list_records,
+    load_comparable,
+    load_record,
+    write_record,
+)
 from numerics.formats import FORMATS, Format
 from numerics.native.cache import cache_directory
 from numerics.schemes.scheme import Scheme
@@ -181,8 +188,8 @@ def costs(
     check_out(out)
     records, stale = [], []
     for pe in find_pes(names):
-        if is_usual and not fresh and pe.name in list_records():
-            records.append(load_record(pe.name))
+        if is_usual and not fresh and is_stored(pe.name):
+            records.append(load_comparable(pe.name))
             if _is_stale(pe, records[-1]):
                 stale.append(pe.name)
             continue

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from hw.energy_level import level_note
 from hw.pe_record import PeRecord, list_records, load_record
 from numerics.names.text import short_name
 from numerics.schemes.scheme import Scheme
@@ -66,6 +67,7 @@ def _cost(pe: ProcessingElement) -> Iterator[str]:
         return
     record = load_record(pe.name)
     yield f"cost: {_area(record)}{_energy(record)} in {record.library}"
+    yield f"level: {level_note()}"
 
 
 def _area(record: PeRecord) -> str:
@@ -73,10 +75,11 @@ def _area(record: PeRecord) -> str:
 
 
 def _energy(record: PeRecord) -> str:
-    if record.energy_no_delay_fj_per_mac is None:
+    nominal = record.energy_gate_delay_fj_per_mac
+    if nominal is None:
         return ""
     low, high = record.energy_no_delay_fj_per_mac, record.energy_unit_delay_fj_per_mac
-    return f", {low:.0f} fJ/MAC without glitches, {high:.0f} with unit-delay glitches"
+    return f", {nominal:.0f} fJ/MAC ({low:.0f} without glitches, {high:.0f} with unit-delay ones)"
 
 
 def _sweep(pe: ProcessingElement) -> str:

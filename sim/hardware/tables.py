@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from hw.energy_level import level_note
 from hw.pe_record import PeRecord, load_record
+from rtl.comparable import BASELINE, MACS_PER_CYCLE
 from rtl.element import ProcessingElement
 from rtl.verification.verify import Verdict
 from sim.hardware.command import Costs
+from sim.hardware.ratios import ratio, why_not
 from sim.tables import Column, FittingTable, numbers, words
 
 if TYPE_CHECKING:
     from sim.hardware.run_layer import LayerRun
 
-#: PE that relative costs are divided by.
-BASELINE = "int8-mac"
+#: MACs per cycle by which ratios are listed, those of a usual array first.
+_LISTED = sorted(MACS_PER_CYCLE, reverse=True)
+_ABOUT_ENERGY = (
+    "fJ/MAC is simulated with the cells' delays and inertial filtering; range: without glitches,"
+    " and with all glitches of unit delays."
+)
 
 
 def pes_table(pes: Sequence[ProcessingElement]) -> FittingTable:
@@ -70,15 +77,17 @@ def costs_table(
     The operands are named if the user gave them.
     """
     base = _baseline(records, has_own_operands=has_own_operands)
+    is_compared = not has_own_operands and all(
+        one.library == load_record(BASELINE).library for one in records
+    )
     rows = [
         (
             one.name + (" (stale)" if one.name in stale else ""),
             f"{one.area_um2_per_mac:.1f}",
-            _number(one.energy_no_delay_fj_per_mac, ".0f"),
-            _number(one.energy_unit_delay_fj_per_mac, ".0f"),
+            _number(one.energy_gate_delay_fj_per_mac, ".0f"),
+            *(_ratios(one) if is_compared else _as_built(one, base)),
+            _range(one),
             _number(one.delay_ps, ".0f"),
-            f"{one.area_um2_per_mac / base.area_um2_per_mac:.2f}" if base else "-",
-            _energies(one, base),
             f"{one.macs_per_cycle:g}",
             f"{one.area_um2:.1f}",
             _number(one.clock_fj_per_mac, ".0f"),
@@ -86,16 +95,21 @@ def costs_table(
         )
         for one in records
     ]
+    ratios = [f"{what} x{macs}" for macs in _LISTED for what in ("area", "energy")]
     columns = (
         *words("name"),
-        *numbers("um2/MAC", "fJ/MAC no glitches", "all glitches", "delay ps", "area x INT8",
-                 "energy x INT8", "MACs/cycle", "area um2", "clock fJ/MAC"),
+        *numbers("um2/MAC", "fJ/MAC", *(ratios if is_compared else ["area", "energy"]), "range",
+                 "delay ps", "MACs/cycle", "area um2", "clock fJ/MAC"),
         *words("recipe"),
     )  # fmt: skip
     table = FittingTable(columns, rows, see="--json or a pipe shows all columns.")
     libraries = ", ".join(sorted({record.library for record in records}))
-    notes = [f"Library {libraries}; no wires. The true energy is near or between the two columns."]
-    if any(record.energy_no_delay_fj_per_mac is None for record in records):
+    notes = [
+        f"Library {libraries}; no wires. {_ABOUT_ENERGY}",
+        _about_ratios(records) if is_compared else "area, energy: per MAC over int8-mac as built.",
+        level_note(),
+    ]
+    if any(record.energy_gate_delay_fj_per_mac is None for record in records):
         notes.append("-: the library lacks timing, capacitance or internal power.")
     notes += [_of_memories(record) for record in records if record.memories]
     if has_own_operands:
@@ -167,14 +181,37 @@ def _luts_per_mac(record: PeRecord, family: str) -> float:
     return record.placed_on(family)[1].luts / record.macs_per_cycle
 
 
-def _energies(one: PeRecord, base: PeRecord | None) -> str:
-    if base is None or one.energy_no_delay_fj_per_mac is None:
-        return "-"
-    assert base.energy_no_delay_fj_per_mac and base.energy_unit_delay_fj_per_mac
-    assert one.energy_unit_delay_fj_per_mac
-    low = one.energy_no_delay_fj_per_mac / base.energy_no_delay_fj_per_mac
-    high = one.energy_unit_delay_fj_per_mac / base.energy_unit_delay_fj_per_mac
-    return f"{low:.2f} / {high:.2f}"
+def _ratios(one: PeRecord) -> list[str]:
+    """Return area and energy over the baseline's at equal MACs per cycle."""
+    found = [ratio(one.name, macs) for macs in _LISTED]
+    return [text for each in found for text in (
+        ("-", "-") if each is None else (f"{each.area:.2f}", f"{each.energy:.2f}")
+    )]  # fmt: skip
+
+
+def _as_built(one: PeRecord, base: PeRecord | None) -> list[str]:
+    """Return area and energy per MAC over those of the baseline, each as it was measured."""
+    if base is None:
+        return ["-", "-"]
+    own, others = one.energy_gate_delay_fj_per_mac, base.energy_gate_delay_fj_per_mac
+    energy = None if own is None or others is None else own / others
+    return [f"{one.area_um2_per_mac / base.area_um2_per_mac:.2f}", _number(energy, ".2f")]
+
+
+def _about_ratios(records: Sequence[PeRecord]) -> str:
+    """Return what the ratios compare, and why some PEs have none."""
+    text = (
+        f"{', '.join(f'x{macs}' for macs in _LISTED)}: over {BASELINE} with as many MACs per cycle,"
+        " each with the scale of its groups inside and its own accumulator."
+    )
+    for reason, names in why_not(one.name for one in records).items():
+        text += f" Not built so: {', '.join(names)} ({reason})."
+    return text
+
+
+def _range(one: PeRecord) -> str:
+    low, high = one.energy_no_delay_fj_per_mac, one.energy_unit_delay_fj_per_mac
+    return "-" if low is None or high is None else f"{low:.0f} to {high:.0f}"
 
 
 def _number(value: float | None, form: str) -> str:
