@@ -28,7 +28,7 @@ from sim.sources.readers.blocks import block_scaled, block_shape
 from sim.sources.readers.compressed_groups import Arguments, Group, read_groups
 from sim.sources.readers.grid import Grid
 from sim.sources.readers.layer import FLOATS, Arrays, Layer, Part, Stored
-from sim.sources.readers.schemes import dynamic_scheme, static_scheme, stored_scheme
+from sim.sources.readers.schemes import dynamic_scheme, scales_of, static_scheme, stored_scheme
 from sim.sources.readers.settings import Settings
 
 METHODS = ("compressed-tensors", "sparseml")
@@ -244,7 +244,7 @@ def _integers(arguments: Arguments, shape: tuple[int, int], stored: Stored) -> L
 
 
 def _decode_bytes(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Grid:
-    side = {"scales": _scales(arrays["weight_scale"], scheme, shape)}
+    side = {"scales": scales_of(arrays["weight_scale"], scheme, shape)}
     has_zeros = "weight_zero_point" in arrays
     if has_zeros:
         zeros = arrays["weight_zero_point"].view(np.uint8) ^ np.uint8(0x80)
@@ -257,12 +257,6 @@ def _decode_bytes(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Gri
         flip=0x80 if has_zeros else 0,
         side=side,
     )
-
-
-def _scales(stored: np.ndarray, scheme: Any, shape: tuple[int, int]) -> np.ndarray:
-    if stored.dtype == np.uint8:
-        stored = stored.view(c.SCALE_DTYPES[c.E8M0])
-    return stored.reshape(scheme.scale_shape(shape))
 
 
 def _floats(arguments: Arguments, shape: tuple[int, int], stored: Stored) -> Layer:
@@ -314,7 +308,7 @@ def _decode_floats(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Gr
         shape=shape,
         stream=arrays["weight_packed"],
         bits=scheme.element.bits,
-        side={"scales": _scales(arrays["weight_scale"], scheme, shape)},
+        side={"scales": scales_of(arrays["weight_scale"], scheme, shape)},
     )
 
 

@@ -26,6 +26,18 @@ READERS = {
     "sparseml": "compressed_tensors",
     "gptq": "gptq",
     "awq": "awq",
+    "fp8": "fp8",
+    "fbgemm_fp8": "fp8",
+    "bitsandbytes": "bitsandbytes",
+    "modelopt": "modelopt",
+    "modelopt_fp4": "modelopt",
+    "mlx": "mlx",
+    "auto-round": "auto_round",
+    "bitnet": "bitnet",
+    "torchao": "torchao",
+    "hqq": "hqq",
+    "aqlm": "aqlm",
+    "gemma": "gemma",
 }
 #: Methods of other tools, with the reason why they are refused.
 REFUSED = {

@@ -1,6 +1,7 @@
 """Element schemes of stored codes and scales, and of activations that a checkpoint asks for."""
 
 import numpy as np
+from jaxtyping import Shaped
 
 from numerics.arithmetic.float32 import MAX_FLOAT32, MIN_NORMAL
 from numerics.formats import Format, IntFormat
@@ -35,6 +36,16 @@ def stored_scheme(
         zero_point=zero_point,
         second_level=PerTensor() if two_level else None,
     )
+
+
+def scales_of(
+    stored: np.ndarray, scheme: ElementScheme, shape: tuple[int, int]
+) -> Shaped[np.ndarray, "..."]:
+    """Return stored scales in the type and shape that a scheme has them in."""
+    dtype = c.SCALE_DTYPES[scheme.scale_format]
+    if stored.dtype == np.uint8:  # powers of two as bytes
+        stored = stored.view(c.SCALE_DTYPES[c.E8M0])
+    return stored.astype(dtype, copy=False).reshape(scheme.scale_shape(shape))
 
 
 def dynamic_scheme(element: Format, granularity: Granularity | None = None) -> Scheme:
