@@ -141,7 +141,7 @@ def _four_bits(kind: str, shape: tuple[int, int], stored: Stored, fields: Settin
 def _decode(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Grid:
     side = {"scales": scales_of(arrays[SCALE], scheme, shape)}
     if scheme.second_level is not None:
-        side["tensor_scale"] = arrays.get(LEVEL, np.float32(1)).reshape(())
+        side["tensor_scale"] = np.reshape(arrays.get(LEVEL, np.ones(1, np.float32)), ())
     has_zeros = ZERO in arrays
     if has_zeros:
         zeros = arrays[ZERO].view(np.uint8) ^ np.uint8(0x80)
