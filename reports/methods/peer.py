@@ -180,9 +180,7 @@ class Study:
     def _pass(self, source: ModelSource, point: Plan, watch: Stopwatch) -> Pass:
         """Return a run of the model under a plan; ``watch`` takes the time of its quantization."""
         with watch.running():
-            run = make_pass(
-                source, point, self.evaluator.tokens, self.calibration.tokens, {}, Spool()
-            )
+            run = make_pass(source, point, self.evaluator.tokens, self.calibration, {}, Spool())
         return replace(run, blocks=_timed(iter(run.blocks), watch))
 
     def row(

@@ -19,6 +19,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from sim.calibration.stream import Stream
+
 #: Least time between two saves in s, and the least multiple of the time that a save takes.
 LEAST_S, LEAST_RATIO = 10.0, 20.0
 PROGRESS, LOCK = "progress.json", "lock"
@@ -35,6 +37,15 @@ class Saved:
     states: dict[str, np.ndarray]
     #: Whatever else the pass needs, as JSON values.
     more: dict[str, Any]
+
+
+def restore(saved: Saved | None, streams: Mapping[str, Stream]) -> Saved | None:
+    """Continue streams where a pass stopped; return what else it kept, ``None`` to start anew."""
+    if saved is None or saved.states.keys() != streams.keys():
+        return None
+    for name, stream in streams.items():
+        stream.restore(saved.states[name], saved.blocks)
+    return saved
 
 
 @dataclass(slots=True)

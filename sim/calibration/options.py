@@ -26,6 +26,10 @@ class CalibrationOptions:
     sequence: Count | None = None
     """Length of a calibration window in tokens; 512, or the model's positions if those are fewer,
     if not given."""
+    statistics: Path | None = None
+    """Directory that keeps statistics of the float model, on which every format is then calibrated:
+    one pass over the text for all formats and later commands. If not given, each format has a pass
+    of its own, in which a block sees the quantized blocks before it."""
 
 
 BUILT_IN = CalibrationOptions()

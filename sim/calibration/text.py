@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32
@@ -20,18 +21,23 @@ class Calibration:
 
     text: Text
     tokens: Int32[np.ndarray, "n context"]
+    #: Directory that keeps the float model's statistics, which all formats then read; ``None`` for
+    #: statistics behind the quantized blocks of each format.
+    statistics: Path | None = None
 
     @property
     def key(self) -> str:
-        """Hash of the tokens, equal for sets with equal tokens."""
-        shape = f"{self.tokens.shape}".encode()
+        """Hash of the tokens, and whether inputs are those of the float model."""
+        shape = f"{self.tokens.shape}".encode() + (b"float" if self.statistics else b"")
         return hashlib.sha256(shape + self.tokens.astype("<i4").tobytes()).hexdigest()
 
     def about(self, scored: Text) -> str:
         """Return the text's name, its size, and how near it is to the scored text, for reports."""
         count, length = self.tokens.shape
         plural = "window" if count == 1 else "windows"
-        return f"{self.text.name}, {count} {plural} of {length} tokens; {self._nearness(scored)}"
+        inputs = ", inputs of the float model" if self.statistics else ""
+        size = f"{count} {plural} of {length} tokens{inputs}"
+        return f"{self.text.name}, {size}; {self._nearness(scored)}"
 
     def _nearness(self, scored: Text) -> str:
         if self.text.sha256 == scored.sha256:

@@ -18,7 +18,7 @@ from sim.calibration.statistics import Statistics
 from sim.methods.assignment import Assignment
 from sim.methods.chain import NEAREST, Chain
 from sim.methods.measure import powers, quantize_and_measure, sqnr_db
-from sim.methods.streams import CalibrationStreams, rounding_of
+from sim.methods.streams import CalibrationStreams, FloatStatistics, rounding_of
 from sim.model.block_buffers import BlockBuffers
 from sim.model.params import Params
 from sim.model.tensors import fused_members
@@ -42,7 +42,7 @@ class QuantizedBlock:
 def quantized_blocks(
     source: ModelSource,
     job: Assignment,
-    calibration: CalibrationStreams | None = None,
+    calibration: CalibrationStreams | FloatStatistics | None = None,
     *,
     start: int = 0,
     keep_codes: bool = False,
@@ -55,8 +55,9 @@ def quantized_blocks(
         The float model, with the transforms of ``job`` applied.
     job : Assignment
         Formats and methods.
-    calibration : CalibrationStreams, optional
-        Calibration windows before block ``start``; needed for calibrated methods, and advanced.
+    calibration : CalibrationStreams or FloatStatistics, optional
+        Calibration windows before block ``start``, which are advanced, or the float model's
+        statistics; needed for calibrated methods.
     start : int
         First block.
     keep_codes : bool
@@ -78,7 +79,7 @@ def quantized_blocks(
                 _write(found, matrices, scheme, method, statistics.get(site), keep_codes)
         found.params = buffers.params()
         if calibration is not None and index + 1 < source.config.layers:
-            calibration.quantized.advance(found.params, rounding_of(job, index))
+            calibration.advance(found.params, rounding_of(job, index))
         yield found
 
 

@@ -1,7 +1,7 @@
-"""The streams of calibration windows through a model, and the statistics of each block.
+"""Statistics of the inputs of each block: behind quantized blocks, or those of the float model.
 
-Statistics of a block are taken with all earlier blocks quantized and its own layers still in
-float, as in GPTQ's public code.
+The former are taken with all earlier blocks quantized and the block's own layers still in float, as
+in GPTQ's public code. The latter are the same for every format, and kept on disk.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int32
 
+from sim.calibration.kept import KeptStatistics
 from sim.calibration.spool import Spool
 from sim.calibration.statistics import Statistics
 from sim.calibration.stream import FLOAT, Stream
@@ -20,6 +21,7 @@ from sim.model.block_buffers import BlockBuffers
 from sim.model.layer_numerics import LayerNumerics
 from sim.model.params import Params
 from sim.model.tensors import fused_members
+from sim.sources.source import ModelSource
 
 
 @dataclass(slots=True)
@@ -66,18 +68,78 @@ class CalibrationStreams:
             self.reference.advance(buffers.params())
         return found
 
+    def advance(self, params: Params, rounding: LayerNumerics) -> None:
+        """Run the windows through the quantized block."""
+        self.quantized.advance(params, rounding)
+
     def _measure(self, buffers: BlockBuffers, rounding: LayerNumerics) -> dict[str, Statistics]:
         found = self.quantized.statistics(
             buffers.params(), rounding, reference=self.reference, with_sample=self.with_sample
         )
-        for site, statistics in found.items():
-            if not np.isfinite(np.trace(statistics.hessian)):
-                raise UserError(
-                    f"inputs of {site} in block {self.quantized.index} are not finite, or their "
-                    "squares are too large for float32, on the calibration text; take "
-                    "--method rtn, or a format with which earlier blocks stay finite"
-                )
+        _check_finite(found, self.quantized.index)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class FloatStatistics:
+    """The float model's statistics, in which neither weights nor activations are rounded."""
+
+    kept: KeptStatistics
+
+    @property
+    def by_name(self) -> dict[str, Stream]:
+        """No streams: statistics are complete before the first block."""
+        return {}
+
+    def statistics(
+        self, buffers: BlockBuffers, job: Assignment, index: int
+    ) -> dict[str, Statistics]:
+        """Transform the block; return the statistics of its inputs, float weights in place."""
+        found = self.kept.get(index)
+        _transform(buffers, job, index, found, rounding_of(job, index))
+        return found
+
+    def advance(self, params: Params, rounding: LayerNumerics) -> None:
+        """Do nothing: later blocks do not depend on this one."""
+
+
+def measure_float(
+    source: ModelSource,
+    embedding: Params,
+    tokens: Int32[np.ndarray, "n t"],
+    kept: KeptStatistics,
+    spool: Spool | None = None,
+) -> None:
+    """Measure the statistics of the float model's blocks that ``kept`` lacks.
+
+    A process that finds another one at it waits and reads what that one made.
+    """
+    with kept.locked():
+        missing = [i for i in range(source.config.layers) if not kept.holds(i)]
+        if not missing:
+            return
+        stream = Stream.start(source.config, embedding, tokens, spool)
+        buffers = BlockBuffers(source.config)
+        for index in range(missing[-1] + 1):
+            for name in buffers.tensors:
+                buffers.write(name, source.read(f"layers.{index}.{name}"))
+            params = buffers.params()
+            if index in missing:
+                found = stream.statistics(params, with_sample=True)
+                _check_finite(found, index)
+                kept.put(index, found)
+            if index < missing[-1]:
+                stream.advance(params)
+
+
+def _check_finite(found: dict[str, Statistics], index: int) -> None:
+    for site, statistics in found.items():
+        if not np.isfinite(np.trace(statistics.hessian)):
+            raise UserError(
+                f"inputs of {site} in block {index} are not finite, or their squares are too large "
+                "for float32, on the calibration text; take --method rtn, or a format with which "
+                "earlier blocks stay finite"
+            )
 
 
 def _transform(

@@ -9,11 +9,10 @@ import numpy as np
 from numerics import QuantizedTensor, quantize
 from numerics.schemes.repaired import Repaired
 from numerics.schemes.storage import to_bytes
-from sim.calibration.checkpoint import Checkpoint
+from sim.calibration.checkpoint import Checkpoint, restore
 from sim.calibration.spool import Spool
 from sim.calibration.text import Calibration
 from sim.methods.run import QuantizedBlock, quantized_blocks
-from sim.methods.streams import CalibrationStreams
 from sim.model.tensors import EMBEDDING, HEAD, tensor_shapes
 from sim.quantized.gguf_writer import FLOATS, KEEP, to_float
 from sim.quantized.table_types import TableTypes
@@ -29,6 +28,7 @@ from sim.sources.packed_description import (
 )
 from sim.sources.packed_floats import smallest_type
 from sim.sources.source import ModelSource
+from sim.sweep.calibrated import start_calibration
 from sim.sweep.recipe import Plan
 from sim.sweep.weights import layer_of, read_embedding
 
@@ -64,23 +64,19 @@ def write_packed(
         config=source.config,
         prefix_ids=tokenizer.prefix_ids,
     )
-    streams = None
-    if point.needs_statistics and calibration is not None:
-        embedding, _ = read_embedding(source, point)
-        streams = CalibrationStreams.start(point, embedding, calibration.tokens, spool)
-    saved, written = checkpoint.saved, None
-    if saved is not None:
-        written = saved.more["written"]
-        for name, stream in ({} if streams is None else streams.by_name).items():
-            stream.restore(saved.states[name], saved.blocks)
+    streams = start_calibration(
+        source, point, lambda: read_embedding(source, point)[0], calibration, spool
+    )
+    named = {} if streams is None else streams.by_name
+    saved = restore(checkpoint.saved, named)
+    written = None if saved is None else saved.more["written"]
+    start = 0 if saved is None else saved.blocks
     with TensorFile(directory / WEIGHTS, description.arrays(), written) as file:
-        start = 0 if saved is None else saved.blocks
         for block in quantized_blocks(source, point, streams, start=start, keep_codes=True):
             for name, array in _block_arrays(block):
                 file.add(name, array)
             progress(block.index + 1, point.config.layers)
             if checkpoint.is_due and block.index + 1 < point.config.layers:
-                named = {} if streams is None else streams.by_name
                 states = {name: stream.states for name, stream in named.items()}
                 checkpoint.save(block.index + 1, states, {"written": file.written})
         for name, array in _table_arrays(source, point, tables):

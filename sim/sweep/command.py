@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from sim.calibration.options import BUILT_IN, SEQUENCE, CalibrationOptions
 from sim.calibration.spool import parse_bytes
 from sim.calibration.text import Calibration
 from sim.errors import UserError
+from sim.methods.chain import chain_text
 from sim.model.tensors import linear_names
 from sim.names.meaning import FLOAT
 from sim.provenance import ReportProvenance, command_line, created, machine, versions
@@ -163,7 +165,21 @@ def read_calibration(
         spread=True,
         options=("--calibration-tokens", "--sequence"),
     )
-    return Calibration(text=text, tokens=windows.tokens)
+    if options.statistics is not None:
+        _check_float_statistics(options.statistics, recipes)
+    return Calibration(text=text, tokens=windows.tokens, statistics=options.statistics)
+
+
+def _check_float_statistics(directory: Path, recipes: Sequence[Recipe]) -> None:
+    """Refuse a directory that is a file, and steps that compare two kinds of inputs."""
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"--statistics {directory} is a file; name a directory")
+    for rule in (rule for recipe in recipes for rule in recipe.rules):
+        if any(step.needs_shift for step in rule.method.steps):
+            raise UserError(
+                f"{chain_text(rule.method)} compares inputs behind quantized blocks with those of "
+                "the float model, and --statistics has the latter only; leave --statistics out"
+            )
 
 
 def _sequence(options: CalibrationOptions, source: ModelSource) -> int:
@@ -209,7 +225,9 @@ def read_second(
 def _check_unread(options: CalibrationOptions) -> None:
     """Refuse options that rounding to nearest would ignore."""
     for option, path in (
-        ("--calibration", options.calibration), ("--second-text", options.second_text),
+        ("--calibration", options.calibration),
+        ("--second-text", options.second_text),
+        ("--statistics", options.statistics),
     ):  # fmt: skip
         if path is not None:
             raise UserError(f"{option} {path} is read by calibrated methods only; {_CALIBRATED}")

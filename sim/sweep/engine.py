@@ -288,7 +288,6 @@ class Sweep:
     def _pass(
         self, point: Plan, sqnr_db: dict[str, float], checkpoint: Checkpoint | None = None
     ) -> Pass:
-        calibration = None if self.calibration is None else self.calibration.tokens
         spool = Spool(self.memory_bytes / 2, self.directory)
         weights = self._checkpoint_of(point.recipe)
         is_compared = weights is not None and has_same_vectors(weights, self.source)
@@ -296,7 +295,7 @@ class Sweep:
             weights or self.source,
             point,
             self._all_tokens,
-            calibration,
+            self.calibration,
             sqnr_db,
             spool,
             checkpoint,

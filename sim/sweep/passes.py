@@ -5,14 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int32
 
-from sim.calibration.checkpoint import Checkpoint
+from sim.calibration.checkpoint import Checkpoint, restore
 from sim.calibration.spool import Spool
 from sim.calibration.stream import Stream
+from sim.calibration.text import Calibration
 from sim.errors import user_errors
 from sim.methods.run import quantized_blocks
-from sim.methods.streams import CalibrationStreams
 from sim.model.params import Params
 from sim.sources.source import ModelSource
+from sim.sweep.calibrated import start_calibration
 from sim.sweep.checkpoint import block_levels
 from sim.sweep.evaluate import Pass
 from sim.sweep.recipe import Plan
@@ -23,7 +24,7 @@ def make_pass(
     source: ModelSource,
     point: Plan,
     tokens: Int32[np.ndarray, "n t"],
-    calibration: Int32[np.ndarray, "m t"] | None,
+    calibration: Calibration | None,
     sqnr_db: dict[str, float],
     spool: Spool,
     checkpoint: Checkpoint | None = None,
@@ -33,8 +34,10 @@ def make_pass(
 
     Parameters
     ----------
-    tokens, calibration : array (windows, context)
-        Windows to score, and windows that calibrated methods read.
+    tokens : array (windows, context)
+        Windows to score.
+    calibration : Calibration, optional
+        What calibrated methods read.
     sqnr_db : dict
         Gets the SQNR of each quantized matrix as the pass proceeds.
     spool : Spool
@@ -46,15 +49,16 @@ def make_pass(
     """
     with user_errors(ValueError):
         once = None if checkpoint is None else checkpoint.once
-        source = point.transformed(source, calibration, once)
+        windows = None if calibration is None else calibration.tokens
+        source = point.transformed(source, windows, once)
     embedding, levels = read_embedding(source, point)
     sqnr_db |= levels
-    streams = None
-    if point.needs_statistics and calibration is not None:
-        streams = CalibrationStreams.start(point, embedding, calibration, spool)
+    streams = start_calibration(source, point, lambda: embedding, calibration, spool)
     evaluation = Stream.start(point.config, embedding, tokens, spool)
     named = {"evaluation": evaluation, **({} if streams is None else streams.by_name)}
-    start = _restore(checkpoint, named, sqnr_db)
+    saved = None if checkpoint is None else restore(checkpoint.saved, named)
+    sqnr_db |= {} if saved is None else saved.more["sqnr_db"]
+    start = 0 if saved is None else saved.blocks
 
     def blocks() -> Iterator[Params]:
         is_bit_true = point.recipe.pe is not None
@@ -81,16 +85,3 @@ def make_pass(
         numerics=point.numerics,
         after_block=after_block,
     )
-
-
-def _restore(
-    checkpoint: Checkpoint | None, named: dict[str, Stream], sqnr_db: dict[str, float]
-) -> int:
-    """Set the streams to where a checkpoint stopped; return the next block."""
-    saved = None if checkpoint is None else checkpoint.saved
-    if saved is None or saved.states.keys() != named.keys():
-        return 0
-    for name, stream in named.items():
-        stream.restore(saved.states[name], saved.blocks)
-    sqnr_db.update(saved.more["sqnr_db"])
-    return saved.blocks

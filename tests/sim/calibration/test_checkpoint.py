@@ -22,7 +22,7 @@ from sim.sweep.engine import Sweep
 from sim.sweep.recipe_file import make_recipe
 from sim.sweep.windows import take_windows
 
-RECIPE = make_recipe("int3:g32:asym", method="gptq(order=natural,clip=false)")
+RECIPE = make_recipe("int3:g32:asym", method="gptq(order=natural,clip=false,sweeps=0)")
 TOKENS = np.random.default_rng(0).integers(0, 250, (8, 32)).astype(np.int32)
 CALIBRATION = Calibration(text=Text(name="noise", content="", sha256=""), tokens=TOKENS)
 
