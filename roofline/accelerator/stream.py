@@ -145,8 +145,8 @@ def schedule(
     product: Product,
     geometry: Geometry,
     *,
-    holds_tile: bool = False,
-    tokens_held: int | None = None,
+    holds_tile: Amount = False,
+    tokens_held: Amount | None = None,
 ) -> Schedule:
     """Return the cycles of a product.
 
@@ -169,8 +169,9 @@ def schedule(
     (1376, 1296)
     """
     at_once = geometry.columns
-    if holds_tile and tokens_held is not None:
-        at_once = np.maximum(at_once, tokens_held - tokens_held % at_once)
+    if tokens_held is not None:
+        together = np.maximum(at_once, tokens_held - tokens_held % at_once)
+        at_once = np.where(holds_tile, together, at_once)
     if np.all(product.tokens <= at_once):
         return _pass(product, geometry, product.tokens)
     whole, rest = np.divmod(product.tokens, at_once)

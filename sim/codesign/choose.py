@@ -13,13 +13,14 @@ from sim.errors import UserError
 from sim.report.headline import NEAR_NATS
 
 #: Column of an objective in the points of designs, and its sign.
-COLUMNS = {"accuracy": 0, "area": 1, "energy": 2, "speed": 3}
+COLUMNS = {"accuracy": 0, "area": 1, "energy": 2, "speed": 3, "ttft": -1}
 #: Words for a limit, its option, and how its number is shown.
 NAMES = {
     "tokens_per_s": "--target {:g} tokens/s",
     "area": "--area {:g} mm2",
     "energy_j": "--energy {:g} J",
     "kl_nats": "--kl {:g} nats",
+    "ttft_s": "--ttft {:g} s",
 }
 #: How close the best design without a limit comes to it.
 CLOSEST = {
@@ -27,6 +28,7 @@ CLOSEST = {
     "area": "the smallest {among} takes {area:.3g} {unit}",
     "energy_j": "the least energy {among} is {energy_j:.3g} J",
     "kl_nats": "the most accurate {among} has {kl_nats:.3g} nats",
+    "ttft_s": "the shortest prompt {among} takes {ttft_s:.3g} s",
 }
 
 
@@ -73,7 +75,7 @@ def nearest(space: Space, limits: Limits, name: str, among: str) -> str:
     outcome = search(space, limits)
     if not len(outcome.front.numbers):
         return ""
-    column = {"tokens_per_s": 3, "area": 1, "energy_j": 2, "kl_nats": 0}[name]
+    column = {"tokens_per_s": 3, "area": 1, "energy_j": 2, "kl_nats": 0, "ttft_s": -1}[name]
     number = int(outcome.front.numbers[np.argmin(outcome.front.points[:, column])])
     design = make_design(space, number)
     numbers: dict[str, Any] = {
@@ -83,6 +85,7 @@ def nearest(space: Space, limits: Limits, name: str, among: str) -> str:
         "area": design.area,
         "energy_j": design.energy_j[1],
         "kl_nats": design.pair.accuracy.kl_nats,
+        "ttft_s": max(design.ttft_s.values(), default=0.0),
     }
     return f"{CLOSEST[name].format_map(numbers)} ({describe(design)})"
 
@@ -90,10 +93,12 @@ def nearest(space: Space, limits: Limits, name: str, among: str) -> str:
 def describe(design: Design) -> str:
     """Return a design in one line."""
     pair, grid = design.pair, design.grid
+    kib = grid.weight_buffers_kib[0]
+    buffer = f", {kib} KiB of weights" if kib else ""
     return (
         f"{pair.weights} weights and {pair.activations} activations on {grid.rows[0]} x"
         f" {grid.columns[0]} {pair.record.name} at {grid.clocks_mhz[0]:g} MHz,"
-        f" {design.gb_per_s:g} GB/s {grid.memories[0].kind}"
+        f" {design.gb_per_s:g} GB/s {grid.memories[0].kind}{buffer}"
     )
 
 

@@ -1,6 +1,6 @@
 """Columns of a design's row: heading, unit, kind of number, and value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,6 +75,8 @@ COLUMNS = (
     _c("element", "PE", "", "chosen", "processing element", lambda d: d.pair.record.name),
     _c("rows", "rows", "", "chosen", "outputs at once", lambda d: d.grid.rows[0]),
     _c("columns", "columns", "", "chosen", "tokens at once", lambda d: d.grid.columns[0]),
+    _c("weight_buffer_kib", "KiB", "KiB", "chosen", "weight buffer, 0 for a FIFO alone",
+       lambda d: d.grid.weight_buffers_kib[0]),
     _c("lanes", "lanes", "", "counted", "MACs of a PE and beat", lambda d: d.pair.record.lanes),
     _c("clock_mhz", "MHz", "MHz", "chosen", f"clock, {_CLOCK}",
        lambda d: d.grid.clocks_mhz[0], "g"),
@@ -111,12 +113,25 @@ _OF_CHIPS = ("energy_j", "energy_low_j", "energy_high_j", "area_mm2")
 BY_NAME = {column.name: column for column in (*COLUMNS, _KLUTS)}
 
 
-def columns_of(fpga: Fpga | None) -> tuple[Column, ...]:
-    """Return the columns of chips, or of machines on an FPGA, whose energy is unknown."""
+def columns_of(fpga: Fpga | None, prompts: Iterable[int] = ()) -> tuple[Column, ...]:
+    """Return the columns of chips, or of machines on an FPGA, whose energy is unknown.
+
+    Each prompt has a column of its own.
+    """
+    of_prompts = tuple(_ttft(tokens) for tokens in prompts)
     if fpga is None:
-        return COLUMNS
+        return COLUMNS + of_prompts
     found = [_KLUTS if column.name == "area_mm2" else column for column in COLUMNS]
-    return tuple(column for column in found if column.name not in _OF_CHIPS)
+    return tuple(column for column in found if column.name not in _OF_CHIPS) + of_prompts
+
+
+def _ttft(tokens: int) -> Column:
+    """Return the column of the time to the first token of a prompt."""
+    return _c(
+        f"ttft_{tokens}_s", f"TTFT {tokens}", "s", "modelled",
+        f"seconds to the first token of a prompt of {tokens}, {_TIME}",
+        lambda d: d.ttft_s[tokens], ".3g",
+    )  # fmt: skip
 
 
 #: Columns of the terminal's table.
@@ -129,5 +144,5 @@ TERMINAL = (
 
 def row(design: Design) -> dict[str, Any]:
     """Return every column of a design as plain data."""
-    columns = columns_of(design.grid.fpga)
+    columns = columns_of(design.grid.fpga, design.ttft_s)
     return {"design": design.number, **{c.name: c.value(design) for c in columns}}

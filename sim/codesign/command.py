@@ -61,15 +61,17 @@ def run_codesign(model: str, options: CodesignOptions, running: RunOptions = NO_
     check_options(options)
     check_run(running)
     shape = find_shape(model)
-    if options.context > shape.max_context:
-        raise UserError(
-            f"--context {options.context} is more than the {shape.max_context} of {shape.name}"
-        )
+    for name, length in (("context", options.context), *(("prompt", p) for p in options.prompt)):
+        if length > shape.max_context:
+            raise UserError(
+                f"--{name} {length} is more than the {shape.max_context} of {shape.name}"
+            )
     limits = Limits(
         tokens_per_s=options.target,
         area=options.area,
         energy_j=options.energy,
         kl_nats=options.kl,
+        ttft_s=options.ttft,
     )
     table = find_accuracy(shape.name, options.accuracy, may_lack=running.run_missing)
     if running.run_missing:
@@ -139,7 +141,8 @@ def space_of(shape: ModelShape, table: AccuracyTable, options: CodesignOptions) 
             f"no PE of {', '.join(options.elements) or 'the catalog'} reads a format that was"
             f" measured; 'qsim rtl' lists the formats of each PE"
         )
-    return make_space(shape, pairs, grid_of(options), context=options.context)
+    grid = grid_of(options)
+    return make_space(shape, pairs, grid, context=options.context, prompts=options.prompt)
 
 
 def chosen_rows(table: AccuracyTable, options: CodesignOptions) -> list[AccuracyRow]:
@@ -183,6 +186,7 @@ def grid_of(options: CodesignOptions) -> Grid:
             for kind, rate in itertools.product(options.memory, sorted(options.bandwidth))
         ),
         clocks_mhz=tuple(sorted(options.clock)),
+        weight_buffers_kib=tuple(sorted(options.weight_buffer)),
         fpga=FPGAS[options.fpga] if options.fpga else None,
     )
 
@@ -192,13 +196,7 @@ def _all_int8(space: Space, chosen: Design) -> Design | None:
     pairs = [p for p in space.pairs if p.weights.startswith("int8") and p.activations == "int8"]
     if not pairs:
         return None
-    grid = Grid(
-        rows=space.grid.rows,
-        columns=space.grid.columns,
-        memories=chosen.grid.memories,
-        clocks_mhz=space.grid.clocks_mhz,
-        fpga=space.grid.fpga,
-    )
+    grid = replace(space.grid, memories=chosen.grid.memories)
     own = make_space(space.shape, pairs, grid, context=space.context)
     front = search(own, Limits(area=chosen.area)).front
     if not len(front.numbers):

@@ -6,7 +6,7 @@ import numpy as np
 
 from hw.accelerator import Accelerator
 from roofline.accelerator.serving import AcceleratorStep, accelerator_step
-from sim.codesign.grid import Grid, areas, evaluate, sizes
+from sim.codesign.grid import Grid, areas, evaluate, evaluate_prompt, sizes
 from sim.codesign.machine_file import machine_of
 from sim.codesign.pairs import Pair
 from sim.codesign.search import Space, serving_format
@@ -28,6 +28,8 @@ class Design:
     areas: dict[str, float]
     #: Energy of a token in J: least, nominal, most.
     energy_j: tuple[float, float, float]
+    #: Seconds to the first token of each prompt of the space, by its tokens.
+    ttft_s: dict[int, float]
 
     @property
     def area(self) -> float:
@@ -84,7 +86,18 @@ def make_design(space: Space, number: int) -> Design:
         step=step,
         areas=by_part,
         energy_j=(energies[0], energies[1], energies[2]),
+        ttft_s=_ttft_s(space, place, grid),
     )
+
+
+def _ttft_s(space: Space, place: int, grid: Grid) -> dict[int, float]:
+    """Return the seconds to the first token of each prompt on one machine."""
+    works = space.prompt_works[place] if space.prompts else ()
+    pair, token = space.pairs[place], space.works[place]
+    return {
+        tokens: float(evaluate_prompt(grid, pair, token, work).time_s.item())
+        for tokens, work in zip(space.prompts, works, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +115,7 @@ def one_step(space: Space, design: Design) -> list[Change]:
     place, machine_number = divmod(design.number, space.grid.size)
     places = [int(p) for p in np.unravel_index(machine_number, space.grid.shape)]
     found = []
-    for axis, name in enumerate(("rows", "columns", "memory", "clock")):
+    for axis, name in enumerate(("rows", "columns", "weight buffer", "memory", "clock")):
         for step in (-1, 1):
             moved = list(places)
             moved[axis] += step
@@ -125,9 +138,10 @@ def one_step(space: Space, design: Design) -> list[Change]:
 
 
 def _value(grid: Grid, axis: int) -> str:
-    match axis:
-        case 2:
-            return f"{grid.memories[0].gb_per_s:g} GB/s {grid.memories[0].kind}"
-        case 3:
-            return f"{grid.clocks_mhz[0]:g} MHz"
-    return str((grid.rows, grid.columns)[axis][0])
+    return (
+        f"{grid.rows[0]}",
+        f"{grid.columns[0]}",
+        f"{grid.weight_buffers_kib[0]} KiB",
+        f"{grid.memories[0].gb_per_s:g} GB/s {grid.memories[0].kind}",
+        f"{grid.clocks_mhz[0]:g} MHz",
+    )[axis]

@@ -1,12 +1,13 @@
 """The hardware of a grid, evaluated for one pair of formats and PE at a time in bounded blocks.
 
-A block has one array axis for each axis of the grid: rows, columns, memories, clocks. Amounts that
-depend on some axes only stay as small as those.
+A block has one array axis for each axis of the grid: rows, columns, weight buffers, memories,
+clocks. Amounts that depend on some axes only stay as small as those.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -21,6 +22,7 @@ from roofline.accelerator.stream import (
     least_fifo_bytes,
     row_beats,
     schedule,
+    tile_bytes,
 )
 from roofline.accelerator.stream_energy import EnergyRates, product_energy
 from sim.codesign import fpga_parts, parts
@@ -29,8 +31,14 @@ from sim.codesign.workload import Workload
 
 #: Designs of a block, at most: its arrays stay in the caches.
 BLOCK = 16_384
-#: Values over rows, columns, memories and clocks; an axis that does not matter has length 1.
-Array = Float64[np.ndarray, "_ _ _ _"]
+#: Values over rows, columns, weight buffers, memories and clocks; an axis that does not matter has
+#: length 1.
+Array = Float64[np.ndarray, "_ _ _ _ _"]
+AXES = ("rows", "columns", "weight_buffers_kib", "memories", "clocks_mhz")
+#: Places of the axes.
+ROWS, COLUMNS, BUFFERS, MEMORIES, CLOCKS = range(5)
+#: Shape of an amount that depends on no axis.
+NO_AXES = (1, 1, 1, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +57,16 @@ class Grid:
     columns: tuple[int, ...]
     memories: tuple[Memory, ...]
     clocks_mhz: tuple[float, ...]
+    #: Buffers of weights in KiB, each beside one of activations of its size, so that the tokens of
+    #: a prompt share a tile; 0 for a FIFO that hides the memory's latency.
+    weight_buffers_kib: tuple[int, ...] = (0,)
     #: FPGA of all machines; ``None`` for a chip.
     fpga: Fpga | None = None
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Lengths of the axes."""
-        return len(self.rows), len(self.columns), len(self.memories), len(self.clocks_mhz)
+        return tuple(len(getattr(self, name)) for name in AXES)
 
     @property
     def size(self) -> int:
@@ -68,7 +79,7 @@ class Grid:
         Machines are numbered with the clocks fastest. Only the first axis longer than one is cut
         where the others fit, so parts are contiguous.
         """
-        for axis, name in enumerate(("rows", "columns", "memories", "clocks_mhz")):
+        for axis, name in enumerate(AXES):
             rest = int(np.prod(self.shape[axis + 1 :]))
             if self.shape[axis] == 1:
                 continue
@@ -84,14 +95,11 @@ class Grid:
     def machine(self, number: int) -> "Grid":
         """Return the grid of the machine with a number."""
         places = np.unravel_index(number, self.shape)
-        r, c, m, f = (int(place) for place in places)
-        return Grid(
-            rows=(self.rows[r],),
-            columns=(self.columns[c],),
-            memories=(self.memories[m],),
-            clocks_mhz=(self.clocks_mhz[f],),
-            fpga=self.fpga,
-        )
+        values: dict[str, Any] = {
+            name: (getattr(self, name)[int(place)],)
+            for name, place in zip(AXES, places, strict=True)
+        }
+        return replace(self, **values)
 
     @property
     def area_unit(self) -> str:
@@ -109,7 +117,7 @@ class Designs:
     #: J of a token; 0 on an FPGA, whose energy is unknown.
     energy_j: Array
     #: Whether the clock is one that the PE reaches, and results leave in time.
-    is_valid: Bool[np.ndarray, "_ _ _ _"]
+    is_valid: Bool[np.ndarray, "_ _ _ _ _"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +126,7 @@ class Sizes:
 
     geometry: Geometry
     bus_bits: Array
-    fifo_bytes: Array
+    weight_bytes: Array
     input_bytes: Array
     output_bytes: Array
     scalers: Array
@@ -129,9 +137,10 @@ def sizes(grid: Grid, pair: Pair, work: Workload) -> Sizes:
 
     The bus is the narrowest that carries the memory's bandwidth.
     """
-    rows, columns = _axis(grid.rows, 0), _axis(grid.columns, 1)
-    clock_hz = _axis(grid.clocks_mhz, 3) * 1e6
-    peak = _axis([memory.gb_per_s for memory in grid.memories], 2) * 1e9 / clock_hz
+    rows, columns = _axis(grid.rows, ROWS), _axis(grid.columns, COLUMNS)
+    buffers = 1024 * _axis(grid.weight_buffers_kib, BUFFERS)
+    clock_hz = _axis(grid.clocks_mhz, CLOCKS) * 1e6
+    peak = _axis([memory.gb_per_s for memory in grid.memories], MEMORIES) * 1e9 / clock_hz
     record = pair.record
     geometry = Geometry(
         rows=rows,
@@ -141,11 +150,12 @@ def sizes(grid: Grid, pair: Pair, work: Workload) -> Sizes:
         bytes_per_cycle=peak * parts.MEMORY_EFFICIENCY,
     )
     bits = work.products[0][0].activation_bits
+    inputs = parts.power_of_two(columns * ceil(work.most_inputs * bits / 8))
     return Sizes(
         geometry=geometry,
         bus_bits=parts.bus_bits(peak),
-        fifo_bytes=least_fifo_bytes(geometry),
-        input_bytes=parts.power_of_two(columns * ceil(work.most_inputs * bits / 8)),
+        weight_bytes=np.maximum(least_fifo_bytes(geometry), buffers),
+        input_bytes=np.maximum(inputs, buffers),
         output_bytes=2 * 4 * rows * columns,
         scalers=_scalers(pair, work, geometry, clock_hz, grid.fpga),
     )
@@ -157,7 +167,7 @@ def _scalers(
     """Return the scalers that keep up with the sums of groups of all PEs."""
     scaler = pair.scaler
     if scaler is None:
-        return np.zeros((1, 1, 1, 1))
+        return np.zeros(NO_AXES)
     product = min((p for p, _ in work.products), key=lambda p: int(p.inputs))
     length = int(product.group) or int(product.inputs)
     between = row_beats(length, 0, geometry.lanes) * geometry.beat_cycles
@@ -173,10 +183,10 @@ def evaluate(grid: Grid, pair: Pair, work: Workload, *, energy: str = "nominal")
     found = sizes(grid, pair, work)
     geometry = found.geometry
     rates, leak_w = _rates(grid, pair, found, energy)
-    clock_hz = _axis(grid.clocks_mhz, 3) * 1e6
+    clock_hz = _axis(grid.clocks_mhz, CLOCKS) * 1e6
     cycles = sum(np.ceil(count / geometry.bytes_per_cycle) for count in work.host_bytes)
     pj = sum(work.host_bytes) * rates.dram_pj_per_byte
-    is_valid = _axis(grid.clocks_mhz, 3) <= fastest_mhz(pair.record, grid.fpga)
+    is_valid = _axis(grid.clocks_mhz, CLOCKS) <= fastest_mhz(pair.record, grid.fpga)
     for product, count in work.products:
         planned = schedule(product, geometry)
         spent = product_energy(product, geometry, planned, rates)
@@ -184,13 +194,49 @@ def evaluate(grid: Grid, pair: Pair, work: Workload, *, energy: str = "nominal")
         pj = pj + count * (spent.pes_pj + spent.buffers_pj + spent.dram_pj)
         is_valid = is_valid & drains_in_time(product, geometry)
     time_s = cycles / clock_hz
-    joules = np.zeros((1, 1, 1, 1)) if grid.fpga else pj * 1e-12 + leak_w * time_s
+    joules = np.zeros(NO_AXES) if grid.fpga else pj * 1e-12 + leak_w * time_s
     if grid.fpga is not None:
         is_valid = is_valid & fits(pair, found, grid.fpga)
     return Designs(
-        time_s=time_s,
+        time_s=np.broadcast_to(time_s, grid.shape),
         area=np.broadcast_to(sum(areas(pair, found, grid.fpga).values()), grid.shape),
         energy_j=np.broadcast_to(joules, grid.shape),
+        is_valid=np.broadcast_to(is_valid, grid.shape),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """A prompt on all machines of a block."""
+
+    #: Seconds from the first request to the last token's head.
+    time_s: Array
+    #: Whether results of all columns leave in time.
+    is_valid: Bool[np.ndarray, "_ _ _ _ _"]
+
+
+def evaluate_prompt(grid: Grid, pair: Pair, token: Workload, prompt: Workload) -> Prompts:
+    """Return the time of a prompt on every machine of a block, which is sized for a token.
+
+    The tokens that the activation buffer holds share a tile of weights where the weight buffer
+    holds two.
+    """
+    found = sizes(grid, pair, token)
+    geometry = found.geometry
+    cycles = sum(np.ceil(count / geometry.bytes_per_cycle) for count in prompt.host_bytes)
+    is_valid = np.ones(NO_AXES, bool)
+    for product, count in prompt.products:
+        of_token = ceil(product.inputs * product.activation_bits / 8)
+        planned = schedule(
+            product,
+            geometry,
+            holds_tile=found.weight_bytes >= 2 * tile_bytes(product, geometry, geometry.rows),
+            tokens_held=found.input_bytes // of_token,
+        )
+        cycles = cycles + count * planned.cycles
+        is_valid = is_valid & drains_in_time(product, geometry)
+    return Prompts(
+        time_s=np.broadcast_to(cycles / (_axis(grid.clocks_mhz, CLOCKS) * 1e6), grid.shape),
         is_valid=np.broadcast_to(is_valid, grid.shape),
     )
 
@@ -202,11 +248,11 @@ def fastest_mhz(record: PeRecord, fpga: Fpga | None) -> float:
     return fpga_parts.fastest_mhz(record, fpga)
 
 
-def fits(pair: Pair, found: Sizes, fpga: Fpga) -> Bool[np.ndarray, "_ _ _ _"]:
+def fits(pair: Pair, found: Sizes, fpga: Fpga) -> Bool[np.ndarray, "_ _ _ _ _"]:
     """Return whether machines fit an FPGA: look-up tables, DSP blocks and block RAM."""
     pes = found.geometry.rows * found.geometry.columns
     luts = 1000 * sum(areas(pair, found, fpga).values())
-    ram = found.fifo_bytes + found.input_bytes + found.output_bytes
+    ram = found.weight_bytes + found.input_bytes + found.output_bytes
     dsps = fpga_parts.dsps(pair.record, pes, fpga)
     return np.asarray((luts <= fpga.luts) & (dsps <= fpga.dsps) & (ram <= fpga.ram_bytes))
 
@@ -220,9 +266,9 @@ def areas(pair: Pair, found: Sizes, fpga: Fpga | None = None) -> dict[str, Array
             "PEs": fpga_parts.luts(pair.record, pes, fpga) / 1000,
             "group scalers": fpga_parts.luts(scalers, found.scalers, fpga) / 1000
             if scalers
-            else np.zeros((1, 1, 1, 1)),
-            "controller": np.full((1, 1, 1, 1), fpga_parts.CONTROLLER_LUTS / 1000),
-            "memory controller": np.full((1, 1, 1, 1), fpga_parts.DRAM_LUTS / 1000),
+            else np.zeros(NO_AXES),
+            "controller": np.full(NO_AXES, fpga_parts.CONTROLLER_LUTS / 1000),
+            "memory controller": np.full(NO_AXES, fpga_parts.DRAM_LUTS / 1000),
             "memory interface": found.bus_bits * fpga_parts.INTERFACE_LUTS_PER_BIT / 1000,
         }
     return {name: um2 / 1e6 for name, um2 in _areas_um2(pair, found).items()}
@@ -235,10 +281,10 @@ def _areas_um2(pair: Pair, found: Sizes) -> dict[str, Array]:
     return {
         "PEs": geometry.rows * geometry.columns * pair.record.area_um2,
         "group scalers": found.scalers * scaler,
-        "weight FIFO": parts.buffer_um2(found.fifo_bytes),
+        "weight buffer": parts.buffer_um2(found.weight_bytes),
         "activation buffer": parts.buffer_um2(found.input_bytes),
         "output buffer": parts.buffer_um2(found.output_bytes),
-        "controller": np.full((1, 1, 1, 1), parts.controller_um2()),
+        "controller": np.full(NO_AXES, parts.controller_um2()),
         "memory interface": parts.interface_um2(found.bus_bits),
     }
 
@@ -254,9 +300,9 @@ def _rates(grid: Grid, pair: Pair, found: Sizes, energy: str) -> tuple[EnergyRat
         pe_pj=getattr(record.energy, f"{energy}_pj"),
         idle_pj=record.energy.idle_pj,
         scaler_pj=scaler_pj,
-        weights_pj_per_byte=_access_pj(found.fifo_bytes),
+        weights_pj_per_byte=_access_pj(found.weight_bytes),
         activations_pj_per_byte=_access_pj(found.input_bytes),
-        dram_pj_per_byte=_axis(dram, 2),
+        dram_pj_per_byte=_axis(dram, MEMORIES),
     )
     pes = found.geometry.rows * found.geometry.columns
     return rates, pes * (record.leakage_uw or 0.0) * 1e-6
@@ -268,7 +314,7 @@ def _access_pj(size_bytes: Array) -> Array:
 
 
 def _axis(values: object, axis: int) -> Array:
-    """Return values along one of the four axes."""
-    shape = [1, 1, 1, 1]
+    """Return values along one of the axes."""
+    shape = list(NO_AXES)
     shape[axis] = -1
     return np.asarray(values, np.float64).reshape(shape)

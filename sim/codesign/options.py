@@ -28,9 +28,16 @@ RANGES = {
     "bandwidth": (1e-3, 1e5),
     "rows": (1, 1_000_000),
     "columns": (1, 1_000_000),
+    "weight_buffer": (0, 1_000_000),
+    "prompt": (1, 1_000_000),
     "clock": (1e-2, 1e5),
 }
-Objective = Literal["energy", "area", "speed", "accuracy"]
+#: Numbers from 0 on after one option.
+CountsOrNone = Annotated[
+    tuple[int, ...],
+    Parameter(consume_multiple=(1, sys.maxsize), validator=Number(gte=0), show_default=False),
+]
+Objective = Literal["energy", "area", "speed", "accuracy", "ttft"]
 
 
 @Parameter(name="*")
@@ -46,11 +53,13 @@ class CodesignOptions:
     """Energy of a token at most, J, nominal."""
     kl: Positive | None = None
     """Divergence from the float32 model at most, nats per token; the answer keeps 0.02 without."""
+    ttft: Positive | None = None
+    """Seconds to the first token of the longest --prompt at most."""
     fpga: Name | None = None
     """FPGA to fit, ecp5-25 ecp5-45 ecp5-85 or ice40up5k, instead of --area; energy is unknown."""
     objective: Objective = "energy"
     """What the answer has least (or most, for speed) of, among designs within the limits; speed in
-    place of energy on an FPGA."""
+    place of energy on an FPGA, ttft with --prompt."""
     formats: Annotated[Names, Parameter(name="--format")] = ()
     """Weight formats to choose from; all that were measured if not given."""
     elements: Annotated[Names, Parameter(name="--element")] = ()
@@ -67,6 +76,12 @@ class CodesignOptions:
     """Output channels that the machine computes at once."""
     columns: Counts = (1,)
     """Tokens that the machine computes at once."""
+    weight_buffer: CountsOrNone = (0,)
+    """Weight buffers in KiB, each with as large a buffer of activations, so that the tokens of a
+    prompt share weights; 0 for a FIFO alone."""
+    prompt: Counts = ()
+    """Prompt lengths in tokens; the time to the first token of each is an objective of the front.
+    """
     clock: Numbers = (
         25.0, 50.0, 75.0, 100.0, 125.0, 150.0, 200.0, 250.0, 300.0, 350.0, 400.0, 450.0, 500.0,
         600.0, 700.0, 800.0, 900.0, 1000.0,
@@ -92,12 +107,12 @@ def read_spec(path: Path) -> SpecFile:
 
 
 def _check(found: SpecFile, path: Path) -> None:
-    objectives = ("energy", "area", "speed", "accuracy")
+    objectives = ("energy", "area", "speed", "accuracy", "ttft")
     if found.objective not in objectives:
         raise ValueError(
             f"{path}: objective is {found.objective!r}, not one of {', '.join(objectives)}"
         )
-    for name in ("target", "area", "energy", "kl", "context"):
+    for name in ("target", "area", "energy", "kl", "ttft", "context"):
         if getattr(found, name) == 0:
             raise ValueError(f"{path}: {name} is 0, not above 0")
 
@@ -116,9 +131,9 @@ def merged(spec: SpecFile, given: CodesignOptions) -> CodesignOptions:
 
 def check_options(options: CodesignOptions) -> None:
     """Raise UserError for lists without a value, with one twice, or with one out of range."""
-    for name in ("memory", "bandwidth", "rows", "columns", "clock"):
+    for name in ("memory", "bandwidth", "rows", "columns", "weight_buffer", "prompt", "clock"):
         values = getattr(options, name)
-        if not values:
+        if not values and name != "prompt":
             raise UserError(f"{name} is empty, so there is no design; give at least one value")
         if len(set(values)) < len(values):
             raise UserError(f"{name} has a value twice; give each once")
@@ -127,6 +142,9 @@ def check_options(options: CodesignOptions) -> None:
             for value in values:
                 if not low <= value <= high:
                     raise UserError(f"{name} has {value:g}, which is not from {low:g} to {high:g}")
+    if not options.prompt and (options.ttft is not None or options.objective == "ttft"):
+        given = "--ttft" if options.ttft is not None else "--objective ttft"
+        raise UserError(f"{given} is for prompts; give --prompt with their tokens")
     if options.fpga is not None and (options.area or options.energy):
         name = "area" if options.area else "energy"
         raise UserError(f"--fpga and --{name} exclude each other; the device is the limit of area")

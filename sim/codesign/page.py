@@ -141,7 +141,7 @@ def _kinds(found: Codesign) -> str:
     return "".join(
         f"<dt>{escape(c.title)}{f' ({escape(c.unit)})' if c.unit else ''}</dt>"
         f"<dd><b>{c.kind}</b>: {escape(c.meaning)}</dd>"
-        for c in columns_of(found.space.grid.fpga)
+        for c in columns_of(found.space.grid.fpga, found.space.prompts)
     )
 
 

@@ -30,7 +30,7 @@ def page_data(found: Codesign) -> dict[str, Any]:
     data = {
         "columns": [
             {"name": c.name, "title": c.title, "unit": c.unit, "kind": c.kind, "meaning": c.meaning}
-            for c in columns_of(space.grid.fpga)
+            for c in columns_of(space.grid.fpga, space.prompts)
         ],
         "unit": space.grid.area_unit,
         "area": "kluts" if space.grid.fpga else "area_mm2",
@@ -54,7 +54,7 @@ def page_data(found: Codesign) -> dict[str, Any]:
 
 def _design(design: Design) -> dict[str, Any]:
     """Return all values of a design, its parts, and its products."""
-    columns = columns_of(design.grid.fpga)
+    columns = columns_of(design.grid.fpga, design.ttft_s)
     return {
         "number": design.number,
         "values": {column.name: column.value(design) for column in columns},
@@ -91,7 +91,7 @@ def _cloud(found: Codesign) -> list[list[float]]:
     """Return class, mm2, J and tokens/s of a sample of designs that keep the limits of accuracy."""
     return [
         [int(accuracy), area, energy, 1 / time]
-        for accuracy, area, energy, time in found.outcome.cloud.points.tolist()
+        for accuracy, area, energy, time in found.outcome.cloud.points[:, :4].tolist()
     ]
 
 
@@ -106,7 +106,7 @@ def best_by_budget(space: Space, budgets: np.ndarray) -> np.ndarray:
         for _, grid in space.grid.blocks():
             designs = evaluate(grid, pair, work)
             for index, memory in enumerate(grid.memories):
-                part = (slice(None), slice(None), index)
+                part = (slice(None), slice(None), slice(None), index)
                 speed = np.where(designs.is_valid[part], 1 / designs.time_s[part], 0.0).ravel()
                 area, energy = designs.area[part].ravel(), designs.energy_j[part].ravel()
                 for budget, most in enumerate(budgets):

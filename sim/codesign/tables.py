@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.codesign.choose import describe, shown
-from sim.codesign.columns import BY_NAME, TERMINAL, columns_of, row
+from sim.codesign.columns import TERMINAL, columns_of, row
 from sim.codesign.command import Codesign
 from sim.codesign.design import Change, Design
 from sim.codesign.missing import Missing
 from sim.codesign.require import Requirement
-from sim.codesign.search import OBJECTIVES, Found, Space
+from sim.codesign.search import Found, Space
 from sim.tables import Column, FittingTable
 
 #: Rows of the front in the terminal.
@@ -113,19 +113,17 @@ def exchange(found: Codesign) -> list[str]:
 
 def front_table(designs: Sequence[Design], chosen: int) -> FittingTable:
     """Return designs as a table; the chosen one has a star."""
-    known = {column.name for column in columns_of(designs[0].grid.fpga)}
-    names = [name for name in TERMINAL if name in known]
-    columns = [Column(""), *(_heading(name) for name in names)]
+    prompts = designs[0].ttft_s
+    known = {column.name: column for column in columns_of(designs[0].grid.fpga, prompts)}
+    of_prompts = ("weight_buffer_kib", *(f"ttft_{tokens}_s" for tokens in prompts))
+    names = [name for name in (*TERMINAL, *(of_prompts if prompts else ())) if name in known]
+    texts = ("weights", "activations", "element")
+    columns = [Column(known[name].title, is_number=name not in texts) for name in names]
     rows = [
-        ("*" if d.number == chosen else "", *(BY_NAME[name].text(d) for name in names))
+        ("*" if d.number == chosen else "", *(known[name].text(d) for name in names))
         for d in designs
     ]
-    return FittingTable(columns, rows, see="front.csv of --out has all columns.")
-
-
-def _heading(name: str) -> Column:
-    is_text = name in ("weights", "activations", "element")
-    return Column(BY_NAME[name].title, is_number=not is_text)
+    return FittingTable([Column(""), *columns], rows, see="front.csv of --out has all columns.")
 
 
 def changes_table(changes: Sequence[Change], unit: str) -> RenderableType:
@@ -166,7 +164,7 @@ def requirement_table(found: Sequence[Requirement]) -> FittingTable:
 def front_csv(designs: Sequence[Design]) -> str:
     """Return designs with all columns; the first line gives units and kinds of numbers."""
     units = ["# column: unit, kind"]
-    columns = columns_of(designs[0].grid.fpga)
+    columns = columns_of(designs[0].grid.fpga, designs[0].ttft_s)
     units += [f"# {c.name}: {c.unit or 'text or count'}, {c.kind}: {c.meaning}" for c in columns]
     return "\n".join(units) + "\n" + _csv(row(design) for design in designs)
 
@@ -177,7 +175,7 @@ def cloud_csv(space: Space, cloud: Found) -> str:
         {
             "design": int(number),
             "pair": space.pairs[int(number) // space.grid.size].name,
-            **dict(zip(OBJECTIVES, (float(x) for x in point), strict=True)),
+            **dict(zip(space.objectives, (float(x) for x in point), strict=True)),
         }
         for number, point in zip(cloud.numbers, cloud.points, strict=True)
     )

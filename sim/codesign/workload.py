@@ -20,9 +20,9 @@ from roofline.runtime.storage import kv_bits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Work of one token after ``context`` tokens."""
+    """Work of one token after ``context`` tokens, or of a whole prompt."""
 
-    #: Distinct products on the PEs, with their number per token.
+    #: Distinct products on the PEs, with their number.
     products: tuple[tuple[Product, int], ...]
     #: Bytes of each product that the processor beside the PEs reads and writes.
     host_bytes: tuple[int, ...]
@@ -39,15 +39,15 @@ class Workload:
 
 
 def token_gemms(
-    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, *, context: int
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, *, context: int, tokens: int = 1
 ) -> list[Gemm]:
-    """Return the products of one generated token, as ``qsim roofline`` computes them."""
+    """Return the products of the last ``tokens`` of a context, as ``qsim roofline`` does."""
     return list(
         model_gemms(
             shape,
             weight_bits(fmt, shape.hidden),
             machine,
-            tokens=1,
+            tokens=tokens,
             context=context,
             kv_bits=kv_bits(fmt.kv, shape.head_dim),
             head=head_bits(fmt, shape.hidden),
@@ -56,12 +56,12 @@ def token_gemms(
 
 
 def workload(
-    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, *, context: int
+    shape: ModelShape, fmt: ServingFormat, machine: Accelerator, *, context: int, tokens: int = 1
 ) -> Workload:
-    """Return the work of one token of a model in a format on machines with one element."""
+    """Return the work of a model's last tokens in a format on machines with one element."""
     counts: Counter[Product] = Counter()
     host: list[int] = []
-    for gemm in token_gemms(shape, fmt, machine, context=context):
+    for gemm in token_gemms(shape, fmt, machine, context=context, tokens=tokens):
         if gemm.on_host:
             host.append(host_cost(gemm, machine).traffic_bytes)
             continue

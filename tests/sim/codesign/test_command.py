@@ -281,3 +281,30 @@ def test_limits_name_those_that_are_given():
     limits = Limits(tokens_per_s=5.0, kl_nats=0.1)
     assert limits.given == {"tokens_per_s": 5.0, "kl_nats": 0.1}
     assert limits.without("kl_nats").given == {"tokens_per_s": 5.0}
+
+
+def test_prompts_and_weight_buffers_are_options_and_keys_of_a_file(capsys, tmp_path):
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        'model = "smollm2-135m"\nformats = ["int8"]\nelements = ["int8-mac"]\nrows = [16]\n'
+        "columns = [1, 2]\nbandwidth = [3.2]\nclock = [200]\nweight_buffer = [0, 32]\n"
+        "prompt = [32]\nttft = 9\n"
+    )
+    out = tmp_path / "chip"
+    code, text, err = run(capsys, str(spec), "--objective", "ttft", "--out", str(out))
+    assert code == 0, err
+    assert "TTFT 32" in text
+    lines = (out / "front.csv").read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if line[0] != "#"))
+    assert "0" in {row["weight_buffer_kib"] for row in rows}
+    assert {row["columns"] for row in rows} == {"1", "2"}
+    best = json.loads((out / "codesign.json").read_text())["answer"]
+    assert best["ttft_32_s"] == pytest.approx(
+        min(float(row["ttft_32_s"]) for row in rows), rel=1e-4
+    )
+    code, _, err = run(capsys, "smollm2-135m", *AXES, "--ttft", "1")
+    assert code == 2 and "--ttft is for prompts; give --prompt with their tokens" in err
+    code, _, err = run(capsys, str(spec), "--ttft", "0.0001")
+    assert code == 2 and "the shortest prompt" in err
+    code, _, err = run(capsys, "smollm2-135m", *AXES, "--prompt", "10000")
+    assert code == 2 and "--prompt 10000 is more than the 8192 of smollm2-135m" in err

@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roofline.model.model_shape import load_model
+from sim.codesign.accuracy import find_accuracy
 from sim.codesign.front import Front, front
+from sim.codesign.grid import Grid, Memory
+from sim.codesign.pairs import elements, join
+from sim.codesign.search import Limits, evaluated, make_space, search
 
 
 def brute_force(points):
@@ -55,3 +60,27 @@ def test_designs_with_ties_and_duplicates(count):
     expected = brute_force(points)
     assert len(expected) > 20
     assert sorted(found.numbers.tolist()) == expected
+
+
+def test_the_front_with_prompts_and_buffers_is_that_of_all_pairs():
+    shape = load_model("smollm2-135m")
+    pairs = join(find_accuracy("embedded").rows, elements(["mixpe-w4a8-fp16", "int8-mac"]))[:6]
+    grid = Grid(
+        rows=(2, 8, 32),
+        columns=(1, 4),
+        weight_buffers_kib=(0, 16, 64),
+        memories=tuple(Memory(kind="lpddr4", gb_per_s=rate) for rate in (1.6, 6.4)),
+        clocks_mhz=(100.0, 300.0),
+    )
+    space = make_space(shape, pairs, grid, context=128, prompts=(64, 16))
+    assert space.objectives[4:] == ("ttft_16_s", "ttft_64_s")
+    found = search(space, Limits())
+    every = [(points[ok], numbers[ok]) for numbers, points, ok in evaluated(space)]
+    points, numbers = (np.concatenate(part) for part in zip(*every, strict=True))
+    assert found.front.numbers.tolist() == numbers[brute_force(points)].tolist()
+    # Both new axes pay: a larger buffer and a shorter prompt each keep a design on the front.
+    grids = [space.grid.machine(int(n) % space.grid.size) for n in found.front.numbers]
+    assert {0, 64} <= {one.weight_buffers_kib[0] for one in grids}
+    assert {1, 4} <= {one.columns[0] for one in grids}
+    limited = search(space, Limits(ttft_s=float(np.median(points[:, -1]))))
+    assert 0 < limited.within < found.within

@@ -7,7 +7,7 @@ from hw.accelerator import read_accelerator
 from roofline.accelerator.serving import accelerator_step
 from roofline.model.model_shape import load_model
 from sim.codesign.accuracy_file import AccuracyRow
-from sim.codesign.grid import Grid, Memory, evaluate, sizes
+from sim.codesign.grid import Grid, Memory, evaluate, evaluate_prompt, sizes
 from sim.codesign.machine_file import machine_of, machine_toml
 from sim.codesign.pairs import elements, join
 from sim.codesign.search import serving_format, token_work
@@ -18,6 +18,7 @@ GRID = Grid(
     columns=(1, 2),
     memories=(Memory(kind="lpddr4", gb_per_s=3.2), Memory(kind="ddr4", gb_per_s=12.8)),
     clocks_mhz=(100.0, 250.0),
+    weight_buffers_kib=(0, 16),
 )
 
 
@@ -57,6 +58,39 @@ def test_roofline_predicts_the_time_and_energy_of_the_grid(tmp_path, pair):
         joules = step.pe_energy_j + step.buffer_energy_j + step.dram_energy_j + step.static_energy_j
         assert joules == pytest.approx(designs.energy_j.ravel()[number], rel=1e-6)
         assert step.bound_s <= step.time_s
+
+
+PROMPTED = Grid(
+    rows=(4, 16),
+    columns=(1, 4),
+    weight_buffers_kib=(0, 8, 64),
+    memories=(Memory(kind="lpddr4", gb_per_s=3.2),),
+    clocks_mhz=(100.0,),
+)
+
+
+@pytest.mark.parametrize("pair", PAIRS[:1] + PAIRS[2:3], ids=lambda pair: pair.name)
+def test_roofline_predicts_the_time_of_prompts(tmp_path, pair):
+    token = token_work(SHAPE, pair, context=300)
+    prompt = token_work(SHAPE, pair, context=50, tokens=50)
+    found = evaluate_prompt(PROMPTED, pair, token, prompt)
+    for number in range(PROMPTED.size):
+        one = PROMPTED.machine(number)
+        path = tmp_path / "chip.toml"
+        machine = machine_of(one, pair, sizes(one, pair, token), name="chip")
+        path.write_text(machine_toml(machine, pair))
+        fmt = serving_format(pair)
+        read = read_accelerator(path)
+        if not found.is_valid.ravel()[number]:
+            with pytest.raises(ValueError, match="the results of"):
+                accelerator_step(SHAPE, fmt, read, "prefill", batch=1, context=50)
+            continue
+        step = accelerator_step(SHAPE, fmt, read, "prefill", batch=1, context=50)
+        assert step.time_s == pytest.approx(found.time_s.ravel()[number], rel=1e-12)
+    # Tokens that share a tile of weights are faster where a PE of 16 lanes waits for memory.
+    is_faster = found.time_s[:, :, 2] < 0.9 * found.time_s[:, :, 0]
+    assert is_faster.any() == (pair.record.lanes > 1)
+    assert (found.time_s[:, :, 2] <= found.time_s[:, :, 0]).all()
 
 
 def test_blocks_of_any_size_are_the_whole_grid():
