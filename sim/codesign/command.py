@@ -121,7 +121,9 @@ def _completed(
         if not options.formats or point.weights in options.formats
     ]
     wanted = [row for row in _rows_of(table, kv) if _is_wanted(row, options)]
-    machines = Machines(shape=shape, grid=grid_of(options), context=options.context)
+    machines = Machines(
+        shape=shape, grid=grid_of(options), context=options.context, prompts=options.prompt
+    )
     pairs = join(wanted, records)
     measured = machines.space(pairs) if pairs else None
     found = needed(points, table.rows, measured, machines, limits)

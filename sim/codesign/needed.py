@@ -21,15 +21,16 @@ MARGIN = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machines:
-    """The machines to choose from, and the token that they compute."""
+    """The machines to choose from, and the token and the prompts that they compute."""
 
     shape: ModelShape
     grid: Grid
     context: int
+    prompts: tuple[int, ...] = ()
 
     def space(self, pairs: Sequence[Pair]) -> Space:
         """Return the designs of pairs on all machines."""
-        return make_space(self.shape, pairs, self.grid, context=self.context)
+        return make_space(self.shape, pairs, self.grid, context=self.context, prompts=self.prompts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ def needed(
     divergence as small as :func:`least_kl` allows. ``measured`` are the designs of measured rows,
     ``None`` without one; ``rows`` may be more, for the least divergences.
     """
-    front = np.empty((0, len(OBJECTIVES))) if measured is None else _front(measured, limits)
+    none = np.empty((0, len(OBJECTIVES) + len(machines.prompts)))
+    front = none if measured is None else _front(measured, limits)
     found = []
     for point in points:
         least = least_kl(point, rows)
@@ -113,7 +115,7 @@ def _row(point: Missing, kl_nats: float) -> AccuracyRow:
 
 def _front(space: Space, limits: Limits) -> Float64[np.ndarray, "n objectives"]:
     """Return the objectives on the front, with the divergence itself in place of its class."""
-    found = Front(len(OBJECTIVES))
+    found = Front(len(space.objectives))
     for numbers, points, is_valid in evaluated(space):
         ok = is_valid & keep_limits(points, limits, space, numbers)
         points[:, 0] = space.pairs[int(numbers[0]) // space.grid.size].accuracy.kl_nats

@@ -86,6 +86,6 @@ def test_the_win_map_has_the_fastest_design_of_each_pair_in_each_area(found):
         designs = evaluate(space.grid, pair, work)
         for memory in range(2):
             for budget, most in enumerate((0.03, 0.1)):
-                fits = designs.is_valid[:, :, memory] & (designs.area[:, :, memory] <= most)
-                speeds = np.where(fits, 1 / designs.time_s[:, :, memory], 0)
+                fits = designs.is_valid[:, :, :, memory] & (designs.area[:, :, :, memory] <= most)
+                speeds = np.where(fits, 1 / designs.time_s[:, :, :, memory], 0)
                 assert best[memory, budget, place, 0] == speeds.max()
