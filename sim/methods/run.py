@@ -16,6 +16,7 @@ from numerics.schemes.repaired import Repaired
 from numerics.solvers.rows import row_parts
 from sim.calibration.statistics import Statistics
 from sim.methods.assignment import Assignment
+from sim.methods.block_report import output_error
 from sim.methods.chain import NEAREST, Chain
 from sim.methods.measure import powers, quantize_and_measure, sqnr_db
 from sim.methods.streams import CalibrationStreams, FloatStatistics, rounding_of
@@ -37,6 +38,8 @@ class QuantizedBlock:
     codes: dict[str, QuantizedTensor | Repaired] = field(default_factory=dict)
     #: Signal to quantization-noise ratio of each matrix with an error, by layer name.
     sqnr_db: dict[str, float] = field(default_factory=dict)
+    #: Estimated output error of each matrix with statistics, relative, by name as in ``codes``.
+    output_errors: dict[str, float] = field(default_factory=dict)
 
 
 def quantized_blocks(
@@ -113,6 +116,9 @@ def _write(
     for (member, matrix), codes in zip(matrices.items(), solved, strict=True):
         found.codes[member] = codes
         rounded = jnp.asarray(codes.dequantize())
+        if statistics is not None:
+            error = output_error(matrix, np.asarray(rounded), statistics.hessian)
+            found.output_errors[member] = error
         signal, noise = powers(jnp.asarray(matrix), rounded)
         _keep_level(found, member, float(signal), float(noise))
         matrix[...] = rounded

@@ -16,6 +16,7 @@ from sim.calibration.stream import FLOAT, Stream
 from sim.errors import UserError
 from sim.methods.assignment import Assignment
 from sim.methods.block import Block
+from sim.methods.block_report import Report, unreported
 from sim.methods.step import BlockTransform
 from sim.model.block_buffers import BlockBuffers
 from sim.model.layer_numerics import LayerNumerics
@@ -109,6 +110,7 @@ def measure_float(
     tokens: Int32[np.ndarray, "n t"],
     kept: KeptStatistics,
     spool: Spool | None = None,
+    report: Report = unreported,
 ) -> None:
     """Measure the statistics of the float model's blocks that ``kept`` lacks.
 
@@ -128,6 +130,7 @@ def measure_float(
                 found = stream.statistics(params, with_sample=True)
                 _check_finite(found, index)
                 kept.put(index, found)
+                report(f"statistics of block {index + 1}/{source.config.layers}", 0)
             if index < missing[-1]:
                 stream.advance(params)
 

@@ -1,6 +1,6 @@
 """Writer of packed checkpoints: codes and side data in safetensors, written block by block."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from numerics.schemes.storage import to_bytes
 from sim.calibration.checkpoint import Checkpoint, restore
 from sim.calibration.spool import Spool
 from sim.calibration.text import Calibration
+from sim.methods.block_report import BlockReports, Report
 from sim.methods.run import QuantizedBlock, quantized_blocks
 from sim.model.tensors import EMBEDDING, HEAD, tensor_shapes
 from sim.quantized.gguf_writer import FLOATS, KEEP, to_float
@@ -32,9 +33,6 @@ from sim.sweep.calibrated import start_calibration
 from sim.sweep.recipe import Plan
 from sim.sweep.weights import layer_of, read_embedding
 
-#: Called with the number of blocks done and of all blocks.
-Progress = Callable[[int, int], None]
-
 
 def write_packed(
     source: ModelSource,
@@ -42,7 +40,7 @@ def write_packed(
     tables: TableTypes,
     directory: Path,
     calibration: Calibration | None,
-    progress: Progress,
+    progress: Report,
     checkpoint: Checkpoint,
     spool: Spool,
 ) -> None:
@@ -65,8 +63,9 @@ def write_packed(
         prefix_ids=tokenizer.prefix_ids,
     )
     streams = start_calibration(
-        source, point, lambda: read_embedding(source, point)[0], calibration, spool
+        source, point, lambda: read_embedding(source, point)[0], calibration, spool, progress
     )
+    reports = BlockReports(point.config.layers, progress)
     named = {} if streams is None else streams.by_name
     saved = restore(checkpoint.saved, named)
     written = None if saved is None else saved.more["written"]
@@ -75,7 +74,7 @@ def write_packed(
         for block in quantized_blocks(source, point, streams, start=start, keep_codes=True):
             for name, array in _block_arrays(block):
                 file.add(name, array)
-            progress(block.index + 1, point.config.layers)
+            reports.add(block.index, block.output_errors)
             if checkpoint.is_due and block.index + 1 < point.config.layers:
                 states = {name: stream.states for name, stream in named.items()}
                 checkpoint.save(block.index + 1, states, {"written": file.written})

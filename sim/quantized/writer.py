@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +20,7 @@ from sim.calibration.spool import Spool
 from sim.calibration.text import Calibration
 from sim.errors import UserError, user_errors
 from sim.methods import catalog as methods
+from sim.methods.block_report import Report
 from sim.model.tensors import EMBED_TOKENS, LM_HEAD, linear_names
 from sim.names.gguf_mix import FILE_TYPES, GgufMix
 from sim.quantized.gguf_vocabulary import general_keys, vocabulary_keys
@@ -181,10 +182,13 @@ def _tracked(items: list[Item]) -> Iterable[Item]:
 
 
 @contextlib.contextmanager
-def _bar(blocks: int) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar of blocks on the terminal."""
+def _bar(blocks: int) -> Iterator[Report]:
+    """Show a progress bar of blocks on the terminal, and the line of the last one."""
     console = Console(stderr=True)
     hidden = not console.is_terminal
     with Progress(console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task("Quantizing blocks", total=blocks)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+        yield lambda line, done: progress.update(
+            task, description=f"Quantizing, {line}", completed=done
+        )

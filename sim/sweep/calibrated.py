@@ -8,6 +8,7 @@ from sim.calibration.kept import KeptStatistics
 from sim.calibration.spool import Spool
 from sim.calibration.text import Calibration
 from sim.methods import catalog as methods
+from sim.methods.block_report import Report, unreported
 from sim.methods.options import step_text
 from sim.methods.streams import CalibrationStreams, FloatStatistics, measure_float
 from sim.model.params import Params
@@ -21,6 +22,7 @@ def start_calibration(
     embedding: Callable[[], Params],
     calibration: Calibration | None,
     spool: Spool,
+    report: Report = unreported,
 ) -> CalibrationStreams | FloatStatistics | None:
     """Return where statistics of a pass come from; ``None`` if no step reads any.
 
@@ -36,7 +38,7 @@ def start_calibration(
     if calibration.statistics is None:
         return CalibrationStreams.start(point, embedding(), calibration.tokens, spool)
     kept = KeptStatistics(directory=calibration.statistics / _key(source, point, calibration))
-    measure_float(source, embedding(), calibration.tokens, kept, spool)
+    measure_float(source, embedding(), calibration.tokens, kept, spool, report)
     return FloatStatistics(kept)
 
 

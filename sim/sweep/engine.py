@@ -19,6 +19,7 @@ from sim.calibration.spool import Spool
 from sim.calibration.stream import Progress
 from sim.calibration.text import Calibration
 from sim.methods import catalog as methods
+from sim.methods.block_report import Report, unreported
 from sim.methods.chain import NEAREST
 from sim.model.tensors import linear_names
 from sim.sources.embedded import SECOND_NAME
@@ -52,6 +53,9 @@ class Observer(Protocol):
 
     def point(self, *recipes: str) -> None:
         """Begin the measurement of a recipe; workers measure several at the same time."""
+
+    def block(self, line: str, done: int) -> None:
+        """Accept a line on the last block, and the number of blocks done, of a point."""
 
     def tokens(self, count: float) -> None:
         """Add ``count`` tokens to those done; a block counts as its part of the model.
@@ -278,7 +282,7 @@ class Sweep:
         started = time.perf_counter()
         sqnr_db: dict[str, float] = {}
         with Checkpoint(self.directory / f".unfinished-{key[:16]}", key) as checkpoint:
-            run = self._pass(point, sqnr_db, checkpoint)
+            run = self._pass(point, sqnr_db, checkpoint, observer.block)
             scored = evaluator.quantized(run, _progress(observer, point.config.layers))
         wall_s = time.perf_counter() - started
         measured = linear_names(point.config) if point.recipe.checkpoint else point.weights
@@ -286,7 +290,11 @@ class Sweep:
         return self._result(point, scored, evaluator, ordered, wall_s)
 
     def _pass(
-        self, point: Plan, sqnr_db: dict[str, float], checkpoint: Checkpoint | None = None
+        self,
+        point: Plan,
+        sqnr_db: dict[str, float],
+        checkpoint: Checkpoint | None = None,
+        report: Report = unreported,
     ) -> Pass:
         spool = Spool(self.memory_bytes / 2, self.directory)
         weights = self._checkpoint_of(point.recipe)
@@ -300,6 +308,7 @@ class Sweep:
             spool,
             checkpoint,
             original=self.source if is_compared else None,
+            report=report,
         )
 
     def _result(

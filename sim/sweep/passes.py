@@ -10,6 +10,7 @@ from sim.calibration.spool import Spool
 from sim.calibration.stream import Stream
 from sim.calibration.text import Calibration
 from sim.errors import user_errors
+from sim.methods.block_report import BlockReports, Report, unreported
 from sim.methods.run import quantized_blocks
 from sim.model.params import Params
 from sim.sources.source import ModelSource
@@ -29,6 +30,7 @@ def make_pass(
     spool: Spool,
     checkpoint: Checkpoint | None = None,
     original: ModelSource | None = None,
+    report: Report = unreported,
 ) -> Pass:
     """Return a pass of a float model as a plan transforms and quantizes it.
 
@@ -46,6 +48,8 @@ def make_pass(
         Where the pass is kept between blocks; one that holds blocks of it goes on behind them.
     original : ModelSource, optional
         Model whose weights those of ``source``, a checkpoint, are compared with.
+    report : function, optional
+        Called with a line of progress after each block.
     """
     with user_errors(ValueError):
         once = None if checkpoint is None else checkpoint.once
@@ -53,17 +57,20 @@ def make_pass(
         source = point.transformed(source, windows, once)
     embedding, levels = read_embedding(source, point)
     sqnr_db |= levels
-    streams = start_calibration(source, point, lambda: embedding, calibration, spool)
+    streams = start_calibration(source, point, lambda: embedding, calibration, spool, report)
     evaluation = Stream.start(point.config, embedding, tokens, spool)
     named = {"evaluation": evaluation, **({} if streams is None else streams.by_name)}
     saved = None if checkpoint is None else restore(checkpoint.saved, named)
     sqnr_db |= {} if saved is None else saved.more["sqnr_db"]
     start = 0 if saved is None else saved.blocks
 
+    reports = BlockReports(point.config.layers, report)
+
     def blocks() -> Iterator[Params]:
         is_bit_true = point.recipe.pe is not None
         for block in quantized_blocks(source, point, streams, start=start, keep_codes=is_bit_true):
             sqnr_db.update(block.sqnr_db)
+            reports.add(block.index, block.output_errors)
             if original is not None:
                 sqnr_db.update(block_levels(block, original))
             yield bit_true_params(block, point) if is_bit_true else block.params

@@ -47,6 +47,7 @@ class ProgressObserver:
         self._sweep = self._progress.add_task("tokens", total=None)
         self._total = 0
         self._begun: set[str] = set()
+        self._point = ""
 
     def __enter__(self) -> "ProgressObserver":
         self._progress.start()
@@ -68,8 +69,12 @@ class ProgressObserver:
     def point(self, *recipes: str) -> None:
         """Show the names of the points being measured."""
         self._begun.update(recipes)
-        place = f"point {len(self._begun)}/{self._total}"
-        self._progress.update(self._sweep, description=f"{place} {', '.join(recipes)}")
+        self._point = f"point {len(self._begun)}/{self._total} {', '.join(recipes)}"
+        self._progress.update(self._sweep, description=self._point)
+
+    def block(self, line: str, done: int) -> None:
+        """Show the block behind the names of the points."""
+        self._progress.update(self._sweep, description=f"{self._point}, {line}")
 
     def tokens(self, count: float) -> None:
         """Advance the bar."""
@@ -96,6 +101,9 @@ class WorkerObserver:
 
     def point(self, *recipes: str) -> None:
         """Ignore the names."""
+
+    def block(self, line: str, done: int) -> None:
+        """Ignore the block: several workers are at different ones."""
 
     def tokens(self, count: float) -> None:
         """Pass the tokens on."""

@@ -83,8 +83,16 @@ def test_points_of_a_sweep_share_a_pass_and_say_whose_inputs_they_saw(
         directory=tmp_path / "out",
         calibration=kept(tmp_path / "statistics"),
     )
-    *_, last = sweep.run(Quiet())
+    lines: list[str] = []
+
+    class Recorder(Quiet):
+        def block(self, line, done):
+            lines.append(line)
+
+    *_, last = sweep.run(Recorder())
     assert passes == [0, 1]
+    assert lines[:2] == ["statistics of block 1/2", "statistics of block 2/2"]
+    assert "block 2/2, output error " in lines[-1]
     assert "32 tokens, inputs of the float model; " in last.provenance["calibration"]
 
 
