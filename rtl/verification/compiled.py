@@ -126,21 +126,23 @@ FEEDBACK = "Design contains feedback wires"
 class CompiledPe:
     """The compiled model of one PE; as a context manager it removes its files.
 
-    ``verilog`` is the PE's Verilog (``None``: emit it), ``memory`` a cache of compiled models.
+    ``verilog`` is the PE's Verilog (``None``: emit it), ``memory`` a cache of compiled models,
+    ``optimize`` the option of g++: ``-O1`` compiles faster, ``-O3`` pays from some 10^5 dots on.
     """
 
     pe: ProcessingElement
     verilog: InitVar[str | None] = None
     memory: InitVar[Path | None] = None
+    optimize: InitVar[str] = "-O3"
     _folder: tempfile.TemporaryDirectory[str] = field(init=False)
     _run: ctypes._CFuncPtr = field(init=False)  # type: ignore[name-defined]
 
-    def __post_init__(self, verilog: str | None, memory: Path | None) -> None:
+    def __post_init__(self, verilog: str | None, memory: Path | None, optimize: str) -> None:
         need_module("pyosys")
         text = verilog_text(self.pe) if verilog is None else verilog
         self._folder = tempfile.TemporaryDirectory(prefix="qsim-pe-")
         try:
-            library = _compile(self.pe, text, Path(self._folder.name), memory)
+            library = _compile(self.pe, text, Path(self._folder.name), memory, optimize)
         except BaseException:
             self._folder.cleanup()
             raise
@@ -249,14 +251,16 @@ def _pointer(array: np.ndarray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _compile(pe: ProcessingElement, text: str, folder: Path, memory: Path | None) -> Path:
+def _compile(
+    pe: ProcessingElement, text: str, folder: Path, memory: Path | None, optimize: str
+) -> Path:
     compiler = need_program("g++", "g++")
     import pyosys
 
     name = module_name(pe).replace("_", "__")
     harness = HARNESS.replace("@NAME@", name).replace("@PUTS@", _puts(pe.operand_layout))
     include = Path(pyosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
-    flags = ["-O3", "-std=c++17", "-fPIC", f"-I{include}"]
+    flags = [optimize, "-std=c++17", "-fPIC", f"-I{include}"]
     files = {"pe.v": text, "branchless.v": BRANCHLESS, "harness.cc": harness}
 
     def build() -> None:

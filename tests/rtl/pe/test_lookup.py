@@ -19,7 +19,7 @@ def test_columns_at_one_table_give_the_sums_of_their_own_weights(name):
     pe = find_pe(name)
     assert pe.result_shape.width == 3 * 16
     pe = dataclasses.replace(pe, columns=2, lanes=2 * pe.size)
-    with CompiledPe(pe) as model:
+    with CompiledPe(pe, optimize="-O1") as model:
         for operands in (pe.random(2000, seed=0), pe.corners(), pe.typical(50, seed=0)):
             found, _ = model.run(operands)
             assert np.array_equal(found, pe.golden(operands))
