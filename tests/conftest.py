@@ -1,7 +1,9 @@
 """What every test shares."""
 
+import gc
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -36,6 +38,32 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     config.jax_programs = tempfile.mkdtemp(prefix="qsim-tests-jax-")  # type: ignore[attr-defined]
     os.environ["JAX_COMPILATION_CACHE_DIR"] = config.jax_programs  # type: ignore[attr-defined]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules and tests, which stay to the end."""
+    gc.collect()
+    gc.freeze()
+
+
+#: Folders whose programs are compiled without most of XLA's optimisations: their tests compare
+#: methods and models by a tolerance, or two runs of one program, and compiling is most of their
+#: time. Tests of numbers that must not depend on how XLA fuses and rewrites a program are marked
+#: ``optimized``.
+QUICKLY_COMPILED = (ROOT / "tests" / "sim", ROOT / "tests" / "numerics" / "solvers")
+
+
+@pytest.fixture(autouse=True)
+def compiler(request: pytest.FixtureRequest) -> None:
+    """Choose how much XLA optimises; programs of the other choice are not used again."""
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return
+    quick = any(request.node.path.is_relative_to(folder) for folder in QUICKLY_COMPILED)
+    quick = quick and request.node.get_closest_marker("optimized") is None
+    if quick != jax.config.values["jax_disable_most_optimizations"]:
+        jax.config.update("jax_disable_most_optimizations", quick)
+        jax.clear_caches()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
