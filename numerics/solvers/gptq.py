@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from numerics.schemes.scheme import Scheme
 from numerics.schemes.tensor import QuantizedTensor
@@ -174,14 +174,17 @@ def _solve(
 
 
 def _swept(weight: Matrix, side: Side, factor: Factor, rounder: Rounder) -> Swept:
-    """Round all columns under fixed side data."""
-    order = jnp.asarray(factor.order)
-    of_units = order[:: rounder.unit] // rounder.unit
+    """Round all columns under fixed side data.
+
+    Columns are put in order by NumPy, which needs no compiled program for each shape.
+    """
+    of_units = _units(factor, rounder)
     spread = rounder.spread(side, weight.shape)
-    ordered = Spread(spread.shared, jax.tree.map(lambda leaf: leaf[of_units], spread.by_unit))
-    columns = jnp.pad(weight.T, ((0, len(order) - weight.shape[1]), (0, 0)))[order]
+    by_unit = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[of_units]), spread.by_unit)
+    padding = len(factor.order) - weight.shape[1]
+    columns = np.pad(np.asarray(weight).T, ((0, padding), (0, 0)))[factor.order]
     units = map(jnp.asarray, factor.units(rounder.unit))
-    found: Swept = sweep(columns, ordered, *units, rounder)
+    found: Swept = sweep(jnp.asarray(columns), Spread(spread.shared, by_unit), *units, rounder)
     return found
 
 
@@ -195,13 +198,15 @@ def _natural(
     ValueError
         The value of a code depends on its neighbours, so that a column solver can't choose it.
     """
-    order = jnp.asarray(factor.order)
-    of_units = order[:: rounder.unit] // rounder.unit
-    codes: Codes = jax.tree.map(
-        lambda leaf: jnp.zeros_like(leaf).at[of_units].set(leaf), found.codes
-    )
-    values = jnp.zeros_like(found.values).at[order].set(found.values)[: shape[1]].T
+    back = np.argsort(_units(factor, rounder))
+    codes: Codes = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[back]), found.codes)
+    values = np.asarray(found.values)[np.argsort(factor.order)][: shape[1]].T
     tensor = rounder.tensor(codes, side, shape)
-    if not bool(jnp.array_equal(tensor.dequantize(), values, equal_nan=True)):
+    if not np.array_equal(np.asarray(tensor.dequantize()), values, equal_nan=True):
         raise ValueError(depends_on_neighbours(rounder.scheme))
     return codes
+
+
+def _units(factor: Factor, rounder: Rounder) -> Int[np.ndarray, " units"]:
+    """Return the units of columns in the order of the solver."""
+    return factor.order[:: rounder.unit] // rounder.unit

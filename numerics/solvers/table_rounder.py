@@ -94,9 +94,10 @@ class TableRounder:
         codes = np.random.Generator(np.random.Philox(0)).integers(
             0, tables.shape[1], shape, np.uint8, endpoint=False
         )
-        found = tables[index[:, None], codes.T, np.arange(shape[0])].T
-        values = values_of(jnp.asarray(codes), side, self.scheme)
-        return bool(jnp.array_equal(found, values, equal_nan=True))
+        every = np.broadcast_to(np.asarray(tables), (*tables.shape[:2], shape[0]))
+        found = every[index[:, None], codes.T, np.arange(shape[0])].T
+        values = np.asarray(values_of(jnp.asarray(codes), side, self.scheme))
+        return np.array_equal(found, values, equal_nan=True)
 
 
 def depends_on_neighbours(scheme: Scheme) -> str:
