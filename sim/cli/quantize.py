@@ -21,6 +21,9 @@ class QuantizeOptions:
     """Format of 'qsim formats', as for qsim sweep, or a mix of llama.cpp such as q4_k_m."""
     out: Path
     """File to make if it ends in .gguf, such as model.gguf, else a directory."""
+    to: Name | None = None
+    """Container of another tool: compressed-tensors, gptq or awq; a file of qsim or of llama.cpp if
+    not given."""
     group_size: Count | None = None
     """Consecutive weights that share a scale, for formats that leave it open."""
     method: Name | None = None
@@ -44,8 +47,8 @@ def quantize(
     """Write a model as a GGUF file or as a packed checkpoint.
 
     Block types and mixes of GGUF, such as q4_0, q4_k_m and tq2_0, make a file that llama.cpp loads.
-    Other formats make a directory of codes and scales in safetensors with a JSON description. Both
-    are models for every command.
+    Other formats make a directory of codes and scales in safetensors with a JSON description, or
+    with --to the directory of another tool. All are models for every command.
 
     Parameters
     ----------
@@ -53,6 +56,7 @@ def quantize(
         Model of 'qsim models', a directory, a .gguf file or a hub id.
     """
     from sim.calibration.spool import parse_bytes
+    from sim.quantized.containers.writing import find_container, write_container
     from sim.quantized.table_types import TableTypes
     from sim.quantized.writer import write_model
     from sim.quantized.written_notes import unwritten_notes, written_notes
@@ -68,7 +72,11 @@ def quantize(
     read = read_calibration(calibration, source, [recipe])
     memory = math.inf if options.memory is None else parse_bytes(options.memory)
     with writing(options.out):
-        path = write_model(source, recipe, options.out, tables, read, memory)
+        if options.to is None:
+            path = write_model(source, recipe, options.out, tables, read, memory)
+        else:
+            container = find_container(options.to)
+            path = write_container(source, recipe, options.out, container, tables, read, memory)
     files = [path] if path.is_file() else list(path.iterdir())
     print_line(f"{path}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")
     for note in (*unwritten_notes(recipe), *written_notes(source, path, tables)):

@@ -12,16 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
+from sim.sources.readers.tensor_bytes import DTYPES
+
 #: Names of types in the header.
-TYPES = {
-    np.dtype(np.uint8): "U8",
-    np.dtype(np.float16): "F16",
-    np.dtype(ml_dtypes.bfloat16): "BF16",
-    np.dtype(np.float32): "F32",
-}
+TYPES = {dtype: name for name, dtype in DTYPES.items()}
+#: Metadata of files of qsim.
+METADATA = {"format": "qsim"}
 #: Bytes reserved in the header for a tensor, in addition to its name.
 ENTRY_BYTES = 120
 
@@ -30,7 +28,12 @@ class TensorFile:
     """A new safetensors file, open for writing; a context manager."""
 
     def __init__(
-        self, path: Path, names: Iterable[str], written: Mapping[str, Any] | None = None
+        self,
+        path: Path,
+        names: Iterable[str],
+        written: Mapping[str, Any] | None = None,
+        *,
+        metadata: Mapping[str, str] = METADATA,
     ) -> None:
         """Reserve a header for tensors of the given names.
 
@@ -39,7 +42,7 @@ class TensorFile:
         self._allowed = set(names)
         reserved = sum(len(json.dumps(name)) + ENTRY_BYTES for name in self._allowed)
         self._header_bytes = -(-(reserved + 64) // 8) * 8
-        self._entries: dict[str, Any] = dict(written or {"__metadata__": {"format": "qsim"}})
+        self._entries: dict[str, Any] = dict(written or {"__metadata__": dict(metadata)})
         ends = [e["data_offsets"][1] for name, e in self._entries.items() if name in self._allowed]
         self._size = max(ends, default=0)
         self._file = path.open("r+b" if written else "wb")

@@ -1,0 +1,1 @@
+"""Writers of other tools' containers: the layouts that sim.sources.readers read."""
