@@ -13,6 +13,7 @@ from sim.sources.known import EMBEDDED_ID, KNOWN
 
 if TYPE_CHECKING:
     from sim.model.config import ModelConfig
+    from sim.sources.source import ModelSource
 
 FILE_SUFFIX = ".toml"
 
@@ -57,7 +58,14 @@ def model_text(text: str) -> RenderableType:
     """Return the sizes of a model and their source, and the notes of one that can be swept."""
     if text.endswith(FILE_SUFFIX) or not _has_weights(text):
         return shape_text(find_shape(text))
-    return shape_text(*_shape_of_source(text))
+    # Readers of checkpoints take a second to import, which built-in sizes don't need.
+    from sim.deployment.stored_text import stored_lines
+    from sim.sources.catalog import stored_model
+
+    shape, source = _shape_of_source(text)
+    stored = stored_model(source)
+    lines = () if stored is None else tuple(stored_lines(stored))
+    return shape_text(shape, source.notes, lines)
 
 
 def _has_weights(text: str) -> bool:
@@ -72,10 +80,9 @@ def _built_in(text: str) -> ModelShape | None:
     return known_model(named[0]) if named else None
 
 
-def _shape_of_source(text: str) -> tuple[ModelShape, tuple[str, ...]]:
-    # Readers of checkpoints take a second to import, which built-in sizes don't need.
+def _shape_of_source(text: str) -> "tuple[ModelShape, ModelSource]":
     from sim.sources.catalog import open_model
 
     source = open_model(text)
     with user_errors(ValueError):
-        return shape_of(source.config, name=Path(text).name, title=source.name), source.notes
+        return shape_of(source.config, name=Path(text).name, title=source.name), source

@@ -95,9 +95,11 @@ def config_of(shape: ModelShape) -> ModelConfig:
     )
 
 
-def shape_text(shape: ModelShape, notes: tuple[str, ...] = ()) -> RenderableType:
-    """Return the sizes of a model, one a line, with their source."""
-    return Text("\n".join([*_lines(shape), *(f"note: {note}" for note in notes)]))
+def shape_text(
+    shape: ModelShape, notes: tuple[str, ...] = (), stored: tuple[str, ...] = ()
+) -> RenderableType:
+    """Return the sizes of a model, one a line, with their source and with what is stored."""
+    return Text("\n".join([*_lines(shape), *stored, *(f"note: {note}" for note in notes)]))
 
 
 def _lines(shape: ModelShape) -> Iterator[str]:

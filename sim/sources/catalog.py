@@ -13,11 +13,11 @@ from sim.errors import UserError
 from sim.sources.embedded import FILES, embedded_directory, open_embedded
 from sim.sources.fetch import checked_path, is_fetched
 from sim.sources.fetch import fetch as fetch
-from sim.sources.gguf_file import open_gguf
+from sim.sources.gguf_file import GgufFile, open_gguf
 from sim.sources.hf_directory import CONFIG, HfDirectory, open_directory
 from sim.sources.hub import download_snapshot
 from sim.sources.known import EMBEDDED_ID, KNOWN, KnownModel
-from sim.sources.source import ModelSource
+from sim.sources.source import ModelSource, StoredModel
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 
@@ -53,6 +53,14 @@ def open_model(spec: str) -> ModelSource:
     if _HUB_ID.fullmatch(spec) and not spec.endswith((".gguf", ".safetensors")):
         return open_directory(download_snapshot(spec), name=spec)
     raise UserError(_unknown(spec))
+
+
+def stored_model(source: ModelSource) -> StoredModel | None:
+    """Return a model whose file says what it stores; ``None`` for a transformed one."""
+    from sim.sources.packed import PackedCheckpoint
+
+    # A check of the protocol would compute the hash of the content.
+    return source if isinstance(source, HfDirectory | GgufFile | PackedCheckpoint) else None
 
 
 def _open_known(model: KnownModel) -> ModelSource:

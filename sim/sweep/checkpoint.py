@@ -15,7 +15,7 @@ from sim.methods.measure import powers, sqnr_db
 from sim.methods.run import QuantizedBlock
 from sim.model.config import ModelConfig
 from sim.model.tensors import fused_members, linear_names, tensor_shapes
-from sim.sources.catalog import open_model
+from sim.sources.catalog import open_model, stored_model
 from sim.sources.hf_directory import HfDirectory
 from sim.sources.source import ModelSource, StoredModel, is_linear
 from sim.sources.text import Text
@@ -31,8 +31,8 @@ ROUNDING = 1e-6
 
 def open_checkpoint_point(spec: str) -> StoredModel:
     """Open a model whose file says what it stores."""
-    source = open_model(spec)
-    if not isinstance(source, StoredModel):
+    source = stored_model(open_model(spec))
+    if source is None:
         raise UserError(f"--checkpoint {spec} is not a checkpoint in a file or a directory")
     return source
 

@@ -17,7 +17,7 @@ from sim.methods.chain import chain_text
 from sim.model.tensors import linear_names
 from sim.names.meaning import FLOAT
 from sim.provenance import ReportProvenance, command_line, created, machine, versions
-from sim.sources.catalog import open_model
+from sim.sources.catalog import open_model, stored_model
 from sim.sources.dither import DitheredSource
 from sim.sources.embedded import calibration_text, second_text
 from sim.sources.source import ModelSource, StoredModel
@@ -252,8 +252,9 @@ def _with_checkpoints(
     is_asked = options.formats or options.recipes or options.activations or options.kv
     if is_asked:
         return (*points, *collect_recipes(options))
-    is_quantized = isinstance(source, StoredModel) and any(
-        source.is_quantized(f"{name}.weight") for name in linear_names(source.config)
+    stored = stored_model(source)
+    is_quantized = stored is not None and any(
+        stored.is_quantized(f"{name}.weight") for name in linear_names(source.config)
     )
     if points or not is_quantized:
         return tuple(points) or collect_recipes(options)

@@ -61,7 +61,10 @@ def group_of(scheme: ElementScheme, columns: int) -> int | None:
         return None
     size = scheme.granularity.size
     if columns % size:
-        raise ValueError(f"rows of {columns} are not whole groups of {size}")
+        fits = columns & -columns  # the largest power of two that divides
+        raise ValueError(
+            f"rows of {columns} are not whole groups of {size}; give --group-size {fits} or less"
+        )
     return size
 
 
