@@ -33,6 +33,7 @@ from sim.sweep.crew import Crew, LocalCrew
 from sim.sweep.definition import definition
 from sim.sweep.distinct import distinct
 from sim.sweep.engine import Sweep
+from sim.sweep.on_dask import DaskCrew, local_directory, parse_on
 from sim.sweep.options import SweepOptions
 from sim.sweep.progress import ProgressObserver, WorkerObserver
 from sim.sweep.recipe import FLOAT32, Recipe, plan
@@ -65,7 +66,7 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
     if refused:
         line = f"left out: {'; '.join(refused)}"
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
-    crew = _crew(options, calibration)
+    crew = _crew(options, calibration, sweep)
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
         results = sweep.run(observer, crew)
     hashes = {"model": sweep.source.content_hash, "text": sweep.text.sha256}
@@ -79,6 +80,13 @@ def make_sweep(options: SweepOptions, calibration: CalibrationOptions) -> tuple[
     """Return the sweep of the options, and reasons against formats that it leaves out."""
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out} is a file; name a directory")
+    if options.on is not None and options.workers > 1:
+        raise UserError(
+            f"--on {options.on} and --workers {options.workers} exclude each other; the cluster has"
+            " its own workers"
+        )
+    if options.on is not None:
+        parse_on(options.on)
     shard = None if options.shard is None else parse_shard(options.shard)
     source = open_source(options)
     refused: list[str] = []
@@ -110,11 +118,38 @@ def make_sweep(options: SweepOptions, calibration: CalibrationOptions) -> tuple[
     return sweep, refused
 
 
-def _crew(options: SweepOptions, calibration: CalibrationOptions) -> Crew | None:
+def _crew(options: SweepOptions, calibration: CalibrationOptions, sweep: Sweep) -> Crew | None:
     """Return the processes that measure; ``None`` if this one does."""
+    if options.on is not None:
+        prepare = partial(prepare_remote, *_with_whole_paths(options, calibration))
+        return DaskCrew(prepare, parse_on(options.on), sweep.tokens_per_point)
     if options.workers == 1:
         return None
     return LocalCrew(partial(prepare_worker, options, calibration), options.workers)
+
+
+def _with_whole_paths(
+    options: SweepOptions, calibration: CalibrationOptions
+) -> tuple[SweepOptions, CalibrationOptions]:
+    """Return options with absolute paths, for processes in another directory."""
+
+    def whole(path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().resolve()
+
+    model = Path(options.model).expanduser()
+    return (
+        replace(
+            options,
+            model=str(model.resolve()) if options.model and model.exists() else options.model,
+            recipes=whole(options.recipes),
+            text=whole(options.text),
+        ),
+        replace(
+            calibration,
+            calibration=whole(calibration.calibration),
+            second_text=whole(calibration.second_text),
+        ),
+    )
 
 
 def prepare_worker(
@@ -124,6 +159,13 @@ def prepare_worker(
     sweep, _ = make_sweep(options, calibration)
     share = replace(sweep, memory_bytes=sweep.memory_bytes / options.workers)
     return share.measurer(WorkerObserver(advance))
+
+
+def prepare_remote(
+    options: SweepOptions, calibration: CalibrationOptions, advance: Callable[[float], None], /
+) -> Callable[[str], PointResult]:
+    """Open the model in a dask worker; return the function that measures the point of a key."""
+    return prepare_worker(replace(options, out=local_directory()), calibration, advance)
 
 
 def outcome_of_points(points: Sequence[PointResult]) -> SweepOutcome:

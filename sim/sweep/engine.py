@@ -18,6 +18,7 @@ from sim.calibration.checkpoint import Checkpoint
 from sim.calibration.spool import Spool
 from sim.calibration.stream import Progress
 from sim.calibration.text import Calibration
+from sim.errors import UserError
 from sim.methods import catalog as methods
 from sim.methods.block_report import Report, unreported
 from sim.methods.chain import NEAREST
@@ -162,6 +163,11 @@ class Sweep:
         keyed, ready = self._keyed(), self._reference(observer)
 
         def measure(key: str) -> PointResult:
+            if key not in keyed:
+                raise UserError(
+                    f"a worker has another model, text or version of qsim than {self.source.name}"
+                    " here; give all machines the same files and packages"
+                )
             return self._point(key, keyed[key], ready, observer)
 
         return measure
@@ -198,6 +204,11 @@ class Sweep:
             for key, result in stored.items()
             if key not in keys and result.provenance.get("methods_version", current) == current
         ]
+
+    @property
+    def tokens_per_point(self) -> int:
+        """Tokens that a point is measured on, those of the second text included."""
+        return self._all_tokens.size
 
     @property
     def _all_tokens(self) -> Int32[np.ndarray, "n context"]:

@@ -70,6 +70,10 @@ class SweepOptions:
     """Processes that measure at the same time, each on its share of the cores and of --memory, each
     with its own float32 reference. Fewer cores per process may change the last digits of float32
     sums, as another machine may."""
+    on: str | None = None
+    """Cluster that measures instead, such as dask:tcp://10.0.0.5:8786: workers of 'dask worker
+    ADDRESS --nthreads 1' with the same qsim and files; --memory is that of each process. Needs the
+    extra dask."""
     only: Flag = False
     """Report the points of this command only, without those that earlier commands left in --out on
     the same model, text and windows."""
