@@ -86,6 +86,32 @@ def work(
         _end([worker.process for worker in crew.workers])
 
 
+def each(
+    prepare: Prepare, names: Sequence[str], workers: int, begin: Callable[[Sequence[str]], None]
+) -> Results:
+    """Yield the result of each of ``names`` as they finish; one worker is this process itself.
+
+    ``begin`` is called with the names in work when work on one begins.
+    """
+    if min(workers, len(names)) > 1:
+        yield from work(prepare, {name: name for name in names}, workers, Watch(begin=begin))
+        return
+    function = prepare(lambda amount: None)
+    for name in names:
+        begin([name])
+        yield name, function(name)
+
+
+def in_order(results: Results, names: Sequence[str]) -> Iterator[Any]:
+    """Yield results in the order of their names, each as soon as those before it are there."""
+    found: dict[str, Any] = {}
+    with contextlib.closing(results):
+        for name in names:
+            while name not in found:
+                key, found[key] = next(results)
+            yield found.pop(name)
+
+
 class _Crew:
     """The workers, and the keys that wait for one."""
 

@@ -1,6 +1,7 @@
 """``qsim rtl``."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def emit(pe: str, *, options: EmitOptions) -> None:
 
 
 @rtl.command
-def verify(*pes: str, dots: Count | None = None) -> None:
+def verify(*pes: str, dots: Count | None = None, workers: Count | None = None) -> None:
     """Verify processing elements: compiled code, a simulator, and a proof; exit 1 on a failure.
 
     Parameters
@@ -68,12 +69,14 @@ def verify(*pes: str, dots: Count | None = None) -> None:
         Names, as listed by 'qsim rtl'; all if none is given.
     dots
         Random dot products in compiled code; ten million if not given.
+    workers
+        Processes that verify PEs at the same time; one per core if not given.
     """
     from sim.hardware.command import verdicts
     from sim.hardware.tables import verdict_line
 
     is_good, count = True, 0
-    for verdict in verdicts(pes, dots=dots):
+    for verdict in verdicts(pes, dots=dots, workers=workers):
         print(verdict_line(verdict), flush=True)
         is_good, count = is_good and verdict.is_good, count + 1
     if not is_good or not count:
@@ -151,11 +154,18 @@ def _costs(pes: tuple[str, ...], options: CostOptions) -> "Costs":
         raise UserError(f"--fpga uses no cell library and no operands; drop {' and '.join(given)}")
     with Console(stderr=True).status("synthesizing") as status:
 
-        def tell(name: str) -> None:
-            status.update(f"synthesizing {name}")
+        def tell(names: Sequence[str]) -> None:
+            status.update(f"synthesizing {', '.join(names)}")
 
         if options.fpga is not None:
-            return fpga_records(pes, options.fpga, fresh=options.all, tell=tell, out=options.out)
+            return fpga_records(
+                pes,
+                options.fpga,
+                fresh=options.all,
+                tell=tell,
+                out=options.out,
+                workers=options.workers,
+            )
         return costs(
             pes,
             liberty=options.liberty,
@@ -163,4 +173,5 @@ def _costs(pes: tuple[str, ...], options: CostOptions) -> "Costs":
             fresh=options.all,
             tell=tell,
             out=options.out,
+            workers=options.workers,
         )

@@ -1,15 +1,11 @@
 """``qsim rtl``: emit, verify and cost processing elements."""
 
-import multiprocessing
 import os
-import signal
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 from amaranth.hdl import UnusedElaboratable
@@ -39,9 +35,7 @@ from sim.formats.lookup import is_format
 from sim.hardware.operands import read_codes, stream_of
 from sim.hardware.options import EmitOptions
 from sim.names.meaning import find_meaning
-
-#: Seconds that a terminated worker has to end its programs and remove its files.
-PATIENCE_S = 3
+from sim.workers import each, in_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,67 +101,33 @@ def _resized(pe: ProcessingElement, sizes: dict[str, int]) -> ProcessingElement:
     return replace(pe, **sizes)  # type: ignore[arg-type]
 
 
-def verdicts(names: Sequence[str], *, dots: int | None) -> Iterator[Verdict]:
-    """Yield the verdicts on some PEs as they arrive; several PEs run in one process per core."""
-    pes, dots = find_pes(names), dots or RANDOM_DOTS
+def verdicts(
+    names: Sequence[str], *, dots: int | None, workers: int | None = None
+) -> Iterator[Verdict]:
+    """Yield the verdicts on some PEs, those with many lanes first, which take longest.
+
+    Several PEs run in ``workers`` processes at the same time, one per core if ``None``.
+    """
+    pes, dots = find_pes(tuple(dict.fromkeys(names))), dots or RANDOM_DOTS
     with user_errors(ToolError):
         need_tools()
-    workers = min(len(pes), len(os.sched_getaffinity(0)))
+    largest_first = sorted(pes, key=lambda pe: pe.lanes * pe.cycles, reverse=True)
+    workers = min(len(pes), workers or len(os.sched_getaffinity(0)))
     if workers == 1:
-        for pe in pes:
+        for pe in largest_first:
             yield from verify(pe, dots=dots, memory=cache_directory())
         return
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_heed_termination
-    )
-    # PEs with many lanes take longest and are started first.
-    largest_first = sorted(pes, key=lambda pe: pe.lanes * pe.cycles, reverse=True)
-    try:
-        with _interrupts_held():
-            jobs = [pool.submit(_verdicts_of, pe.name, dots) for pe in largest_first]
-        for done in as_completed(jobs):
-            yield from done.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a process that verified a PE was killed, perhaps out of memory; name fewer PEs"
-        ) from None
-    finally:
-        # After an interrupt, terminate workers; they end their programs and remove their files.
-        children = multiprocessing.active_children()
-        for child in children:
-            child.terminate()
-        for child in children:
-            child.join(PATIENCE_S)
-            child.kill()
-        pool.shutdown(cancel_futures=True)
+    order = [pe.name for pe in largest_first]
+    found = each(partial(_prepare_verdicts, dots), order, workers, lambda names: None)
+    for of_pe in in_order(found, order):
+        yield from of_pe
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Block Ctrl-C for a while; processes started meanwhile ignore it for good."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _heed_termination() -> None:
-    """Make SIGTERM unwind this process, so that it cleans up."""
-
-    def end(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sys.exit(1)
-
-    signal.signal(signal.SIGTERM, end)
-
-
-def _verdicts_of(name: str, dots: int) -> list[Verdict]:
-    try:
-        return list(verify(find_pe(name), dots=dots, memory=cache_directory()))
-    except SystemExit:
-        # SystemExit would only end this job, and the pool would start the next PE.
-        os._exit(1)
+def _prepare_verdicts(
+    dots: int, advance: Callable[[float], None], /
+) -> Callable[[str], list[Verdict]]:
+    """Return the function of a worker: the verdicts on the PE of a name."""
+    return lambda name: list(verify(find_pe(name), dots=dots, memory=cache_directory()))
 
 
 def costs(
@@ -176,28 +136,47 @@ def costs(
     liberty: Path | None = None,
     operands: Path | None = None,
     fresh: bool,
-    tell: Callable[[str], None],
+    tell: Callable[[Sequence[str]], None],
     out: Path | None = None,
+    workers: int = 1,
 ) -> Costs:
     """Return stored records, or new ones with ``fresh`` and for PEs without one.
 
-    New records are written to the directory ``out`` if one is given, and nowhere else.
+    New records are made in ``workers`` processes and written to the directory ``out``, if one is
+    given, as they finish, and nowhere else. ``tell`` is called with the names in work.
     """
     is_usual = liberty is None and operands is None
-    codes = read_codes(operands) if operands else None
     check_out(out)
-    records, stale = [], []
-    for pe in find_pes(names):
-        if is_usual and not fresh and is_stored(pe.name):
-            records.append(load_comparable(pe.name))
-            if _is_stale(pe, records[-1]):
-                stale.append(pe.name)
-            continue
-        tell(pe.name)
-        record = _measured(pe, liberty, stream_of(pe, codes) if codes else None)
-        records.append(_with_fpga(record) if is_usual else record)
-        store(records[-1], out)
+    pes = find_pes(names)
+    prepare = partial(_prepare_costs, liberty, operands)
+    is_new = fresh or not is_usual
+    new = list(dict.fromkeys(pe.name for pe in pes if is_new or not is_stored(pe.name)))
+    measured = {}
+    if new:
+        with closing(each(prepare, new, workers, tell)) as found:
+            for name, record in found:
+                measured[name] = _with_fpga(record) if is_usual else record
+                store(measured[name], out)
+    records = [measured.get(pe.name) or load_comparable(pe.name) for pe in pes]
+    stale = [
+        pe.name
+        for pe, record in zip(pes, records, strict=True)
+        if pe.name not in measured and _is_stale(pe, record)
+    ]
     return Costs(records=tuple(records), stale=tuple(stale))
+
+
+def _prepare_costs(
+    liberty: Path | None, operands: Path | None, advance: Callable[[float], None], /
+) -> Callable[[str], PeRecord]:
+    """Return the function of a worker: the new record of the PE of a name."""
+    codes = read_codes(operands) if operands else None
+
+    def measure(name: str) -> PeRecord:
+        pe = find_pe(name)
+        return _measured(pe, liberty, stream_of(pe, codes) if codes else None)
+
+    return measure
 
 
 def check_out(out: Path | None) -> None:

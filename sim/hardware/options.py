@@ -64,3 +64,5 @@ class CostOptions:
     """Synthesize and measure again instead of reading the stored records."""
     out: Path | None = None
     """Directory to write new records to, one JSON file per PE; by default none is written."""
+    workers: Count = 1
+    """Processes that measure PEs at the same time, each on its share of the cores."""

@@ -11,7 +11,7 @@ import pytest
 from _helpers.working import prepare
 
 from sim.errors import UserError
-from sim.workers import Watch, work
+from sim.workers import Watch, each, in_order, work
 
 #: A parent that prints finished keys; its workers leave files in its argument.
 PARENT = """
@@ -56,6 +56,15 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path):
 def test_a_point_that_cannot_be_measured_ends_the_work(tmp_path, key, kind, message):
     with pytest.raises(kind, match=message):
         list(work(partial(prepare, tmp_path), {key: key[0].upper()}, 4))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_are_in_the_order_of_the_names(tmp_path, workers):
+    names, begun = list("cabd"), []
+    found = list(in_order(each(partial(prepare, tmp_path), names, workers, begun.append), names))
+    assert [result[0] for result in found] == list("CABD")
+    assert (os.getpid() in {result[1] for result in found}) == (workers == 1)
+    assert begun[0] == ["c"] and len(begun) == 4
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -211,16 +211,39 @@ def test_ctrl_c_ends_all_that_verification_started(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def die(name, dots):
-    os._exit(9)
+def prepare_death(dots, advance):
+    return lambda name: os._exit(9)
 
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(sim.hardware.command, "_verdicts_of", die)
-    code, out, err = run(capsys, "verify", "dint3-mac", "fp4-dot")
+    monkeypatch.setattr(sim.hardware.command, "_prepare_verdicts", prepare_death)
+    code, out, err = run(capsys, "verify", "dint3-mac", "fp4-dot", "--workers", "2")
     assert code == 2 and out == ""
-    assert err.startswith("qsim: a process that verified a PE was killed") and err.count("\n") == 1
+    assert err.startswith("qsim: 3 processes that worked on ") and err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_workers_cost_and_verify_what_one_process_does(capsys, tmp_path):
+    names = ["int4x8-mac", "dint3-mac", "int8-mac"]
+    printed = {}
+    for workers in (1, 2):
+        more = ["--workers", str(workers)]
+        out = tmp_path / str(workers)
+        _, costs, _ = run(capsys, "cost", *names, "--all", "--json", "--out", str(out), *more)
+        code, verdicts, _ = run(capsys, "verify", *names, "--dots", "1000", *more)
+        found = [line.split()[:3] for line in verdicts.splitlines()]
+        records = {path.name: path.read_text() for path in out.iterdir()}
+        printed[workers] = code, costs, found, records
+    assert printed[1] == printed[2] and len(printed[1][3]) == 3
+    assert [json.loads(line)["name"] for line in printed[1][1].splitlines()] == names
+
+
+@pytest.mark.parametrize("command", ["cost", "verify"])
+@pytest.mark.parametrize("workers", ["0", "-1", "1.5"])
+def test_a_number_of_workers_is_at_least_one(capsys, command, workers):
+    code, out, err = run(capsys, command, "int8-mac", "--workers", workers)
+    assert code == 2 and out == "" and "--workers" in err and err.count("\n") == 1
 
 
 @pytest.mark.slow
