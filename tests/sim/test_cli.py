@@ -40,13 +40,21 @@ def qsim(*arguments, program=QSIM[-1], **options):
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler():
+    """Let the programs that these tests start compile quickly, all alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def sweep(tiny_model, text_file):
     """Return the arguments of a small sweep."""
     return [*SWEEP, "--model", str(tiny_model), "--text", str(text_file)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def swept(sweep, tmp_path_factory):
     """Return the arguments of a sweep that ran undisturbed, its lines of JSON and its directory."""
     out = tmp_path_factory.mktemp("swept")

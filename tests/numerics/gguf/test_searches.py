@@ -16,6 +16,8 @@ from numerics.gguf.reference import encode_block
 SEARCHED = ("q3_k", "q4_k", "q6_k", "iq4_xs", "q2_k", "q5_k", "iq4_nl")
 LATER = SEARCHED[4:]
 NAMES = [pytest.param(n, marks=[pytest.mark.slow] * (n in LATER)) for n in SEARCHED]
+#: Types of the two slowest tests: one with minima and one with a table; the others are slow.
+TWO = [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("q4_k", "iq4_xs"))) for n in SEARCHED]
 #: Magnitudes of whole groups for which no sum of ggml leaves the range of float32.
 LEAST, GREATEST = 2.0**-15, 2.0**14
 
@@ -51,7 +53,7 @@ def test_blocks_are_those_of_the_c_library(ggml, name):
     assert np.array_equal(ours[compared], theirs[compared])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TWO)
 def test_the_array_code_has_the_bytes_of_the_scalar_search(name):
     rng = np.random.default_rng(3)
     x = np.concatenate(
@@ -71,7 +73,7 @@ def test_the_array_code_has_the_bytes_of_the_scalar_search(name):
     assert differing == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TWO)
 def test_rounding_is_what_the_blocks_decode_to(name):
     scheme, x = ENTRIES[name][0], inputs.specials()
     rounded = np.asarray(fake_quantize(x, scheme))

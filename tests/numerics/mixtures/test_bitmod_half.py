@@ -78,6 +78,7 @@ def test_codes_selectors_and_values_equal_the_definition(scheme):
         assert np.array_equal(values[row], np.float32(restored))
 
 
+@pytest.mark.slow
 def test_small_squares_underflow_and_choose_another_candidate():
     x = jnp.asarray(np.float32(np.random.default_rng(0).normal(0, 0.005, (64, 128))))
     exact, half = (

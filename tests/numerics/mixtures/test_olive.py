@@ -45,7 +45,7 @@ X[2], X[3] = 0, 0.5
     ],
 )
 def test_scales_and_values_equal_the_definition(bits, normal, columns, monkeypatch):
-    few = olive.TRIALS[::8]
+    few = olive.TRIALS[::16]
     for module in (olive, olive_arrays):
         monkeypatch.setattr(module, "TRIALS", few)
     jax.clear_caches()

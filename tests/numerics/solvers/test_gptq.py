@@ -84,7 +84,9 @@ def test_the_loss_is_the_damped_error_of_the_outputs_and_below_that_of_rounding(
     assert found.loss < 0.75 * output_error(nearest - weight, h)
 
 
-@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG[:2])) for n in SCHEMES]
+)
 def test_side_data_are_those_of_the_scheme_where_nothing_is_clipped(name):
     weight, hessian = layer()
     scheme = parse_scheme(name)

@@ -33,7 +33,11 @@ def reference(x, scheme):
     return np.array(positions), mask
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize(
+    "scheme",
+    [*SCHEMES[:2], pytest.param(SCHEMES[2], marks=pytest.mark.slow)],
+    ids=lambda scheme: scheme.name,
+)
 def test_arrays_and_values_equal_the_reference(scheme):
     q = quantize(jnp.asarray(X), scheme)
     positions, mask = reference(X, scheme)

@@ -38,6 +38,7 @@ def test_a_wrong_number_of_fp32_is_refuted(monkeypatch):
     assert not prove(PE.obligations()[0]).is_equal
 
 
+@pytest.mark.slow
 def test_eight_cycles_a_group():
     assert is_right(PE.random(2000, seed=0))
 

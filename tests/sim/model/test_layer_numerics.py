@@ -47,6 +47,7 @@ def test_every_field_acts(field, golden_model):
     assert 1e-2 < change.max() < 10
 
 
+@pytest.mark.optimized
 def test_segments_agree_with_layers_on_their_own(golden_model):
     # The last of three layers in a segment of its own, windows alternating: as if in one scan.
     golden = golden_model("gemma2")
@@ -110,6 +111,7 @@ def both(stack):
     return jax.vmap(lambda w: quantize(w, INT4))(stack), fake_quantize(stack, INT4)
 
 
+@pytest.mark.optimized
 def test_bit_true_layers_equal_simulated_ones_but_for_rounding(golden_model):
     golden = golden_model("llama")
     exact, simulated = golden.params(), golden.params()

@@ -49,12 +49,13 @@ def same(a, b):
     return np.array_equal(a.view(np.uint32), b.view(np.uint32))
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     "name",
-    ["nvfp4", "int3:g32:asym"]
+    ["nvfp4"]
     + [
         pytest.param(n, marks=pytest.mark.slow)
-        for n in ("fp4:g32", "ternary:channel", "mxfp6_e3m2")
+        for n in ("int3:g32:asym", "fp4:g32", "ternary:channel", "mxfp6_e3m2")
     ],
 )
 def test_what_is_read_is_what_a_sweep_computes_with(source, tmp_path, name):

@@ -121,6 +121,7 @@ def test_weights_are_those_of_the_librarys_own_reader(source):
     assert np.array_equal(source.read("layers.29.mlp.down_proj.weight"), expected)
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_wikitext_is_that_of_transformers(source, golden, tokens):
     buffers = ModelBuffers(source.config)
     for name in tensor_shapes(source.config):
