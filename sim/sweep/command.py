@@ -88,10 +88,12 @@ def make_sweep(options: SweepOptions, calibration: CalibrationOptions) -> tuple[
     if options.on is not None:
         parse_on(options.on)
     shard = None if options.shard is None else parse_shard(options.shard)
+    # What is asked is read before the model, which can be large.
+    asked = collect_recipes(options) if _asks(options) else None
     source = open_source(options)
     refused: list[str] = []
     opened = [open_checkpoint_point(spec) for spec in options.checkpoints]
-    recipes = _with_checkpoints(options, source, opened)
+    recipes = _with_checkpoints(options, asked, source, opened)
     if "all" in options.formats:
         recipes, refused = fitting(recipes, source, kept=options.formats)
     text, windows = scored_text(
@@ -281,19 +283,26 @@ def _check_unread(options: CalibrationOptions) -> None:
             raise UserError(f"{option} {given} is for calibrated methods only; {_CALIBRATED}")
 
 
+def _asks(options: SweepOptions) -> bool:
+    """Return whether the options name what to quantize, apart from checkpoints."""
+    return bool(options.formats or options.recipes or options.activations or options.kv)
+
+
 def _with_checkpoints(
-    options: SweepOptions, source: ModelSource, opened: Sequence[StoredModel]
+    options: SweepOptions,
+    asked: tuple[Recipe, ...] | None,
+    source: ModelSource,
+    opened: Sequence[StoredModel],
 ) -> tuple[Recipe, ...]:
-    """Return the recipes of the options, behind those of checkpoints.
+    """Return the recipes that are asked for, behind those of checkpoints.
 
     If nothing else is asked of a quantized checkpoint as the model itself, its own activations and
     KV cache are the recipe.
     """
     names = checkpoint_names(options.checkpoints)
     points = [checkpoint_recipe(one, name) for one, name in zip(opened, names, strict=True)]
-    is_asked = options.formats or options.recipes or options.activations or options.kv
-    if is_asked:
-        return (*points, *collect_recipes(options))
+    if asked is not None:
+        return (*points, *asked)
     stored = stored_model(source)
     is_quantized = stored is not None and any(
         stored.is_quantized(f"{name}.weight") for name in linear_names(source.config)
