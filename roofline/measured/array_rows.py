@@ -1,7 +1,8 @@
 """Tables of measured products, layers and networks on accelerators that other people built.
 
-A row names its device and either a product (``m``, ``k``, ``n``) or a ``network`` of
-``networks.csv``, and has one measured value: ``cycles``, ``time_ms``, ``time_us``, ``per_s``,
+A row names its device and either a product (``m``, ``k``, ``n``) or a ``network``: one of
+``networks.csv``, or a language model that generates a token for each of ``batch`` sequences of
+``context`` tokens. It has one measured value: ``cycles``, ``time_ms``, ``time_us``, ``per_s``,
 ``macs_per_cycle``, ``tops`` (two operations a multiply-add) or ``utilization`` of the PEs.
 """
 
@@ -9,14 +10,13 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from hw.array_machine import ArrayMachine, find_array_machine
 from roofline.accelerator.array_product import ArrayProduct
+from roofline.measured.array_networks import network_products
 from roofline.measured.table import LONGEST_FILE_BYTES, Unmatched
 
-NETWORKS = Path(__file__).parent / "networks.csv"
 #: Published rows of the built-in machines, in the format of this module.
 PUBLISHED = Path(__file__).parent / "array_rows.csv"
 #: Other headings of a column.
@@ -31,6 +31,8 @@ SYNONYMS = {
 }
 #: Columns of a measured value.
 VALUES = ("cycles", "time_ms", "time_us", "per_s", "macs_per_cycle", "tops", "utilization")
+#: Tokens before a generated one, of a row without ``context``.
+CONTEXT = 512
 #: Largest size of a product that a row may have.
 MOST = 10_000_000
 
@@ -121,9 +123,12 @@ def _row(cells: dict[str, str], line: int) -> ArrayRow:
     }
     machine = replace(machine, **given)  # type: ignore[arg-type]
     if network := cells.get("network", ""):
-        products = _network(network)
-        if batch := _number(cells, "batch"):
-            products = tuple(replace(one, m=one.m * int(batch)) for one in products)
+        products = network_products(
+            network,
+            batch=_size(cells, "batch", 1),
+            context=_size(cells, "context", CONTEXT),
+            read=_product,
+        )
     else:
         products = (_product(cells),)
     return ArrayRow(
@@ -192,19 +197,3 @@ def _measured_cycles(
         "utilization": lambda: macs / (share * machine.macs_per_cycle),
     }
     return cycles[name]()
-
-
-@cache
-def _networks() -> dict[str, tuple[ArrayProduct, ...]]:
-    found: dict[str, list[ArrayProduct]] = {}
-    with NETWORKS.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["network"], []).append(_product(row))
-    return {name: tuple(products) for name, products in found.items()}
-
-
-def _network(name: str) -> tuple[ArrayProduct, ...]:
-    known = _networks()
-    if name not in known:
-        raise ValueError(f"unknown network {name!r}; known: {', '.join(known)}")
-    return known[name]

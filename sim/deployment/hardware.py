@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hw.accelerator import ACCELERATORS, Accelerator, list_accelerators, load_accelerator
+from hw.array_machine import list_array_machines, load_array_machine
 from hw.machine import MACHINES, Machine, list_machines, load_machine, numbers_of, peaks_of_cores
 from hw.template import template
 from hw.toml_reader import Sourced
@@ -50,9 +51,16 @@ def machines_table() -> RenderableType:
             f"{found.technology_nm:g}{unread.get('technology_nm', '')}",
         )
         arrays.add_row(name, *cells, found.title)
+    built = _table("built by others", "array", "lanes", "MHz", "plan", "title")
+    for name in list_array_machines():
+        other = load_array_machine(name)
+        clock = f"{other.clock_mhz:g}{UNREAD if 'clock_mhz' in other.unconfirmed else ''}"
+        size = f"{other.rows} x {other.columns}"
+        built.add_row(name, size, str(other.lanes), clock, other.plan, other.title)
     note = "Peaks are dense operations a second, two for each multiply-add; fp16 means bf16 too."
     mark = f"{UNREAD}: not checked against its source; 'qsim hw show NAME' prints the source."
-    return Group(table, Text(), arrays, Text(f"\n{note}\n{mark}"))
+    use = "'qsim roofline validate' scores those built by others; they run no request."
+    return Group(table, Text(), arrays, Text(), built, Text(f"\n{note}\n{mark}\n{use}"))
 
 
 def _marked(number: Sourced | None) -> str:

@@ -50,6 +50,20 @@ def test_values_of_every_unit_are_the_same_run(tmp_path):
     assert [one.row.measured_cycles for one in found.scored] == pytest.approx([2048] * 7)
 
 
+def test_a_token_of_a_model_reads_every_weight_once(tmp_path):
+    path = written(
+        tmp_path,
+        "device,network,batch,context,cycles",
+        "openTPU,qwen3-0.6b,2,1,7000000",
+        "openTPU,qwen3-0.6b,4,1,14000000",
+    )
+    one, two = validate_arrays(path).scored
+    # 440e6 weights of layers and 156e6 of the head, an FP32 scale for 128 of them, 102.4 B a cycle.
+    assert one.cycles == pytest.approx(596e6 * (1 + 4 / 128) / 102.4, rel=0.02)
+    # Two columns: four tokens read the weights twice.
+    assert two.cycles == pytest.approx(2 * one.cycles, rel=0.02)
+
+
 def test_rows_that_cannot_be_read_say_why(tmp_path):
     path = written(
         tmp_path,
