@@ -22,6 +22,8 @@ def sweep(
 
     Every point is compared with the float32 model on the same windows of text. Finished points are
     kept in results.sqlite under --out: run the same command again and it goes on where it stopped.
+    Several processes measure with --workers; several machines with --shard and 'qsim merge', as in
+    a job array of SLURM, or with --on.
 
     Parameters
     ----------

@@ -1,4 +1,30 @@
-"""Shards of a sweep: each machine measures the points whose keys fall to it."""
+"""Shards of a sweep: each machine measures the points whose keys fall to it.
+
+A SLURM array, each task with a store on its own disk, whose parts ``qsim merge results/part-* --out
+DIR`` joins after the last task::
+
+    #!/bin/bash
+    #SBATCH --array=1-8
+    set -e
+    part=$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT
+    qsim sweep --format all --shard $part --out $TMPDIR/part
+    mkdir -p results && cp -r $TMPDIR/part results/part-$SLURM_ARRAY_TASK_ID
+
+The same from Python, with submitit::
+
+    import subprocess, tempfile, submitit
+
+    def measure(i):
+        with tempfile.TemporaryDirectory() as disk:
+            sweep = ["qsim", "sweep", "--format", "all", "--shard", f"{i}/8", "--out", disk]
+            subprocess.run(sweep, check=True)
+            subprocess.run(["cp", "-r", disk, f"results/part-{i}"], check=True)
+
+    executor = submitit.AutoExecutor("jobs")
+    executor.update_parameters(timeout_min=240, cpus_per_task=4, mem_gb=8)
+    for job in executor.map_array(measure, range(1, 9)):
+        job.result()
+"""
 
 import re
 from dataclasses import dataclass
