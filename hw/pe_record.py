@@ -82,6 +82,8 @@ class PeRecord:
     cycles_per_beat: int = 1
     #: Width in bits of one accumulator (its mantissa, if it has an exponent).
     accumulator_bits: int
+    #: Width in bits of a result, which may hold several numbers; ``None`` in older records.
+    result_bits: int | None = None
     area_um2: float
     #: Synthesis recipe with the smaller area, ``plain`` or ``booth``.
     recipe: str

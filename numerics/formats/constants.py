@@ -5,10 +5,10 @@ A format made by :func:`_element` is also a scheme of the catalog, in the order 
 
 import dataclasses
 import math
+from collections.abc import Iterator, Mapping
 from statistics import NormalDist
 from typing import TypeVar
 
-import ml_dtypes
 import numpy as np
 
 from numerics.formats.base import Format
@@ -223,11 +223,34 @@ E8M0 = PowerOfTwoFormat(name="e8m0", bits=8, bias=127)
 FORMATS: dict[str, Format] = {
     fmt.name: fmt for fmt in (*INTEGERS.values(), *globals().values()) if isinstance(fmt, Format)
 }
-#: Array type of each scale format: what :class:`numerics.QuantizedTensor` keeps scales in.
-SCALE_DTYPES: dict[Format, np.dtype[np.generic]] = {
-    FP32: np.dtype(np.float32),
-    FP16: np.dtype(np.float16),
-    BF16: np.dtype(ml_dtypes.bfloat16),
-    E4M3: np.dtype(ml_dtypes.float8_e4m3fn),
-    E8M0: np.dtype(ml_dtypes.float8_e8m0fnu),
+#: Name of the array type of each scale format, in NumPy or ml_dtypes.
+_SCALE_TYPES: dict[Format, str] = {
+    FP32: "float32",
+    FP16: "float16",
+    BF16: "bfloat16",
+    E4M3: "float8_e4m3fn",
+    E8M0: "float8_e8m0fnu",
 }
+
+
+class _ScaleTypes(Mapping[Format, np.dtype[np.generic]]):
+    """Array types of scale formats; ml_dtypes, slow to import, is imported for its own types."""
+
+    def __getitem__(self, fmt: Format) -> np.dtype[np.generic]:
+        name = _SCALE_TYPES[fmt]
+        if hasattr(np, name):
+            return np.dtype(name)
+        import ml_dtypes
+
+        found: np.dtype[np.generic] = np.dtype(getattr(ml_dtypes, name))
+        return found
+
+    def __iter__(self) -> Iterator[Format]:
+        return iter(_SCALE_TYPES)
+
+    def __len__(self) -> int:
+        return len(_SCALE_TYPES)
+
+
+#: Array type of each scale format: what :class:`numerics.QuantizedTensor` keeps scales in.
+SCALE_DTYPES: Mapping[Format, np.dtype[np.generic]] = _ScaleTypes()

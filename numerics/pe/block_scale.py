@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-import jax.numpy as jnp
 import numpy as np
 
-from numerics.arithmetic.cast import code_dtype, decode
 from numerics.formats import FloatFormat, Format
 from numerics.pe.exact_dot import (
     LARGEST_SUM,
@@ -141,6 +139,11 @@ def check_scales(sums: np.ndarray, scale_codes: Sequence[np.ndarray]) -> None:
 
 def _integers(fmt: Format, codes: np.ndarray) -> np.ndarray:
     """Return the values of codes in units of the format; NaN and infinities count as 0."""
+    # JAX takes a second to import.
+    import jax.numpy as jnp
+
+    from numerics.arithmetic.cast import code_dtype, decode
+
     values = np.asarray(decode(fmt, jnp.asarray(codes, code_dtype(fmt))), np.float64)
     assert fmt.unit is not None
     return np.where(np.isfinite(values), values / fmt.unit, 0).astype(np.int64)

@@ -5,14 +5,10 @@ the product of both units. :func:`exact_dot` is the definition, :func:`exact_dot
 """
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from math import isfinite
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jax.typing import ArrayLike
 
 from numerics.formats import Format
 
@@ -59,20 +55,14 @@ def exact_dots(
     need = largest_sum(weights, activations, weight_codes.shape[-1])
     if need >= LARGEST_SUM:
         raise ValueError(f"sums of up to {need} don't fit in 64 bits; take shorter rows")
+    left, right = (np.asarray(integer_table(fmt), np.int64) for fmt in (weights, activations))
     if need < 1 << 31:
-        return np.asarray(_narrow_dots(weights, activations, weight_codes, codes), np.int64)
-    left = np.asarray(integer_table(weights), np.int64)[weight_codes]
-    right = np.asarray(integer_table(activations), np.int64)[codes]
-    sums: np.ndarray = np.einsum("...k,...k->...", left, right)
+        # JAX takes a second to import.
+        from numerics.pe.exact_dot_arrays import narrow_dots
+
+        return np.asarray(narrow_dots(left, right, weight_codes, codes), np.int64)
+    sums: np.ndarray = np.einsum("...k,...k->...", left[weight_codes], right[codes])
     return sums
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _narrow_dots(weights: Format, activations: Format, left: ArrayLike, right: ArrayLike) -> Array:
-    """Return dot products that fit in 32 bits; XLA's table lookup is 10x as fast as NumPy's."""
-    tables = (jnp.asarray(integer_table(fmt), jnp.int32) for fmt in (weights, activations))
-    ours, theirs = (t[jnp.asarray(codes)] for t, codes in zip(tables, (left, right), strict=True))
-    return jnp.sum(ours * theirs, axis=-1)
 
 
 def largest_sum(weights: Format, activations: Format, length: int) -> int:

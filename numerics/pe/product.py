@@ -24,11 +24,13 @@ from numerics.arithmetic.float32 import BIAS
 from numerics.arithmetic.float32 import MANTISSA_BITS as FLOAT32_MANTISSA_BITS
 from numerics.formats import FP16
 from numerics.pe.aligned import UNIT_EXPONENT, AlignedDot
-from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS, accumulators
+from numerics.pe.aligned_arrays import accumulators
 from numerics.pe.dequantizer import ColumnDot
 from numerics.pe.exact_dot import integer_table
 from numerics.pe.fp16_mac import Fp16Dot
-from numerics.pe.rounding import RoundingPe, aligned_model, check_pe, group_length, pe_codes
+from numerics.pe.half_tables import EXPONENTS, SIGNIFICANDS
+from numerics.pe.rounding import RoundingPe, aligned_model, check_pe, group_length
+from numerics.pe.rounding_codes import pe_codes
 from numerics.pe.running import RunningDot
 from numerics.schemes.tensor import QuantizedTensor
 

@@ -1,24 +1,16 @@
-"""PEs whose sums round: the quantized matrices that each supports, and the codes it reads."""
-
-import jax.numpy as jnp
-import numpy as np
-from jax import Array
-from jaxtyping import UInt8
+"""PEs whose sums round, and the quantized matrices that each supports."""
 
 from numerics.mixtures.bitmod import BitMod
 from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.aligned import AlignedDot
-from numerics.pe.aligned_arrays import check_bits
+from numerics.pe.aligned_limits import check_bits
 from numerics.pe.dequantizer import ColumnDot
 from numerics.pe.fp16_mac import Fp16Dot
 from numerics.pe.running import RunningDot
 from numerics.pe.special import SpecialDot, WindowFormat
-from numerics.schemes import grouping
 from numerics.schemes.element import ElementScheme, ZeroPoint
-from numerics.schemes.granularity import PerGroup
 from numerics.schemes.scheme import Scheme
-from numerics.schemes.tensor import QuantizedTensor
 
 RoundingPe = AlignedDot | SpecialDot | ColumnDot | RunningDot | Fp16Dot
 WINDOWS = WindowFormat()
@@ -82,29 +74,3 @@ def group_length(scheme: Scheme, length: int) -> int:
 def _is_plain(scheme: ElementScheme) -> bool:
     has_one_scale = not scheme.has_power_of_two_scales and scheme.second_level is None
     return has_one_scale and scheme.zero_point == ZeroPoint.NONE
-
-
-def pe_codes(weight: QuantizedTensor, pe: RoundingPe) -> UInt8[Array, "n k"]:
-    """Return codes in the encoding that the PE reads.
-
-    BitMoD's codes get the group's selector in their upper bits; a PE with the special value in a
-    register reads codes of :class:`WindowFormat`.
-    """
-    scheme, codes = weight.scheme, weight.codes
-    if not isinstance(scheme, BitMod | BitModScaled):
-        return codes
-    blocks = grouping.split_groups(codes, PerGroup(scheme.size))
-    selectors = grouping.split_scales(weight.arrays["selectors"], blocks)
-    chosen = [
-        block | selector[..., None] << scheme.weight_bits
-        for block, selector in zip(blocks, selectors, strict=True)
-    ]
-    selected: Array = grouping.join_groups(chosen, codes.shape)
-    if not isinstance(pe, SpecialDot):
-        return selected
-    every = np.arange(1 << scheme.weight_bits)
-    tables = [
-        pe.window_codes(every, np.full_like(every, WINDOWS.encode(fmt.special)))
-        for fmt in scheme.formats
-    ]
-    return jnp.asarray(np.concatenate(tables), jnp.uint8)[selected]

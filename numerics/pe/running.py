@@ -16,8 +16,8 @@ from jaxtyping import Int64, Integer
 
 from numerics.formats import Format
 from numerics.pe.aligned import MANTISSA_BITS, UNIT_EXPONENT, Aligned, fp16_parts
-from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS
 from numerics.pe.exact_dot import integer_table, integer_value
+from numerics.pe.half_tables import EXPONENTS, SIGNIFICANDS
 
 #: Most bits of an accumulator.
 ACCUMULATOR_BITS = 32

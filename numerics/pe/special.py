@@ -12,7 +12,7 @@ from jaxtyping import Int64, Integer
 
 from numerics.formats import Format, Real
 from numerics.pe.aligned import AlignedDot
-from numerics.pe.aligned_arrays import aligned_dots
+from numerics.pe.aligned_dots import aligned_dots
 from numerics.pe.terms import WINDOW_BITS, WINDOW_UNIT, WindowTerms
 
 SPECIAL_BITS = WINDOW_BITS + 1

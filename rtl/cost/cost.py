@@ -13,8 +13,9 @@ from rtl.cost.cells import LIBERTY
 from rtl.cost.gates import Gates, read_gates
 from rtl.cost.library import read_library
 from rtl.cost.macros import memory_cost
-from rtl.cost.synthesis import liberty_hash, synthesize, verilog_hash
+from rtl.cost.synthesis import liberty_hash, synthesize
 from rtl.cost.toggles import energy, run
+from rtl.cost.verilog_hash import verilog_hash
 from rtl.element import ProcessingElement
 from rtl.fields import SPREAD, Operands
 from rtl.toolchain import ToolError
@@ -75,6 +76,7 @@ def cost(
         lanes=pe.lanes,
         cycles_per_beat=pe.cycles,
         accumulator_bits=getattr(pe, "sum_bits", pe.result_shape.width),
+        result_bits=pe.result_shape.width,
         area_um2=round(netlist.area_um2 + sum(memory.area_um2 for memory in memories), 3),
         recipe=netlist.recipe,
         cells=sum(netlist.cells.values()),

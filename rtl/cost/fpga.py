@@ -18,7 +18,7 @@ from typing import Any
 from hw.pe_record import FpgaCost
 from hw.sram import LEAST_BITS
 from rtl.cost.macros import has_macros
-from rtl.cost.synthesis import verilog_hash
+from rtl.cost.verilog_hash import verilog_hash
 from rtl.element import ProcessingElement
 from rtl.toolchain import (
     EXTRA,

@@ -113,14 +113,6 @@ def _area(path: Path, liberty: Path) -> float:
     return float(found)
 
 
-def verilog_hash(pe: ProcessingElement) -> str:
-    """Return a hash of a PE's Verilog without comments, which name versions."""
-    body = "\n".join(
-        line for line in verilog_text(pe).splitlines() if not line.startswith(("//", "/*"))
-    )
-    return hashlib.sha256(body.encode()).hexdigest()
-
-
 def liberty_hash(liberty: Path) -> str:
     """Return a hash of a library's file."""
     with liberty.open("rb") as file:

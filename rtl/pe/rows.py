@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from numerics.formats import Format
 from numerics.mixtures.bitmod import BitMod
 from numerics.mixtures.bitmod_scaled import BitModScaled
 from numerics.mixtures.selected import SelectedFormat
-from numerics.schemes.tensor import QuantizedTensor
 from rtl.element import ProcessingElement
 from rtl.fields import Codes, Field, Operands
+
+if TYPE_CHECKING:
+    from numerics.schemes.tensor import QuantizedTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ class RowPe(ProcessingElement):
         """Whether beats have only the fields ``weights`` and ``activations``."""
         return len(self.fields) == len(self.formats)
 
-    def codes(self, weights: QuantizedTensor) -> np.ndarray:
+    def codes(self, weights: "QuantizedTensor") -> np.ndarray:
         """Return a matrix in :meth:`scheme` as the PE's codes."""
         return np.asarray(weights.codes)
 
@@ -63,7 +66,7 @@ class RowPe(ProcessingElement):
         return weights.reshape(shape), activations.reshape(shape)
 
 
-def selected_codes(fmt: Format, weights: QuantizedTensor) -> np.ndarray:
+def selected_codes(fmt: Format, weights: "QuantizedTensor") -> np.ndarray:
     """Return codes; the bits above a code hold its group's selector, if the format has one."""
     codes, scheme = np.asarray(weights.codes), weights.scheme
     if not isinstance(fmt, SelectedFormat):

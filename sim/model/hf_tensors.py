@@ -7,7 +7,6 @@ input (Phi-3, GPT-2), and GPT-2 stores its matrices as (in, out).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import ml_dtypes
 import numpy as np
 from jaxtyping import Float32
 
@@ -20,7 +19,8 @@ BASE_PREFIXES = ("model.", "transformer.")
 #: Stored name of the head; some tools save a tied model with the head and without the embedding.
 HEAD = "lm_head.weight"
 
-FLOAT_TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", ml_dtypes.bfloat16)))
+#: Names of the array types of weights; bfloat16 is that of ml_dtypes.
+FLOAT_TYPES = ("float16", "float32", "float64", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +173,10 @@ def read_hf(
             f"tensor {recipe.name} has shape {raw.shape}, but the configuration asks for "
             f"{recipe.shape} (needed for {name})"
         )
-    if raw.dtype not in FLOAT_TYPES:
+    if raw.dtype.name not in FLOAT_TYPES:
         raise ValueError(
             f"tensor {recipe.name} is stored as {raw.dtype}; only "
-            f"{', '.join(str(t) for t in FLOAT_TYPES)} can be read (needed for {name})"
+            f"{', '.join(FLOAT_TYPES)} can be read (needed for {name})"
         )
     if recipe.transpose:
         raw = raw.T

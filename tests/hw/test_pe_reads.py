@@ -38,6 +38,7 @@ def test_every_record_of_a_machines_pe_has_codes_and_activations_of_known_widths
         meaning = pe.field(pe.activation_field).meaning
         assert isinstance(meaning, str) or meaning.bits == activation_bits(record)
         assert 1 <= code_bits(record) <= 16
+        assert record.result_bits == pe.result_shape.width
     assert {
         load_record(name).weights for name in PES if name in list_records()
     } >= SAME_CODES.keys()

@@ -1,14 +1,15 @@
 """BitMoD's PE as a processing element."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numerics.formats import Format
 from numerics.pe.aligned import AlignedDot
-from numerics.pe.aligned_arrays import aligned_dots, check_bits
+from numerics.pe.aligned_dots import aligned_dots
+from numerics.pe.aligned_limits import check_bits
 from numerics.pe.rounding import RoundingPe
-from numerics.schemes.tensor import QuantizedTensor
 from rtl.arithmetic.normalizer import Normalizer, NormalizerReference, normalizer_bits
 from rtl.arithmetic.serial_terms import TermTable, serial_term
 from rtl.element import Obligation
@@ -16,6 +17,9 @@ from rtl.fields import Operands
 from rtl.pe.aligned.circuit import AlignedCircuit
 from rtl.pe.floating import Accumulator, FloatingPe
 from rtl.pe.rows import selected_codes
+
+if TYPE_CHECKING:
+    from numerics.schemes.tensor import QuantizedTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ class AlignedPe(FloatingPe, layer="rtl.pe.aligned.layer"):
         """Return mantissas in the low bits, and exponents above them."""
         return self.accumulator.pack(*aligned_dots(self.model, *self.rows(operands)))
 
-    def codes(self, weights: QuantizedTensor) -> np.ndarray:
+    def codes(self, weights: "QuantizedTensor") -> np.ndarray:
         """Return codes; the bits above a code hold its group's selector, if the format has one."""
         return selected_codes(self.weights, weights)
 

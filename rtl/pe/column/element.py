@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numerics.mixtures.selected import SelectedFormat
-from numerics.pe.aligned_arrays import aligned_dots
+from numerics.pe.aligned_dots import aligned_dots
 from numerics.pe.dequantizer import SCALE_BITS, ColumnDot, check_accumulator, columns
 from numerics.pe.rounding import RoundingPe
 from rtl.arithmetic.units import in_units

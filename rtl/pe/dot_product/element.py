@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from numerics.formats import FP16, Format
 from numerics.pe.exact_dot import exact_dots, sum_bits
-from numerics.schemes.tensor import QuantizedTensor
 from rtl.arithmetic.decoder import decoder_obligations
 from rtl.arithmetic.products import reference_product
 from rtl.arithmetic.terms import Serial
@@ -19,6 +18,9 @@ from rtl.pe import nearest
 from rtl.pe.dot_product.circuit import DotProduct, ProductFactory
 from rtl.pe.lookup.circuit import I2_S
 from rtl.pe.rows import RowPe, selected_codes
+
+if TYPE_CHECKING:
+    from numerics.schemes.tensor import QuantizedTensor
 
 #: Largest number of pairs of codes that are verified exhaustively.
 EXHAUSTIVE_PAIRS = 2**24
@@ -101,7 +103,7 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
         """Return the scheme with the weights' format."""
         return SCHEMES.get(self.weights.name, self.weights.name)
 
-    def codes(self, weights: QuantizedTensor) -> np.ndarray:
+    def codes(self, weights: "QuantizedTensor") -> np.ndarray:
         """Return codes of the weights' format; an I2_S code is the ternary weight plus one."""
         codes = selected_codes(self.weights, weights)
         return (codes + 1 & 3).astype(np.uint8) if self.weights == I2_S else codes

@@ -7,7 +7,7 @@ import numpy as np
 from numerics.formats import Format
 from numerics.mixtures.bitmod import BitMod
 from numerics.names.catalog import SCHEMES
-from numerics.pe.aligned_arrays import check_bits
+from numerics.pe.aligned_limits import check_bits
 from numerics.pe.rounding import RoundingPe
 from numerics.pe.special import SPECIAL_BITS, SpecialDot, WindowFormat
 from rtl.arithmetic.normalizer import Normalizer, NormalizerReference, normalizer_bits

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from numerics import FORMATS, SCHEMES
 from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.aligned import Aligned, AlignedDot, fp16_parts, shifted
-from numerics.pe.aligned_arrays import EXPONENTS, SIGNIFICANDS, accumulated, aligned_dots
+from numerics.pe.aligned_arrays import accumulated
+from numerics.pe.aligned_dots import aligned_dots
 from numerics.pe.exact_dot import integer_table
+from numerics.pe.half_tables import EXPONENTS, SIGNIFICANDS
 from numerics.pe.terms import BoothTerms, Term, WindowTerms
 
 with np.errstate(invalid="ignore"):

@@ -11,7 +11,8 @@ from numerics import QuantizedTensor, parse_scheme, quantize
 from numerics.pe.dequantizer import ColumnDot, column
 from numerics.pe.fp16_mac import Fp16Dot, fp16_mac
 from numerics.pe.product import PeMatrix, pe_product
-from numerics.pe.rounding import aligned_model, check_pe, pe_codes
+from numerics.pe.rounding import aligned_model, check_pe
+from numerics.pe.rounding_codes import pe_codes
 from numerics.pe.running import RunningDot
 from rtl.catalog import ROUNDING
 

@@ -8,12 +8,14 @@ import pytest
 import rtl.cost.synthesis
 from hw.pe_record import list_records, load_record, read_record, write_record
 from rtl.catalog import PES, find_pe
+from rtl.cost import verilog_hash as kept
 from rtl.cost.cells import CELLS, LIBERTY, SETUP_PS, liberty_text
 from rtl.cost.cost import cost
 from rtl.cost.gates import read_gates
 from rtl.cost.library import read_library
-from rtl.cost.synthesis import liberty_hash, synthesize, verilog_hash
+from rtl.cost.synthesis import liberty_hash, synthesize
 from rtl.cost.toggles import energy, run
+from rtl.cost.verilog_hash import known_verilog_hash, verilog_hash
 from rtl.toolchain import ToolError
 from rtl.verilog.emit import verilog_text
 
@@ -227,3 +229,15 @@ def test_comments_do_not_change_the_hash_of_a_netlist(netlist, monkeypatch):
 
     monkeypatch.setattr(rtl.cost.synthesis, "verilog_text", commented)
     assert synthesize(find_pe("dint3-mac")).sha256 == netlist.sha256
+
+
+def test_the_hash_of_verilog_is_kept_until_a_source_changes(tmp_path, monkeypatch):
+    pe, made = PES["int8-mac"], []
+    monkeypatch.setattr(kept, "verilog_hash", lambda pe: made.append(pe.name) or f"{len(made)}")
+    hashes = [known_verilog_hash(pe, memory=tmp_path) for _ in range(2)]
+    (path,) = tmp_path.iterdir()
+    path.write_text("{")  # damaged
+    hashes.append(known_verilog_hash(pe, memory=tmp_path))
+    monkeypatch.setattr(kept, "_sources_hash", lambda: "other")
+    hashes.append(known_verilog_hash(pe, memory=tmp_path))
+    assert hashes == ["1", "1", "2", "3"]

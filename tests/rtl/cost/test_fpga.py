@@ -8,7 +8,7 @@ import rtl.cost.fpga
 from hw.pe_record import load_record, read_record, write_record
 from rtl.catalog import find_pe
 from rtl.cost.fpga import FAMILIES, fpga_costs
-from rtl.cost.synthesis import verilog_hash
+from rtl.cost.verilog_hash import verilog_hash
 from rtl.toolchain import ToolError
 
 ICE40 = FAMILIES["ice40"]

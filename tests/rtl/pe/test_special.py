@@ -6,7 +6,7 @@ import pytest
 from numerics import FORMATS, SCHEMES
 from numerics.mixtures.selected import SelectedFormat
 from numerics.pe.aligned import AlignedDot
-from numerics.pe.aligned_arrays import aligned_dots
+from numerics.pe.aligned_dots import aligned_dots
 from numerics.pe.special import SpecialDot, WindowFormat
 from numerics.pe.terms import WindowTerms
 from rtl.arithmetic.decoder import Decoder

@@ -73,7 +73,7 @@ def test_the_cost_of_one_pe_is_relative_to_int8_with_as_many_macs_per_cycle(caps
 
 
 def test_a_stale_record_is_reported(capsys, monkeypatch):
-    monkeypatch.setattr(sim.hardware.command, "verilog_hash", lambda pe: "another")
+    monkeypatch.setattr(sim.hardware.command, "known_verilog_hash", lambda pe, memory: "another")
     _, out, _ = run(capsys, "cost", "int8-mac")
     assert "int8-mac (stale)" in out and "memory model has changed): int8-mac" in out
     monkeypatch.undo()
@@ -106,7 +106,7 @@ def test_stored_placements_need_no_tools(capsys, monkeypatch):
         str(without.luts),
         f"{without.fmax_mhz:.1f}",
     ]
-    monkeypatch.setattr(sim.hardware.fpga, "verilog_hash", lambda pe: "another")
+    monkeypatch.setattr(sim.hardware.fpga, "known_verilog_hash", lambda pe, memory: "another")
     _, out, _ = run(capsys, "cost", "int8-mac", "--fpga", "ice40")
     assert "int8-mac (stale)" in out
 
@@ -324,3 +324,36 @@ def test_bad_input_is_one_line(capsys, tmp_path, monkeypatch, arguments, words):
     assert code == 2 and out == "" and len(err.splitlines()) == 1
     assert all(word in err for word in words), err
     assert {path.name for path in tmp_path.iterdir()} == {"a.file", "bad.lib", "gates.lib"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "ternary",
+            ["ternary-16", "read it too, with the sign extended: int8-mac,"],
+        ),
+        ("int3", ["PEs of wider codes read int3, with the sign extended: int8-mac, int4x8-mac,"]),
+        ("i2_s", ["ternary-16"]),
+        ("E2M1", ["fp4-dot", "mxfp4-dot"]),
+        ("w4a8", ["mixpe-w4a8 ", "read it too, with the sign extended: int8-mac, booth-w8a8"]),
+    ],
+)
+def test_a_format_shows_the_pes_that_read_it(capsys, name, words):
+    code, out, err = run(capsys, "show", name)
+    assert (code, err) == (0, "") and all(each in out for each in words)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nf3", "no PE reads nf3; 'qsim rtl' lists PEs and their formats"),
+        ("bf16", "no PE reads bf16; 'qsim rtl' lists PEs and their formats"),
+        ("float32", "no PE reads float32; 'qsim rtl' lists PEs and their formats"),
+        ("fp6_e2m3", "no PE of the catalog reads fp6_e2m3; 'qsim rtl emit int8-mac --weights .*'"),
+        ("q4_k_m", "q4_k_m is a mix of formats: Q4_K; .* Q6_K; name one of them, such as q4_k"),
+    ],
+)
+def test_a_format_without_a_pe_says_what_works(capsys, name, words):
+    code, out, err = run(capsys, "show", name)
+    assert (code, out) == (2, "") and re.match(f"qsim: {words}", err) and err.count("\n") == 1
