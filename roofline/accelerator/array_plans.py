@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import ceil, isqrt, lcm
 
 from hw.array_machine import ArrayMachine
-from roofline.accelerator.array_product import ArrayProduct, rows_cycles
+from roofline.accelerator.array_product import ArrayProduct, rows_cycles, weight_bytes
 from roofline.accelerator.tile_schedule import Tile
 
 #: Bits of a word of the buffers in the plan ``lanes``.
@@ -122,18 +122,19 @@ def panels(machine: ArrayMachine, product: ArrayProduct) -> Iterator[Tile]:
     of a panel of ``split_bytes`` starts after half of it.
     """
     m, k, n = product.m, product.k, product.n
-    width = machine.weight_buffer_bytes // k
+    width = int(machine.weight_buffer_bytes // weight_bytes(machine, k))
     width = min(n, width // machine.columns * machine.columns or machine.columns)
     issue = machine.command_cycles
     for _, columns in pieces(n, width):
-        weights = k * columns / machine.dram_rate + machine.latency_cycles
-        is_split = 0 < machine.split_bytes <= k * columns
+        panel = weight_bytes(machine, k * columns)
+        weights = panel / machine.dram_rate + machine.latency_cycles
+        is_split = 0 < machine.split_bytes <= panel
         yield Tile(load=max(issue, weights / (2 if is_split else 1)), compute=0.0, waits=True)
         block = ceil(k / machine.lanes) + machine.block_cycles
+        inputs = machine.rows * k * machine.activation_bits / 8
         results = machine.rows * columns * machine.result_bits / 8
         yield Tile(
-            load=(machine.rows * k + product.added * results) / machine.dram_rate
-            + machine.latency_cycles,
+            load=(inputs + product.added * results) / machine.dram_rate + machine.latency_cycles,
             compute=max(ceil(columns / machine.columns) * block, issue) + machine.tile_cycles,
             store=results / machine.write_rate + machine.store_cycles,
             count=ceil(m / machine.rows),
