@@ -148,3 +148,86 @@ def int4_values(weight: np.ndarray) -> np.ndarray:
     scales = found["weight_scale"].astype(np.float32)[:, :, None]
     groups = weight.reshape(len(weight), -1, 32)
     return (np.clip(np.rint(groups / scales), -8, 7) * scales).reshape(weight.shape)
+
+
+def _words(random: np.random.Generator, *shape: int) -> np.ndarray:
+    return random.integers(-(2**31), 2**31, shape).astype(np.int32)
+
+
+def random_parts(method: str, shape: tuple[int, int], seed: int = 0) -> dict[str, np.ndarray]:
+    """Return random tensors of a layer in the layout of a method, in groups of 32."""
+    random = np.random.default_rng(seed)
+    rows, columns = shape
+    groups = columns // 32
+    scales = random.random((rows, groups)).astype(np.float16)
+    codes = random.integers(0, 255, shape).astype(np.uint8)
+    fp8 = (codes & 0x77).view(DTYPES["F8_E4M3"])
+    state = {"quant_type": "nf4", "blocksize": 64, "shape": [rows, columns]}
+    found = {
+        "compressed-tensors": {
+            "weight_packed": _words(random, rows, columns // 8),
+            "weight_scale": scales,
+            "weight_shape": np.array(shape),
+        },
+        "gptq": {
+            "qweight": _words(random, columns // 8, rows),
+            "qzeros": _words(random, groups, rows // 8),
+            "scales": np.ascontiguousarray(scales.T),
+            "g_idx": (np.arange(columns) // 32).astype(np.int32),
+        },
+        "awq": {
+            "qweight": _words(random, columns, rows // 8),
+            "qzeros": _words(random, groups, rows // 8),
+            "scales": np.ascontiguousarray(scales.T),
+        },
+        "fp8": {"weight": fp8, "weight_scale_inv": random.random((-(-rows // 16), groups))},
+        "bitsandbytes": {
+            "weight": codes.reshape(-1, 1)[: rows * columns // 2],
+            "weight.absmax": random.random(rows * columns // 64),
+            "weight.quant_map": random.random(16),
+            "weight.quant_state.bitsandbytes__nf4": np.frombuffer(
+                json.dumps(state).encode(), np.uint8
+            ),
+        },
+        "modelopt": {
+            "weight": codes[:, : columns // 2],
+            "weight_scale": fp8[:, : columns // 16],
+            "weight_scale_2": np.ones(1),
+            "input_scale": np.ones(1),
+        },
+        "mlx": {
+            "weight": _words(random, rows, columns // 8).view(np.uint32),
+            "scales": scales,
+            "biases": scales,
+        },
+        "bitnet": {"weight": codes[: rows // 4] & 0b01010101, "weight_scale": np.ones(1)},
+        "hqq": {
+            "W_q": codes.reshape(-1, 32)[: rows * groups // 2],
+            "scale": scales.reshape(-1, 1),
+            "zero": scales.reshape(-1, 1),
+        },
+        "aqlm": {
+            "codes": codes.view(np.int8)[:, : columns // 8, None],
+            "codebooks": random.random((1, 256, 1, 8)).astype(np.float16),
+            "scales": scales[:, :1].reshape(-1, 1, 1, 1),
+        },
+        "gemma": {"weight": codes.view(np.int8), "weight_scale": random.random((rows, 1))},
+    }[method]
+    single = {np.dtype(np.float64): np.float32}
+    return {n: np.ascontiguousarray(a, single.get(a.dtype, a.dtype)) for n, a in found.items()}
+
+
+#: Settings of :func:`random_parts`.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "compressed-tensors": int4_settings(),
+    "gptq": {"bits": 4, "group_size": 32, "sym": False, "dynamic": {}},
+    "awq": {"bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"},
+    "fp8": {"weight_block_size": [16, 32], "activation_scheme": "dynamic", "fmt": "e4m3"},
+    "bitsandbytes": {"load_in_4bit": True},
+    "modelopt": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"},
+    "mlx": {"bits": 4, "group_size": 32, "mode": "affine"},
+    "bitnet": {"linear_class": "bitlinear"},
+    "hqq": {"nbits": 4, "group_size": 32, "axis": 1},
+    "aqlm": {"num_codebooks": 1, "nbits_per_codebook": 8, "in_group_size": 8},
+    "gemma": {},
+}

@@ -26,8 +26,8 @@ from sim.sources.readers.settings import Settings
 #: Codes of a word, and the nibble that holds each of eight neighbouring outputs.
 PER_WORD = 8
 NIBBLES = (0, 4, 1, 5, 2, 6, 3, 7)
-#: Inputs or outputs transposed at a time, so that both sides stay in the cache.
-TILE = 512
+#: Inputs transposed at a time, so that they stay in the cache.
+TILE = 256
 BITS = 4
 VERSIONS = ("gemm", "gemv")
 
@@ -91,29 +91,48 @@ def gemm_layer(numbers: Numbers, shape: tuple[int, int], stored: Stored) -> Laye
 def _decode_gemm(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Grid:
     side = {"scales": np.ascontiguousarray(arrays["scales"].T)}
     if "qzeros" in arrays:
-        side["zero_points"] = _outputs_first(arrays["qzeros"])
+        groups = len(arrays["qzeros"])
+        side["zero_points"] = unpack_rows(_outputs_first(arrays["qzeros"]), BITS, groups)
     return Grid(
         scheme=scheme,
         shape=shape,
         stream=_outputs_first(arrays["qweight"]),
-        bits=8,
+        bits=BITS,
         flip=0 if "qzeros" in arrays else 1 << (BITS - 1),
         side=side,
     )
 
 
-def _outputs_first(words: Int32[np.ndarray, "in words"]) -> UInt8[np.ndarray, "out in"]:
-    """Return the codes of words that hold eight outputs of one input, transposed."""
+def _outputs_first(words: Int32[np.ndarray, "in words"]) -> UInt8[np.ndarray, "out bytes"]:
+    """Return the codes of words that hold eight outputs of one input, as a stream of inputs."""
     inputs, count = words.shape
-    codes = np.empty((count, PER_WORD, inputs), np.uint8)
-    pairs = words.view(np.uint8).reshape(inputs, count, 4)
-    for start in range(0, inputs, TILE):
-        part = slice(start, start + TILE)
-        for byte in range(4):
-            column = np.ascontiguousarray(pairs[part, :, byte].T)
-            codes[:, NIBBLES.index(2 * byte), part] = column & np.uint8(15)
-            codes[:, NIBBLES.index(2 * byte + 1), part] = column >> np.uint8(4)
-    return codes.reshape(count * PER_WORD, inputs)
+    padded = np.pad(words, ((0, -inputs % PER_WORD), (0, 0))) if inputs % PER_WORD else words
+    stream = np.empty((count, PER_WORD, len(padded) // PER_WORD), np.uint32)
+    for start in range(0, len(padded), TILE):
+        block = _transposed_nibbles(padded[start : start + TILE].view(np.uint32))
+        part = slice(start // PER_WORD, start // PER_WORD + len(block[0]))
+        for nibble, inputs_of in enumerate(block):
+            stream[:, NIBBLES.index(nibble), part] = inputs_of.T
+    return word_bytes(stream.reshape(count * PER_WORD, -1))
+
+
+def _transposed_nibbles(words: np.ndarray) -> list[np.ndarray]:
+    """Return for each of eight nibbles the words of eight neighbouring rows' nibbles.
+
+    >>> rows = np.arange(8, dtype=np.uint32)[:, None] + 0x10
+    >>> [hex(int(word[0, 0])) for word in _transposed_nibbles(rows)[:2]]
+    ['0x76543210', '0x11111111']
+    """
+    rows = [words[place::PER_WORD].copy() for place in range(PER_WORD)]
+    for distance, mask in ((1, 0x0F0F0F0F), (2, 0x00FF00FF), (4, 0x0000FFFF)):
+        shift = np.uint32(4 * distance)
+        for place in range(PER_WORD):
+            if not place & distance:
+                low, high = rows[place], rows[place + distance]
+                swapped = ((low >> shift) ^ high) & np.uint32(mask)
+                high ^= swapped
+                low ^= swapped << shift
+    return rows
 
 
 def _gemv_layer(numbers: Numbers, shape: tuple[int, int], stored: Stored) -> Layer:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _helpers.layouts import SETTINGS, random_parts, requantized, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim.errors import UserError
 from sim.model.families import config_from_hf, tensor_shapes
 from sim.sources.gguf_file import open_gguf
-from sim.sources.hf_directory import open_directory
+from sim.sources.hf_directory import HfDirectory, open_directory
+from sim.sources.hf_files import list_tensors
+from sim.sources.readers.tensor_bytes import DTYPES, read_array
 from sim.sources.tokenizer import load_tokenizer
 
 SMALL = {
@@ -62,6 +65,25 @@ def mutate(raw: bytes, mutations, region: int) -> bytes:
     return bytes(data)
 
 
+@pytest.fixture(scope="module")
+def quantized(tiny, tmp_path_factory):
+    """Return a directory of each layout of quantized layers."""
+    raw = tiny.CONFIGS["llama"] | SMALL | {"hidden_size": 64, "intermediate_size": 64}
+    config = config_from_hf(raw)
+    path = tmp_path_factory.mktemp("layouts")
+    tensors = tiny.raw_tensors(config, tiny.random_tensors(config))
+    floats = tiny.write_directory(path / "float", raw, tensors)
+    return {
+        method: requantized(
+            floats,
+            path / method,
+            settings | {"quant_method": method},
+            lambda weight, method=method: random_parts(method, weight.shape),
+        )
+        for method, settings in SETTINGS.items()
+    }
+
+
 def use(open_source) -> None:
     """Do all that can be done with a source; one line of refusal is allowed at each step."""
     tracemalloc.start()
@@ -70,6 +92,8 @@ def use(open_source) -> None:
         assert len(source.content_hash) == 64 and source.notes is not None
         for name in tensor_shapes(source.config):
             assert np.isfinite(source.read(name)).all()
+        if isinstance(source, HfDirectory):
+            assert len(source.activations) + len(source.kv) >= 0
         tokenizer = source.tokenizer()
         tokenizer.decode(tokenizer.encode("The 11 theories\n"))
     except UserError as error:
@@ -159,3 +183,61 @@ def test_any_value_in_a_tokenizer_is_refused_in_one_line_or_read(models, tmp_pat
         load_tokenizer(tmp_path).encode("The 11 theories")
     except UserError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_a_directory_of_each_layout_is_read(quantized, method):
+    source = open_directory(quantized[method])
+    assert source.is_quantized("layers.0.mlp.down_proj.weight")
+    use(lambda: source)
+    for name in tensor_shapes(source.config):
+        assert np.isfinite(source.read(name)).all()
+
+
+methods = st.sampled_from(list(SETTINGS))
+
+
+@FUZZ
+@given(method=methods, mutations=mutations, in_header=st.booleans())
+def test_a_damaged_file_of_quantized_layers_is_refused_in_one_line_or_read(
+    quantized, tmp_path, method, mutations, in_header
+):
+    directory = copy([quantized[method]], tmp_path)
+    raw = (directory / "model.safetensors").read_bytes()
+    region = 4000 if in_header else len(raw)
+    (directory / "model.safetensors").write_bytes(mutate(raw, mutations, region))
+    use(lambda: open_directory(directory))
+
+
+@FUZZ
+@given(method=methods, data=st.data())
+def test_any_value_of_a_quantization_setting_is_refused_in_one_line_or_read(
+    quantized, tmp_path, method, data
+):
+    directory = copy([quantized[method]], tmp_path)
+    config = json.loads((directory / "config.json").read_text())
+    place = config["quantization_config"]
+    while True:
+        name = data.draw(st.sampled_from(sorted(place)))
+        inner = place[name]
+        if not isinstance(inner, dict) or not inner or data.draw(st.booleans()):
+            break
+        place = inner
+    place[name] = data.draw(json_values)
+    (directory / "config.json").write_text(json.dumps(config))
+    use(lambda: open_directory(directory))
+
+
+@FUZZ
+@given(method=methods, data=st.data())
+def test_tensors_of_other_shapes_and_types_are_refused_in_one_line_or_read(
+    quantized, tmp_path, method, data
+):
+    directory = copy([quantized[method]], tmp_path)
+    stored = {name: read_array(tensor, name) for name, tensor in list_tensors(directory).items()}
+    name = data.draw(st.sampled_from([n for n in sorted(stored) if "_proj." in n]))
+    shape = data.draw(st.lists(st.integers(0, 70), max_size=3))
+    kind = data.draw(st.sampled_from(sorted(DTYPES)))
+    stored[name] = np.zeros(shape, DTYPES[kind])
+    save(stored, directory / "model.safetensors")
+    use(lambda: open_directory(directory))
