@@ -98,10 +98,7 @@ def _energies(
     pe: ProcessingElement, gates: Gates, operands: Operands, *, of_memories_fj: float
 ) -> dict[str, float | None]:
     """Return the energies per MAC; ``of_memories_fj`` (per cycle) is added to that of the logic."""
-    words = pack_beats(pe.operand_layout, operands)
-    groups = len(next(iter(operands.values())))
-    beats = _bits_of(words, len(gates.ports["operands__payload"]), groups)
-    activity = run(gates, _inputs(np.repeat(beats, pe.cycles, axis=0), pe.latency))
+    activity = run(gates, simulated_inputs(pe, gates, operands))
     mask = (1 << pe.result_shape.width) - 1
     expected = [int(value) & mask for value in pe.golden(operands)]
     found = _numbers(activity.outputs["result__payload"])
@@ -119,6 +116,16 @@ def _energies(
         "clock_fj_per_mac": spent.clock_fj / macs,
         "leakage_uw": spent.leakage_uw,
     }
+
+
+def simulated_inputs(
+    pe: ProcessingElement, gates: Gates, operands: Operands
+) -> list[dict[str, np.ndarray]]:
+    """Return the bits of every port, shape (bit, group), in every cycle of a run of all beats."""
+    words = pack_beats(pe.operand_layout, operands)
+    groups = len(next(iter(operands.values())))
+    beats = _bits_of(words, len(gates.ports["operands__payload"]), groups)
+    return _inputs(np.repeat(beats, pe.cycles, axis=0), pe.latency)
 
 
 def _bits_of(words: np.ndarray, width: int, groups: int) -> np.ndarray:

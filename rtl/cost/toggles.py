@@ -45,10 +45,13 @@ class Activity:
     cycles: int
 
 
-def run(gates: Gates, inputs: list[dict[str, np.ndarray]]) -> Activity:
+def run(
+    gates: Gates, inputs: list[dict[str, np.ndarray]], timed: Propagation | None = None
+) -> Activity:
     """Simulate a netlist; ``inputs`` has a mapping of port to bits (bit, stream) for each cycle.
 
-    The first cycle is a reset; its changes are not counted.
+    The first cycle is a reset; its changes are not counted. ``timed`` replaces the delays of the
+    cells.
     """
     streams = next(iter(inputs[0].values())).shape[1]
     counted = pack(np.ones((1, streams), bool))
@@ -56,7 +59,8 @@ def run(gates: Gates, inputs: list[dict[str, np.ndarray]]) -> Activity:
     nets[1] = np.invert(nets[1])
     counts = np.zeros((3, gates.nets))
     contents = [np.zeros((ram.words, ram.bits, streams), bool) for ram in gates.rams]
-    timed = None if gates.longest_path_ps is None else Propagation(gates)
+    if timed is None and gates.longest_path_ps is not None:
+        timed = Propagation(gates)
     for cycle, ports in enumerate(inputs):
         before = nets.copy()
         for flops in gates.flip_flops:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hw.energy_level import level_note
 from sim.codesign.choose import describe, shown
 from sim.codesign.columns import TERMINAL, columns_of, row
 from sim.codesign.command import Codesign
@@ -20,12 +21,6 @@ from sim.tables import Column, FittingTable
 
 #: Rows of the front in the terminal.
 MOST_ROWS = 20
-#: Why absolute energies are to be read with care; printed wherever joules are.
-ENERGY_NOTE = (
-    "Joules are those of qsim45 cells at 45 nm: its INT8 MAC takes 2.5 to 4 times Horowitz's 8-bit"
-    " multiply and add (ISSCC 2014), which has no registers and no clock. Ratios of PEs are more"
-    " certain than levels."
-)
 #: What is not known of a machine on an FPGA.
 FPGA_NOTE = (
     "PEs count as they were placed and routed alone, at 0.8 of their clock (assumed); the energy of"
@@ -86,7 +81,7 @@ def notes(found: Codesign) -> list[str]:
         f" {space.grid.size:,} machines), {outcome.valid:,} valid, {outcome.within:,} within the"
         f" limits; {found.seconds:.1f} s."
     )
-    of_levels = FPGA_NOTE if space.grid.fpga else ENERGY_NOTE
+    of_levels = FPGA_NOTE if space.grid.fpga else level_note()
     lines = [searched, *exchange(found), of_levels, HOST_NOTE]
     if found.missing:
         lines.append(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from hw.accelerator import Accelerator
+from hw.energy_level import level_note
 from roofline.accelerator.gemm import RESULT_BITS, Phase, array_shape
 from roofline.accelerator.model import head_bits, weight_bits
 from roofline.accelerator.serving import (
@@ -152,6 +153,8 @@ def _accelerator_notes(machine: Accelerator, shape: ModelShape, fmt: ServingForm
             f"{machine.title}: attention on a processor beside the array that reads keys and values"
             " as fast as memory delivers them (assumed)"
         )
+    if machine.element:
+        notes.append(level_note())
     if machine.pe_leakage_uw is None:
         notes.append(f"{machine.title}: static energy unknown, not included")
     if machine.unconfirmed:
