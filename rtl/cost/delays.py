@@ -19,9 +19,9 @@ from rtl.cost.library import FAN_OUT, Library
 from rtl.cost.packed import ones
 from rtl.toolchain import ToolError
 
-#: Time resolution over the delay of the fastest cell (an inverter).
+#: Time resolution over the delay of the smallest inverter.
 RESOLUTION = 0.4
-#: Rise of a delay per load of ``FAN_OUT`` median inputs, over the delay of the fastest cell: median
+#: Rise of a delay per load of ``FAN_OUT`` median inputs, over that of the smallest inverter: median
 #: of the cells of drive X1 of NanGate 45 nm, IHP SG13G2 and SkyWater 130 nm, which have 0.4 to 0.7.
 LOAD_SLOPE = 0.6
 #: Largest time in a cycle until all nets must be stable, over the longest path.
@@ -30,8 +30,8 @@ MOST_PATHS = 3
 
 def gate_delays_ps(gates: Gates) -> np.ndarray:
     """Return the delay of the gate that drives each net, in ps; 0 where none does."""
-    usual, fastest = _usual_load_ff(gates.library), _fastest_ps(gates.library)
-    slope = LOAD_SLOPE * fastest / usual
+    usual = _usual_load_ff(gates.library)
+    slope = LOAD_SLOPE * _inverter_ps(gates.library) / usual
     load, found = gates.load_ff, np.zeros(gates.nets)
     for array in gates.gates:
         found[array.outputs] = array.cell.delay_ps + slope * (load[array.outputs] - usual)
@@ -43,8 +43,10 @@ def _usual_load_ff(library: Library) -> float:
     return FAN_OUT * median(cap for cell in library.cells.values() for cap in cell.inputs.values())
 
 
-def _fastest_ps(library: Library) -> float:
-    return min(cell.delay_ps for cell in library.cells.values() if not cell.is_flip_flop)
+def _inverter_ps(library: Library) -> float:
+    """Return the delay of the smallest gate with one input."""
+    gates = [c for c in library.cells.values() if len(c.inputs) == 1 and not c.is_flip_flop]
+    return min(gates, key=lambda cell: (cell.area_um2, cell.delay_ps)).delay_ps
 
 
 #: From the functions of all gates and their outputs now, the outputs that flip.
@@ -58,7 +60,7 @@ class Propagation:
         self, gates: Gates, delays_ps: np.ndarray | None = None, *, is_inertial: bool = True
     ) -> None:
         delays_ps = gate_delays_ps(gates) if delays_ps is None else delays_ps
-        step_ps = RESOLUTION * _fastest_ps(gates.library)
+        step_ps = RESOLUTION * _inverter_ps(gates.library)
         self._arrays = gates.gates
         self._outputs = np.concatenate([array.outputs for array in gates.gates])
         self._steps = np.maximum(np.rint(delays_ps[self._outputs] / step_ps), 1).astype(np.int64)
