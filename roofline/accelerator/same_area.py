@@ -44,7 +44,7 @@ def with_elements(
     >>> mixpe.prefill_rows, mixpe.prefill_columns
     (38, 32)
     """
-    energy_fj = record.energy_no_delay_fj_per_mac
+    energy_fj = record.energy_gate_delay_fj_per_mac
     if energy_fj is None:
         raise ValueError(
             f"the record of {record.name} has no energy; measure it with the built-in library"

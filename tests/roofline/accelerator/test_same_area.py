@@ -42,7 +42,7 @@ def test_energy_of_a_product_is_that_of_its_macs():
     gemm = Gemm(name="x", tokens=64, inputs=4096, outputs=7 * machine.prefill_rows, weight_bits=4)
     cost = gemm_cost(gemm, machine, "prefill")
     pj_per_mac = cost.pe_energy_pj / gemm.macs
-    assert pj_per_mac == pytest.approx(RECORD.energy_no_delay_fj_per_mac / 1000, rel=0.01)
+    assert pj_per_mac == pytest.approx(RECORD.energy_gate_delay_fj_per_mac / 1000, rel=0.01)
 
 
 def test_a_row_that_does_not_fit_or_a_record_without_energy_is_refused():
@@ -51,4 +51,4 @@ def test_a_row_that_does_not_fit_or_a_record_without_energy_is_refused():
     ):
         elements(100)
     with pytest.raises(ValueError, match="record of bitmod-fp4 has no energy"):
-        elements(1e6, replace(RECORD, energy_no_delay_fj_per_mac=None))
+        elements(1e6, replace(RECORD, energy_gate_delay_fj_per_mac=None))
