@@ -56,7 +56,7 @@ voltage, over Horowitz (ISSCC 2014, 45 nm, 0.9 V):
 
 {operators}
 
-Areas agree within a third. `int8-mac` takes {total:.1f} times the 0.3 pJ of an 8-bit multiplication and a 32-bit addition:
+Areas are {area_low:.2f} to {area_high:.2f} times theirs, and energies without glitches {bare_low:.1f} to {bare_high:.1f} times. `int8-mac` takes {total:.1f} times the 0.3 pJ of an 8-bit multiplication and a 32-bit addition:
 **{voltage:.2f}** for the voltage, **{registers:.2f}** for the clock pins of its {flip_flops} flip-flops, **{glitches:.2f}** for glitches and **{cells:.2f}** for the
 cells. Published operator energies do not say how glitches were counted.
 
@@ -197,6 +197,11 @@ def main() -> None:
          *(f"{ratio:.3f} ({d:+.0%})" for ratio, d in zip(ratios[1:], away, strict=True))]
         for _, of, made, key in parts for name, ratios, away in made
     ]  # fmt: skip
+    areas = [float(r["area_um2"]) / HOROWITZ[r["operator"]][1] for r in rows("operators.csv")]
+    bare = [
+        int(r["no_delay_fj"]) * (HOROWITZ_V / RECORD_V) ** 2 / HOROWITZ[r["operator"]][0]
+        for r in rows("operators.csv")
+    ]
     proven = [base / levels[name] for name in ("sg13g2", "sky130hd_tt")]
     (HERE / "README.md").write_text(
         TEXT.format(
@@ -209,6 +214,10 @@ def main() -> None:
             high=max(places),
             middle=median(places),
             operators=operator_table(),
+            area_low=min(areas),
+            area_high=max(areas),
+            bare_low=min(bare),
+            bare_high=max(bare),
             horowitz_v=HOROWITZ_V,
             total=level.total,
             voltage=level.voltage,
