@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hw.array_machine import find_array_machine, list_array_machines, load_array_machine
-from roofline.accelerator.array_plans import lanes_tile, square_tile
+from roofline.accelerator.array_plans import lanes_tile, square_tile, squares
 from roofline.accelerator.array_product import ArrayProduct, rows_cycles
 from roofline.accelerator.array_time import array_time
 
@@ -75,6 +75,28 @@ def test_a_tile_that_no_buffer_holds_is_refused():
 def test_tiles_are_those_of_gemminis_library(sizes, tile):
     m, k, n = sizes
     assert square_tile(load_array_machine("gemmini"), ArrayProduct(m=m, k=k, n=n)) == tile
+
+
+def test_operands_that_two_tiles_hold_are_loaded_once():
+    # Tiles of 80 x 96 outputs. Lines of 64 bytes take 8 cycles: 80 rows of inputs and 64 rows of
+    # two lines of weights; 64 of one line; 48 rows of inputs; nothing.
+    machine, product = load_array_machine("gemmini"), ArrayProduct(m=128, k=64, n=128)
+    tiles = list(squares(machine, product))
+    assert [tile.load for tile in tiles] == [640 + 1024, 512, 384, 0]
+    # Blocks of 16 x 16 weights stream 16 rows.
+    assert [tile.compute for tile in tiles] == [5 * 6 * 4 * 16, 5 * 2 * 64, 3 * 6 * 64, 3 * 2 * 64]
+    # 80 columns that begin 16 bytes after a line take three lines of segments a row; inputs stay.
+    wide = list(squares(machine, ArrayProduct(m=128, k=768, n=3072)))
+    assert [tile.load for tile in wide[:2]] == [80 * 12 * 8 + 768 * 2 * 8, 768 * 3 * 8]
+
+
+def test_what_was_loaded_before_comes_from_a_cache_that_holds_it():
+    # Three tiles along m load weights of 1.5 MB each: from DRAM, or from a cache of 4 MiB.
+    gemmini, product = load_array_machine("gemmini"), ArrayProduct(m=240, k=1536, n=1024)
+    large = replace(gemmini, cache_bytes=4 << 20)
+    loads = [[tile.load for tile in squares(one, product)] for one in (gemmini, large)]
+    first = len(loads[0]) // 3
+    assert sum(loads[1][first:]) < sum(loads[0][first:]) / 1.8
 
 
 def test_rows_that_cross_lines_take_every_line():
