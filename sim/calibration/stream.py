@@ -70,17 +70,29 @@ class Stream:
         numerics: LayerNumerics = FLOAT,
         *,
         reference: "Stream | None" = None,
+        advances_reference: bool = False,
         with_sample: bool = False,
     ) -> dict[str, Statistics]:
         """Return what the linear layers of the next block read, as ``numerics`` rounds it.
 
-        ``reference`` is the stream of the float model, for :attr:`Statistics.shift`.
+        Parameters
+        ----------
+        reference : Stream, optional
+            The stream of the float model, for :attr:`Statistics.shift`.
+        advances_reference : bool
+            Replace the states of ``reference`` by the outputs of the block.
+        with_sample : bool
+            Keep a sample of the inputs.
         """
         found: dict[str, Statistics] = {}
         sampled = -(-SAMPLE_ROWS // len(self.states)) if with_sample else 0
         for i, x in enumerate(self.states):
             sites, unrounded = self._sites(x, params, numerics)
-            other = None if reference is None else reference._sites(reference.states[i], params)[0]
+            other = None
+            if reference is not None:
+                after, other = reference._outputs_and_sites(i, params)
+                if advances_reference:
+                    reference.states[i] = after
             for site, inputs in sites.items():
                 if site not in found:
                     channels = inputs.shape[1]
@@ -91,6 +103,8 @@ class Stream:
                     sampled=sampled,
                     reference=None if other is None else other[site],
                 )
+        if reference is not None and advances_reference:
+            reference.index += 1
         return found
 
     def advance(
@@ -117,6 +131,21 @@ class Stream:
         found = _block_sites(jnp.asarray(x), params, self.config, numerics, self._window)
         rounded, unrounded = ({site: np.asarray(a) for site, a in part.items()} for part in found)
         return rounded, unrounded
+
+    def _outputs_and_sites(
+        self, window: int, params: Params
+    ) -> tuple[Float32[np.ndarray, "t d"], Mapping[str, np.ndarray]]:
+        """Return the outputs of the float block on a window, and what its linear layers read."""
+        x = jnp.asarray(self.states[window])
+        after, sites = _float_block(x, params, self.config, self._window)
+        return np.asarray(after), {site: np.asarray(inputs) for site, inputs in sites.items()}
+
+
+@partial(jax.jit, static_argnames=("config", "window"))
+def _float_block(
+    x: Float32[Array, "t d"], params: Params, config: ModelConfig, window: int | None
+) -> tuple[Float32[Array, "t d"], Sites]:
+    return _run(x, params, config, FLOAT, window)
 
 
 @partial(jax.jit, static_argnames=("config", "numerics", "window"))

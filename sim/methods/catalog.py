@@ -10,7 +10,7 @@ from sim.methods.spinquant import SpinQuant
 from sim.methods.step import Step
 
 #: Version, incremented when a step chooses other codes; part of every result's key.
-VERSION = 7
+VERSION = 8
 
 #: In the order of a chain: transforms of the model, of blocks, solvers, repairs.
 _STEPS: tuple[type[Step], ...] = (

@@ -11,7 +11,15 @@ from numerics.solvers.learned_scales import Layer, learned_scales
 from numerics.solvers.lwc import learned_clip
 from numerics.solvers.ranges import check_ranges
 from sim.calibration.statistics import Statistics
-from sim.methods.scales import ROUNDING_OPTION, SITES_OPTION, Place, Rounding, Scaling, Sites
+from sim.methods.scales import (
+    ROUNDING_OPTION,
+    SITES_OPTION,
+    Place,
+    Rounding,
+    Scaling,
+    Sites,
+    rounded,
+)
 from sim.methods.step import Solver, Weight
 
 OMNIQUANT = "Shao et al., arXiv:2308.13137; the loss is each linear layer's own output error"
@@ -100,17 +108,16 @@ class Let(Scaling):
             for member, site in place.consumers.items()
         )
         count = place.fold.by_scale(statistics.amax).shape[1]
-        return self.rounded(
-            learned_scales(
-                layers,
-                statistics.hessian,
-                statistics.sample,
-                statistics.sample_weights,
-                place.fold.by_channel(np.arange(count)),
-                steps=self.steps,
-                rate=self.rate,
-            )
+        scales = learned_scales(
+            layers,
+            statistics.hessian,
+            statistics.sample,
+            statistics.sample_weights,
+            place.fold.by_channel(np.arange(count)),
+            steps=self.steps,
+            rate=self.rate,
         )
+        return rounded(scales, self.rounding)
 
 
 def _check_learning(name: str, rate: float, **counts: int) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Float32
 
-from sim.methods.scales import SITES_OPTION, Place, Rounding, Scaling, Sites
+from sim.methods.scales import SITES_OPTION, Place, Scaling, Sites
 
 #: Offsets of the common exponent that are tried, in powers of two.
 OFFSETS = tuple(step / 8 for step in range(-8, 17))
@@ -50,7 +50,6 @@ class PreShift(Scaling):
         "sites": SITES_OPTION,
     }
     needs_sample: ClassVar[bool] = True
-    rounding: ClassVar[Rounding] = "none"  # type: ignore[misc]
 
     bits: int = 2
     sites: Sites = "norms"

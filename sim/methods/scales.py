@@ -122,7 +122,6 @@ class Scaling(BlockTransform):
     is_calibrated: ClassVar[bool] = True
 
     sites: Sites
-    rounding: Rounding
 
     def check(self, config: ModelConfig, activations: LayerNumerics) -> None:
         """Raise ValueError for a single site that is not legal in the model."""
@@ -149,9 +148,12 @@ class Scaling(BlockTransform):
     def choose(self, place: Place) -> Float32[np.ndarray, " m"]:
         """Return the scales of a place."""
 
-    def rounded(self, scales: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-        """Return scales as the option ``rounding`` says."""
-        return scales if self.rounding == "none" else power_of_two(scales)
+
+def rounded(
+    scales: Float32[np.ndarray, "*shape"], rounding: Rounding
+) -> Float32[np.ndarray, "*shape"]:
+    """Return scales as the option ``rounding`` of a step says."""
+    return scales if rounding == "none" else power_of_two(scales)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +187,7 @@ class Awq(Scaling):
         statistics = place.statistics
         mean = place.mean(statistics.magnitude / statistics.tokens)
         scales = [awq_scales(mean, power) for power in _powers(self.candidates)]
-        candidates = self.rounded(np.stack(scales))
+        candidates = rounded(np.stack(scales), self.rounding)
         best: np.ndarray = candidates[np.argmin(place.weight_errors(candidates))]
         return best
 
@@ -229,9 +231,8 @@ class SmoothQuant(Scaling):
         ranges = statistics.amax
         if self.percentile < 100:
             ranges = _percentile(statistics, self.percentile)
-        return self.rounded(
-            smooth_scales(place.largest(ranges), place.largest_weights(), self.alpha)
-        )
+        scales = smooth_scales(place.largest(ranges), place.largest_weights(), self.alpha)
+        return rounded(scales, self.rounding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +280,7 @@ class Aqas(Scaling):
         weights, powers = place.largest_weights(), _powers(self.candidates)
         scales = [awq_scales(mean, power) for power in powers]
         scales += [smooth_scales(largest, weights, power) for power in powers]
-        candidates = self.rounded(np.stack(scales))
+        candidates = rounded(np.stack(scales), self.rounding)
         best: np.ndarray = candidates[np.argmin(place.joint_errors(candidates))]
         return best
 

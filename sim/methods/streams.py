@@ -62,20 +62,26 @@ class CalibrationStreams:
     ) -> dict[str, Statistics]:
         """Transform the block; return the statistics of its inputs, float weights in place."""
         rounding = rounding_of(job, index)
-        found = self._measure(buffers, rounding)
-        if _transform(buffers, job, index, found, rounding) and rounding != FLOAT:
-            found = self._measure(buffers, rounding)
-        if self.reference is not None and index + 1 < job.config.layers:
-            self.reference.advance(buffers.params())
-        return found
+        transforms = [t for (block, _), t in job.block_transforms.items() if block == index]
+        again = rounding != FLOAT and any(transforms)
+        found = self._measure(buffers, rounding, is_last=not again)
+        _transform(buffers, job, index, found, rounding)
+        return self._measure(buffers, rounding, is_last=True) if again else found
 
     def advance(self, params: Params, rounding: LayerNumerics) -> None:
         """Run the windows through the quantized block."""
         self.quantized.advance(params, rounding)
 
-    def _measure(self, buffers: BlockBuffers, rounding: LayerNumerics) -> dict[str, Statistics]:
+    def _measure(
+        self, buffers: BlockBuffers, rounding: LayerNumerics, *, is_last: bool
+    ) -> dict[str, Statistics]:
+        """Return the statistics of a block; the last time, the reference goes on behind it."""
         found = self.quantized.statistics(
-            buffers.params(), rounding, reference=self.reference, with_sample=self.with_sample
+            buffers.params(),
+            rounding,
+            reference=self.reference,
+            advances_reference=is_last,
+            with_sample=self.with_sample,
         )
         _check_finite(found, self.quantized.index)
         return found
@@ -151,8 +157,8 @@ def _transform(
     index: int,
     statistics: dict[str, Statistics],
     rounding: LayerNumerics,
-) -> bool:
-    """Apply the transforms of a block to its tensors and statistics; return if there are any."""
+) -> None:
+    """Apply the transforms of a block to its tensors and statistics."""
     sites: dict[BlockTransform, set[str]] = {}
     members = fused_members(job.config)
     for site in members:
@@ -174,7 +180,6 @@ def _transform(
         for name, tensor in block.tensors.items():
             buffers.write(name, tensor)
         statistics |= block.statistics
-    return bool(sites)
 
 
 def rounding_of(job: Assignment, index: int) -> LayerNumerics:

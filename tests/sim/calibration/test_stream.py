@@ -81,8 +81,14 @@ def test_the_shift_is_the_product_of_the_float_inputs_error_with_the_inputs(sour
     reference, stream = stream_at(source, params, 1), stream_at(source, params, 1)
     stream.states *= np.float32(1.1)
     layer = block_params(source, 1)
+    floats, advanced = reference.statistics(layer, with_sample=True), reference.copy()
+    advanced.advance(layer)
     found = stream.statistics(layer, reference=reference, with_sample=True)
-    floats = reference.statistics(layer, with_sample=True)
+    assert reference.index == 1
+    again = stream.statistics(layer, reference=reference, advances_reference=True)
+    assert reference.index == advanced.index == 2
+    assert reference.states == pytest.approx(advanced.states, abs=1e-5)
+    assert all((again[site].shift == entry.shift).all() for site, entry in found.items())
     for site, entry in found.items():
         x, x_float = entry.sample.astype(np.float64), floats[site].sample.astype(np.float64)
         assert entry.shift == pytest.approx((x_float - x).T @ x, rel=1e-3, abs=1e-3)
