@@ -40,7 +40,9 @@ def quantize(x: Float32[Array, "*shape"], scheme: Searched) -> QuantizedTensor:
     totals = jnp.stack([tree_sum(errors) for _, errors in found])
     selector = fence(jnp.argmin(totals).astype(jnp.int32))
     scales = jnp.stack([scales for scales, _ in found])[selector]
-    codes = lax.switch(selector, [partial(_codes, fmt) for fmt in scheme.candidates], rows, scales)
+    codes = lax.switch(
+        selector, [partial(row_codes, fmt) for fmt in scheme.candidates], rows, scales
+    )
     code_field, scale_field, _ = scheme.layout(x.shape)
     arrays = {
         "codes": jnp.where(is_bad[:, None], np.uint8(0), codes).reshape(code_field.shape),
@@ -81,6 +83,7 @@ def _search(
     return jnp.where(is_zero, 1, scales), jnp.where(is_zero, 0, errors)
 
 
-def _codes(fmt: Format, rows: Rows, scales: PerRow) -> Array:
+def row_codes(fmt: Format, rows: Rows, scales: PerRow) -> Array:
+    """Return the codes of rows in a format under given scales."""
     codes: Array = encode(fmt, divide(rows, scales[:, None]), overflow="satfinite")
     return codes

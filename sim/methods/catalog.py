@@ -1,5 +1,6 @@
 """Every step of methods, by name."""
 
+from sim.methods.fpq import Fpq
 from sim.methods.learned import Let, Lwc
 from sim.methods.pre_shift import PreShift
 from sim.methods.repairs import Lorc
@@ -24,6 +25,7 @@ _STEPS: tuple[type[Step], ...] = (
     Rtn,
     Clip,
     Lwc,
+    Fpq,
     Gptq,
     Lorc,
 )
