@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
+from hw.energy_level import level_note
 from hw.fpga import FPGAS
 from hw.pe_record import load_record
 from roofline.model.model_shape import load_model
@@ -341,6 +342,8 @@ is as fast as memory (assumed). Divergences are those of the table that `qsim co
 ({accuracy}); recipes without a measurement have their
 hardware alone and count only where any accuracy will do.
 
+{level}
+
 ## 1. An edge chip of {area:g} mm2 at 45 nm, 1.6 to 25.6 GB/s
 
 ![tokens/s over bandwidth](chip_speed.png)
@@ -434,7 +437,7 @@ def main() -> None:
         return "\n".join(f"- {text}" for one, text in stated.items() if one.study == study)
 
     (HERE / "README.md").write_text(TEXT.format(
-        context=CONTEXT, area=AREA, target=TARGET, tie=TIE,
+        level=level_note(), context=CONTEXT, area=AREA, target=TARGET, tie=TIE,
         accuracy=f"{about.get('model', MODEL)}, {about.get('sample', '')}",
         chip_claims=listed("chip"), wins_claims=listed("wins"),
         ecp5_claims=listed("ecp5"), chip_table=chip_lines(chip), ecp5_table=ecp5_lines(ecp5),
