@@ -108,6 +108,14 @@ def about_weights(source: StoredModel) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in source.source_types.items())
 
 
+def point_notes(source: StoredModel) -> tuple[str, ...]:
+    """Return notes on a checkpoint beside its original; those of a reference do not hold for it."""
+    if not isinstance(source, HfDirectory) or source.quantized is None:
+        return ()
+    layout = source.quantized.layout
+    return (f"{len(source.quantized.layers)} matrices stored as {layout.title}.", *layout.notes)
+
+
 def checkpoint_names(specs: Sequence[str]) -> list[str]:
     """Return a short name for each checkpoint, which no other one has."""
     short = [spec.rstrip("/").rpartition("/")[2] or spec for spec in specs]

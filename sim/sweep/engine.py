@@ -26,7 +26,7 @@ from sim.model.tensors import linear_names
 from sim.sources.embedded import SECOND_NAME
 from sim.sources.source import ModelSource, StoredModel
 from sim.sources.text import Text
-from sim.sweep.checkpoint import has_same_vectors
+from sim.sweep.checkpoint import has_same_vectors, point_notes
 from sim.sweep.crew import Crew
 from sim.sweep.definition import definition
 from sim.sweep.evaluate import Evaluator, Pass, Scores, window_means
@@ -339,7 +339,7 @@ class Sweep:
         storage = plan_storage(point) if checkpoint is None else checkpoint_storage(checkpoint)
         notes = self.source.notes
         if checkpoint is not None:
-            notes += tuple(f"{point.recipe.name}: {note}" for note in checkpoint.notes)
+            notes += tuple(f"{point.recipe.name}: {note}" for note in point_notes(checkpoint))
         return PointResult(
             model=self.source.name,
             recipe=point.recipe.name,

@@ -189,7 +189,6 @@ def test_any_value_in_a_tokenizer_is_refused_in_one_line_or_read(models, tmp_pat
 def test_a_directory_of_each_layout_is_read(quantized, method):
     source = open_directory(quantized[method])
     assert source.is_quantized("layers.0.mlp.down_proj.weight")
-    use(lambda: source)
     for name in tensor_shapes(source.config):
         assert np.isfinite(source.read(name)).all()
 

@@ -26,8 +26,8 @@ def source(tiny_model):
     ("name", "container"),
     [
         ("int4:g32", "compressed-tensors"),
-        ("int4:g32:asym", "awq"),
-        ("int3:g32:asym", "gptq"),
+        ("int4:g32", "awq"),
+        ("int4:g32", "gptq"),
         *(
             pytest.param(name, container, marks=pytest.mark.slow)
             for name, container in [
@@ -41,7 +41,8 @@ def source(tiny_model):
                 ("int8:g32", "gptq"),
                 ("int4:channel", "gptq"),
                 ("int2:g16", "gptq"),
-                ("int4:g32", "awq"),
+                ("int4:g32:asym", "awq"),
+                ("int3:g32:asym", "gptq"),
             ]
         ),
     ],
