@@ -20,7 +20,6 @@ from jaxtyping import Float, Float32
 from numerics.schemes.tensor import QuantizedTensor
 from numerics.solvers.contract import Codes, Matrix, Rounder, Side, Spread
 from numerics.solvers.element_rounder import ElementRounder
-from numerics.solvers.hessian import Factor, damped_diagonal
 from numerics.solvers.loop import BLOCK, Columns, product
 from numerics.solvers.pair_rounder import PairRounder
 from numerics.solvers.scale_steps import has_free_scales, move_scales
@@ -94,12 +93,15 @@ def can_descend(rounder: Rounder) -> bool:
     return isinstance(rounder, ElementRounder | TableRounder | PairRounder | SparseRounder)
 
 
-def metric_of(hessian: Float[np.ndarray, "n n"], factor: Factor, unit: int) -> Metric:
-    """Return the metric of units of columns in natural order."""
-    diagonal = damped_diagonal(hessian, factor)
+def metric_of(
+    hessian: Float[np.ndarray, "n n"], diagonal: Float[np.ndarray, " n"], unit: int
+) -> Metric:
+    """Return the metric of units of columns in natural order, with the damped diagonal given."""
     mean, width = float(diagonal.mean()), len(diagonal)
     padding = -width % unit
-    scaled = np.pad((hessian / mean).astype(np.float32), (0, padding))
+    scaled = np.zeros((width + padding, width + padding), np.float32)
+    # Without a second matrix in float64.
+    np.divide(hessian, mean, out=scaled[:width, :width], casting="same_kind")
     filled = np.pad(diagonal / mean, (0, padding), constant_values=PADDED)
     np.fill_diagonal(scaled, filled)
     places = np.arange(width + padding).reshape(-1, unit)

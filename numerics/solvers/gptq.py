@@ -20,7 +20,7 @@ from numerics.schemes.tensor import QuantizedTensor
 from numerics.solvers.contract import Codes, Matrix, Rounder, Side, Spread
 from numerics.solvers.descent import can_descend, descend, metric_of
 from numerics.solvers.fresh import check_fresh, sweep_fresh
-from numerics.solvers.hessian import Factor, Order, damped_hessian, factorize
+from numerics.solvers.hessian import Factor, Order, damped_diagonal, factorize
 from numerics.solvers.loop import Swept, sweep
 from numerics.solvers.refit import can_refit
 from numerics.solvers.refit import refit as refitted
@@ -131,32 +131,38 @@ def gptq_layers(
     # A column that no calibration token activates is zeroed: it would widen its group's range.
     live = [np.where(factor.dead, np.float32(0), matrix) for matrix in matrices]
     importance = jnp.asarray(np.diag(hessian).astype(np.float32)) if clip else None
-    has_descent = sweeps > 0 and can_descend(rounders[0])
-    metric = metric_of(hessian, factor, rounders[0].unit) if has_descent else None
-
-    def solved(matrix: Matrix, rounder: Rounder) -> tuple[QuantizedTensor, np.ndarray]:
-        codes, side, losses = _solve(matrix, importance, factor, rounder, groups)
-        if metric is None:
-            return rounder.tensor(codes, side, matrix.shape), losses
-        return descend(matrix, codes, side, metric, rounder, sweeps=sweeps, refit=refit)
-
-    if scheme.mixes_rows:
-        pairs = zip(live, rounders, strict=True)
-        found = [solved(jnp.asarray(matrix), rounder) for matrix, rounder in pairs]
+    inputs = map(jnp.asarray, live if scheme.mixes_rows else [np.concatenate(live)])
+    solved = [
+        (matrix, rounder, *_solve(matrix, importance, factor, rounder, groups))
+        for matrix, rounder in zip(inputs, rounders, strict=False)
+    ]
+    diagonal, used = damped_diagonal(hessian, factor), factor.damping
+    # The factor and the metric of a wide layer don't fit in memory together.
+    del factor
+    if sweeps and can_descend(rounders[0]):
+        metric = metric_of(hessian, diagonal, rounders[0].unit)
+        found = [
+            descend(matrix, codes, side, metric, rounder, sweeps=sweeps, refit=refit)
+            for matrix, rounder, codes, side, _ in solved
+        ]
     else:
-        tensor, losses = solved(jnp.asarray(np.concatenate(live)), rounders[0])
-        counts = [len(matrix) for matrix in matrices]
+        found = [
+            (rounder.tensor(codes, side, matrix.shape), losses)
+            for matrix, rounder, codes, side, losses in solved
+        ]
+    if not scheme.mixes_rows:
+        (tensor, losses), counts = found[0], [len(matrix) for matrix in matrices]
         parts = np.split(losses, np.cumsum(counts)[:-1])
         found = list(zip(split_rows(tensor, counts), parts, strict=True))
     if refit and can_refit(scheme):
-        damped = damped_hessian(hessian, factor)
+        damped = np.array(hessian, np.float64)
+        np.fill_diagonal(damped, diagonal)
         found = [
             refitted(tensor, matrix, damped)
             for (tensor, _), matrix in zip(found, live, strict=True)
         ]
     return [
-        Solution(weight=tensor, loss=float(losses.sum()), damping=factor.damping)
-        for tensor, losses in found
+        Solution(weight=tensor, loss=float(losses.sum()), damping=used) for tensor, losses in found
     ]
 
 

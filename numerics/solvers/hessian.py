@@ -190,15 +190,8 @@ def _units_of_group(group_size: int, unit: int, order: Order) -> int | None:
     return None if group_size % unit else group_size // unit
 
 
-def damped_hessian(hessian: Float[np.ndarray, "n n"], factor: Factor) -> Float[np.ndarray, "n n"]:
-    """Return the Hessian that was factorised, columns in their original order."""
-    matrix = np.array(hessian, np.float64)
-    matrix[np.diag_indices_from(matrix)] = damped_diagonal(hessian, factor)
-    return matrix
-
-
 def damped_diagonal(hessian: Float[np.ndarray, "n n"], factor: Factor) -> Float[np.ndarray, " n"]:
-    """Return the diagonal of :func:`damped_hessian`."""
+    """Return the diagonal of the Hessian that was factorised, columns in their original order."""
     diagonal = np.diag(hessian).astype(np.float64)
     mean = float(diagonal[~factor.dead].mean()) if not factor.dead.all() else 1.0
     filled: np.ndarray = np.where(factor.dead, mean, diagonal) + factor.damping * mean
