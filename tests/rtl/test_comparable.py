@@ -6,7 +6,7 @@ import pytest
 from hw.pe_record import COMPARABLE_RECORDS, list_records, load_comparable, load_record
 from rtl.catalog import PES, find_pe
 from rtl.comparable import MACS_PER_CYCLE, comparable, comparables
-from rtl.cost.synthesis import verilog_hash
+from rtl.cost.verilog_hash import verilog_hash
 from rtl.verification.compiled import CompiledPe
 
 FOUND = comparables(PES.values())
