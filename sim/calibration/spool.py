@@ -11,6 +11,8 @@ import numpy as np
 
 from sim.errors import UserError
 
+#: Least memory in bytes that may be asked for: a process with JAX takes it before it has weights.
+LEAST_BYTES = 512_000_000.0
 EXPONENTS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -51,10 +53,16 @@ class Spool:
 def parse_bytes(text: str) -> float:
     """Return the bytes that a text such as ``6GB`` names.
 
-    >>> parse_bytes("6GB"), parse_bytes("512 mb"), parse_bytes("2KiB")
-    (6000000000.0, 512000000.0, 2048.0)
+    >>> parse_bytes("6GB"), parse_bytes("512 mb"), parse_bytes("2GiB")
+    (6000000000.0, 512000000.0, 2147483648.0)
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?", text.strip().upper())
     if match is None or float(match[1]) == 0:
         raise UserError(f"--memory '{text}' is not a size; write 6GB or 512MB")
-    return float(match[1]) * (1024.0 if match[3] else 1000.0) ** EXPONENTS[match[2]]
+    size = float(match[1]) * (1024.0 if match[3] else 1000.0) ** EXPONENTS[match[2]]
+    if size < LEAST_BYTES:
+        raise UserError(
+            f"--memory {text.strip()} is less than qsim takes without a model; give at least "
+            f"{LEAST_BYTES / 1e6:.0f}MB"
+        )
+    return size

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from sim.formats.describe import options_line
 from sim.formats.lookup import find_definition, find_formats
 from sim.formats.served import LLAMA_8B, bits, same_as, served_tables
 from sim.formats.tables import families_table, formats_table, grid_table, scheme_text
@@ -31,8 +32,10 @@ def format_text(name: str, *, out: Path | None = None) -> RenderableType:
         from sim.formats.grid_figure import write_grid
 
         write_grid(formats, out)
-    head = [] if scheme is None else [scheme_text(name, scheme), Text()]
-    return Group(*head, *map(grid_table, formats))
+    if scheme is None:
+        # An element format, which options make a scheme.
+        return Group(*map(grid_table, formats), Text(f"\n{options_line(name.strip().lower())}"))
+    return Group(scheme_text(name, scheme), Text(), *map(grid_table, formats))
 
 
 def _mix_lines(name: str, mix: GgufMix) -> Iterator[str]:

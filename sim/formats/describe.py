@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Iterator
 
+from numerics.names.text import TOKENS, parse_scheme
 from numerics.schemes.element import SCALE_NAMES, ElementScheme, ScaleRule, ZeroPoint
 from numerics.schemes.granularity import PerChannel, PerGroup, PerTensor, PerToken
 from numerics.schemes.scheme import Scheme
@@ -56,6 +57,25 @@ def _parts(scheme: ElementScheme) -> Iterator[str]:
     if words := ZERO_POINTS[scheme.zero_point]:
         yield words
     yield RULES.get(scheme.rule, f"{scheme.rule} rule")
+
+
+def options_line(name: str) -> str:
+    """Return the options that may follow a format's name, each after a colon.
+
+    >>> options_line("twn"), options_line("mxfp4")
+    ('options: g<size>, as in twn:g64', 'options: none')
+    """
+    if _is_text(f"{name}:g64:bf16"):
+        return f"options: {TOKENS}; as in {name}:g64:bf16"
+    return f"options: g<size>, as in {name}:g64" if _is_text(f"{name}:g64") else "options: none"
+
+
+def _is_text(text: str) -> bool:
+    try:
+        parse_scheme(text)
+    except ValueError:
+        return False
+    return True
 
 
 def definition(scheme: Scheme) -> str:

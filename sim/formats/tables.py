@@ -9,7 +9,7 @@ from numerics import CATALOG
 from numerics.formats import Format
 from numerics.names.families import FAMILIES
 from numerics.schemes.scheme import Scheme, StorageKind
-from sim.formats.describe import definition, summary
+from sim.formats.describe import definition, options_line, summary
 from sim.formats.explain import Explanation, explain, tie_rule
 from sim.formats.lookup import grid
 from sim.formats.served import same_as
@@ -61,6 +61,7 @@ def scheme_text(name: str, scheme: Scheme) -> RenderableType:
     lines = [f"{name}: {summary(scheme, bits['full'])}"]
     lines += [f"source: {source}"] if (source := _source(scheme)) else []
     lines += [f"same as: {others}"] if (others := same_as(name)) else []
+    lines += [options_line(name if name.lower() in CATALOG else scheme.name.split(":")[0])]
     lines += [f"bits per weight of a matrix of {rows} x {columns}: {counted}{exact}"]
     return Group(Text("\n".join(lines)), Text(), _stored(scheme), Text(), Text(definition(scheme)))
 

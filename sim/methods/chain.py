@@ -11,13 +11,11 @@ from itertools import pairwise
 from numerics import Scheme
 from numerics.names.suggest import unknown
 from sim.methods.catalog import STEPS
-from sim.methods.options import parse_options, step_text
+from sim.methods.options import parse_options, split_outside, step_text
 from sim.methods.solvers import Rtn
 from sim.methods.step import BlockTransform, ModelTransform, Repair, Solver, Step
 
-STEP = re.compile(r"(?P<name>[a-z0-9-]+)(?:\((?P<options>[^()]*)\))?")
-#: Signs that part steps: those outside of brackets.
-BETWEEN = re.compile(r"\+(?![^()]*\))")
+STEP = re.compile(r"(?P<name>[a-z0-9-]+)(?:\((?P<options>.*)\))?")
 #: Kinds of steps in the order of a chain, and their names in messages.
 KINDS: tuple[tuple[type[Step], str], ...] = (
     (ModelTransform, "a transform of the model"),
@@ -87,7 +85,7 @@ def parse_chain(text: str) -> Chain:
     Traceback (most recent call last):
     ValueError: option clip of gptq is 'maybe'; it can be true or false
     """
-    steps = [_parse_step(part) for part in BETWEEN.split(text.strip().lower())]
+    steps = [_parse_step(part) for part in split_outside(text.strip().lower(), "+")]
     ranks = [_rank(step) for step in steps]
     for (first, a), (second, b) in pairwise(zip(steps, ranks, strict=True)):
         if b < a:
@@ -118,7 +116,7 @@ def chain_text(chain: Chain) -> str:
 
 def _parse_step(text: str) -> Step:
     match = STEP.fullmatch(text.strip())
-    if match is None:
+    if match is None or text.count("(") != text.count(")"):
         raise ValueError(
             f"method step '{text}' is not of the form NAME or NAME(OPTION=VALUE,...); "
             "a chain is STEP+STEP"
@@ -135,6 +133,12 @@ def _rank(step: Step) -> int:
 
 def _check_single(text: str, steps: list[Step]) -> None:
     """Refuse a step that is given twice, a second solver and a second repair."""
+    rotations = [s.name for s in steps if isinstance(s, ModelTransform) and s.has_online]
+    if len(rotations) > 1:
+        raise ValueError(
+            f"method '{text}': {' and '.join(rotations)} both transform activations at run time; "
+            f"leave r3, r4 and heads out of one of them"
+        )
     names = [step.name for step in steps]
     for name in names:
         if names.count(name) > 1:

@@ -7,6 +7,22 @@ from numerics.names.suggest import unknown
 from sim.methods.step import Step
 
 
+def split_outside(text: str, sign: str) -> list[str]:
+    """Return the parts of a text between signs that stand outside of brackets.
+
+    >>> split_outside("lorc(format=table(-1,0,1))+rtn", "+")
+    ['lorc(format=table(-1,0,1))', 'rtn']
+    """
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == sign and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
 def parse_options(step: type[Step], text: str) -> dict[str, object]:
     """Return the values of a step's options by name.
 
@@ -18,7 +34,7 @@ def parse_options(step: type[Step], text: str) -> dict[str, object]:
     hints = typing.get_type_hints(step)
     names = [field.name for field in option_fields(step)]
     found: dict[str, object] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in filter(None, (p.strip() for p in split_outside(text, ","))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ValueError(f"option '{part}' of {step.name} has no value; write {part}=VALUE")

@@ -53,9 +53,24 @@ class Rotate(ModelTransform):
     def __post_init__(self) -> None:
         if not any((self.r1, self.r2, self.r3, self.r4, self.heads)):
             raise ValueError("rotate has no rotation; set r1, r2, r3, r4 or heads to true")
+        if self.block and not (self.r1 or self.r4):
+            raise ValueError(
+                f"option block of rotate is {self.block}, but only r1 and r4 have blocks; set one "
+                "of them to true or leave block out"
+            )
+        if self.seed and not (self.r1 or self.r2):
+            raise ValueError(
+                f"option seed of rotate is {self.seed}, but only r1 and r2 have random signs; set "
+                "one of them to true or leave seed out"
+            )
         for name in ("block", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"option {name} of rotate is {getattr(self, name)}; at least 0")
+
+    @property
+    def has_online(self) -> bool:
+        """Whether there are Hadamard transforms at run time."""
+        return self.r3 or self.r4 or self.heads
 
     def transformed(self, config: ModelConfig) -> ModelConfig:
         """Return the configuration of the rotated model; ValueError if it can't be rotated."""
@@ -81,7 +96,7 @@ class Rotate(ModelTransform):
         )
 
     def _online(self, config: ModelConfig) -> Online | None:
-        if not (self.r3 or self.r4 or self.heads):
+        if not self.has_online:
             return None
         mixes_heads = has_hadamard(config.heads)
         return Online(

@@ -57,6 +57,11 @@ class SpinQuant(ModelTransform):
                 f"option rate of spinquant is {self.rate:g}; it must be a number above 0"
             )
 
+    @property
+    def has_online(self) -> bool:
+        """Whether there are Hadamard transforms at run time."""
+        return self._start.has_online
+
     def transformed(self, config: ModelConfig) -> ModelConfig:
         """Return the configuration of the rotated model; ValueError if it can't be rotated."""
         return self._start.transformed(config)

@@ -79,6 +79,11 @@ class Task:
 class ModelTransform(Step):
     """Changes the weights of the whole model and leaves its float outputs unchanged."""
 
+    @property
+    @abstractmethod
+    def has_online(self) -> bool:
+        """Whether the transformed model has Hadamard transforms at run time."""
+
     @abstractmethod
     def transformed(self, config: ModelConfig) -> ModelConfig:
         """Return the configuration of the transformed model.

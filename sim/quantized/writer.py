@@ -18,6 +18,7 @@ from numerics.gguf.scheme import GgufScheme
 from sim.calibration.checkpoint import Checkpoint
 from sim.calibration.spool import Spool
 from sim.calibration.text import Calibration
+from sim.directories import made_directory
 from sim.errors import UserError, user_errors
 from sim.methods import catalog as methods
 from sim.methods.block_report import Report
@@ -83,9 +84,9 @@ def write_model(
             f"out, or take a format that is written to a directory"
         )
     tables.check(is_gguf=is_gguf)
-    out.parent.mkdir(parents=True, exist_ok=True)
     key = _key(source, recipe, tables, calibration)
-    with Checkpoint(out.parent / f".{out.name}-unfinished", key) as checkpoint:
+    place = out.parent / f".{out.name}-unfinished"
+    with made_directory(out.parent), Checkpoint(place, key) as checkpoint:
         if not checkpoint.is_locked:
             raise UserError(f"another process is writing {out}; wait for it or name another")
         staging = checkpoint.directory / "model"

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sim.directories import made_directory
 from sim.provenance import ReportProvenance
 from sim.report.html import Drawing, page
 from sim.report.kinds import is_reference
@@ -83,8 +84,10 @@ def _csv_files(results: Sequence[PointResult], earlier: Sequence[PointResult]) -
 
 def replace_files(directory: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Write all files beside their places, then move each there; a full disk changes nothing."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".report-") as staging:
+    with (
+        made_directory(directory),
+        tempfile.TemporaryDirectory(dir=directory, prefix=".report-") as staging,
+    ):
         for name, content in files.items():
             (Path(staging) / name).write_bytes(content)
         for name in files:

@@ -12,7 +12,7 @@ from numerics import CATALOG
 from sim.calibration.options import BUILT_IN, SEQUENCE, CalibrationOptions
 from sim.calibration.spool import parse_bytes
 from sim.calibration.text import Calibration
-from sim.errors import UserError
+from sim.errors import UserError, os_error_text
 from sim.methods.chain import chain_text
 from sim.model.tensors import linear_names
 from sim.names.meaning import FLOAT
@@ -32,7 +32,7 @@ from sim.sweep.checkpoint import (
 from sim.sweep.crew import Crew, LocalCrew
 from sim.sweep.definition import definition
 from sim.sweep.distinct import distinct
-from sim.sweep.engine import Sweep
+from sim.sweep.engine import Observer, Sweep
 from sim.sweep.on_dask import DaskCrew, local_directory, parse_on
 from sim.sweep.options import SweepOptions
 from sim.sweep.progress import ProgressObserver, WorkerObserver
@@ -68,12 +68,24 @@ def run_sweep(options: SweepOptions, calibration: CalibrationOptions = BUILT_IN)
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     crew = _crew(options, calibration, sweep)
     with ProgressObserver(Console(stderr=True), as_json=options.json) as observer:
-        results = sweep.run(observer, crew)
+        results = _run(sweep, observer, crew)
     hashes = {"model": sweep.source.content_hash, "text": sweep.text.sha256}
     provenance = make_provenance(hashes, seed=options.noise_seed)
     points = distinct([*results, *([] if options.only else sweep.earlier())])
     count = len(results)
     return SweepOutcome(results=points[:count], earlier=points[count:], provenance=provenance)
+
+
+def _run(sweep: Sweep, observer: Observer, crew: Crew | None) -> list[PointResult]:
+    """Run a sweep; an error of the system that names no file is one of the output directory."""
+    try:
+        return sweep.run(observer, crew)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise UserError(os_error_text(error, sweep.directory)) from None
 
 
 def make_sweep(options: SweepOptions, calibration: CalibrationOptions) -> tuple[Sweep, list[str]]:

@@ -18,6 +18,7 @@ from sim.calibration.checkpoint import Checkpoint
 from sim.calibration.spool import Spool
 from sim.calibration.stream import Progress
 from sim.calibration.text import Calibration
+from sim.directories import made_directory
 from sim.errors import UserError
 from sim.methods import catalog as methods
 from sim.methods.block_report import Report, unreported
@@ -121,8 +122,8 @@ class Sweep:
         """
         keyed = self._keyed()
         refuse_network(self.directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        store = Store(self.directory / FILE)
+        with made_directory(self.directory):
+            store = Store(self.directory / FILE)
         found = {key: known for key in keyed if (known := store.get(key)) is not None}
         missing = {key: p for key, p in keyed.items() if key not in found}
         self._announce(missing, observer, crew)

@@ -153,6 +153,13 @@ def test_states_beyond_the_budget_lie_on_disk(tmp_path):
     assert isinstance(spool.empty((100,)), np.memmap)
 
 
+@pytest.mark.parametrize("text", ["1KB", "511MB"])
+def test_a_memory_below_that_of_the_process_is_refused(text):
+    message = f"^--memory {text} is less than qsim takes without a model; give at least 512MB$"
+    with pytest.raises(UserError, match=message):
+        parse_bytes(text)
+
+
 @pytest.mark.parametrize("text", ["six", "0GB", "-1GB", "6XB", ""])
 def test_a_memory_that_is_no_size_is_refused(text):
     with pytest.raises(UserError, match="is not a size; write 6GB or 512MB"):

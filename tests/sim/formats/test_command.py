@@ -111,6 +111,24 @@ def test_widths_packings_and_mixes_are_listed_and_shown(capsys):
     assert "same as: w4a16" in out
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("int4", "options: tensor, channel, token, g<size>, .*; as in int4:g64:bf16"),
+        (
+            "fp4_e2m1",
+            "options: tensor, .* a scale format \\(.*\\) or a scale rule .*; as in .*",
+        ),
+        ("twn", "options: g<size>, as in twn:g64"),
+        ("nvfp4", "options: none"),
+        ("int4:g64", "options: tensor, .*; as in int4:g64:bf16"),
+    ],
+)
+def test_a_format_shows_the_options_that_its_name_takes(capsys, name, line):
+    _, out, _ = qsim(capsys, "show", name)
+    assert re.search(f"(?m)^{line}$", out)
+
+
 def functions_of_numerics():
     """Return the words with an underscore, which are names of functions."""
     texts = [path.read_text("utf-8") for path in Path(numerics.__file__).parent.rglob("*.py")]

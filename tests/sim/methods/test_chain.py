@@ -61,6 +61,16 @@ def test_what_a_method_cannot_be_is_said_in_one_line(text, message):
     assert message in str(caught.value)
 
 
+def test_a_format_in_an_option_may_have_brackets():
+    text = "gptq(order=natural)+lorc(rank=2,format=table(-1,-0.5,0,0.5,1):channel,weighted=false)"
+    chain = parse_chain(text)
+    assert chain.repair.format == "table(-1,-0.5,0,0.5,1):channel" and chain.repair.rank == 2
+    assert parse_chain(chain_text(chain)) == chain
+    assert chain.repair.formats[1].bits_per_weight((4, 64), kind="index") == 3
+    with pytest.raises(ValueError, match=r"^method step 'lorc\(format=table\(-1,1\)' is not of"):
+        parse_chain("lorc(format=table(-1,1)")
+
+
 def test_rounding_to_nearest_is_the_chain_without_a_step():
     assert parse_chain("rtn") == NEAREST and not NEAREST.is_calibrated
     assert parse_chain("gptq").is_calibrated

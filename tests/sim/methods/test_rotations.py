@@ -67,6 +67,12 @@ def test_texts_name_steps(text, step):
     [
         ("rotate(r1=false,r2=false)", "rotate has no rotation; set r1, r2, r3, r4 or heads"),
         ("rotate(block=-1)", "option block of rotate is -1; at least 0"),
+        ("rotate(r1=false,block=8)", "option block of rotate is 8, but only r1 and r4 have blocks"),
+        ("rotate(r1=false,r2=false,r4=true,seed=1)", "option seed of rotate is 1, but only r1 and"),
+        (
+            "rotate(r4=true)+spinquant(r3=true)",
+            "rotate and spinquant both transform activations at run time; leave r3, r4 and heads",
+        ),
         ("rotate(seed=-1)", "option seed of rotate is -1; at least 0"),
         ("gptq+rotate", "rotate is a transform of the model and comes before gptq"),
     ],

@@ -1,6 +1,8 @@
 import dataclasses
+import errno
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +13,7 @@ from sim.errors import UserError
 from sim.sources.catalog import open_model
 from sim.sources.text import read_text
 from sim.sweep import evaluate
+from sim.sweep.command import _run as run_measured
 from sim.sweep.engine import Sweep
 from sim.sweep.recipe import EXACT
 from sim.sweep.recipe_file import make_recipe
@@ -32,6 +35,9 @@ class Log:
 
     def point(self, *recipes):
         self.measured += recipes
+
+    def block(self, line, done):
+        pass
 
     def tokens(self, count):
         self.tokens_done += count
@@ -291,3 +297,13 @@ def test_a_pe_that_rounds_reads_activations_itself(sweep):
     recipe = make_recipe("bitmod-fp4", "int8", group_size=32, pe="bitmod-fp4-aligned")
     with pytest.raises(UserError, match="rounds them to FP16 itself, so leave --activations out"):
         dataclasses.replace(sweep, recipes=(recipe,)).run(Log())
+
+
+def test_an_error_of_the_system_without_a_file_names_the_output_directory(sweep, monkeypatch):
+    def full(self, observer, crew):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Sweep, "run", full)
+    message = f"^{re.escape(str(sweep.directory))}: the disk is full; free some space, or write"
+    with pytest.raises(UserError, match=message):
+        run_measured(sweep, Log(), None)
