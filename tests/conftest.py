@@ -53,14 +53,14 @@ def pytest_collection_finish() -> None:
 QUICKLY_COMPILED = (ROOT / "tests" / "sim", ROOT / "tests" / "numerics" / "solvers")
 
 
-@pytest.fixture(autouse=True)
-def compiler(request: pytest.FixtureRequest) -> None:
-    """Choose how much XLA optimises; programs of the other choice are not used again."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Choose how much XLA optimises, also for fixtures; programs of another choice are dropped."""
     jax = sys.modules.get("jax")
     if jax is None:
         return
-    quick = any(request.node.path.is_relative_to(folder) for folder in QUICKLY_COMPILED)
-    quick = quick and request.node.get_closest_marker("optimized") is None
+    quick = any(item.path.is_relative_to(folder) for folder in QUICKLY_COMPILED)
+    quick = quick and item.get_closest_marker("optimized") is None
     if quick != jax.config.values["jax_disable_most_optimizations"]:
         jax.config.update("jax_disable_most_optimizations", quick)
         jax.clear_caches()
