@@ -132,6 +132,14 @@ class ModelConfig:
             self.online.check(self)
 
     @property
+    def text(self) -> str:
+        """The configuration as text, from which hashes of models are made.
+
+        YaRN counts only where it is used, so that results stored before it was a field are found.
+        """
+        return repr(self).replace(", yarn=None", "")
+
+    @property
     def score_scale(self) -> float:
         """Factor on the dot product of a query and a key."""
         if self.attention_scale is not None:

@@ -68,7 +68,7 @@ class GgufFile:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over the bytes of the file and the configuration."""
-        return hash_of("gguf", repr(self.config), file_sha256(self.path))
+        return hash_of("gguf", self.config.text, file_sha256(self.path))
 
     def read(self, name: str) -> Tensor:
         """Return the canonical tensor ``name`` as contiguous float32."""

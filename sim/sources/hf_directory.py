@@ -53,7 +53,7 @@ class HfDirectory:
         """SHA-256 over the bytes of the weight files and the configuration."""
         files = sorted({tensor.file for tensor in self.stored.values()})
         layout = [] if self.quantized is None else [repr(self.quantized.layout)]
-        return hash_of("safetensors", repr(self.config), *layout, *map(file_sha256, files))
+        return hash_of("safetensors", self.config.text, *layout, *map(file_sha256, files))
 
     def read(self, name: str) -> Tensor:
         """Return the canonical tensor ``name`` as contiguous float32; of codes, their values."""
