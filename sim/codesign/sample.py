@@ -12,7 +12,7 @@ from sim.sources.source import ModelSource
 from sim.sources.text import Text
 from sim.sweep.engine import Sweep
 from sim.sweep.recipe import Recipe
-from sim.sweep.scored import scored_text
+from sim.sweep.scored import read_scored, scored_text
 from sim.sweep.windows import Windows
 
 #: Tokens and window of points where no row was measured: those of the built-in tables.
@@ -87,6 +87,13 @@ def sample_of(about: Mapping[str, str], model: str, text: Path | None) -> OpenSa
             f" its windows, so no point can be added; measure points with 'qsim sweep --model"
             f" {model} --out DIR' and give --accuracy DIR"
         )
+    # Before the windows, which another text may be too short for.
+    scored = read_scored(text)
+    if scored.sha256 != sha256[1]:
+        raise UserError(
+            f"{scored.name} is not the text of the accuracy table, {about['text']}; give it with"
+            " --text"
+        )
     tokens, context = (int(number.replace(",", "")) for number in size.groups()[:2])
     found = Sample(
         model=model, text=text, tokens=tokens, context=context, spread=size[3] == "spread"
@@ -95,11 +102,6 @@ def sample_of(about: Mapping[str, str], model: str, text: Path | None) -> OpenSa
         raise UserError(
             f"{model} has other weights than those of the accuracy table, whose SHA-256 begins with"
             f" {about['model_sha256'][:12]}; name the same with --weights"
-        )
-    if found.text.sha256 != sha256[1]:
-        raise UserError(
-            f"{found.text.name} is not the text of the accuracy table, {about['text']}; give it"
-            " with --text"
         )
     if found.about["sample"] != about["sample"]:
         raise UserError(f"the windows of the accuracy table cannot be made: {about['sample']}")

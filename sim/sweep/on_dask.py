@@ -6,6 +6,7 @@ model and measures its float32 reference once, and measures one point at a time.
 
 import contextlib
 import functools
+import logging
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -85,6 +86,8 @@ class DaskCrew:
             raise UserError(
                 "distributed is not installed; install the extra: pip install 'qsim-codesign[dask]'"
             ) from None
+        # Its tracebacks would stand before the one line of an error.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             client = Client(self.address, timeout=SCHEDULER_S, set_as_default=False)
         except (OSError, ValueError) as error:

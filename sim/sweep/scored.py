@@ -17,9 +17,14 @@ def scored_text(
     Raises :class:`UserError` for windows that the model cannot read or that score nothing.
     """
     check_context(source, context)
-    text = held_out_text() if path is None else read_text(path)
+    text = read_scored(path)
     windows = take_windows(text, source.tokenizer(), tokens=tokens, context=context, spread=spread)
     return text, windows
+
+
+def read_scored(path: Path | None) -> Text:
+    """Return the text of a path, or without one the built-in held-out text."""
+    return held_out_text() if path is None else read_text(path)
 
 
 def check_context(source: ModelSource, context: int) -> None:
