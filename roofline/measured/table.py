@@ -54,6 +54,8 @@ MOST = 10_000_000
 SLOWEST, FASTEST = 1e-9, 1e12
 #: Least and most parameters of a model that a row may have.
 LEAST_PARAMS, MOST_PARAMS = 1e5, 1e14
+#: How rows name the sequences of a step at most, in vLLM and in TensorRT-LLM.
+SEQUENCES = re.compile(r"\bmax[-_ ]?(?:num[-_ ]?seqs|batch[-_ ]?size) ?[=:]? ?([1-9]\d{0,5})\b")
 MULTIPLIERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "": 1.0}
 
 
@@ -77,6 +79,8 @@ class MeasuredPoint:
     batch: int | None
     prompt: int
     output: int
+    #: Sequences of a step at most (``max_num_seqs``), if the row names them.
+    most_sequences: int | None = None
     #: How several machines share the model.
     parallel: Parallel = "tensor"
     #: Whether the model is unknown, and a shape of its size stands in for it.
@@ -191,9 +195,20 @@ def _matched(row: dict[str, str], line: int, aliases: EngineAliases) -> Measured
         batch=None if phase == "e2e_max" and not batch else batch or 1,
         prompt=_whole(row, "prompt_len", EMPTY_PROMPT if phase == "decode" else DEFAULT_PROMPT),
         output=_whole(row, "gen_len", DEFAULT_OUTPUT),
+        most_sequences=_most_sequences(words.cells),
         parallel=parallel_of(engine, words, aliases),
         is_generic=shape.name not in list_models(),
     )
+
+
+def _most_sequences(cells: str) -> int | None:
+    """Return the limit on sequences that a row names.
+
+    >>> _most_sequences("vllm --max-num-seqs 512"), _most_sequences("max_batch_size=64")
+    (512, 64)
+    """
+    match = SEQUENCES.search(cells)
+    return int(match[1]) if match else None
 
 
 def _whole(row: dict[str, str], name: str, default: int) -> int:

@@ -215,7 +215,10 @@ def _batches(point: MeasuredPoint, setup: Setup, limits: Setup) -> tuple[int, in
     most = largest_batch(limits, length=point.prompt + (point.output + 1) // 2, usable=1.0)
     if most == 0:
         return None
-    return most, max(1, largest_batch(setup, length=point.prompt + point.output))
+    usual = max(1, largest_batch(setup, length=point.prompt + point.output))
+    if point.most_sequences is not None:
+        return min(most, point.most_sequences), min(usual, point.most_sequences)
+    return most, min(usual, setup.runtime.server.largest_batch(setup.machine))
 
 
 def _score(group: tuple[str, str, str], rows: Sequence[Scored]) -> Score:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from hw.cpu import OPS_PER_CYCLE
 from hw.machine import OPERANDS, Machine
+from roofline.runtime.server import LLAMA_SERVER, VLLM, Server
 from roofline.runtime.serving_format import Packing, ServingFormat
 
 #: Weight types for which llama.cpp has CPU kernels that multiply tiles: llamafile's
@@ -85,6 +86,8 @@ class Engine:
     name: str
     #: Weight packings that the engine loads.
     packings: frozenset[Packing]
+    #: Server of the engine: memory rules, sequences and tokens of a step.
+    server: Server = VLLM
     #: First pull request of this version, and first pull request of the next; None if current.
     since: int = 0
     until: int | None = None
@@ -143,7 +146,7 @@ TENSOR_LIBRARY = Engine(
     narrows_activations=True,
 )
 #: Kernels that look partial sums up in tables: T-MAC (arXiv:2407.00088), bitnet.cpp's TL1 and TL2.
-TABLE_LOOKUP = Engine(name="table lookup", packings=frozenset(["lookup"]))
+TABLE_LOOKUP = Engine(name="table lookup", packings=frozenset(["lookup"]), server=LLAMA_SERVER)
 #: llama.cpp's backends for CUDA, ROCm and Metal. ``n_batch`` and ``n_ubatch`` have 2048 and 512
 #: tokens, ``MMQ_DP4A_MAX_BATCH_SIZE`` 64, and ``mul_mat_q_case`` takes the widest tile, 128 tokens,
 #: for up to 512 of one expert. Activations are FP32: 2x the bytes, and 6 more for 2 to give cuBLAS
@@ -177,6 +180,7 @@ GGML_GPU_2025 = replace(GGML_GPU, flash_attention=True)
 LLAMA_CPP = Engine(
     name="llama.cpp",
     packings=frozenset(["gguf"]),
+    server=LLAMA_SERVER,
     since=17906,
     splits_layers=True,
     library_operands=frozenset(["fp16"]),

@@ -7,6 +7,7 @@ from sim.cli.hw import hw
 from sim.cli.merge import merge
 from sim.cli.methods import methods
 from sim.cli.models import models
+from sim.cli.plan import plan
 from sim.cli.quantize import quantize
 from sim.cli.roofline import roofline
 from sim.cli.rtl import rtl
@@ -15,5 +16,5 @@ from sim.cli.sweep import sweep
 app.command(sweep)
 app.command(merge)
 app.command(quantize)
-for group in (models, formats, methods, hw, roofline, rtl, codesign):
+for group in (models, formats, methods, hw, plan, roofline, rtl, codesign):
     app.command(group)

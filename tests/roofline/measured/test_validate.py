@@ -49,3 +49,15 @@ def test_the_bound_of_a_full_memory_uses_all_of_it(tmp_path):
 def test_a_size_in_the_name_is_one(tmp_path):
     row = scored(tmp_path, "A100 80GB,Vicuna-33B,,fp16,,1,128,64,decode,20")
     assert row.point.is_generic and row.point.shape.params == pytest.approx(33e9, rel=0.1)
+
+
+def test_a_largest_batch_ends_where_the_server_does(tmp_path):
+    def batch(words=""):
+        row = scored(tmp_path, f"H200 SXM,Qwen2.5-0.5B,,fp16,,,128,128,e2e_max,9{words}")
+        return row.request.batch, row
+
+    assert batch()[0] == 1024
+    named, row = batch(",vllm --max-num-seqs 256")
+    assert named == 256 and row.point.most_sequences == 256
+    # A bound takes more sequences than a server's default, and no more than a row names.
+    assert batch()[1].bound >= row.bound > row.expected
