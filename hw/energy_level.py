@@ -3,8 +3,8 @@
 Records have the energy of a standard-cell netlist at 1.10 V with registers and glitches. Horowitz,
 ISSCC 2014, has 0.2 pJ for an 8-bit multiplication and 0.1 pJ for a 32-bit addition at 45 nm and
 0.9 V, without registers. The quotient is a product of four factors, which are computed from the
-record of ``int8-mac``. The energies of whole machines have the same level; ratios between PEs do
-not depend on it.
+record of ``int8-mac``. The energies of whole machines have the same level. Other libraries give
+other levels and nearly the same ratios between PEs: ``reports/pe_energy``.
 """
 
 from dataclasses import dataclass
@@ -68,5 +68,5 @@ def level_note() -> str:
         f"PE energies are of cells at {RECORD_V:.2f} V: int8-mac takes {level.total:.1f} x the"
         f" {HOROWITZ_FJ / 1000:.1f} pJ of Horowitz (ISSCC 2014, 45 nm, {HOROWITZ_V:g} V) ="
         f" {level.voltage:.1f} voltage x {level.registers:.1f} registers x {level.glitches:.1f}"
-        f" glitches x {level.cells:.1f} cells. Ratios between PEs do not depend on it."
+        f" glitches x {level.cells:.1f} cells. Ratios between PEs are more certain than the level."
     )

@@ -77,10 +77,11 @@ the ratio of the records:
 
 {ratios}
 
-With 16 MACs per cycle, where registers are a small share, ratios of energy agree within {sixteen:.0%} and of area within
-{sixteen_area:.0%}. With one lane they differ by up to {one:.0%}: half of the energy of a small PE is in its flip-flops, and those of the 130 nm
-libraries (with asynchronous resets, or large) weigh more or less against gates. Compare PEs by the columns x16 of
-`qsim rtl cost`.
+With 16 MACs per cycle, where registers are a small share, ratios of energy agree within {near:.0%} in NanGate and
+SG13G2. In SkyWater they differ by up to {far:.0%}, because `int8-16` glitches less there: its logic takes {sky:.1f} times the
+energy without delays, {own:.1f} times in the records' library; without glitches the ratios agree within {still:.0%}. Ratios of
+area agree within {sixteen_area:.0%}. With one lane ratios of energy differ by up to {one:.0%}: half of the energy of a small PE is in
+its flip-flops, which weigh more against gates in the 130 nm libraries. Compare PEs by the columns x16 of `qsim rtl cost`.
 
 Made by `python reports/pe_energy/study.py` from the CSV files beside it, which `measure.py` makes. The liberty files are
 those of OpenSTA's repository (The-OpenROAD-Project/OpenSTA, d1b2b396), which are not part of this project.
@@ -164,6 +165,12 @@ def scaled_level(library: str, energy_fj: float) -> float:
     return energy_fj * RECORD_NM / size_nm * (RECORD_V / volts) ** 2
 
 
+def glitch_factor(numbers: dict[str, float]) -> float:
+    """Return the energy of logic with glitches over that without."""
+    clock = numbers["clock_fj"]
+    return (numbers["gate_delay_fj"] - clock) / (numbers["no_delay_fj"] - clock)
+
+
 def ratio_rows(
     found: dict[str, dict[str, dict[str, float]]], names: tuple[str, ...], base: str, key: str
 ) -> list[tuple[str, list[float], list[float]]]:
@@ -191,6 +198,7 @@ def main() -> None:
         for key in ("gate_delay_fj", "area_um2_per_mac")
         for names, of in ((ONE_LANE, "int8-mac"), (SIXTEEN, "int8-16"))
     ]
+    still = ratio_rows(found, SIXTEEN, "int8-16", "no_delay_fj")
     worst = [max(abs(d) for _, _, away in made for d in away) for _, _, made, _ in parts]
     lines = [
         [f"{name} / {of}", "energy" if key == "gate_delay_fj" else "area", f"{ratios[0]:.3f}",
@@ -240,7 +248,11 @@ def main() -> None:
                 ["PE", "of", "qsim45", *(name for name, _, _ in PROCESSES.values())], lines
             ),
             one=worst[0],
-            sixteen=worst[1],
+            near=max(abs(d) for _, _, away in parts[1][2] for d in away[:2]),
+            far=max(abs(away[2]) for _, _, away in parts[1][2]),
+            sky=glitch_factor(found["sky130hd_tt"]["int8-16"]),
+            own=glitch_factor(found["qsim45"]["int8-16"]),
+            still=max(abs(away[2]) for _, _, away in still),
             sixteen_area=worst[3],
         )
     )  # fmt: skip
