@@ -256,7 +256,7 @@ def test_codes_that_a_method_chose_read_back_as_chosen(source, tmp_path, method)
 def test_a_gguf_file_holds_the_codes_that_a_method_chose(source, tmp_path, monkeypatch):
     none = {"tokenizer.ggml.model": "none"}
     monkeypatch.setattr("sim.quantized.writer.vocabulary_keys", lambda source: none)
-    recipe = make_recipe("q4_0", method="gptq(order=natural)")
+    recipe = make_recipe("q4_0", method="gptq(order=natural,sweeps=0)")
     tokens = np.random.default_rng(0).integers(0, 250, (8, 32)).astype(np.int32)
     calibration = Calibration(text=Text(name="noise", content="", sha256=""), tokens=tokens)
     file = write_model(source, recipe, tmp_path / "m.gguf", calibration=calibration)
