@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from numerics.formats import Format
+from sim.directories import made_directory
 from sim.errors import UserError, writing
 from sim.formats.explain import tie_rule
 from sim.formats.lookup import grid
@@ -27,7 +28,7 @@ def write_grid(formats: Sequence[Format], path: Path) -> None:
         for one, fmt in zip(axes, formats, strict=True):
             _draw(one, fmt)
     content = png(figure) if path.suffix == ".png" else svg(figure).encode()
-    with writing(path):
+    with writing(path), made_directory(path.parent):
         path.write_bytes(content)
 
 

@@ -56,8 +56,19 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        is_new = not path.exists()
+        try:
+            self._prepare()
+        except UserError:
+            # A full disk leaves a file without tables.
+            if is_new and path.exists() and path.stat().st_size == 0:
+                path.unlink()
+            raise
+
+    def _prepare(self) -> None:
+        """Make the table of a new store; refuse a store of another version."""
         with self._connect() as db:
-            _check_version(db, path, "give another --out")
+            _check_version(db, self.path, "give another --out")
             db.execute(
                 "CREATE TABLE IF NOT EXISTS points (key TEXT PRIMARY KEY, sample TEXT NOT NULL, "
                 "model TEXT NOT NULL, recipe TEXT NOT NULL, result TEXT NOT NULL, "

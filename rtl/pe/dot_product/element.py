@@ -9,13 +9,13 @@ import numpy as np
 from numerics.formats import FP16, Format
 from numerics.pe.exact_dot import exact_dots, sum_bits
 from rtl.arithmetic.decoder import decoder_obligations
-from rtl.arithmetic.products import reference_product
 from rtl.arithmetic.terms import Serial
 from rtl.arithmetic.units import in_units
 from rtl.element import Obligation, ProcessingElement
 from rtl.fields import Operands
 from rtl.pe import nearest
 from rtl.pe.dot_product.circuit import DotProduct, ProductFactory
+from rtl.pe.dot_product.obligation import product_obligation
 from rtl.pe.lookup.circuit import I2_S
 from rtl.pe.rows import RowPe, selected_codes
 
@@ -118,12 +118,7 @@ class DotProductPe(RowPe, layer="rtl.pe.dot_product.layer"):
         """Return the obligations of the multiplier and of the decoders."""
         formats = self.weights, self.activations
         return (
-            Obligation(
-                what="product equals decoded values and *",
-                circuit=lambda: self.product(*formats),
-                reference=lambda: reference_product(*formats),
-                input_bits=self.weights.bits + self.activations.bits,
-            ),
+            product_obligation(self.product, *formats),
             *decoder_obligations(*formats),
         )
 

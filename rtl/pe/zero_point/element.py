@@ -9,11 +9,11 @@ from numerics.formats import Format
 from numerics.pe.zero_point import difference_bits, zero_point_dots
 from rtl.arithmetic.decoder import decoder_obligations
 from rtl.arithmetic.group_sum import accumulator_width, lanes_of_column, pack_columns
-from rtl.arithmetic.products import reference_product
 from rtl.element import Obligation, ProcessingElement
 from rtl.fields import CentredCodes, Codes, Field, Integers, Operands
 from rtl.pe import nearest
 from rtl.pe.dot_product.circuit import ProductFactory
+from rtl.pe.dot_product.obligation import product_obligation
 from rtl.pe.zero_point.circuit import Correction, CorrectionReference, ZeroPoint, row_bits
 
 
@@ -109,12 +109,7 @@ class ZeroPointPe(ProcessingElement, layer="rtl.pe.zero_point.layer"):
         formats = self.weights, self.activations
         total_bits = difference_bits(*formats, self.length)
         return (
-            Obligation(
-                what="product equals decoded values and *",
-                circuit=lambda: self.product(*formats),
-                reference=lambda: reference_product(*formats),
-                input_bits=self.weights.bits + self.activations.bits,
-            ),
+            product_obligation(self.product, *formats),
             Obligation(
                 what="correction equals total - zero * row",
                 circuit=lambda: Correction(*formats, length=self.length),

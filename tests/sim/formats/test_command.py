@@ -24,10 +24,10 @@ def test_the_list_has_bits_range_and_source(capsys):
 
 
 def test_show_prints_codes_midpoints_and_ties_and_draws(capsys, tmp_path):
-    code, out, _ = qsim(capsys, "show", "fp4", "--out", str(tmp_path / "grid.png"))
+    code, out, _ = qsim(capsys, "show", "fp4", "--out", str(tmp_path / "new" / "grid.png"))
     rows = [line.split() for line in out.splitlines()]
     assert code == 0 and ["0101", "3", "3.5", "4"] in rows and ["0111", "6"] in rows
-    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "new" / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_show_says_how_a_scheme_stores_a_matrix(capsys):

@@ -2,6 +2,8 @@ import dataclasses
 import json
 import math
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -141,3 +143,17 @@ def test_a_store_of_another_version_is_refused(tmp_path):
     )
     with pytest.raises(UserError, match=message):
         Store(path)
+
+
+def test_a_store_that_a_full_disk_cannot_hold_leaves_no_file(tmp_path):
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "from pathlib import Path; from sim.sweep.store import Store\n"
+        "Store(Path(sys.argv[1]))"
+    )
+    path = tmp_path / "results.sqlite"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert "UserError: cannot use the results store" in done.stderr
+    assert list(tmp_path.iterdir()) == []
