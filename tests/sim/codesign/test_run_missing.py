@@ -158,7 +158,9 @@ def test_points_are_measured_on_the_sample_of_a_store(tiny_model, text_file, tmp
         model=str(tiny_model), text=text_file, tokens=64, context=32, json=True,
         formats=("mxfp4", "mxfp4-rceil"), activations="mxfp4", out=tmp_path / "all",
     )  # fmt: skip
-    expected = {point.recipe: point.kl_mean for point in run_sweep(swept).results}
+    # Two workers too: other numbers of cores change the last digits.
+    alike = replace(swept, workers=2)
+    expected = {point.recipe: point.kl_mean for point in run_sweep(alike).results}
     run_sweep(replace(swept, formats=("mxfp4",), out=tmp_path / "some"))
     options = replace(
         GRID, formats=("mxfp4", "mxfp4-rceil"), elements=("mxfp4-dot",), context=64,
