@@ -45,6 +45,8 @@ class Fitted:
     #: Shares of the INT8 and of the FP4 peak that llama.cpp's tiles of a prompt reach.
     gpu_tile_share: float
     gpu_fp4_tile_share: float
+    #: Rate of those tiles for experts over that for dense layers.
+    gpu_expert_rate: float
     #: Largest relative error of the fit on GPUs.
     gpu_scatter: float
     cpu_memory_share: float

@@ -21,7 +21,7 @@ import numpy as np
 
 from hw.cpu import OPS_PER_CYCLE
 from hw.machine import Machine, load_machine
-from roofline.kernels.efficiency import FILE, expected_factors, last_of
+from roofline.kernels.efficiency import FILE, fitted, last_of
 from roofline.kernels.paths import attention_path, weight_path
 from roofline.model.model_shape import load_model
 from roofline.runtime.engine import LLAMA_CPP, LLAMA_CPP_2024, LLAMA_CPP_2025, Engine
@@ -67,8 +67,7 @@ SYNCHRONISATION = [("gguf-f16", 52.0), ("gguf-q8_0", 60.0)]
 #: which has 6 performance cores.
 CONTEXT_THREADS = 8
 CONTEXT = [(0, 83.6), (512, 80.5), (2048, 62.2), (8192, 32.8)]
-#: Prompts in llama.cpp's INT8 tiles on GPUs, of pull requests 7676, 7860 and 8062 without flash
-#: attention and of 17906 with it.
+#: Prompts in llama.cpp's INT8 tiles on GPUs without flash attention; pull requests 7676, 7860, 8062.
 TILES = [
     ("rtx-4090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q4_0", 512, 512, 10358.75),
     ("rtx-4090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q5_0", 2048, 512, 10536.44),
@@ -77,10 +76,13 @@ TILES = [
     ("rtx-3090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q5_0", 512, 512, 3654.78),
     ("rtx-3090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q5_k_s", 2048, 512, 3532.41),
     ("rtx-3090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q6_k", 2048, 512, 3596.13),
+]
+#: Prompts of a mixture of experts in INT8 tiles (pull request 17906).
+EXPERT_TILES = [
     ("rtx-5090", LLAMA_CPP_2025, "gpt-oss-20b", "gguf-mxfp4", 512, 512, 10560.64),
     ("rtx-5090", LLAMA_CPP_2025, "gpt-oss-20b", "gguf-mxfp4", 4096, 512, 10854.04),
 ]
-#: The same in FP4 tiles (pull request 17906).
+#: Prompts of a mixture of experts in FP4 tiles (pull request 17906).
 FP4_TILES = [
     ("rtx-5090", LLAMA_CPP, "gpt-oss-20b", "gguf-mxfp4", 512, 512, 13304.80),
     ("rtx-5090", LLAMA_CPP, "gpt-oss-20b", "gguf-mxfp4", 4096, 512, 13806.59),
@@ -96,12 +98,17 @@ def fit() -> dict[str, float]:
     gpu = _fit_gpu()
     memory, wait_us = _cpu_memory()
     native, dequantize = _cpu_compute_shares()
-    tile_share = _tile_share(TILES)
+    numbers = fitted()
+    tile_share = numbers.gpu_tile_share * _correction(TILES, experts=False)
+    expert_rate = numbers.gpu_expert_rate * _correction(EXPERT_TILES, experts=True)
     found = {
         **gpu,
         "gpu_tile_share": tile_share,
         # FP4 tiles are measured on one machine, and compared with its INT8 tiles.
-        "gpu_fp4_tile_share": tile_share * _tile_share(FP4_TILES) / _tile_share(TILES[-2:]),
+        "gpu_fp4_tile_share": numbers.gpu_fp4_tile_share
+        * _correction(FP4_TILES, experts=True)
+        / _correction(EXPERT_TILES, experts=True),
+        "gpu_expert_rate": expert_rate,
         "cpu_memory_share": memory,
         "cpu_native_compute_share": native,
         "cpu_dequantize_compute_share": dequantize,
@@ -140,19 +147,28 @@ def _fit_gpu() -> dict[str, float]:
     }
 
 
-def _tile_share(points: Sequence[TilePoint]) -> float:
-    """Return the share of the peak of a GPU's tiles: the median of the machines' medians.
+def _correction(points: Sequence[TilePoint], *, experts: bool) -> float:
+    """Return the factor on the fitted rate of tiles: the median of the machines' medians.
 
-    A point gives the share with which its GEMMs take what is left of the measured time.
+    A point gives the factor with which GEMMs of experts, or of dense layers, take what is left of
+    the measured time. Factors converge to 1 when the fit is repeated.
     """
-    shares: dict[str, list[float]] = {}
+    factors: dict[str, list[float]] = {}
     for point in points:
-        shares.setdefault(point[0], []).append(_share_of_prompt(*point))
-    return median(median(found) for found in shares.values())
+        factors.setdefault(point[0], []).append(_factor(*point, experts=experts))
+    return median(median(found) for found in factors.values())
 
 
-def _share_of_prompt(
-    name: str, engine: Engine, model: str, fmt: str, tokens: int, ubatch: int, rate: float
+def _factor(
+    name: str,
+    engine: Engine,
+    model: str,
+    fmt: str,
+    tokens: int,
+    ubatch: int,
+    rate: float,
+    *,
+    experts: bool,
 ) -> float:
     assert engine.gpu is not None
     engine = replace(engine, gpu=replace(engine.gpu, ubatch_tokens=ubatch))
@@ -163,11 +179,13 @@ def _share_of_prompt(
         engine=engine,
     )
     step = predict_step(setup, [Sequences(batch=1, new=tokens)], "expected")
-    tiled = [one for one in step.operators if one.operator.kind == "linear"]
-    path = weight_path(setup.machine, setup.format, engine, fastest=False)
-    used = expected_factors(setup.machine, path).compute
-    rest_s = float(step.time_s) - sum(float(one.compute_s) for one in tiled)
-    return used * sum(float(one.compute_s) for one in tiled) / (tokens / rate - rest_s)
+    tiled_s = sum(
+        float(one.compute_s)
+        for one in step.operators
+        if one.operator.kind == "linear" and one.operator.is_expert == experts
+    )
+    rest_s = float(step.time_s) - tiled_s
+    return tiled_s / (tokens / rate - rest_s)
 
 
 def _start_and_rate(

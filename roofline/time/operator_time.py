@@ -110,7 +110,8 @@ def _tiled_share(operator: Operator, tokens: Amount, rates: Rates) -> Amount:
     share = tiled_share(tokens, operator.outputs, units)
     if not operator.is_expert:
         return share
-    return share * tokens / tokens_of_tiles(tokens, rates.overheads)
+    rate = np.where(tokens > VECTOR_TOKENS, rates.overheads.expert_rate, 1.0)
+    return share * rate * tokens / tokens_of_tiles(tokens, rates.overheads)
 
 
 def _tokens(operator: Operator) -> Amount:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from roofline.kernels.efficiency import fitted
 from roofline.kernels.paths import ProductPath
 from roofline.workload.operator import Amount, Operator, OperatorRole
 from roofline.workload.setup import Setup
@@ -34,6 +35,8 @@ class Overheads:
     expanded_bytes: Amount = 0.0
     #: Tokens of a tile in GEMMs of experts; 0 where partly filled tiles lose nothing.
     expert_tile_tokens: Amount = 0.0
+    #: Rate of tiles of experts over that of tiles of dense layers, for the same filling.
+    expert_rate: Amount = 1.0
     #: Factor on the bytes of activations.
     activation_factor: Amount = 1.0
     #: Extra bytes for each byte of activations that a prompt's GEMM reads and writes, to convert
@@ -64,6 +67,7 @@ def overheads_of(setup: Setup, path: ProductPath, role: OperatorRole) -> Overhea
         dequantize_from_tokens=backend.dequantize_from_tokens,
         expanded_bytes=path.expanded_bytes,
         expert_tile_tokens=backend.expert_tile_tokens if path.operand in TILED else 0.0,
+        expert_rate=fitted().gpu_expert_rate if path.operand in TILED else 1.0,
         converted_factor=backend.converted_factor if path.is_library else 0.0,
     )
 
