@@ -67,7 +67,7 @@ SYNCHRONISATION = [("gguf-f16", 52.0), ("gguf-q8_0", 60.0)]
 #: which has 6 performance cores.
 CONTEXT_THREADS = 8
 CONTEXT = [(0, 83.6), (512, 80.5), (2048, 62.2), (8192, 32.8)]
-#: Prompts in llama.cpp's INT8 tiles on GPUs without flash attention; pull requests 7676, 7860, 8062.
+#: Prompts in llama.cpp's INT8 tiles on GPUs, attention not fused; pull requests 7676, 7860, 8062.
 TILES = [
     ("rtx-4090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q4_0", 512, 512, 10358.75),
     ("rtx-4090", LLAMA_CPP_2024, "llama-3-8b", "gguf-q5_0", 2048, 512, 10536.44),

@@ -116,7 +116,7 @@ def text_of(model="llama-3.1-8b", **more):
         {"context": 8192, "users": 4},
         {"context": 8192, "users": 400},
         {"users": 4, "ttft": 1e-6},
-        {"model": "gpt-oss-120b", "machines": (), "users": 8, "formats": ("mxfp4",)},
+        pytest.param({"model": "gpt-oss-120b", "machines": (), "users": 8}, marks=pytest.mark.slow),
         {"model": "deepseek-v3", "machines": ("8x h200-sxm", "8x b200"), "users": 64},
         {"machines": ("raspberry-pi-5",)},
         {"model": "qwen3-30b-a3b", "machines": ("2x rtx-pro-6000-blackwell",), "users": 64},
