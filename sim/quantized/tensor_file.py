@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.sources.readers.tensor_bytes import DTYPES
+from sim.sources.readers.array_types import DTYPES
 
 #: Names of types in the header.
 TYPES = {dtype: name for name, dtype in DTYPES.items()}

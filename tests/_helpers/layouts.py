@@ -11,10 +11,10 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from sim.sources.hf_files import StoredTensor
+from sim.sources.readers.array_types import DTYPES
 from sim.sources.readers.grid import Grid
 from sim.sources.readers.layer import check_parts
 from sim.sources.readers.layout import Layout
-from sim.sources.readers.tensor_bytes import DTYPES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
 TYPES = {dtype: name for name, dtype in DTYPES.items()}

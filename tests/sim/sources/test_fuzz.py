@@ -17,7 +17,8 @@ from sim.model.families import config_from_hf, tensor_shapes
 from sim.sources.gguf_file import open_gguf
 from sim.sources.hf_directory import HfDirectory, open_directory
 from sim.sources.hf_files import list_tensors
-from sim.sources.readers.tensor_bytes import DTYPES, read_array
+from sim.sources.readers.array_types import DTYPES
+from sim.sources.readers.tensor_bytes import read_array
 from sim.sources.tokenizer import load_tokenizer
 
 SMALL = {

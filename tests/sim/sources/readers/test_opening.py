@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from sim.errors import UserError
 from sim.model.families import config_from_hf
 from sim.sources.catalog import open_model
-from sim.sources.readers.tensor_bytes import DTYPES
+from sim.sources.readers.array_types import DTYPES
 
 GROUP_INPUTS = {"input_activations": {"num_bits": 8, "strategy": "token", "dynamic": True}}
 
