@@ -34,7 +34,8 @@ from sim.sources.catalog import open_model
 from sim.sources.hf_directory import open_directory
 from sim.sources.source import ModelSource
 from sim.sources.text import read_text
-from sim.sweep.command import PACKAGES, read_calibration
+from sim.sweep.calibration_texts import read_calibration
+from sim.sweep.command import PACKAGES
 from sim.sweep.evaluate import Evaluator, Pass, window_means
 from sim.sweep.passes import make_pass
 from sim.sweep.recipe import FLOAT32, Plan, plan

@@ -61,7 +61,7 @@ def quantize(
     from sim.quantized.writer import write_model
     from sim.quantized.written_notes import unwritten_notes, written_notes
     from sim.sources.catalog import open_model
-    from sim.sweep.command import read_calibration
+    from sim.sweep.calibration_texts import read_calibration
     from sim.sweep.recipe_file import make_recipe
 
     recipe = make_recipe(

@@ -16,7 +16,7 @@ from sim.model.block_buffers import BlockBuffers
 from sim.sources.catalog import open_model
 from sim.sources.text import Text
 from sim.sweep.calibrated import start_calibration
-from sim.sweep.command import read_calibration
+from sim.sweep.calibration_texts import read_calibration
 from sim.sweep.engine import Sweep
 from sim.sweep.recipe import plan
 from sim.sweep.recipe_file import make_recipe

@@ -5,7 +5,8 @@ import pytest
 from sim.calibration.options import CalibrationOptions
 from sim.errors import UserError
 from sim.sources.catalog import open_model
-from sim.sweep.command import collect_recipes, fitting, read_calibration
+from sim.sweep.calibration_texts import read_calibration
+from sim.sweep.command import collect_recipes, fitting
 from sim.sweep.options import SweepOptions
 from sim.sweep.recipe_file import make_recipe
 
