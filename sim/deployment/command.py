@@ -56,6 +56,7 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         find_format(name, activations=options.activations, kv=options.kv)
         for name in dict.fromkeys(options.formats)
     ]
+    alike = _alike(formats)
     _check_threads(options.threads, devices)
     count = len(shapes) * len(devices) * len(formats)
     if count > MOST_SCENARIOS:
@@ -81,6 +82,10 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
             replace(one, notes=(*one.notes, method.note(shape, one, fmt)))
             for one, (shape, *_), (*_, fmt) in zip(scenarios, given, combinations, strict=True)
         ]
+    scenarios = [
+        replace(one, notes=(*one.notes, alike[fmt.name])) if fmt.name in alike else one
+        for one, (*_, fmt) in zip(scenarios, given, strict=True)
+    ]
     if options.formats == UNQUANTIZED:
         scenarios = _with_storage_notes(scenarios, options.models)
     if not any(one.fits for one in scenarios):
@@ -89,6 +94,20 @@ def run_roofline(options: RooflineOptions) -> list[Scenario]:
         setup = _setup(shape, device, fmt, options)
         raise UserError(_too_large(scenarios[0], setup, options, draft, method))
     return scenarios
+
+
+def _alike(formats: Sequence[ServingFormat]) -> dict[str, str]:
+    """Return notes on formats that are one format by several names, by each of the names."""
+    groups: dict[ServingFormat, list[str]] = {}
+    for fmt in formats:
+        nameless = replace(fmt, name="", weights=replace(fmt.weights, name=""))
+        groups.setdefault(nameless, []).append(fmt.name)
+    return {
+        name: f"{' and '.join(names)} are one format"
+        for names in groups.values()
+        if len(names) > 1
+        for name in names
+    }
 
 
 def _find_method(options: RooflineOptions, shapes: Sequence[ModelShape]) -> "Method | None":

@@ -44,6 +44,14 @@ def test_a_table_and_records(capsys):
     assert energy["low"] < energy["nominal"] < energy["high"]
 
 
+def test_two_names_of_one_format_say_so(capsys):
+    code, out, _ = run(
+        capsys, "roofline", "llama-3.1-8b", "--hw", "l4", "--format", "int4,w4a16,nf4"
+    )
+    assert code == 0 and out.count("note: int4 and w4a16 are one format\n") == 1
+    assert "nf4 are" not in out
+
+
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_no_name_and_no_number_is_cut_off(width, capsys):
     options = RooflineOptions(
