@@ -14,6 +14,7 @@ from roofline.workload.memory import equal_context, largest_batch, memory_use
 from roofline.workload.operator import role_of
 from roofline.workload.setup import Setup
 from roofline.workload.step import Sequences
+from sim.deployment.binding import FAR, binding
 from sim.deployment.roofs import Roof, Slope, merged
 from sim.deployment.scenario import OperatorPoint, Scenario, by_batch, by_context
 
@@ -116,6 +117,11 @@ def _tpot_s(setup: Setup, speculation: Speculation | None, batch: int, context: 
     return float(step.time_s)
 
 
+def _where(found: Prediction) -> str:
+    setup = found.setup
+    return f"{setup.shape.name} on {setup.machine.name} in {setup.format.name}"
+
+
 def _notes(found: Prediction) -> list[str]:
     machine = found.setup.machine
     notes = []
@@ -130,6 +136,10 @@ def _notes(found: Prediction) -> list[str]:
     engine = found.setup.runtime
     if found.setup.machines > 1 and found.setup.parallel == "tensor" and engine.splits_layers:
         notes.append(f"{engine.name} gives each machine some of the layers: --parallel pipeline")
+    factor = found.expected.tpot_s / found.bound.tpot_s
+    if factor > FAR:
+        parts = binding(found.setup, found.expected.decode)
+        notes.append(f"{_where(found)}: expected {factor:.1f} times the bound: {parts}")
     if found.memory.missing_bytes:
         notes.append(f"does not fit: {found.memory.missing_bytes / 1e9:.2f} GB are missing")
     if found.setup.shape.experts is not None:

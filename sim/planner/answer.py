@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from hw.machine import GIB
+from sim.deployment.binding import FAR
 from sim.planner.choice import Choice, best_of_each, offers
 from sim.planner.deployment import Deployment, limiter
 from sim.planner.losses import Losses
@@ -16,8 +17,6 @@ LABEL = 9
 MOST_ROWS, MOST_LARGE = 12, 6
 #: What a deployment that nothing makes fit would need.
 NO_OFFER = "no context, and no number of GPUs up to 16,"
-#: Factor between an expectation and its bound from which the answer says what binds.
-FAR = 1.5
 
 
 def answer(choice: Choice, losses: Losses, options: PlanOptions) -> str:

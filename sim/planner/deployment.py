@@ -8,11 +8,11 @@ import numpy as np
 
 from roofline.time.energy import step_energy
 from roofline.time.predict import predict_step, range_s
-from roofline.time.rates import path_of
 from roofline.time.serving import SECONDS_PER_HOUR
 from roofline.workload.capacity import Capacity, capacity
 from roofline.workload.setup import Setup
 from roofline.workload.step import Sequences
+from sim.deployment.binding import binding
 from sim.planner.losses import Loss
 
 #: Tokens of a million, of which prices are given.
@@ -185,30 +185,10 @@ def _prompt_s(
 
 
 def limiter(found: Deployment) -> str:
-    """Return what keeps an expectation from its bound, in a few words.
-
-    The parts of a decode step's time: weights at the bandwidth that runs reach, the head, the
-    cache, starts of kernels and links.
-    """
-    setup, load = found.setup, found.load
-    step = predict_step(
-        setup,
-        [Sequences(batch=load.users, new=1, context=load.prompt + load.output // 2)],
-        "expected",
-    )
-    parts = {"links between machines": float(step.link_s)}
-    for one in step.operators:
-        path = path_of(setup, "head" if one.operator.name == "lm_head" else "linear")
-        name = {"attention": "the KV cache", "vector": "steps between products"}.get(
-            one.operator.kind, f"{one.bound} of matrix products ({path.title})"
-        )
-        if one.operator.name == "lm_head":
-            name = f"the head in {setup.format.storage('head').name}"
-        parts[name] = parts.get(name, 0.0) + float(one.time_s - one.start_s)
-        parts["starts of kernels"] = parts.get("starts of kernels", 0.0) + float(one.start_s)
-    whole = sum(parts.values())
-    shown = sorted(parts.items(), key=lambda pair: -pair[1])[:3]
-    return ", ".join(f"{name} {share / whole:.0%}" for name, share in shown if share > 0.05 * whole)
+    """Return what takes most of a decode step of a deployment, in a few words."""
+    load = found.load
+    middle = Sequences(batch=load.users, new=1, context=load.prompt + load.output // 2)
+    return binding(found.setup, predict_step(found.setup, [middle], "expected"))
 
 
 def next_power_of_two(count: int) -> int:

@@ -44,6 +44,14 @@ def test_a_table_and_records(capsys):
     assert energy["low"] < energy["nominal"] < energy["high"]
 
 
+def test_an_expectation_far_from_its_bound_says_what_binds(capsys):
+    ask = ["roofline", "--hw", "h100-sxm", "--format", "w4a16", "--model"]
+    _, out, _ = run(capsys, *ask, "llama-3.2-1b")
+    assert "w4a16: expected 3" in out and "times the bound: starts of kernels" in out
+    _, out, _ = run(capsys, "roofline", "--hw", "l4", "--format", "fp16", "--model", "llama-3.1-8b")
+    assert "times the bound" not in out
+
+
 def test_two_names_of_one_format_say_so(capsys):
     code, out, _ = run(
         capsys, "roofline", "llama-3.1-8b", "--hw", "l4", "--format", "int4,w4a16,nf4"
