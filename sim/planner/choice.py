@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from roofline.workload.capacity import capacity
 from sim.planner.deployment import Deployment, next_power_of_two
@@ -36,9 +37,10 @@ def choose(found: Sequence[Deployment], options: PlanOptions) -> Choice:
     fitting = [one for one in found if one.fits]
     meets = {id(one): one.meets(ttft_s=options.ttft, tpot_s=options.tpot) for one in fitting}
 
-    def order(one: Deployment) -> tuple[float, float]:
-        price = 0.0 if is_named else one.usd_per_hour or float("inf")
-        return price, -one.tokens_per_s
+    def order(one: Deployment) -> tuple[float, float, float]:
+        price = 0.0 if is_named else one.usd_per_hour or inf
+        # Of equally fast formats the more accurate one comes first.
+        return price, -float(f"{one.tokens_per_s:.3g}"), one.loss.nats if one.loss else inf
 
     feasible = sorted((one for one in fitting if meets[id(one)]), key=order)
     within = [one for one in feasible if one.loss is not None and one.loss.nats <= options.loss]

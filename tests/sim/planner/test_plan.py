@@ -29,7 +29,10 @@ def test_the_fastest_format_within_the_loss_is_recommended():
     choice = plan(context=8192, users=4).choice
     assert choice.best is choice.feasible[0] and choice.is_within_loss
     rivals = [one for one in choice.feasible if one.loss and one.loss.nats <= 0.05]
-    assert choice.best.tokens_per_s == max(one.tokens_per_s for one in rivals)
+    fastest = max(one.tokens_per_s for one in rivals)
+    assert choice.best.tokens_per_s == pytest.approx(fastest, rel=0.005)
+    # FP8 and INT8 take the same time on an H100, and INT8 loses less.
+    assert plan(hw=("h100-sxm",), users=16).choice.best.name == "w8a8"
     # FP16 needs 15.0 GiB of weights and 4 GiB of cache, and 21 of 24 GiB are for them.
     assert ("fp16", "fp16") in names(choice.feasible)
     # A stricter loss leaves formats of eight bits, and a loss that nothing meets the widest.
