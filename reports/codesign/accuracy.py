@@ -41,14 +41,14 @@ INTEGERS = (
     "int2", "int3", "int4", "int5", "int6", "int7", "int8", "int4:channel", "int8:channel",
     "int4:g32", "int4:g64", "int8-gptq-sym", "int4-gptq-sym", "dint3", "dint4", "dint3-f", "dint4-f",
     "ternary", "bitnet-ternary", "twn", "int4:g128:e8m0", "int4-vs-s7:g128", "int4-asym", "int1",
-    "fbi-binary", "e8p",
+    "fbi-binary", "e8p", "nf4_int8",
 )  # fmt: skip
 #: Points of the best-known formats on PEs, which are measured first.
 FIRST = (
     ("int8", "int8"), ("int4", "int8"), ("mxfp4", "mxfp4"), ("nvfp4", "nvfp4:token"),
     ("bitmod-fp4", None), ("int8", None), ("dint4", "int8"), ("int4:g128:e8m0", "int8"),
     ("int6", "int8"), ("fp8_e4m3", "fp8_e4m3"), ("fp4", "fp8_e4m3"), ("int4", None),
-    ("int4-vs-s7:g128", "int8"), ("ternary", "int8"), ("int5", "int8"),
+    ("int4-vs-s7:g128", "int8"), ("ternary", "int8"), ("int5", "int8"), ("int4", "int4"),
 )  # fmt: skip
 #: PEs with FP16 activations whose sums round, and the weights that each reads.
 ROUNDING = {
