@@ -13,9 +13,11 @@ from _helpers.working import prepare
 from sim.errors import UserError
 from sim.workers import Watch, each, in_order, work
 
-#: A parent that prints finished keys; its workers leave files in its argument.
+#: A parent that prints finished keys; its workers leave files in its argument. Ctrl-C has Python's
+#: own handler, also where the tests run in the background and so ignore it.
 PARENT = """
-import contextlib, pathlib, sys
+import contextlib, pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from functools import partial
 from sim.workers import work
 from _helpers.working import prepare_sleep

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
-#: Presses Ctrl-C while Python runs a destructor, which drops every exception.
+#: Presses Ctrl-C while Python runs a destructor, which drops every exception. The handler is
+#: Python's own, also where the tests run in the background and so ignore Ctrl-C.
 DROPPED = """
 import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from sim.cli.interrupts import Interrupts
 
 class Pressed:
