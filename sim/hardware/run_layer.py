@@ -28,6 +28,8 @@ from sim.sources.embedded import held_out_text
 from sim.sources.source import ModelSource
 from sim.sweep.windows import take_windows
 
+#: Dots from which on a slower compilation pays.
+MANY_DOTS = 100_000
 #: Number of results per run of the compiled PE.
 CHUNK = 4096
 
@@ -140,7 +142,8 @@ def _sums(layer: Layer) -> tuple[np.ndarray, np.ndarray, int]:
     sums, golden = (np.empty((groups, count, places.size), np.int64) for _ in range(2))
     cycles = 0
     pairs = np.indices((count, blocks)).reshape(2, -1)
-    with CompiledPe(layer.pe) as model:
+    dots = groups * pairs.shape[1]
+    with CompiledPe(layer.pe, optimize="-O3" if dots >= MANY_DOTS else "-O1") as model:
         for group in range(groups):
             for at in range(0, pairs.shape[1], CHUNK):
                 token, block = pairs[:, at : at + CHUNK]

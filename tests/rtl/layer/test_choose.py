@@ -38,7 +38,7 @@ ERRORS = {
 class Golden:
     """Stand-in for the compiled PE that returns the golden results."""
 
-    def __init__(self, pe):
+    def __init__(self, pe, optimize):
         self.pe = pe
 
     def __enter__(self):
