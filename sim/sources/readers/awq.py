@@ -93,14 +93,15 @@ def _decode_gemm(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Grid
     if "qzeros" in arrays:
         groups = len(arrays["qzeros"])
         side["zero_points"] = unpack_rows(_outputs_first(arrays["qzeros"]), BITS, groups)
-    return Grid(
-        scheme=scheme,
-        shape=shape,
-        stream=_outputs_first(arrays["qweight"]),
-        bits=BITS,
-        flip=0 if "qzeros" in arrays else 1 << (BITS - 1),
-        side=side,
-    )
+    return _grid(scheme, shape, _outputs_first(arrays["qweight"]), side)
+
+
+def _grid(
+    scheme: Any, shape: tuple[int, int], stream: UInt8[np.ndarray, "out bytes"], side: Arrays
+) -> Grid:
+    """Return the codes of a stream; those without zero points are signed, stored with an offset."""
+    flip = 0 if "zero_points" in side else 1 << (BITS - 1)
+    return Grid(scheme=scheme, shape=shape, stream=stream, bits=BITS, flip=flip, side=side)
 
 
 def _outputs_first(words: Int32[np.ndarray, "in words"]) -> UInt8[np.ndarray, "out bytes"]:
@@ -159,11 +160,4 @@ def _decode_gemv(arrays: Arrays, *, scheme: Any, shape: tuple[int, int], groups:
     side = {"scales": np.ascontiguousarray(arrays["scales"][:, :groups])}
     if "qzeros" in arrays:
         side["zero_points"] = unpack_rows(word_bytes(arrays["qzeros"]), BITS, groups)
-    return Grid(
-        scheme=scheme,
-        shape=shape,
-        stream=word_bytes(arrays["qweight"]),
-        bits=BITS,
-        flip=0 if "qzeros" in arrays else 1 << (BITS - 1),
-        side=side,
-    )
+    return _grid(scheme, shape, word_bytes(arrays["qweight"]), side)

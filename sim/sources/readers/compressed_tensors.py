@@ -341,7 +341,7 @@ def _decode_nvfp4(arrays: Arrays, *, scheme: Any, shape: tuple[int, int]) -> Gri
         quotients = scales / divisor
         if np.array_equal(quotients, scales * factor):
             return grid
-    # The quotients are no multiples of one float32: a scheme with one float32 for each block.
+    # No scale of the tensor divides all quotients: each block keeps its scale in float32.
     exact = stored_scheme(c.E2M1, PerGroup(16), "F32")
     return replace(grid, scheme=exact, side={"scales": quotients})
 

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from _helpers.observers import Quiet
 
 import numerics
 from sim.errors import UserError
@@ -21,7 +22,7 @@ from sim.sweep.result import PointResult
 from sim.sweep.windows import take_windows
 
 
-class Log:
+class Log(Quiet):
     """An observer that records its calls."""
 
     def __init__(self):
@@ -35,9 +36,6 @@ class Log:
 
     def point(self, *recipes):
         self.measured += recipes
-
-    def block(self, line, done):
-        pass
 
     def tokens(self, count):
         self.tokens_done += count

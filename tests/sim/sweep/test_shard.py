@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from _helpers.observers import Quiet
 
 from sim.errors import UserError
 from sim.sources.catalog import open_model
@@ -17,26 +18,14 @@ from sim.sweep.store import point_key
 from sim.sweep.windows import take_windows
 
 
-class Silent:
+class Silent(Quiet):
     """An observer that records the recipes that are measured."""
 
     def __init__(self):
         self.measured = []
 
-    def start(self, points, tokens):
-        pass
-
     def point(self, *recipes):
         self.measured += recipes
-
-    def block(self, line, done):
-        pass
-
-    def tokens(self, count):
-        pass
-
-    def finish(self, result, *, reused):
-        pass
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
