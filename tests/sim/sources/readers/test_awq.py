@@ -23,6 +23,18 @@ def test_values_are_those_of_autoawq(version):
     np.testing.assert_array_equal(ours.astype(expected.dtype), expected)
 
 
+@pytest.mark.parametrize("version", CASES)
+def test_without_zero_points_codes_are_offset_by_eight(version):
+    golden = CASES[version]
+    shape = tuple(golden["expected_out_in"]["shape"])
+    settings = {"bits": 4, "group_size": golden["group_size"], "version": version.upper()}
+    eights = arrays(golden) | {"qzeros": np.full_like(arrays(golden)["qzeros"], -0x77777778)}
+    expected = values(decoded(open_layout(settings, {}), eights, shape))
+    symmetric = open_layout(settings | {"zero_point": False}, {})
+    del eights["qzeros"]
+    np.testing.assert_array_equal(values(decoded(symmetric, eights, shape)), expected)
+
+
 def test_the_same_matrix_in_compressed_tensors_has_the_same_values():
     golden = CASES["gemm"]
     shape = tuple(golden["expected_out_in"]["shape"])
